@@ -1,0 +1,62 @@
+# The table of contents for a contributor: `make` lists what there is.
+#
+#   PYTHON=python3.12 make demo    picks the interpreter for a new .venv
+#   make test ARGS="-k manifest"   passes arguments on to pytest
+
+PYTHON ?= python3
+EXTRAS ?= train,export,cpu,dev
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint format bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv with everything that the other targets need
+
+demo: $(INSTALLED) ## Train, export and predict on rendered pictures; report in demo-output/
+	$(BIN)/snow-deploy demo --output demo-output $(ARGS)
+
+test: $(INSTALLED) ## Run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check style, formatting, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Fix style and formatting where a tool can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED) ## Run the benchmarks, one after another
+	@set -e; for script in benchmarks/*.py; do \
+		echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
+	done
+
+clean: ## Remove .venv, caches and what the demo left
+	rm -rf $(VENV) build dist demo-output htmlcov .coverage
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew when pyproject.toml changes. The sources themselves are installed in editable mode.
+$(INSTALLED): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "error: $(PYTHON) is not there; install Python 3.10 or newer, or name one:" \
+			"make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "error: $(PYTHON) is $$($(PYTHON) --version); snow-deploy needs Python 3.10 or" \
+			"newer; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu:" \
+			"apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""From a store of trained tasks to one ONNX graph: freeze, export, describe, verify."""

@@ -1,0 +1,87 @@
+"""Freezing: the learned top-K becomes a list of indices, BatchNorm and weight one affine."""
+
+from __future__ import annotations
+
+import copy
+from typing import Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@runtime_checkable
+class Pooling(Protocol):
+    """What freezing needs to know of a channel pooling layer.
+
+    Attributes:
+        weight: [N] pooling weights.
+        norm: A BatchNorm2d of K channels behind the weighting, or None.
+        relu: A ReLU behind that, or None.
+    """
+
+    weight: Tensor
+    norm: nn.BatchNorm2d | None
+    relu: nn.ReLU | None
+
+    def selection(self) -> tuple[int, ...]:
+        """Return the K channels that evaluation reads, ascending."""
+
+
+class StaticPooling(nn.Module):
+    """A frozen subscription: K fixed channels, one affine, maybe a ReLU.
+
+    Shapes: [B, N, H, W] -> [B, K, H, W].
+    """
+
+    index: Tensor
+    scale: Tensor
+    shift: Tensor | None
+
+    def __init__(self, pooling: Pooling) -> None:
+        """Take the selection [K] and fold weight and norm into scale and shift [1, K, 1, 1]."""
+        super().__init__()
+        index = torch.tensor(pooling.selection(), dtype=torch.int64)
+        weight = pooling.weight.detach()
+        scale = weight[index.to(weight.device)].double()
+        shift = None
+        if pooling.norm is not None:
+            gain, shift = norm_affine(pooling.norm)
+            scale = scale * gain
+            shift = shift.float().view(1, -1, 1, 1)
+        self.register_buffer("index", index.to(weight.device))
+        self.register_buffer("scale", scale.float().view(1, -1, 1, 1))
+        self.register_buffer("shift", shift)
+        self.relu = copy.deepcopy(pooling.relu)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Gather, scale, shift."""
+        pooled = features.index_select(1, self.index) * self.scale
+        if self.shift is not None:
+            pooled = pooled + self.shift
+        return pooled if self.relu is None else self.relu(pooled)
+
+
+def freeze(delta: Module) -> Module:
+    """Return a copy of a delta, in eval mode, with every channel pooling made static."""
+    frozen = copy.deepcopy(delta).eval()
+    for name, layer in list(frozen.named_modules()):
+        if isinstance(layer, Pooling):
+            frozen.set_submodule(name, StaticPooling(layer))
+    return frozen.eval()
+
+
+def norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return a BatchNorm's scale [C] and shift [C] in eval mode, as float64."""
+    mean, var = norm.running_mean, norm.running_var
+    if mean is None or var is None:
+        msg = "a BatchNorm without running statistics cannot be frozen"
+        raise ValueError(msg)
+    gain = (var.double() + norm.eps).rsqrt()
+    if norm.affine:
+        gain = gain * norm.weight.detach().double()
+    shift = -mean.double() * gain
+    if norm.affine:
+        shift = shift + norm.bias.detach().double()
+    return gain, shift

@@ -1,0 +1,98 @@
+"""Parity: the file's answers beside the torch network's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from snow_export.errors import ParityError
+from snow_runtime.session import OnnxSession
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from snow_export.network import SharedNetwork
+
+TOLERANCE = 1e-4
+"""Largest allowed error in fp32, relative to the largest logit of the task (or to one)."""
+
+
+@dataclass(frozen=True)
+class TaskParity:
+    """How close one output is to its reference.
+
+    Attributes:
+        task: The task's name.
+        max_error: Largest absolute difference of two logits.
+        scale: Largest absolute logit of the reference, at least one.
+        same_top1: Share of pictures with the same best label, 0 to 1.
+    """
+
+    task: str
+    max_error: float
+    scale: float
+    same_top1: float
+
+    @property
+    def relative_error(self) -> float:
+        """Largest error in units of the largest logit."""
+        return self.max_error / self.scale
+
+
+def compare(
+    reference: Mapping[str, NDArray[np.float32]], answers: Mapping[str, NDArray[np.float32]]
+) -> list[TaskParity]:
+    """Compare [B, classes] logits task by task."""
+    found = []
+    for task, expected in reference.items():
+        seen = answers[task]
+        found.append(
+            TaskParity(
+                task,
+                float(np.abs(expected - seen).max()),
+                max(1.0, float(np.abs(expected).max())),
+                float(np.mean(expected.argmax(1) == seen.argmax(1))),
+            )
+        )
+    return found
+
+
+@torch.no_grad()
+def torch_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[np.float32]]:
+    """Run the torch network in eval mode: [B, classes] by task."""
+    answers = network.eval()(images)
+    named = zip(network.outputs, answers, strict=True)
+    return {name: logits.float().cpu().numpy() for name, logits in named}
+
+
+def onnx_answers(path: Path, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Run a graph file in ONNX Runtime on the CPU: [B, classes] by output."""
+    session = OnnxSession(path, providers=["CPUExecutionProvider"])
+    try:
+        return session.run(images)
+    finally:
+        session.close()
+
+
+def check_parity(found: Sequence[TaskParity], tolerance: float = TOLERANCE) -> None:
+    """Refuse a graph that answers otherwise.
+
+    Raises:
+        ParityError: A task's error is above the tolerance, or not a number.
+    """
+    for parity in found:
+        if not parity.relative_error <= tolerance:  # also catches NaN
+            msg = (
+                f"task {parity.task!r} answers otherwise in ONNX Runtime than in torch: largest "
+                f"error {parity.max_error:.2e} at logits up to {parity.scale:.2e}, allowed is "
+                f"{tolerance:.0e} of that. The graph was not written; please report this with "
+                "the architecture and the versions of torch and onnxruntime."
+            )
+            raise ParityError(msg)

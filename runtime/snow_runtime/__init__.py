@@ -1,0 +1,70 @@
+"""What ships to the device: load an exported SNOW graph and ask it about pictures.
+
+>>> import snow_runtime
+>>> with snow_runtime.load("snow.onnx") as model:  # doctest: +SKIP
+...     result = model(snow_runtime.load_image("photo.jpg"))
+...     print(result["food"].label, result["food"].probability)
+
+Importing this package costs next to nothing: NumPy, Pillow and ONNX Runtime are loaded when a
+function that needs them is first used. PyTorch is never imported.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from snow_runtime._version import __version__
+from snow_runtime.errors import (
+    GraphError,
+    InputError,
+    ManifestError,
+    MissingDependencyError,
+    SnowError,
+)
+
+if TYPE_CHECKING:
+    from snow_runtime.manifest import Manifest
+    from snow_runtime.model import Model, load
+    from snow_runtime.preprocessing import load_image
+    from snow_runtime.results import Result, TaskResult
+
+__all__ = [
+    "GraphError",
+    "InputError",
+    "Manifest",
+    "ManifestError",
+    "MissingDependencyError",
+    "Model",
+    "Result",
+    "SnowError",
+    "TaskResult",
+    "__version__",
+    "load",
+    "load_image",
+]
+
+_LAZY = {
+    "Manifest": "manifest",
+    "Model": "model",
+    "Result": "results",
+    "TaskResult": "results",
+    "load": "model",
+    "load_image": "preprocessing",
+}
+
+if not TYPE_CHECKING:  # hidden from type checkers, which would let any misspelt name through
+
+    def __getattr__(name: str) -> object:
+        """Import a public name from its module on first use (PEP 562)."""
+        if name not in _LAZY:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, the lazy ones included."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,133 @@
+"""Checks of a manifest's values: each gives the value back in its normal form, or refuses it.
+
+``where`` names the value in the message, as in ``"preprocessing.image_size"``. Whole numbers and
+numbers may be NumPy's; what comes back is always Python's own, which JSON can write.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from dataclasses import MISSING, fields
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from snow_runtime.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+ADVICE: Final = "Export the graph again with 'snow-deploy export'."
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_LARGEST_INTEGER: Final = 2**63 - 1
+
+
+def refusal(where: str, seen: object, expected: str) -> ManifestError:
+    """Make the error that says what was seen and what was expected."""
+    return ManifestError(
+        f"The manifest is not usable: {where} is {reprlib.repr(seen)}, expected {expected}. "
+        f"{ADVICE}"
+    )
+
+
+def text(where: str, value: object) -> str:
+    """Check a text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise refusal(where, value, "a text that is not empty")
+    return value
+
+
+def sha256(where: str, value: object) -> str:
+    """Check a SHA-256 in hexadecimal digits."""
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise refusal(where, value, "64 lower-case hexadecimal digits")
+    return value
+
+
+def choice(where: str, value: object, choices: Sequence[T]) -> T:
+    """Check one of a few values, of the same type too: neither ``True`` nor 1.0 is 1."""
+    for each in choices:
+        if type(value) is type(each) and value == each:
+            return each
+    raise refusal(where, value, " or ".join(repr(each) for each in choices))
+
+
+def integer(where: str, value: object, low: int = 0, high: int = _LARGEST_INTEGER) -> int:
+    """Check a whole number in [low, high]."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        result = int(value)
+        if low <= result <= high:
+            return result
+    raise refusal(where, value, f"a whole number from {low} to {high}")
+
+
+def number(where: str, value: object) -> float:
+    """Check a finite number."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        try:
+            result = float(value)
+        except OverflowError:
+            result = math.inf
+        if math.isfinite(result):
+            return result
+    raise refusal(where, value, "a finite number")
+
+
+def items(where: str, value: object) -> list[Any]:
+    """Check a list or tuple that is not empty."""
+    if not isinstance(value, (list, tuple)) or not value:
+        raise refusal(where, value, "a list that is not empty")
+    return list(value)
+
+
+def channel_triple(where: str, value: object) -> tuple[float, float, float]:
+    """Check three numbers, for red, green and blue."""
+    numbers = [number(where, each) for each in items(where, value)]
+    if len(numbers) != 3:
+        raise refusal(where, value, "three numbers, for red, green and blue")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def selection(where: str, value: object) -> tuple[int, ...]:
+    """Check channel indices in ascending order without repetition."""
+    channels = tuple(integer(where, each) for each in items(where, value))
+    if any(a >= b for a, b in pairwise(channels)):
+        raise refusal(where, value, "channel indices in ascending order, without repetition")
+    return channels
+
+
+def table(where: str, value: object, read: Callable[[str, object], T]) -> dict[str, T]:
+    """Check a table of named values, each by ``read``; gives a copy."""
+    if not isinstance(value, dict):
+        raise refusal(where, value, "a table of names and values")
+    return {text(f"{where}: a name", key): read(f"{where}[{key!r}]", value[key]) for key in value}
+
+
+def unique(where: str, names: Sequence[str]) -> None:
+    """Check that no name comes twice."""
+    if len(set(names)) != len(names):
+        raise refusal(where, list(names), "each of them once")
+
+
+def members(cls: type[Any], where: str, data: object) -> dict[str, Any]:
+    """Check that a table names the fields of a dataclass, all that it needs and no others."""
+    if not isinstance(data, dict):
+        raise refusal(where, data, "a table of names and values")
+    known = {each.name: each for each in fields(cls)}
+    for name, each in known.items():
+        optional = each.default is not MISSING or each.default_factory is not MISSING
+        if name not in data and not optional:
+            raise refusal(where, data, f"a field {name!r} in it")
+    for name in data:
+        if name not in known:
+            raise refusal(f"a field in {where}", name, f"one of {', '.join(known)}")
+    return data
+
+
+def build(cls: type[T], where: str, data: object) -> T:
+    """Make a dataclass from a table of its fields."""
+    return cls(**members(cls, where, data))

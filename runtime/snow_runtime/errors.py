@@ -1,0 +1,34 @@
+"""Every error that the toolchain raises on purpose descends from :class:`SnowError`.
+
+::
+
+    SnowError
+    ├── GraphError              a graph that cannot be used: missing, corrupt, foreign, closed
+    │   └── ManifestError       a manifest that is malformed, or that its graph contradicts
+    ├── InputError              an image that cannot be read, or of the wrong shape or dtype
+    └── MissingDependencyError  an optional dependency is not installed
+
+A message says what went wrong, what was seen against what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class SnowError(Exception):
+    """The root of all errors raised on purpose by snow-deploy."""
+
+
+class GraphError(SnowError):
+    """A graph cannot be used: missing, corrupt, foreign, closed, or computing nonsense."""
+
+
+class ManifestError(GraphError):
+    """A manifest is malformed, or says something else than the graph that carries it."""
+
+
+class InputError(SnowError):
+    """An image cannot be read, or an array has the wrong shape, dtype or range."""
+
+
+class MissingDependencyError(SnowError):
+    """An optional dependency is not installed; the message holds the pip command."""

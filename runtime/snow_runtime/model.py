@@ -1,0 +1,158 @@
+"""A loaded graph: pictures in, labels with probabilities out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snow_runtime.errors import InputError
+from snow_runtime.preprocessing import Colour, Picture, prepare
+from snow_runtime.results import Result, TaskResult, softmax
+from snow_runtime.session import OnnxSession, Session
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from snow_runtime.manifest import Manifest
+
+
+def load(
+    path: str | os.PathLike[str],
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> Model:
+    """Load a graph that ``snow-deploy export`` made.
+
+    Args:
+        path: the ONNX file.
+        providers: ONNX Runtime's execution providers in order of preference, such as
+            ``["CPUExecutionProvider"]``. None takes CUDA if it works here, otherwise the CPU.
+        threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
+
+    Raises:
+        GraphError: the file is missing, unreadable, no ONNX graph or one without a manifest.
+        ManifestError: its manifest is malformed or contradicts the graph.
+        MissingDependencyError: ONNX Runtime, or a provider asked for, is not there; the message
+            holds the pip command.
+        ValueError: ``threads`` is below 1.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"Cannot compute with {threads} threads: expected 1 or more, or None.")
+    session = OnnxSession(Path(path), providers, threads)
+    return Model(session, session.manifest)
+
+
+class Model:
+    """A graph ready to answer; made by :func:`load`.
+
+    Several threads may call it at once. As a context manager it closes itself.
+
+    Args:
+        session: the backend that runs the graph.
+        manifest: what the graph is.
+
+    Attributes:
+        manifest: what the graph is.
+    """
+
+    def __init__(self, session: Session, manifest: Manifest) -> None:
+        self._session = session
+        self.manifest = manifest
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order in which results list them."""
+        return tuple(task.name for task in self.manifest.tasks)
+
+    def __call__(self, image: Picture, colour: Colour = "rgb") -> Result:
+        """Answer every task about one picture.
+
+        Args:
+            image: a PIL image, or a uint8 array `[H, W, 3]` with values 0 to 255.
+            colour: order of an array's channels; OpenCV's frames are ``"bgr"``.
+
+        Returns:
+            Per task float32 probabilities `[C]` over its labels, and the call's latency.
+
+        Raises:
+            InputError: the picture has another type, shape or dtype.
+            GraphError: the model is closed, or the computation failed.
+        """
+        start = time.perf_counter()
+        frame = prepare(image, self.manifest.preprocessing, colour)
+        return self._answer(frame[np.newaxis], start)[0]
+
+    def batch(self, images: Iterable[Picture], colour: Colour = "rgb") -> list[Result]:
+        """Answer every task about several pictures in one run of the graph.
+
+        Args:
+            images: each as in a single call; their sizes may differ.
+            colour: order of the arrays' channels.
+
+        Returns:
+            One result a picture, in order; all carry the latency of the whole batch.
+
+        Raises:
+            InputError: a picture has another type, shape or dtype; the message says which one.
+            GraphError: the model is closed, or the computation failed.
+        """
+        start = time.perf_counter()
+        frames = [self._prepare(index, image, colour) for index, image in enumerate(images)]
+        if not frames:
+            return []
+        return self._answer(np.stack(frames), start)
+
+    def warmup(self, runs: int = 1) -> None:
+        """Run on a black picture, so that the first real call is not the slow one.
+
+        Raises:
+            GraphError: the model is closed, or the computation failed.
+        """
+        size = self.manifest.preprocessing.image_size
+        batch = np.zeros((self._session.batch_size or 1, 3, size, size), np.float32)
+        for _ in range(runs):
+            self._session.run(batch)
+
+    def close(self) -> None:
+        """Let go of the backend's memory; calling the model afterwards raises GraphError."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prepare(self, index: int, image: Picture, colour: Colour) -> NDArray[np.float32]:
+        try:
+            return prepare(image, self.manifest.preprocessing, colour)
+        except InputError as error:
+            raise InputError(f"Image {index} of the batch: {error}") from error
+
+    def _answer(self, batch: NDArray[np.float32], start: float) -> list[Result]:
+        """Run a batch `[B, 3, S, S]`; ``start`` is the perf_counter at which the call began."""
+        logits = self._session.run(batch)
+        probabilities = [softmax(logits[task.output]) for task in self.manifest.tasks]
+        rows = [
+            [
+                # A copy: a kept result must not keep the whole batch's array alive.
+                TaskResult(task.name, task.labels, table[index].copy())
+                for task, table in zip(self.manifest.tasks, probabilities, strict=True)
+            ]
+            for index in range(len(batch))
+        ]
+        latency_ms = (time.perf_counter() - start) * 1000
+        return [Result(row, latency_ms) for row in rows]

@@ -1,0 +1,238 @@
+"""From a picture to the tensor that the network reads: the one implementation of it.
+
+Training, evaluation, export and the device all call these functions, so that none of them sees a
+picture differently from the others. The steps, each as torchvision does it on a PIL image:
+
+1. RGB, upright (the EXIF orientation applied); alpha is dropped, 16 bits become 8.
+2. The short side resized to ``resize_size``, bilinear and antialiased.
+3. The central square of ``image_size`` pixels a side.
+4. Divided by 255, then the mean subtracted and divided by the standard deviation, per channel.
+
+Axes: H, W height and width of the picture; S the image size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from snow_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from snow_runtime.manifest import Preprocessing
+
+Colour = Literal["rgb", "bgr"]
+Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
+
+# A picture longer than this many times its short side is first cut to its middle: nothing outside
+# is seen anyway, and a 1 x 60000 strip would otherwise be enlarged to gigabytes.
+_LONGEST_ASPECT = 32
+# Single-channel modes of 16 bits. Pillow also opens 16-bit PGM files as 32-bit "I".
+_DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
+
+
+def load_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Read a photo: any format that Pillow knows, grey, palette, CMYK, with alpha or 16 bits deep.
+
+    Returns:
+        An upright RGB image of 8 bits a channel, `[H, W, 3]`; of an animation the first frame.
+
+    Raises:
+        InputError: the file is missing, unreadable, truncated or no picture; the message names it.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            converted = _upright_rgb(image)
+            return image.copy() if converted is image else converted  # detached from the file
+    except InputError as error:
+        raise InputError(f"Cannot use the photo {str(path)!r}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"Cannot read the photo {str(path)!r}: its content is none of the formats known here, "
+            "expected a picture such as JPEG, PNG or WebP. Convert it, or leave it out."
+        ) from error
+    # Pillow's decoders raise whatever a damaged file leads them into: OSError, SyntaxError,
+    # struct.error, ValueError, DecompressionBombError, ...
+    except Exception as error:
+        raise InputError(
+            f"Cannot read the photo {str(path)!r}: {_reason(error)}; expected a complete picture. "
+            "Check the path and the file, or leave it out."
+        ) from error
+
+
+def prepare(
+    image: Picture, preprocessing: Preprocessing, colour: Colour = "rgb"
+) -> NDArray[np.float32]:
+    """Turn one picture into what the network reads.
+
+    Args:
+        image: a PIL image of any mode, or a uint8 array `[H, W, 3]` with values 0 to 255.
+        preprocessing: the sizes and the normalisation, from the graph's manifest.
+        colour: order of an array's channels; OpenCV's frames are ``"bgr"``. A PIL image knows
+            its own.
+
+    Returns:
+        float32 `[3, S, S]`, C-contiguous, red first.
+
+    Raises:
+        InputError: the picture has another type, shape or dtype.
+    """
+    return normalise(resize_and_crop(as_rgb(image, colour), preprocessing), preprocessing)
+
+
+def as_rgb(image: Picture, colour: Colour = "rgb") -> Image.Image:
+    """Give the picture as an upright RGB image of 8 bits a channel.
+
+    Args:
+        image: a PIL image of any mode, or a uint8 array `[H, W, 3]`.
+        colour: order of an array's channels.
+
+    Raises:
+        InputError: the picture has another type, shape or dtype, or no pixels.
+    """
+    from PIL import Image
+
+    if colour not in ("rgb", "bgr"):
+        raise InputError(f"The colour order is {colour!r}, expected 'rgb' or 'bgr'. Pass one.")
+    if isinstance(image, Image.Image):
+        return _upright_rgb(image)
+    pixels = _check_frame(image)
+    return Image.fromarray(np.ascontiguousarray(pixels if colour == "rgb" else pixels[..., ::-1]))
+
+
+def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Resize the short side, bilinear and antialiased, and cut out the central square.
+
+    Args:
+        image: an RGB image, `[H, W, 3]`.
+        preprocessing: the two sizes.
+
+    Returns:
+        uint8 `[S, S, 3]`, 0 to 255.
+    """
+    from PIL import Image
+
+    image = _shortened(image)
+    width, height = image.size
+    short = min(width, height)
+    # Truncated, as torchvision does: int(size * long / short).
+    resized = tuple(int(preprocessing.resize_size * side / short) for side in image.size)
+    if resized != image.size:
+        image = image.resize((resized[0], resized[1]), Image.Resampling.BILINEAR)
+    size = preprocessing.image_size
+    left, top = (round((side - size) / 2) for side in image.size)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Scale pixels to [0, 1], subtract the mean and divide by the standard deviation.
+
+    Args:
+        pixels: uint8 `[H, W, 3]`, 0 to 255, red first.
+        preprocessing: the mean and the standard deviation.
+
+    Returns:
+        float32 `[3, H, W]`, C-contiguous.
+    """
+    mean = np.array(preprocessing.mean, np.float32).reshape(3, 1, 1)
+    std = np.array(preprocessing.std, np.float32).reshape(3, 1, 1)
+    planes = pixels.transpose(2, 0, 1)  # [3, H, W], still interleaved in memory
+    result = np.empty(planes.shape, np.float32)
+    np.divide(planes, np.float32(255), out=result)
+    result -= mean
+    result /= std
+    return result
+
+
+def _check_frame(image: object) -> NDArray[np.uint8]:
+    expected = "expected a uint8 array [height, width, 3] or a PIL image"
+    if not isinstance(image, np.ndarray):
+        hint = "Open files with snow_runtime.load_image, and bring tensors to NumPy."
+        raise InputError(f"The image is a {type(image).__name__}, {expected}. {hint}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        shape = ", ".join(map(str, image.shape))
+        raise InputError(
+            f"The image is a {image.dtype} array [{shape}]{_nan_remark(image)}, {expected} with "
+            "values from 0 to 255. Convert it; the model does the scaling and normalising itself."
+        )
+    return image
+
+
+def _nan_remark(image: NDArray[Any]) -> str:
+    is_float = np.issubdtype(image.dtype, np.floating)
+    return " with NaN in it" if is_float and bool(np.isnan(image).any()) else ""
+
+
+def _shortened(image: Image.Image) -> Image.Image:
+    """Cut a very long picture to its middle."""
+    longest = _LONGEST_ASPECT * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = (min(side, longest) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB; gives the very same image if there is nothing to do."""
+    from PIL import Image
+
+    if min(image.size) == 0:
+        raise InputError(f"The image has {image.width} x {image.height} pixels, expected some.")
+    if image.mode == "F":
+        raise InputError(
+            "The image is of 32-bit floating point, expected 8 or 16 bits a channel, since its "
+            "range is not known. Scale it to 0 to 255 and save it as 8 bits."
+        )
+    image = _upright(image)
+    if image.mode in _DEEP_MODES:
+        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
+        image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+    if image.mode == "P":
+        image = image.convert("RGBA")  # straight to RGB warns of the transparency that it drops
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the image as its EXIF orientation says.
+
+    Like PIL.ImageOps.exif_transpose, which however copies every image, and fails on photos whose
+    EXIF block is damaged: the pixels are good all the same, and viewers show them.
+    """
+    from PIL import ExifTags, Image
+
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - Pillow's EXIF reader raises whatever the bytes lead it into
+        return image
+    turn = Image.Transpose
+    methods: dict[object, Image.Transpose] = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_270,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_90,
+    }
+    if orientation not in methods:
+        return image
+    turned = image.transpose(methods[orientation])
+    turned.info = {}  # still holds the orientation, which must not be applied a second time
+    return turned
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return error.strerror or text if isinstance(error, OSError) else text

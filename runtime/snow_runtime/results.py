@@ -1,0 +1,143 @@
+"""What a model answers: per task the labels with their probabilities.
+
+Axes: B pictures of a batch; C labels of a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snow_runtime.errors import GraphError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class TaskResult:
+    """One task's answer about one picture.
+
+    Attributes:
+        name: of the task.
+        labels: the C labels, in the order of the probabilities.
+        probabilities: float32 `[C]`, each in [0, 1], together 1; the caller's own array.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+
+    @property
+    def index(self) -> int:
+        """Index of the most probable label; the first one of several equals."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.labels[self.index]
+
+    @property
+    def probability(self) -> float:
+        """Probability of the most probable label, in [0, 1]."""
+        return float(self.probabilities[self.index])
+
+    def top(self, n: int = 5) -> list[tuple[str, float]]:
+        """Give the ``n`` most probable labels with their probabilities, all if there are fewer.
+
+        The most probable comes first; equals keep the order of the labels.
+
+        Raises:
+            ValueError: ``n`` is negative.
+        """
+        if n < 0:
+            raise ValueError(f"Cannot give {n} labels: expected 0 or more.")
+        order = np.argsort(-self.probabilities, kind="stable")[:n]
+        return [(self.labels[index], float(self.probabilities[index])) for index in order]
+
+
+class Result(Mapping[str, TaskResult]):
+    """All tasks' answers about one picture, by task name, in the manifest's order.
+
+    Attributes:
+        latency_ms: wall time of the call that made this result, preprocessing included, in
+            milliseconds. The results of one batch all carry the time of the whole batch.
+    """
+
+    __slots__ = ("_tasks", "latency_ms")
+
+    def __init__(self, tasks: Iterable[TaskResult], latency_ms: float) -> None:
+        self._tasks = {task.name: task for task in tasks}
+        self.latency_ms = latency_ms
+
+    def __getitem__(self, name: str) -> TaskResult:
+        return self._tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        answers = ", ".join(
+            f"{task.name}={task.label!r} {task.probability:.3f}" for task in self._tasks.values()
+        )
+        return f"<Result {answers}, {self.latency_ms:.1f} ms>"
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Give plain Python values, which JSON can write.
+
+        ``{"latency_ms": float, "tasks": {name: {"label", "index", "probability", "top"}}}``, where
+        ``top`` lists ``{"label", "probability"}``, the most probable first.
+
+        Args:
+            top: how many labels ``top`` lists; None lists all.
+
+        Raises:
+            ValueError: ``top`` is negative.
+        """
+        return {
+            "latency_ms": self.latency_ms,
+            "tasks": {
+                task.name: {
+                    "label": task.label,
+                    "index": task.index,
+                    "probability": task.probability,
+                    "top": [
+                        {"label": label, "probability": probability}
+                        for label, probability in task.top(len(task.labels) if top is None else top)
+                    ],
+                }
+                for task in self._tasks.values()
+            },
+        }
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn logits into probabilities along the last axis, without overflow for any finite logits.
+
+    Args:
+        logits: float32 `[B, C]`.
+
+    Returns:
+        float32 `[B, C]`, each row in [0, 1] and summing to 1.
+
+    Raises:
+        GraphError: a logit is NaN or infinite, so that there are no probabilities.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    if not np.isfinite(probabilities).all():
+        raise GraphError(
+            "The graph computed logits that are NaN or infinite, expected finite ones. Export it "
+            "again in fp32; if that cures it, the numbers inside are too large for its precision."
+        )
+    return np.asarray(probabilities, np.float32)

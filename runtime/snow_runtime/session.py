@@ -1,0 +1,252 @@
+"""Running a graph in ONNX Runtime.
+
+Axes: B pictures of a batch; S the image size; C labels of a task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from snow_runtime.agreement import TensorSpec, check_agreement
+from snow_runtime.errors import GraphError, InputError, MissingDependencyError
+from snow_runtime.manifest import METADATA_KEY, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+_LOGGER = logging.getLogger(__name__)
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_FATAL = 4  # ONNX Runtime's log level: what goes wrong arrives as an exception instead
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+
+
+class Session(Protocol):
+    """What :class:`snow_runtime.model.Model` needs of a backend."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """How many pictures every call must bring; None if the graph takes any number."""
+
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Map a float32 batch `[B, 3, S, S]` to float32 logits `[B, C]` by output name."""
+
+    def close(self) -> None:
+        """Let go of the backend's memory."""
+
+
+class OnnxSession:
+    """A graph opened in ONNX Runtime, with its manifest read and found to agree.
+
+    Several threads may call :meth:`run` at once.
+
+    Args:
+        path: the ONNX file.
+        providers: ONNX Runtime's execution providers in order of preference, all of which must
+            work here. None takes CUDA if it works, otherwise the CPU.
+        threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
+
+    Attributes:
+        manifest: what the graph says about itself.
+        providers: the execution providers at work.
+
+    Raises:
+        GraphError: the file is missing, unreadable, no ONNX graph or one without a manifest.
+        ManifestError: the manifest is malformed or contradicts the graph.
+        MissingDependencyError: ONNX Runtime, or a provider asked for, is not there.
+    """
+
+    def __init__(
+        self, path: Path, providers: Sequence[str] | None = None, threads: int | None = None
+    ) -> None:
+        _check_file(path)
+        self._path = path
+        self._session: Any = _open(path, providers, threads)
+        try:
+            inputs = [_spec(node) for node in self._session.get_inputs()]
+            outputs = [_spec(node) for node in self._session.get_outputs()]
+            metadata = self._session.get_modelmeta().custom_metadata_map
+        except Exception as error:  # names that are not UTF-8, outputs that are not tensors
+            raise _unusable(path, error) from error
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self.manifest = _read_manifest(path, metadata)
+        check_agreement(self.manifest, inputs, outputs)
+        self._batch_size = inputs[0].shape[0]
+
+    @property
+    def batch_size(self) -> int | None:
+        """How many pictures every call must bring; None if the graph takes any number."""
+        return self._batch_size
+
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Compute every task's logits.
+
+        Args:
+            batch: float32 `[B, 3, S, S]`, normalised, finite.
+
+        Returns:
+            By output name float32 `[B, C]`; new arrays at each call.
+
+        Raises:
+            InputError: the batch has another shape or dtype, or NaN or infinity in it.
+            GraphError: the session is closed, or the computation failed.
+        """
+        session = self._session  # held for this call, should another thread close meanwhile
+        if session is None:
+            raise GraphError(
+                f"The graph {str(self._path)!r} is closed, expected an open one. Load it again."
+            )
+        self._check_batch(batch)
+        names = [task.output for task in self.manifest.tasks]
+        try:
+            outputs = session.run(names, {self.manifest.input.name: batch})
+        except Exception as error:  # ONNX Runtime's own classes share no base but this one
+            raise GraphError(
+                f"The graph {str(self._path)!r} failed on a batch of shape {list(batch.shape)}: "
+                f"{_sentence(error)} Try a smaller batch; if that fails too, export it again."
+            ) from error
+        logits = dict(zip(names, outputs, strict=True))
+        self._check_logits(logits, len(batch))
+        return logits
+
+    def close(self) -> None:
+        """Let go of ONNX Runtime's memory; calls under way still finish."""
+        self._session = None
+
+    def _check_batch(self, batch: NDArray[np.float32]) -> None:
+        size = self.manifest.preprocessing.image_size
+        count = self._batch_size
+        expected = f"float32 [{count or 'B'}, 3, {size}, {size}]"
+        advice = "Make it with snow_runtime.preprocessing.prepare, or call the model on pictures."
+        if not isinstance(batch, np.ndarray):
+            raise InputError(
+                f"The batch is a {type(batch).__name__}, expected {expected}. {advice}"
+            )
+        fits = batch.ndim == 4 and batch.shape[1:] == (3, size, size) and len(batch) > 0
+        if not fits or batch.dtype != np.float32 or count not in (None, len(batch)):
+            shape = list(batch.shape)
+            raise InputError(f"The batch is {batch.dtype} {shape}, expected {expected}. {advice}")
+        if not np.isfinite(batch).all():
+            raise InputError(
+                f"The batch holds NaN or infinity, expected finite {expected}. {advice}"
+            )
+
+    def _check_logits(self, logits: dict[str, NDArray[np.float32]], count: int) -> None:
+        """Catch a graph whose declared shapes are not those that it computes."""
+        for task in self.manifest.tasks:
+            shape, expected = list(logits[task.output].shape), [count, len(task.labels)]
+            if shape != expected:
+                raise GraphError(
+                    f"The graph {str(self._path)!r} computed {task.output!r} of shape {shape}, "
+                    f"expected {expected}. Export it again with 'snow-deploy export'."
+                )
+
+
+def _check_file(path: Path) -> None:
+    what = f"Cannot load {str(path)!r}"
+    advice = "expected an ONNX file made by 'snow-deploy export'. Check the path"
+    if path.is_dir():
+        raise GraphError(f"{what}: it is a folder, {advice}.")
+    try:
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
+    except FileNotFoundError as error:
+        raise GraphError(f"{what}: there is no such file, {advice}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        raise GraphError(f"{what}: {error}, {advice} and its permissions.") from error
+    if empty:
+        raise GraphError(f"{what}: the file is empty, {advice}, or export it again.")
+
+
+def _import_onnxruntime() -> ModuleType:
+    install = "pip install 'snow-deploy[cpu]' (with an NVIDIA GPU: pip install 'snow-deploy[gpu]')"
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"ONNX Runtime runs the graph and cannot be imported: {error}. Install it: {install}."
+        ) from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _open(path: Path, providers: Sequence[str] | None, threads: int | None) -> Any:
+    """Make the session with the providers asked for, or with CUDA or else the CPU."""
+    runtime = _import_onnxruntime()
+    available = runtime.get_available_providers()
+    if providers is not None:
+        _check_providers(providers, available)
+        session = _make(runtime, path, providers, threads)
+        _check_providers(providers, session.get_providers())
+        return session
+    if _CUDA in available:
+        with contextlib.suppress(GraphError):  # CUDA or the graph may be to blame: the CPU tells
+            session = _make(runtime, path, [_CUDA, _CPU], threads)
+            if _CUDA in session.get_providers():
+                return session
+    session = _make(runtime, path, [_CPU], threads)
+    if _CUDA in available:
+        _LOGGER.warning("ONNX Runtime has CUDA but cannot start it here; the CPU takes over.")
+    return session
+
+
+def _make(runtime: ModuleType, path: Path, providers: Sequence[str], threads: int | None) -> Any:
+    options = runtime.SessionOptions()
+    options.log_severity_level = _FATAL
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if _CUDA in providers and hasattr(runtime, "preload_dlls"):
+        # Finds the CUDA libraries of NVIDIA's wheels; prints what it misses, and not to stderr.
+        with contextlib.redirect_stdout(sys.stderr):
+            runtime.preload_dlls()
+    try:
+        # Its fallback prints to stdout and tries other providers, whatever the cause.
+        return runtime.InferenceSession(
+            str(path), options, providers=list(providers), enable_fallback=0
+        )
+    except Exception as error:  # ONNX Runtime's own classes share no base but this one
+        raise _unusable(path, error) from error
+
+
+def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
+    if missing := [provider for provider in wanted if provider not in there]:
+        raise MissingDependencyError(
+            f"ONNX Runtime cannot use {', '.join(missing)} here, expected some of "
+            f"{', '.join(there)}. For CUDA: pip install 'snow-deploy[gpu]', and look whether "
+            "nvidia-smi sees the GPU."
+        )
+
+
+def _spec(node: Any) -> TensorSpec:
+    shape = tuple(axis if isinstance(axis, int) else None for axis in node.shape)
+    return TensorSpec(node.name, _DTYPES.get(node.type, node.type), shape)
+
+
+def _read_manifest(path: Path, metadata: dict[str, str]) -> Manifest:
+    if METADATA_KEY not in metadata:
+        raise GraphError(
+            f"The graph {str(path)!r} carries no manifest: its metadata lacks {METADATA_KEY!r}, "
+            "expected a graph made by 'snow-deploy export'. Export it with that command."
+        )
+    return Manifest.from_json(metadata[METADATA_KEY])
+
+
+def _unusable(path: Path, error: Exception) -> GraphError:
+    return GraphError(
+        f"Cannot load {str(path)!r} as an ONNX graph: {_sentence(error)} "
+        "Expected a complete file made by 'snow-deploy export': copy or export it again."
+    )
+
+
+def _sentence(error: Exception) -> str:
+    """Give an error's text with one full stop after it."""
+    return (str(error).strip() or type(error).__name__).rstrip(".") + "."

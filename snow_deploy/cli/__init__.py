@@ -1,0 +1,52 @@
+"""The `snow-deploy` command: one module per command, imported when it is called.
+
+Nothing heavy is imported here or at the top of a command's module: `snow-deploy --help` answers at
+once, and on a machine without torch too.
+"""
+
+from __future__ import annotations
+
+import click
+
+from snow_deploy import __version__
+from snow_deploy.cli.group import Entry, LazyGroup
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "demo": Entry(
+        module="snow_deploy.cli.demo",
+        summary="Train, export and predict on rendered pictures, and write a report.",
+        extra="train,export,cpu",
+    ),
+    "export": Entry(
+        module="snow_deploy.cli.export",
+        summary="Export tasks of a store as one ONNX graph.",
+        extra="export,cpu",
+    ),
+    "predict": Entry(
+        module="snow_deploy.cli.predict",
+        summary="Ask an exported graph about photos.",
+        extra="cpu",
+    ),
+    "train": Entry(
+        module="snow_deploy.cli.train",
+        summary="Train one task on a frozen source and add it to a store.",
+        extra="train",
+    ),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="snow-deploy", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(*, debug: bool) -> None:
+    """Train SNOW multi-task CNNs and deploy them.
+
+    One frozen source network serves every task; each task adds a small network of its own.
+    """
+    del debug  # LazyGroup reads it where it reports errors

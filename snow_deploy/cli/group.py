@@ -1,0 +1,124 @@
+"""A click group that imports a command when it is called, and reports errors in one place."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from snow_runtime.errors import MissingDependencyError, SnowError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_OWN_PACKAGES = frozenset({"snow_deploy", "snow_export", "snow_calibration", "snow_runtime"})
+_EXIT_FAILED = 1
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the command table.
+
+    Attributes:
+        module: The module whose `command` is the click command.
+        summary: The line that `snow-deploy --help` prints for it.
+        extra: The extras that the command needs, as in `pip install 'snow-deploy[EXTRA]'`.
+    """
+
+    module: str
+    summary: str
+    extra: str
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by a table, and turns a SnowError into one line.
+
+    Args:
+        entries: The commands by name.
+        **attributes: What :class:`click.Group` takes.
+    """
+
+    def __init__(self, *, entries: Mapping[str, Entry], **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.entries = dict(entries)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the command names, without importing any."""
+        return sorted({*self.entries, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or return None for a name that the table doesn't have."""
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return super().get_command(ctx, cmd_name)
+        command = import_module(entry.module).command
+        if not isinstance(command, click.Command):
+            msg = f"{entry.module}.command is a {type(command).__name__}, not a click command"
+            raise TypeError(msg)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that `args` begins with; a mistyped name suggests the nearest."""
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Commands: {', '.join(known)}."
+            msg = f"No such command {name!r}. {hint}"
+            raise click.UsageError(msg, ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table's summaries, so that `--help` imports no command."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self.entries.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. The one place where an error becomes a line and an exit code.
+
+        Raises:
+            SnowError: With `--debug`, so that Python prints the traceback.
+        """
+        try:
+            return super().invoke(ctx)
+        except SnowError as error:
+            if ctx.params.get("debug"):
+                raise
+            _fail(str(error))
+        except ModuleNotFoundError as error:
+            missing = _missing_dependency(error, self.entries.get(ctx.invoked_subcommand or ""))
+            if missing is None:
+                raise
+            if ctx.params.get("debug"):
+                raise missing from error
+            _fail(str(missing))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(_EXIT_INTERRUPTED)
+
+
+def _missing_dependency(
+    error: ModuleNotFoundError, entry: Entry | None
+) -> MissingDependencyError | None:
+    """Say which extra brings the module that is missing; None if the fault is our own."""
+    package = (error.name or "").partition(".")[0]
+    if entry is None or not package or package in _OWN_PACKAGES:
+        return None
+    return MissingDependencyError(
+        f"this command needs {package}, which is not installed; "
+        f"run: pip install 'snow-deploy[{entry.extra}]'"
+    )
+
+
+def _fail(message: str) -> NoReturn:
+    """Print one `error: …` line to stderr and leave."""
+    click.echo(f"error: {message}", err=True)
+    sys.exit(_EXIT_FAILED)

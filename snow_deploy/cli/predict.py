@@ -1,0 +1,71 @@
+"""``snow-deploy predict``: what a graph says about photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snow_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from snow_runtime.results import Result
+
+
+@click.command("predict")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Labels to list for each task.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, an object a photo.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads to compute with.")
+@click.pass_context
+def command(
+    context: click.Context,
+    model: Path,
+    photos: tuple[Path, ...],
+    *,
+    top: int,
+    as_json: bool,
+    threads: int | None,
+) -> None:
+    """Ask MODEL, an exported ONNX graph, about each of PHOTOS.
+
+    A photo that cannot be read is named on the standard error, the others are answered all the
+    same, and the exit code is 1.
+    """
+    from snow_runtime.model import load
+    from snow_runtime.preprocessing import load_image
+
+    documents = []
+    unreadable = 0
+    with load(model, threads=threads) as graph:
+        for photo in photos:
+            try:
+                result = graph(load_image(photo))
+            except InputError as error:
+                click.echo(f"error: {error}", err=True)
+                unreadable += 1
+                continue
+            documents.append({"photo": str(photo), **result.to_dict(top)})
+            if not as_json:
+                _print(photo, result, top)
+    if as_json:
+        click.echo(json.dumps(documents, indent=2))
+    if unreadable:
+        context.exit(1)
+
+
+def _print(photo: Path, result: Result, top: int) -> None:
+    click.echo(f"{click.format_filename(photo)}  ({result.latency_ms:.1f} ms)")
+    width = max(map(len, result))
+    for name, answer in result.items():
+        listed = "   ".join(f"{label} {share:.1%}" for label, share in answer.top(top))
+        click.echo(f"  {name:<{width}}  {listed}")

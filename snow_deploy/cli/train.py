@@ -1,0 +1,174 @@
+"""`snow-deploy train`: one task from a data set into a store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from snow_deploy.training.options import TrainOptions
+    from snow_deploy.training.store import Store, TaskRecord
+
+
+@click.command("train")
+@click.option("--task", required=True, help="Name of the task: a-z, 0-9, _ and -.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="KIND:PATH",
+    help="imagefolder:PATH, food101:ROOT, dtd:ROOT, stanfordcars:ROOT, cub200:PATH, "
+    "stanford40:PATH, or demo:shape|texture|digit.",
+)
+@click.option("--download", is_flag=True, help="Let torchvision download the data set.")
+@click.option(
+    "--store",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="store",
+    show_default=True,
+    help="Folder of the source and its tasks.",
+)
+@click.option(
+    "--source",
+    "architecture",
+    help="torchvision's name of the source's architecture.  [default: the store's, or resnet50]",
+)
+@click.option(
+    "--weights",
+    help="The source's weights: imagenet, one of torchvision's weight names, or a .safetensors, "
+    ".pth or .pt file.  [default: the store's, or imagenet]",
+)
+@click.option(
+    "--source-labels",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Text file with the source's own labels, one a line.",
+)
+@click.option("--k", default=8, show_default=True, help="Subscribe to N/k of N channels.")
+@click.option("--width", default=8, show_default=True, help="Divide the delta's widths by this.")
+@click.option(
+    "--sigma2", default=0.001, show_default=True, help="Variance of the channel pooling's noise."
+)
+@click.option("--epochs", default=90, show_default=True, help="Passes over the training pictures.")
+@click.option("--batch-size", default=256, show_default=True, help="Pictures a step and device.")
+@click.option(
+    "--lr",
+    type=float,
+    help="Learning rate at this batch size.  [default: the recipe's, 1.0 at a batch of 256, "
+    "scaled with the batch]",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["paper", "steady"]),
+    default="paper",
+    show_default=True,
+    help="paper: three steps, as published. steady: warm-up, cosine, a slower classifier, label "
+    "smoothing; for few epochs and small batches.",
+)
+@click.option(
+    "--image-size", default=224, show_default=True, help="Side of the networks' input, in pixels."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of weights, order, crops and noise.")
+@click.option("--workers", default=2, show_default=True, help="Processes that load pictures.")
+@click.option(
+    "--compile/--no-compile",
+    "compile_source",
+    default=None,
+    help="Compile the source with torch.compile.  [default: on CUDA]",
+)
+@click.option(
+    "--baseline/--no-baseline",
+    default=True,
+    show_default=True,
+    help="Also measure a linear classifier on the same frozen features.",
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of this task.")
+@click.option("--overwrite", is_flag=True, help="Replace a task or an unfinished run.")
+def command(task: str, data: str, root: Path, **chosen: Any) -> None:
+    """Train one task on a frozen source and add it to the store.
+
+    The first task brings the source into the store; later ones use it. An interrupted run goes
+    on with --resume, to the same weights as if it had not been interrupted. With several GPUs
+    start it through torchrun.
+    """
+    from snow_deploy.data import open_data
+    from snow_deploy.training.run import RunSettings, train_task
+    from snow_deploy.training.store import Store
+    from snow_runtime.manifest import check_task_name
+
+    check_task_name(task)
+    options = _options(chosen)
+    splits = open_data(data, seed=options.seed, download=chosen["download"])
+    store = Store(root)
+    _ensure_source(store, chosen["architecture"], chosen["weights"], chosen["source_labels"])
+    settings = RunSettings(
+        workers=chosen["workers"],
+        resume=chosen["resume"],
+        overwrite=chosen["overwrite"],
+        baseline=chosen["baseline"],
+        compile_source=chosen["compile_source"],
+    )
+    record = train_task(store, task, splits, options, settings)
+    _report(store, record, splits.final[0])
+
+
+def _options(chosen: dict[str, Any]) -> TrainOptions:
+    from snow_deploy.models.delta import DeltaOptions
+    from snow_deploy.training.options import RECIPES, TrainOptions
+
+    options = TrainOptions(
+        delta=DeltaOptions(chosen["k"], chosen["width"], chosen["sigma2"]),
+        recipe=RECIPES[chosen["recipe"]],
+        epochs=chosen["epochs"],
+        batch_size=chosen["batch_size"],
+        image_size=chosen["image_size"],
+        precision=chosen["precision"],
+        seed=chosen["seed"],
+    )
+    if chosen["lr"] is None:
+        return options
+    at_reference = options.recipe.lr * chosen["lr"] / options.learning_rate()
+    return replace(options, recipe=replace(options.recipe, lr=at_reference))
+
+
+def _ensure_source(
+    store: Store, architecture: str | None, weights: str | None, labels: Path | None
+) -> None:
+    """Bring the source into the store, or check that it is the one asked for."""
+    from snow_deploy.errors import StoreError
+    from snow_deploy.models.weights import load_weights
+
+    if store.has_source() and weights is None:
+        kept = store.source_weights().architecture
+        if architecture not in {None, kept}:
+            msg = (
+                f"{store.root} holds a {kept}, not a {architecture}. Leave --source out, or "
+                "choose another --store."
+            )
+            raise StoreError(msg)
+        return
+    loaded = load_weights(weights or "imagenet", architecture or "resnet50")
+    if labels is not None:
+        loaded = loaded.with_labels(labels.read_text(encoding="utf-8").splitlines())
+    store.put_source(loaded)
+
+
+def _report(store: Store, record: TaskRecord, split: str) -> None:
+    metrics = record.metrics
+    linear = metrics.get("linear_accuracy")
+    click.echo(
+        f"task {record.name}: {split} accuracy {metrics['accuracy']:.4f}"
+        + ("" if linear is None else f", linear classifier {linear:.4f}")
+        + f", {metrics['parameters'] / 1e6:.2f} M parameters -> {store.task_path(record.name)}"
+    )
+    if metrics["skipped"]:
+        click.echo(f"{metrics['skipped']:.0f} pictures could not be read", err=True)

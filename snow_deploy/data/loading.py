@@ -1,0 +1,201 @@
+"""Batches of pictures, the same for every number of workers.
+
+What a picture looks like in an epoch depends on (seed, epoch, index) only, and the epoch travels
+with the index from the sampler to the workers, so that workers can live through all epochs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from snow_deploy.data.seeding import keyed_permutation, keyed_seed
+from snow_deploy.data.transforms import make_transform
+from snow_deploy.errors import DataError
+from snow_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from snow_deploy.data.pictures import Augmentation, Pictures
+    from snow_deploy.data.transforms import Transform
+    from snow_runtime.manifest import Preprocessing
+
+
+class Sample(NamedTuple):
+    """One picture: a float32 image `[3, S, S]`, or None where the picture can't be read."""
+
+    image: torch.Tensor | None
+    target: int
+    name: str
+
+
+class Batch(NamedTuple):
+    """Pictures that could be read, with their classes, and the names of those that couldn't.
+
+    Attributes:
+        images: float32 `[B, 3, S, S]`; B is 0 where no picture of the batch could be read.
+        targets: int64 `[B]`.
+        skipped: the names of the pictures left out.
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    skipped: tuple[str, ...]
+
+
+class TaskDataset(Dataset[Sample]):
+    """Pictures by (epoch, index), augmented by (seed, epoch, index) and nothing else."""
+
+    def __init__(self, pictures: Pictures, transform: Transform, seed: int) -> None:
+        """Take the pictures and what to do with them."""
+        self._pictures = pictures
+        self._transform = transform
+        self._seed = seed
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+        return len(self._pictures)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Return the picture at (epoch, index); torch's own random state is left as it was."""
+        epoch, index = key
+        target, name = self._pictures.target(index), self._pictures.name(index)
+        try:
+            picture = self._pictures.load(index)
+        except InputError:
+            return Sample(None, target, name)
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed would seed the accelerators as well, and that would stay.
+            torch.default_generator.manual_seed(keyed_seed("augment", self._seed, epoch, index))
+            return Sample(self._transform(picture), target, name)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """The indices of one epoch, each with the epoch's number; one process's share of them.
+
+    The order depends on (seed, epoch) only. Process `rank` takes every `world_size`-th index
+    from the `rank`-th on.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        pad: bool | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Take the choices.
+
+        Args:
+            length: how many pictures there are.
+            seed: the order depends on it.
+            shuffle: False gives them in order.
+            pad: repeat the first pictures until all processes have the same number, as training
+                with gradients averaged across processes needs; evaluation must not count a
+                picture twice. The default is `shuffle`.
+            rank: the number of this process, in [0, world_size).
+            world_size: how many processes share the epoch.
+        """
+        self._length = length
+        self._seed = seed
+        self._shuffle = shuffle
+        self._pad = shuffle if pad is None else pad
+        self._rank = rank
+        self._world_size = world_size
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration gives."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Return how many pictures this process gets in an epoch."""
+        share, rest = divmod(self._length, self._world_size)
+        return share + (rest > 0 if self._pad else self._rank < rest)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield (epoch, index) for this process's share of the epoch."""
+        epoch = self._epoch
+        order = (
+            keyed_permutation(self._length, "shuffle", self._seed, epoch)
+            if self._shuffle
+            else np.arange(self._length)
+        )
+        places = self._rank + self._world_size * np.arange(len(self))
+        for index in order[places % max(self._length, 1)].tolist():
+            yield epoch, index
+
+
+class _Collate:
+    """Make a batch of samples, the unreadable ones named beside it."""
+
+    def __init__(self, image_size: int) -> None:
+        self._image_size = image_size
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        readable = [(sample.image, sample.target) for sample in samples if sample.image is not None]
+        size = self._image_size
+        return Batch(
+            images=torch.stack([image for image, _ in readable])
+            if readable
+            else torch.empty(0, 3, size, size),
+            targets=torch.tensor([target for _, target in readable], dtype=torch.int64),
+            skipped=tuple(sample.name for sample in samples if sample.image is None),
+        )
+
+
+def make_loader(
+    pictures: Pictures,
+    *,
+    preprocessing: Preprocessing,
+    train: bool,
+    augmentation: Augmentation,
+    batch_size: int,
+    seed: int,
+    workers: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[Sample]:
+    """Return a loader of `Batch`es; call `loader.sampler.set_epoch` before each epoch.
+
+    In training the pictures are shuffled and augmented, and a last, smaller batch is dropped if
+    it has one picture only (BatchNorm can't be trained on it) or if two or more full ones remain.
+    In evaluation every picture comes once, in order.
+
+    Raises:
+        DataError: the only batch to train on would hold one picture.
+    """
+    sampler = EpochSampler(
+        len(pictures), seed=seed, shuffle=train, rank=rank, world_size=world_size
+    )
+    transform = make_transform(preprocessing, train=train, augmentation=augmentation)
+    return DataLoader(
+        TaskDataset(pictures, transform, seed),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=_Collate(preprocessing.image_size),
+        drop_last=train and _drops_last(len(sampler), batch_size),
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        # Without its own generator the loader would draw from torch's global one.
+        generator=torch.Generator().manual_seed(keyed_seed("loader", seed)),
+    )
+
+
+def _drops_last(count: int, batch_size: int) -> bool:
+    """Tell whether training on `count` pictures should leave out a last, smaller batch."""
+    full, rest = divmod(count, batch_size)
+    if full == 0 and rest == 1:
+        raise DataError(
+            "The train split gives one picture to each process, expected two or more: BatchNorm "
+            "cannot be trained on one. Add pictures, or train with fewer processes."
+        )
+    return full > 1 or (full == 1 and rest == 1)

@@ -1,0 +1,196 @@
+"""What a data set is to the rest of the program: labelled pictures, in up to three splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from snow_deploy.errors import DataError
+from snow_runtime.preprocessing import load_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from PIL import Image
+
+Augmentation = Literal["photo", "none"]
+
+
+class Pictures(Protocol):
+    """A sequence of pictures, each of one class."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name of every class; a target is an index into it."""
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+
+    def target(self, index: int) -> int:
+        """Return the class of one picture, in [0, len(labels))."""
+
+    def name(self, index: int) -> str:
+        """Return what to call one picture in a message, such as its path."""
+
+    def load(self, index: int) -> Image.Image:
+        """Return one picture in RGB.
+
+        Raises:
+            snow_runtime.errors.InputError: the picture can't be read.
+        """
+
+
+@dataclass(frozen=True)
+class FilePictures:
+    """Pictures in files.
+
+    Attributes:
+        paths: one file a picture.
+        targets: the class of each, an index into `labels`.
+        labels: the name of every class.
+
+    Raises:
+        DataError: the numbers of paths and targets differ, or a target has no label.
+    """
+
+    paths: tuple[Path, ...]
+    targets: tuple[int, ...]
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check that every picture has exactly one class, and that the class has a label."""
+        if len(self.paths) != len(self.targets):
+            raise DataError(
+                f"A listing names {len(self.paths)} pictures but the classes of "
+                f"{len(self.targets)}, expected one class for each. Correct the listing."
+            )
+        for path, target in zip(self.paths, self.targets, strict=True):
+            if not 0 <= target < len(self.labels):
+                raise DataError(
+                    f"{path} is listed under class number {target}, expected 0 to "
+                    f"{len(self.labels) - 1}, which have a label. Correct the listing."
+                )
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+        return len(self.paths)
+
+    def target(self, index: int) -> int:
+        """Return the class of one picture, in [0, len(labels))."""
+        return self.targets[index]
+
+    def name(self, index: int) -> str:
+        """Return the path of one picture."""
+        return str(self.paths[index])
+
+    def load(self, index: int) -> Image.Image:
+        """Return one picture in RGB, turned as its EXIF orientation says.
+
+        Raises:
+            snow_runtime.errors.InputError: the file can't be read; the message names it.
+        """
+        return load_image(self.paths[index])
+
+    def subset(self, indices: Sequence[int]) -> FilePictures:
+        """Return the pictures at `indices`, in that order, with the same labels."""
+        return FilePictures(
+            paths=tuple(self.paths[index] for index in indices),
+            targets=tuple(self.targets[index] for index in indices),
+            labels=self.labels,
+        )
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set: the pictures to train on and the pictures to measure on.
+
+    Attributes:
+        train: what the deltas are trained on.
+        val: what the curve is drawn from, if the data set has such a split.
+        test: what the final figures come from, if the data set has such a split.
+        augmentation: "photo" for random crops and flips in training, "none" where they would
+            change the answer (digits) or the pictures vary enough as they are.
+
+    Raises:
+        DataError: a split is empty, the labels of two splits differ, or there is nothing to
+            measure on.
+    """
+
+    train: Pictures
+    val: Pictures | None
+    test: Pictures | None
+    augmentation: Augmentation = "photo"
+
+    def __post_init__(self) -> None:
+        """Check that the splits can be trained and measured on, together."""
+        if self.val is None and self.test is None:
+            raise DataError(
+                "The data has a train split only, expected val or test beside it. Add one of them."
+            )
+        for split, pictures in (("train", self.train), ("val", self.val), ("test", self.test)):
+            if pictures is None:
+                continue
+            if len(pictures) == 0:
+                raise DataError(
+                    f"The {split} split holds no pictures, expected at least one. Add some, or "
+                    "leave the split out."
+                )
+            check_same_labels(split, pictures.labels, "train", self.train.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name of every class, the same in all splits."""
+        return self.train.labels
+
+    @property
+    def evaluation(self) -> tuple[str, Pictures]:
+        """The split to draw the curve from, with its name: val if there is one, else test.
+
+        No choice may be made with it where it is the test split.
+        """
+        return self._first_of(("val", self.val), ("test", self.test))
+
+    @property
+    def final(self) -> tuple[str, Pictures]:
+        """The split that the final figures come from, with its name: test, else val."""
+        return self._first_of(("test", self.test), ("val", self.val))
+
+    @staticmethod
+    def _first_of(*candidates: tuple[str, Pictures | None]) -> tuple[str, Pictures]:
+        return next((name, pictures) for name, pictures in candidates if pictures is not None)
+
+
+def check_same_labels(
+    split: str,
+    labels: Sequence[str],
+    reference_split: str,
+    reference_labels: Sequence[str],
+) -> None:
+    """Check that two splits have the same classes in the same order.
+
+    Raises:
+        DataError: they don't; the message names what each has and the other lacks.
+    """
+    if tuple(labels) == tuple(reference_labels):
+        return
+    sides = []
+    for here, there, name, other in (
+        (reference_labels, labels, reference_split, split),
+        (labels, reference_labels, split, reference_split),
+    ):
+        present = set(there)
+        lacking = [label for label in here if label not in present]
+        if lacking:
+            sides.append(f"in {name} but not in {other}: {name_some(lacking)}")
+    seen = "; ".join(sides) or "the same classes in another order"
+    raise DataError(
+        f"The classes of the {reference_split} and {split} splits differ: {seen}. "
+        "Put every class into every split, under the same name."
+    )
+
+
+def name_some(names: Sequence[str], most: int = 8) -> str:
+    """Return the names as one line for a message, no more than `most` of them."""
+    line = ", ".join(names[:most])
+    return line if len(names) <= most else f"{line} and {len(names) - most} more"

@@ -1,0 +1,161 @@
+"""From the text after `--data` to a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from snow_deploy.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from snow_deploy.data.pictures import Splits
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What to open.
+
+    Attributes:
+        kind: which reader.
+        location: a folder, or the question of a demo.
+        options: what follows a `?`, for the demo only: a folder's name may hold one.
+    """
+
+    kind: str
+    location: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_spec(spec: str) -> DataSpec:
+    """Read `KIND:LOCATION` or `demo:QUESTION?option=value&option=value`.
+
+    Raises:
+        DataError: the kind is unknown, or the location or an option is missing or given twice.
+    """
+    kind, colon, location = spec.partition(":")
+    if not colon or kind not in _READERS:
+        raise DataError(f'"{spec}" names no known kind of data; {_expected()}. Name one.')
+    options: dict[str, str] = {}
+    if kind == "demo":
+        location, _, query = location.partition("?")
+        options = _parse_options(spec, query)
+    if not location:
+        raise DataError(f'"{spec}" names nothing after "{kind}:"; {_expected()}. Complete it.')
+    return DataSpec(kind, location, options)
+
+
+def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
+    """Open the data set that `spec` names.
+
+    Args:
+        spec: `imagefolder:PATH`, `food101:ROOT`, `dtd:ROOT`, `stanfordcars:ROOT`, `cub200:PATH`,
+            `stanford40:PATH` or `demo:QUESTION`, the last with options such as
+            `demo:shape?train=4000&size=64`.
+        seed: decides the split of data that has none of its own.
+        download: fetch the data first, where torchvision can; the other kinds ignore it.
+
+    Raises:
+        DataError: the spec or the data can't be used; the message says why and what to do.
+        snow_runtime.errors.MissingDependencyError: a reader needs a package that isn't there.
+    """
+    parsed = parse_spec(spec)
+    return _READERS[parsed.kind](_Request(parsed, seed, download))
+
+
+def _parse_options(spec: str, query: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise DataError(
+            f'Cannot read the options of "{spec}", expected name=value&name=value after the "?". '
+            "Correct them."
+        ) from error
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        raise DataError(f'"{spec}" gives an option twice, expected each once. Remove one.')
+    return options
+
+
+def _expected() -> str:
+    kinds = (f"{kind}:{'QUESTION' if kind == 'demo' else 'PATH'}" for kind in _READERS)
+    return "expected " + ", ".join(kinds)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a reader gets to know.
+
+    Attributes:
+        spec: as parsed.
+        seed: of the split, for data that has none of its own.
+        download: fetch the data first, where that is possible.
+    """
+
+    spec: DataSpec
+    seed: int
+    download: bool
+
+    @property
+    def folder(self) -> Path:
+        """The location as a path."""
+        return Path(self.spec.location).expanduser()
+
+
+# Each reader is imported when it is asked for: torchvision's take a second to import.
+
+
+def _imagefolder(request: _Request) -> Splits:
+    from snow_deploy.data.imagefolder import read_imagefolder
+
+    return read_imagefolder(request.folder, seed=request.seed)
+
+
+def _food101(request: _Request) -> Splits:
+    from snow_deploy.data.torchvision_sets import read_food101
+
+    return read_food101(request.folder, download=request.download)
+
+
+def _dtd(request: _Request) -> Splits:
+    from snow_deploy.data.torchvision_sets import read_dtd
+
+    return read_dtd(request.folder, download=request.download)
+
+
+def _stanford_cars(request: _Request) -> Splits:
+    from snow_deploy.data.torchvision_sets import read_stanford_cars
+
+    return read_stanford_cars(request.folder, download=request.download)
+
+
+def _cub200(request: _Request) -> Splits:
+    from snow_deploy.data.cub200 import read_cub200
+
+    return read_cub200(request.folder)
+
+
+def _stanford40(request: _Request) -> Splits:
+    from snow_deploy.data.stanford40 import read_stanford40
+
+    return read_stanford40(request.folder)
+
+
+def _demo(request: _Request) -> Splits:
+    from snow_deploy.data.demo import read_demo
+
+    return read_demo(request.spec.location, request.spec.options)
+
+
+_READERS: dict[str, Callable[[_Request], Splits]] = {
+    "imagefolder": _imagefolder,
+    "food101": _food101,
+    "dtd": _dtd,
+    "stanfordcars": _stanford_cars,
+    "cub200": _cub200,
+    "stanford40": _stanford40,
+    "demo": _demo,
+}

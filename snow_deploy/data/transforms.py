@@ -1,0 +1,74 @@
+"""From a picture to the tensor that a network reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torchvision.transforms import v2
+
+from snow_runtime.preprocessing import normalise, prepare
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from snow_deploy.data.pictures import Augmentation
+    from snow_runtime.manifest import Preprocessing
+
+_CROP_AREA = (0.25, 1.0)
+
+
+class Transform(Protocol):
+    """From an RGB picture to a float32 tensor `[3, S, S]`; may draw from torch's generator."""
+
+    def __call__(self, picture: Image.Image) -> torch.Tensor:
+        """Return the picture as a tensor."""
+
+
+class EvaluationTransform:
+    """The preprocessing that the device does, by the same code."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        """Take the sizes and the normalisation."""
+        self._preprocessing = preprocessing
+
+    def __call__(self, picture: Image.Image) -> torch.Tensor:
+        """Return the picture resized, cropped at its centre and normalised.
+
+        Returns:
+            float32 `[3, S, S]` with S the image size.
+        """
+        return torch.from_numpy(prepare(picture, self._preprocessing))
+
+
+class PhotoTransform:
+    """A random crop of a quarter or more of the picture, mirrored half of the time."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        """Take the size and the normalisation."""
+        self._preprocessing = preprocessing
+        self._augment = v2.Compose(
+            [
+                v2.RandomResizedCrop(preprocessing.image_size, scale=_CROP_AREA, antialias=True),
+                v2.RandomHorizontalFlip(),
+            ]
+        )
+
+    def __call__(self, picture: Image.Image) -> torch.Tensor:
+        """Return the picture cropped, mirrored and normalised, by draws from torch's generator.
+
+        Returns:
+            float32 `[3, S, S]` with S the image size.
+        """
+        cropped = np.asarray(self._augment(picture))  # [S, S, 3] uint8
+        return torch.from_numpy(normalise(cropped, self._preprocessing))
+
+
+def make_transform(
+    preprocessing: Preprocessing, *, train: bool, augmentation: Augmentation
+) -> Transform:
+    """Return the transform for training or evaluation; augmentation is for training only."""
+    if train and augmentation == "photo":
+        return PhotoTransform(preprocessing)
+    return EvaluationTransform(preprocessing)

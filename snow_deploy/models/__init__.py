@@ -1,0 +1,1 @@
+"""The networks: channel pooling, the frozen source, the delta."""

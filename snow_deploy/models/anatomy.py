@@ -1,0 +1,186 @@
+"""What a CNN is made of, read from its torch.fx graph: stem, subscriptions, classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torchvision.ops import StochasticDepth
+
+from snow_deploy.errors import SourceError
+
+HEAD = "head"
+"""Key of the classifier's input among the source's features."""
+LOGITS = "logits"
+"""Key of the source's own answer among the source's features."""
+
+
+class CnnTracer(fx.Tracer):
+    """Traces down to layers: norm subclasses and stochastic depth stay whole."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Keep torchvision's own layers whole where they carry parameters or randomness."""
+        whole = isinstance(m, nn.LayerNorm | StochasticDepth)
+        return whole or super().is_leaf_module(m, module_qualified_name)
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One source tensor that dense convolutions read, and so one channel pooling per delta.
+
+    Attributes:
+        name: Qualified name of the first convolution that reads the tensor.
+        node: Name of the fx node that makes the tensor.
+        channels: N, the tensor's channels.
+        readers: Every dense convolution that reads it (a block's first convolution and its
+            downsample convolution share one).
+    """
+
+    name: str
+    node: str
+    channels: int
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A traced CNN.
+
+    Attributes:
+        graph: The traced graph, image in, logits out.
+        subscriptions: In the order in which the source makes the tensors.
+        classifier: Qualified name of the last layer with weights.
+        head_node: Name of the fx node whose output the classifier reads.
+        head_channels: That output's channels.
+    """
+
+    graph: fx.Graph
+    subscriptions: tuple[Subscription, ...]
+    classifier: str
+    head_node: str
+    head_channels: int
+
+
+def trace(network: nn.Module) -> fx.GraphModule:
+    """Trace a CNN in eval mode.
+
+    Raises:
+        SourceError: torch.fx cannot trace it, or it does not map one image to one tensor.
+    """
+    network.eval()
+    try:
+        graph = CnnTracer().trace(network)
+    except Exception as error:
+        msg = (
+            f"torch.fx cannot trace {type(network).__name__}: {error}. "
+            "Use a CNN whose forward pass has no data-dependent control flow."
+        )
+        raise SourceError(msg) from error
+    traced = fx.GraphModule(network, graph)
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    output = output_node(graph).args[0]
+    if len(inputs) != 1 or not isinstance(output, fx.Node):
+        msg = (
+            f"{type(network).__name__} takes {len(inputs)} inputs and returns "
+            f"{type(output).__name__}; a source takes one image batch and returns one tensor"
+        )
+        raise SourceError(msg)
+    return traced
+
+
+def output_node(graph: fx.Graph) -> fx.Node:
+    """Return the graph's output node."""
+    return next(node for node in reversed(graph.nodes) if node.op == "output")
+
+
+def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """Return the layer that a node calls, or None where it calls a function or method."""
+    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def input_of(node: fx.Node) -> fx.Node:
+    """Return a layer's first input node."""
+    return node.all_input_nodes[0]
+
+
+def is_dense(conv: nn.Conv2d) -> bool:
+    """Tell whether every output channel reads every input channel."""
+    return conv.groups == 1
+
+
+def run_nodes(traced: fx.GraphModule, image: Tensor) -> dict[fx.Node, Tensor]:
+    """Run the graph on [B, 3, H, W] and return every node's value."""
+    values: dict[fx.Node, Tensor] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Tensor:
+            result: Tensor = super().run_node(n)
+            values[n] = result
+            return result
+
+    with torch.no_grad():
+        Recorder(traced).run(image)
+    return values
+
+
+def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
+    """Find the subscriptions and the classifier of a traced CNN.
+
+    Args:
+        traced: From `trace`.
+        image: [B, 3, H, W], any picture; only shapes are read from its pass.
+
+    Raises:
+        SourceError: There is no convolution to subscribe to, or no classifier at the end.
+    """
+    values = run_nodes(traced, image)
+    classifier = _find_classifier(traced)
+    readers: dict[fx.Node, list[str]] = {}
+    for node in _dense_convolutions(traced):
+        if node is not classifier:
+            readers.setdefault(input_of(node), []).append(str(node.target))
+    if not readers:
+        msg = (
+            f"{type(traced).__name__} has no dense convolution behind its stem, so no delta "
+            "could subscribe to it; use a CNN as the source"
+        )
+        raise SourceError(msg)
+    order = {node: position for position, node in enumerate(traced.graph.nodes)}
+    subscriptions = tuple(
+        Subscription(names[0], node.name, values[node].shape[1], tuple(names))
+        for node, names in sorted(readers.items(), key=lambda item: order[item[0]])
+    )
+    head = input_of(classifier)
+    return Anatomy(
+        traced.graph, subscriptions, str(classifier.target), head.name, values[head].shape[1]
+    )
+
+
+def _dense_convolutions(traced: fx.GraphModule) -> Iterator[fx.Node]:
+    """Yield the dense convolutions that read features, not the image (the stem does)."""
+    behind_conv: set[fx.Node] = set()
+    for node in traced.graph.nodes:
+        layer = module_of(traced, node)
+        reads_features = any(parent in behind_conv for parent in node.all_input_nodes)
+        if isinstance(layer, nn.Conv2d):
+            if reads_features and is_dense(layer):
+                yield node
+            behind_conv.add(node)
+        elif reads_features:
+            behind_conv.add(node)
+
+
+def _find_classifier(traced: fx.GraphModule) -> fx.Node:
+    """Walk back from the output to the last layer with a weight matrix."""
+    node = output_node(traced.graph)
+    while node.all_input_nodes:
+        node = node.all_input_nodes[0]
+        if isinstance(module_of(traced, node), nn.Linear | nn.Conv2d):
+            return node
+    msg = (
+        f"{type(traced).__name__} does not end in a Linear or Conv2d classifier; "
+        "a source needs one, for the delta's classifier to take its place"
+    )
+    raise SourceError(msg)

@@ -1,0 +1,105 @@
+"""Channel pooling: the learned choice of K among N source channels (SNOW, Algorithm 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from snow_deploy.errors import TrainingError
+
+
+def top_channels(scores: Tensor, k: int) -> Tensor:
+    """Return the indices of the `k` largest scores, ascending.
+
+    Of equal scores the lower index wins, on every device and in every library: the sort is
+    stable. `torch.topk` makes no such promise.
+
+    Args:
+        scores: [N], any float dtype.
+        k: How many to choose, 1 <= k <= N.
+
+    Returns:
+        [k] int64, strictly ascending.
+    """
+    order = torch.sort(scores, descending=True, stable=True).indices
+    return torch.sort(order[:k]).values
+
+
+class ChannelPooling(nn.Module):
+    """One subscription: N source channels in, K out.
+
+    Training draws fresh noise for every call, takes the top K of ``w + n``, n ~ N(0, sigma2),
+    and multiplies the chosen maps by those noisy weights, so that only chosen weights get a
+    gradient. Evaluation takes the top K of ``w`` and has no randomness. BatchNorm and ReLU may
+    follow (SNOW, section 3.2).
+
+    Shapes: [B, N, H, W] -> [B, K, H, W].
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        k: int,
+        *,
+        sigma2: float = 1e-3,
+        norm: bool = False,
+        relu: bool = False,
+    ) -> None:
+        """Start every channel with the same weight, one.
+
+        Args:
+            channels: N, the source tensor's channels.
+            k: K, the channels to keep.
+            sigma2: Variance (not deviation) of the exploration noise.
+            norm: Follow with BatchNorm.
+            relu: Follow with ReLU.
+
+        Raises:
+            TrainingError: `k` is not between 1 and `channels`, or `sigma2` is negative.
+        """
+        super().__init__()
+        if not 1 <= k <= channels:
+            msg = f"channel pooling cannot keep {k} of {channels} channels; choose 1 to {channels}"
+            raise TrainingError(msg)
+        if not sigma2 >= 0:
+            msg = f"sigma2 is a variance and cannot be {sigma2}; give 0 or more (paper: 0.001)"
+            raise TrainingError(msg)
+        self.channels = channels
+        self.k = k
+        self.sigma2 = sigma2
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.norm = nn.BatchNorm2d(k) if norm else None
+        self.relu = nn.ReLU() if relu else None
+
+    @torch.no_grad()
+    def selection(self) -> tuple[int, ...]:
+        """Return the K channels that evaluation reads, ascending."""
+        return tuple(top_channels(self.weight, self.k).tolist())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Pool [B, N, H, W] to [B, K, H, W]."""
+        scores = self.weight
+        if self.training and self.sigma2 > 0:
+            scores = scores + torch.randn_like(scores) * self.sigma2**0.5
+        chosen = top_channels(scores.detach(), self.k)
+        pooled = _gather(features, chosen) * scores[chosen].view(1, -1, 1, 1)
+        if self.norm is not None:
+            pooled = self.norm(pooled)
+        if self.relu is not None:
+            pooled = self.relu(pooled)
+        return pooled
+
+    def extra_repr(self) -> str:
+        """Describe the pooling in `print(module)`."""
+        return f"{self.channels} -> {self.k}, sigma2={self.sigma2}"
+
+
+def _gather(features: Tensor, chosen: Tensor) -> Tensor:
+    """Take channels [K] of [B, N, H, W], reading and writing channels_last.
+
+    `index_select` returns plain memory order whatever it reads: on a CPU it took 4 to 20 times
+    as long at ResNet-50's shapes (benchmarks/training.py), and the concatenation copied again.
+    """
+    rows = features.permute(0, 2, 3, 1)
+    index = chosen.expand(*rows.shape[:3], -1)
+    return torch.gather(rows, 3, index).permute(0, 3, 1, 2)

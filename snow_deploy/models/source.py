@@ -1,0 +1,176 @@
+"""The frozen source: one pass over an image yields every tensor that deltas subscribe to."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, fx, nn
+from torchvision.ops import StochasticDepth
+
+from snow_deploy.models.anatomy import (
+    HEAD,
+    LOGITS,
+    dissect,
+    input_of,
+    module_of,
+    output_node,
+    trace,
+)
+
+if TYPE_CHECKING:
+    from snow_deploy.models.anatomy import Anatomy
+    from snow_deploy.models.weights import SourceWeights
+
+
+class FrozenAffine(nn.Module):
+    """A BatchNorm in eval mode that no convolution could absorb: x * scale + shift.
+
+    Shapes: [B, C, H, W] -> [B, C, H, W].
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        """Take scale [C] and shift [C] from the norm's running statistics."""
+        super().__init__()
+        scale, shift = _scale_and_shift(norm)
+        self.register_buffer("scale", scale.view(1, -1, 1, 1))
+        self.register_buffer("shift", shift.view(1, -1, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scale and shift every channel."""
+        return features * self.scale + self.shift
+
+
+class Source(nn.Module):
+    """The frozen network, folded for evaluation.
+
+    Every BatchNorm is folded into the convolution before it (or into a constant affine), and
+    dropout is removed: nothing is left that training mode could change, and a pass is
+    cheaper than the original's. No parameter requires a gradient, and a pass records none.
+    """
+
+    def __init__(self, weights: SourceWeights) -> None:
+        """Build, trace and fold.
+
+        Raises:
+            SourceError: The weights do not fit, or torch.fx cannot trace the architecture.
+        """
+        super().__init__()
+        traced = trace(weights.build())
+        self.architecture = weights.architecture
+        self.fingerprint = weights.fingerprint()
+        self.anatomy: Anatomy = dissect(traced, torch.zeros(1, 3, 224, 224))
+        # The deltas' blueprint, kept out of the module tree: it is no part of the function.
+        self._blueprint = [copy.deepcopy(traced).to("meta")]
+        self.network = _fold(traced, self.anatomy)
+        self.network.to(memory_format=torch.channels_last)
+        self.requires_grad_(requires_grad=False)
+        self.train(mode=False)
+
+    @property
+    def blueprint(self) -> fx.GraphModule:
+        """The original layers and graph, on the meta device: shapes without weights."""
+        return self._blueprint[0]
+
+    def train(self, mode: bool = True) -> Source:  # noqa: ARG002, FBT001, FBT002
+        """Stay in eval mode, whatever is asked."""
+        return super().train(mode=False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Run the source once.
+
+        Under no_grad, not inference mode: the pooling weights' gradient needs the features,
+        and inference-mode tensors cannot be saved for a backward pass.
+
+        Args:
+            images: [B, 3, H, W] float32, normalised.
+
+        Returns:
+            One tensor per subscription by its name, [B, N, H', W'] (a squeeze convolution's
+            is [B, N, 1, 1]); `head`, what the classifier reads, [B, F]; `logits`, [B, classes].
+        """
+        features: dict[str, Tensor] = self.network(images)
+        return features
+
+    @property
+    def num_classes(self) -> int:
+        """The number of the source's own classes."""
+        layer = self.blueprint.get_submodule(self.anatomy.classifier)
+        return int(layer.weight.shape[0])  # type: ignore[union-attr, arg-type]
+
+    def count_parameters(self) -> int:
+        """Count the original network's parameters, BatchNorm's included."""
+        return sum(parameter.numel() for parameter in self.blueprint.parameters())
+
+
+def _fold(traced: fx.GraphModule, anatomy: Anatomy) -> fx.GraphModule:
+    """Rewrite the graph for evaluation and let it return every subscribed tensor."""
+    graph = traced.graph
+    by_name = {node.name: node for node in graph.nodes}
+    taps = {item.name: by_name[item.node] for item in anatomy.subscriptions}
+    taps |= {HEAD: by_name[anatomy.head_node]}
+    for node in list(graph.nodes):
+        layer = module_of(traced, node)
+        replacement = node
+        if isinstance(layer, nn.Dropout | StochasticDepth):
+            replacement = input_of(node)
+        elif isinstance(layer, nn.BatchNorm2d):
+            replacement = _fold_norm(traced, node, layer)
+        if replacement is not node:
+            taps = {key: replacement if tap is node else tap for key, tap in taps.items()}
+            node.replace_all_uses_with(replacement)
+            graph.erase_node(node)
+    output = output_node(graph)
+    output.args = ({**taps, LOGITS: output.args[0]},)
+    _protect(traced, set(taps.values()))
+    traced.delete_all_unused_submodules()
+    graph.lint()
+    traced.recompile()
+    return traced
+
+
+def _fold_norm(traced: fx.GraphModule, node: fx.Node, norm: nn.BatchNorm2d) -> fx.Node:
+    """Fold a norm into its convolution where only the norm reads it, else make it an affine."""
+    before = input_of(node)
+    layer = module_of(traced, before)
+    calls = [other for other in traced.graph.nodes if other.target == before.target]
+    if isinstance(layer, nn.Conv2d) and len(before.users) == 1 and len(calls) == 1:
+        scale, shift = _scale_and_shift(norm)
+        bias = torch.zeros_like(shift) if layer.bias is None else layer.bias.detach()
+        layer.weight = nn.Parameter(layer.weight.detach() * scale.view(-1, 1, 1, 1))
+        layer.bias = nn.Parameter(bias * scale + shift)
+        return before
+    name = f"{str(node.target).replace('.', '_')}_frozen"
+    traced.add_submodule(name, FrozenAffine(norm))
+    with traced.graph.inserting_before(node):
+        return traced.graph.call_module(name, (before,))
+
+
+def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return [C] scale and shift of a norm with its running statistics, computed in double."""
+    mean, var = norm.running_mean, norm.running_var
+    if mean is None or var is None:  # pragma: no cover - torchvision's norms all track
+        msg = "a source's BatchNorm must track statistics"
+        raise ValueError(msg)
+    scale = (var.double() + norm.eps).rsqrt()
+    if norm.affine:
+        scale = scale * norm.weight.detach().double()
+    shift = -mean.double() * scale
+    if norm.affine:
+        shift = shift + norm.bias.detach().double()
+    return scale.float(), shift.float()
+
+
+def _protect(traced: fx.GraphModule, kept: set[fx.Node]) -> None:
+    """Let no in-place activation overwrite a tensor that somebody else still reads."""
+    for node in traced.graph.nodes:
+        layer = module_of(traced, node)
+        if getattr(layer, "inplace", False):
+            before = input_of(node)
+            if before in kept or len(before.users) > 1 or before.op == "placeholder":
+                layer.inplace = False  # type: ignore[union-attr, assignment]

@@ -1,0 +1,1 @@
+"""Training: options, the Lightning module, the run and the store."""

@@ -1,0 +1,100 @@
+"""A linear classifier on the frozen source's features: what a delta has to beat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from snow_deploy.data.loading import make_loader
+from snow_deploy.data.seeding import keyed_permutation
+from snow_deploy.models.anatomy import HEAD
+
+if TYPE_CHECKING:
+    from snow_deploy.data.pictures import Pictures, Splits
+    from snow_deploy.models.source import Source
+    from snow_runtime.manifest import Preprocessing
+
+L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1)
+_HELD_OUT = 5  # one in five training pictures chooses the L2
+
+
+def linear_probe_accuracy(
+    source: Source, splits: Splits, preprocessing: Preprocessing, *, seed: int = 0, workers: int = 2
+) -> float:
+    """Fit multinomial logistic regression on pooled features; return its final accuracy, 0 to 1.
+
+    Features are standardised by the training split. The L2 penalty is chosen on a held-out
+    fifth of the training pictures, then the fit is repeated on all of them; the final split
+    has no part in it. No augmentation: L-BFGS to convergence on the centre crops.
+    """
+    device = next(source.network.parameters()).device
+    inputs, targets = pooled_features(source, splits.train, preprocessing, workers=workers)
+    held_inputs, held_targets = pooled_features(
+        source, splits.final[1], preprocessing, workers=workers
+    )
+    mean, std = inputs.mean(0), inputs.std(0) + 1e-3
+    inputs, held_inputs = (inputs - mean) / std, (held_inputs - mean) / std
+    order = torch.from_numpy(keyed_permutation(len(inputs), "probe", seed)).to(device)
+    chooses, fits = order[: len(order) // _HELD_OUT], order[len(order) // _HELD_OUT :]
+    classes = len(splits.labels)
+
+    def score(l2: float) -> float:
+        model = fit_logistic(inputs[fits], targets[fits], classes, l2)
+        return _accuracy(model, inputs[chooses], targets[chooses])
+
+    best = max(L2_CANDIDATES, key=score)
+    return _accuracy(fit_logistic(inputs, targets, classes, best), held_inputs, held_targets)
+
+
+def fit_logistic(inputs: Tensor, targets: Tensor, classes: int, l2: float) -> nn.Linear:
+    """Minimise mean cross-entropy + l2 * |W|^2 with L-BFGS, from zero.
+
+    Args:
+        inputs: [M, F] float32.
+        targets: [M] int64.
+        classes: Number of classes.
+        l2: The penalty's weight.
+    """
+    model = nn.Linear(inputs.shape[1], classes, device=inputs.device)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(inputs), targets)
+        loss = loss + l2 * model.weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)
+    return model
+
+
+def pooled_features(
+    source: Source, pictures: Pictures, preprocessing: Preprocessing, *, workers: int = 2
+) -> tuple[Tensor, Tensor]:
+    """Run the source over pictures as the device sees them: [M, F] float32 and [M] int64."""
+    device = next(source.network.parameters()).device
+    loader = make_loader(
+        pictures,
+        preprocessing=preprocessing,
+        train=False,
+        augmentation="none",
+        batch_size=64,
+        seed=0,
+        workers=workers,
+    )
+    features, targets = [], []
+    for batch in loader:
+        images = batch.images.to(device, memory_format=torch.channels_last)
+        features.append(source(images)[HEAD].flatten(1))
+        targets.append(batch.targets.to(device))
+    return torch.cat(features).float(), torch.cat(targets)
+
+
+@torch.no_grad()
+def _accuracy(model: nn.Linear, inputs: Tensor, targets: Tensor) -> float:
+    return (model(inputs).argmax(1) == targets).float().mean().item()

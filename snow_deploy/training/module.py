@@ -1,0 +1,179 @@
+"""One task on a frozen source, as Lightning trains it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from snow_deploy.data.loading import make_loader
+from snow_deploy.data.seeding import keyed_seed
+from snow_deploy.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+    from torch.utils.data import DataLoader
+
+    from snow_deploy.data.loading import Batch, Sample
+    from snow_deploy.data.pictures import Pictures, Splits
+    from snow_deploy.models.delta import Delta
+    from snow_deploy.models.source import Source
+    from snow_deploy.training.options import TrainOptions
+    from snow_runtime.manifest import Preprocessing
+
+
+class TaskModule(lightning.LightningModule):
+    """Trains a delta; the source runs under no_grad and is not part of the checkpoint.
+
+    Logs `loss`, `accuracy` and `images_per_s` of each training epoch, and `<split>_loss` and
+    `<split>_accuracy` of the evaluation split.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        delta: Delta,
+        splits: Splits,
+        preprocessing: Preprocessing,
+        options: TrainOptions,
+        *,
+        workers: int = 2,
+    ) -> None:
+        """Take the networks, the data and the options."""
+        super().__init__()
+        self.strict_loading = False  # a checkpoint has no source in it
+        self.source = source
+        self.delta = delta.to(memory_format=torch.channels_last)
+        self.splits = splits
+        self.preprocessing = preprocessing
+        self.options = options
+        self.workers = workers
+        self.split, self.evaluated = splits.evaluation
+        classes = len(splits.labels)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=options.recipe.label_smoothing)
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        self.split_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.split_loss = MeanMetric()
+        self.skipped: set[str] = set()
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the delta's state only."""
+        state = super().state_dict(*args, **kwargs)
+        return {key: value for key, value in state.items() if key.startswith("delta.")}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Answer [B, 3, S, S] with [B, classes] logits."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.delta(images, self.source(images))
+        return logits
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Give this process's share of the training pictures."""
+        return self._loader(self.splits.train, train=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Give this process's share of the evaluation pictures."""
+        return self._loader(self.evaluated, train=False)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed the noise by (seed, epoch, process), so that a resumed run draws the same."""
+        options = self.options
+        seed = keyed_seed("noise", options.seed, self.current_epoch, self.global_rank)
+        torch.manual_seed(seed)
+        self._images, self._started = 0, time.perf_counter()
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor | None:
+        """Return the loss of a batch, or None where no picture of it could be read."""
+        self._note_skipped(batch)
+        if len(batch.images) < 2:
+            return None
+        logits = self(batch.images)
+        loss: Tensor = self.loss(logits, batch.targets)
+        if not math.isfinite(loss.item()):
+            msg = (
+                f"the loss became {loss.item()} in epoch {self.current_epoch + 1}. Lower --lr, "
+                "or train with --recipe steady, whose classifier learns more slowly."
+            )
+            raise TrainingError(msg)
+        self.accuracy(logits, batch.targets)
+        self._images += len(batch.images) * self.trainer.world_size
+        rate = self._images / (time.perf_counter() - self._started)
+        size = len(batch.images)
+        self.log("loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log(
+            "accuracy", self.accuracy, on_step=False, on_epoch=True, prog_bar=True, batch_size=size
+        )
+        self.log("images_per_s", rate, on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        """Measure a batch of the evaluation split."""
+        self._note_skipped(batch)
+        size = len(batch.images)
+        if size == 0:
+            return
+        logits = self(batch.images)
+        self.split_accuracy(logits, batch.targets)
+        self.split_loss(nn.functional.cross_entropy(logits.float(), batch.targets), size)
+        self.log(f"{self.split}_loss", self.split_loss, on_epoch=True, batch_size=size)
+        self.log(
+            f"{self.split}_accuracy",
+            self.split_accuracy,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=size,
+        )
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return SGD with the recipe's schedule, stepped per batch."""
+        recipe, options = self.options.recipe, self.options
+        rate = options.learning_rate(self.trainer.world_size)
+        classifier, others = self._parameter_groups()
+        optimizer = torch.optim.SGD(
+            [
+                {"params": others, "lr": rate},
+                {"params": classifier, "lr": rate * recipe.classifier_lr_scale},
+            ],
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        steps = int(self.trainer.estimated_stepping_batches) // options.epochs
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: recipe.rate(step, steps, options.epochs)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameter_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        prefix = f"network.{self.source.anatomy.classifier}."
+        named: Mapping[str, nn.Parameter] = dict(self.delta.named_parameters())
+        classifier = [value for key, value in named.items() if key.startswith(prefix)]
+        others = [value for key, value in named.items() if not key.startswith(prefix)]
+        return classifier, others
+
+    def _loader(self, pictures: Pictures, *, train: bool) -> DataLoader[Sample]:
+        return make_loader(
+            pictures,
+            preprocessing=self.preprocessing,
+            train=train,
+            augmentation=self.splits.augmentation,
+            batch_size=self.options.batch_size,
+            seed=self.options.seed,
+            workers=self.workers,
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+        )
+
+    def _note_skipped(self, batch: Batch) -> None:
+        for name in set(batch.skipped) - self.skipped:
+            self.skipped.add(name)
+            lightning.pytorch.utilities.rank_zero_warn(
+                f"skipped a picture that cannot be read: {name}"
+            )

@@ -1,0 +1,138 @@
+"""How a task is trained: one frozen record, kept with the run and with the trained task."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from snow_deploy.errors import TrainingError
+from snow_deploy.models.delta import DeltaOptions
+
+Schedule = Literal["step", "cosine"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+_REFERENCE_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The optimiser's course.
+
+    Attributes:
+        lr: Learning rate at a batch of 256; scaled in proportion to the batch.
+        classifier_lr_scale: The classifier's learning rate over the others'.
+        schedule: `step` divides by ten at each third of the run (the paper: every 30 of 90
+            epochs); `cosine` falls to zero.
+        warmup_epochs: Epochs of linear warm-up.
+        label_smoothing: Share of the target spread over all classes, 0 to 1.
+        momentum: Of SGD.
+        weight_decay: L2, on every trained parameter.
+    """
+
+    lr: float = 1.0
+    classifier_lr_scale: float = 1.0
+    schedule: Schedule = "step"
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+    def rate(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """Return the factor on the learning rate at an optimiser step, 0 to 1."""
+        total = steps_per_epoch * epochs
+        warmup = self.warmup_epochs * steps_per_epoch
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if self.schedule == "cosine":
+            share = (step - warmup) / max(1.0, total - warmup)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        return float(0.1 ** min(2, 3 * step // max(1, total)))
+
+
+RECIPES = {
+    "paper": Recipe(),
+    "steady": Recipe(
+        lr=1.0,
+        classifier_lr_scale=0.1,
+        schedule="cosine",
+        warmup_epochs=2,
+        label_smoothing=0.1,
+    ),
+}
+"""`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see docs/training.md."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything that decides which weights a run ends with, but for the data and the source.
+
+    Attributes:
+        delta: The delta's shape.
+        recipe: The optimiser's course.
+        epochs: Passes over the training pictures.
+        batch_size: Pictures a step, on each device.
+        image_size: Side of the square that the networks see, in pixels.
+        precision: `auto` is bf16 where a CUDA device has it, else fp32.
+        seed: Of weights, order, augmentation and noise.
+    """
+
+    delta: DeltaOptions = field(default_factory=DeltaOptions)
+    recipe: Recipe = field(default_factory=Recipe)
+    epochs: int = 90
+    batch_size: int = 256
+    image_size: int = 224
+    precision: Precision = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            TrainingError: A number is out of range; the message names it.
+        """
+        checks = {
+            "epochs": self.epochs >= 1,
+            "batch-size": self.batch_size >= 2,
+            "image-size": self.image_size >= 32,
+            "k": self.delta.k >= 1,
+            "width": self.delta.width >= 1,
+            "sigma2": self.delta.sigma2 >= 0,
+            "lr": self.recipe.lr > 0,
+        }
+        for name, holds in checks.items():
+            if not holds:
+                msg = f"--{name} is out of range; see `snow-deploy train --help`"
+                raise TrainingError(msg)
+
+    def learning_rate(self, world_size: int = 1) -> float:
+        """Return the learning rate for this batch size on so many devices."""
+        return self.recipe.lr * self.batch_size * world_size / _REFERENCE_BATCH
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainOptions:
+        """Read what `to_dict` wrote; unknown keys raise TypeError."""
+        rest = {key: value for key, value in values.items() if key not in {"delta", "recipe"}}
+        return cls(DeltaOptions(**values["delta"]), Recipe(**values["recipe"]), **rest)
+
+    def differences(self, other: TrainOptions) -> list[str]:
+        """Return `name: this != that` for every field in which the two differ."""
+        found = []
+        for part in fields(self):
+            mine, theirs = getattr(self, part.name), getattr(other, part.name)
+            if mine == theirs:
+                continue
+            if part.name in {"delta", "recipe"}:
+                inner = [
+                    f.name for f in fields(mine) if getattr(mine, f.name) != getattr(theirs, f.name)
+                ]
+                found += [
+                    f"{name}: {getattr(mine, name)} != {getattr(theirs, name)}" for name in inner
+                ]
+            else:
+                found.append(f"{part.name}: {mine} != {theirs}")
+        return found

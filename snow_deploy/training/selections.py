@@ -1,0 +1,82 @@
+"""Which channels each subscription chose over training (the paper's Figure 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback
+
+from snow_runtime.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lightning.pytorch import Trainer
+    from numpy.typing import NDArray
+
+RECORDS_PER_EPOCH = 4
+
+
+class SelectionHistory(Callback):
+    """Records every subscription's selection some times an epoch, from the start on.
+
+    The file is an .npz: `epoch` [R] float64, the moments; and for each subscription, by its
+    name, [R, K] int32, ascending along K.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the .npz file."""
+        self.path = path
+        self.moments: list[float] = []
+        self.records: list[dict[str, torch.Tensor]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the records so far."""
+        return {"moments": self.moments, "records": self.records}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the records of the run that is resumed."""
+        self.moments = list(state_dict["moments"])
+        self.records = list(state_dict["records"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Record the first selection, before any step."""
+        if not self.records:
+            self._record(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: Any,
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        """Record after each quarter of an epoch."""
+        steps = int(trainer.num_training_batches)
+        if (batch_idx + 1) % max(1, steps // RECORDS_PER_EPOCH) == 0:
+            self._record(trainer, pl_module, (batch_idx + 1) / steps)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
+        """Write the file."""
+        if trainer.is_global_zero:
+            with atomic_write(self.path) as file:
+                np.savez_compressed(file, **self.history())
+
+    def history(self) -> dict[str, NDArray[Any]]:
+        """Return what the file holds."""
+        if not self.records:
+            return {"epoch": np.zeros(0)}
+        names = list(self.records[0])
+        stacked = {n: torch.stack([record[n] for record in self.records]).numpy() for n in names}
+        return {"epoch": np.array(self.moments), **stacked}
+
+    def _record(self, trainer: Trainer, pl_module: Any, share: float = 0.0) -> None:
+        self.moments.append(trainer.current_epoch + share)
+        selections: Mapping[str, tuple[int, ...]] = pl_module.delta.selections()
+        self.records.append(
+            {name: torch.tensor(chosen, dtype=torch.int32) for name, chosen in selections.items()}
+        )

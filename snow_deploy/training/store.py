@@ -1,0 +1,251 @@
+"""The store: one source and the tasks trained on it, in a folder.
+
+STORE/source.safetensors        the source's tensors; its facts in the file's metadata
+STORE/tasks/NAME.safetensors    one delta; labels, options, metrics, source hash in the metadata
+STORE/runs/NAME/                a run's checkpoint, curve and selections; not needed afterwards
+
+Every file is complete or absent: written beside its name, then renamed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from snow_deploy.errors import StoreError
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.source import Source
+from snow_deploy.models.weights import SourceWeights, hash_tensors
+from snow_deploy.training.options import TrainOptions
+from snow_runtime.errors import SnowError
+from snow_runtime.files import atomic_write
+from snow_runtime.manifest import Preprocessing, check_task_name
+
+_FORMAT = 1
+_KEY = "snow_deploy"
+_SAMPLES = "samples"
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One trained task.
+
+    Attributes:
+        name: The task's name.
+        labels: What each logit stands for.
+        state: The delta's parameters and buffers.
+        source: The fingerprint of the source that it was trained on.
+        preprocessing: How a picture becomes the networks' input.
+        options: How it was trained; the delta's shape is among them.
+        samples: [M, S, S, 3] uint8, a few held-out pictures, resized and cropped: what every
+            later step compares its answers on.
+        metrics: Figures of the final measurement, such as `accuracy` (0 to 1).
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    state: Mapping[str, Tensor]
+    source: str
+    preprocessing: Preprocessing
+    options: TrainOptions
+    samples: Tensor
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of the delta's tensors."""
+        return hash_tensors(self.state)
+
+    def build(self, source: Source) -> Delta:
+        """Build the delta, in eval mode, with these weights.
+
+        Raises:
+            StoreError: It was trained on another source.
+        """
+        if source.fingerprint != self.source:
+            msg = (
+                f"task {self.name!r} was trained on the source {self.source[:12]}, but this "
+                f"source is {source.fingerprint[:12]} ({source.architecture}). Its selections "
+                "mean nothing here: train the task on this source, or use the store it is from."
+            )
+            raise StoreError(msg)
+        delta = Delta(source, len(self.labels), self.options.delta)
+        try:
+            delta.load_state_dict(dict(self.state))
+        except RuntimeError as error:
+            msg = f"the weights of task {self.name!r} do not fit its options: {error}"
+            raise StoreError(msg) from error
+        return delta.eval()
+
+
+class Store:
+    """A folder with one source and any number of tasks."""
+
+    def __init__(self, root: str | Path) -> None:
+        """Name the folder; nothing is read or written yet."""
+        self.root = Path(root)
+
+    @property
+    def source_path(self) -> Path:
+        """Where the source lies."""
+        return self.root / "source.safetensors"
+
+    def task_path(self, name: str) -> Path:
+        """Return where a task lies."""
+        return self.root / "tasks" / f"{check_task_name(name)}.safetensors"
+
+    def run_path(self, name: str) -> Path:
+        """Return the folder of a task's training run."""
+        return self.root / "runs" / check_task_name(name)
+
+    def has_source(self) -> bool:
+        """Tell whether the store holds a source yet."""
+        return self.source_path.is_file()
+
+    def tasks(self) -> tuple[str, ...]:
+        """Return the names of the trained tasks, in alphabetical order."""
+        return tuple(sorted(path.stem for path in (self.root / "tasks").glob("*.safetensors")))
+
+    def put_source(self, weights: SourceWeights) -> None:
+        """Write the source, or make sure that the one already here is the same.
+
+        Raises:
+            StoreError: The store holds another source.
+        """
+        fingerprint = weights.fingerprint()
+        if self.has_source():
+            facts = self._read(self.source_path)[1]
+            if facts["fingerprint"] != fingerprint:
+                msg = (
+                    f"{self.root} holds the source {facts['architecture']} "
+                    f"({facts['fingerprint'][:12]}, {facts['origin']}), not {weights.architecture} "
+                    f"({fingerprint[:12]}, {weights.origin}). One store serves one source: leave "
+                    "--weights out to use the one that is here, or choose another --store."
+                )
+                raise StoreError(msg)
+            return
+        facts = {
+            "architecture": weights.architecture,
+            "stride_in_1x1": weights.stride_in_1x1,
+            "mean": weights.mean,
+            "std": weights.std,
+            "labels": weights.labels,
+            "origin": weights.origin,
+            "fingerprint": fingerprint,
+        }
+        self._write(self.source_path, weights.state, facts)
+
+    def source_weights(self) -> SourceWeights:
+        """Read the source.
+
+        Raises:
+            StoreError: There is none, or it is damaged.
+        """
+        if not self.has_source():
+            msg = (
+                f"{self.root} holds no source. Train a task into it first "
+                f"(`snow-deploy train --store {self.root} …`), or name another --store."
+            )
+            raise StoreError(msg)
+        state, facts = self._read(self.source_path)
+        expected = facts.pop("fingerprint")
+        labels = facts.pop("labels")
+        try:
+            weights = SourceWeights(
+                state=state,
+                labels=None if labels is None else tuple(labels),
+                mean=tuple(facts.pop("mean")),
+                std=tuple(facts.pop("std")),
+                **facts,
+            )
+        except (TypeError, KeyError) as error:
+            raise StoreError(_damaged(self.source_path, str(error))) from error
+        if weights.fingerprint() != expected:
+            raise StoreError(_damaged(self.source_path, "its tensors do not match their hash"))
+        return weights
+
+    def save_task(self, record: TaskRecord) -> Path:
+        """Write a task, replacing an earlier one of its name; return the file."""
+        facts = {
+            "name": record.name,
+            "labels": record.labels,
+            "source": record.source,
+            "preprocessing": vars(record.preprocessing),
+            "options": record.options.to_dict(),
+            "metrics": dict(record.metrics),
+            "fingerprint": record.fingerprint(),
+        }
+        path = self.task_path(record.name)
+        self._write(path, {**record.state, _SAMPLES: record.samples}, facts)
+        return path
+
+    def load_task(self, name: str) -> TaskRecord:
+        """Read a task.
+
+        Raises:
+            StoreError: There is no such task, or its file is damaged.
+        """
+        path = self.task_path(name)
+        if not path.is_file():
+            known = ", ".join(self.tasks()) or "none"
+            msg = (
+                f"{self.root} has no task {name!r} (it has: {known}). Train it with "
+                f"`snow-deploy train --task {name} --store {self.root} …`, or correct the name."
+            )
+            raise StoreError(msg)
+        state, facts = self._read(path)
+        try:
+            samples = state.pop(_SAMPLES)
+            record = TaskRecord(
+                name=facts["name"],
+                labels=tuple(facts["labels"]),
+                state=state,
+                source=facts["source"],
+                preprocessing=Preprocessing(**facts["preprocessing"]),
+                options=TrainOptions.from_dict(facts["options"]),
+                samples=samples,
+                metrics=facts["metrics"],
+            )
+            intact = record.fingerprint() == facts["fingerprint"] and record.name == name
+        except (TypeError, KeyError, AttributeError, ValueError, SnowError) as error:
+            raise StoreError(_damaged(path, str(error))) from error
+        if not intact:
+            raise StoreError(_damaged(path, "its name or tensors do not match its record"))
+        return record
+
+    def _write(self, path: Path, state: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
+        content = save(
+            {key: value.contiguous() for key, value in state.items()},
+            metadata={_KEY: json.dumps({"format": _FORMAT, **facts}, sort_keys=True)},
+        )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                file.write(content)
+        except OSError as error:
+            msg = f"{path} cannot be written: {error}. Nothing was changed; free space or access."
+            raise StoreError(msg) from error
+
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            facts = json.loads(metadata[_KEY])
+            version = facts.pop("format")
+        except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
+            raise StoreError(_damaged(path, str(error))) from error
+        if version != _FORMAT:
+            msg = f"{path} has format {version}; this version reads {_FORMAT}. Update snow-deploy."
+            raise StoreError(msg)
+        return state, facts
+
+
+def _damaged(path: Path, why: str) -> str:
+    return f"{path} is damaged or not one of snow-deploy's ({why}). Copy it again or train again."

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from snow_deploy.data.transforms import EvaluationTransform, PhotoTransform, make_transform
+from snow_runtime.preprocessing import prepare
+
+if TYPE_CHECKING:
+    from snow_runtime.manifest import Preprocessing
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_evaluation_is_what_the_device_does(
+    picture: Image.Image, preprocessing: Preprocessing
+) -> None:
+    tensor = EvaluationTransform(preprocessing)(picture)
+    assert (tensor.dtype, tensor.shape) == (torch.float32, (3, 16, 16))
+    np.testing.assert_array_equal(tensor.numpy(), prepare(picture, preprocessing))
+
+
+def test_evaluation_agrees_with_torchvision(
+    picture: Image.Image, preprocessing: Preprocessing
+) -> None:
+    reference = v2.Compose(
+        [
+            v2.Resize(preprocessing.resize_size, antialias=True),
+            v2.CenterCrop(preprocessing.image_size),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(preprocessing.mean, preprocessing.std),
+        ]
+    )
+    torch.testing.assert_close(EvaluationTransform(preprocessing)(picture), reference(picture))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_training_agrees_with_torchvision(
+    picture: Image.Image, preprocessing: Preprocessing, seed: int
+) -> None:
+    reference = v2.Compose(
+        [
+            v2.RandomResizedCrop(preprocessing.image_size, scale=(0.25, 1), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(preprocessing.mean, preprocessing.std),
+        ]
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        expected = reference(picture)
+        torch.default_generator.manual_seed(seed)
+        tensor = PhotoTransform(preprocessing)(picture)
+    assert (tensor.dtype, tensor.shape) == (torch.float32, (3, 16, 16))
+    torch.testing.assert_close(tensor, expected)
+
+
+def test_augmentation_is_for_training_only(preprocessing: Preprocessing) -> None:
+    kinds = {
+        (train, augmentation): type(
+            make_transform(preprocessing, train=train, augmentation=augmentation)
+        )
+        for train in (True, False)
+        for augmentation in ("photo", "none")
+    }
+    assert kinds.pop((True, "photo")) is PhotoTransform
+    assert set(kinds.values()) == {EvaluationTransform}

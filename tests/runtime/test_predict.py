@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from snow_deploy.cli.predict import command
+from snow_runtime import GraphError, load, load_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from tests.runtime.conftest import Graph
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = []
+    for index, colour in enumerate(["red", "green"]):
+        path = tmp_path / f"{index}.png"
+        Image.new("RGB", (20, 30), colour).save(path)
+        paths.append(path)
+    return paths
+
+
+def run(*arguments: str | Path | int) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_every_photo_and_task_is_printed(graph: Graph, photos: list[Path]) -> None:
+    result = run(graph.path, *photos, "--top", 2, "--threads", 1)
+    assert result.exit_code == 0
+    with load(graph.path) as model:
+        for photo in photos:
+            assert str(photo) in result.stdout
+            for name, answer in model(load_image(photo)).items():
+                line = "   ".join(f"{label} {share:.1%}" for label, share in answer.top(2))
+                assert f"{name:<5}  {line}" in result.stdout
+
+
+def test_json_is_one_list_in_the_photos_order(graph: Graph, photos: list[Path]) -> None:
+    result = run(graph.path, *photos, "--json", "--top", 1)
+    documents = json.loads(result.stdout)
+    assert [document["photo"] for document in documents] == list(map(str, photos))
+    with load(graph.path) as model:
+        reference = model(load_image(photos[0])).to_dict(top=1)
+    assert documents[0]["tasks"] == reference["tasks"]
+    assert documents[0]["latency_ms"] > 0
+
+
+def test_three_labels_are_listed_unless_told(graph: Graph, photos: list[Path]) -> None:
+    documents = json.loads(run(graph.path, photos[0], "--json").stdout)
+    assert len(documents[0]["tasks"]["food"]["top"]) == 3
+    assert len(documents[0]["tasks"]["birds"]["top"]) == 2
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_an_unreadable_photo_is_named_and_the_others_answered(
+    graph: Graph,
+    photos: list[Path],
+    tmp_path: Path,
+    option: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken, missing = tmp_path / "broken.jpg", tmp_path / "none.jpg"
+    broken.write_text("not a picture")
+    order = [graph.path, photos[0], broken, missing, photos[1]]
+    exit_code = command.main([*map(str, order), *option], standalone_mode=False)
+    out, err = capsys.readouterr()
+    assert exit_code == 1
+    assert err.count("error: ") == 2
+    assert str(broken) in err
+    assert str(missing) in err
+    assert "broken.jpg" not in out
+    assert all(str(photo) in out for photo in photos)
+
+
+def test_a_graph_that_cannot_be_loaded_is_left_to_the_command_line(photos: list[Path]) -> None:
+    result = run("none.onnx", photos[0])
+    assert isinstance(result.exception, GraphError)
+
+
+@pytest.mark.parametrize("arguments", [[], ["graph.onnx"], ["g", "p", "--top", "0"]])
+def test_wrong_usage_is_told(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_help_needs_nothing_heavy() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert all(word in result.stdout for word in ("MODEL", "PHOTOS", "--top", "--json"))
+
+
+def test_it_runs_without_torch(
+    graph: Graph, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("torch", "torchvision", "lightning", "onnx", "rich"):
+        monkeypatch.setitem(sys.modules, name, None)
+    result = run(graph.path, *photos, "--json")
+    assert result.exit_code == 0, result.output
+    shares = [each["probability"] for each in json.loads(result.stdout)[0]["tasks"]["birds"]["top"]]
+    assert np.isclose(sum(shares), 1, atol=1e-5)

@@ -1,0 +1,173 @@
+"""The files around the code agree with the code and with each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT)
+    for path in [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+        *(ROOT / "docs").rglob("*.md"),
+    ]
+)
+# Made by tools or by runs, so none of our text.
+GENERATED = {"__pycache__", "build", "demo-output", "dist", "htmlcov", "runs", "store"}
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def prose(path: Path) -> str:
+    """Return a document without its code blocks."""
+    return re.sub(
+        r"^```.*?^```",
+        "",
+        (ROOT / path).read_text(encoding="utf-8"),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that a forge makes of a document's headings."""
+    headings = re.findall(r"^#+ +(.+)$", prose(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def own_files() -> list[Path]:
+    files = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [
+            name
+            for name in folders
+            if name == ".ci" or not (name in GENERATED or name.startswith("."))
+        ]
+        files += [Path(folder, name) for name in names]
+    return [path for path in files if path.is_file() and path.stat().st_size < 1_000_000]
+
+
+def test_the_packages_exist_and_are_typed() -> None:
+    packages = project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+
+    assert len(packages) == 4
+    for package in packages:
+        assert (ROOT / package / "__init__.py").is_file()
+        assert (ROOT / package / "py.typed").is_file()
+
+
+def test_an_editable_install_finds_every_package() -> None:
+    build = project()["tool"]["hatch"]["build"]
+    folders = {str(Path(package).parent) for package in build["targets"]["wheel"]["packages"]}
+
+    assert folders == set(build["dev-mode-dirs"])
+
+
+def test_the_base_install_has_no_torch() -> None:
+    assert not [line for line in project()["project"]["dependencies"] if "torch" in line]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_relative_link_resolves(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"[a-z]+:", target):
+            continue  # elsewhere
+        name, _, anchor = target.partition("#")
+        linked = (ROOT / document).parent / name if name else ROOT / document
+        assert linked.exists(), f"{document} links to {target}, which does not exist"
+        if anchor:
+            assert anchor in anchors(linked), f"{document} links to {target}: no such heading"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_extras_that_a_document_names_exist(document: Path) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = {
+        extra
+        for extras in re.findall(r"snow-deploy\[([a-z,]+)\]", text)
+        for extra in extras.split(",")
+    }
+
+    assert named <= set(project()["project"]["optional-dependencies"])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_make_targets_that_a_document_names_exist(document: Path) -> None:
+    targets = set(
+        re.findall(
+            r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
+        )
+    )
+    named = re.findall(
+        r"(?:^|`|[A-Z]=\S+ )make ([a-z]+)",
+        (ROOT / document).read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+
+    assert set(named) <= targets
+
+
+def test_the_readme_explains_every_extra() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    for extra in project()["project"]["optional-dependencies"]:
+        assert f"`{extra}`" in readme, f"the README's install matrix lacks {extra}"
+
+
+def test_the_commands_of_the_changelog_and_readme_exist() -> None:
+    from snow_deploy.cli import COMMANDS
+
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text(encoding="utf-8")
+        named = set(
+            re.findall(r"^(?:\.venv/bin/)?snow-deploy ([a-z][a-z-]*)", text, flags=re.MULTILINE)
+        )
+        assert named <= set(COMMANDS), f"{document} names commands that do not exist"
+
+
+def test_the_layers_hold() -> None:
+    completed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command as c; c()",
+            "--no-cache",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert "2 kept, 0 broken" in completed.stdout
+
+
+def test_no_file_names_somebodys_machine() -> None:
+    absolute = re.compile(r"""(?<![\w.~>*/-])/(?:root|home|Users|work|mnt|scratch)/[\w.]""")
+    found = []
+    for path in own_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture
+        found += [
+            f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+            for number, line in enumerate(text.splitlines(), start=1)
+            if absolute.search(line)
+        ]
+
+    assert not found
