@@ -46,6 +46,31 @@ def export_tasks(
     return export_graph(request, path)
 
 
+def export_source(store: Store, like: TaskRecord, path: Path) -> list[TaskParity]:
+    """Export the source alone, as an ordinary classifier, for comparison.
+
+    Args:
+        store: Holds the source.
+        like: A task whose preprocessing and samples are used.
+        path: The ONNX file.
+
+    Raises:
+        ExportError: The graph cannot be made, written, or answers otherwise than torch.
+    """
+    weights = store.source_weights()
+    source = Source(weights)
+    request = ExportRequest(
+        source=source,
+        source_entry=_source_entry(source),
+        deltas={},
+        tasks=(_source_task(source, weights),),
+        preprocessing=like.preprocessing,
+        pictures=_pictures(like),
+        versions=_versions(),
+    )
+    return export_graph(request, path)
+
+
 def gather(
     store: Store, names: Sequence[str] | None, *, with_source: bool = False
 ) -> ExportRequest:
@@ -66,9 +91,7 @@ def gather(
     entries = tuple(_entry(record, deltas[record.name]) for record in records)
     return ExportRequest(
         source=source,
-        source_entry=SourceEntry(
-            source.architecture, source.fingerprint, source.count_parameters()
-        ),
+        source_entry=_source_entry(source),
         deltas=deltas,
         tasks=own + entries,
         preprocessing=_common_preprocessing(records),
@@ -103,6 +126,10 @@ def _entry(record: TaskRecord, delta: Delta) -> TaskEntry:
     )
 
 
+def _source_entry(source: Source) -> SourceEntry:
+    return SourceEntry(source.architecture, source.fingerprint, source.count_parameters())
+
+
 def _source_task(source: Source, weights: SourceWeights) -> TaskEntry:
     labels = weights.labels or tuple(f"class {n}" for n in range(source.num_classes))
     return TaskEntry(name="source", output="source", labels=labels)
@@ -115,7 +142,7 @@ def _pictures(record: TaskRecord) -> Tensor:
 
 
 def _versions() -> dict[str, str]:
-    others = {name: version(name) for name in ("torch", "onnx", "onnxscript")}
+    others = {name: version(name) for name in ("torch", "onnx")}
     return {"snow_deploy": __version__, **others}
 
 

@@ -11,7 +11,8 @@ import torch
 from snow_export.errors import ExportError
 from snow_export.freeze import freeze
 from snow_export.network import SharedNetwork
-from snow_export.onnx_graph import EXPORT_BATCH, to_onnx
+from snow_export.emit import EXAMPLE_BATCH
+from snow_export.onnx_graph import to_onnx
 from snow_export.parity import check_parity, compare, onnx_answers, torch_answers
 from snow_runtime.files import atomic_write
 from snow_runtime.manifest import Manifest
@@ -67,7 +68,7 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
         msg = f"the manifest lists {[task.name for task in request.tasks]}, expected {expected}"
         raise ExportError(msg)
     pictures = request.pictures
-    if len(pictures) == EXPORT_BATCH:
+    if len(pictures) == EXAMPLE_BATCH:
         pictures = torch.cat([pictures, pictures[:1]])
     trained = SharedNetwork(request.source, request.deltas, with_source=with_source)
     reference = torch_answers(trained, pictures)

@@ -1,10 +1,12 @@
-"""The shared network: the source once, then every task's head."""
+"""The shared network: the source once, then every task's head; and its one flat graph."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+
+from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +31,8 @@ class SharedNetwork(nn.Module):
         super().__init__()
         self.source = source
         self.deltas = nn.ModuleList(deltas.values())
-        self.outputs = (("source",) if with_source else ()) + tuple(deltas)
+        self.tasks = tuple(deltas)
+        self.outputs = (("source",) if with_source else ()) + self.tasks
         self.with_source = with_source
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -37,3 +40,38 @@ class SharedNetwork(nn.Module):
         features = self.source(images)
         own = (features[LOGITS],) if self.with_source else ()
         return own + tuple(delta(images, features) for delta in self.deltas)
+
+    def readable(self, target: str) -> str:
+        """Name a layer by its owner: `source/layer1.0.conv1`, `food/fc`."""
+        owner, _, rest = target.partition(".")
+        if owner == "deltas":
+            number, _, rest = rest.partition(".")
+            owner = self.tasks[int(number)]
+        return f"{owner}/{rest.removeprefix('network.')}"
+
+
+class _LayerTracer(fx.Tracer):
+    """Looks into everything but torch's own layers and norms derived from them."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, fx.GraphModule):
+            return False
+        return isinstance(m, nn.LayerNorm) or super().is_leaf_module(m, module_qualified_name)
+
+
+def flatten(network: SharedNetwork) -> fx.GraphModule:
+    """Trace source and deltas into one graph of torch's own layers; what nothing reads is gone.
+
+    Raises:
+        ExportError: torch.fx cannot trace the network.
+    """
+    network.eval()
+    try:
+        graph = _LayerTracer().trace(network)
+    except Exception as error:
+        msg = f"torch.fx cannot trace the network for export: {error}"
+        raise ExportError(msg) from error
+    flat = fx.GraphModule(network, graph)
+    flat.graph.eliminate_dead_code()
+    flat.graph.lint()
+    return flat

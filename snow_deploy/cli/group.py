@@ -100,8 +100,8 @@ class LazyGroup(click.Group):
             if ctx.params.get("debug"):
                 raise missing from error
             _fail(str(missing))
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+        except KeyboardInterrupt as interrupt:
+            click.echo(str(interrupt) or "interrupted", err=True)
             sys.exit(_EXIT_INTERRUPTED)
 
 

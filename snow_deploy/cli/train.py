@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from snow_deploy.data import Splits
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import Store, TaskRecord
 
@@ -117,8 +119,12 @@ def command(task: str, data: str, root: Path, **chosen: Any) -> None:
         baseline=chosen["baseline"],
         compile_source=chosen["compile_source"],
     )
+    first = os.environ.get("RANK", "0") == "0"  # torchrun runs this once for each device
+    if first:
+        _announce(task, splits, options)
     record = train_task(store, task, splits, options, settings)
-    _report(store, record, splits.final[0])
+    if first:
+        _report(store, record, splits.final[0])
 
 
 def _options(chosen: dict[str, Any]) -> TrainOptions:
@@ -160,6 +166,15 @@ def _ensure_source(
     if labels is not None:
         loaded = loaded.with_labels(labels.read_text(encoding="utf-8").splitlines())
     store.put_source(loaded)
+
+
+def _announce(task: str, splits: Splits, options: TrainOptions) -> None:
+    split, pictures = splits.final
+    click.echo(
+        f"task {task}: {len(splits.labels)} classes, {len(splits.train)} train and "
+        f"{len(pictures)} {split} pictures, {options.epochs} epochs, "
+        f"learning rate {options.learning_rate(int(os.environ.get('WORLD_SIZE', '1'))):g}"
+    )
 
 
 def _report(store: Store, record: TaskRecord, split: str) -> None:

@@ -36,7 +36,8 @@ DIGITS = tuple("0123456789")
 
 # Evaluation crops the middle 224/256 of a picture; what is asked for stays inside it.
 _MARGIN = 0.415
-_DARK, _MIDDLE, _LIGHT = (0.05, 0.25), (0.4, 0.6), (0.75, 0.95)
+# Lumas: of the background; of a texture's one colour; of its other one and of the digit.
+_DARK, _MIDDLE, _LIGHT = (0.05, 0.2), (0.28, 0.36), (0.85, 0.95)
 _COLOURFULNESS = 0.4
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 _LATTICE = 16  # random values along each side of the blotches' lattice
@@ -139,15 +140,19 @@ class _Place:
 def render(answers: Answers, draws: Draws, size: int) -> Image.Image:
     """Return the picture of these answers, RGB, `size` by `size`; `draws` decides the rest."""
     canvas = _background(draws, size)
-    radius, height = draws.between(0.21, 0.28), draws.between(0.25, 0.33)
+    radius, height = draws.between(0.22, 0.27), draws.between(0.29, 0.36)
     angle = draws.between(0, _TWO_PI)
-    shape_offset = draws.between(0.75, 1) * (_MARGIN - radius)
+    shape_offset = draws.between(0.85, 1) * (_MARGIN - radius)
     digit_offset = -draws.between(0.85, 1) * (_MARGIN - 0.55 * height)
     shape_at, digit_at = (
         _from_middle(size, angle, offset) for offset in (shape_offset, digit_offset)
     )
-    _paint_shape(canvas, answers, draws, shape_at, size * radius)
-    _paint_digit(canvas, answers, draws, digit_at, size * height)
+    shape_turn, digit_turn = draws.between(-0.5, 0.5), draws.between(-0.3, 0.3)
+    radius, height = size * radius, size * height
+    place = _Place.around(canvas, shape_at, 1.1 * radius, shape_turn)
+    _paint_shape(place, answers, draws, radius)
+    place = _Place.around(canvas, digit_at, 0.72 * height, digit_turn)
+    _paint_digit(place, answers, draws, height)
     return Image.fromarray(_expose(canvas, draws))
 
 
@@ -173,28 +178,26 @@ def _colour(draws: Draws, luma: tuple[float, float]) -> Array:
 
 
 def _background(draws: Draws, size: int) -> Array:
-    """Draw a slope from one middling colour to another, `[3, S, S]` in [0, 1]."""
-    here, there = _colour(draws, _MIDDLE), _colour(draws, _MIDDLE)
+    """Draw a slope from one dark colour to another, `[3, S, S]` in [0, 1]."""
+    here, there = _colour(draws, _DARK), _colour(draws, _DARK)
     angle = draws.between(0, _TWO_PI)
     steps = (np.arange(size) + 0.5) / size - 0.5
     slope = 0.5 + 0.7 * (math.cos(angle) * steps + math.sin(angle) * steps[:, None])
     return here + slope * (there - here)
 
 
-def _paint_shape(
-    canvas: Array, answers: Answers, draws: Draws, middle: tuple[float, float], radius: float
-) -> None:
-    place = _Place.around(canvas, middle, 1.1 * radius, draws.between(0, _TWO_PI))
+def _paint_shape(place: _Place, answers: Answers, draws: Draws, radius: float) -> None:
     coverage = fill_coverage(place.grid, radius * _OUTLINES[answers.shape])
-    dark, light = _colour(draws, _DARK), _colour(draws, _LIGHT)
-    here, there = (light, dark) if draws.below(2) else (dark, light)
-    tone = _texture(TEXTURES[answers.texture], place.grid, draws, radius)
-    place.blend(here + tone * (there - here), coverage)
+    here, there = _colour(draws, _MIDDLE), _colour(draws, _LIGHT)
+    if draws.below(2):
+        here, there = there, here
+    share = _texture(TEXTURES[answers.texture], place.grid, draws, radius)
+    place.blend(here + share * (there - here), coverage)
 
 
 def _texture(name: str, grid: Grid, draws: Draws, radius: float) -> Array:
     """Draw one of TEXTURES: `[H, W]`, 0 for one colour and 1 for the other."""
-    period = radius * draws.between(0.42, 0.6)
+    period = radius * draws.between(0.5, 0.65)
     x, y = _turned(grid, draws.between(0, _TWO_PI))
     x, y = x / period + draws.between(0, 1), y / period + draws.between(0, 1)
     wave: Array
@@ -230,21 +233,17 @@ def _blotches(x: Array, y: Array, draws: Draws) -> Array:
     return mixed
 
 
-def _paint_digit(
-    canvas: Array, answers: Answers, draws: Draws, middle: tuple[float, float], height: float
-) -> None:
-    place = _Place.around(canvas, middle, 0.72 * height, draws.between(-0.3, 0.3))
+def _paint_digit(place: _Place, answers: Answers, draws: Draws, height: float) -> None:
     width = height * draws.between(0.13, 0.19)
     scale = 0.88 * np.array([height * draws.between(0.75, 0.95), height])
     strokes = [(stroke - 0.5) * scale for stroke in _STROKES[answers.digit]]
-    colour = _colour(draws, (_DARK, _LIGHT)[draws.below(2)])
-    place.blend(colour, stroke_coverage(place.grid, strokes, width))
+    place.blend(_colour(draws, _LIGHT), stroke_coverage(place.grid, strokes, width))
 
 
 def _expose(canvas: Array, draws: Draws) -> NDArray[np.uint8]:
     """Change contrast and light, add noise, and round to uint8 `[S, S, 3]`."""
-    contrast, light = draws.between(0.55, 1), draws.between(-0.12, 0.12)
-    amplitude = draws.between(0.02, 0.12)
+    contrast, light = draws.between(0.7, 1), draws.between(-0.12, 0.12)
+    amplitude = draws.between(0.02, 0.08)
     noise = draws.bytes(2 * canvas.size).reshape(2, *canvas.shape)
     # The sum of two even noises is a triangle, close enough to a bell.
     exposed = np.add(noise[0], noise[1], dtype=np.uint16) * (amplitude / 255.0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
 from snow_deploy.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEAD = "head"
 """Key of the classifier's input among the source's features."""
@@ -78,7 +81,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
             "Use a CNN whose forward pass has no data-dependent control flow."
         )
         raise SourceError(msg) from error
-    traced = fx.GraphModule(network, graph)
+    traced = fx.GraphModule(network, graph, class_name=type(network).__name__)
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     output = output_node(graph).args[0]
     if len(inputs) != 1 or not isinstance(output, fx.Node):
@@ -92,7 +95,8 @@ def trace(network: nn.Module) -> fx.GraphModule:
 
 def output_node(graph: fx.Graph) -> fx.Node:
     """Return the graph's output node."""
-    return next(node for node in reversed(graph.nodes) if node.op == "output")
+    found: fx.Node = next(node for node in reversed(graph.nodes) if node.op == "output")
+    return found
 
 
 def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:

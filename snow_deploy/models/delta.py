@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
 from snow_deploy.models.pooling import ChannelPooling
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from snow_deploy.models.source import Source
 
 POOLING = "pooling"
@@ -37,7 +38,7 @@ class DeltaOptions:
     width: int = 8
     sigma2: float = 1e-3
     pooling_norm: bool = True
-    pooling_relu: bool = False
+    pooling_relu: bool = True
 
 
 def divide(channels: int, divisor: int) -> int:
@@ -49,15 +50,16 @@ class Delta(nn.Module):
     """A task's network: images and the source's features in, logits out."""
 
     def __init__(self, source: Source, num_classes: int, options: DeltaOptions) -> None:
-        """Mirror the source's graph with every width divided; fresh weights.
+        """Mirror the source's graph with every width divided; fresh weights, channels_last.
 
         Raises:
-            SourceError: The source has a layer with weights of a kind that cannot be mirrored.
+            SourceError: The source has a layer that cannot be mirrored.
         """
         super().__init__()
         self.options = options
         self.num_classes = num_classes
         self.network = _Mirror(source, num_classes, options).build()
+        self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Answer one task.
@@ -125,10 +127,20 @@ class _Mirror:
             elif node.op == "output":
                 self.graph.output(self.nodes[input_of(node)])
             else:
-                self.nodes[node] = self._mirror(node)
+                self.nodes[node] = self._mirror_checked(node)
         self.graph.lint()
         network = fx.GraphModule(self.root, self.graph, class_name="Delta")
         return network.train()
+
+    def _mirror_checked(self, node: fx.Node) -> fx.Node:
+        try:
+            return self._mirror(node)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            msg = (
+                f"{node.name} of the source does not work at 1/{self.options.width} of the width: "
+                f"{error}. Choose another --width, or another CNN as the source."
+            )
+            raise SourceError(msg) from error
 
     def _mirror(self, node: fx.Node) -> fx.Node:
         layer = module_of(self.blueprint, node)
@@ -161,19 +173,10 @@ class _Mirror:
         width = self.values[reads].shape[1]
         if is_dense(layer):
             out, groups = divide(layer.out_channels, self.options.width), 1
-        else:  # keep the width of a group; a depthwise convolution stays depthwise
-            groups = max(1, width // (layer.in_channels // layer.groups))
-            out = groups * (layer.out_channels // layer.groups)
-        try:
-            mirrored = _convolution_like(layer, width, out, groups)
-        except ValueError as error:
-            msg = (
-                f"{name} has {layer.groups} groups of {layer.in_channels} channels, which a "
-                f"delta of 1/{self.options.width} the width cannot mirror: {error}. "
-                "Choose another --width."
-            )
-            raise SourceError(msg) from error
-        return self._call(name, mirrored, node, reads)
+        else:
+            out = divide(width * layer.out_channels, layer.in_channels)
+            groups = _groups_like(layer, width, out)
+        return self._call(name, _convolution_like(layer, width, out, groups), node, reads)
 
     def _pooling(self, reader: str) -> fx.Node:
         """Pool a source tensor once, however many of the delta's convolutions read it."""
@@ -209,10 +212,10 @@ class _Mirror:
             out = divide(layer.out_features, options.width)
             return nn.Linear(arrives.shape[-1], out, bias=layer.bias is not None)
         if isinstance(layer, nn.LayerNorm):
-            resized = copy.copy(layer)
+            norm = copy.copy(layer)  # of a subclass, such as torchvision's LayerNorm2d
             channels = divide(layer.normalized_shape[-1], options.width)
-            nn.LayerNorm.__init__(resized, channels, layer.eps, layer.elementwise_affine)
-            return resized
+            nn.LayerNorm.__init__(norm, channels, layer.eps, layer.elementwise_affine)
+            return norm
         if next(layer.parameters(), None) is not None:
             msg = (
                 f"{node.target} is a {type(layer).__name__}, a layer with weights that a delta "
@@ -280,6 +283,12 @@ class _Mirror:
 
 def _lookup(features: Mapping[str, Tensor], key: str) -> Tensor:
     return features[key]
+
+
+def _groups_like(layer: nn.Conv2d, width: int, out: int) -> int:
+    """Keep the channels of a group, as nearly as the widths allow; depthwise stays depthwise."""
+    most = max(1, width * layer.groups // layer.in_channels)
+    return next(n for n in range(most, 0, -1) if width % n == 0 and out % n == 0)
 
 
 def _convolution_like(layer: nn.Conv2d, width: int, out: int, groups: int) -> nn.Conv2d:

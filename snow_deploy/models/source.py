@@ -100,8 +100,7 @@ class Source(nn.Module):
     @property
     def num_classes(self) -> int:
         """The number of the source's own classes."""
-        layer = self.blueprint.get_submodule(self.anatomy.classifier)
-        return int(layer.weight.shape[0])  # type: ignore[union-attr, arg-type]
+        return self.blueprint.get_parameter(f"{self.anatomy.classifier}.weight").shape[0]
 
     def count_parameters(self) -> int:
         """Count the original network's parameters, BatchNorm's included."""
@@ -173,4 +172,4 @@ def _protect(traced: fx.GraphModule, kept: set[fx.Node]) -> None:
         if getattr(layer, "inplace", False):
             before = input_of(node)
             if before in kept or len(before.users) > 1 or before.op == "placeholder":
-                layer.inplace = False  # type: ignore[union-attr, assignment]
+                layer.inplace = False  # type: ignore[union-attr]

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torchvision.models.resnet import Bottleneck
 
 from snow_deploy.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
 _TENSORFLOW_PORTS = ("googlenet", "inception_v3")  # their ImageNet weights expect [-1, 1]
 _COUNTER = "num_batches_tracked"  # training bookkeeping, no part of the function
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # the ports' heads for training only
 
 Triple = tuple[float, float, float]
 
@@ -59,10 +63,11 @@ class SourceWeights:
         Raises:
             SourceError: The tensors do not fit the architecture.
         """
-        network = build_network(self.architecture, self._num_classes())
+        network = _unfilled_network(self.architecture, self._num_classes())
         if self.stride_in_1x1:
             _move_stride(network, self.architecture)
-        wanted = {key for key in network.state_dict() if not key.endswith(_COUNTER)}
+        state = network.state_dict()  # with the format versions that some networks insist on
+        wanted = {key for key in state if not key.endswith(_COUNTER)}
         missing, unexpected = sorted(wanted - set(self.state)), sorted(set(self.state) - wanted)
         if missing or unexpected:
             msg = (
@@ -71,8 +76,9 @@ class SourceWeights:
                 "Name the architecture they belong to with --source."
             )
             raise SourceError(msg)
+        state.update(self.state)
         try:
-            network.load_state_dict(dict(self.state), strict=False)
+            network.load_state_dict(state)
         except RuntimeError as error:
             msg = f"the weights ({self.origin}) do not fit {self.architecture}: {error}"
             raise SourceError(msg) from error
@@ -94,15 +100,15 @@ class SourceWeights:
 
     def _num_classes(self) -> int:
         """Read the number of classes off the classifier's bias, torchvision's last key."""
-        reference = build_network(self.architecture, 1000, device="meta")
-        key = list(reference.state_dict())[-1]
-        if key not in self.state:
+        key = list(_unfilled_network(self.architecture, 1000).state_dict())[-1]
+        bias = self.state.get(key)
+        if bias is None or bias.ndim == 0:
             msg = (
                 f"the weights ({self.origin}) have no {key!r}, the classifier of "
                 f"{self.architecture}. Name the architecture they belong to with --source."
             )
             raise SourceError(msg)
-        return self.state[key].shape[0]
+        return bias.shape[0]
 
 
 def hash_tensors(state: Mapping[str, Tensor], preamble: str = "") -> str:
@@ -120,7 +126,7 @@ def architectures() -> list[str]:
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def build_network(architecture: str, num_classes: int, *, device: str = "cpu") -> nn.Module:
+def build_network(architecture: str, num_classes: int) -> nn.Module:
     """Build one of torchvision's classification networks with fresh weights.
 
     Raises:
@@ -132,13 +138,32 @@ def build_network(architecture: str, num_classes: int, *, device: str = "cpu") -
             f"Choose one of: {', '.join(architectures())}"
         )
         raise SourceError(msg)
-    # Weights arrive afterwards; these two draw theirs slowly, and warn, unless told not to.
-    options = {"init_weights": False} if architecture in _TENSORFLOW_PORTS else {}
-    with torch.device(device):
-        network: nn.Module = torchvision.models.get_model(
-            architecture, num_classes=num_classes, **options
-        )
+    # These two draw their weights slowly, and warn, unless told not to.
+    ported = {"init_weights": False, "aux_logits": False}
+    options = ported if architecture in _TENSORFLOW_PORTS else {}
+    network: nn.Module = torchvision.models.get_model(
+        architecture, num_classes=num_classes, **options
+    )
     return network
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves new layers' memory as it is: drawing weights takes longer than reading them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Skip torch.nn.init; do everything else."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def _unfilled_network(architecture: str, num_classes: int) -> nn.Module:
+    """Build a network whose weights arrive afterwards, every one of them."""
+    with _Unfilled():
+        return build_network(architecture, num_classes)
 
 
 def load_weights(weights: str, architecture: str) -> SourceWeights:
@@ -157,7 +182,7 @@ def load_weights(weights: str, architecture: str) -> SourceWeights:
     """
     if Path(weights).suffix in {".safetensors", ".pth", ".pt"}:
         loaded = _load_file(Path(weights), architecture)
-    elif Path(weights).exists():
+    elif Path(weights).is_file():
         msg = f"{weights} is neither .safetensors, .pth nor .pt; convert the weights to one"
         raise SourceError(msg)
     else:
@@ -172,7 +197,7 @@ def from_network(network: nn.Module, weights: SourceWeights) -> SourceWeights:
 
 
 def _load_torchvision(name: str, architecture: str) -> SourceWeights:
-    build_network(architecture, 1000, device="meta")
+    _unfilled_network(architecture, 1000)  # refuses an unknown architecture
     family = torchvision.models.get_model_weights(architecture)
     known = {member.name.lower(): member for member in family}
     wanted = "imagenet1k_v1" if name.lower() == "imagenet" else name.lower()
@@ -191,12 +216,12 @@ def _load_torchvision(name: str, architecture: str) -> SourceWeights:
             "on a machine with access and give its path: --weights FILE"
         )
         raise SourceError(msg) from error
-    ported = architecture in _TENSORFLOW_PORTS
+    mean, std = _normalisation(architecture)
     return SourceWeights(
         architecture,
-        _clean({key: value for key, value in state.items() if "aux" not in key.lower()}),
-        mean=_HALF if ported else IMAGENET_MEAN,
-        std=_HALF if ported else IMAGENET_STD,
+        _clean(state),
+        mean=mean,
+        std=std,
         labels=tuple(member.meta["categories"]),
         origin=f"torchvision {member}",
     )
@@ -207,7 +232,8 @@ def _load_file(path: Path, architecture: str) -> SourceWeights:
         msg = f"there is no weights file {path}; give the path of a .safetensors or .pth file"
         raise SourceError(msg)
     try:
-        state, metadata = _read_tensors(path)
+        tensors, metadata = _read_tensors(path)
+        state = _clean(tensors)
     except Exception as error:
         msg = f"{path} cannot be read as a file of tensors: {error}. Download or save it again."
         raise SourceError(msg) from error
@@ -215,20 +241,27 @@ def _load_file(path: Path, architecture: str) -> SourceWeights:
     if declared != architecture:
         msg = f"{path} says it is a {declared}, not a {architecture}; add --source {declared}"
         raise SourceError(msg)
-    base = SourceWeights(architecture, _clean(state), origin=path.name)
+    mean, std = _normalisation(architecture)
     try:
         preprocessing = json.loads(metadata.get("preprocessing", "{}"))
         labels = json.loads(metadata["labels"]) if "labels" in metadata else None
-        return replace(
-            base,
+        loaded = SourceWeights(
+            architecture,
+            state,
             stride_in_1x1=metadata.get("stride_in_1x1", "false").lower() == "true",
-            mean=_triple(preprocessing.get("mean", IMAGENET_MEAN)),
-            std=_triple(preprocessing.get("std", IMAGENET_STD)),
-            labels=None if labels is None else tuple(str(label) for label in labels),
+            mean=_triple(preprocessing.get("mean", mean)),
+            std=_triple(preprocessing.get("std", std)),
+            origin=path.name,
         )
+        return loaded if labels is None else loaded.with_labels([str(label) for label in labels])
     except (ValueError, TypeError, AttributeError) as error:
-        msg = f"the metadata of {path} cannot be read: {error}"
+        msg = f"the metadata of {path} cannot be read: {error}. Write it anew, or leave it out."
         raise SourceError(msg) from error
+
+
+def _normalisation(architecture: str) -> tuple[Triple, Triple]:
+    """Return the mean and deviation that torchvision's weights expect."""
+    return (_HALF, _HALF) if architecture in _TENSORFLOW_PORTS else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -237,21 +270,26 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+    content: Any = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
         msg = "it holds no state dict"
+        raise ValueError(msg)
+    foreign = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if foreign:
+        msg = f"it holds other things than tensors ({foreign[0]!r}); save the state dict alone"
         raise ValueError(msg)
     return content, {}
 
 
 def _clean(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Keep what the function depends on: float32 tensors on the CPU, without wrappers' prefix."""
+    plain = {key.removeprefix("module."): value for key, value in state.items()}
     return {
-        key.removeprefix("module."): value.detach().to("cpu", torch.float32, copy=True)
-        for key, value in state.items()
-        if not key.endswith(_COUNTER)
+        key: value.detach().to("cpu", torch.float32, copy=True)
+        for key, value in plain.items()
+        if not key.endswith(_COUNTER) and not key.startswith(_AUXILIARY)
     }
 
 

@@ -69,7 +69,7 @@ def fit_logistic(inputs: Tensor, targets: Tensor, classes: int, l2: float) -> nn
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     return model
 
 
@@ -97,4 +97,4 @@ def pooled_features(
 
 @torch.no_grad()
 def _accuracy(model: nn.Linear, inputs: Tensor, targets: Tensor) -> float:
-    return (model(inputs).argmax(1) == targets).float().mean().item()
+    return float((model(inputs).argmax(1) == targets).float().mean())

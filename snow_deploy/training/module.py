@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -14,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from snow_deploy.data.loading import make_loader
 from snow_deploy.data.seeding import keyed_seed
-from snow_deploy.errors import TrainingError
+from snow_deploy.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,23 +52,19 @@ class TaskModule(lightning.LightningModule):
         super().__init__()
         self.strict_loading = False  # a checkpoint has no source in it
         self.source = source
-        self.delta = delta.to(memory_format=torch.channels_last)
+        self.delta = delta
         self.splits = splits
         self.preprocessing = preprocessing
         self.options = options
         self.workers = workers
         self.split, self.evaluated = splits.evaluation
         classes = len(splits.labels)
-        self.loss = nn.CrossEntropyLoss(label_smoothing=options.recipe.label_smoothing)
+        self.criterion = nn.CrossEntropyLoss(label_smoothing=options.recipe.label_smoothing)
+        self.loss = MeanMetric()
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.split_accuracy = MulticlassAccuracy(classes, average="micro")
         self.split_loss = MeanMetric()
         self.skipped: set[str] = set()
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the delta's state only."""
-        state = super().state_dict(*args, **kwargs)
-        return {key: value for key, value in state.items() if key.startswith("delta.")}
 
     def forward(self, images: Tensor) -> Tensor:
         """Answer [B, 3, S, S] with [B, classes] logits."""
@@ -90,13 +87,30 @@ class TaskModule(lightning.LightningModule):
         torch.manual_seed(seed)
         self._images, self._started = 0, time.perf_counter()
 
+    def on_train_epoch_end(self) -> None:
+        """Refuse to go on where no picture at all could be read.
+
+        Raises:
+            DataError: So it was.
+        """
+        if self._images == 0:
+            msg = (
+                f"none of the {len(self.splits.train)} training pictures could be read; check the "
+                f"files, such as {self.splits.train.name(0)}"
+            )
+            raise DataError(msg)
+
     def training_step(self, batch: Batch, _index: int) -> Tensor | None:
-        """Return the loss of a batch, or None where no picture of it could be read."""
+        """Return the loss of a batch, or None where too few of its pictures could be read.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
         self._note_skipped(batch)
         if len(batch.images) < 2:
-            return None
+            return self._no_loss()
         logits = self(batch.images)
-        loss: Tensor = self.loss(logits, batch.targets)
+        loss: Tensor = self.criterion(logits, batch.targets)
         if not math.isfinite(loss.item()):
             msg = (
                 f"the loss became {loss.item()} in epoch {self.current_epoch + 1}. Lower --lr, "
@@ -107,7 +121,8 @@ class TaskModule(lightning.LightningModule):
         self._images += len(batch.images) * self.trainer.world_size
         rate = self._images / (time.perf_counter() - self._started)
         size = len(batch.images)
-        self.log("loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
+        self.loss(loss.detach(), size)
+        self.log("loss", self.loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
         self.log(
             "accuracy", self.accuracy, on_step=False, on_epoch=True, prog_bar=True, batch_size=size
         )
@@ -131,6 +146,23 @@ class TaskModule(lightning.LightningModule):
             prog_bar=True,
             batch_size=size,
         )
+
+    def on_validation_epoch_end(self) -> None:
+        """Let every process know which pictures the others had to skip."""
+        if self.trainer.world_size > 1:
+            everywhere: list[set[str]] = [set()] * self.trainer.world_size
+            torch.distributed.all_gather_object(everywhere, self.skipped)
+            self.skipped = set().union(*everywhere)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the delta's state only, and the names of the skipped pictures."""
+        state: dict[str, Tensor] = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if k.startswith("delta.")}
+        checkpoint["skipped"] = sorted(self.skipped)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the names of the run that is resumed."""
+        self.skipped = set(checkpoint["skipped"])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return SGD with the recipe's schedule, stepped per batch."""
@@ -171,9 +203,13 @@ class TaskModule(lightning.LightningModule):
             world_size=self.trainer.world_size,
         )
 
+    def _no_loss(self) -> Tensor | None:
+        """Skip a step; among several processes take part in it, for the others wait."""
+        if self.trainer.world_size == 1:
+            return None
+        return torch.stack([value.sum() for value in self.delta.parameters()]).sum() * 0.0
+
     def _note_skipped(self, batch: Batch) -> None:
-        for name in set(batch.skipped) - self.skipped:
+        for name in sorted(set(batch.skipped) - self.skipped):
             self.skipped.add(name)
-            lightning.pytorch.utilities.rank_zero_warn(
-                f"skipped a picture that cannot be read: {name}"
-            )
+            warnings.warn(f"skipped a picture that cannot be read: {name}", stacklevel=2)

@@ -99,6 +99,7 @@ class TrainOptions:
             "width": self.delta.width >= 1,
             "sigma2": self.delta.sigma2 >= 0,
             "lr": self.recipe.lr > 0,
+            "seed": 0 <= self.seed < 2**32,
         }
         for name, holds in checks.items():
             if not holds:

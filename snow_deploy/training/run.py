@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import json
-import logging
-import signal
+import shutil
 import sys
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from snow_deploy.errors import TrainingError
+from snow_deploy.errors import StoreError, TrainingError
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.source import Source
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.linear_probe import linear_probe_accuracy
 from snow_deploy.training.measure import held_out_samples, measure
 from snow_deploy.training.module import TaskModule
+from snow_deploy.training.options import TrainOptions
 from snow_deploy.training.selections import SelectionHistory
 from snow_deploy.training.store import TaskRecord
+from snow_deploy.training.trainer import interruptible, make_trainer, quiet_lightning
 from snow_runtime.files import atomic_write
 from snow_runtime.manifest import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from snow_deploy.data.pictures import Splits
-    from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import Store
 
 
@@ -70,28 +67,44 @@ def train_task(
 
     Returns:
         The task as stored, with `accuracy` and `loss` of the final split, `parameters`,
-        `images_per_s`, `skipped` and, with a baseline, `linear_accuracy`.
+        `images_per_s`, `skipped` and, with a baseline, `linear_accuracy`. Among several
+        processes the first one measures and stores; the others' record has no metrics.
 
     Raises:
-        StoreError: The store has no source, or the task is there already.
-        TrainingError: Nothing to resume, or a resumed run with other options or labels.
+        StoreError: The store has no source, or cannot be written.
+        TrainingError: The task is there already, or there is nothing to resume, or a resumed
+            run has other options, labels or another source.
+        DataError: No picture could be read.
     """
     weights = store.source_weights()
     source = Source(weights)
     preprocessing = Preprocessing.for_size(options.image_size, weights.mean, weights.std)
     folder = store.run_path(name)
-    checkpoint = _prepare(store, name, splits, source, options, settings)
+    facts = {
+        "options": options.to_dict(),
+        "labels": list(splits.labels),
+        "source": source.fingerprint,
+    }
+    checkpoint = _prepare(store, name, facts, settings)
     lightning.seed_everything(options.seed, verbose=False)
     delta = Delta(source, len(splits.labels), options.delta)
     module = TaskModule(source, delta, splits, preprocessing, options, workers=settings.workers)
     if _compiles(settings):
         source.network.compile()
     curve = Curve(folder / "curve.csv", echo=not sys.stdout.isatty())
-    with _quiet_lightning():
-        trainer = _trainer(folder, curve, options)
-        with _interruptible(trainer, name):
+    with quiet_lightning():
+        trainer = make_trainer(
+            options.epochs,
+            _callbacks(folder, curve),
+            precision=options.precision,
+            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        )
+        advice = f"interrupted; go on with: snow-deploy train --task {name} --resume …"
+        with interruptible(trainer, advice):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
-    metrics = _measure(module, curve, splits, preprocessing, settings)
+    module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
+    first = trainer.is_global_zero
+    metrics = _measure(module, curve, splits, preprocessing, settings) if first else {}
     record = TaskRecord(
         name=name,
         labels=splits.labels,
@@ -102,42 +115,49 @@ def train_task(
         samples=held_out_samples(splits.final[1], preprocessing),
         metrics=metrics,
     )
-    if trainer.is_global_zero:
+    if first:
         store.save_task(record)
         (folder / "checkpoint.ckpt").unlink(missing_ok=True)
     return record
 
 
 def _prepare(
-    store: Store,
-    name: str,
-    splits: Splits,
-    source: Source,
-    options: TrainOptions,
-    settings: RunSettings,
+    store: Store, name: str, facts: dict[str, Any], settings: RunSettings
 ) -> Path | None:
     """Check what an earlier run left; return the checkpoint to resume from, if any."""
     folder = store.run_path(name)
     checkpoint, record = folder / "checkpoint.ckpt", folder / "run.json"
     if settings.resume and checkpoint.is_file() and record.is_file():
-        _check_same_run(json.loads(record.read_text()), splits, source, options)
+        _check_same_run(_read_facts(record), facts)
         return checkpoint
     if settings.resume:
         msg = f"there is no unfinished run of task {name!r} in {store.root}; leave --resume out"
         raise TrainingError(msg)
     if not settings.overwrite:
         _refuse_overwriting(store, name, checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in (checkpoint, folder / "curve.csv", folder / "selections.npz"):
-        stale.unlink(missing_ok=True)
-    facts = {
-        "options": options.to_dict(),
-        "labels": splits.labels,
-        "source": source.fingerprint,
-    }
-    with atomic_write(record, "w") as file:
-        json.dump(facts, file, indent=1)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in (checkpoint, folder / "curve.csv", folder / "selections.npz"):
+            stale.unlink(missing_ok=True)
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        with atomic_write(record, "w") as file:
+            json.dump(facts, file, indent=1)
+    except OSError as error:
+        msg = f"{folder} cannot be written: {error}. Free space or access, or name another --store."
+        raise StoreError(msg) from error
     return None
+
+
+def _read_facts(record: Path) -> dict[str, Any]:
+    """Read what `_prepare` wrote, the options checked."""
+    try:
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        return {key: facts[key] for key in ("labels", "source")} | {
+            "options": TrainOptions.from_dict(facts["options"]).to_dict()
+        }
+    except (ValueError, TypeError, KeyError, TrainingError) as error:
+        msg = f"{record} cannot be read ({error}). Start again with --overwrite."
+        raise TrainingError(msg) from error
 
 
 def _refuse_overwriting(store: Store, name: str, checkpoint: Path) -> None:
@@ -155,26 +175,25 @@ def _refuse_overwriting(store: Store, name: str, checkpoint: Path) -> None:
         raise TrainingError(msg)
 
 
-def _check_same_run(
-    facts: dict[str, Any], splits: Splits, source: Source, options: TrainOptions
-) -> None:
+def _check_same_run(then: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to resume with other labels, another source or other options."""
-    if tuple(facts["labels"]) != splits.labels:
-        only_then = sorted(set(facts["labels"]) - set(splits.labels))
-        only_now = sorted(set(splits.labels) - set(facts["labels"]))
+    if then["labels"] != now["labels"]:
+        only_then = sorted(set(then["labels"]) - set(now["labels"]))
+        only_now = sorted(set(now["labels"]) - set(then["labels"]))
         msg = (
             "the data has other labels than the interrupted run: "
             f"gone {only_then or 'none'}, new {only_now or 'none'}. "
             "Resume with the data that the run began with, or start again with --overwrite."
         )
         raise TrainingError(msg)
-    if facts["source"] != source.fingerprint:
+    if then["source"] != now["source"]:
         msg = (
-            f"the interrupted run used the source {facts['source'][:12]}, the store now holds "
-            f"{source.fingerprint[:12]}. Start again with --overwrite."
+            f"the interrupted run used the source {then['source'][:12]}, the store now holds "
+            f"{now['source'][:12]}. Start again with --overwrite."
         )
         raise TrainingError(msg)
-    changed = type(options).from_dict(facts["options"]).differences(options)
+    options = TrainOptions.from_dict(then["options"])
+    changed = options.differences(TrainOptions.from_dict(now["options"]))
     if changed:
         msg = (
             f"the interrupted run had other options ({'; '.join(changed)}). Resume with the "
@@ -183,7 +202,7 @@ def _check_same_run(
         raise TrainingError(msg)
 
 
-def _trainer(folder: Path, curve: Curve, options: TrainOptions) -> lightning.Trainer:
+def _callbacks(folder: Path, curve: Curve) -> list[lightning.Callback]:
     checkpoint = ModelCheckpoint(
         dirpath=folder,
         filename="checkpoint",
@@ -192,28 +211,7 @@ def _trainer(folder: Path, curve: Curve, options: TrainOptions) -> lightning.Tra
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks: list[lightning.Callback] = [curve, SelectionHistory(folder / "selections.npz")]
-    interactive = sys.stdout.isatty()
-    if interactive:
-        callbacks.append(RichProgressBar(leave=True))
-    return lightning.Trainer(
-        max_epochs=options.epochs,
-        precision=_lightning_precision(options.precision),
-        callbacks=[*callbacks, checkpoint],
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        enable_progress_bar=interactive,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # the loaders share the pictures out themselves
-        log_every_n_steps=10,
-    )
-
-
-def _lightning_precision(precision: str) -> Any:
-    if precision == "auto":
-        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        precision = "bf16" if has_bf16 else "fp32"
-    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
+    return [curve, SelectionHistory(folder / "selections.npz"), checkpoint]
 
 
 def _compiles(settings: RunSettings) -> bool:
@@ -249,37 +247,3 @@ def _measure(
             workers=settings.workers,
         )
     return metrics
-
-
-@contextmanager
-def _interruptible(trainer: lightning.Trainer, name: str) -> Iterator[None]:
-    """Turn Lightning's exit on Ctrl-C into KeyboardInterrupt, and give the signal back."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stopped:
-        if trainer.interrupted:
-            raise KeyboardInterrupt(
-                f"interrupted; go on with: snow-deploy train --task {name} --resume …"
-            ) from stopped
-        raise
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Drop advice that does not apply here; real warnings still show."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        for advice in (
-            ".*does not have many workers.*",
-            ".*Checkpoint directory.*exists and is not empty.*",
-            ".*smaller than the logging interval.*",
-            ".*TensorBoard.*",
-            ".*Found .* module.* in eval mode.*",
-            ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
-        ):
-            warnings.filterwarnings("ignore", advice)
-        yield

@@ -64,7 +64,7 @@ class SelectionHistory(Callback):
         """Write the file."""
         if trainer.is_global_zero:
             with atomic_write(self.path) as file:
-                np.savez_compressed(file, **self.history())
+                np.savez_compressed(file, allow_pickle=False, **self.history())
 
     def history(self) -> dict[str, NDArray[Any]]:
         """Return what the file holds."""

@@ -4,32 +4,38 @@ STORE/source.safetensors        the source's tensors; its facts in the file's me
 STORE/tasks/NAME.safetensors    one delta; labels, options, metrics, source hash in the metadata
 STORE/runs/NAME/                a run's checkpoint, curve and selections; not needed afterwards
 
-Every file is complete or absent: written beside its name, then renamed.
+Every file is complete or absent: written beside its name, then renamed. Each carries a SHA-256
+of its tensors and facts, so that a damaged one is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from snow_deploy.errors import StoreError
 from snow_deploy.models.delta import Delta
-from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import TrainOptions
 from snow_runtime.errors import SnowError
 from snow_runtime.files import atomic_write
 from snow_runtime.manifest import Preprocessing, check_task_name
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from snow_deploy.models.source import Source
+
 _FORMAT = 1
 _KEY = "snow_deploy"
+_HASH = "sha256"
 _SAMPLES = "samples"
 
 
@@ -120,11 +126,11 @@ class Store:
         """
         fingerprint = weights.fingerprint()
         if self.has_source():
-            facts = self._read(self.source_path)[1]
-            if facts["fingerprint"] != fingerprint:
+            kept = self.source_weights()
+            if kept.fingerprint() != fingerprint:
                 msg = (
-                    f"{self.root} holds the source {facts['architecture']} "
-                    f"({facts['fingerprint'][:12]}, {facts['origin']}), not {weights.architecture} "
+                    f"{self.root} holds the source {kept.architecture} "
+                    f"({kept.fingerprint()[:12]}, {kept.origin}), not {weights.architecture} "
                     f"({fingerprint[:12]}, {weights.origin}). One store serves one source: leave "
                     "--weights out to use the one that is here, or choose another --store."
                 )
@@ -137,7 +143,6 @@ class Store:
             "std": weights.std,
             "labels": weights.labels,
             "origin": weights.origin,
-            "fingerprint": fingerprint,
         }
         self._write(self.source_path, weights.state, facts)
 
@@ -154,10 +159,9 @@ class Store:
             )
             raise StoreError(msg)
         state, facts = self._read(self.source_path)
-        expected = facts.pop("fingerprint")
-        labels = facts.pop("labels")
         try:
-            weights = SourceWeights(
+            labels = facts.pop("labels")
+            return SourceWeights(
                 state=state,
                 labels=None if labels is None else tuple(labels),
                 mean=tuple(facts.pop("mean")),
@@ -166,9 +170,6 @@ class Store:
             )
         except (TypeError, KeyError) as error:
             raise StoreError(_damaged(self.source_path, str(error))) from error
-        if weights.fingerprint() != expected:
-            raise StoreError(_damaged(self.source_path, "its tensors do not match their hash"))
-        return weights
 
     def save_task(self, record: TaskRecord) -> Path:
         """Write a task, replacing an earlier one of its name; return the file."""
@@ -179,7 +180,6 @@ class Store:
             "preprocessing": vars(record.preprocessing),
             "options": record.options.to_dict(),
             "metrics": dict(record.metrics),
-            "fingerprint": record.fingerprint(),
         }
         path = self.task_path(record.name)
         self._write(path, {**record.state, _SAMPLES: record.samples}, facts)
@@ -212,17 +212,17 @@ class Store:
                 samples=samples,
                 metrics=facts["metrics"],
             )
-            intact = record.fingerprint() == facts["fingerprint"] and record.name == name
         except (TypeError, KeyError, AttributeError, ValueError, SnowError) as error:
             raise StoreError(_damaged(path, str(error))) from error
-        if not intact:
-            raise StoreError(_damaged(path, "its name or tensors do not match its record"))
+        if record.name != name:
+            raise StoreError(_damaged(path, f"it holds the task {record.name!r}"))
         return record
 
     def _write(self, path: Path, state: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
+        facts = {"format": _FORMAT, **facts}
         content = save(
             {key: value.contiguous() for key, value in state.items()},
-            metadata={_KEY: json.dumps({"format": _FORMAT, **facts}, sort_keys=True)},
+            metadata={_KEY: _text({**facts, _HASH: hash_tensors(state, _text(facts))})},
         )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,13 +238,21 @@ class Store:
                 metadata = file.metadata() or {}
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             facts = json.loads(metadata[_KEY])
+            intact = facts.pop(_HASH) == hash_tensors(state, _text(facts))
             version = facts.pop("format")
-        except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise StoreError(_damaged(path, str(error))) from error
+        if not intact:
+            raise StoreError(_damaged(path, "its content does not match its hash"))
         if version != _FORMAT:
             msg = f"{path} has format {version}; this version reads {_FORMAT}. Update snow-deploy."
             raise StoreError(msg)
         return state, facts
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """Write facts as JSON; equal ones give the same text."""
+    return json.dumps(facts, sort_keys=True)
 
 
 def _damaged(path: Path, why: str) -> str:

@@ -1,0 +1,14 @@
+"""From a flat torch.fx graph to ONNX nodes, one rule per layer or function.
+
+emitter     walks the graph, keeps names, shapes and initializers
+layers      rules for torch.nn layers
+functions   rules for functions and tensor methods
+
+Shapes are read off an example pass, so every reshape is a constant and only the batch stays open.
+"""
+
+from __future__ import annotations
+
+from snow_export.emit.emitter import EXAMPLE_BATCH, OPSET, emit
+
+__all__ = ["EXAMPLE_BATCH", "OPSET", "emit"]

@@ -1,0 +1,194 @@
+"""The walk from a flat torch.fx graph to an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor, fx
+
+from snow_export.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from snow_export.network import SharedNetwork
+
+OPSET = 17
+"""Old enough for the TensorRT of JetPack 6, new enough for LayerNormalization."""
+IR_VERSION = 8
+EXAMPLE_BATCH = 3
+"""Batch of the example pass; a prime, so that no other axis is taken for it by chance."""
+
+LayerRule: TypeAlias = "Callable[[Emitter, fx.Node, Any], str]"
+CallRule: TypeAlias = "Callable[[Emitter, fx.Node], str]"
+
+
+class Emitter:
+    """What the rules write to: nodes, initializers, and the name and example of each value."""
+
+    def __init__(self, flat: fx.GraphModule, network: SharedNetwork, image: Tensor) -> None:
+        """Run the graph once on `image` [EXAMPLE_BATCH, 3, S, S] to learn every shape."""
+        self.flat = flat
+        self.network = network
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self.names: dict[fx.Node, str] = {}
+        self.examples = run_nodes(flat, image)
+        self.split_parts: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def name(self, node: Any) -> str:  # noqa: ANN401 - an fx argument
+        """Return the ONNX name of a tensor argument.
+
+        Raises:
+            ExportError: The argument is no tensor that the graph computes.
+        """
+        if not isinstance(node, fx.Node) or node not in self.names:
+            msg = f"{node!r} is no tensor of the graph; the exporter cannot write it"
+            raise ExportError(msg)
+        return self.names[node]
+
+    def shape(self, node: fx.Node) -> tuple[int, ...]:
+        """Return a node's shape in the example pass; axis 0 is EXAMPLE_BATCH."""
+        value: Tensor = self.examples[node]
+        return tuple(value.shape)
+
+    def label(self, node: fx.Node) -> str:
+        """Return what to call a node: its layer's name, or what torch.fx called it."""
+        if node.op == "call_module":
+            return self.network.readable(str(node.target))
+        return node.name
+
+    def add(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        label: str,
+        **attributes: Any,  # noqa: ANN401 - ONNX attributes
+    ) -> str:
+        """Append a node and return the name of its one output."""
+        return self.add_many(op, inputs, label, 1, **attributes)[0]
+
+    def add_many(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        label: str,
+        count: int,
+        **attributes: Any,  # noqa: ANN401 - ONNX attributes
+    ) -> list[str]:
+        """Append a node with `count` outputs and return their names."""
+        name = self._unique(label)
+        outputs = [name] if count == 1 else [self._unique(f"{name}:{i}") for i in range(count)]
+        self.nodes.append(helper.make_node(op, list(inputs), outputs, name=name, **attributes))
+        return outputs
+
+    def constant(self, label: str, value: Tensor | NDArray[Any]) -> str:
+        """Add an initializer and return its name."""
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        name = self._unique(label)
+        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def reshape(self, value: str, shape: Sequence[int], label: str) -> str:
+        """Reshape with constants; axis 0 is copied from the input, the batch."""
+        target = np.array([0, *shape[1:]], np.int64)
+        return self.add("Reshape", [value, self.constant(f"{label}.shape", target)], label)
+
+    def _unique(self, label: str) -> str:
+        name, number = label, 1
+        while name in self._taken:
+            number += 1
+            name = f"{label}#{number}"
+        self._taken.add(name)
+        return name
+
+
+@torch.no_grad()
+def run_nodes(flat: fx.GraphModule, image: Tensor) -> dict[fx.Node, Any]:
+    """Run a graph and return every node's value."""
+    values: dict[fx.Node, Any] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - any value
+            values[n] = super().run_node(n)
+            return values[n]
+
+    Recorder(flat, garbage_collect_values=False).run(image)
+    return values
+
+
+def emit(
+    flat: fx.GraphModule, network: SharedNetwork, input_name: str, image: Tensor
+) -> onnx.ModelProto:
+    """Write a flat graph as ONNX.
+
+    Args:
+        flat: From `flatten`.
+        network: The network that it was traced from; names the layers and outputs.
+        input_name: What to call the one input.
+        image: [EXAMPLE_BATCH, 3, S, S] float32; its size becomes the graph's.
+
+    Returns:
+        A model with a dynamic batch axis called `batch`.
+
+    Raises:
+        ExportError: A layer or function has no rule; the message names it.
+    """
+    from snow_export.emit.functions import call  # noqa: PLC0415 - the rules import this module
+    from snow_export.emit.layers import layer  # noqa: PLC0415
+
+    emitter = Emitter(flat, network, image)
+    outputs: Sequence[fx.Node] = ()
+    for node in flat.graph.nodes:
+        if node.op == "placeholder":
+            emitter.names[node] = input_name
+            emitter._taken.add(input_name)
+        elif node.op == "output":
+            outputs = node.args[0]
+        elif not isinstance(emitter.examples[node], Tensor):
+            continue  # sizes, and tuples that getitem takes apart
+        elif node.op == "get_attr":
+            emitter.names[node] = emitter.constant(node.name, emitter.examples[node])
+        elif node.op == "call_module":
+            module: nn.Module = flat.get_submodule(str(node.target))
+            emitter.names[node] = layer(emitter, node, module)
+        else:
+            emitter.names[node] = call(emitter, node)
+    return _model(emitter, outputs, input_name, image)
+
+
+def _model(
+    emitter: Emitter, outputs: Sequence[fx.Node], input_name: str, image: Tensor
+) -> onnx.ModelProto:
+    """Put the pieces together; outputs get their tasks' names."""
+    renamed = {}
+    declared = []
+    for node, task in zip(outputs, emitter.network.outputs, strict=True):
+        renamed[emitter.names[node]] = task
+        shape = ["batch", *emitter.shape(node)[1:]]
+        declared.append(helper.make_tensor_value_info(task, onnx.TensorProto.FLOAT, shape))
+    for item in emitter.nodes:
+        for position, name in enumerate(item.output):
+            item.output[position] = renamed.get(name, name)
+        for position, name in enumerate(item.input):
+            item.input[position] = renamed.get(name, name)
+    size = ["batch", *image.shape[1:]]
+    graph = helper.make_graph(
+        emitter.nodes,
+        "snow",
+        [helper.make_tensor_value_info(input_name, onnx.TensorProto.FLOAT, size)],
+        declared,
+        list(emitter.initializers.values()),
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )

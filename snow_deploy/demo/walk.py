@@ -1,0 +1,170 @@
+"""Every step of SNOW in order: source, tasks, graph, parity, prediction, measurement."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from snow_deploy.data import open_data
+from snow_deploy.demo.latency import compare_latency
+from snow_deploy.demo.pretrain import PretrainOptions, pretrain
+from snow_deploy.graph import export_source, export_tasks
+from snow_deploy.models.source import Source
+from snow_deploy.training.options import RECIPES, TrainOptions
+from snow_deploy.training.run import RunSettings, train_task
+from snow_deploy.training.store import Store
+from snow_runtime.model import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from snow_deploy.training.store import TaskRecord
+    from snow_export.parity import TaskParity
+    from snow_runtime.results import Result
+
+TASKS = ("shape", "texture", "digit")
+PREDICTED = 6
+"""Held-out pictures that the demo predicts and shows."""
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """The size of the demo.
+
+    Attributes:
+        pretrain: How the source is made.
+        train: Training pictures of each task.
+        test: Test pictures of each task.
+        epochs: Epochs of each task.
+        batch_size: Pictures a step.
+        rounds: Rounds of the latency measurement.
+    """
+
+    pretrain: PretrainOptions = field(default_factory=PretrainOptions)
+    train: int = 3000
+    test: int = 500
+    epochs: int = 6
+    batch_size: int = 64
+    rounds: int = 40
+
+    def data(self, task: str) -> str:
+        """Return the data spec of a task; all tasks look at the same pictures."""
+        return f"demo:{task}?train={self.train}&test={self.test}&size={self.pretrain.image_size}"
+
+
+@dataclass(frozen=True)
+class DemoOutcome:
+    """What the demo found; every figure was measured in this run.
+
+    Attributes:
+        store: Where the tasks lie.
+        graph: The exported graph.
+        records: The trained tasks.
+        source_accuracy: Of the source on its own question, 0 to 1.
+        source_parameters: Of the source.
+        subscriptions: Source channels N by subscription, in the source's order.
+        parity: Torch against ONNX Runtime, by task.
+        latency_ms: From `compare_latency`.
+        predictions: Held-out pictures: index, the answers, the truth by task.
+        seconds: Duration of each step.
+    """
+
+    store: Store
+    graph: Path
+    records: list[TaskRecord]
+    source_accuracy: float
+    source_parameters: int
+    subscriptions: dict[str, int]
+    parity: list[TaskParity]
+    latency_ms: dict[str, float]
+    predictions: list[tuple[int, Result, dict[str, str]]]
+    seconds: dict[str, float]
+
+
+def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> DemoOutcome:
+    """Run the demo in a folder; an earlier demo's files there are replaced."""
+    clock = _Clock(say)
+    store = Store(folder / "store")
+    shutil.rmtree(store.root, ignore_errors=True)
+    with clock("Pre-train a small source"):
+        weights, source_accuracy = pretrain(options.pretrain)
+        store.put_source(weights)
+        say(f"source: {source_accuracy:.3f} on its own {len(weights.labels or ())} classes")
+    source = Source(weights)
+    records = []
+    for task in TASKS:
+        with clock(f"Train task {task}"):
+            records.append(_train(store, task, options))
+    with clock("Export one graph, check it against torch"):
+        graph = folder / "snow.onnx"
+        parity = export_tasks(store, TASKS, graph)
+        whole = folder / "whole.onnx"
+        export_source(store, records[0], whole)
+    with clock("Predict held-out pictures with the exported graph"):
+        predictions = _predict(graph, options)
+    with clock("Time the shared graph beside whole models"):
+        latency_ms = compare_latency(
+            graph,
+            whole,
+            len(TASKS),
+            image_size=options.pretrain.image_size,
+            rounds=options.rounds,
+        )
+    return DemoOutcome(
+        store=store,
+        graph=graph,
+        records=records,
+        source_accuracy=source_accuracy,
+        source_parameters=source.count_parameters(),
+        subscriptions={item.name: item.channels for item in source.anatomy.subscriptions},
+        parity=parity,
+        latency_ms=latency_ms,
+        predictions=predictions,
+        seconds=clock.seconds,
+    )
+
+
+def _train(store: Store, task: str, options: DemoOptions) -> TaskRecord:
+    train = TrainOptions(
+        recipe=replace(RECIPES["steady"], warmup_epochs=0.5),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        image_size=options.pretrain.image_size,
+        precision="fp32",
+    )
+    splits = open_data(options.data(task))
+    return train_task(store, task, splits, train, RunSettings(workers=1))
+
+
+def _predict(graph: Path, options: DemoOptions) -> list[tuple[int, Result, dict[str, str]]]:
+    splits = {task: open_data(options.data(task)) for task in TASKS}
+    found = []
+    with load(graph) as model:
+        for index in range(PREDICTED):
+            pictures = {task: split.final[1] for task, split in splits.items()}
+            result = model(pictures[TASKS[0]].load(index))
+            truth = {task: item.labels[item.target(index)] for task, item in pictures.items()}
+            found.append((index, result, truth))
+    return found
+
+
+class _Clock:
+    """Announces the steps and remembers how long each took."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.seconds: dict[str, float] = {}
+        self._say = say
+
+    def __call__(self, step: str) -> _Clock:
+        self._step = step
+        return self
+
+    def __enter__(self) -> None:
+        self._say(f"\n{len(self.seconds) + 1}. {self._step}")
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self._step] = time.perf_counter() - self._started

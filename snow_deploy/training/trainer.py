@@ -1,0 +1,121 @@
+"""Lightning's Trainer as this project uses it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lightning.pytorch.loggers import Logger
+
+_DOES_NOT_APPLY = (
+    ".*does not have many workers.*",  # the user chooses with --workers
+    ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run's own
+    ".*smaller than the logging interval.*",
+    ".*GPU available but not used.*",
+    ".*Found .* module.* in eval mode.*",  # the source, on purpose
+    ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
+)
+
+
+def make_trainer(
+    epochs: int,
+    callbacks: Sequence[lightning.Callback],
+    *,
+    precision: str = "fp32",
+    logger: Logger | None = None,
+) -> lightning.Trainer:
+    """Return a Trainer for one device, or for the processes that torchrun has started.
+
+    Args:
+        epochs: Passes over the training pictures.
+        callbacks: In order; a ModelCheckpoint among them turns checkpoints on.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        logger: Where the curves go, beside the callbacks.
+    """
+    interactive = sys.stdout.isatty()
+    progress = [_Progress(leave=True)] if interactive else []
+    devices, nodes = _devices_and_nodes()
+    return lightning.Trainer(
+        max_epochs=epochs,
+        devices=devices,
+        num_nodes=nodes,
+        precision=_lightning_precision(precision),
+        callbacks=[*progress, *callbacks],
+        logger=logger or False,
+        enable_checkpointing=any(isinstance(item, Checkpoint) for item in callbacks),
+        enable_progress_bar=interactive,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the loaders share the pictures out themselves
+        log_every_n_steps=10,
+    )
+
+
+class _Progress(RichProgressBar):
+    """Lightning's bar with short names, so that a line fits a terminal."""
+
+    def get_metrics(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Show the running loss, accuracies and images/s."""
+        shown: dict[str, int | str | float | dict[str, float]] = {}
+        for name, value in super().get_metrics(trainer, pl_module).items():
+            if name in {"v_num", "loss_epoch"} or not isinstance(value, int | float):
+                continue
+            short = name.removesuffix("_step").replace("images_per_s", "images/s")
+            short = short.removesuffix("_accuracy").replace("accuracy", "acc")
+            shown[short] = round(value) if short == "images/s" else round(value, 3)
+        return shown
+
+
+def _devices_and_nodes() -> tuple[int, int]:
+    """Return how many processes torchrun has started on each machine, and on how many machines."""
+    if not torch.distributed.is_torchelastic_launched():
+        return 1, 1
+    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    return here, everywhere // here
+
+
+def _lightning_precision(precision: str) -> Any:
+    if precision == "auto":
+        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16" if has_bf16 else "fp32"
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
+
+
+@contextmanager
+def interruptible(trainer: lightning.Trainer, advice: str) -> Iterator[None]:
+    """Turn Lightning's exit on Ctrl-C into KeyboardInterrupt(advice); give the signal back."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stopped:
+        if trainer.interrupted:
+            raise KeyboardInterrupt(advice) from stopped
+        raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Drop advice that does not apply here; real warnings still show."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for advice in _DOES_NOT_APPLY:
+            warnings.filterwarnings("ignore", advice)
+        yield

@@ -1,0 +1,133 @@
+"""Small networks and stores that the tests of several packages share; torch only where asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snow_deploy.data.pictures import Splits
+    from snow_deploy.models.source import Source
+    from snow_deploy.models.weights import SourceWeights
+    from snow_deploy.training.options import TrainOptions
+    from snow_deploy.training.store import Store
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile(
+    "snow", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("snow")
+
+IMAGE_SIZE = 64
+DATA = "train=48&test=20&size=64"
+SHORT = {"epochs": 2, "batch_size": 16}
+
+
+class RandomNetwork(Protocol):
+    def __call__(self, architecture: str, classes: int = 7, seed: int = 0) -> nn.Module: ...
+
+
+class RandomWeights(Protocol):
+    def __call__(self, architecture: str, classes: int = 7, seed: int = 0) -> SourceWeights: ...
+
+
+@pytest.fixture(scope="session")
+def random_network() -> RandomNetwork:
+    """Build torchvision's own network, with random statistics in every BatchNorm, in eval mode."""
+    import torch
+    import torchvision
+
+    ports = ("googlenet", "inception_v3")
+
+    def build(architecture: str, classes: int = 7, seed: int = 0) -> nn.Module:
+        options = {"init_weights": True, "aux_logits": False} if architecture in ports else {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = torchvision.models.get_model(architecture, num_classes=classes, **options)
+            for layer in network.modules():
+                if isinstance(layer, torch.nn.BatchNorm2d):
+                    for wide in (layer.running_var, layer.weight.data):
+                        assert wide is not None
+                        wide.uniform_(0.5, 1.5)
+                    for around_zero in (layer.running_mean, layer.bias.data):
+                        assert around_zero is not None
+                        around_zero.normal_(0, 0.1)
+        built: nn.Module = network.eval()
+        return built
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def random_weights(random_network: RandomNetwork) -> RandomWeights:
+    from snow_deploy.models.weights import SourceWeights, from_network
+
+    def build(architecture: str, classes: int = 7, seed: int = 0) -> SourceWeights:
+        network = random_network(architecture, classes, seed)
+        return from_network(network, SourceWeights(architecture, {}, origin="a test"))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def weights(random_weights: RandomWeights) -> SourceWeights:
+    """Give the weights of a ResNet-18 of seven classes."""
+    labels = ("ape", "bee", "cat", "dog", "elk", "fox", "gnu")
+    return replace(random_weights("resnet18"), labels=labels)
+
+
+@pytest.fixture(scope="session")
+def source(weights: SourceWeights) -> Source:
+    from snow_deploy.models.source import Source
+
+    return Source(weights)
+
+
+@pytest.fixture(scope="session")
+def short() -> TrainOptions:
+    """Give the options of a run of a few seconds."""
+    from snow_deploy.models.delta import DeltaOptions
+    from snow_deploy.training.options import Recipe, TrainOptions
+
+    recipe = Recipe(lr=0.2)
+    options: dict[str, Any] = {"image_size": IMAGE_SIZE, "precision": "fp32", **SHORT}
+    return TrainOptions(delta=DeltaOptions(k=8, width=8), recipe=recipe, **options)
+
+
+class OpenDemo(Protocol):
+    def __call__(self, question: str = "shape") -> Splits: ...
+
+
+@pytest.fixture(scope="session")
+def open_demo() -> OpenDemo:
+    """Open a few rendered pictures."""
+    from snow_deploy.data import open_data
+
+    def opens(question: str = "shape") -> Splits:
+        return open_data(f"demo:{question}?{DATA}")
+
+    return opens
+
+
+@pytest.fixture(scope="session")
+def trained_store(
+    tmp_path_factory: pytest.TempPathFactory,
+    weights: SourceWeights,
+    short: TrainOptions,
+    open_demo: OpenDemo,
+) -> Store:
+    """Give a store with the tasks `shape` and `digit`; a test must not write to it."""
+    from snow_deploy.training.run import RunSettings, train_task
+    from snow_deploy.training.store import Store
+
+    store = Store(tmp_path_factory.mktemp("trained") / "store")
+    store.put_source(weights)
+    settings = RunSettings(workers=0, baseline=False)
+    for task in ("shape", "digit"):
+        train_task(store, task, open_demo(task), short, settings)
+    return store

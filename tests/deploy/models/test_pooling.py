@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import nn
+
+from snow_deploy.errors import TrainingError
+from snow_deploy.models.pooling import ChannelPooling, top_channels
+
+Floats = NDArray[np.float32]
+
+# Few different values, so that ties are the rule.
+few_values = st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 1.0000001, 3.0])
+
+
+@st.composite
+def scores_and_k(draw: st.DrawFn) -> tuple[list[float], int]:
+    scores = draw(st.lists(few_values, min_size=1, max_size=40))
+    return scores, draw(st.integers(1, len(scores)))
+
+
+def choose(scores: Floats, k: int) -> list[int]:
+    """Take the largest score k times over; of equal ones that with the lowest index."""
+    left = list(range(len(scores)))
+    chosen = []
+    for _ in range(k):
+        best = left[0]
+        for channel in left:
+            if scores[channel] > scores[best]:
+                best = channel
+        chosen.append(best)
+        left.remove(best)
+    return sorted(chosen)
+
+
+def algorithm_1(features: Floats, weights: Floats, noise: Floats, k: int) -> Floats:
+    """SNOW's Algorithm 1, channel by channel; in evaluation the noise is zero."""
+    noisy = weights + noise
+    pooled = [features[:, channel] * noisy[channel] for channel in choose(noisy, k)]
+    return np.stack(pooled, axis=1)
+
+
+def pooling_of(weights: list[float], k: int, sigma2: float = 1e-3) -> ChannelPooling:
+    pooling = ChannelPooling(len(weights), k, sigma2=sigma2)
+    with torch.no_grad():
+        pooling.weight.copy_(torch.tensor(weights))
+    return pooling
+
+
+def features_of(channels: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, channels, 3, 4, generator=torch.Generator().manual_seed(seed))
+
+
+@given(scores_and_k())
+def test_evaluation_is_algorithm_1_without_noise(case: tuple[list[float], int]) -> None:
+    weights, k = case
+    features = features_of(len(weights))
+
+    pooled = pooling_of(weights, k).eval()(features)
+
+    no_noise = np.zeros(len(weights), np.float32)
+    expected = algorithm_1(features.numpy(), np.array(weights, np.float32), no_noise, k)
+    np.testing.assert_array_equal(pooled.detach().numpy(), expected)
+
+
+@given(scores_and_k(), st.integers(0, 2**32), st.sampled_from([1e-3, 0.25, 4.0]))
+def test_training_is_algorithm_1_with_the_noise_that_torch_draws(
+    case: tuple[list[float], int], seed: int, sigma2: float
+) -> None:
+    weights, k = case
+    features = features_of(len(weights))
+    torch.manual_seed(seed)
+    noise = torch.randn(len(weights)).numpy() * np.float32(sigma2**0.5)
+    torch.manual_seed(seed)
+
+    pooled = pooling_of(weights, k, sigma2).train()(features)
+
+    expected = algorithm_1(features.numpy(), np.array(weights, np.float32), noise, k)
+    np.testing.assert_allclose(pooled.detach().numpy(), expected, rtol=1e-6, atol=1e-7)
+
+
+@given(scores_and_k())
+def test_of_equal_scores_the_lowest_channels_win(case: tuple[list[float], int]) -> None:
+    weights, k = case
+    expected = choose(np.array(weights, np.float32), k)
+
+    assert top_channels(torch.tensor(weights), k).tolist() == expected
+    assert pooling_of(weights, k).selection() == tuple(expected)
+
+
+def test_ties_in_a_wide_layer() -> None:
+    # An unstable sort keeps short inputs in order and shuffles long ones.
+    scores = torch.ones(2048)
+    scores[[7, 1999]] = 2
+
+    assert top_channels(scores, 256).tolist() == [*range(255), 1999]
+
+
+def test_selection_is_what_evaluation_reads() -> None:
+    pooling = pooling_of([0.5, -1, 3, 0.5, 0.75, 0.5], 3).eval()
+    marked = torch.arange(6.0).view(1, 6, 1, 1) + 10
+
+    pooled = pooling(marked).flatten().tolist()
+
+    assert pooling.selection() == (0, 2, 4)
+    assert pooled == pytest.approx([10 * 0.5, 12 * 3, 14 * 0.75])
+
+
+@pytest.mark.parametrize("sigma2", [0.04, 0.5])
+def test_sigma2_is_the_variance_of_the_noise(sigma2: float) -> None:
+    channels = 20_000
+    pooling = ChannelPooling(channels, channels, sigma2=sigma2).train()
+    torch.manual_seed(3)
+
+    noise = pooling(torch.ones(1, channels, 1, 1)).flatten() - 1
+
+    assert noise.var().item() == pytest.approx(sigma2, rel=0.05)
+    assert noise.mean().item() == pytest.approx(0, abs=5 * (sigma2 / channels) ** 0.5)
+
+
+def test_every_training_pass_draws_anew() -> None:
+    pooling = ChannelPooling(64, 8, sigma2=1.0).train()
+    features = features_of(64)
+
+    assert not torch.equal(pooling(features), pooling(features))
+
+
+def test_training_reads_channels_by_the_noisy_scores() -> None:
+    """Every channel is tried now and then; the best one most of the time."""
+    pooling = pooling_of([0.1, 0.0, 0.0, 0.0], 1, sigma2=0.01).train()
+    marked = torch.eye(4).view(1, 4, 1, 4)  # channel c is lit at place c
+    torch.manual_seed(0)
+
+    chosen = [int(pooling(marked).flatten().nonzero()) for _ in range(300)]
+
+    seen = [chosen.count(channel) for channel in range(4)]
+    assert min(seen) > 0
+    assert seen[0] == max(seen)
+
+
+def test_without_variance_training_is_evaluation() -> None:
+    pooling = pooling_of([3.0, 1.0, 2.0], 2, sigma2=0.0)
+    features = features_of(3)
+
+    assert torch.equal(pooling.train()(features), pooling.eval()(features))
+
+
+def test_evaluation_is_deterministic_and_draws_nothing() -> None:
+    pooling = ChannelPooling(32, 4, sigma2=1.0, norm=True).eval()
+    features = features_of(32)
+    before = torch.get_rng_state()
+
+    first, second = pooling(features), pooling(features)
+
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_only_chosen_weights_get_a_gradient(training: bool) -> None:
+    pooling = ChannelPooling(12, 5, sigma2=1.0).train(training)
+    features, upstream = features_of(12), features_of(5, seed=1)
+    torch.manual_seed(0)
+    noise = torch.randn(12).numpy() if training else np.zeros(12, np.float32)
+    torch.manual_seed(0)
+
+    (pooling(features) * upstream).sum().backward()  # type: ignore[no-untyped-call]
+
+    chosen = choose(1 + noise, 5)
+    expected = np.zeros(12, np.float32)
+    for place, channel in enumerate(chosen):
+        expected[channel] = (features[:, channel] * upstream[:, place]).sum().item()
+    assert pooling.weight.grad is not None
+    np.testing.assert_allclose(pooling.weight.grad.numpy(), expected, rtol=1e-5)
+    assert set(np.flatnonzero(pooling.weight.grad)) == set(chosen)
+
+
+def test_the_weight_is_trained_and_saved() -> None:
+    pooling = ChannelPooling(6, 2)
+    assert [name for name, _ in pooling.named_parameters()] == ["weight"]
+    assert pooling.weight.requires_grad
+    assert pooling.weight.tolist() == [1.0] * 6
+
+    optimizer = torch.optim.SGD(pooling.parameters(), lr=1)
+    pooling(features_of(6)).sum().backward()
+    optimizer.step()
+
+    again = ChannelPooling(6, 2)
+    again.load_state_dict(pooling.state_dict())
+    assert not torch.equal(pooling.weight, torch.ones(6))
+    assert torch.equal(again.weight, pooling.weight)
+    assert again.selection() == pooling.selection()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("norm", "relu"), [(True, False), (False, True), (True, True)])
+def test_norm_and_relu_follow_in_that_order(norm: bool, relu: bool, training: bool) -> None:
+    pooling = ChannelPooling(6, 3, sigma2=0.0, norm=norm, relu=relu).train(training)
+    with torch.no_grad():
+        pooling.weight.copy_(torch.tensor([1.0, -2.0, 0.5, 3.0, 0.1, 2.0]))
+    features = features_of(6)
+    if pooling.norm is not None:
+        nn.init.uniform_(pooling.norm.weight, -1, 1)
+        nn.init.uniform_(pooling.norm.bias, -1, 1)
+
+    pooled = pooling(features).detach().numpy()
+
+    expected = features.numpy()[:, [0, 3, 5]] * np.array([1, 3, 2], np.float32)[:, None, None]
+    if pooling.norm is not None:
+        mean = expected.mean((0, 2, 3), keepdims=True) if training else 0.0
+        var = expected.var((0, 2, 3), keepdims=True) if training else 1.0
+        gain, shift = (
+            value.detach().numpy()[:, None, None] for value in (pooling.norm.weight, pooling.norm.bias)
+        )
+        expected = (expected - mean) / np.sqrt(var + 1e-5) * gain + shift
+    if relu:
+        expected = np.maximum(expected, 0)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("shape", [(2, 8, 5, 3), (2, 8, 1, 1), (1, 8, 4, 4)])
+def test_the_output_is_channels_last(shape: tuple[int, ...], norm: bool) -> None:
+    pooling = ChannelPooling(8, 3, norm=norm).eval()
+    features = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+
+    pooled = pooling(features)
+
+    assert pooled.shape == (shape[0], 3, *shape[2:])
+    assert pooled.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(pooled, pooling(features.contiguous()))
+
+
+@pytest.mark.parametrize("k", [0, -1, 7])
+def test_k_out_of_range(k: int) -> None:
+    with pytest.raises(TrainingError, match=rf"cannot keep {k} of 6 channels; choose 1 to 6"):
+        ChannelPooling(6, k)
+
+
+@pytest.mark.parametrize("sigma2", [-0.1, float("nan")])
+def test_sigma2_out_of_range(sigma2: float) -> None:
+    with pytest.raises(TrainingError, match="is a variance and cannot be"):
+        ChannelPooling(6, 2, sigma2=sigma2)
+
+
+def test_it_prints_its_numbers() -> None:
+    assert "64 -> 8, sigma2=0.001" in repr(ChannelPooling(64, 8))
