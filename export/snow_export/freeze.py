@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -39,21 +42,39 @@ class StaticPooling(nn.Module):
     scale: Tensor
     shift: Tensor | None
 
-    def __init__(self, pooling: Pooling) -> None:
-        """Take the selection [K] and fold weight and norm into scale and shift [1, K, 1, 1]."""
+    def __init__(
+        self, index: Tensor, scale: Tensor, shift: Tensor | None, relu: nn.ReLU | None
+    ) -> None:
+        """Take the K chosen channels, [K] int64, and the affine, [1, K, 1, 1] each."""
         super().__init__()
-        index = torch.tensor(pooling.selection(), dtype=torch.int64)
+        self.register_buffer("index", index)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+        self.relu = relu
+
+    @classmethod
+    def frozen(cls, pooling: Pooling) -> StaticPooling:
+        """Fix a trained pooling: its selection, and weight and norm folded into one affine."""
         weight = pooling.weight.detach()
-        scale = weight[index.to(weight.device)].double()
+        index = torch.tensor(pooling.selection(), dtype=torch.int64, device=weight.device)
+        scale = weight[index].double()
         shift = None
         if pooling.norm is not None:
             gain, shift = norm_affine(pooling.norm)
             scale = scale * gain
             shift = shift.float().view(1, -1, 1, 1)
-        self.register_buffer("index", index.to(weight.device))
-        self.register_buffer("scale", scale.float().view(1, -1, 1, 1))
-        self.register_buffer("shift", shift)
-        self.relu = copy.deepcopy(pooling.relu)
+        return cls(index, scale.float().view(1, -1, 1, 1), shift, copy.deepcopy(pooling.relu))
+
+    @classmethod
+    def joined(cls, poolings: Sequence[StaticPooling]) -> StaticPooling:
+        """Gather for several tasks at once, one behind the other: K becomes the sum of theirs."""
+        shifts = [pooling.shift for pooling in poolings if pooling.shift is not None]
+        return cls(
+            torch.cat([pooling.index for pooling in poolings]),
+            torch.cat([pooling.scale for pooling in poolings], 1),
+            torch.cat(shifts, 1) if shifts else None,
+            poolings[0].relu,
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Gather, scale, shift."""
@@ -68,7 +89,7 @@ def freeze(delta: Module) -> Module:
     frozen = copy.deepcopy(delta).eval()
     for name, layer in list(frozen.named_modules()):
         if isinstance(layer, Pooling):
-            frozen.set_submodule(name, StaticPooling(layer))
+            frozen.set_submodule(name, StaticPooling.frozen(layer))
     return frozen.eval()
 
 

@@ -197,7 +197,7 @@ def _paint_shape(place: _Place, answers: Answers, draws: Draws, radius: float) -
 
 def _texture(name: str, grid: Grid, draws: Draws, radius: float) -> Array:
     """Draw one of TEXTURES: `[H, W]`, 0 for one colour and 1 for the other."""
-    period = radius * draws.between(0.5, 0.65)
+    period = radius * draws.between(0.42, 0.58)
     x, y = _turned(grid, draws.between(0, _TWO_PI))
     x, y = x / period + draws.between(0, 1), y / period + draws.between(0, 1)
     wave: Array

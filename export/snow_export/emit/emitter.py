@@ -113,7 +113,7 @@ class Emitter:
 
 
 @torch.no_grad()
-def run_nodes(flat: fx.GraphModule, image: Tensor) -> dict[fx.Node, Any]:
+def run_nodes(flat: fx.GraphModule, *inputs: Any) -> dict[fx.Node, Any]:  # noqa: ANN401 - tensors
     """Run a graph and return every node's value."""
     values: dict[fx.Node, Any] = {}
 
@@ -122,7 +122,7 @@ def run_nodes(flat: fx.GraphModule, image: Tensor) -> dict[fx.Node, Any]:
             values[n] = super().run_node(n)
             return values[n]
 
-    Recorder(flat, garbage_collect_values=False).run(image)
+    Recorder(flat, garbage_collect_values=False).run(*inputs)
     return values
 
 

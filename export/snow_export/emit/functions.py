@@ -164,7 +164,7 @@ _RULES: dict[Any, CallRule] = {
     **dict.fromkeys((functional.dropout, stochastic_depth, "contiguous"), _same),
     **dict.fromkeys((torch.cat, torch.concat), _concatenate),
     **dict.fromkeys((torch.flatten, "flatten"), _flatten),
-    **dict.fromkeys((torch.reshape, "view", "reshape"), _reshape),
+    **dict.fromkeys((torch.reshape, "view", "reshape", "unflatten"), _reshape),
     **dict.fromkeys((torch.transpose, "transpose"), _transpose),
     **dict.fromkeys((torch.permute, "permute"), _permute),
     **dict.fromkeys((torch.index_select, "index_select"), _index_select),

@@ -238,8 +238,9 @@ def test_torchvisions_cnns_can_be_mirrored_and_trained(
     delta = Delta(source, 5, DeltaOptions(sigma2=0.0, pooling_norm=False))
     without_dead_units(delta)
     size = 80 if architecture == "inception_v3" else 64
-    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
-    features = source(images)
+    torch.manual_seed(1)
+    images = torch.randn(2, 3, size, size)
+    features = {key: torch.randn_like(value) for key, value in source(images).items()}
 
     logits = delta(images, features)
     nn.functional.cross_entropy(logits, torch.tensor([0, 3])).backward()
@@ -250,10 +251,8 @@ def test_torchvisions_cnns_can_be_mirrored_and_trained(
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
     for name, pooling in delta.poolings().items():
-        alive = features[name][:, : pooling.k].abs().amax((0, 2, 3)) > 0
         assert pooling.weight.grad is not None
-        assert alive.any(), name
-        assert torch.equal(pooling.weight.grad[: pooling.k] != 0, alive), name
+        assert pooling.weight.grad[: pooling.k].all(), name
         assert not pooling.weight.grad[pooling.k :].any(), name
 
 

@@ -1,0 +1,422 @@
+"""Fusing: the deltas of several tasks become one network, one convolution per layer."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torchvision.ops import stochastic_depth
+
+from snow_export.emit.emitter import run_nodes
+from snow_export.errors import ExportError
+from snow_export.freeze import StaticPooling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class CannotFuse(ExportError):  # noqa: N818 - reads as what it says
+    """A delta holds something that has no fused form; it is exported beside the others."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A value of all T tasks in one tensor, task by task along the channels.
+
+    Attributes:
+        node: [B, T * C, ...] in the fused graph.
+        widths: C of each task.
+    """
+
+    node: fx.Node
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A value that all tasks read as it is: the image, or one of the source's features."""
+
+    node: fx.Node
+    width: int
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Values to be concatenated along the channels of each task, once it is known by whom."""
+
+    parts: tuple[Stack | Shared, ...]
+
+
+Value = Stack | Shared | Joined
+
+
+class FusedDeltas(nn.Module):
+    """Several deltas of one shape as one network: images and features in, T logits out."""
+
+    def __init__(self, network: fx.GraphModule, tasks: Sequence[str]) -> None:
+        """Wrap a fused graph and remember whose answers it gives, in order."""
+        super().__init__()
+        self.network = network
+        self.tasks = tuple(tasks)
+
+    def forward(self, images: Tensor, features: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Answer every task of the group: [B, classes] each."""
+        logits: tuple[Tensor, ...] = self.network(images, features)
+        return logits
+
+
+class Fuser:
+    """Walks the graphs of T deltas of equal shape in step and builds their fused graph."""
+
+    def __init__(self, deltas: Sequence[fx.GraphModule], example: tuple[Tensor, Any]) -> None:
+        """Take the frozen, folded graphs and an example input, (images, features)."""
+        self.deltas = deltas
+        self.count = len(deltas)
+        self.columns = list(zip(*(delta.graph.nodes for delta in deltas), strict=True))
+        self.shapes = [run_nodes(delta, *example) for delta in deltas]
+        self.root = nn.Module()
+        self.graph = fx.Graph()
+        self.values: dict[fx.Node, Value] = {}  # by the first delta's node
+
+    def build(self) -> fx.GraphModule:
+        """Return the fused graph: images and features in, a tuple of T logits out.
+
+        Raises:
+            CannotFuse: A layer or function has no fused form; the message names it.
+        """
+        for column in self.columns:
+            first = column[0]
+            if first.op == "placeholder":
+                node = self.graph.placeholder(str(first.target))
+                width = 3 if isinstance(self.shapes[0][first], Tensor) else 0
+                self.values[first] = Shared(node, width)
+            elif first.op == "output":
+                self.graph.output(self._outputs(column))
+            else:
+                self.values[first] = self._fuse(column)
+        self.graph.lint()
+        return fx.GraphModule(self.root, self.graph, class_name="FusedDeltas")
+
+    def _fuse(self, column: tuple[fx.Node, ...]) -> Value:
+        first = column[0]
+        if first.target is operator.getitem:
+            return self._feature(first)
+        if first.target in {torch.cat, torch.concat}:
+            parts = [self.values[part] for part in first.args[0]]  # type: ignore[union-attr]
+            return self._join(first, parts)
+        if first.op == "call_module":
+            layers = [
+                delta.get_submodule(str(node.target))
+                for delta, node in zip(self.deltas, column, strict=True)
+            ]
+            return self._layer(first, layers)
+        return self._elementwise(column)
+
+    def _feature(self, node: fx.Node) -> Shared:
+        """Read one of the source's tensors, once however many layers ask for it."""
+        key = node.args[1]
+        mapping = self.values[node.args[0]]  # type: ignore[index]
+        if not isinstance(mapping, Shared) or not isinstance(key, str):
+            raise CannotFuse(_no_form(node))
+        fused = self.graph.call_function(operator.getitem, (mapping.node, key))
+        return Shared(fused, self._width(node, 0))
+
+    def _join(self, node: fx.Node, parts: Sequence[Value]) -> Joined:
+        if node.args[1:] not in {(1,), ()} or node.kwargs.get("dim", 1) != 1:
+            raise CannotFuse(_no_form(node))
+        flat = [
+            inner
+            for part in parts
+            for inner in (part.parts if isinstance(part, Joined) else (part,))
+        ]
+        return Joined(tuple(flat))
+
+    def _layer(self, node: fx.Node, layers: Sequence[nn.Module]) -> Value:
+        value = self.values[node.all_input_nodes[0]]
+        first = layers[0]
+        if isinstance(first, StaticPooling):
+            return self._pooling(node, layers, value)
+        if isinstance(first, nn.Conv2d):
+            return self._convolution(node, layers, value)
+        if isinstance(first, nn.Linear):
+            return self._linear(node, layers, value)
+        if next(first.parameters(), None) is not None or next(first.buffers(), None) is not None:
+            raise CannotFuse(_no_form(node, first))
+        stack = self._stacked(value, str(node.target))
+        return Stack(self._call(node, first, stack.node), stack.widths)
+
+    def _pooling(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
+        """Gather for all tasks at once, one affine behind it."""
+        if not isinstance(value, Shared):
+            raise CannotFuse(_no_form(node))
+        fused = StaticPooling.joined(layers)
+        widths = tuple(len(layer.index) for layer in layers)
+        return Stack(self._call(node, fused, value.node), widths)
+
+    def _convolution(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
+        """One convolution with a group per task; on a shared input, one dense convolution."""
+        first: nn.Conv2d = layers[0]
+        weight = torch.cat([layer.weight for layer in layers])
+        bias = None if first.bias is None else torch.cat([layer.bias for layer in layers])
+        if isinstance(value, Joined) and any(isinstance(part, Shared) for part in value.parts):
+            weight = self._scatter(layers, value)
+            reads, groups = self._plain(value), 1
+        elif isinstance(value, Shared):
+            reads, groups = value.node, first.groups
+            if groups != 1:
+                raise CannotFuse(_no_form(node, first))
+        else:
+            reads, groups = self._stacked(value, str(node.target)).node, first.groups * self.count
+        fused = nn.Conv2d(
+            weight.shape[1] * groups,
+            weight.shape[0],
+            first.kernel_size,  # type: ignore[arg-type]
+            first.stride,  # type: ignore[arg-type]
+            first.padding,  # type: ignore[arg-type]
+            first.dilation,  # type: ignore[arg-type]
+            groups,
+            bias=bias is not None,
+            device="meta",
+        )
+        _set(fused, weight, bias)
+        widths = tuple(layer.out_channels for layer in layers)
+        return Stack(self._call(node, fused, reads), widths)
+
+    def _linear(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
+        """One matrix product for all tasks, with zero blocks where a task does not look."""
+        joined = value if isinstance(value, Joined) else Joined((value,))
+        weight = self._scatter(layers, joined)
+        bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+        fused = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        _set(fused, weight, bias)
+        widths = tuple(layer.out_features for layer in layers)
+        return Stack(self._call(node, fused, self._plain(joined)), widths)
+
+    def _scatter(self, layers: Sequence[Any], value: Joined) -> Tensor:
+        """Return one dense weight [sum of outputs, all channels of the parts, ...] with zeros."""
+        weights = [layer.weight.detach() for layer in layers]
+        total = sum(_channels(part) for part in value.parts)
+        outputs = sum(len(weight) for weight in weights)
+        dense = weights[0].new_zeros(outputs, total, *weights[0].shape[2:])
+        row = 0
+        for task, weight in enumerate(weights):
+            rows = slice(row, row + len(weight))
+            row, column, own = rows.stop, 0, 0
+            for part in value.parts:
+                if isinstance(part, Shared):
+                    width, start = part.width, column
+                else:
+                    width, start = part.widths[task], column + sum(part.widths[:task])
+                dense[rows, start : start + width] = weight[:, own : own + width]
+                own, column = own + width, column + _channels(part)
+        return dense
+
+    def _elementwise(self, column: tuple[fx.Node, ...]) -> Stack:
+        """Apply a function that treats every channel alike to the stacked tensors."""
+        first = column[0]
+        if not _is_channelwise(first):
+            raise CannotFuse(_no_form(first))
+        widths: tuple[int, ...] = ()
+
+        def stacked(argument: fx.Node) -> fx.Node:
+            nonlocal widths
+            stack = self._stacked(self.values[argument], first.name)
+            if widths and stack.widths != widths:
+                raise CannotFuse(_no_form(first))
+            widths = stack.widths
+            return stack.node
+
+        node = self.graph.node_copy(first, stacked)
+        if first.target in _FLATTENERS:  # [B, C, H, W] -> [B, C * H * W], still task by task
+            widths = tuple(
+                self._width(other, task) for task, other in enumerate(column)
+            )
+        return Stack(node, widths)
+
+    def _stacked(self, value: Value, label: str) -> Stack:
+        """Return a value as one stacked tensor, concatenating task by task where it must."""
+        if isinstance(value, Stack):
+            return value
+        if isinstance(value, Shared):
+            msg = f"{label} reads a source tensor in a way that has no fused form"
+            raise CannotFuse(msg)
+        stacks = [self._stacked(part, label) for part in value.parts]
+        if any(len(set(stack.widths)) > 1 for stack in stacks):
+            msg = f"{label} concatenates tasks of unequal widths"
+            raise CannotFuse(msg)
+        widths = tuple(sum(stack.widths[task] for stack in stacks) for task in range(self.count))
+        module = Interleave(self.count)
+        name = f"{label}.interleave"
+        self._holder(name).add_module(name.rpartition(".")[2], module)
+        node = self.graph.call_module(name, tuple(stack.node for stack in stacks))
+        return Stack(node, widths)
+
+    def _plain(self, value: Joined) -> fx.Node:
+        """Concatenate the parts one behind the other, without regard to tasks."""
+        nodes = [part.node for part in value.parts]
+        return nodes[0] if len(nodes) == 1 else self.graph.call_function(torch.cat, (nodes, 1))
+
+    def _outputs(self, column: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
+        stack = self.values[column[0].all_input_nodes[0]]
+        if not isinstance(stack, Stack):
+            raise CannotFuse(_no_form(column[0]))
+        sizes = list(stack.widths)
+        parts = self.graph.call_function(torch.split, (stack.node, sizes, 1))
+        return tuple(
+            self.graph.call_function(operator.getitem, (parts, task)) for task in range(self.count)
+        )
+
+    def _call(self, node: fx.Node, layer: nn.Module, reads: fx.Node) -> fx.Node:
+        target = str(node.target).removeprefix("network.")
+        holder, leaf = self._holder(target), target.rpartition(".")[2]
+        if not hasattr(holder, leaf):
+            holder.add_module(leaf, layer)
+        return self.graph.call_module(target, (reads,))
+
+    def _holder(self, target: str) -> nn.Module:
+        holder = self.root
+        for part in target.split(".")[:-1]:
+            if not hasattr(holder, part):
+                holder.add_module(part, nn.Module())
+            holder = getattr(holder, part)
+        return holder
+
+    def _width(self, node: fx.Node, task: int) -> int:
+        example: Tensor = self.shapes[task][node]
+        return int(example.shape[1])
+
+
+class Interleave(nn.Module):
+    """Concatenates stacked tensors task by task.
+
+    Shapes: [B, T * C, H, W] and [B, T * K, H, W] -> [B, T * (C + K), H, W].
+    """
+
+    def __init__(self, count: int) -> None:
+        """Take T, the number of tasks."""
+        super().__init__()
+        self.count = count
+
+    def forward(self, *stacks: Tensor) -> Tensor:
+        """Concatenate along each task's own channels."""
+        parts = [stack.unflatten(1, (self.count, -1)) for stack in stacks]
+        return torch.cat(parts, 2).flatten(1, 2)
+
+
+def trace_delta(delta: nn.Module) -> fx.GraphModule:
+    """Trace a frozen delta down to layers, poolings whole: (images, features) to logits.
+
+    Raises:
+        ExportError: torch.fx cannot trace it.
+    """
+    try:
+        graph = _DeltaTracer().trace(delta)
+    except Exception as error:
+        msg = f"torch.fx cannot trace a delta for fusing: {error}"
+        raise ExportError(msg) from error
+    traced = fx.GraphModule(delta, graph)
+    _drop_identities(traced)
+    return traced
+
+
+def signature(delta: fx.GraphModule) -> tuple[Any, ...]:
+    """Return what two traced deltas must share to be fused: all but weights and class count."""
+    position = {node: index for index, node in enumerate(delta.graph.nodes)}
+    last = _last_weighted(delta)
+    rows = []
+    for node in delta.graph.nodes:
+        arguments = fx.node.map_arg((node.args, node.kwargs), lambda arg: position[arg])
+        layer = delta.get_submodule(str(node.target)) if node.op == "call_module" else None
+        facts = None if layer is None else _facts(layer, classifier=node is last)
+        rows.append((node.op, str(node.target), repr(arguments), facts))
+    return tuple(rows)
+
+
+class _DeltaTracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, fx.GraphModule):
+            return False
+        whole = isinstance(m, StaticPooling | nn.LayerNorm)
+        return whole or super().is_leaf_module(m, module_qualified_name)
+
+
+def _drop_identities(traced: fx.GraphModule) -> None:
+    """Remove what does nothing in evaluation: dropout and stochastic depth."""
+    for node in list(traced.graph.nodes):
+        layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(layer, nn.Dropout | nn.Identity) or node.target in _IDENTITIES:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            traced.graph.erase_node(node)
+    traced.recompile()
+
+
+def _facts(layer: nn.Module, *, classifier: bool) -> tuple[Any, ...]:
+    """Describe a layer without its weights."""
+    shapes = tuple(tuple(tensor.shape) for tensor in layer.state_dict().values())
+    if classifier:  # classes may differ, what the classifier reads may not
+        shapes = tuple(shape[1:] for shape in shapes)
+        return (type(layer).__name__, shapes)
+    return (type(layer).__name__, shapes, layer.extra_repr())
+
+
+def _last_weighted(delta: fx.GraphModule) -> fx.Node | None:
+    for node in reversed(delta.graph.nodes):
+        if node.op == "call_module":
+            layer = delta.get_submodule(str(node.target))
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                return node
+    return None
+
+
+def _channels(part: Stack | Shared) -> int:
+    return part.width if isinstance(part, Shared) else sum(part.widths)
+
+
+def _set(layer: Any, weight: Tensor, bias: Tensor | None) -> None:  # noqa: ANN401 - Conv2d or Linear
+    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+
+
+def _is_channelwise(node: fx.Node) -> bool:
+    if node.target in {torch.mean, "mean"}:
+        return sorted(node.args[1]) in ([2, 3], [-2, -1])  # type: ignore[arg-type]
+    if node.target in _FLATTENERS:
+        return node.args[1:] == (1,) and not node.kwargs
+    return node.target in _CHANNELWISE
+
+
+def _no_form(node: fx.Node, layer: nn.Module | None = None) -> str:
+    what = node.target if layer is None else type(layer).__name__
+    return f"{node.name} ({what}) has no fused form"
+
+
+_FLATTENERS: frozenset[Any] = frozenset({torch.flatten, "flatten"})
+_IDENTITIES: frozenset[Any] = frozenset({functional.dropout, stochastic_depth, "contiguous"})
+_CHANNELWISE: frozenset[Any] = frozenset(
+    {
+        operator.add,
+        operator.iadd,
+        operator.mul,
+        operator.imul,
+        torch.add,
+        torch.mul,
+        torch.relu,
+        torch.sigmoid,
+        functional.relu,
+        functional.relu6,
+        functional.max_pool2d,
+        functional.avg_pool2d,
+        functional.adaptive_avg_pool2d,
+        functional.hardswish,
+        "add",
+        "add_",
+        "mul",
+        "relu",
+        "sigmoid",
+    }
+)
