@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.store import Store, TaskRecord
     from snow_export.parity import TaskParity
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.manifest import Layout, Preprocessing
 
 
 def export_tasks(
-    store: Store, names: Sequence[str] | None, path: Path, *, with_source: bool = False
+    store: Store,
+    names: Sequence[str] | None,
+    path: Path,
+    *,
+    with_source: bool = False,
+    layout: Layout = "fused",
 ) -> list[TaskParity]:
     """Export tasks of a store as one ONNX graph; return how close it is to torch.
 
@@ -37,12 +43,13 @@ def export_tasks(
         names: Which tasks, in the order of the outputs; None takes all, by name.
         path: The ONNX file.
         with_source: Answer with the source's own head too.
+        layout: `fused`: deltas of equal shape become one network. `separate`: side by side.
 
     Raises:
         StoreError: A task is missing, named twice, or of another source or image size.
         ExportError: The graph cannot be made, written, or answers otherwise than torch.
     """
-    request = gather(store, names, with_source=with_source)
+    request = replace(gather(store, names, with_source=with_source), layout=layout)
     return export_graph(request, path)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from snow_export.errors import ExportError
-from snow_export.freeze import freeze
-from snow_export.network import SharedNetwork
+from snow_export.layout import arrange
+from snow_export.network import SOURCE, Head, SharedNetwork
 from snow_export.emit import EXAMPLE_BATCH
 from snow_export.onnx_graph import to_onnx
 from snow_export.parity import check_parity, compare, onnx_answers, torch_answers
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snow_export.parity import TaskParity
-    from snow_runtime.manifest import Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.manifest import Layout, Preprocessing, SourceEntry, TaskEntry
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,14 @@ class ExportRequest:
     Attributes:
         source: [B, 3, S, S] to a mapping of features.
         source_entry: What the manifest says of it.
-        deltas: By task name, in the order of the outputs; not frozen yet.
-        tasks: The manifest's entries in the order of the outputs. One called `source` comes
-            first and asks for the source's own head.
+        deltas: By task name; not frozen yet.
+        tasks: The manifest's entries in the order of the outputs. One called `source` asks for
+            the source's own head.
         preprocessing: From a picture to the input; its image size is the graph's.
         pictures: [M, 3, S, S] float32, preprocessed pictures for the parity check; M other
             than the batch that the network is traced with.
         versions: Of the packages that make the graph.
+        layout: `fused` or `separate` deltas.
     """
 
     source: nn.Module
@@ -49,6 +50,7 @@ class ExportRequest:
     preprocessing: Preprocessing
     pictures: Tensor
     versions: Mapping[str, str]
+    layout: Layout = "fused"
 
 
 def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
@@ -62,28 +64,26 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
             file cannot be written.
         ParityError: The file answers otherwise than the torch network.
     """
-    with_source = request.tasks[0].name == "source"
-    expected = (("source",) if with_source else ()) + tuple(request.deltas)
-    if tuple(task.name for task in request.tasks) != expected:
-        msg = f"the manifest lists {[task.name for task in request.tasks]}, expected {expected}"
+    outputs = tuple(task.name for task in request.tasks)
+    if sorted(set(outputs) - {SOURCE}) != sorted(request.deltas):
+        msg = f"the manifest lists {list(outputs)}, but the deltas are {list(request.deltas)}"
         raise ExportError(msg)
     pictures = request.pictures
     if len(pictures) == EXAMPLE_BATCH:
         pictures = torch.cat([pictures, pictures[:1]])
-    trained = SharedNetwork(request.source, request.deltas, with_source=with_source)
-    reference = torch_answers(trained, pictures)
-    frozen = SharedNetwork(
-        request.source,
-        {name: freeze(delta) for name, delta in request.deltas.items()},
-        with_source=with_source,
-    )
+    trained = [Head(name, delta.eval()) for name, delta in request.deltas.items()]
+    reference = torch_answers(SharedNetwork(request.source, trained, outputs), pictures)
+    example = pictures[:1].repeat(EXAMPLE_BATCH, 1, 1, 1)
+    arranged = arrange(request.deltas, request.layout, (example, request.source(example)))
+    network = SharedNetwork(request.source, arranged.heads, outputs)
     manifest = Manifest(
         source=request.source_entry,
         preprocessing=request.preprocessing,
         tasks=request.tasks,
+        layout=request.layout,
         versions=dict(request.versions),
     )
-    content = to_onnx(frozen, manifest).SerializeToString(deterministic=True)
+    content = to_onnx(network, manifest).SerializeToString(deterministic=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:

@@ -81,6 +81,7 @@ class Fuser:
         self.root = nn.Module()
         self.graph = fx.Graph()
         self.values: dict[fx.Node, Value] = {}  # by the first delta's node
+        self.interleaved: dict[tuple[fx.Node, ...], Stack] = {}
 
     def build(self) -> fx.GraphModule:
         """Return the fused graph: images and features in, a tuple of T logits out.
@@ -245,6 +246,9 @@ class Fuser:
             msg = f"{label} reads a source tensor in a way that has no fused form"
             raise CannotFuse(msg)
         stacks = [self._stacked(part, label) for part in value.parts]
+        key = tuple(stack.node for stack in stacks)
+        if key in self.interleaved:  # two convolutions of a block read the same
+            return self.interleaved[key]
         if any(len(set(stack.widths)) > 1 for stack in stacks):
             msg = f"{label} concatenates tasks of unequal widths"
             raise CannotFuse(msg)
@@ -252,8 +256,8 @@ class Fuser:
         module = Interleave(self.count)
         name = f"{label}.interleave"
         self._holder(name).add_module(name.rpartition(".")[2], module)
-        node = self.graph.call_module(name, tuple(stack.node for stack in stacks))
-        return Stack(node, widths)
+        self.interleaved[key] = Stack(self.graph.call_module(name, key), widths)
+        return self.interleaved[key]
 
     def _plain(self, value: Joined) -> fx.Node:
         """Concatenate the parts one behind the other, without regard to tasks."""

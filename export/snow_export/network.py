@@ -9,45 +9,66 @@ from torch import Tensor, fx, nn
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+SOURCE = "source"
+"""Name of the source's own head among the outputs."""
 LOGITS = "logits"
 """Key of the source's own answer among its features."""
+
+
+class Head(nn.Module):
+    """One task's delta as a group of one: images and features in, a tuple of one out."""
+
+    def __init__(self, task: str, delta: nn.Module) -> None:
+        """Wrap a delta."""
+        super().__init__()
+        self.tasks = (task,)
+        self.delta = delta
+
+    def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Answer the task: ([B, classes],)."""
+        return (self.delta(images, features),)
 
 
 class SharedNetwork(nn.Module):
     """One image batch in, one tensor of logits per task out."""
 
     def __init__(
-        self, source: nn.Module, deltas: Mapping[str, nn.Module], *, with_source: bool = False
+        self,
+        source: nn.Module,
+        heads: Sequence[nn.Module],
+        outputs: Sequence[str],
     ) -> None:
-        """Put deltas on a source.
+        """Put heads on a source.
 
         Args:
             source: [B, 3, S, S] to a mapping of features, `logits` among them.
-            deltas: By task name; each takes the images and the features.
-            with_source: Answer with the source's own head too, first, as `source`.
+            heads: Each takes the images and the features, has `tasks`, and answers them.
+            outputs: The tasks in the order of the answers; `source` is the source's own head.
         """
         super().__init__()
         self.source = source
-        self.deltas = nn.ModuleList(deltas.values())
-        self.tasks = tuple(deltas)
-        self.outputs = (("source",) if with_source else ()) + self.tasks
-        self.with_source = with_source
+        self.heads = nn.ModuleList(heads)
+        self.outputs = tuple(outputs)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Answer every task, in the order of `outputs`: [B, classes] each."""
         features = self.source(images)
-        own = (features[LOGITS],) if self.with_source else ()
-        return own + tuple(delta(images, features) for delta in self.deltas)
+        answers = {SOURCE: features[LOGITS]}
+        for head in self.heads:
+            answers.update(zip(head.tasks, head(images, features), strict=True))  # type: ignore[arg-type]
+        return tuple(answers[name] for name in self.outputs)
 
     def readable(self, target: str) -> str:
-        """Name a layer by its owner: `source/layer1.0.conv1`, `food/fc`."""
+        """Name a layer by its owner: `source/layer1.0.conv1`, `food/fc`, `food+cub/fc`."""
         owner, _, rest = target.partition(".")
-        if owner == "deltas":
+        if owner == "heads":
             number, _, rest = rest.partition(".")
-            owner = self.tasks[int(number)]
-        return f"{owner}/{rest.removeprefix('network.')}"
+            owner = "+".join(self.heads[int(number)].tasks)  # type: ignore[arg-type]
+        for wrapper in ("delta.", "network."):
+            rest = rest.removeprefix(wrapper)
+        return f"{owner}/{rest}"
 
 
 class _LayerTracer(fx.Tracer):

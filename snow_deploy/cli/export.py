@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from snow_runtime.manifest import Layout
 
 
 @click.command("export")
@@ -29,8 +33,16 @@ import click
     show_default=True,
     help="The ONNX file to write.",
 )
+@click.option(
+    "--layout",
+    type=click.Choice(["fused", "separate"]),
+    default="fused",
+    show_default=True,
+    help="fused: deltas of equal shape become one network, one convolution a layer for all "
+    "tasks. separate: side by side.",
+)
 @click.option("--with-source", is_flag=True, help="Also answer with the source's own classes.")
-def command(tasks: str | None, root: Path, output: Path, *, with_source: bool) -> None:
+def command(tasks: str | None, root: Path, output: Path, layout: Layout, *, with_source: bool) -> None:
     """Export tasks of a store as one ONNX graph.
 
     The graph runs the source once and has one output per task, named after it. The file is
@@ -40,7 +52,7 @@ def command(tasks: str | None, root: Path, output: Path, *, with_source: bool) -
     from snow_deploy.training.store import Store
 
     names = None if tasks is None else tuple(name.strip() for name in tasks.split(","))
-    for parity in export_tasks(Store(root), names, output, with_source=with_source):
+    for parity in export_tasks(Store(root), names, output, with_source=with_source, layout=layout):
         click.echo(
             f"{parity.task:<16} largest error {parity.max_error:.1e} at logits up to "
             f"{parity.scale:.1f}, same top-1 {parity.same_top1:.0%}"

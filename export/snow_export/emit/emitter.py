@@ -182,12 +182,13 @@ def _model(
         for position, name in enumerate(item.input):
             item.input[position] = renamed.get(name, name)
     size = ["batch", *image.shape[1:]]
+    read = {name for item in emitter.nodes for name in item.input}
     graph = helper.make_graph(
         emitter.nodes,
         "snow",
         [helper.make_tensor_value_info(input_name, onnx.TensorProto.FLOAT, size)],
         declared,
-        list(emitter.initializers.values()),
+        [tensor for name, tensor in emitter.initializers.items() if name in read],
     )
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION

@@ -1,0 +1,67 @@
+"""Layout: trained deltas as heads, side by side or fused where their shapes are equal."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from snow_export.fold import fold_norms
+from snow_export.freeze import freeze
+from snow_export.fuse import CannotFuse, FusedDeltas, Fuser, signature, trace_delta
+from snow_export.network import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, fx, nn
+
+    from snow_runtime.manifest import Layout
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Heads, and how they came about.
+
+    Attributes:
+        heads: Modules with `tasks`; images and features in, a tuple of logits out.
+        unfused: Why a group of equal shape stays side by side, by its tasks.
+    """
+
+    heads: list[nn.Module]
+    unfused: dict[tuple[str, ...], str]
+
+
+def arrange(
+    deltas: Mapping[str, nn.Module], layout: Layout, example: tuple[Tensor, Mapping[str, Tensor]]
+) -> Arranged:
+    """Freeze trained deltas and lay them out.
+
+    Args:
+        deltas: By task name; not frozen yet, and left as they are.
+        layout: `separate`, or `fused`: deltas of equal shape become one network; deltas of
+            unequal shape fall into groups.
+        example: Images and the source's features of them, for the shapes.
+    """
+    frozen = {task: freeze(delta) for task, delta in deltas.items()}
+    if layout == "separate":
+        return Arranged([Head(task, delta) for task, delta in frozen.items()], {})
+    groups: dict[object, dict[str, fx.GraphModule]] = {}
+    for task, delta in frozen.items():
+        traced = fold_norms(trace_delta(delta))
+        groups.setdefault(signature(traced), {})[task] = traced
+    heads: list[nn.Module] = []
+    unfused: dict[tuple[str, ...], str] = {}
+    for group in groups.values():
+        names = tuple(group)
+        if len(group) > 1:
+            try:
+                heads.append(FusedDeltas(Fuser(list(group.values()), example).build(), names))
+                continue
+            except CannotFuse as reason:
+                unfused[names] = str(reason)
+                _LOGGER.warning("%s stay side by side: %s", ", ".join(names), reason)
+        heads += [Head(task, delta) for task, delta in group.items()]
+    return Arranged(heads, unfused)
