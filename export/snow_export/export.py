@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from snow_export.emit import EXAMPLE_BATCH
 from snow_export.errors import ExportError
 from snow_export.layout import arrange
 from snow_export.network import SOURCE, Head, SharedNetwork
-from snow_export.emit import EXAMPLE_BATCH
 from snow_export.onnx_graph import to_onnx
 from snow_export.parity import check_parity, compare, onnx_answers, torch_answers
 from snow_runtime.files import atomic_write

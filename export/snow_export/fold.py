@@ -26,7 +26,11 @@ def fold_norms(flat: fx.GraphModule) -> fx.GraphModule:
             continue
         before = node.all_input_nodes[0]
         conv = _layer(flat, before)
-        if isinstance(conv, nn.Conv2d) and len(before.users) == 1 and calls.count(before.target) == 1:
+        if (
+            isinstance(conv, nn.Conv2d)
+            and len(before.users) == 1
+            and calls.count(before.target) == 1
+        ):
             _absorb(conv, norm)
             node.replace_all_uses_with(before)
             flat.graph.erase_node(node)

@@ -233,9 +233,7 @@ class Fuser:
 
         node = self.graph.node_copy(first, stacked)
         if first.target in _FLATTENERS:  # [B, C, H, W] -> [B, C * H * W], still task by task
-            widths = tuple(
-                self._width(other, task) for task, other in enumerate(column)
-            )
+            widths = tuple(self._width(other, task) for task, other in enumerate(column))
         return Stack(node, widths)
 
     def _stacked(self, value: Value, label: str) -> Stack:
@@ -380,7 +378,7 @@ def _channels(part: Stack | Shared) -> int:
     return part.width if isinstance(part, Shared) else sum(part.widths)
 
 
-def _set(layer: Any, weight: Tensor, bias: Tensor | None) -> None:  # noqa: ANN401 - Conv2d or Linear
+def _set(layer: Any, weight: Tensor, bias: Tensor | None) -> None:
     layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     "tasks. separate: side by side.",
 )
 @click.option("--with-source", is_flag=True, help="Also answer with the source's own classes.")
-def command(tasks: str | None, root: Path, output: Path, layout: Layout, *, with_source: bool) -> None:
+def command(
+    tasks: str | None, root: Path, output: Path, layout: Layout, *, with_source: bool
+) -> None:
     """Export tasks of a store as one ONNX graph.
 
     The graph runs the source once and has one output per task, named after it. The file is

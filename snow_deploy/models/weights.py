@@ -287,7 +287,7 @@ def _clean(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Keep what the function depends on: float32 tensors on the CPU, without wrappers' prefix."""
     plain = {key.removeprefix("module."): value for key, value in state.items()}
     return {
-        key: value.detach().to("cpu", torch.float32, copy=True)
+        key: value.detach().to("cpu", torch.float32, copy=True).contiguous()
         for key, value in plain.items()
         if not key.endswith(_COUNTER) and not key.startswith(_AUXILIARY)
     }

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Curve(Callback):
     """Collects each epoch's figures; the rows travel in the checkpoint, so a resume keeps them.
 
-    Columns: epoch (from 1), loss, accuracy, <split>_loss, <split>_accuracy, lr, images_per_s,
-    seconds (of the epoch, evaluation included), skipped (unreadable pictures so far).
+    Columns: epoch (from 1), loss, accuracy, <split>_loss, <split>_accuracy, lr (of the epoch's
+    first step), images_per_s, seconds (of the epoch, evaluation included), skipped (unreadable
+    pictures so far).
     """
 
     def __init__(self, path: Path, *, echo: bool) -> None:
@@ -29,6 +30,7 @@ class Curve(Callback):
         self.echo = echo
         self.rows: list[dict[str, float]] = []
         self._started = 0.0
+        self._lr = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows so far."""
@@ -39,8 +41,9 @@ class Curve(Callback):
         self.rows = list(state_dict["rows"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Start the clock."""
+        """Start the clock, and note the learning rate before the schedule moves on."""
         self._started = time.perf_counter()
+        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the row; the evaluation of this epoch is done by now."""
@@ -52,7 +55,7 @@ class Curve(Callback):
             "accuracy": _value(measured.get("accuracy")),
             f"{split}_loss": _value(measured.get(f"{split}_loss")),
             f"{split}_accuracy": _value(measured.get(f"{split}_accuracy")),
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": self._lr,
             "images_per_s": _value(measured.get("images_per_s")),
             "seconds": time.perf_counter() - self._started,
             "skipped": float(len(pl_module.skipped)),

@@ -121,9 +121,7 @@ def train_task(
     return record
 
 
-def _prepare(
-    store: Store, name: str, facts: dict[str, Any], settings: RunSettings
-) -> Path | None:
+def _prepare(store: Store, name: str, facts: dict[str, Any], settings: RunSettings) -> Path | None:
     """Check what an earlier run left; return the checkpoint to resume from, if any."""
     folder = store.run_path(name)
     checkpoint, record = folder / "checkpoint.ckpt", folder / "run.json"

@@ -45,7 +45,7 @@ class Emitter:
         self.split_parts: dict[str, str] = {}
         self._taken: set[str] = set()
 
-    def name(self, node: Any) -> str:  # noqa: ANN401 - an fx argument
+    def name(self, node: Any) -> str:
         """Return the ONNX name of a tensor argument.
 
         Raises:
@@ -72,7 +72,7 @@ class Emitter:
         op: str,
         inputs: Sequence[str],
         label: str,
-        **attributes: Any,  # noqa: ANN401 - ONNX attributes
+        **attributes: Any,
     ) -> str:
         """Append a node and return the name of its one output."""
         return self.add_many(op, inputs, label, 1, **attributes)[0]
@@ -83,7 +83,7 @@ class Emitter:
         inputs: Sequence[str],
         label: str,
         count: int,
-        **attributes: Any,  # noqa: ANN401 - ONNX attributes
+        **attributes: Any,
     ) -> list[str]:
         """Append a node with `count` outputs and return their names."""
         name = self._unique(label)
@@ -113,12 +113,12 @@ class Emitter:
 
 
 @torch.no_grad()
-def run_nodes(flat: fx.GraphModule, *inputs: Any) -> dict[fx.Node, Any]:  # noqa: ANN401 - tensors
+def run_nodes(flat: fx.GraphModule, *inputs: Any) -> dict[fx.Node, Any]:
     """Run a graph and return every node's value."""
     values: dict[fx.Node, Any] = {}
 
     class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - any value
+        def run_node(self, n: fx.Node) -> Any:
             values[n] = super().run_node(n)
             return values[n]
 
@@ -143,8 +143,8 @@ def emit(
     Raises:
         ExportError: A layer or function has no rule; the message names it.
     """
-    from snow_export.emit.functions import call  # noqa: PLC0415 - the rules import this module
-    from snow_export.emit.layers import layer  # noqa: PLC0415
+    from snow_export.emit.functions import call
+    from snow_export.emit.layers import layer
 
     emitter = Emitter(flat, network, image)
     outputs: Sequence[fx.Node] = ()

@@ -26,7 +26,9 @@ def call(emitter: Emitter, node: fx.Node) -> str:
     """
     rule = _RULES.get(node.target)
     if rule is None:
-        what = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
+        what = (
+            node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
+        )
         msg = (
             f"the network calls {what!r} ({node.name}), which the exporter has no rule for; choose "
             "another source architecture, or add a rule in snow_export/emit/functions.py"
@@ -35,7 +37,7 @@ def call(emitter: Emitter, node: fx.Node) -> str:
     return rule(emitter, node)
 
 
-def _argument(node: fx.Node, position: int, keyword: str, default: Any = None) -> Any:  # noqa: ANN401
+def _argument(node: fx.Node, position: int, keyword: str, default: Any = None) -> Any:
     if len(node.args) > position:
         return node.args[position]
     return node.kwargs.get(keyword, default)
@@ -101,7 +103,9 @@ def _permute(emitter: Emitter, node: fx.Node) -> str:
 def _index_select(emitter: Emitter, node: fx.Node) -> str:
     index: Tensor = emitter.examples[node.all_input_nodes[1]]
     indices = emitter.constant(f"{node.name}.indices", index.to(torch.int64))
-    return emitter.add("Gather", [emitter.name(node.args[0]), indices], node.name, axis=node.args[1])
+    return emitter.add(
+        "Gather", [emitter.name(node.args[0]), indices], node.name, axis=node.args[1]
+    )
 
 
 def _mean(emitter: Emitter, node: fx.Node) -> str:
@@ -117,8 +121,13 @@ def _mean(emitter: Emitter, node: fx.Node) -> str:
 def _getitem(emitter: Emitter, node: fx.Node) -> str:
     """Take one part of a split; the first part that is asked for writes the whole split."""
     parent, position = node.all_input_nodes[0], node.args[1]
-    if parent.target not in {"chunk", torch.chunk, "split", torch.split} or position.__class__ is not int:
-        msg = f"{node.name} indexes {parent.name} by {position!r}; the exporter has no rule for that"
+    if (
+        parent.target not in {"chunk", torch.chunk, "split", torch.split}
+        or position.__class__ is not int
+    ):
+        msg = (
+            f"{node.name} indexes {parent.name} by {position!r}; the exporter has no rule for that"
+        )
         raise ExportError(msg)
     parts: tuple[Tensor, ...] = emitter.examples[parent]
     axis = _argument(parent, 2, "dim", 0)

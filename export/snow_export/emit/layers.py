@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from torch import fx
 
@@ -34,7 +34,7 @@ def layer(emitter: Emitter, node: fx.Node, module: nn.Module) -> str:
     raise ExportError(msg)
 
 
-def pair(value: Any) -> tuple[int, int]:  # noqa: ANN401 - an int or a pair, as torch has it
+def pair(value: Any) -> tuple[int, int]:
     """Return (height, width) of an argument that may be one number for both."""
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
@@ -62,7 +62,7 @@ def _conv(emitter: Emitter, node: fx.Node, module: nn.Conv2d) -> str:
 def _linear(emitter: Emitter, node: fx.Node, module: nn.Linear) -> str:
     label, name = emitter.label(node), emitter.name(node.args[0])
     bias = None if module.bias is None else emitter.constant(f"{label}.bias", module.bias)
-    if len(emitter.shape(node)) == 2:  # noqa: PLR2004 - [B, F]
+    if len(emitter.shape(node)) == 2:
         weight = emitter.constant(f"{label}.weight", module.weight)
         return emitter.add("Gemm", [name, weight, *([bias] if bias else [])], label, transB=1)
     weight = emitter.constant(f"{label}.weight", module.weight.t())
@@ -122,13 +122,13 @@ def _max_pool(emitter: Emitter, node: fx.Node, module: nn.MaxPool2d) -> str:
     )
 
 
-def max_pool(  # noqa: PLR0913 - torch's own arguments
+def max_pool(
     emitter: Emitter,
     node: fx.Node,
-    kernel: Any,  # noqa: ANN401 - an int or a pair
-    stride: Any = None,  # noqa: ANN401
-    padding: Any = 0,  # noqa: ANN401
-    dilation: Any = 1,  # noqa: ANN401
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
     *,
     ceil_mode: bool = False,
 ) -> str:
@@ -157,12 +157,12 @@ def _avg_pool(emitter: Emitter, node: fx.Node, module: nn.AvgPool2d) -> str:
     )
 
 
-def avg_pool(  # noqa: PLR0913 - torch's own arguments
+def avg_pool(
     emitter: Emitter,
     node: fx.Node,
-    kernel: Any,  # noqa: ANN401 - an int or a pair
-    stride: Any = None,  # noqa: ANN401
-    padding: Any = 0,  # noqa: ANN401
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
     *,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -184,7 +184,7 @@ def _adaptive(emitter: Emitter, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> 
     return adaptive_avg_pool(emitter, node, module.output_size)
 
 
-def adaptive_avg_pool(emitter: Emitter, node: fx.Node, size: Any) -> str:  # noqa: ANN401
+def adaptive_avg_pool(emitter: Emitter, node: fx.Node, size: Any) -> str:
     """Write an adaptive average pooling for the input size of the example."""
     name, label = emitter.name(node.args[0]), emitter.label(node)
     height, width = emitter.shape(node.all_input_nodes[0])[2:]
@@ -200,7 +200,7 @@ def adaptive_avg_pool(emitter: Emitter, node: fx.Node, size: Any) -> str:  # noq
     return emitter.add("MatMul", [halfway, columns], label)
 
 
-def _averages(size: int, out: int) -> Any:  # noqa: ANN401 - float32 [out, size]
+def _averages(size: int, out: int) -> Any:
     """Return the matrix that averages `size` values into `out` windows, as torch cuts them."""
     matrix = np.zeros((out, size), np.float32)
     for row in range(out):
@@ -212,7 +212,9 @@ def _averages(size: int, out: int) -> Any:  # noqa: ANN401 - float32 [out, size]
 def _gelu(emitter: Emitter, node: fx.Node, module: nn.GELU) -> str:
     label, name = emitter.label(node), emitter.name(node.args[0])
     if module.approximate != "none":
-        msg = f"{label} is a GELU approximated by {module.approximate!r}; only the exact one exports"
+        msg = (
+            f"{label} is a GELU approximated by {module.approximate!r}; only the exact one exports"
+        )
         raise ExportError(msg)
     scalar = {key: np.array(value, np.float32) for key, value in _GELU.items()}
     halved = emitter.add("Mul", [name, emitter.constant(f"{label}.half", scalar["half"])], label)

@@ -23,7 +23,7 @@ from snow_runtime.errors import SnowError
 from snow_runtime.manifest import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import RandomWeights
@@ -230,19 +230,6 @@ def test_other_files_beside_the_tasks_are_no_tasks(store: Store, record: TaskRec
     (folder / "notes.txt").touch()
 
     assert store.tasks() == ("birds",)
-
-
-Load = "Callable[[], object]"
-
-
-def check_damage(path: Path, load: Callable[[], object], same: Callable[[Any], bool]) -> None:
-    """Load a damaged file: it is refused, unless the damage says the same in other bytes."""
-    try:
-        loaded = load()
-    except StoreError as error:
-        assert path.name in str(error)  # noqa: PT017 - most damage ends here, not all
-    else:
-        assert same(loaded)
 
 
 def test_a_flipped_bit_anywhere_in_a_task_is_noticed(store: Store, record: TaskRecord) -> None:

@@ -1,0 +1,175 @@
+"""Two processes on the CPU, started by torchrun: one task, trained once."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from snow_deploy.data import open_data
+from snow_deploy.models.source import Source
+from snow_deploy.training.measure import measure
+from snow_deploy.training.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from snow_deploy.models.weights import SourceWeights
+    from snow_deploy.training.store import TaskRecord
+
+pytestmark = pytest.mark.slow
+
+# The command itself; beside it each process writes the weights that it ends with.
+COMMAND = """
+import os, sys
+from pathlib import Path
+from safetensors.torch import save_file
+from snow_deploy.cli import main
+from snow_deploy.training import run
+
+train_task = run.train_task
+
+def recorded(*arguments):
+    record = train_task(*arguments)
+    rank = os.environ["RANK"]
+    state = {key: value.contiguous() for key, value in record.state.items()}
+    save_file(state, Path(sys.argv[-1]) / f"rank{rank}.safetensors", {"metrics": str(record.metrics)})
+    return record
+
+run.train_task = recorded
+main(sys.argv[1:-1])
+"""
+
+
+@dataclass
+class Outcome:
+    """What the two processes left."""
+
+    stdout: list[str]
+    stderr: str
+    states: list[dict[str, Tensor]]
+    record: TaskRecord
+    store: Store
+    photos: Path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 2 x 13 training pictures, two of them broken, and 2 x 4 test pictures, one broken."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for split, count in (("train", 13), ("test", 4)):
+        for label in ("cat", "dog"):
+            (root / split / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / label / f"{number}.png")
+    for broken in ("train/cat/2.png", "train/dog/9.png", "test/dog/1.png"):
+        (root / broken).write_bytes(b"not a picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def outcome(
+    tmp_path_factory: pytest.TempPathFactory, weights: SourceWeights, photos: Path
+) -> Outcome:
+    folder = tmp_path_factory.mktemp("two")
+    script = folder / "command.py"
+    script.write_text(COMMAND)
+    store = Store(folder / "store")
+    store.put_source(weights)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    train = ["train", "--task", "pets", "--data", f"imagefolder:{photos}", "--lr", "0.02"]
+    size = ["--epochs", "2", "--batch-size", "6", "--image-size", "32", "--workers", "0"]
+    completed = subprocess.run(
+        [sys.executable, *torchrun, str(script), *train, *size]
+        + ["--precision", "fp32", "--store", str(store.root), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert completed.returncode == 0, completed.stderr
+    return Outcome(
+        completed.stdout.splitlines(),
+        completed.stderr,
+        [load_file(folder / f"rank{rank}.safetensors") for rank in (0, 1)],
+        store.load_task("pets"),
+        store,
+        photos,
+    )
+
+
+def test_both_processes_end_with_the_same_weights(outcome: Outcome) -> None:
+    one, other = outcome.states
+    stored = outcome.record.state
+
+    assert one.keys() == other.keys() == stored.keys()
+    for key, value in stored.items():
+        assert value.isfinite().all()
+        assert torch.equal(one[key], value), key
+        if "running" not in key:  # each process has the statistics of its own last batch
+            assert torch.equal(other[key], value), key
+
+
+def test_the_weights_were_trained(outcome: Outcome, weights: SourceWeights) -> None:
+    pooling = [value for key, value in outcome.record.state.items() if value.ndim == 1]
+
+    assert outcome.record.source == weights.fingerprint()
+    assert any((value != value[0]).any() for value in pooling)
+
+
+def test_every_line_is_printed_once(outcome: Outcome) -> None:
+    starts = [" ".join(line.split()[:2]) for line in outcome.stdout]
+
+    assert starts == ["task pets:", "epoch 1/2", "epoch 2/2", "task pets:"]
+
+
+def test_the_learning_rate_is_that_of_the_whole_batch(outcome: Outcome) -> None:
+    with (outcome.store.run_path("pets") / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    assert [float(row["lr"]) for row in rows] == pytest.approx([0.04, 0.004])
+    assert "learning rate 0.04" in outcome.stdout[0]
+
+
+def test_unreadable_pictures_of_both_processes_are_counted(outcome: Outcome) -> None:
+    with (outcome.store.run_path("pets") / "curve.csv").open(newline="") as file:
+        skipped = [int(row["skipped"]) for row in csv.DictReader(file)]
+
+    assert skipped[-1] == outcome.record.metrics["skipped"]
+    assert 2 <= skipped[-1] <= 3  # a training picture may be in a batch that is dropped
+    for broken in ("test/dog/1.png",):
+        assert outcome.stderr.count(f"cannot be read: {outcome.photos / broken}") == 1
+
+
+def test_the_measured_figures_are_of_all_test_pictures(outcome: Outcome) -> None:
+    record = outcome.record
+    source = Source(outcome.store.source_weights())
+    delta = record.build(source)
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.delta = delta
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = delta(images, source(images))
+            return logits
+
+    pictures = open_data(f"imagefolder:{outcome.photos}").final[1]
+    loss, accuracy, unreadable = measure(Whole(), pictures, record.preprocessing, workers=0)
+
+    assert record.metrics["loss"] == pytest.approx(loss, rel=1e-5)
+    assert record.metrics["accuracy"] == pytest.approx(accuracy)
+    assert len(unreadable) == 1
+    assert "linear_accuracy" in record.metrics

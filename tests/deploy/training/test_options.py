@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snow_deploy.errors import TrainingError
+from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.training.options import RECIPES, Recipe, TrainOptions
+
+PAPER = RECIPES["paper"]
+COSINE = Recipe(schedule="cosine")
+
+
+def rates(recipe: Recipe, steps_per_epoch: int, epochs: int) -> list[float]:
+    return [recipe.rate(step, steps_per_epoch, epochs) for step in range(steps_per_epoch * epochs)]
+
+
+def test_the_papers_recipe() -> None:
+    """SNOW, section 4.1: SGD, 1.0 at a batch of 256, momentum 0.9, weight decay 1e-4."""
+    assert (PAPER.lr, PAPER.momentum, PAPER.weight_decay) == (1.0, 0.9, 1e-4)
+    assert (PAPER.schedule, PAPER.warmup_epochs, PAPER.label_smoothing) == ("step", 0, 0)
+    assert PAPER.classifier_lr_scale == 1
+    options = TrainOptions()
+    assert options.recipe == PAPER
+    assert (options.epochs, options.batch_size, options.image_size) == (90, 256, 224)
+    assert (options.delta.k, options.delta.width, options.delta.sigma2) == (8, 8, 0.001)
+
+
+def test_the_papers_schedule_divides_by_ten_every_30_of_90_epochs() -> None:
+    found = rates(PAPER, steps_per_epoch=7, epochs=90)
+
+    expected = [1.0] * (30 * 7) + [0.1] * (30 * 7) + [0.01] * (30 * 7)
+    assert found == pytest.approx(expected)
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_the_steps_fall_at_each_third(steps_per_epoch: int, epochs: int) -> None:
+    total = steps_per_epoch * epochs
+
+    for step, rate in enumerate(rates(PAPER, steps_per_epoch, epochs)):
+        thirds = sum(step >= part * total / 3 for part in (1, 2))
+        assert rate == pytest.approx(0.1**thirds)
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_the_cosine_falls_from_one_to_zero(steps_per_epoch: int, epochs: int) -> None:
+    found = rates(COSINE, steps_per_epoch, epochs)
+
+    total = steps_per_epoch * epochs
+    expected = (1 + np.cos(np.pi * np.arange(total) / total)) / 2
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert COSINE.rate(total, steps_per_epoch, epochs) == pytest.approx(0, abs=1e-12)
+
+
+@given(
+    st.integers(1, 30), st.integers(1, 30), st.floats(0.1, 5), st.sampled_from(["step", "cosine"])
+)
+def test_a_warm_up_climbs_evenly_to_the_full_rate(
+    steps_per_epoch: int, epochs: int, warmup_epochs: float, schedule: Any
+) -> None:
+    recipe = Recipe(schedule=schedule, warmup_epochs=warmup_epochs)
+
+    found = rates(recipe, steps_per_epoch, epochs)
+
+    steps = warmup_epochs * steps_per_epoch
+    climb = found[: int(np.ceil(steps))]
+    assert found[0] > 0
+    np.testing.assert_allclose(np.diff([0, *climb]), 1 / (steps + 1))
+    assert all(0 <= rate <= 1 for rate in found)
+
+
+def test_the_steady_recipe_is_gentler_than_the_papers() -> None:
+    steady = RECIPES["steady"]
+
+    assert steady.schedule == "cosine"
+    assert steady.warmup_epochs > 0
+    assert steady.classifier_lr_scale < 1
+    found = rates(steady, 10, 30)
+    start = int(steady.warmup_epochs * 10)
+    expected = (1 + np.cos(np.pi * (np.arange(start, 300) - start) / (300 - start))) / 2
+    np.testing.assert_allclose(found[start:], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "expected"),
+    [(256, 1, 1.0), (128, 1, 0.5), (32, 1, 0.125), (64, 4, 1.0), (256, 2, 2.0)],
+)
+def test_the_learning_rate_is_in_proportion_to_the_whole_batch(
+    batch_size: int, devices: int, expected: float
+) -> None:
+    """The paper has 1.0 at a batch of 256 and 0.5 at 128."""
+    options = TrainOptions(batch_size=batch_size)
+
+    assert options.learning_rate(devices) == pytest.approx(expected)
+    assert replace(options, recipe=Recipe(lr=0.2)).learning_rate(devices) == pytest.approx(
+        0.2 * expected
+    )
+
+
+OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ("k: 8 != 4", {"k": 4}, {}, {}),
+    ("sigma2: 0.001 != 0.1", {"sigma2": 0.1}, {}, {}),
+    ("width: 8 != 4", {"width": 4}, {}, {}),
+    ("lr: 1.0 != 0.5", {}, {"lr": 0.5}, {}),
+    ("schedule: step != cosine", {}, {"schedule": "cosine"}, {}),
+    ("epochs: 90 != 3", {}, {}, {"epochs": 3}),
+    ("seed: 0 != 5", {}, {}, {"seed": 5}),
+    ("precision: auto != bf16", {}, {}, {"precision": "bf16"}),
+]
+
+
+@pytest.mark.parametrize(("message", "delta", "recipe", "rest"), OTHERS)
+def test_differences_are_named(
+    message: str, delta: dict[str, Any], recipe: dict[str, Any], rest: dict[str, Any]
+) -> None:
+    other = TrainOptions(DeltaOptions(**delta), Recipe(**recipe), **rest)
+
+    assert TrainOptions().differences(other) == [message]
+    assert other.differences(other) == []
+
+
+@pytest.mark.parametrize(("_message", "delta", "recipe", "rest"), OTHERS)
+def test_options_survive_json(
+    _message: str, delta: dict[str, Any], recipe: dict[str, Any], rest: dict[str, Any]
+) -> None:
+    options = TrainOptions(DeltaOptions(**delta), Recipe(**recipe), **rest)
+
+    assert TrainOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
+
+
+def test_unknown_options_are_not_dropped() -> None:
+    with pytest.raises(TypeError):
+        TrainOptions.from_dict({**TrainOptions().to_dict(), "optimizer": "adam"})
+
+
+@pytest.mark.parametrize(
+    ("name", "delta", "recipe", "rest"),
+    [
+        ("epochs", {}, {}, {"epochs": 0}),
+        ("batch-size", {}, {}, {"batch_size": 1}),
+        ("image-size", {}, {}, {"image_size": 31}),
+        ("k", {"k": 0}, {}, {}),
+        ("width", {"width": -8}, {}, {}),
+        ("sigma2", {"sigma2": -0.001}, {}, {}),
+        ("sigma2", {"sigma2": float("nan")}, {}, {}),
+        ("lr", {}, {"lr": 0.0}, {}),
+        ("lr", {}, {"lr": float("nan")}, {}),
+        ("seed", {}, {}, {"seed": -1}),
+        ("seed", {}, {}, {"seed": 2**32}),
+    ],
+)
+def test_numbers_out_of_range_are_named(
+    name: str, delta: dict[str, Any], recipe: dict[str, Any], rest: dict[str, Any]
+) -> None:
+    with pytest.raises(TrainingError, match=rf"--{name} is out of range"):
+        TrainOptions(DeltaOptions(**delta), Recipe(**recipe), **rest)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import signal
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+
+from snow_deploy.training.trainer import interruptible, make_trainer, quiet_lightning
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Linear(lightning.LightningModule):
+    """Trains a handful of weights; may raise in the middle."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.error = error
+
+    def training_step(self, batch: Tensor, _index: int) -> Tensor:
+        if self.error is not None:
+            raise self.error
+        loss: Tensor = self.layer(batch).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(trainer: lightning.Trainer, error: BaseException | None = None) -> Linear:
+    module = Linear(error)
+    loader: Any = torch.utils.data.DataLoader(torch.ones(4, 2), batch_size=2)
+    trainer.fit(module, loader)
+    return module
+
+
+@pytest.fixture
+def trainer() -> lightning.Trainer:
+    return make_trainer(2, [])
+
+
+def test_one_device_unless_torchrun_says_otherwise(trainer: lightning.Trainer) -> None:
+    assert (trainer.num_devices, trainer.num_nodes, trainer.world_size) == (1, 1, 1)
+    assert trainer.max_epochs == 2
+
+
+@pytest.mark.parametrize(("here", "everywhere"), [(2, 2), (2, 6), (1, 3)])
+def test_torchrun_says_how_many_processes_and_machines(
+    monkeypatch: pytest.MonkeyPatch, here: int, everywhere: int
+) -> None:
+    environment = {
+        "TORCHELASTIC_RUN_ID": "none",
+        "LOCAL_WORLD_SIZE": here,
+        "WORLD_SIZE": everywhere,
+        "RANK": 0,
+        "LOCAL_RANK": 0,
+        "GROUP_RANK": 0,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": 29500,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+
+    trainer = make_trainer(1, [])
+
+    assert (trainer.num_devices, trainer.num_nodes) == (here, everywhere // here)
+    assert trainer.world_size == everywhere
+
+
+@pytest.mark.parametrize(
+    ("precision", "lightnings"), [("fp32", "32-true"), ("bf16", "bf16-mixed")]
+)
+def test_precisions(precision: str, lightnings: str) -> None:
+    assert make_trainer(1, [], precision=precision).precision == lightnings
+
+
+@pytest.mark.parametrize(
+    ("cuda", "bf16", "lightnings"),
+    [
+        (False, False, "32-true"),
+        (False, True, "32-true"),
+        (True, False, "32-true"),
+        (True, True, "bf16-mixed"),
+    ],
+)
+def test_the_automatic_precision_is_what_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, bf16: bool, lightnings: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(lightning, "Trainer", lambda **options: options)
+
+    options: Any = make_trainer(1, [], precision="auto")
+
+    assert options["precision"] == lightnings
+
+
+def test_it_leaves_no_files(trainer: lightning.Trainer, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch, quiet_lightning():
+        patch.chdir(tmp_path)
+        fit(trainer)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_where_a_callback_makes_them(tmp_path: Path) -> None:
+    with quiet_lightning():
+        fit(make_trainer(1, [ModelCheckpoint(dirpath=tmp_path, filename="last")]))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_ctrl_c_becomes_a_keyboard_interrupt_with_advice(trainer: lightning.Trainer) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+
+    with (
+        pytest.raises(KeyboardInterrupt, match="go on with --resume"),
+        quiet_lightning(),
+        interruptible(trainer, "go on with --resume"),
+    ):
+        fit(trainer, KeyboardInterrupt())
+
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_other_exits_pass(trainer: lightning.Trainer) -> None:
+    with pytest.raises(SystemExit), interruptible(trainer, "advice"):
+        raise SystemExit(3)
+    with pytest.raises(ZeroDivisionError), interruptible(trainer, "advice"):
+        raise ZeroDivisionError
+
+
+def test_training_may_run_in_another_thread() -> None:
+    """Only the main thread may set a signal's handler."""
+    trained: list[bool] = []
+
+    def run() -> None:
+        trainer = make_trainer(1, [])
+        with interruptible(trainer, "advice"):
+            fit(trainer)
+        trained.append(True)
+
+    with quiet_lightning():
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+
+    assert trained == [True]
+
+
+def test_real_warnings_still_show() -> None:
+    with pytest.warns(UserWarning, match="real"), quiet_lightning():
+        warnings.warn("a real one", stacklevel=1)
+        warnings.warn("The 'train_dataloader' does not have many workers which", stacklevel=1)
