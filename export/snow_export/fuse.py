@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
-from torchvision.ops import stochastic_depth
 
 from snow_export.emit.emitter import run_nodes
 from snow_export.errors import ExportError
@@ -107,8 +106,7 @@ class Fuser:
         if first.target is operator.getitem:
             return self._feature(first)
         if first.target in {torch.cat, torch.concat}:
-            parts = [self.values[part] for part in first.args[0]]  # type: ignore[union-attr]
-            return self._join(first, parts)
+            return self._join(first, [self.values[part] for part in first.all_input_nodes])
         if first.op == "call_module":
             layers = [
                 delta.get_submodule(str(node.target))
@@ -120,7 +118,7 @@ class Fuser:
     def _feature(self, node: fx.Node) -> Shared:
         """Read one of the source's tensors, once however many layers ask for it."""
         key = node.args[1]
-        mapping = self.values[node.args[0]]  # type: ignore[index]
+        mapping = self.values[node.all_input_nodes[0]]
         if not isinstance(mapping, Shared) or not isinstance(key, str):
             raise CannotFuse(_no_form(node))
         fused = self.graph.call_function(operator.getitem, (mapping.node, key))
@@ -202,7 +200,7 @@ class Fuser:
         weights = [layer.weight.detach() for layer in layers]
         total = sum(_channels(part) for part in value.parts)
         outputs = sum(len(weight) for weight in weights)
-        dense = weights[0].new_zeros(outputs, total, *weights[0].shape[2:])
+        dense: Tensor = weights[0].new_zeros(outputs, total, *weights[0].shape[2:])
         row = 0
         for task, weight in enumerate(weights):
             rows = slice(row, row + len(weight))
@@ -305,73 +303,8 @@ class Interleave(nn.Module):
 
     def forward(self, *stacks: Tensor) -> Tensor:
         """Concatenate along each task's own channels."""
-        parts = [stack.unflatten(1, (self.count, -1)) for stack in stacks]
+        parts = [torch.unflatten(stack, 1, (self.count, -1)) for stack in stacks]
         return torch.cat(parts, 2).flatten(1, 2)
-
-
-def trace_delta(delta: nn.Module) -> fx.GraphModule:
-    """Trace a frozen delta down to layers, poolings whole: (images, features) to logits.
-
-    Raises:
-        ExportError: torch.fx cannot trace it.
-    """
-    try:
-        graph = _DeltaTracer().trace(delta)
-    except Exception as error:
-        msg = f"torch.fx cannot trace a delta for fusing: {error}"
-        raise ExportError(msg) from error
-    traced = fx.GraphModule(delta, graph)
-    _drop_identities(traced)
-    return traced
-
-
-def signature(delta: fx.GraphModule) -> tuple[Any, ...]:
-    """Return what two traced deltas must share to be fused: all but weights and class count."""
-    position = {node: index for index, node in enumerate(delta.graph.nodes)}
-    last = _last_weighted(delta)
-    rows = []
-    for node in delta.graph.nodes:
-        arguments = fx.node.map_arg((node.args, node.kwargs), lambda arg: position[arg])
-        layer = delta.get_submodule(str(node.target)) if node.op == "call_module" else None
-        facts = None if layer is None else _facts(layer, classifier=node is last)
-        rows.append((node.op, str(node.target), repr(arguments), facts))
-    return tuple(rows)
-
-
-class _DeltaTracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if isinstance(m, fx.GraphModule):
-            return False
-        whole = isinstance(m, StaticPooling | nn.LayerNorm)
-        return whole or super().is_leaf_module(m, module_qualified_name)
-
-
-def _drop_identities(traced: fx.GraphModule) -> None:
-    """Remove what does nothing in evaluation: dropout and stochastic depth."""
-    for node in list(traced.graph.nodes):
-        layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(layer, nn.Dropout | nn.Identity) or node.target in _IDENTITIES:
-            node.replace_all_uses_with(node.all_input_nodes[0])
-            traced.graph.erase_node(node)
-    traced.recompile()
-
-
-def _facts(layer: nn.Module, *, classifier: bool) -> tuple[Any, ...]:
-    """Describe a layer without its weights."""
-    shapes = tuple(tuple(tensor.shape) for tensor in layer.state_dict().values())
-    if classifier:  # classes may differ, what the classifier reads may not
-        shapes = tuple(shape[1:] for shape in shapes)
-        return (type(layer).__name__, shapes)
-    return (type(layer).__name__, shapes, layer.extra_repr())
-
-
-def _last_weighted(delta: fx.GraphModule) -> fx.Node | None:
-    for node in reversed(delta.graph.nodes):
-        if node.op == "call_module":
-            layer = delta.get_submodule(str(node.target))
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                return node
-    return None
 
 
 def _channels(part: Stack | Shared) -> int:
@@ -398,7 +331,6 @@ def _no_form(node: fx.Node, layer: nn.Module | None = None) -> str:
 
 
 _FLATTENERS: frozenset[Any] = frozenset({torch.flatten, "flatten"})
-_IDENTITIES: frozenset[Any] = frozenset({functional.dropout, stochastic_depth, "contiguous"})
 _CHANNELWISE: frozenset[Any] = frozenset(
     {
         operator.add,

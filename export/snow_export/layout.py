@@ -6,9 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from snow_export.delta_graph import signature, trace_delta
 from snow_export.fold import fold_norms
 from snow_export.freeze import freeze
-from snow_export.fuse import CannotFuse, FusedDeltas, Fuser, signature, trace_delta
+from snow_export.fuse import CannotFuse, FusedDeltas, Fuser
 from snow_export.network import Head
 
 if TYPE_CHECKING:

@@ -27,8 +27,9 @@ def command(output: Path, *, quick: bool) -> None:
     Everything is computed here and now, without downloads, in under five minutes on two CPU
     cores. The report is OUTPUT/report.html.
     """
+    from snow_deploy.demo.pretrain import PretrainOptions
     from snow_deploy.demo.report import write_report
-    from snow_deploy.demo.walk import DemoOptions, PretrainOptions, walk
+    from snow_deploy.demo.walk import DemoOptions, walk
 
     options = DemoOptions()
     if quick:

@@ -54,7 +54,8 @@ def command(
     from snow_deploy.training.store import Store
 
     names = None if tasks is None else tuple(name.strip() for name in tasks.split(","))
-    for parity in export_tasks(Store(root), names, output, with_source=with_source, layout=layout):
+    checked = export_tasks(Store(root), names, output, with_source=with_source, layout=layout)
+    for parity in checked:
         click.echo(
             f"{parity.task:<16} largest error {parity.max_error:.1e} at logits up to "
             f"{parity.scale:.1f}, same top-1 {parity.same_top1:.0%}"

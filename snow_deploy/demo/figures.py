@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def curves(rows: Mapping[str, Sequence[Mapping[str, float]]], linear: Mapping[st
     return _data_uri(figure)
 
 
-def selections(histories: Mapping[str, Mapping[str, NDArray[np.int32]]], name: str, n: int) -> str:
+def selections(histories: Mapping[str, Mapping[str, NDArray[Any]]], name: str, n: int) -> str:
     """Draw which of a subscription's N channels each task chose over training.
 
     Args:
@@ -63,8 +64,6 @@ def _selection_panel(
 ) -> None:
     grid = np.zeros((len(moments), n))
     np.put_along_axis(grid, chosen.astype(np.int64), 1.0, axis=1)
-    from matplotlib.colors import ListedColormap
-
     panel.imshow(
         grid,
         aspect="auto",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor, fx
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
@@ -44,6 +43,10 @@ class Emitter:
         self.examples = run_nodes(flat, image)
         self.split_parts: dict[str, str] = {}
         self._taken: set[str] = set()
+
+    def reserve(self, name: str) -> None:
+        """Keep a name from being given to a value."""
+        self._taken.add(name)
 
     def name(self, node: Any) -> str:
         """Return the ONNX name of a tensor argument.
@@ -151,7 +154,7 @@ def emit(
     for node in flat.graph.nodes:
         if node.op == "placeholder":
             emitter.names[node] = input_name
-            emitter._taken.add(input_name)
+            emitter.reserve(input_name)
         elif node.op == "output":
             outputs = node.args[0]
         elif not isinstance(emitter.examples[node], Tensor):
@@ -174,7 +177,7 @@ def _model(
     declared = []
     for node, task in zip(outputs, emitter.network.outputs, strict=True):
         renamed[emitter.names[node]] = task
-        shape = ["batch", *emitter.shape(node)[1:]]
+        shape: list[str | int | None] = ["batch", *emitter.shape(node)[1:]]
         declared.append(helper.make_tensor_value_info(task, onnx.TensorProto.FLOAT, shape))
     for item in emitter.nodes:
         for position, name in enumerate(item.output):

@@ -164,6 +164,8 @@ def _avg_pool(emitter: Emitter, node: fx.Node) -> str:
     )
 
 
+_SPLITTERS = frozenset({"chunk", torch.chunk, "split", torch.split})
+
 _RULES: dict[Any, CallRule] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), _binary("Add")),
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul"), _binary("Mul")),
@@ -173,7 +175,7 @@ _RULES: dict[Any, CallRule] = {
     **dict.fromkeys((functional.dropout, stochastic_depth, "contiguous"), _same),
     **dict.fromkeys((torch.cat, torch.concat), _concatenate),
     **dict.fromkeys((torch.flatten, "flatten"), _flatten),
-    **dict.fromkeys((torch.reshape, "view", "reshape", "unflatten"), _reshape),
+    **dict.fromkeys((torch.reshape, torch.unflatten, "view", "reshape"), _reshape),
     **dict.fromkeys((torch.transpose, "transpose"), _transpose),
     **dict.fromkeys((torch.permute, "permute"), _permute),
     **dict.fromkeys((torch.index_select, "index_select"), _index_select),

@@ -122,7 +122,7 @@ def _max_pool(emitter: Emitter, node: fx.Node, module: nn.MaxPool2d) -> str:
     )
 
 
-def max_pool(
+def max_pool(  # noqa: PLR0917 - torch's own arguments
     emitter: Emitter,
     node: fx.Node,
     kernel: Any,
