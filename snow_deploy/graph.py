@@ -6,26 +6,23 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from snow_deploy import __version__
 from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
-from snow_export.export import ExportRequest, export_graph
+from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_runtime.manifest import SourceEntry, TaskEntry
-from snow_runtime.preprocessing import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import Tensor
-
     from snow_deploy.models.delta import Delta
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.store import Store, TaskRecord
     from snow_export.parity import TaskParity
-    from snow_runtime.manifest import Layout, Preprocessing
+    from snow_runtime.manifest import Preprocessing
 
 
 def export_tasks(
@@ -34,7 +31,7 @@ def export_tasks(
     path: Path,
     *,
     with_source: bool = False,
-    layout: Layout = "fused",
+    options: GraphOptions | None = None,
 ) -> list[TaskParity]:
     """Export tasks of a store as one ONNX graph; return how close it is to torch.
 
@@ -43,14 +40,14 @@ def export_tasks(
         names: Which tasks, in the order of the outputs; None takes all, by name.
         path: The ONNX file.
         with_source: Answer with the source's own head too.
-        layout: `fused`: deltas of equal shape become one network. `separate`: side by side.
+        options: The form of the graph; None is fused, fp32, float input, any batch.
 
     Raises:
         StoreError: A task is missing, named twice, or of another source or image size.
         ExportError: The graph cannot be made, written, or answers otherwise than torch.
     """
-    request = replace(gather(store, names, with_source=with_source), layout=layout)
-    return export_graph(request, path)
+    request = gather(store, names, with_source=with_source)
+    return export_graph(replace(request, options=options or GraphOptions()), path)
 
 
 def export_source(store: Store, like: TaskRecord, path: Path) -> list[TaskParity]:
@@ -72,7 +69,7 @@ def export_source(store: Store, like: TaskRecord, path: Path) -> list[TaskParity
         deltas={},
         tasks=(_source_task(source, weights),),
         preprocessing=like.preprocessing,
-        pictures=_pictures(like),
+        pictures=like.samples.numpy(),
         versions=_versions(),
     )
     return export_graph(request, path)
@@ -102,7 +99,7 @@ def gather(
         deltas=deltas,
         tasks=own + entries,
         preprocessing=_common_preprocessing(records),
-        pictures=torch.cat([_pictures(record) for record in records]),
+        pictures=np.concatenate([record.samples.numpy() for record in records]),
         versions=_versions(),
     )
 
@@ -140,12 +137,6 @@ def _source_entry(source: Source) -> SourceEntry:
 def _source_task(source: Source, weights: SourceWeights) -> TaskEntry:
     labels = weights.labels or tuple(f"class {n}" for n in range(source.num_classes))
     return TaskEntry(name="source", output="source", labels=labels)
-
-
-def _pictures(record: TaskRecord) -> Tensor:
-    """Return a task's held-out samples, [M, 3, S, S] float32, as the device prepares them."""
-    prepared = [normalise(sample.numpy(), record.preprocessing) for sample in record.samples]
-    return torch.stack([torch.from_numpy(picture) for picture in prepared])
 
 
 def _versions() -> dict[str, str]:

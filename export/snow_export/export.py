@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from snow_export.emit import EXAMPLE_BATCH
 from snow_export.errors import ExportError
 from snow_export.layout import arrange
 from snow_export.network import SOURCE, Head, SharedNetwork
-from snow_export.onnx_graph import to_onnx
-from snow_export.parity import check_parity, compare, onnx_answers, torch_answers
+from snow_export.onnx_graph import check_graph, to_onnx, with_manifest
+from snow_export.parity import TOLERANCES, check_parity, compare, onnx_answers, torch_answers
+from snow_export.precision import check_range, to_fp16
 from snow_runtime.files import atomic_write
-from snow_runtime.manifest import Manifest
+from snow_runtime.manifest import InputEntry, Manifest
+from snow_runtime.preprocessing import as_frame, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import onnx
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from snow_export.parity import TaskParity
-    from snow_runtime.manifest import Layout, Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.manifest import Layout, Precision, Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.session import Batch
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """The form of a graph.
+
+    Attributes:
+        layout: `fused` or `separate` deltas.
+        precision: `fp32` or `fp16`; logits are float32 in both.
+        input: Normalised planes, or uint8 frames that the graph normalises.
+        batch: The one batch size that the graph takes; None leaves it open.
+    """
+
+    layout: Layout = "fused"
+    precision: Precision = "fp32"
+    input: InputEntry = field(default_factory=InputEntry)
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ExportError: The batch is not positive, or the precision is not made here.
+        """
+        if self.batch is not None and self.batch < 1:
+            msg = f"a batch of {self.batch} is no batch; give 1 or more, or leave it open"
+            raise ExportError(msg)
+        if self.precision not in {"fp32", "fp16"}:
+            msg = f"{self.precision} is not made at export; choose fp32 or fp16"
+            raise ExportError(msg)
 
 
 @dataclass(frozen=True)
@@ -37,10 +73,10 @@ class ExportRequest:
         tasks: The manifest's entries in the order of the outputs. One called `source` asks for
             the source's own head.
         preprocessing: From a picture to the input; its image size is the graph's.
-        pictures: [M, 3, S, S] float32, preprocessed pictures for the parity check; M other
-            than the batch that the network is traced with.
+        pictures: [M, S, S, 3] uint8, real pictures, resized and cropped, red first: what the
+            graph is compared with torch on.
         versions: Of the packages that make the graph.
-        layout: `fused` or `separate` deltas.
+        options: The form of the graph.
     """
 
     source: nn.Module
@@ -48,9 +84,25 @@ class ExportRequest:
     deltas: Mapping[str, nn.Module]
     tasks: tuple[TaskEntry, ...]
     preprocessing: Preprocessing
-    pictures: Tensor
+    pictures: NDArray[np.uint8]
     versions: Mapping[str, str]
-    layout: Layout = "fused"
+    options: GraphOptions = field(default_factory=GraphOptions)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(task.name for task in self.tasks)
+
+    def images(self, pictures: NDArray[np.uint8]) -> Tensor:
+        """Normalise pictures as training does: [M, 3, S, S] float32."""
+        planes = [normalise(picture, self.preprocessing) for picture in pictures]
+        return torch.from_numpy(np.stack(planes))
+
+    def feed(self, pictures: NDArray[np.uint8]) -> Batch:
+        """Prepare pictures as the graph's input has them."""
+        if self.options.input.dtype == "uint8":
+            return as_frame(pictures, self.options.input)
+        return self.images(pictures).numpy()
 
 
 def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
@@ -60,38 +112,70 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
     it has passed.
 
     Raises:
-        ExportError: The request contradicts itself, torch cannot export the network, or the
-            file cannot be written.
+        ExportError: The request contradicts itself, torch cannot trace the network, a value
+            overflows half precision, or the file cannot be written.
         ParityError: The file answers otherwise than the torch network.
     """
-    outputs = tuple(task.name for task in request.tasks)
-    if sorted(set(outputs) - {SOURCE}) != sorted(request.deltas):
-        msg = f"the manifest lists {list(outputs)}, but the deltas are {list(request.deltas)}"
-        raise ExportError(msg)
-    pictures = request.pictures
-    if len(pictures) == EXAMPLE_BATCH:
-        pictures = torch.cat([pictures, pictures[:1]])
-    trained = [Head(name, delta.eval()) for name, delta in request.deltas.items()]
-    reference = torch_answers(SharedNetwork(request.source, trained, outputs), pictures)
-    example = pictures[:1].repeat(EXAMPLE_BATCH, 1, 1, 1)
-    arranged = arrange(request.deltas, request.layout, (example, request.source(example)))
-    network = SharedNetwork(request.source, arranged.heads, outputs)
-    manifest = Manifest(
-        source=request.source_entry,
-        preprocessing=request.preprocessing,
-        tasks=request.tasks,
-        layout=request.layout,
-        versions=dict(request.versions),
-    )
-    content = to_onnx(network, manifest).SerializeToString(deterministic=True)
+    content = build_graph(request).SerializeToString(deterministic=True)
+    pictures = parity_pictures(request)
+    reference = trained_answers(request, pictures)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(content)
             file.flush()
-            found = compare(reference, onnx_answers(Path(file.name), pictures.numpy()))
-            check_parity(found)
+            found = compare(reference, onnx_answers(Path(file.name), request.feed(pictures)))
+            check_parity(found, TOLERANCES[request.options.precision])
     except OSError as error:
         msg = f"{path} cannot be written: {error}. Choose another -o, or free space."
         raise ExportError(msg) from error
     return found
+
+
+def build_graph(request: ExportRequest) -> onnx.ModelProto:
+    """Make the graph that a request describes, manifest included, in memory.
+
+    Raises:
+        ExportError: As for `export_graph`.
+    """
+    if sorted(set(request.outputs) - {SOURCE}) != sorted(request.deltas):
+        msg = f"the manifest lists {request.outputs}, but the deltas are {list(request.deltas)}"
+        raise ExportError(msg)
+    options = request.options
+    example = request.images(request.pictures[:1]).repeat(EXAMPLE_BATCH, 1, 1, 1)
+    arranged = arrange(request.deltas, options.layout, (example, request.source(example)))
+    network = SharedNetwork(request.source, arranged.heads, request.outputs)
+    manifest = Manifest(
+        source=request.source_entry,
+        preprocessing=request.preprocessing,
+        tasks=request.tasks,
+        layout=options.layout,
+        precision=options.precision,
+        input=options.input,
+        versions=dict(request.versions),
+    )
+    model = to_onnx(network, manifest, options.batch)
+    if options.precision == "fp16":
+        check_range(model, request.feed(parity_pictures(request)))
+        model = to_fp16(model)
+        check_graph(model)
+    return with_manifest(model, manifest)
+
+
+def trained_answers(
+    request: ExportRequest, pictures: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
+    """Run the networks as they were trained, nothing frozen or folded: [M, classes] by task."""
+    heads = [Head(name, delta.eval()) for name, delta in request.deltas.items()]
+    network = SharedNetwork(request.source, heads, request.outputs)
+    return torch_answers(network, request.images(pictures))
+
+
+def parity_pictures(request: ExportRequest) -> NDArray[np.uint8]:
+    """Return the pictures in a number that the graph takes, other than the example's batch."""
+    pictures, batch = request.pictures, request.options.batch
+    if batch is not None:
+        return np.resize(pictures, (batch, *pictures.shape[1:]))
+    if len(pictures) == EXAMPLE_BATCH:
+        return np.concatenate([pictures, pictures[:1]])
+    return pictures

@@ -16,17 +16,19 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @runtime_checkable
 class Pooling(Protocol):
-    """What freezing needs to know of a channel pooling layer.
+    """What freezing needs to know of a channel pooling layer."""
 
-    Attributes:
-        weight: [N] pooling weights.
-        norm: A BatchNorm2d of K channels behind the weighting, or None.
-        relu: A ReLU behind that, or None.
-    """
+    @property
+    def weight(self) -> Tensor:
+        """[N] pooling weights."""
 
-    weight: Tensor
-    norm: nn.BatchNorm2d | None
-    relu: nn.ReLU | None
+    @property
+    def norm(self) -> nn.BatchNorm2d | None:
+        """A BatchNorm2d of K channels behind the weighting, or None."""
+
+    @property
+    def relu(self) -> nn.ReLU | None:
+        """A ReLU behind that, or None."""
 
     def selection(self) -> tuple[int, ...]:
         """Return the K channels that evaluation reads, ascending."""

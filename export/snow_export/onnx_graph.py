@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from snow_runtime.manifest import Manifest
 
 
-def to_onnx(network: SharedNetwork, manifest: Manifest) -> onnx.ModelProto:
-    """Write a network as one ONNX graph.
+def to_onnx(
+    network: SharedNetwork, manifest: Manifest, batch: int | None = None
+) -> onnx.ModelProto:
+    """Write a network as one ONNX graph in float32.
 
     Args:
         network: Deltas frozen; its BatchNorms are folded in place.
-        manifest: Names the input and its size; travels in the metadata.
+        manifest: Names the input, its type and size, and the normalisation.
+        batch: The one batch size that the graph takes; None leaves it open.
 
     Returns:
-        A model with input `image` [batch, 3, S, S] float32, the batch dynamic, and one output
-        [batch, classes] float32 per task.
+        A model with input `image`, [batch, 3, S, S] float32 or [batch, S, S, 3] uint8, and one
+        output [batch, classes] float32 per task.
 
     Raises:
         ExportError: The network cannot be traced, holds a layer without a rule, or the graph is
@@ -36,13 +39,28 @@ def to_onnx(network: SharedNetwork, manifest: Manifest) -> onnx.ModelProto:
     size = manifest.preprocessing.image_size
     device = next(network.source.parameters()).device
     image = torch.zeros(EXAMPLE_BATCH, 3, size, size, device=device)
-    model = emit(fold_norms(flatten(network)), network, manifest.input.name, image)
+    flat = fold_norms(flatten(network))
+    model = emit(flat, network, manifest.input, manifest.preprocessing, image)
+    if batch is not None:
+        _fix_batch(model, batch)
+    check_graph(model)
+    return model
+
+
+def with_manifest(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
+    """Put the manifest into a graph's metadata and return the graph."""
+    del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, manifest.to_json()
     model.producer_name = "snow-deploy"
     model.producer_version = manifest.versions.get("snow_deploy", "")
-    check_graph(model)
     return model
+
+
+def _fix_batch(model: onnx.ModelProto, batch: int) -> None:
+    """Make the batch axis a number in every input and output."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
 
 
 def check_graph(model: onnx.ModelProto) -> None:

@@ -38,7 +38,7 @@ def check_agreement(
     """
     size = manifest.preprocessing.image_size
     entry = manifest.input
-    wanted = TensorSpec(entry.name, entry.dtype, (None, 3, size, size))
+    wanted = TensorSpec(entry.name, entry.dtype, (None, *entry.picture_shape(size)))
     if len(inputs) != 1 or not _fits(inputs[0], wanted):
         raise _disagreement(f"one input {wanted}", inputs)
     by_name = {output.name: output for output in outputs}

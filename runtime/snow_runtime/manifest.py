@@ -94,16 +94,35 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class InputEntry:
-    """The graph's one input: float32 `[B, 3, S, S]`, S being the image size."""
+    """The graph's one input, S being the image size.
+
+    Attributes:
+        name: of the tensor.
+        dtype: ``float32`` for normalised pictures `[B, 3, S, S]`; ``uint8`` for camera frames
+            `[B, S, S, 3]`, which the graph normalises itself.
+        layout: ``NCHW`` with float32, ``NHWC`` with uint8.
+        colour: order of the channels; float32 has red first.
+
+    Raises:
+        ManifestError: a field has the wrong type or value, or two contradict each other.
+    """
 
     name: str = "image"
     dtype: str = "float32"
     layout: str = "NCHW"
+    colour: str = "rgb"
 
     def __post_init__(self) -> None:
         checks.text("input.name", self.name)
-        checks.choice("input.dtype", self.dtype, ("float32",))
-        checks.choice("input.layout", self.layout, ("NCHW",))
+        checks.choice("input.dtype", self.dtype, ("float32", "uint8"))
+        frames = self.dtype == "uint8"
+        checks.choice("input.layout", self.layout, ("NHWC",) if frames else ("NCHW",))
+        checks.choice("input.colour", self.colour, ("rgb", "bgr") if frames else ("rgb",))
+
+    def picture_shape(self, image_size: int) -> tuple[int, int, int]:
+        """Give the axes of one picture: `[3, S, S]`, or `[S, S, 3]` for frames."""
+        size = image_size
+        return (size, size, 3) if self.layout == "NHWC" else (3, size, size)
 
 
 @dataclass(frozen=True)
@@ -174,7 +193,7 @@ class Manifest:
         preprocessing: from a picture to the input.
         tasks: in the order in which results list them; names and outputs are unique.
         layout: deltas side by side, or merged into one grouped network.
-        precision: of the arithmetic inside the graph; its input stays float32.
+        precision: of the arithmetic inside the graph; its logits stay float32.
         input: the graph's input.
         versions: of the packages that made the graph, by package name.
         format: of this document.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snow_runtime.errors import InputError
-from snow_runtime.preprocessing import Colour, Picture, prepare
+from snow_runtime.preprocessing import Colour, Picture, prepare_for
 from snow_runtime.results import Result, TaskResult, softmax
 from snow_runtime.session import OnnxSession, Session
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from numpy.typing import NDArray
     from typing_extensions import Self
 
     from snow_runtime.manifest import Manifest
+    from snow_runtime.session import Batch
 
 
 def load(
@@ -87,7 +87,7 @@ class Model:
             GraphError: the model is closed, or the computation failed.
         """
         start = time.perf_counter()
-        frame = prepare(image, self.manifest.preprocessing, colour)
+        frame = prepare_for(self.manifest.input, image, self.manifest.preprocessing, colour)
         return self._answer(frame[np.newaxis], start)[0]
 
     def batch(self, images: Iterable[Picture], colour: Colour = "rgb") -> list[Result]:
@@ -105,7 +105,9 @@ class Model:
             GraphError: the model is closed, or the computation failed.
         """
         start = time.perf_counter()
-        frames = [self._prepare(index, image, colour) for index, image in enumerate(images)]
+        frames: list[Any] = [
+            self._prepare(index, image, colour) for index, image in enumerate(images)
+        ]
         if not frames:
             return []
         return self._answer(np.stack(frames), start)
@@ -117,7 +119,9 @@ class Model:
             GraphError: the model is closed, or the computation failed.
         """
         size = self.manifest.preprocessing.image_size
-        batch = np.zeros((self._session.batch_size or 1, 3, size, size), np.float32)
+        entry = self.manifest.input
+        shape = (self._session.batch_size or 1, *entry.picture_shape(size))
+        batch = np.zeros(shape, entry.dtype)
         for _ in range(runs):
             self._session.run(batch)
 
@@ -136,14 +140,14 @@ class Model:
     ) -> None:
         self.close()
 
-    def _prepare(self, index: int, image: Picture, colour: Colour) -> NDArray[np.float32]:
+    def _prepare(self, index: int, image: Picture, colour: Colour) -> Batch:
         try:
-            return prepare(image, self.manifest.preprocessing, colour)
+            return prepare_for(self.manifest.input, image, self.manifest.preprocessing, colour)
         except InputError as error:
             raise InputError(f"Image {index} of the batch: {error}") from error
 
-    def _answer(self, batch: NDArray[np.float32], start: float) -> list[Result]:
-        """Run a batch `[B, 3, S, S]`; ``start`` is the perf_counter at which the call began."""
+    def _answer(self, batch: Batch, start: float) -> list[Result]:
+        """Run a prepared batch; ``start`` is the perf_counter at which the call began."""
         logits = self._session.run(batch)
         probabilities = [softmax(logits[task.output]) for task in self.manifest.tasks]
         rows = [

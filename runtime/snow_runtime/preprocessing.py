@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.manifest import InputEntry, Preprocessing
 
 Colour = Literal["rgb", "bgr"]
 Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
@@ -89,6 +89,33 @@ def prepare(
         InputError: the picture has another type, shape or dtype.
     """
     return normalise(resize_and_crop(as_rgb(image, colour), preprocessing), preprocessing)
+
+
+def prepare_for(
+    entry: InputEntry, image: Picture, preprocessing: Preprocessing, colour: Colour = "rgb"
+) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """Turn one picture into what a graph's input takes.
+
+    Args:
+        entry: the graph's input: normalised planes, or frames that it normalises itself.
+        image: as for :func:`prepare`.
+        preprocessing: likewise.
+        colour: likewise.
+
+    Returns:
+        As :func:`prepare`, or uint8 `[S, S, 3]` in the entry's order of channels.
+
+    Raises:
+        InputError: the picture has another type, shape or dtype.
+    """
+    if entry.dtype != "uint8":
+        return prepare(image, preprocessing, colour)
+    return as_frame(resize_and_crop(as_rgb(image, colour), preprocessing), entry)
+
+
+def as_frame(pixels: NDArray[np.uint8], entry: InputEntry) -> NDArray[np.uint8]:
+    """Give uint8 `[..., S, S, 3]`, red first, in the order of channels of a graph's input."""
+    return np.ascontiguousarray(pixels if entry.colour == "rgb" else pixels[..., ::-1])
 
 
 def as_rgb(image: Picture, colour: Colour = "rgb") -> Image.Image:

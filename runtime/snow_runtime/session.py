@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from numpy.typing import NDArray
+
+Batch: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
 
 _LOGGER = logging.getLogger(__name__)
 _CUDA = "CUDAExecutionProvider"
@@ -37,8 +39,8 @@ class Session(Protocol):
     def batch_size(self) -> int | None:
         """How many pictures every call must bring; None if the graph takes any number."""
 
-    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Map a float32 batch `[B, 3, S, S]` to float32 logits `[B, C]` by output name."""
+    def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
+        """Map a batch, as the manifest's input has it, to float32 logits `[B, C]` by output."""
 
     def close(self) -> None:
         """Let go of the backend's memory."""
@@ -87,11 +89,12 @@ class OnnxSession:
         """How many pictures every call must bring; None if the graph takes any number."""
         return self._batch_size
 
-    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """Compute every task's logits.
 
         Args:
-            batch: float32 `[B, 3, S, S]`, normalised, finite.
+            batch: float32 `[B, 3, S, S]`, normalised, finite; or, where the manifest's input is
+                uint8, frames `[B, S, S, 3]`.
 
         Returns:
             By output name float32 `[B, C]`; new arrays at each call.
@@ -122,20 +125,21 @@ class OnnxSession:
         """Let go of ONNX Runtime's memory; calls under way still finish."""
         self._session = None
 
-    def _check_batch(self, batch: NDArray[np.float32]) -> None:
-        size = self.manifest.preprocessing.image_size
+    def _check_batch(self, batch: Batch) -> None:
+        entry = self.manifest.input
+        picture = entry.picture_shape(self.manifest.preprocessing.image_size)
         count = self._batch_size
-        expected = f"float32 [{count or 'B'}, 3, {size}, {size}]"
+        expected = f"{entry.dtype} [{', '.join(map(str, (count or 'B', *picture)))}]"
         advice = "Make it with snow_runtime.preprocessing.prepare, or call the model on pictures."
         if not isinstance(batch, np.ndarray):
             raise InputError(
                 f"The batch is a {type(batch).__name__}, expected {expected}. {advice}"
             )
-        fits = batch.ndim == 4 and batch.shape[1:] == (3, size, size) and len(batch) > 0
-        if not fits or batch.dtype != np.float32 or count not in (None, len(batch)):
+        fits = batch.ndim == 4 and batch.shape[1:] == picture and len(batch) > 0
+        if not fits or batch.dtype != entry.dtype or count not in (None, len(batch)):
             shape = list(batch.shape)
             raise InputError(f"The batch is {batch.dtype} {shape}, expected {expected}. {advice}")
-        if not np.isfinite(batch).all():
+        if entry.dtype == "float32" and not np.isfinite(batch).all():
             raise InputError(
                 f"The batch holds NaN or infinity, expected finite {expected}. {advice}"
             )

@@ -14,6 +14,11 @@ from snow_deploy.cli.group import Entry, LazyGroup
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "cost": Entry(
+        module="snow_deploy.cli.cost",
+        summary="Count a graph's multiply-adds, bytes and compiled layers.",
+        extra="export",
+    ),
     "demo": Entry(
         module="snow_deploy.cli.demo",
         summary="Train, export and predict on rendered pictures, and write a report.",
@@ -23,6 +28,11 @@ COMMANDS = {
         module="snow_deploy.cli.export",
         summary="Export tasks of a store as one ONNX graph.",
         extra="export,cpu",
+    ),
+    "inspect": Entry(
+        module="snow_deploy.cli.inspect",
+        summary="Tell what a store, one of its files or a graph holds.",
+        extra="export",
     ),
     "predict": Entry(
         module="snow_deploy.cli.predict",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from snow_runtime.manifest import Layout
+    from snow_export.export import GraphOptions
 
 
 @click.command("export")
@@ -41,10 +41,31 @@ if TYPE_CHECKING:
     help="fused: deltas of equal shape become one network, one convolution a layer for all "
     "tasks. separate: side by side.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Arithmetic inside the graph; logits are float32 in both.",
+)
+@click.option(
+    "--input",
+    "input_dtype",
+    type=click.Choice(["float", "uint8"]),
+    default="float",
+    show_default=True,
+    help="float: normalised [B,3,S,S]. uint8: camera frames [B,S,S,3], normalised in the graph.",
+)
+@click.option(
+    "--colour",
+    type=click.Choice(["bgr", "rgb"]),
+    default="bgr",
+    show_default=True,
+    help="Order of a uint8 frame's channels; OpenCV's is bgr.",
+)
+@click.option("--batch", type=click.IntRange(min=1), help="Fix the batch size.  [default: any]")
 @click.option("--with-source", is_flag=True, help="Also answer with the source's own classes.")
-def command(
-    tasks: str | None, root: Path, output: Path, layout: Layout, *, with_source: bool
-) -> None:
+def command(tasks: str | None, root: Path, output: Path, *, with_source: bool, **form: Any) -> None:
     """Export tasks of a store as one ONNX graph.
 
     The graph runs the source once and has one output per task, named after it. The file is
@@ -54,10 +75,21 @@ def command(
     from snow_deploy.training.store import Store
 
     names = None if tasks is None else tuple(name.strip() for name in tasks.split(","))
-    checked = export_tasks(Store(root), names, output, with_source=with_source, layout=layout)
+    options = _options(form)
+    checked = export_tasks(Store(root), names, output, with_source=with_source, options=options)
     for parity in checked:
         click.echo(
             f"{parity.task:<16} largest error {parity.max_error:.1e} at logits up to "
             f"{parity.scale:.1f}, same top-1 {parity.same_top1:.0%}"
         )
     click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _options(form: dict[str, Any]) -> GraphOptions:
+    from snow_export.export import GraphOptions
+    from snow_runtime.manifest import InputEntry
+
+    entry = InputEntry()
+    if form["input_dtype"] == "uint8":
+        entry = InputEntry(dtype="uint8", layout="NHWC", colour=form["colour"])
+    return GraphOptions(form["layout"], form["precision"], entry, form["batch"])

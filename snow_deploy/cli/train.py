@@ -153,8 +153,8 @@ def _ensure_source(
     from snow_deploy.errors import StoreError
     from snow_deploy.models.weights import load_weights
 
-    if store.has_source() and weights is None:
-        kept = store.source_weights().architecture
+    kept = store.source_weights().architecture if store.has_source() else None
+    if kept is not None and weights is None:
         if architecture not in {None, kept}:
             msg = (
                 f"{store.root} holds a {kept}, not a {architecture}. Leave --source out, or "
@@ -162,7 +162,7 @@ def _ensure_source(
             )
             raise StoreError(msg)
         return
-    loaded = load_weights(weights or "imagenet", architecture or "resnet50")
+    loaded = load_weights(weights or "imagenet", architecture or kept or "resnet50")
     if labels is not None:
         loaded = loaded.with_labels(labels.read_text(encoding="utf-8").splitlines())
     store.put_source(loaded)

@@ -158,18 +158,10 @@ class Store:
                 f"(`snow-deploy train --store {self.root} …`), or name another --store."
             )
             raise StoreError(msg)
-        state, facts = self._read(self.source_path)
-        try:
-            labels = facts.pop("labels")
-            return SourceWeights(
-                state=state,
-                labels=None if labels is None else tuple(labels),
-                mean=tuple(facts.pop("mean")),
-                std=tuple(facts.pop("std")),
-                **facts,
-            )
-        except (TypeError, KeyError) as error:
-            raise StoreError(_damaged(self.source_path, str(error))) from error
+        found = read_stored(self.source_path)
+        if not isinstance(found, SourceWeights):
+            raise StoreError(_damaged(self.source_path, f"it holds the task {found.name!r}"))
+        return found
 
     def save_task(self, record: TaskRecord) -> Path:
         """Write a task, replacing an earlier one of its name; return the file."""
@@ -199,21 +191,9 @@ class Store:
                 f"`snow-deploy train --task {name} --store {self.root} …`, or correct the name."
             )
             raise StoreError(msg)
-        state, facts = self._read(path)
-        try:
-            samples = state.pop(_SAMPLES)
-            record = TaskRecord(
-                name=facts["name"],
-                labels=tuple(facts["labels"]),
-                state=state,
-                source=facts["source"],
-                preprocessing=Preprocessing(**facts["preprocessing"]),
-                options=TrainOptions.from_dict(facts["options"]),
-                samples=samples,
-                metrics=facts["metrics"],
-            )
-        except (TypeError, KeyError, AttributeError, ValueError, SnowError) as error:
-            raise StoreError(_damaged(path, str(error))) from error
+        record = read_stored(path)
+        if not isinstance(record, TaskRecord):
+            raise StoreError(_damaged(path, "it holds a source"))
         if record.name != name:
             raise StoreError(_damaged(path, f"it holds the task {record.name!r}"))
         return record
@@ -232,22 +212,61 @@ class Store:
             msg = f"{path} cannot be written: {error}. Nothing was changed; free space or access."
             raise StoreError(msg) from error
 
-    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            facts = json.loads(metadata[_KEY])
-            intact = facts.pop(_HASH) == hash_tensors(state, _text(facts))
-            version = facts.pop("format")
-        except (OSError, SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise StoreError(_damaged(path, str(error))) from error
-        if not intact:
-            raise StoreError(_damaged(path, "its content does not match its hash"))
-        if version != _FORMAT:
-            msg = f"{path} has format {version}; this version reads {_FORMAT}. Update snow-deploy."
-            raise StoreError(msg)
-        return state, facts
+
+def read_stored(path: Path) -> SourceWeights | TaskRecord:
+    """Read one file of a store, wherever it lies.
+
+    Raises:
+        StoreError: It is damaged, or neither a source nor a task of snow-deploy's.
+    """
+    state, facts = _read(path)
+    try:
+        return _task(state, facts) if _SAMPLES in state else _source(state, facts)
+    except (TypeError, KeyError, AttributeError, ValueError, SnowError) as error:
+        raise StoreError(_damaged(path, str(error))) from error
+
+
+def _source(state: dict[str, Tensor], facts: dict[str, Any]) -> SourceWeights:
+    labels = facts.pop("labels")
+    return SourceWeights(
+        state=state,
+        labels=None if labels is None else tuple(labels),
+        mean=tuple(facts.pop("mean")),
+        std=tuple(facts.pop("std")),
+        **facts,
+    )
+
+
+def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
+    samples = state.pop(_SAMPLES)
+    return TaskRecord(
+        name=facts["name"],
+        labels=tuple(facts["labels"]),
+        state=state,
+        source=facts["source"],
+        preprocessing=Preprocessing(**facts["preprocessing"]),
+        options=TrainOptions.from_dict(facts["options"]),
+        samples=samples,
+        metrics=facts["metrics"],
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        facts = json.loads(metadata[_KEY])
+        intact = facts.pop(_HASH) == hash_tensors(state, _text(facts))
+        version = facts.pop("format")
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise StoreError(_damaged(path, str(error))) from error
+    if not intact:
+        raise StoreError(_damaged(path, "its content does not match its hash"))
+    if version != _FORMAT:
+        msg = f"{path} has format {version}; this version reads {_FORMAT}. Update snow-deploy."
+        raise StoreError(msg)
+    return state, facts
 
 
 def _text(facts: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from snow_export.network import SharedNetwork
+    from snow_runtime.manifest import InputEntry, Preprocessing
 
 OPSET = 17
 """Old enough for the TensorRT of JetPack 6, new enough for LayerNormalization."""
@@ -130,14 +131,19 @@ def run_nodes(flat: fx.GraphModule, *inputs: Any) -> dict[fx.Node, Any]:
 
 
 def emit(
-    flat: fx.GraphModule, network: SharedNetwork, input_name: str, image: Tensor
+    flat: fx.GraphModule,
+    network: SharedNetwork,
+    entry: InputEntry,
+    preprocessing: Preprocessing,
+    image: Tensor,
 ) -> onnx.ModelProto:
     """Write a flat graph as ONNX.
 
     Args:
         flat: From `flatten`.
         network: The network that it was traced from; names the layers and outputs.
-        input_name: What to call the one input.
+        entry: The one input: normalised planes, or frames that the graph normalises.
+        preprocessing: The normalisation.
         image: [EXAMPLE_BATCH, 3, S, S] float32; its size becomes the graph's.
 
     Returns:
@@ -148,13 +154,14 @@ def emit(
     """
     from snow_export.emit.functions import call
     from snow_export.emit.layers import layer
+    from snow_export.emit.picture import picture
 
     emitter = Emitter(flat, network, image)
     outputs: Sequence[fx.Node] = ()
     for node in flat.graph.nodes:
         if node.op == "placeholder":
-            emitter.names[node] = input_name
-            emitter.reserve(input_name)
+            emitter.reserve(entry.name)
+            emitter.names[node] = picture(emitter, entry, preprocessing)
         elif node.op == "output":
             outputs = node.args[0]
         elif not isinstance(emitter.examples[node], Tensor):
@@ -166,11 +173,11 @@ def emit(
             emitter.names[node] = layer(emitter, node, module)
         else:
             emitter.names[node] = call(emitter, node)
-    return _model(emitter, outputs, input_name, image)
+    return _model(emitter, outputs, entry, preprocessing.image_size)
 
 
 def _model(
-    emitter: Emitter, outputs: Sequence[fx.Node], input_name: str, image: Tensor
+    emitter: Emitter, outputs: Sequence[fx.Node], entry: InputEntry, image_size: int
 ) -> onnx.ModelProto:
     """Put the pieces together; outputs get their tasks' names."""
     renamed = {}
@@ -184,12 +191,13 @@ def _model(
             item.output[position] = renamed.get(name, name)
         for position, name in enumerate(item.input):
             item.input[position] = renamed.get(name, name)
-    size = ["batch", *image.shape[1:]]
+    size: list[str | int | None] = ["batch", *entry.picture_shape(image_size)]
+    kind = onnx.TensorProto.UINT8 if entry.dtype == "uint8" else onnx.TensorProto.FLOAT
     read = {name for item in emitter.nodes for name in item.input}
     graph = helper.make_graph(
         emitter.nodes,
         "snow",
-        [helper.make_tensor_value_info(input_name, onnx.TensorProto.FLOAT, size)],
+        [helper.make_tensor_value_info(entry.name, kind, size)],
         declared,
         [tensor for name, tensor in emitter.initializers.items() if name in read],
     )

@@ -24,9 +24,7 @@ def eighth(channels: int, divisor: int = 8) -> int:
 
 
 def convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
-    return {
-        name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)
-    }
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)}
 
 
 @pytest.fixture(scope="module", params=SHOWN)
@@ -106,7 +104,9 @@ def resnet50_parameters(classes: int) -> int:
     """Count torchvision's ResNet-50 by its published table."""
     total = 3 * 64 * 49 + 2 * 64
     for inputs, width, _ in resnet50_blocks():
-        total += inputs * width + width * width * 9 + width * 4 * width + 2 * (2 * width + 4 * width)
+        total += (
+            inputs * width + width * width * 9 + width * 4 * width + 2 * (2 * width + 4 * width)
+        )
         if inputs != 4 * width:
             total += inputs * 4 * width + 2 * 4 * width
     return total + 2048 * classes + classes
@@ -155,7 +155,9 @@ def test_a_task_counts_its_own_parameters_only(resnet50: Source) -> None:
     delta = Delta(resnet50, 40, DeltaOptions(pooling_norm=False))
 
     assert delta.count_parameters() == delta_parameters(40, norm=False)
-    assert delta.count_parameters() == sum(p.numel() for p in delta.state_dict(keep_vars=True).values() if isinstance(p, nn.Parameter))
+    assert delta.count_parameters() == sum(
+        p.numel() for p in delta.state_dict(keep_vars=True).values() if isinstance(p, nn.Parameter)
+    )
 
 
 def test_it_answers_by_the_mirrored_arithmetic(source: Source) -> None:
@@ -228,7 +230,8 @@ LARGE_ZOO = [
 
 
 @pytest.mark.parametrize(
-    "architecture", [*SMALL_ZOO, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_ZOO)]
+    "architecture",
+    [*SMALL_ZOO, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_ZOO)],
 )
 def test_torchvisions_cnns_can_be_mirrored_and_trained(
     architecture: str, random_weights: RandomWeights
@@ -243,7 +246,7 @@ def test_torchvisions_cnns_can_be_mirrored_and_trained(
     features = {key: torch.randn_like(value) for key, value in source(images).items()}
 
     logits = delta(images, features)
-    nn.functional.cross_entropy(logits, torch.tensor([0, 3])).backward()
+    nn.functional.cross_entropy(logits, torch.tensor([0, 3])).backward()  # type: ignore[no-untyped-call]
 
     assert logits.shape == (2, 5)
     assert logits.isfinite().all()

@@ -168,7 +168,7 @@ def test_only_chosen_weights_get_a_gradient(training: bool) -> None:
     noise = torch.randn(12).numpy() if training else np.zeros(12, np.float32)
     torch.manual_seed(0)
 
-    (pooling(features) * upstream).sum().backward()  # type: ignore[no-untyped-call]
+    (pooling(features) * upstream).sum().backward()
 
     chosen = choose(1 + noise, 5)
     expected = np.zeros(12, np.float32)
@@ -214,7 +214,8 @@ def test_norm_and_relu_follow_in_that_order(norm: bool, relu: bool, training: bo
         mean = expected.mean((0, 2, 3), keepdims=True) if training else 0.0
         var = expected.var((0, 2, 3), keepdims=True) if training else 1.0
         gain, shift = (
-            value.detach().numpy()[:, None, None] for value in (pooling.norm.weight, pooling.norm.bias)
+            value.detach().numpy()[:, None, None]
+            for value in (pooling.norm.weight, pooling.norm.bias)
         )
         expected = (expected - mean) / np.sqrt(var + 1e-5) * gain + shift
     if relu:

@@ -60,9 +60,7 @@ def test_more_pictures_than_a_batch(
     network: nn.Module, colours: Colours, preprocessing: Preprocessing
 ) -> None:
     """Batches of another size count by their pictures."""
-    many = replace(
-        colours, colours=np.tile(colours.colours, (4, 1)), targets=colours.targets * 4
-    )
+    many = replace(colours, colours=np.tile(colours.colours, (4, 1)), targets=colours.targets * 4)
     many = replace(many, broken=frozenset({*range(64), 70}))  # a whole batch and one
 
     loss, accuracy, unreadable = measure(network, many, preprocessing, workers=0)

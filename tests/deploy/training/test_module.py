@@ -59,7 +59,9 @@ class Watch(lightning.Callback):
         self.logged: dict[str, float] = {}
 
     def on_train_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002
+        pl_module: lightning.LightningModule,
     ) -> None:
         delta = pl_module.delta
         assert isinstance(delta, Delta)
@@ -73,16 +75,20 @@ class Watch(lightning.Callback):
     def on_train_batch_start(
         self,
         trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
+        pl_module: lightning.LightningModule,  # noqa: ARG002
         batch: Any,
-        batch_idx: int,
+        batch_idx: int,  # noqa: ARG002
     ) -> None:
         groups = trainer.optimizers[0].param_groups
-        self.steps.append(Step(*([g[key] for g in groups] for key in ("lr", "momentum", "weight_decay"))))
+        self.steps.append(
+            Step(*([g[key] for g in groups] for key in ("lr", "momentum", "weight_decay")))
+        )
         self.targets.append(batch.targets)
 
     def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002
     ) -> None:
         self.logged = {key: value.item() for key, value in trainer.callback_metrics.items()}
 
@@ -150,7 +156,7 @@ def test_it_trains_as_a_plain_loop_does(
                 delta(images, source(images)), batch.targets, label_smoothing=0.2
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             step += 1
 
@@ -305,7 +311,7 @@ def test_a_batch_of_one_picture_is_no_step(
 def test_no_training_picture_can_be_read(
     build: Callable[..., TaskModule], colours: Colours
 ) -> None:
-    with pytest.raises(DataError, match="none of the 23 .*check the files, such as colour 0"):
+    with pytest.raises(DataError, match=r"none of the 23 .*check the files, such as colour 0"):
         fit(build(with_broken(colours, set(range(23)))))
 
 

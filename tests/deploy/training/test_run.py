@@ -314,9 +314,7 @@ def test_a_damaged_record_of_a_run(
         train_task(unfinished, "shape", open_demo(), short, RESUME)
 
 
-def test_there_is_nothing_to_resume(
-    store: Store, open_demo: OpenDemo, short: TrainOptions
-) -> None:
+def test_there_is_nothing_to_resume(store: Store, open_demo: OpenDemo, short: TrainOptions) -> None:
     with pytest.raises(TrainingError, match=r"no unfinished run of task 'shape'.*leave --resume"):
         train_task(store, "shape", open_demo(), short, RESUME)
 
@@ -428,9 +426,7 @@ def test_no_picture_can_be_read(
     assert store.tasks() == ()
 
 
-def test_mixed_precision_trains_too(
-    store: Store, open_demo: OpenDemo, short: TrainOptions
-) -> None:
+def test_mixed_precision_trains_too(store: Store, open_demo: OpenDemo, short: TrainOptions) -> None:
     options = replace(short, epochs=1, precision="bf16")
 
     record = train_task(store, "shape", open_demo(), options, PLAIN)

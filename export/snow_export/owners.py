@@ -1,0 +1,68 @@
+"""Whose work each node of a graph is: the source's, one task's, or a group's of fused deltas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import onnx
+
+SOURCE: Final = "source"
+OTHER: Final = "other"
+"""Whoever cannot be told."""
+
+
+def node_owners(graph: onnx.GraphProto) -> list[str]:
+    """Return the owner of each node, in the graph's order.
+
+    A node called `owner/layer` says it itself. Others (`add_3`, `cat_2`) work for who reads
+    their result: the one reader, or the source where it is among several, for a source never
+    works for deltas. What several deltas read, or nobody does (the graph's outputs), belongs to
+    who made its inputs. What is left is `other`.
+
+    Args:
+        graph: Its nodes in topological order, as ONNX demands.
+    """
+    owners: list[str | None] = [_named(node) for node in graph.node]
+    readers: dict[str, set[str]] = {}
+    for index in range(len(owners) - 1, -1, -1):
+        node = graph.node[index]
+        if owners[index] is None:
+            owners[index] = _common(readers.get(name, set()) for name in node.output)
+        for name in node.input:
+            readers.setdefault(name, set()).update(_known(owners[index]))
+    makers: dict[str, set[str]] = {}
+    for index, node in enumerate(graph.node):
+        if owners[index] is None:
+            owners[index] = _common(makers.get(name, set()) for name in node.input)
+        for name in node.output:
+            makers[name] = _known(owners[index])
+    return [owner or OTHER for owner in owners]
+
+
+def constant_owners(graph: onnx.GraphProto, owners: Sequence[str]) -> dict[str, str]:
+    """Return, by name, whose each tensor is that no node makes: its readers'."""
+    readers: dict[str, set[str]] = {}
+    for node, owner in zip(graph.node, owners, strict=True):
+        for name in node.input:
+            readers.setdefault(name, set()).add(owner)
+    return {name: _common([found]) or OTHER for name, found in readers.items()}
+
+
+def _named(node: onnx.NodeProto) -> str | None:
+    owner, slash, _ = node.name.partition("/")
+    return owner if slash and owner else None
+
+
+def _known(owner: str | None) -> set[str]:
+    return set() if owner is None else {owner}
+
+
+def _common(sets: Iterable[set[str]]) -> str | None:
+    """Return the one owner, or the source where it is among several, or None."""
+    found = set().union(*sets)
+    if len(found) == 1:
+        return found.pop()
+    return SOURCE if SOURCE in found else None

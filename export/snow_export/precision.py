@@ -1,0 +1,110 @@
+"""Precision: the arithmetic inside a graph made half precision, its logits left float."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from snow_export.errors import ExportError
+from snow_export.intermediate import run_exposed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from snow_runtime.session import Batch
+
+FP16_LARGEST = 65504.0
+"""The largest finite half."""
+INPUT_SCOPE = "input/"
+"""Nodes and constants under this prefix normalise the picture; they stay in float32."""
+_HALVED = "input_half"
+
+
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy that computes in half precision; inputs and outputs keep their types.
+
+    One cast behind the normalised picture, one before each output (before the split of a fused
+    classifier, so that all its outputs share one). Every operator that the exporter writes has
+    a half form.
+
+    Raises:
+        ExportError: A weight is too large for a half; the message names it.
+    """
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    for tensor in half.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and not tensor.name.startswith(INPUT_SCOPE):
+            value = numpy_helper.to_array(tensor)
+            _check(tensor.name, value)
+            tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), tensor.name))
+    nodes = list(half.graph.node)
+    head = [node for node in nodes if node.name.startswith(INPUT_SCOPE)]
+    body = [node for node in nodes if not node.name.startswith(INPUT_SCOPE)]
+    picture = head[-1].output[0] if head else half.graph.input[0].name
+    _rename(body, {picture: _HALVED})
+    first = helper.make_node("Cast", [picture], [_HALVED], name=_HALVED, to=TensorProto.FLOAT16)
+    del half.graph.node[:]
+    half.graph.node.extend([*head, first, *_with_float_outputs(half, body)])
+    return half
+
+
+def _with_float_outputs(
+    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]
+) -> list[onnx.NodeProto]:
+    """Cast what the graph returns back to float32."""
+    outputs = {output.name for output in model.graph.output}
+    cast: list[onnx.NodeProto] = []
+    for node in nodes:
+        returned = [name for name in node.output if name in outputs]
+        if node.op_type == "Split" and len(returned) == len(node.output):
+            cast.append(_cast(node.input[0], f"{node.name}/float"))
+            node.input[0] = cast[-1].output[0]
+            cast.append(node)
+            continue
+        cast.append(node)
+        for name in returned:  # other nodes go on reading the half
+            _rename(nodes, {name: f"{name}/half"})
+            cast.append(_cast(f"{name}/half", name))
+    return cast
+
+
+def _cast(name: str, to: str) -> onnx.NodeProto:
+    return helper.make_node("Cast", [name], [to], name=to, to=TensorProto.FLOAT)
+
+
+def _rename(nodes: Sequence[onnx.NodeProto], names: Mapping[str, str]) -> None:
+    for node in nodes:
+        for values in (node.input, node.output):
+            for position, name in enumerate(values):
+                values[position] = names.get(name, name)
+
+
+def check_range(model: onnx.ModelProto, batch: Batch) -> None:
+    """Refuse half precision where a value on real pictures would overflow.
+
+    Args:
+        model: The float32 graph.
+        batch: Real pictures as the graph's input has them, [B, ...].
+
+    Raises:
+        ExportError: A layer's output is beyond the largest half; the message names the first.
+    """
+    for name, value in run_exposed(model, batch):
+        if np.issubdtype(value.dtype, np.floating):
+            _check(name, value)
+
+
+def _check(name: str, value: NDArray[np.float32]) -> None:
+    largest = float(np.abs(value).max()) if value.size else 0.0
+    if not largest <= FP16_LARGEST:
+        msg = (
+            f"{name} reaches {largest:.3g}, and half precision ends at {FP16_LARGEST:.0f}. "
+            "Export with --precision fp32, or train the task with a recipe that keeps its "
+            "activations small (--recipe steady)."
+        )
+        raise ExportError(msg)

@@ -1,0 +1,108 @@
+"""`snow-deploy cost`: what a graph costs, counted on any machine."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snow_deploy.cli.tables import billion, columns, megabytes, million
+from snow_runtime.errors import MissingDependencyError
+from snow_runtime.rtx import TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from snow_export.cost import GraphCost
+    from snow_export.graph_file import GraphFile
+
+
+@click.command("cost")
+@click.argument("graph", type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    type=click.Choice([*TARGETS, "none"]),
+    default="sm86",
+    show_default=True,
+    help="GPU to compile for with TensorRT-RTX, if it is installed; none compiles nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(graph: Path, target: str, *, as_json: bool) -> None:
+    """Count what GRAPH, an ONNX file, costs: by owner, and compiled.
+
+    Multiply-adds of one picture, parameters and bytes are counted for the source, for each task
+    or group of fused deltas. Where TensorRT-RTX is installed, the graph is compiled for a GPU
+    that need not be there, and the layers that launch a kernel are counted by kind.
+    """
+    from snow_export.cost import measure_cost
+    from snow_export.graph_file import read_graph
+
+    file = read_graph(graph)
+    cost = measure_cost(file.model)
+    compiled, note = _compile(file, cost, target)
+    if as_json:
+        size_bytes = graph.stat().st_size
+        document = {"graph": str(graph), "file_bytes": size_bytes, **cost.to_dict()}
+        click.echo(json.dumps({**document, "compiled": compiled, "note": note}, indent=2))
+        return
+    for line in _lines(cost):
+        click.echo(line)
+    click.echo()
+    for line in _compiled_lines(compiled) if compiled else [f"note: {note}"]:
+        click.echo(line)
+
+
+def _compile(
+    file: GraphFile, cost: GraphCost, target: str
+) -> tuple[dict[str, Any] | None, str | None]:
+    """Compile the graph; without the compiler, or if told not to, say why there is nothing."""
+    from snow_runtime.rtx import compile_graph
+
+    if target == "none":
+        return None, "nothing was compiled, as --target none asks"
+    try:
+        compiled = compile_graph(file.model.SerializeToString(), target)
+    except MissingDependencyError as error:
+        return None, str(error)
+    owners = Counter(cost.owner_of_layer(layer.nodes) for layer in compiled.compute_layers)
+    return {**compiled.to_dict(), "by_owner": dict(owners.most_common())}, None
+
+
+def _lines(cost: GraphCost) -> Iterator[str]:
+    rows = [("owner", "multiply-adds", "parameters", "constants", "nodes")]
+    rows += [
+        (
+            row.owner,
+            billion(row.macs),
+            million(row.parameters),
+            megabytes(row.size_bytes),
+            str(row.nodes),
+        )
+        for row in (*cost.owners, cost.total)
+    ]
+    yield from columns(rows)
+    if cost.macs_over_source is not None:
+        yield f"multiply-adds over the source's: {cost.macs_over_source:.4f}"
+    batch = "" if cost.batch == 1 else f" and divided by the graph's own batch, {cost.batch}"
+    yield (
+        "Conv, Gemm and MatMul count, one multiply-add a product; shapes by ONNX's shape "
+        f"inference at batch {cost.batch}{batch}."
+    )
+    if cost.uncounted:
+        listed = ", ".join(f"{name} ({count})" for name, count in cost.uncounted.items())
+        yield f"not counted, though they multiply too: {listed}"
+
+
+def _compiled_lines(compiled: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"TensorRT-RTX {compiled['tensorrt_rtx']} for {compiled['target']}, batch "
+        f"{compiled['batch']}: {compiled['compute_layers']} compute layers, compiled in "
+        f"{compiled['build_s']:.1f} s, plan {megabytes(compiled['plan_bytes'])}"
+    )
+    for key, what in (("by_kind", "kind"), ("by_dtype", "type"), ("by_owner", "owner")):
+        counts = ", ".join(f"{name or 'none'} {count}" for name, count in compiled[key].items())
+        yield f"  by {what:<6} {counts}"
+    yield f"  besides: {compiled['synchronisation_layers']} signal and wait, which launch nothing"

@@ -1,0 +1,127 @@
+"""`snow-deploy inspect`: what a store, one of its files or a graph holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snow_deploy.cli.tables import billion, columns, megabytes, million, short_hash, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from snow_export.inspection import GraphFacts, Inspection
+    from snow_runtime.manifest import Preprocessing, TaskEntry
+
+_LABELS_WIDTH = 44  # characters
+
+
+@click.command("inspect")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--indices", is_flag=True, help="List every subscription's channels in full.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing shortened.")
+def command(path: Path, *, indices: bool, as_json: bool) -> None:
+    """Tell what FILE holds: a store's folder, a source or task in it, or a graph.
+
+    Tasks and labels, shapes, preprocessing, layout and precision, parameters and multiply-adds,
+    subscriptions, hashes, metrics and versions. A graph is read without torch.
+    """
+    from snow_deploy.inspection import inspect_path
+
+    found = inspect_path(path)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+        return
+    for line in _lines(found, indices=indices):
+        click.echo(line)
+
+
+def _lines(found: Inspection, *, indices: bool) -> Iterator[str]:
+    digest = "" if found.sha256 is None else f", sha256 {short_hash(found.sha256)}"
+    yield f"{found.path}  {found.kind}, {megabytes(found.size_bytes)}{digest}"
+    if found.graph is not None:
+        yield from _graph_lines(found.graph)
+    if found.source is not None:
+        origin = f", from {found.source_origin}" if found.source_origin else ""
+        yield (
+            f"source  {found.source.architecture}, {million(found.source.parameters)} parameters, "
+            f"sha256 {short_hash(found.source.sha256)}{origin}"
+        )
+    for names, preprocessing in _grouped(found.preprocessing):
+        yield f"picture  {_recipe(preprocessing)}  ({names})"
+    for task in found.tasks:
+        yield ""
+        yield from _task_lines(found, task, indices=indices)
+    yield ""
+    yield from _share_lines(found)
+    if found.versions:
+        yield f"versions  {', '.join(f'{name} {v}' for name, v in found.versions.items())}"
+    yield from (f"note: {note}" for note in found.notes)
+
+
+def _graph_lines(graph: GraphFacts) -> Iterator[str]:
+    entry = graph.input
+    yield (
+        f"graph  {graph.layout} deltas, {graph.precision}, opset {graph.opset}, {graph.nodes} nodes"
+    )
+    yield f"input  {', '.join(map(str, graph.inputs))}, {entry.layout}, {entry.colour}"
+    yield f"outputs  {', '.join(map(str, graph.outputs))}"
+
+
+def _recipe(preprocessing: Preprocessing) -> str:
+    size = preprocessing.image_size
+    return (
+        f"short side to {preprocessing.resize_size}, centre {size} x {size}, "
+        f"mean {_triple(preprocessing.mean)}, std {_triple(preprocessing.std)}"
+    )
+
+
+def _triple(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)
+
+
+def _grouped(of_task: dict[str, Preprocessing]) -> list[tuple[str, Preprocessing]]:
+    """Say once what several tasks share."""
+    groups: dict[Preprocessing, list[str]] = {}
+    for name, preprocessing in of_task.items():
+        groups.setdefault(preprocessing, []).append(name)
+    return [(", ".join(names), preprocessing) for preprocessing, names in groups.items()]
+
+
+def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterator[str]:
+    yield f"task {task.name}  sha256 {short_hash(task.sha256)}"
+    yield f"  {len(task.labels)} labels  {shortened(task.labels, _LABELS_WIDTH)}"
+    if task.selections:
+        counts = [len(selection) for selection in task.selections.values()]
+        yield (
+            f"  {len(counts)} subscriptions  K {min(counts)} to {max(counts)}, N/K "
+            f"{task.k_divisor}, widths over {task.width_divisor}"
+        )
+    if indices:
+        rows = [
+            (f"    {name}", f"K {len(chosen)} ", " ".join(map(str, chosen)))
+            for name, chosen in task.selections.items()
+        ]
+        yield from columns(rows, left=3)
+    if task.metrics:
+        yield f"  metrics  {', '.join(f'{name} {v:g}' for name, v in task.metrics.items())}"
+    training = found.training.get(task.name)
+    if training is not None:
+        options = training.options
+        yield (
+            f"  trained  {options['epochs']} epochs, batch {options['batch_size']}, seed "
+            f"{options['seed']}, on the source {short_hash(training.source_sha256)}; "
+            f"{training.samples} samples"
+        )
+
+
+def _share_lines(found: Inspection) -> Iterator[str]:
+    rows = [("owner", "parameters", "multiply-adds", "at")]
+    rows += [
+        (row.owner, million(row.parameters), billion(row.macs), f"{row.image_size} px")
+        for row in found.shares
+    ]
+    yield from columns(rows)

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import save_file
+
+from snow_deploy.cli import main
+from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.training.options import RECIPES, TrainOptions
+from snow_deploy.training.run import RunSettings
+from snow_deploy.training.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snow_deploy.data.pictures import Splits
+    from snow_deploy.models.weights import SourceWeights
+    from snow_deploy.training.store import TaskRecord
+
+DATA = "demo:shape?train=48&test=20&size=64"
+SHORT = ["--epochs", "2", "--batch-size", "16", "--image-size", "64", "--precision", "fp32"]
+RUN = [*SHORT, "--lr", "0.0125", "--workers", "0"]  # the options of the fixture `short`
+
+
+@pytest.fixture
+def weights_file(weights: SourceWeights, tmp_path: Path) -> Path:
+    path = tmp_path / "w.safetensors"
+    save_file(dict(weights.state), path)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, trained_store: Store) -> Store:
+    """Give a copy of the trained store to change."""
+    shutil.copytree(trained_store.root, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+def train(store: Store, *arguments: str, task: str = "shape", data: str = DATA) -> Result:
+    fixed = ["train", "--task", task, "--data", data, "--store", str(store.root)]
+    return CliRunner().invoke(main, [*fixed, *arguments])
+
+
+@dataclass
+class Call:
+    """What the command asked `train_task` for."""
+
+    store: Store
+    name: str
+    splits: Splits
+    options: TrainOptions
+    settings: RunSettings
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, trained_store: Store) -> list[Call]:
+    """Put something in the place of the training that takes notes."""
+    made: list[Call] = []
+
+    def note(*arguments: Any) -> TaskRecord:
+        made.append(Call(*arguments))
+        record = trained_store.load_task("shape")
+        metrics = {**record.metrics, "accuracy": 0.75, "linear_accuracy": 0.5, "skipped": 3.0}
+        return replace(record, metrics=metrics)
+
+    monkeypatch.setattr("snow_deploy.training.run.train_task", note)
+    return made
+
+
+def test_a_task_from_a_weights_file_into_a_new_store(
+    tmp_path: Path, weights_file: Path, trained_store: Store
+) -> None:
+    """The whole way: the same bits as through Python."""
+    store = Store(tmp_path / "store")
+
+    result = train(
+        store, "--source", "resnet18", "--weights", str(weights_file), *RUN, "--no-baseline"
+    )
+
+    assert result.exit_code == 0, result.output
+    record, expected = store.load_task("shape"), trained_store.load_task("shape")
+    assert all(torch.equal(value, record.state[key]) for key, value in expected.state.items())
+    assert store.source_weights().origin == "w.safetensors"
+    first, *epochs, last = result.stdout.splitlines()
+    assert first == (
+        "task shape: 6 classes, 48 train and 20 test pictures, 2 epochs, learning rate 0.0125"
+    )
+    assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
+    assert last.startswith(f"task shape: test accuracy {record.metrics['accuracy']:.4f}, 0.36 M")
+    assert last.endswith(f"-> {store.task_path('shape')}")
+
+
+def test_defaults_are_the_papers(trained_store: Store, calls: list[Call]) -> None:
+    result = train(trained_store, task="new")
+
+    assert result.exit_code == 0, result.output
+    (call,) = calls
+    assert call.name == "new"
+    assert call.store.root == trained_store.root
+    assert call.options == TrainOptions()
+    assert call.settings == RunSettings(workers=2)
+    assert len(call.splits.train) == 48
+
+
+def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:
+    arguments = (
+        "--k 4 --width 16 --sigma2 0.5 --epochs 3 --batch-size 64 --recipe steady --lr 0.2 "
+        "--image-size 96 --precision bf16 --seed 5 --workers 1 --compile --no-baseline --resume "
+        "--overwrite"
+    )
+
+    result = train(trained_store, *arguments.split())
+
+    assert result.exit_code == 0, result.output
+    (call,) = calls
+    assert call.settings == RunSettings(
+        workers=1, resume=True, overwrite=True, baseline=False, compile_source=True
+    )
+    assert call.options.delta == DeltaOptions(k=4, width=16, sigma2=0.5)
+    assert replace(call.options.recipe, lr=1.0) == replace(RECIPES["steady"], lr=1.0)
+    rest = {"epochs": 3, "batch_size": 64, "image_size": 96, "precision": "bf16", "seed": 5}
+    assert {name: getattr(call.options, name) for name in rest} == rest
+
+
+@pytest.mark.parametrize("recipe", ["paper", "steady"])
+def test_lr_is_the_rate_at_this_batch_size(
+    trained_store: Store, calls: list[Call], recipe: str
+) -> None:
+    train(trained_store, "--recipe", recipe, "--batch-size", "32", "--lr", "0.03")
+    train(trained_store, "--recipe", recipe, "--batch-size", "32")
+
+    given, default = (call.options for call in calls)
+    assert given.learning_rate() == pytest.approx(0.03)
+    assert default.learning_rate() == pytest.approx(RECIPES[recipe].lr * 32 / 256)
+
+
+def test_what_it_reports(trained_store: Store, calls: list[Call]) -> None:
+    result = train(trained_store)
+
+    assert len(calls) == 1
+    assert "task shape: test accuracy 0.7500, linear classifier 0.5000, 0.36 M" in result.stdout
+    assert result.stderr == "3 pictures could not be read\n"
+
+
+def test_only_torchruns_first_process_reports(
+    trained_store: Store, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert train(trained_store).output == ""
+
+    monkeypatch.setenv("RANK", "0")
+    assert "learning rate 4\n" in train(trained_store).stdout  # 1.0 at 256, four times over
+    assert len(calls) == 2
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_later_task_uses_the_stores_source(
+    store: Store, weights_file: Path, tmp_path: Path
+) -> None:
+    before = store.source_path.stat().st_mtime_ns
+
+    for arguments in ([], ["--source", "resnet18"], ["--weights", str(weights_file)]):
+        result = train(store, *arguments)
+        assert result.exit_code == 0, result.output
+    assert store.source_path.stat().st_mtime_ns == before
+
+    other = train(store, "--source", "resnet34")
+    assert other.exit_code == 1
+    assert (
+        f"error: {store.root} holds a resnet18, not a resnet34. Leave --source out" in other.stderr
+    )
+    moved = {**store.source_weights().state}
+    moved["bn1.bias"] = moved["bn1.bias"] + 1
+    save_file(moved, tmp_path / "other.safetensors")
+    other = train(store, "--weights", str(tmp_path / "other.safetensors"))
+    assert other.exit_code == 1
+    assert "holds the source resnet18" in other.stderr
+
+
+@pytest.mark.usefixtures("calls")
+def test_labels_of_the_source(tmp_path: Path, weights_file: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("ape\nbée\ncat\ndog\nelk\nfox\ngnu\n", encoding="utf-8")
+    named = ["--source", "resnet18", "--weights", str(weights_file), "--source-labels", str(labels)]
+
+    result = train(Store(tmp_path / "store"), *named)
+    assert result.exit_code == 0, result.output
+    kept = Store(tmp_path / "store").source_weights().labels
+    assert kept == ("ape", "bée", "cat", "dog", "elk", "fox", "gnu")
+
+    labels.write_text("ape\n", encoding="utf-8")
+    result = train(Store(tmp_path / "other"), *named)
+    assert result.exit_code == 1
+    assert "1 labels were given for a source of 7 classes" in result.stderr
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "missing.pth"], "there is no weights file missing.pth"),
+        (["--weights", "imagenet9"], "resnet18 has no weights called 'imagenet9'"),
+        (["--k", "0"], "--k is out of range"),
+        (["--width", "-1"], "--width is out of range"),
+        (["--sigma2", "-1"], "--sigma2 is out of range"),
+        (["--epochs", "0"], "--epochs is out of range"),
+        (["--batch-size", "1"], "--batch-size is out of range"),
+        (["--batch-size", "0", "--lr", "1"], "--batch-size is out of range"),
+        (["--lr", "0"], "--lr is out of range"),
+        (["--seed", "-1"], "--seed is out of range"),
+    ],
+)
+def test_values_out_of_range_are_one_line(
+    trained_store: Store, arguments: list[str], message: str
+) -> None:
+    result = train(trained_store, *arguments)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "message"),
+    [
+        ("Shape", DATA, "A task cannot be called 'Shape'"),
+        ("source", DATA, "A task cannot be called 'source'"),
+        ("new", "demo:colour", 'no demo data "colour"'),
+        ("new", "shape", "names no known kind of data"),
+        ("new", "imagefolder:/no/such/folder", "/no/such/folder"),
+        ("shape", DATA, "already has a task 'shape'. Give --overwrite"),
+    ],
+)
+def test_tasks_and_data_that_cannot_be_used(
+    trained_store: Store, task: str, data: str, message: str
+) -> None:
+    result = train(trained_store, *RUN, task=task, data=data)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+
+
+def test_nothing_to_resume(trained_store: Store) -> None:
+    result = train(trained_store, *RUN, "--resume", task="new")
+
+    assert result.exit_code == 1
+    assert "there is no unfinished run of task 'new'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--recipe", "quick"], ["--precision", "int4"], ["--k", "x"]]
+)
+def test_values_that_are_no_choice(trained_store: Store, arguments: list[str]) -> None:
+    assert train(trained_store, *arguments).exit_code == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c(store: Store) -> None:
+    """A real signal to a real process."""
+    arguments = ["train", "--task", "new", "--data", DATA, "--store", str(store.root), *RUN]
+    command = [sys.executable, "-u", "-m", "snow_deploy", *arguments, "--epochs", "50"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 2/50"):
+                process.send_signal(signal.SIGINT)
+                break
+        _, errors = process.communicate(timeout=120)
+
+    assert process.returncode == 130, errors
+    assert "go on with: snow-deploy train --task new --resume" in errors
+    assert "Traceback" not in errors
+    assert store.tasks() == ("digit", "shape")
+    again = train(store, *RUN, "--epochs", "50", task="new")
+    assert "a run of task 'new' in" in again.stderr
+    assert "Give --resume to go on with it" in again.stderr

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.source import Source
+from snow_export.errors import ExportError, ParityError
+from snow_export.export import ExportRequest, GraphOptions, export_graph
+from snow_runtime.manifest import Layout, Preprocessing, SourceEntry, TaskEntry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from tests.conftest import RandomWeights
+
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+SHOWN = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0"]
+LABELS = {"birds": ("wren", "gull", "owl"), "cars": ("van", "bus"), "food": ("pie", "egg", "jam")}
+
+
+def random_delta(source: Source, classes: int, seed: int, options: DeltaOptions) -> Delta:
+    """Give a delta whose weights, selections and statistics are as mixed as after training."""
+    torch.manual_seed(seed)
+    delta = Delta(source, classes, options)
+    with torch.no_grad():
+        for pooling in delta.poolings().values():
+            pooling.weight.uniform_(-1, 1)
+        images = torch.randn(4, 3, 64, 64)
+        for _ in range(3):  # moves the statistics of the norms
+            delta(images, source(images))
+    return delta.eval()
+
+
+def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportRequest:
+    deltas = {
+        name: random_delta(source, len(labels), seed, options)
+        for seed, (name, labels) in enumerate(LABELS.items())
+    }
+    tasks = tuple(TaskEntry(name, name, labels) for name, labels in LABELS.items())
+    rng = np.random.default_rng(9)
+    return ExportRequest(
+        source=source,
+        source_entry=SourceEntry(source.architecture, source.fingerprint, 1),
+        deltas=deltas,
+        tasks=tasks,
+        preprocessing=Preprocessing.for_size(64),
+        pictures=rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8),
+        versions={"snow_deploy": "0"},
+    )
+
+
+@pytest.fixture(scope="module")
+def request_18(source: Source) -> ExportRequest:
+    return request_of(source, DeltaOptions())
+
+
+def onnx_run(path: Path, images: Tensor) -> dict[str, NDArray[np.float32]]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"image": images.numpy()}), strict=True))
+
+
+@pytest.fixture(scope="module", params=SHOWN)
+def shown(request: pytest.FixtureRequest, random_weights: RandomWeights) -> ExportRequest:
+    return request_of(Source(random_weights(request.param)), DeltaOptions())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_file_answers_as_torch_does(
+    shown: ExportRequest, layout: Layout, tmp_path: Path
+) -> None:
+    path = tmp_path / "snow.onnx"
+
+    export_graph(replace(shown, options=GraphOptions(layout)), path)
+
+    images = torch.randn(7, 3, 64, 64)
+    answers = onnx_run(path, images)
+    assert list(answers) == list(LABELS)
+    with torch.no_grad():
+        features = shown.source(images)
+        for name, delta in shown.deltas.items():
+            expected = delta(images, features).numpy()
+            largest = max(1, np.abs(expected).max())
+            np.testing.assert_allclose(answers[name], expected, atol=1e-4 * largest)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("norm", "relu"), [(False, False), (False, True), (True, True)])
+def test_poolings_of_every_kind(
+    source: Source, tmp_path: Path, norm: bool, relu: bool, layout: Layout
+) -> None:
+    options = DeltaOptions(k=16, width=4, pooling_norm=norm, pooling_relu=relu)
+    request = replace(request_of(source, options), options=GraphOptions(layout))
+
+    found = export_graph(request, tmp_path / "snow.onnx")
+
+    assert max(parity.relative_error for parity in found) < 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_pictures_checks_the_parity(
+    request_18: ExportRequest, tmp_path: Path, count: int
+) -> None:
+    """Two would be the batch that the network is traced with: a third is added."""
+    request = replace(request_18, pictures=request_18.pictures[:count])
+
+    found = export_graph(request, tmp_path / "snow.onnx")
+
+    assert [parity.task for parity in found] == list(LABELS)
+
+
+def test_exporting_leaves_the_deltas_as_they_are(request_18: ExportRequest, tmp_path: Path) -> None:
+    before = {
+        (name, key): value.clone()
+        for name, delta in request_18.deltas.items()
+        for key, value in delta.state_dict().items()
+    }
+
+    export_graph(request_18, tmp_path / "snow.onnx")
+
+    after = {
+        (name, key): value
+        for name, delta in request_18.deltas.items()
+        for key, value in delta.state_dict().items()
+    }
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_deltas_of_another_shape_go_beside_the_others(
+    request_18: ExportRequest, source: Source, tmp_path: Path
+) -> None:
+    other = random_delta(source, 2, 5, DeltaOptions(k=16, width=4))
+    request = replace(request_18, deltas={**request_18.deltas, "cars": other})
+    path = tmp_path / "snow.onnx"
+
+    export_graph(request, path)
+
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        expected = other(images, source(images)).numpy()
+    np.testing.assert_allclose(onnx_run(path, images)["cars"], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_outputs_come_in_the_order_of_the_manifest(
+    request_18: ExportRequest, tmp_path: Path
+) -> None:
+    request = replace(request_18, tasks=request_18.tasks[::-1])
+    export_graph(request, tmp_path / "snow.onnx")
+
+    answers = onnx_run(tmp_path / "snow.onnx", torch.randn(3, 3, 64, 64))
+
+    assert {name: logits.shape[1] for name, logits in answers.items()} == {
+        "food": 3,
+        "cars": 2,
+        "birds": 3,
+    }
+
+
+def test_a_request_that_contradicts_itself(request_18: ExportRequest, tmp_path: Path) -> None:
+    request = replace(request_18, tasks=request_18.tasks[:1])
+
+    with pytest.raises(ExportError, match=r"the manifest lists .*birds.* but the deltas are"):
+        export_graph(request, tmp_path / "snow.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_cannot_be_traced(request_18: ExportRequest, tmp_path: Path) -> None:
+    class Branching(torch.nn.Module):
+        def __init__(self, source: torch.nn.Module) -> None:
+            super().__init__()
+            self.source = source
+
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            features: dict[str, Tensor] = self.source(images if images.sum() > 0 else -images)
+            return features
+
+    request = replace(request_18, source=Branching(request_18.source))
+
+    with pytest.raises(ExportError, match="cannot trace the network"):
+        export_graph(request, tmp_path / "snow.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_delta_that_answers_with_no_number_leaves_no_file(
+    request_18: ExportRequest, source: Source, tmp_path: Path, value: float
+) -> None:
+    poisoned = random_delta(source, 3, 0, DeltaOptions())
+    with torch.no_grad():
+        poisoned.get_parameter("network.fc.bias")[1] = value
+    request = replace(request_18, deltas={**request_18.deltas, "birds": poisoned})
+
+    with pytest.raises(ParityError, match="task 'birds' answers with infinity or NaN"):
+        export_graph(request, tmp_path / "snow.onnx")
+    assert list(tmp_path.iterdir()) == []
