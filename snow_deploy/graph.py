@@ -12,17 +12,24 @@ from snow_deploy import __version__
 from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
 from snow_export.export import ExportRequest, GraphOptions, export_graph
+from snow_export.graph_file import read_graph
+from snow_export.network import SOURCE
+from snow_export.verify import verify
+from snow_runtime.errors import GraphError
 from snow_runtime.manifest import SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from snow_deploy.models.delta import Delta
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.store import Store, TaskRecord
     from snow_export.parity import TaskParity
-    from snow_runtime.manifest import Preprocessing
+    from snow_export.verify import Verification
+    from snow_runtime.manifest import Manifest, Preprocessing
 
 
 def export_tasks(
@@ -73,6 +80,55 @@ def export_source(store: Store, like: TaskRecord, path: Path) -> list[TaskParity
         versions=_versions(),
     )
     return export_graph(request, path)
+
+
+def verify_graph(
+    store: Store,
+    path: Path,
+    batches: Sequence[int],
+    pictures: NDArray[np.uint8] | None = None,
+) -> Verification:
+    """Compare a graph file with the trained networks of a store, rung by rung.
+
+    Args:
+        store: What the file was exported from.
+        path: The ONNX file.
+        batches: Batch sizes to compare at.
+        pictures: [M, S, S, 3] uint8, resized and cropped; None takes the tasks' own samples.
+
+    Raises:
+        GraphError: The file cannot be read, or carries no manifest.
+        StoreError: The file was exported from other weights than the store holds.
+    """
+    manifest = read_graph(path).manifest
+    if manifest is None:
+        msg = f"{path} carries no manifest; verify a file that `snow-deploy export` wrote"
+        raise GraphError(msg)
+    names = [task.name for task in manifest.tasks if task.name != SOURCE]
+    with_source = any(task.name == SOURCE for task in manifest.tasks)
+    request = gather(store, names, with_source=with_source)
+    _check_same_weights(request, manifest, store)
+    batch = read_graph(path).inputs[0].shape[0]
+    options = GraphOptions(manifest.layout, manifest.precision, manifest.input, batch)
+    order = {task.name: position for position, task in enumerate(manifest.tasks)}
+    tasks = tuple(sorted(request.tasks, key=lambda task: order[task.name]))
+    request = replace(request, options=options, tasks=tasks)
+    if pictures is not None:
+        request = replace(request, pictures=pictures)
+    return verify(request, path, batches)
+
+
+def _check_same_weights(request: ExportRequest, manifest: Manifest, store: Store) -> None:
+    held = {task.name: task.sha256 for task in request.tasks}
+    changed = [task.name for task in manifest.tasks if held[task.name] != task.sha256]
+    if manifest.source.sha256 != request.source_entry.sha256:
+        changed.insert(0, "the source")
+    if changed:
+        msg = (
+            f"{_list(changed)} of the file is not what {store.root} holds now: trained anew, or the "
+            "file is from another store. Export it again, or name the right --store."
+        )
+        raise StoreError(msg)
 
 
 def gather(

@@ -211,7 +211,8 @@ def _quantisation_tensors(graph: onnx.GraphProto) -> _Quantisation:
 def _size_bytes(tensor: onnx.TensorProto) -> int:
     if tensor.HasField("raw_data"):
         return len(tensor.raw_data)
-    return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return int(math.prod(tensor.dims) * itemsize)
 
 
 def _ordered(owners: list[str]) -> list[str]:

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from snow_runtime.agreement import TensorSpec
-    from snow_runtime.manifest import InputEntry, Layout, Precision, Preprocessing
-    from snow_runtime.manifest import SourceEntry, TaskEntry
+    from snow_runtime.manifest import (
+        InputEntry,
+        Layout,
+        Precision,
+        Preprocessing,
+        SourceEntry,
+        TaskEntry,
+    )
 
 Kind = Literal["graph", "store", "task", "source"]
 

@@ -39,6 +39,11 @@ COMMANDS = {
         summary="Ask an exported graph about photos.",
         extra="cpu",
     ),
+    "verify": Entry(
+        module="snow_deploy.cli.verify",
+        summary="Compare a graph with the networks that it was exported from.",
+        extra="export,cpu",
+    ),
     "train": Entry(
         module="snow_deploy.cli.train",
         summary="Train one task on a frozen source and add it to a store.",

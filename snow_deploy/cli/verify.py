@@ -1,0 +1,111 @@
+"""`snow-deploy verify`: a graph beside the networks that it was exported from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from snow_deploy.training.store import Store
+    from snow_export.verify import Verification
+
+_PICTURES = 16
+
+
+@click.command("verify")
+@click.argument("graph", type=click.Path(path_type=Path))
+@click.option(
+    "--store",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="store",
+    show_default=True,
+    help="Folder of the source and tasks that the graph was exported from.",
+)
+@click.option(
+    "--data",
+    metavar="KIND:PATH",
+    help="Pictures to compare on, as for `train`.  [default: the tasks' own samples]",
+)
+@click.option(
+    "--batch-sizes",
+    default="1,3,8",
+    show_default=True,
+    help="Batch sizes to compare at, separated by commas.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(
+    context: click.Context,
+    graph: Path,
+    root: Path,
+    data: str | None,
+    batch_sizes: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare GRAPH with the trained networks of its store, step by step.
+
+    The steps: trained torch, frozen torch, separate fp32, fused fp32, fused fp16, the file. Each
+    is compared with trained torch. Allowed error, relative to the task's largest logit: 1e-4 in
+    fp32, 2e-2 in fp16. The exit code is 1 where a step fails.
+    """
+    from snow_deploy.graph import verify_graph
+    from snow_deploy.training.store import Store
+
+    sizes = _sizes(batch_sizes)
+    store = Store(root)
+    found = verify_graph(store, graph, sizes, None if data is None else _pictures(store, data))
+    if as_json:
+        click.echo(json.dumps(_document(found), indent=2))
+    else:
+        _print(found)
+    if not found.holds:
+        context.exit(1)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        msg = f"{text!r} is no list of batch sizes; write for instance 1,3,8"
+        raise click.BadParameter(msg, param_hint="--batch-sizes")
+    return sizes
+
+
+def _pictures(store: Store, spec: str) -> NDArray[np.uint8]:
+    from snow_deploy.data import open_data
+    from snow_deploy.training.measure import held_out_samples
+
+    preprocessing = store.load_task(store.tasks()[0]).preprocessing
+    return held_out_samples(open_data(spec).final[1], preprocessing, _PICTURES).numpy()
+
+
+def _document(found: Verification) -> dict[str, Any]:
+    rungs = [{**asdict(rung), "holds": rung.holds} for rung in found.rungs]
+    return {"holds": found.holds, "rungs": rungs, "diverges": found.diverges}
+
+
+def _print(found: Verification) -> None:
+    click.echo(
+        f"{'step':<15} {'batch':>5}  {'task':<16} {'error':>8} {'allowed':>8} {'cosine':>9} top-1"
+    )
+    for rung in found.rungs:
+        for task in rung.tasks:
+            mark = "" if task.relative_error <= rung.tolerance else "  FAILS"
+            click.echo(
+                f"{rung.name:<15} {rung.batch:>5}  {task.task:<16} {task.relative_error:>8.1e} "
+                f"{rung.tolerance:>8.0e} {task.cosine:>9.6f} {task.same_top1:.0%}{mark}"
+            )
+    if found.diverges is not None:
+        name, error = found.diverges
+        click.echo(f"the file first differs from a new export at {name} (error {error:.1e})")

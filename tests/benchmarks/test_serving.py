@@ -1,0 +1,132 @@
+"""The serving benchmark's report, on networks small enough for a test; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks import serving
+from benchmarks._scenario import Fleet, Scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TASKS = 3  # the source's own head and two more
+
+
+@pytest.fixture(scope="module")
+def settings() -> serving.Settings:
+    return serving.Settings(
+        Scenario("resnet18", 64, source_classes=7, task_classes=(5, 3)),
+        rounds=1,
+        runs=1,
+        threads=1,
+        torch_threads=1,
+        task_counts=(1, 2, TASKS),
+        compiled=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(settings: serving.Settings) -> dict[str, Any]:
+    return serving.measure(settings)
+
+
+def test_report_has_every_figure_of_the_benchmark(report: dict[str, Any]) -> None:
+    for key in (
+        "compiled_layers_source",
+        "compiled_layers_separate",
+        "compiled_layers_fused",
+        "macs_over_source",
+        "separate_models_over_shared",
+        "shared_over_source",
+        "rtx_build_s",
+        "export_s",
+    ):
+        assert key in report
+
+
+def test_report_is_plain_json(report: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_what_was_not_compiled_is_null(report: dict[str, Any]) -> None:
+    assert report["rtx"] is None
+    assert [value for key, value in report.items() if key.startswith("compiled_layers")] == [
+        None
+    ] * 3
+
+
+def test_deltas_cost_multiply_adds_but_far_fewer_than_whole_models(report: dict[str, Any]) -> None:
+    # Fusing adds the classifiers' zero blocks, and nothing else here.
+    assert 1 < report["macs_over_source_separate"] <= report["macs_over_source"] < TASKS - 1
+
+
+def test_times_are_positive_and_ratios_follow_from_them(report: dict[str, Any]) -> None:
+    times = report["ms"]
+    assert all(time_ms > 0 and math.isfinite(time_ms) for time_ms in times.values())
+    assert report["shared_over_source"] == times["fused"] / times["source"]
+    assert report["separate_models_over_shared"] == times["separate_models"] / times["fused"]
+    assert report["export_s"] > 0
+
+
+def test_one_graph_is_one_contender(report: dict[str, Any]) -> None:
+    by_tasks = report["ms_by_tasks"]
+    assert list(by_tasks) == ["1", "2", str(TASKS)]
+    assert by_tasks["1"] == report["ms"]["source"]
+    assert by_tasks[str(TASKS)] == report["ms"]["fused"]
+
+
+def test_compiled_layers_come_from_each_graph(settings: serving.Settings, tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    graphs = serving.Graphs(path, [path], {}, path, {1: path, 2: path, 3: path}, export_s=2.5)
+    times = {"source": 10.0, "linear": 11.0, "fused": 14.0, "separate": 20.0}
+    times |= {"separate_models": 30.0, "tasks 1": 10.0, "tasks 2": 12.0, "tasks 3": 14.0}
+    layers = {"source": 57, "separate": 574, "fused": 168}
+    compiled = {
+        name: {"compute_layers": count, "build_s": count / 50} for name, count in layers.items()
+    }
+    costs = {"source": 100, "fused": 118, "separate": 117}
+    report = serving.assemble(settings, graphs, costs, times, compiled)
+    assert {name: report[f"compiled_layers_{name}"] for name in layers} == layers
+    assert report["rtx_build_s"] == 168 / 50
+    assert report["macs_over_source"] == 1.18
+    assert report["one_more_task_ms"] == pytest.approx(2.0)
+    assert report["one_more_task_over_source"] == pytest.approx(0.2)
+    assert report["export_s"] == 2.5
+
+
+def test_slope_needs_two_graphs_with_deltas() -> None:
+    assert serving.one_more_task({1: 10.0, 6: 14.0}) is None
+    assert serving.one_more_task({1: 9.0, 2: 11.0, 4: 12.0, 6: 13.0}) == pytest.approx(0.5)
+
+
+def test_a_fleet_is_the_same_for_everyone(settings: serving.Settings) -> None:
+    fleet = Fleet(settings.scenario)
+    few, many = fleet.deltas(1), fleet.deltas(2)
+    assert few["task1"] is many["task1"]
+    selections = [delta.selections() for delta in (fleet.delta(5), fleet.delta(5))]
+    assert selections[0] != selections[1]  # as after training: no two tasks choose alike
+
+
+def test_last_line_is_the_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    report = _report()
+    monkeypatch.setattr(serving, "measure", lambda _settings: report)
+    output = tmp_path / "serving.json"
+    assert serving.main(["--quick", "--no-rtx", "--output", str(output)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert json.loads(printed[-1]) == report
+    assert json.loads(output.read_text(encoding="utf-8")) == report
+    assert any(line.startswith("--quick leaves out") for line in printed)
+
+
+def _report() -> dict[str, Any]:
+    names = ("source", "linear", "fused", "separate", "separate_models")
+    figures = dict.fromkeys(serving._FIGURES)
+    facts = {"architecture": "resnet18", "image_size": 64, "tasks": 6}
+    return {**facts, **figures, "ms": dict.fromkeys(names, 1.0), "ms_by_tasks": {"1": 1.0}}

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from snow_runtime.manifest import METADATA_KEY, Manifest, Preprocessing, SourceEntry, TaskEntry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def graph_path(tmp_path: Path) -> Path:
+    """Write a graph of one 1x1 convolution of the source and a classifier of thirty labels."""
+    constants = [
+        numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w"),
+        numpy_helper.from_array(np.ones((30, 4), np.float32), "v"),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["a"], name="source/conv"),
+        helper.make_node("GlobalAveragePool", ["a"], ["b"], name="pool"),
+        helper.make_node("Flatten", ["b"], ["c"], name="flatten"),
+        helper.make_node("Gemm", ["c", "v"], ["food"], name="food/fc", transB=1),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 8, 8])
+    food = helper.make_tensor_value_info("food", TensorProto.FLOAT, ["batch", 30])
+    graph = helper.make_graph(nodes, "small", [image], [food], constants)
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    task = TaskEntry(
+        "food",
+        "food",
+        tuple(f"dish {number}" for number in range(30)),
+        sha256="b" * 64,
+        k_divisor=2,
+        width_divisor=8,
+        selections={"layer1.conv": (1, 3), "layer2.conv": (0, 2, 5)},
+        metrics={"accuracy": 0.75},
+    )
+    source = SourceEntry("small", "a" * 64, 12)
+    manifest = Manifest(source, Preprocessing.for_size(8), (task,), versions={"onnx": "1.20"})
+    helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
+    path = tmp_path / "snow.onnx"
+    onnx.save(model, path)
+    return path

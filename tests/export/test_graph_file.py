@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+import pytest
+from onnx.external_data_helper import set_external_data
+
+from snow_export.graph_file import read_graph
+from snow_runtime.errors import GraphError, ManifestError
+from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.export.conftest import MakeModel
+
+
+def manifest(size: int = 8, labels: int = 5) -> Manifest:
+    return Manifest(
+        source=SourceEntry("small", "a" * 64, 112),
+        preprocessing=Preprocessing.for_size(size),
+        tasks=(TaskEntry("food", "food", tuple("abcdefgh"[:labels])),),
+    )
+
+
+@pytest.fixture
+def saved(tmp_path: Path, make_model: MakeModel) -> Path:
+    path = tmp_path / "graph.onnx"
+    onnx.save(make_model(), path)
+    return path
+
+
+def test_a_graph_of_other_origin_has_no_manifest(saved: Path) -> None:
+    file = read_graph(saved)
+
+    assert file.manifest is None
+    assert [str(spec) for spec in file.inputs] == ["'image' float32 [any, 3, 8, 8]"]
+    assert [str(spec) for spec in file.outputs] == ["'food' float32 [any, 5]"]
+
+
+def test_the_manifest_is_read(tmp_path: Path, make_model: MakeModel) -> None:
+    path = tmp_path / "graph.onnx"
+    onnx.save(make_model(metadata=manifest().to_json()), path)
+
+    assert read_graph(path).manifest == manifest()
+
+
+@pytest.mark.parametrize("written", [manifest(size=16), manifest(labels=4)], ids=["size", "labels"])
+def test_a_manifest_that_disagrees(
+    tmp_path: Path, make_model: MakeModel, written: Manifest
+) -> None:
+    path = tmp_path / "graph.onnx"
+    onnx.save(make_model(metadata=written.to_json()), path)
+
+    with pytest.raises(ManifestError, match="The graph and its manifest disagree"):
+        read_graph(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_file(saved: Path, share: float) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(len(content) * share)])
+
+    with pytest.raises(GraphError, match=r"no complete, valid ONNX graph: .+ Copy it again"):
+        read_graph(saved)
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "graph.onnx"
+    path.write_text("no graph at all\n" * 20)
+
+    with pytest.raises(GraphError, match="no complete, valid ONNX graph"):
+        read_graph(path)
+
+
+def test_an_invalid_graph(saved: Path) -> None:
+    model = onnx.load(saved)
+    model.graph.node[0].input[0] = "nowhere"
+    saved.write_bytes(model.SerializeToString())
+
+    with pytest.raises(GraphError, match="nowhere"):
+        read_graph(saved)
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="does not exist, expected an ONNX file"):
+        read_graph(tmp_path / "graph.onnx")
+    with pytest.raises(GraphError, match="is a folder, expected an ONNX file"):
+        read_graph(tmp_path)
+
+
+def test_weights_beside_the_graph_are_read(tmp_path: Path, make_model: MakeModel) -> None:
+    path = tmp_path / "graph.onnx"
+    onnx.save(make_model(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+
+    read, kept = (m.graph.initializer for m in (read_graph(path).model, make_model()))
+    assert [tensor.raw_data for tensor in read] == [tensor.raw_data for tensor in kept]
+
+
+def external(path: Path, model: onnx.ModelProto, location: str) -> None:
+    tensor = model.graph.initializer[0]
+    content = tensor.raw_data
+    set_external_data(tensor, location, offset=0, length=len(content))
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "{parent}/outside.bin", "link.bin"])
+def test_weights_outside_the_folder(tmp_path: Path, make_model: MakeModel, location: str) -> None:
+    folder = tmp_path / "graphs"
+    folder.mkdir()
+    (tmp_path / "outside.bin").write_bytes(b"\0" * 1000)
+    (folder / "link.bin").symlink_to(tmp_path / "outside.bin")
+    path = folder / "graph.onnx"
+    external(path, make_model(), location.format(parent=tmp_path))
+
+    with pytest.raises(
+        GraphError, match=r"keeps the weights of 'w1' in .*, outside its own folder"
+    ):
+        read_graph(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"), [(None, "does not exist"), (b"\0" * 12, "has 12 bytes")]
+)
+def test_weights_that_are_not_all_there(
+    tmp_path: Path, make_model: MakeModel, content: bytes | None, seen: str
+) -> None:
+    if content is not None:
+        (tmp_path / "w.bin").write_bytes(content)
+    external(tmp_path / "graph.onnx", make_model(), "w.bin")
+
+    with pytest.raises(GraphError, match=rf"{seen}, expected 432 bytes or more"):
+        read_graph(tmp_path / "graph.onnx")

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from onnx import TensorProto, helper
+
+from snow_export.owners import constant_owners, node_owners
+
+
+def owners_of(*nodes: tuple[str, str, str]) -> dict[str, str]:
+    """Tell whose each node is; a node is its name, its inputs and its outputs."""
+    made = [
+        helper.make_node("Sum", reads.split(), makes.split(), name=name)
+        for name, reads, makes in nodes
+    ]
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph = helper.make_graph(made, "small", [value], [])
+    owners = node_owners(graph)
+    return dict(zip([name for name, _, _ in nodes], owners, strict=True))
+
+
+def test_a_named_node_says_it_itself() -> None:
+    found = owners_of(("source/conv1", "x", "a"), ("food+birds/fc#2", "a", "b"))
+
+    assert found == {"source/conv1": "source", "food+birds/fc#2": "food+birds"}
+
+
+def test_an_unnamed_node_works_for_its_one_reader() -> None:
+    found = owners_of(
+        ("source/a", "x", "a"),
+        ("gather", "a", "g"),
+        ("mul", "g", "m"),
+        ("food/conv", "m", "f"),
+        ("source/b", "a", "b"),
+    )
+
+    assert (found["gather"], found["mul"]) == ("food", "food")
+
+
+def test_what_the_source_reads_too_is_the_sources() -> None:
+    found = owners_of(
+        ("source/a", "x", "a"), ("add", "a", "s"), ("food/b", "s", "f"), ("source/b", "s", "b")
+    )
+
+    assert found["add"] == "source"
+
+
+def test_what_several_or_none_read_is_its_makers() -> None:
+    found = owners_of(
+        ("source/a", "x", "a"),
+        ("flatten", "a", "f"),
+        ("food/b", "f", "p"),
+        ("birds/b", "f", "q"),
+        ("split", "p", "out"),
+        ("orphan", "p q", "r"),
+    )
+
+    assert (found["flatten"], found["split"], found["orphan"]) == ("source", "food", "other")
+
+
+def test_names_of_other_exporters_belong_to_nobody() -> None:
+    found = owners_of(("/layer1/conv", "x", "a"), ("", "a", "b"))
+
+    assert set(found.values()) == {"other"}
+
+
+def test_a_constant_is_its_readers() -> None:
+    nodes = [
+        helper.make_node("Sum", ["x", "w", "both", "deltas"], ["a"], name="source/a"),
+        helper.make_node("Sum", ["a", "v", "both"], ["b"], name="food/b"),
+        helper.make_node("Sum", ["a", "u"], ["c"], name="birds/b"),
+        helper.make_node("Sum", ["u"], ["d"], name="food/c"),
+    ]
+    graph = helper.make_graph(nodes, "small", [], [])
+    found = constant_owners(graph, node_owners(graph))
+
+    assert {name: found[name] for name in ("w", "v", "both", "u")} == {
+        "w": "source",
+        "v": "food",
+        "both": "source",
+        "u": "other",
+    }
