@@ -2,10 +2,12 @@
 #
 #   PYTHON=python3.12 make demo    picks the interpreter for a new .venv
 #   make test ARGS="-k manifest"   passes arguments on to pytest
+#   make bench SCRIPTS=benchmarks/serving.py ARGS=--quick
 
 PYTHON ?= python3
 EXTRAS ?= train,export,cpu,dev
 ARGS ?=
+SCRIPTS ?= $(wildcard benchmarks/[!_]*.py)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,7 +39,7 @@ format: $(INSTALLED) ## Fix style and formatting where a tool can
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED) ## Run the benchmarks, one after another
-	@set -e; for script in benchmarks/*.py; do \
+	@set -e; for script in $(SCRIPTS); do \
 		echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
 	done
 

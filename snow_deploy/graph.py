@@ -125,8 +125,8 @@ def _check_same_weights(request: ExportRequest, manifest: Manifest, store: Store
         changed.insert(0, "the source")
     if changed:
         msg = (
-            f"{_list(changed)} of the file is not what {store.root} holds now: trained anew, or the "
-            "file is from another store. Export it again, or name the right --store."
+            f"{_list(changed)} of the file is not what {store.root} holds now: trained anew, or "
+            "the file is from another store. Export it again, or name the right --store."
         )
         raise StoreError(msg)
 

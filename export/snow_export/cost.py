@@ -20,7 +20,7 @@ from snow_export.shapes import infer_shapes
 from snow_runtime.errors import GraphError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from snow_export.shapes import Shapes
 
@@ -130,17 +130,18 @@ class GraphCost:
 _FIGURES: Final = ("macs", "parameters", "size_bytes", "nodes")
 
 
-def measure_cost(model: onnx.ModelProto) -> GraphCost:
+def measure_cost(model: onnx.ModelProto, tasks: Sequence[str] | None = None) -> GraphCost:
     """Count a graph's multiply-adds, parameters and bytes.
 
     Args:
         model: A valid graph with its weights inside; it is not changed.
+        tasks: The manifest's, for whose each node is; None for a graph without one.
 
     Raises:
         GraphError: Its shapes contradict each other, or do not follow from its inputs.
     """
     graph = model.graph
-    owners = node_owners(graph)
+    owners = node_owners(graph, tasks)
     batch, shapes = infer_shapes(model)
     sums: dict[str, Counter[str]] = {owner: Counter() for owner in _ordered(owners)}
     for node, owner in zip(graph.node, owners, strict=True):

@@ -11,7 +11,7 @@ from torchvision.ops import stochastic_depth
 from snow_export.errors import ExportError
 from snow_export.freeze import StaticPooling
 
-_IDENTITIES: frozenset[Any] = frozenset({functional.dropout, stochastic_depth, "contiguous"})
+_IDENTITIES: frozenset[Any] = frozenset({functional.dropout, stochastic_depth})
 """Functions that change nothing in evaluation."""
 
 

@@ -46,6 +46,11 @@ class GraphFile:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    @property
+    def tasks(self) -> tuple[str, ...] | None:
+        """Names of the manifest's tasks; None without one."""
+        return None if self.manifest is None else tuple(task.name for task in self.manifest.tasks)
+
 
 def read_graph(path: Path) -> GraphFile:
     """Read and check an ONNX file.

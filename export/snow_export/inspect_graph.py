@@ -28,7 +28,7 @@ def inspect_graph(path: Path) -> Inspection:
             f"{path} carries no manifest, so nothing tells its tasks; expected a graph made by "
             f"'snow-deploy export'. What it costs to run, 'snow-deploy cost {path}' tells of any."
         )
-    cost = measure_cost(file.model)
+    cost = measure_cost(file.model, file.tasks)
     size = manifest.preprocessing.image_size
     return Inspection(
         kind="graph",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx, nn
 
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SOURCE = "source"
 """Name of the source's own head among the outputs."""
@@ -73,6 +73,20 @@ class SharedNetwork(nn.Module):
 
 class _LayerTracer(fx.Tracer):
     """Looks into everything but torch's own layers and norms derived from them."""
+
+    def trace(
+        self, root: nn.Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None
+    ) -> fx.Graph:
+        """Note every tensor's name first: torch would look through all of them at each use."""
+        tensors = root.state_dict(keep_vars=True) if isinstance(root, nn.Module) else {}
+        self.names = {id(tensor): name for name, tensor in reversed(tensors.items())}
+        return super().trace(root, concrete_args)
+
+    def create_arg(self, a: Any) -> Any:
+        """Read a parameter or buffer by its name."""
+        if isinstance(a, Tensor) and id(a) in self.names:
+            return self.create_node("get_attr", self.names[id(a)], (), {})
+        return super().create_arg(a)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, fx.GraphModule):

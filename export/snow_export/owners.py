@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     import onnx
 
 SOURCE: Final = "source"
+INPUT: Final = "input"
+"""Whoever prepares the picture inside the graph."""
 OTHER: Final = "other"
 """Whoever cannot be told."""
 
 
-def node_owners(graph: onnx.GraphProto) -> list[str]:
+def node_owners(graph: onnx.GraphProto, tasks: Sequence[str] | None = None) -> list[str]:
     """Return the owner of each node, in the graph's order.
 
     A node called `owner/layer` says it itself. Others (`add_3`, `cat_2`) work for who reads
@@ -24,8 +26,15 @@ def node_owners(graph: onnx.GraphProto) -> list[str]:
 
     Args:
         graph: Its nodes in topological order, as ONNX demands.
+        tasks: Who may own a node, besides the source and the input; a `cat/half` is a part of
+            the node `cat`. None takes the names of the graph's outputs.
     """
-    owners: list[str | None] = [_named(node) for node in graph.node]
+    known = {SOURCE, INPUT}
+    known.update([value.name for value in graph.output] if tasks is None else tasks)
+    owners: list[str | None] = []
+    for node in graph.node:
+        owner, slash, _ = node.name.partition("/")
+        owners.append(owner if slash and known.issuperset(owner.split("+")) else None)
     readers: dict[str, set[str]] = {}
     for index in range(len(owners) - 1, -1, -1):
         node = graph.node[index]
@@ -49,11 +58,6 @@ def constant_owners(graph: onnx.GraphProto, owners: Sequence[str]) -> dict[str, 
         for name in node.input:
             readers.setdefault(name, set()).add(owner)
     return {name: _common([found]) or OTHER for name, found in readers.items()}
-
-
-def _named(node: onnx.NodeProto) -> str | None:
-    owner, slash, _ = node.name.partition("/")
-    return owner if slash and owner else None
 
 
 def _known(owner: str | None) -> set[str]:

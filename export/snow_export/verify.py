@@ -16,7 +16,6 @@ from snow_export.graph_file import read_graph
 from snow_export.intermediate import first_divergence
 from snow_export.network import Head, SharedNetwork
 from snow_export.parity import TOLERANCES, compare, onnx_answers, torch_answers
-from snow_runtime.manifest import Layout, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from snow_export.export import ExportRequest
     from snow_export.parity import TaskParity
+    from snow_runtime.manifest import Layout, Precision
 
     Answers = Mapping[str, NDArray[np.float32]]
     Rungs = Iterator[tuple[str, str, Callable[[NDArray[np.uint8]], Answers]]]

@@ -106,22 +106,14 @@ def compile_graph(content: bytes, target: str = "sm86", *, batch: int = 1) -> Co
         log = _logger()
         log.lines.clear()
         builder = trt.Builder(log)
-        flags = trt.NetworkDefinitionCreationFlag
-        strong = getattr(flags, "STRONGLY_TYPED", None)  # gone once every network is
-        network = builder.create_network(0 if strong is None else 1 << int(strong))
-        parser = trt.OnnxParser(network, log)
-        if not parser.parse(content):
-            raise GraphError(
-                f"TensorRT-RTX {trt.__version__} cannot read the graph: {_first_error(parser)} "
-                "Export it again with 'snow-deploy export'; other graphs may hold operators that "
-                "TensorRT-RTX lacks."
-            )
+        network, parser = _parse(trt, builder, content, log)
         config = _configure(trt, builder, target)
         config.add_optimization_profile(_profile(builder, network, batch))
         start = time.perf_counter()
         plan = builder.build_serialized_network(network, config)
         build_s = time.perf_counter() - start
         lines = list(log.lines)
+        del parser  # it owns the weights that the network reads: not before this
     if plan is None:
         raise GraphError(
             f"TensorRT-RTX {trt.__version__} cannot compile the graph for {target}: "
@@ -176,6 +168,20 @@ def _logger() -> Any:
                 self.lines += msg.splitlines()
 
     return Logger()
+
+
+def _parse(trt: ModuleType, builder: Any, content: bytes, log: Any) -> tuple[Any, Any]:
+    """Read the graph into a strongly typed network."""
+    strong = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if strong is None else 1 << int(strong))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(content):
+        raise GraphError(
+            f"TensorRT-RTX {trt.__version__} cannot read the graph: {_first_error(parser)} "
+            "Export it again with 'snow-deploy export'; other graphs may hold operators that "
+            "TensorRT-RTX lacks."
+        )
+    return network, parser
 
 
 def _configure(trt: ModuleType, builder: Any, target: str) -> Any:

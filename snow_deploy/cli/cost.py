@@ -41,7 +41,7 @@ def command(graph: Path, target: str, *, as_json: bool) -> None:
     from snow_export.graph_file import read_graph
 
     file = read_graph(graph)
-    cost = measure_cost(file.model)
+    cost = measure_cost(file.model, file.tasks)
     compiled, note = _compile(file, cost, target)
     if as_json:
         size_bytes = graph.stat().st_size

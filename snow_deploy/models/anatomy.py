@@ -36,15 +36,20 @@ class Subscription:
     Attributes:
         name: Qualified name of the first convolution that reads the tensor.
         node: Name of the fx node that makes the tensor.
-        channels: N, the tensor's channels.
+        shape: [1, N, H, W] for the example image.
         readers: Every dense convolution that reads it (a block's first convolution and its
             downsample convolution share one).
     """
 
     name: str
     node: str
-    channels: int
+    shape: tuple[int, ...]
     readers: tuple[str, ...]
+
+    @property
+    def channels(self) -> int:
+        """N, the tensor's channels."""
+        return self.shape[1]
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,23 @@ class Anatomy:
     """A traced CNN.
 
     Attributes:
-        graph: The traced graph, image in, logits out.
         subscriptions: In the order in which the source makes the tensors.
         classifier: Qualified name of the last layer with weights.
         head_node: Name of the fx node whose output the classifier reads.
-        head_channels: That output's channels.
+        head_shape: That output's shape for the example image, [1, F] or [1, F, H, W].
+        image_shape: The example image's shape, [1, 3, H, W].
     """
 
-    graph: fx.Graph
     subscriptions: tuple[Subscription, ...]
     classifier: str
     head_node: str
-    head_channels: int
+    head_shape: tuple[int, ...]
+    image_shape: tuple[int, ...]
+
+    @property
+    def head_channels(self) -> int:
+        """F, the channels that the classifier reads."""
+        return self.head_shape[1]
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
@@ -133,8 +143,8 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
     """Find the subscriptions and the classifier of a traced CNN.
 
     Args:
-        traced: From `trace`.
-        image: [B, 3, H, W], any picture; only shapes are read from its pass.
+        traced: From `trace`; may be on the meta device, for only shapes are read.
+        image: [1, 3, H, W], the example image, on the same device.
 
     Raises:
         SourceError: There is no convolution to subscribe to, or no classifier at the end.
@@ -153,12 +163,16 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
         raise SourceError(msg)
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     subscriptions = tuple(
-        Subscription(names[0], node.name, values[node].shape[1], tuple(names))
+        Subscription(names[0], node.name, tuple(values[node].shape), tuple(names))
         for node, names in sorted(readers.items(), key=lambda item: order[item[0]])
     )
     head = input_of(classifier)
     return Anatomy(
-        traced.graph, subscriptions, str(classifier.target), head.name, values[head].shape[1]
+        subscriptions,
+        str(classifier.target),
+        head.name,
+        tuple(values[head].shape),
+        tuple(image.shape),
     )
 
 

@@ -113,13 +113,12 @@ class _Mirror:
         self.nodes: dict[fx.Node, fx.Node] = {}  # the source's node -> the delta's
         self.values: dict[fx.Node, Any] = {}  # the delta's node -> a value of its shape
         self.pooled: dict[str, fx.Node] = {}
-        self.device = next(source.network.parameters()).device
-        with torch.no_grad():
-            self.features = source(torch.zeros(1, 3, 224, 224, device=self.device))
+        self.shapes = {item.name: item.shape for item in self.anatomy.subscriptions}
+        self.shapes[HEAD] = self.anatomy.head_shape
 
     def build(self) -> fx.GraphModule:
         self.image = self.graph.placeholder("images")
-        self.values[self.image] = torch.zeros(1, 3, 224, 224)
+        self.values[self.image] = torch.zeros(self.anatomy.image_shape)
         self.inputs = self.graph.placeholder("features")
         for node in self.blueprint.graph.nodes:
             if node.op == "placeholder":
@@ -197,7 +196,7 @@ class _Mirror:
 
     def _feature(self, key: str) -> fx.Node:
         node = self.graph.call_function(_lookup, (self.inputs, key))
-        self.values[node] = self.features[key].cpu()
+        self.values[node] = torch.zeros(self.shapes[key])
         return node
 
     def _concatenate(self, local: fx.Node, subscribed: fx.Node) -> fx.Node:

@@ -63,9 +63,10 @@ class Source(nn.Module):
         traced = trace(weights.build())
         self.architecture = weights.architecture
         self.fingerprint = weights.fingerprint()
-        self.anatomy: Anatomy = dissect(traced, torch.zeros(1, 3, 224, 224))
         # The deltas' blueprint, kept out of the module tree: it is no part of the function.
         self._blueprint = [copy.deepcopy(traced).to("meta")]
+        example = torch.zeros(1, 3, 224, 224, device="meta")
+        self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = _fold(traced, self.anatomy)
         self.network.to(memory_format=torch.channels_last)
         self.requires_grad_(requires_grad=False)

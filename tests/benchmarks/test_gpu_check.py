@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 import torch
 
 from benchmarks import gpu_check
 
+if TYPE_CHECKING:
+    import pytest
+
 ROOT = Path(gpu_check.__file__).resolve().parents[1]
 SOURCES = [str(ROOT / part) for part in (".", "export", "calibration", "runtime")]
-MISSING = ("lightning", "torchmetrics", "safetensors", "click", "rich", "scipy", "matplotlib")
+MISSING = ("lightning", "torchmetrics", "safetensors", "click", "jinja2", "rich", "matplotlib")
 
 
 def test_without_a_gpu_it_says_so(

@@ -1,4 +1,4 @@
-"""Small graphs made with onnx.helper: no torch, no exporter."""
+"""Small graphs made with onnx.helper, and a request for a real one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
     import onnx
+
+    from snow_deploy.models.source import Source
+    from snow_export.export import ExportRequest
+
+
+@pytest.fixture(scope="session")
+def request_18(source: Source) -> ExportRequest:
+    """Ask for three small tasks on a ResNet-18; a test must not change it."""
+    from snow_deploy.models.delta import DeltaOptions
+    from tests.export.test_export import request_of
+
+    return request_of(source, DeltaOptions())
 
 
 class MakeModel(Protocol):

@@ -58,11 +58,6 @@ def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportR
     )
 
 
-@pytest.fixture(scope="module")
-def request_18(source: Source) -> ExportRequest:
-    return request_of(source, DeltaOptions())
-
-
 def onnx_run(path: Path, images: Tensor) -> dict[str, NDArray[np.float32]]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]

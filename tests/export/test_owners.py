@@ -5,7 +5,9 @@ from onnx import TensorProto, helper
 from snow_export.owners import constant_owners, node_owners
 
 
-def owners_of(*nodes: tuple[str, str, str]) -> dict[str, str]:
+def owners_of(
+    *nodes: tuple[str, str, str], tasks: tuple[str, ...] = ("food", "birds")
+) -> dict[str, str]:
     """Tell whose each node is; a node is its name, its inputs and its outputs."""
     made = [
         helper.make_node("Sum", reads.split(), makes.split(), name=name)
@@ -13,7 +15,7 @@ def owners_of(*nodes: tuple[str, str, str]) -> dict[str, str]:
     ]
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     graph = helper.make_graph(made, "small", [value], [])
-    owners = node_owners(graph)
+    owners = node_owners(graph, tasks)
     return dict(zip([name for name, _, _ in nodes], owners, strict=True))
 
 
@@ -21,6 +23,24 @@ def test_a_named_node_says_it_itself() -> None:
     found = owners_of(("source/conv1", "x", "a"), ("food+birds/fc#2", "a", "b"))
 
     assert found == {"source/conv1": "source", "food+birds/fc#2": "food+birds"}
+
+
+def test_a_part_of_an_unnamed_node_is_no_owner() -> None:
+    found = owners_of(
+        ("input/cast", "x", "i"),
+        ("food+birds/fc", "i", "a"),
+        ("split/half", "a", "h"),
+        ("split", "h", "b"),
+    )
+
+    assert found["input/cast"] == "input"
+    assert found["split/half"] == found["split"] == "food+birds"
+
+
+def test_a_task_may_be_called_as_a_function_is() -> None:
+    nodes = (("cat/conv", "x", "a"), ("cat", "a", "b"), ("cat/fc", "b", "c"))
+
+    assert set(owners_of(*nodes, tasks=("cat",)).values()) == {"cat"}
 
 
 def test_an_unnamed_node_works_for_its_one_reader() -> None:
@@ -62,6 +82,17 @@ def test_names_of_other_exporters_belong_to_nobody() -> None:
     assert set(found.values()) == {"other"}
 
 
+def test_without_a_manifest_the_outputs_name_the_tasks() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="source/conv"),
+        helper.make_node("Relu", ["a"], ["b"], name="cat/half"),
+        helper.make_node("Relu", ["b"], ["food"], name="food/fc"),
+    ]
+    food = helper.make_tensor_value_info("food", TensorProto.FLOAT, [1])
+
+    assert node_owners(helper.make_graph(nodes, "small", [], [food])) == ["source", "food", "food"]
+
+
 def test_a_constant_is_its_readers() -> None:
     nodes = [
         helper.make_node("Sum", ["x", "w", "both", "deltas"], ["a"], name="source/a"),
@@ -70,7 +101,7 @@ def test_a_constant_is_its_readers() -> None:
         helper.make_node("Sum", ["u"], ["d"], name="food/c"),
     ]
     graph = helper.make_graph(nodes, "small", [], [])
-    found = constant_owners(graph, node_owners(graph))
+    found = constant_owners(graph, node_owners(graph, ["food", "birds"]))
 
     assert {name: found[name] for name in ("w", "v", "both", "u")} == {
         "w": "source",

@@ -59,6 +59,7 @@ def test_a_convolution_may_be_the_classifier() -> None:
 
     assert anatomy.classifier == "2"
     assert [item.name for item in anatomy.subscriptions] == ["1"]
+    assert anatomy.head_shape == (1, 8, 28, 28)
     assert anatomy.head_channels == 8
 
 
@@ -67,7 +68,15 @@ def test_a_subscription_names_the_node_that_makes_its_tensor() -> None:
 
     anatomy = dissect(trace(network), IMAGE)
 
-    assert anatomy.subscriptions == (Subscription("2", "_1", 6, ("2",)),)
+    assert anatomy.subscriptions == (Subscription("2", "_1", (1, 6, 30, 30), ("2",)),)
+
+
+def test_shapes_can_be_read_without_computing() -> None:
+    network = trace(Small())
+
+    on_meta = dissect(network.to("meta"), IMAGE.to("meta"))
+
+    assert on_meta == dissect(trace(Small()), IMAGE)
 
 
 def test_the_keys_beside_the_subscriptions_are_no_layer_names() -> None:

@@ -426,10 +426,11 @@ def test_no_picture_can_be_read(
     assert store.tasks() == ()
 
 
-def test_mixed_precision_trains_too(store: Store, open_demo: OpenDemo, short: TrainOptions) -> None:
+def test_mixed_precision_trains_too(store: Store, short: TrainOptions) -> None:
+    splits = open_data("demo:shape?train=16&test=4&size=64")
     options = replace(short, epochs=1, precision="bf16")
 
-    record = train_task(store, "shape", open_demo(), options, PLAIN)
+    record = train_task(store, "shape", splits, options, PLAIN)
 
     assert {value.dtype for value in record.state.values()} == {torch.float32, torch.int64}
     assert np.isfinite(record.metrics["loss"])

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from snow_export.errors import ExportError
+from snow_export.export import GraphOptions, build_graph
+from snow_export.precision import check_range, to_fp16
+
+if TYPE_CHECKING:
+    from snow_export.export import ExportRequest
+    from tests.export.conftest import MakeModel
+
+
+def run(model: onnx.ModelProto, batch: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"image": batch}), strict=True))
+
+
+@pytest.mark.parametrize("layout", ["fused", "separate"])
+def test_every_weight_is_half_and_every_logit_float(request_18: ExportRequest, layout: str) -> None:
+    options = GraphOptions(layout, "fp16")  # type: ignore[arg-type]
+
+    model = build_graph(replace(request_18, options=options))
+
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    assert kinds <= {TensorProto.FLOAT16, TensorProto.INT64}
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    types = {v.name: v.type.tensor_type.elem_type for v in inferred.graph.value_info}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert convolutions
+    assert all(types[node.output[0]] == TensorProto.FLOAT16 for node in convolutions)
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.elem_type == TensorProto.FLOAT
+    casts = [node for node in model.graph.node if node.op_type == "Cast"]
+    assert len(casts) == (2 if layout == "fused" else 1 + len(request_18.deltas))
+
+
+def test_half_precision_stays_near_float(request_18: ExportRequest) -> None:
+    model = build_graph(request_18)
+    batch = request_18.images(request_18.pictures).numpy()
+
+    expected, seen = run(model, batch), run(to_fp16(model), batch)
+
+    for task, logits in expected.items():
+        scale = max(1.0, float(np.abs(logits).max()))
+        assert np.abs(logits - seen[task]).max() <= 5e-3 * scale
+        assert seen[task].dtype == np.float32
+
+
+def test_a_weight_beyond_the_largest_half_is_named(make_model: MakeModel) -> None:
+    model = make_model()
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name == "w3")
+    value = numpy_helper.to_array(weight).copy()
+    value[0, 0] = 7e4
+    weight.CopyFrom(numpy_helper.from_array(value, "w3"))
+
+    with pytest.raises(ExportError, match=r"w3 reaches 7e\+04.*--precision fp32"):
+        to_fp16(model)
+
+
+def test_the_first_layer_that_overflows_on_a_picture_is_named(make_model: MakeModel) -> None:
+    model = make_model()
+    bright = np.full((1, 3, 8, 8), 4e3, np.float32)
+
+    check_range(model, bright / 1e3)
+    with pytest.raises(ExportError, match=r"source/conv reaches"):
+        check_range(model, bright)
+
+
+def test_the_graph_that_was_converted_is_left_alone(make_model: MakeModel) -> None:
+    model = make_model()
+    before = model.SerializeToString(deterministic=True)
+
+    to_fp16(model)
+
+    assert model.SerializeToString(deterministic=True) == before
