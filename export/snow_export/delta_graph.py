@@ -68,7 +68,7 @@ def _facts(layer: nn.Module, *, classifier: bool) -> tuple[Any, ...]:
     if classifier:  # classes may differ, what the classifier reads may not
         shapes = tuple(shape[1:] for shape in shapes)
         return (type(layer).__name__, shapes)
-    return (type(layer).__name__, shapes, layer.extra_repr())
+    return (type(layer).__name__, shapes, repr(layer))
 
 
 def _last_weighted(delta: fx.GraphModule) -> fx.Node | None:

@@ -33,7 +33,7 @@ def command(output: Path, *, quick: bool) -> None:
 
     options = DemoOptions()
     if quick:
-        few = PretrainOptions(data="demo:scene?train=128&test=64&seed=1", epochs=1)
+        few = PretrainOptions(data="demo:scene?train=128&test=64&size=48&seed=1", epochs=1)
         options = DemoOptions(few, train=128, test=64, epochs=2, rounds=3)
     output.mkdir(parents=True, exist_ok=True)
     outcome = walk(output, options, click.echo)

@@ -35,7 +35,8 @@ TEXTURES = ("stripes", "zigzag", "checks", "dots", "rings", "blotches")
 DIGITS = tuple("0123456789")
 
 # Evaluation crops the middle 224/256 of a picture; what is asked for stays inside it.
-_MARGIN = 0.415
+_SHAPE_REACH, _DIGIT_REACH = 0.21, 0.3
+_SWAY = 0.4
 # Lumas: of the background; of a texture's one colour; of its other one and of the digit.
 _DARK, _MIDDLE, _LIGHT = (0.05, 0.2), (0.28, 0.36), (0.85, 0.95)
 _COLOURFULNESS = 0.4
@@ -140,14 +141,14 @@ class _Place:
 def render(answers: Answers, draws: Draws, size: int) -> Image.Image:
     """Return the picture of these answers, RGB, `size` by `size`; `draws` decides the rest."""
     canvas = _background(draws, size)
-    radius, height = draws.between(0.22, 0.27), draws.between(0.29, 0.36)
-    angle = draws.between(0, _TWO_PI)
-    shape_offset = draws.between(0.85, 1) * (_MARGIN - radius)
-    digit_offset = -draws.between(0.85, 1) * (_MARGIN - 0.55 * height)
+    radius, height = draws.between(0.25, 0.29), draws.between(0.42, 0.5)
+    angle = draws.between(-_SWAY, _SWAY)  # of the line from the shape, left, to the digit
+    shape_offset = -draws.between(0.85, 1) * _SHAPE_REACH
+    digit_offset = draws.between(0.85, 1) * _DIGIT_REACH
     shape_at, digit_at = (
         _from_middle(size, angle, offset) for offset in (shape_offset, digit_offset)
     )
-    shape_turn, digit_turn = draws.between(-0.5, 0.5), draws.between(-0.3, 0.3)
+    shape_turn, digit_turn = draws.between(-0.3, 0.3), draws.between(-0.15, 0.15)
     radius, height = size * radius, size * height
     place = _Place.around(canvas, shape_at, 1.1 * radius, shape_turn)
     _paint_shape(place, answers, draws, radius)
@@ -197,8 +198,8 @@ def _paint_shape(place: _Place, answers: Answers, draws: Draws, radius: float) -
 
 def _texture(name: str, grid: Grid, draws: Draws, radius: float) -> Array:
     """Draw one of TEXTURES: `[H, W]`, 0 for one colour and 1 for the other."""
-    period = radius * draws.between(0.42, 0.58)
-    x, y = _turned(grid, draws.between(0, _TWO_PI))
+    period = radius * draws.between(0.6, 0.75)
+    x, y = _turned(grid, draws.between(-0.3, 0.3))
     x, y = x / period + draws.between(0, 1), y / period + draws.between(0, 1)
     wave: Array
     if name == "stripes":

@@ -36,11 +36,11 @@ class PretrainOptions:
         seed: Of weights and order.
     """
 
-    data: str = "demo:scene?train=4000&test=500&seed=1"
+    data: str = "demo:scene?train=2000&test=500&size=48&seed=1"
     architecture: str = "resnet18"
-    image_size: int = 64
-    epochs: int = 4
-    batch_size: int = 64
+    image_size: int = 48
+    epochs: int = 3
+    batch_size: int = 32
     lr: float = 2e-3
     seed: int = 0
 

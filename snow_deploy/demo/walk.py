@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from snow_deploy.data import open_data
@@ -44,10 +44,10 @@ class DemoOptions:
     """
 
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
-    train: int = 3000
+    train: int = 2500
     test: int = 500
-    epochs: int = 6
-    batch_size: int = 64
+    epochs: int = 5
+    batch_size: int = 32
     rounds: int = 40
 
     def data(self, task: str) -> str:
@@ -129,7 +129,7 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
 
 def _train(store: Store, task: str, options: DemoOptions) -> TaskRecord:
     train = TrainOptions(
-        recipe=replace(RECIPES["steady"], warmup_epochs=0.5),
+        recipe=RECIPES["steady"],
         epochs=options.epochs,
         batch_size=options.batch_size,
         image_size=options.pretrain.image_size,

@@ -91,7 +91,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
             "Use a CNN whose forward pass has no data-dependent control flow."
         )
         raise SourceError(msg) from error
-    traced = fx.GraphModule(network, graph, class_name=type(network).__name__)
+    traced = fx.GraphModule(network, graph)
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     output = output_node(graph).args[0]
     if len(inputs) != 1 or not isinstance(output, fx.Node):
@@ -157,8 +157,8 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
             readers.setdefault(input_of(node), []).append(str(node.target))
     if not readers:
         msg = (
-            f"{type(traced).__name__} has no dense convolution behind its stem, so no delta "
-            "could subscribe to it; use a CNN as the source"
+            "this network has no dense convolution behind its stem, so no delta could "
+            "subscribe to it; use a CNN as the source"
         )
         raise SourceError(msg)
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
@@ -198,7 +198,7 @@ def _find_classifier(traced: fx.GraphModule) -> fx.Node:
         if isinstance(module_of(traced, node), nn.Linear | nn.Conv2d):
             return node
     msg = (
-        f"{type(traced).__name__} does not end in a Linear or Conv2d classifier; "
-        "a source needs one, for the delta's classifier to take its place"
+        "this network does not end in a Linear or Conv2d classifier; a source needs one, for "
+        "the delta's classifier to take its place"
     )
     raise SourceError(msg)

@@ -58,6 +58,7 @@ class Delta(nn.Module):
         super().__init__()
         self.options = options
         self.num_classes = num_classes
+        self.classifier = source.anatomy.classifier
         self.network = _Mirror(source, num_classes, options).build()
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
 
@@ -73,6 +74,29 @@ class Delta(nn.Module):
         """
         logits: Tensor = self.network(images, features)
         return logits
+
+    @torch.no_grad()
+    def start_classifier(self, linear: nn.Linear) -> None:
+        """Let the classifier begin as one that reads the source's pooled features alone.
+
+        Args:
+            linear: From the F pooled source features to the task's classes.
+
+        Raises:
+            SourceError: The source's classifier is a convolution, or the sizes differ.
+        """
+        classifier = self.network.get_submodule(self.classifier)
+        local = getattr(classifier, "in_features", 0) - linear.in_features
+        fits = isinstance(classifier, nn.Linear) and local >= 0
+        if not fits or linear.out_features != self.num_classes:
+            msg = (
+                f"{self.classifier} cannot begin as a linear classifier of {linear.in_features} "
+                f"features and {linear.out_features} classes; train with --recipe paper"
+            )
+            raise SourceError(msg)
+        classifier.weight[:, :local] = 0  # type: ignore[operator]
+        classifier.weight[:, local:] = linear.weight  # type: ignore[operator]
+        classifier.bias.copy_(linear.bias)  # type: ignore[operator]
 
     def poolings(self) -> dict[str, ChannelPooling]:
         """Return the channel poolings by subscription name, in the source's order."""

@@ -29,23 +29,43 @@ def linear_probe_accuracy(
     fifth of the training pictures, then the fit is repeated on all of them; the final split
     has no part in it. No augmentation: L-BFGS to convergence on the centre crops.
     """
-    device = next(source.network.parameters()).device
-    inputs, targets = pooled_features(source, splits.train, preprocessing, workers=workers)
-    held_inputs, held_targets = pooled_features(
-        source, splits.final[1], preprocessing, workers=workers
+    classifier = fit_probe(
+        source, splits.train, len(splits.labels), preprocessing, seed=seed, workers=workers
     )
+    inputs, targets = pooled_features(source, splits.final[1], preprocessing, workers=workers)
+    return _accuracy(classifier, inputs, targets)
+
+
+def fit_probe(
+    source: Source,
+    pictures: Pictures,
+    classes: int,
+    preprocessing: Preprocessing,
+    *,
+    seed: int = 0,
+    workers: int = 2,
+) -> nn.Linear:
+    """Fit the classifier of `linear_probe_accuracy` on labelled pictures.
+
+    Returns:
+        A layer from the source's pooled features, [B, F] as they are, to [B, classes] logits.
+    """
+    inputs, targets = pooled_features(source, pictures, preprocessing, workers=workers)
     mean, std = inputs.mean(0), inputs.std(0) + 1e-3
-    inputs, held_inputs = (inputs - mean) / std, (held_inputs - mean) / std
-    order = torch.from_numpy(keyed_permutation(len(inputs), "probe", seed)).to(device)
+    inputs = (inputs - mean) / std
+    order = torch.from_numpy(keyed_permutation(len(inputs), "probe", seed)).to(inputs.device)
     chooses, fits = order[: len(order) // _HELD_OUT], order[len(order) // _HELD_OUT :]
-    classes = len(splits.labels)
 
     def score(l2: float) -> float:
         model = fit_logistic(inputs[fits], targets[fits], classes, l2)
         return _accuracy(model, inputs[chooses], targets[chooses])
 
-    best = max(L2_CANDIDATES, key=score)
-    return _accuracy(fit_logistic(inputs, targets, classes, best), held_inputs, held_targets)
+    fitted = fit_logistic(inputs, targets, classes, max(L2_CANDIDATES, key=score))
+    with torch.no_grad():  # undo the standardisation, in double
+        weight = fitted.weight.double() / std
+        fitted.bias.copy_(fitted.bias - weight @ mean.double())
+        fitted.weight.copy_(weight)
+    return fitted
 
 
 def fit_logistic(inputs: Tensor, targets: Tensor, classes: int, l2: float) -> nn.Linear:

@@ -10,6 +10,7 @@ from snow_deploy.errors import TrainingError
 from snow_deploy.models.delta import DeltaOptions
 
 Schedule = Literal["step", "cosine"]
+ClassifierStart = Literal["random", "linear"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _REFERENCE_BATCH = 256
@@ -25,6 +26,8 @@ class Recipe:
         schedule: `step` divides by ten at each third of the run (the paper: every 30 of 90
             epochs); `cosine` falls to zero.
         warmup_epochs: Epochs of linear warm-up.
+        classifier_start: `random`; or `linear`: the classifier begins as logistic regression on
+            the source's pooled features, blind to the local ones, so that training only adds.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
         momentum: Of SGD.
         weight_decay: L2, on every trained parameter.
@@ -34,6 +37,7 @@ class Recipe:
     classifier_lr_scale: float = 1.0
     schedule: Schedule = "step"
     warmup_epochs: float = 0.0
+    classifier_start: ClassifierStart = "random"
     label_smoothing: float = 0.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -56,7 +60,8 @@ RECIPES = {
         lr=1.0,
         classifier_lr_scale=0.1,
         schedule="cosine",
-        warmup_epochs=2,
+        warmup_epochs=1,
+        classifier_start="linear",
         label_smoothing=0.1,
     ),
 }

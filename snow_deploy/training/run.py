@@ -17,7 +17,7 @@ from snow_deploy.errors import StoreError, TrainingError
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.source import Source
 from snow_deploy.training.curve import Curve
-from snow_deploy.training.linear_probe import linear_probe_accuracy
+from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
 from snow_deploy.training.measure import held_out_samples, measure
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import TrainOptions
@@ -29,6 +29,8 @@ from snow_runtime.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from torch import nn
 
     from snow_deploy.data.pictures import Splits
     from snow_deploy.training.store import Store
@@ -99,6 +101,9 @@ def train_task(
             precision=options.precision,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         )
+        if options.recipe.classifier_start == "linear" and checkpoint is None:
+            module.to(trainer.strategy.root_device)
+            delta.start_classifier(_fit(module, splits, settings))
         advice = f"interrupted; go on with: snow-deploy train --task {name} --resume …"
         with interruptible(trainer, advice):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
@@ -216,6 +221,17 @@ def _compiles(settings: RunSettings) -> bool:
     if settings.compile_source is not None:
         return settings.compile_source
     return torch.cuda.is_available()
+
+
+def _fit(module: TaskModule, splits: Splits, settings: RunSettings) -> nn.Linear:
+    return fit_probe(
+        module.source,
+        splits.train,
+        len(splits.labels),
+        module.preprocessing,
+        seed=module.options.seed,
+        workers=settings.workers,
+    )
 
 
 def _measure(

@@ -87,7 +87,7 @@ def test_a_vision_transformer_is_refused() -> None:
     network = torchvision.models.VisionTransformer(32, 8, 1, 2, 16, 32, num_classes=4)
 
     with pytest.raises(
-        SourceError, match=r"VisionTransformer has no dense convolution behind its stem.*use a CNN"
+        SourceError, match=r"this network has no dense convolution behind its stem.*use a CNN"
     ):
         dissect(trace(network), IMAGE)
 
@@ -122,7 +122,7 @@ def test_networks_that_cannot_be_traced(network: nn.Module, message: str) -> Non
 
 
 def test_a_network_without_a_classifier() -> None:
-    with pytest.raises(SourceError, match=r"Sequential does not end in a Linear or Conv2d"):
+    with pytest.raises(SourceError, match="this network does not end in a Linear or Conv2d"):
         dissect(trace(nn.Sequential(nn.ReLU(), nn.Flatten())), IMAGE)
 
 

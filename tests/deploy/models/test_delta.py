@@ -307,6 +307,32 @@ def test_the_memory_layout_is_channels_last_wherever_weights_come_from(source: S
         assert layer.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_its_classifier_can_begin_as_a_linear_classifier(shown: Source) -> None:
+    delta = Delta(shown, 5, DeltaOptions()).eval()
+    features = shown(torch.randn(3, 3, 64, 64))
+    linear = nn.Linear(features["head"].shape[1], 5)
+
+    delta.start_classifier(linear)
+
+    with torch.no_grad():
+        logits = delta(torch.randn(3, 3, 64, 64), features)
+        torch.testing.assert_close(logits, linear(features["head"]), rtol=1e-4, atol=1e-5)
+    linear.weight.data.zero_()  # the delta has weights of its own
+    assert all(parameter.requires_grad for parameter in delta.parameters())
+    with torch.no_grad():
+        assert torch.equal(delta(torch.randn(3, 3, 64, 64), features), logits)
+
+
+def test_a_linear_classifier_that_does_not_fit(source: Source) -> None:
+    delta = Delta(source, 5, DeltaOptions())
+
+    for linear in (nn.Linear(512, 4), nn.Linear(600, 5)):
+        with pytest.raises(SourceError, match="fc cannot begin as a linear classifier"):
+            delta.start_classifier(linear)
+    with pytest.raises(SourceError, match=r"classifier\.1 cannot begin as a linear classifier"):
+        Delta(blank_source("squeezenet1_1"), 5, DeltaOptions()).start_classifier(nn.Linear(512, 5))
+
+
 def test_its_parts_are_trained_with_it(source: Source) -> None:
     delta = Delta(source, 5, DeltaOptions())
 
@@ -349,7 +375,7 @@ def test_the_thinnest_delta_still_works(source: Source) -> None:
 
 @pytest.mark.slow
 def test_a_vision_transformer_is_refused() -> None:
-    with pytest.raises(SourceError, match=r"VisionTransformer has no dense convolution behind"):
+    with pytest.raises(SourceError, match="this network has no dense convolution behind its stem"):
         blank_source("vit_b_16")
 
 

@@ -12,6 +12,7 @@ from snow_deploy.data.pictures import Splits
 from snow_deploy.training.linear_probe import (
     L2_CANDIDATES,
     fit_logistic,
+    fit_probe,
     linear_probe_accuracy,
     pooled_features,
 )
@@ -94,6 +95,18 @@ def test_separable_features_are_separated(
     splits = splits_of(separable(colours, 90, 0), separable(colours, 30, 1))
 
     assert linear_probe_accuracy(probed, splits, preprocessing, workers=0) == 1
+
+
+def test_the_fitted_classifier_reads_the_features_as_they_are(
+    probed: Source, colours: Colours, preprocessing: Preprocessing
+) -> None:
+    train = separable(colours, 90, 0)
+
+    classifier = fit_probe(probed, train, 3, preprocessing, workers=0)
+
+    features = torch.from_numpy(train.colours / 255 - 0.5).float() / 0.25
+    with torch.no_grad():
+        assert classifier(features).argmax(1).tolist() == list(train.targets)
 
 
 def test_it_finds_what_the_naive_solver_finds(

@@ -156,6 +156,21 @@ def test_the_linear_classifier_beside_it(
     assert store.load_task("shape").metrics == record.metrics
 
 
+def test_a_delta_may_begin_as_the_linear_classifier(
+    store: Store, open_demo: OpenDemo, short: TrainOptions
+) -> None:
+    """At a rate of next to nothing it still is that classifier at the end."""
+    recipe = Recipe(lr=1e-12, classifier_start="linear")
+    options = replace(short, recipe=recipe, epochs=1)
+
+    record = train_task(store, "shape", open_demo(), options, RunSettings(workers=0))
+
+    assert record.metrics["accuracy"] == pytest.approx(record.metrics["linear_accuracy"])
+    local = record.state["network.fc.weight"][:, :64]
+    assert local.abs().max() < 1e-6
+    assert record.state["network.fc.weight"][:, 64:].abs().max() > 1e-3
+
+
 # A run in its own process, which the system stops in the middle of the second epoch.
 KILLED = """
 import os, sys
