@@ -36,10 +36,10 @@ class PretrainOptions:
         seed: Of weights and order.
     """
 
-    data: str = "demo:scene?train=2000&test=500&size=48&seed=1"
+    data: str = "demo:scene?train=2000&test=400&size=48&seed=1"
     architecture: str = "resnet18"
     image_size: int = 48
-    epochs: int = 3
+    epochs: int = 2
     batch_size: int = 32
     lr: float = 2e-3
     seed: int = 0
@@ -60,7 +60,7 @@ class _Pretraining(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=0.05)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=0.05, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.lr, int(self.trainer.estimated_stepping_batches)
         )

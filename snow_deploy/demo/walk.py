@@ -44,9 +44,9 @@ class DemoOptions:
     """
 
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
-    train: int = 2500
+    train: int = 2000
     test: int = 500
-    epochs: int = 5
+    epochs: int = 3
     batch_size: int = 32
     rounds: int = 40
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_runtime.preprocessing import Picture
+    from snow_runtime.session import Batch
     from tests.runtime.conftest import Graph, MakeGraph
 
 
@@ -130,7 +131,7 @@ def test_logits_that_are_not_finite_are_a_graph_error(
     class Overflowing:
         batch_size = None
 
-        def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
             return {
                 task.output: np.full((len(batch), len(task.labels)), np.nan, np.float32)
                 for task in manifest.tasks

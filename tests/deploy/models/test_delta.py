@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.delta import Delta, DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, _unfilled_network
@@ -385,3 +386,22 @@ def test_a_network_whose_shapes_forbid_other_widths_is_refused() -> None:
 
     with pytest.raises(SourceError, match=r"reshape.* of the source does not work at 1/8 of the"):
         Delta(source, 5, DeltaOptions())
+
+
+def test_a_classifier_that_starts_linear_answers_as_the_linear_one(source: Source) -> None:
+    delta = Delta(source, 4, DeltaOptions()).eval()
+    linear = nn.Linear(source.anatomy.head_channels, 4)
+    images = torch.randn(2, 3, 64, 64)
+
+    delta.start_classifier(linear)
+
+    with torch.no_grad():
+        features = source(images)
+        torch.testing.assert_close(delta(images, features), linear(features[HEAD]))
+
+
+def test_a_classifier_of_another_size_is_refused(source: Source) -> None:
+    delta = Delta(source, 4, DeltaOptions())
+
+    with pytest.raises(SourceError, match="cannot begin as a linear classifier"):
+        delta.start_classifier(nn.Linear(source.anatomy.head_channels, 5))

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from snow_deploy.cli import main
+from snow_deploy.training.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Pictures(HTMLParser):
+    """Collects the sources of the page's pictures and links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures: list[str] = []
+        self.elsewhere: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if tag == "img" and name == "src":
+                self.pictures.append(value or "")
+            elif name in {"src", "href"}:
+                self.elsewhere.append(value or "")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("demo")
+    result = CliRunner().invoke(main, ["demo", "--quick", "-o", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder, result.output
+
+
+def test_the_way_from_pictures_to_predictions(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+
+    assert Store(folder / "store").tasks() == ("digit", "shape", "texture")
+    outputs = [output.name for output in onnx.load(folder / "snow.onnx").graph.output]
+    assert outputs == ["shape", "texture", "digit"]
+
+
+def test_the_table_has_every_figure_as_measured(demo: tuple[Path, str]) -> None:
+    folder, output = demo
+
+    store = Store(folder / "store")
+    for task in store.tasks():
+        metrics = store.load_task(task).metrics
+        row = next(line for line in output.splitlines() if re.search(rf"[│|] {task} ", line))
+        assert f"{metrics['accuracy']:.3f}" in row
+        assert f"{metrics['linear_accuracy']:.3f}" in row
+    assert re.search(r"shared graph [\d.]+ ms, 3 separate whole models [\d.]+ ms", output)
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(demo: tuple[Path, str]) -> None:
+    page = (demo[0] / "report.html").read_text(encoding="utf-8")
+
+    parser = Pictures()
+    parser.feed(page)
+    assert len(parser.pictures) == 2 + 6  # curves, selections, six predictions
+    assert all(picture.startswith("data:image/png;base64,") for picture in parser.pictures)
+    assert not parser.elsewhere
+    assert "{{" not in page
