@@ -9,10 +9,11 @@ from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
 from snow_deploy.cli import main
-from snow_deploy.training.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from snow_deploy.training.store import Store
 
 
 def run(*arguments: str) -> Result:
