@@ -35,8 +35,8 @@ TEXTURES = ("stripes", "zigzag", "checks", "dots", "rings", "blotches")
 DIGITS = tuple("0123456789")
 
 # Evaluation crops the middle 224/256 of a picture; what is asked for stays inside it.
-_SHAPE_REACH, _DIGIT_REACH = 0.21, 0.3
-_SWAY = 0.4
+_SHAPE_REACH, _DIGIT_REACH = 0.19, 0.2
+_SWAY = 0.35
 # Lumas: of the background; of a texture's one colour; of its other one and of the digit.
 _DARK, _MIDDLE, _LIGHT = (0.05, 0.2), (0.28, 0.36), (0.85, 0.95)
 _COLOURFULNESS = 0.4
@@ -141,7 +141,7 @@ class _Place:
 def render(answers: Answers, draws: Draws, size: int) -> Image.Image:
     """Return the picture of these answers, RGB, `size` by `size`; `draws` decides the rest."""
     canvas = _background(draws, size)
-    radius, height = draws.between(0.25, 0.29), draws.between(0.42, 0.5)
+    radius, height = draws.between(0.2, 0.225), draws.between(0.35, 0.4)
     angle = draws.between(-_SWAY, _SWAY)  # of the line from the shape, left, to the digit
     shape_offset = -draws.between(0.85, 1) * _SHAPE_REACH
     digit_offset = draws.between(0.85, 1) * _DIGIT_REACH

@@ -153,9 +153,10 @@ class _Unfilled(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Skip torch.nn.init; do everything else."""
+        """Skip torch.nn.init and what it is made of; do everything else."""
         kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
+        drawing = func in {Tensor.normal_, Tensor.uniform_}
+        if drawing or getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
 

@@ -263,10 +263,10 @@ def test_what_it_returns(trained_store: Store, tmp_path: Path) -> None:
     assert files_in(tmp_path / "new" / "folder") == ["snow.onnx"]
 
 
-def test_without_names_all_tasks_by_name(trained_store: Store, tmp_path: Path) -> None:
-    export_tasks(trained_store, None, tmp_path / "snow.onnx")
+def test_without_names_all_tasks_by_name(trained_store: Store) -> None:
+    request = gather(trained_store, None)
 
-    assert [task.name for task in manifest_of(tmp_path / "snow.onnx").tasks] == ["digit", "shape"]
+    assert [task.name for task in request.tasks] == list(request.deltas) == ["digit", "shape"]
 
 
 def test_the_source_alone(
@@ -337,9 +337,7 @@ def change_state(store: Store, task: str, change: Any) -> None:
     store.save_task(replace(record, state=state))
 
 
-def test_a_delta_that_answers_with_nan_is_not_exported(
-    layout: Layout, store: Store, tmp_path: Path
-) -> None:
+def test_a_delta_that_answers_with_nan_is_not_exported(store: Store, tmp_path: Path) -> None:
     def poison(state: dict[str, torch.Tensor]) -> None:
         state["network.fc.bias"][0] = float("nan")
 
@@ -347,14 +345,14 @@ def test_a_delta_that_answers_with_nan_is_not_exported(
     folder = tmp_path / "out"
 
     with pytest.raises(ParityError, match="task 'shape' answers with infinity or NaN"):
-        export_tasks(store, TASKS, folder / "snow.onnx", options=GraphOptions(layout))
+        export_tasks(store, TASKS, folder / "snow.onnx")
     assert files_in(folder) == []
 
 
 def test_a_failed_export_keeps_the_old_file(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "out" / "snow.onnx"
-    export_tasks(store, ["digit"], path)
-    before = path.read_bytes()
+    path.parent.mkdir()
+    path.write_bytes(b"an earlier graph")
 
     def poison(state: dict[str, torch.Tensor]) -> None:
         state["network.conv1.weight"][:] = float("inf")
@@ -363,7 +361,7 @@ def test_a_failed_export_keeps_the_old_file(store: Store, tmp_path: Path) -> Non
     with pytest.raises(ParityError):
         export_tasks(store, ["shape"], path)
 
-    assert path.read_bytes() == before
+    assert path.read_bytes() == b"an earlier graph"
     assert files_in(path.parent) == ["snow.onnx"]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 SHOWN = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0"]
-LABELS = {"birds": ("wren", "gull", "owl"), "cars": ("van", "bus"), "food": ("pie", "egg", "jam")}
+LABELS = {"birds": ("wren", "gull", "owl"), "cars": ("van", "bus")}
 
 
 def random_delta(source: Source, classes: int, seed: int, options: DeltaOptions) -> Delta:
@@ -89,7 +89,7 @@ def test_the_file_answers_as_torch_does(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("norm", "relu"), [(False, False), (False, True), (True, True)])
+@pytest.mark.parametrize(("norm", "relu"), [(False, True), (True, False)])
 def test_poolings_of_every_kind(
     source: Source, tmp_path: Path, norm: bool, relu: bool, layout: Layout
 ) -> None:
@@ -135,7 +135,8 @@ def test_deltas_of_another_shape_go_beside_the_others(
     request_18: ExportRequest, source: Source, tmp_path: Path
 ) -> None:
     other = random_delta(source, 2, 5, DeltaOptions(k=16, width=4))
-    request = replace(request_18, deltas={**request_18.deltas, "cars": other})
+    tasks = (*request_18.tasks, TaskEntry("food", "food", ("pie", "egg")))
+    request = replace(request_18, deltas={**request_18.deltas, "food": other}, tasks=tasks)
     path = tmp_path / "snow.onnx"
 
     export_graph(request, path)
@@ -143,7 +144,7 @@ def test_deltas_of_another_shape_go_beside_the_others(
     images = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
         expected = other(images, source(images)).numpy()
-    np.testing.assert_allclose(onnx_run(path, images)["cars"], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(onnx_run(path, images)["food"], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_outputs_come_in_the_order_of_the_manifest(
@@ -154,11 +155,10 @@ def test_outputs_come_in_the_order_of_the_manifest(
 
     answers = onnx_run(tmp_path / "snow.onnx", torch.randn(3, 3, 64, 64))
 
-    assert {name: logits.shape[1] for name, logits in answers.items()} == {
-        "food": 3,
-        "cars": 2,
-        "birds": 3,
-    }
+    assert [(name, logits.shape[1]) for name, logits in answers.items()] == [
+        ("cars", 2),
+        ("birds", 3),
+    ]
 
 
 def test_a_request_that_contradicts_itself(request_18: ExportRequest, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_delta_may_begin_as_the_linear_classifier(
 
 # A run in its own process, which the system stops in the middle of the second epoch.
 KILLED = """
-import os, sys
+import os, sys, torch
 from snow_deploy.data import open_data
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import TrainOptions
@@ -189,7 +189,8 @@ def killed(self, batch, index):
     return step(self, batch, index)
 
 TaskModule.training_step = killed
-root, data, options = sys.argv[1:]
+root, data, options, threads = sys.argv[1:]
+torch.set_num_threads(int(threads))  # as here: another number of them rounds otherwise
 train_task(
     Store(root),
     "shape",
@@ -205,7 +206,8 @@ def test_a_killed_run_resumes_to_the_same_bits(
 ) -> None:
     data = "demo:shape?train=48&test=20&size=64"
     assert open_data(data) == open_demo()
-    arguments = [str(store.root), data, json.dumps(short.to_dict())]
+    threads = str(torch.get_num_threads())
+    arguments = [str(store.root), data, json.dumps(short.to_dict()), threads]
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, *arguments], capture_output=True, check=False
     )
