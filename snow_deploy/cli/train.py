@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     type=click.Choice(["paper", "steady"]),
     default="paper",
     show_default=True,
-    help="paper: three steps, as published. steady: warm-up, cosine, a slower classifier, label "
-    "smoothing; for few epochs and small batches.",
+    help="paper: three steps, as published. steady: the classifier starts as logistic "
+    "regression and learns slowly, warm-up, cosine; for few epochs and small batches.",
 )
 @click.option(
     "--image-size", default=224, show_default=True, help="Side of the networks' input, in pixels."
