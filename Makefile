@@ -25,8 +25,8 @@ install: $(INSTALLED) ## Make .venv with everything that the other targets need
 demo: $(INSTALLED) ## Train, export and predict on rendered pictures; report in demo-output/
 	$(BIN)/snow-deploy demo --output demo-output $(ARGS)
 
-test: $(INSTALLED) ## Run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## Run the whole test suite, a process per core
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(INSTALLED) ## Check style, formatting, types and layers
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     required=True,
     metavar="KIND:PATH",
     help="imagefolder:PATH, food101:ROOT, dtd:ROOT, stanfordcars:ROOT, cub200:PATH, "
-    "stanford40:PATH, or demo:shape|texture|digit.",
+    "stanford40:PATH, or demo:shape|colour|digit|texture.",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download the data set.")
 @click.option(

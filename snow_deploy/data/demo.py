@@ -1,9 +1,9 @@
 """Rendered pictures that need no download, each with several independent answers.
 
-A picture shows a textured shape and a digit. It is made from (seed, split, index) alone, so that
-the tasks look at the same pictures, as they would through one camera, and each asks for its own
-answer. `scene` asks for all three at once but coarsely (a spiky, lined shape with a digit that
-has a loop): a source that is trained on it has features that help with the tasks and don't
+A picture shows a textured, coloured shape and a digit. It is made from (seed, split, index)
+alone, so that the tasks look at the same pictures, as they would through one camera, and each asks
+for its own answer. `scene` asks coarsely, and not about colour (a spiky, lined shape with a digit
+that has a loop): a source that is trained on it has features that help with the tasks and don't
 settle them.
 """
 
@@ -13,7 +13,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snow_deploy.data.demo_picture import DIGITS, SHAPES, TEXTURES, Answers, render
+from snow_deploy.data.demo_picture import COLOURS, DIGITS, SHAPES, TEXTURES, Answers, render
 from snow_deploy.data.pictures import Splits
 from snow_deploy.data.seeding import Draws, keyed_bits
 from snow_deploy.errors import DataError
@@ -56,6 +56,7 @@ _QUESTIONS: dict[str, _Question] = {
     "shape": _Question(SHAPES, lambda answers: answers.shape),
     "texture": _Question(TEXTURES, lambda answers: answers.texture),
     "digit": _Question(DIGITS, lambda answers: answers.digit),
+    "colour": _Question(COLOURS, lambda answers: answers.colour),
     "scene": _Question(
         tuple(
             map(" ".join, itertools.product(_SHAPE_FAMILIES, _TEXTURE_FAMILIES, _DIGIT_FAMILIES))
@@ -70,7 +71,7 @@ class DemoPictures:
     """One split of the rendered pictures, under one question.
 
     Attributes:
-        question: "shape", "texture", "digit" or "scene".
+        question: "shape", "texture", "digit", "colour" or "scene".
         split: "train" or "test"; the two share no picture.
         count: how many pictures.
         size: their width and height in pixels.
@@ -115,7 +116,7 @@ def read_demo(question: str, options: Mapping[str, str] | None = None) -> Splits
     """Return the rendered pictures with the answers to `question`.
 
     Args:
-        question: "shape", "texture", "digit" or "scene".
+        question: "shape", "texture", "digit", "colour" or "scene".
         options: `train` and `test`, the numbers of pictures; `size` in pixels; `seed`. The seed
             of a training run doesn't change the pictures.
 

@@ -1,7 +1,7 @@
-"""One rendered picture: a textured shape and a digit in front of a shaded background.
+"""One rendered picture: a textured, coloured shape and a digit in front of a shaded background.
 
-Everything but the three answers varies without regard to them: place, size, turn, colours, the
-texture's period and phase, light and noise. Lengths are fractions of the picture's side S.
+Everything but the answers varies without regard to them: place, size, turn, the other colours,
+the texture's period and phase, light and noise. Lengths are fractions of the picture's side S.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SHAPES = ("circle", "heart", "square", "triangle", "star", "cross")
 TEXTURES = ("stripes", "zigzag", "checks", "dots", "rings", "blotches")
 DIGITS = tuple("0123456789")
+COLOURS = ("red", "yellow", "green", "cyan", "blue", "magenta")
 
 # Evaluation crops the middle 224/256 of a picture; what is asked for stays inside it.
 _SHAPE_REACH, _DIGIT_REACH = 0.19, 0.2
@@ -40,6 +41,8 @@ _SWAY = 0.35
 # Lumas: of the background; of a texture's one colour; of its other one and of the digit.
 _DARK, _MIDDLE, _LIGHT = (0.05, 0.2), (0.28, 0.36), (0.85, 0.95)
 _COLOURFULNESS = 0.4
+_TINTS = ((1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1))  # of COLOURS
+_TINT_SPREAD = 0.3  # how far each part of a shape's tint may be from its name's
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 _LATTICE = 16  # random values along each side of the blotches' lattice
 
@@ -94,16 +97,17 @@ _STROKES: tuple[tuple[Array, ...], ...] = (
 
 
 class Answers(NamedTuple):
-    """What a picture shows, as indices into SHAPES, TEXTURES and DIGITS."""
+    """What a picture shows, as indices into SHAPES, TEXTURES, DIGITS and COLOURS."""
 
     shape: int
     texture: int
     digit: int
+    colour: int
 
     @classmethod
     def draw(cls, draws: Draws) -> Answers:
-        """Draw the three answers, each alone and every one as likely as the others."""
-        return cls(draws.below(len(SHAPES)), draws.below(len(TEXTURES)), draws.below(len(DIGITS)))
+        """Draw the four answers, each alone and every one as likely as the others."""
+        return cls(*(draws.below(len(names)) for names in (SHAPES, TEXTURES, DIGITS, COLOURS)))
 
 
 @dataclass(frozen=True)
@@ -169,9 +173,13 @@ def _turned(grid: Grid, angle: float) -> Grid:
     return Grid(cos * grid.x + sin * grid.y, cos * grid.y - sin * grid.x)
 
 
-def _colour(draws: Draws, luma: tuple[float, float]) -> Array:
-    """Draw a colour, `[3, 1, 1]` in [0, 1], of about the luma asked for."""
+def _colour(draws: Draws, luma: tuple[float, float], name: int | None = None) -> Array:
+    """Draw a colour, `[3, 1, 1]` in [0, 1], of about the luma asked for; any, or one of COLOURS."""
     tint = [draws.between(0, 1) for _ in range(3)]
+    if name is not None:
+        tint = [
+            abs(pure - _TINT_SPREAD * part) for pure, part in zip(_TINTS[name], tint, strict=True)
+        ]
     grey = sum(weight * part for weight, part in zip(_LUMA, tint, strict=True))
     level = draws.between(*luma)
     colour = [level + _COLOURFULNESS * (part - grey) for part in tint]
@@ -189,7 +197,7 @@ def _background(draws: Draws, size: int) -> Array:
 
 def _paint_shape(place: _Place, answers: Answers, draws: Draws, radius: float) -> None:
     coverage = fill_coverage(place.grid, radius * _OUTLINES[answers.shape])
-    here, there = _colour(draws, _MIDDLE), _colour(draws, _LIGHT)
+    here, there = (_colour(draws, luma, answers.colour) for luma in (_MIDDLE, _LIGHT))
     if draws.below(2):
         here, there = there, here
     share = _texture(TEXTURES[answers.texture], place.grid, draws, radius)

@@ -36,7 +36,7 @@ class PretrainOptions:
         seed: Of weights and order.
     """
 
-    data: str = "demo:scene?train=2000&test=400&size=48&seed=1"
+    data: str = "demo:scene?train=1500&test=400&size=48&seed=1"
     architecture: str = "resnet18"
     image_size: int = 48
     epochs: int = 2

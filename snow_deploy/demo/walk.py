@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from snow_export.parity import TaskParity
     from snow_runtime.results import Result
 
-TASKS = ("shape", "texture", "digit")
+TASKS = ("shape", "colour", "digit")
 PREDICTED = 6
 """Held-out pictures that the demo predicts and shows."""
 

@@ -59,6 +59,7 @@ class Delta(nn.Module):
         self.options = options
         self.num_classes = num_classes
         self.classifier = source.anatomy.classifier
+        self.source_features = source.anatomy.head_channels
         self.network = _Mirror(source, num_classes, options).build()
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
 
@@ -97,6 +98,20 @@ class Delta(nn.Module):
         classifier.weight[:, :local] = 0  # type: ignore[operator]
         classifier.weight[:, local:] = linear.weight  # type: ignore[operator]
         classifier.bias.copy_(linear.bias)  # type: ignore[operator]
+
+    def source_gradients(self) -> list[Tensor]:
+        """Return the classifier's gradients where it reads the source, and its bias's.
+
+        Returns:
+            Views, to be changed in place: [num_classes, F, ...] for the F pooled source
+            features, and [num_classes] where there is a bias. Empty before a backward pass.
+        """
+        classifier = self.network.get_submodule(self.classifier)
+        weight, bias = classifier.weight.grad, classifier.bias
+        found = [] if weight is None else [weight[:, -self.source_features :]]  # type: ignore[index]
+        if isinstance(bias, nn.Parameter) and bias.grad is not None:
+            found.append(bias.grad)
+        return found
 
     def poolings(self) -> dict[str, ChannelPooling]:
         """Return the channel poolings by subscription name, in the source's order."""

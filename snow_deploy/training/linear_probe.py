@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.source import Source
     from snow_runtime.manifest import Preprocessing
 
-L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1)
+L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _HELD_OUT = 5  # one in five training pictures chooses the L2
 
 

@@ -18,8 +18,6 @@ from snow_deploy.data.seeding import keyed_seed
 from snow_deploy.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from torch.utils.data import DataLoader
 
@@ -164,16 +162,18 @@ class TaskModule(lightning.LightningModule):
         """Take the names of the run that is resumed."""
         self.skipped = set(checkpoint["skipped"])
 
+    def on_before_optimizer_step(self, _optimizer: torch.optim.Optimizer) -> None:
+        """Slow the classifier down where it reads the source."""
+        scale = self.options.recipe.source_lr_scale
+        for gradient in self.delta.source_gradients():
+            gradient.mul_(scale)
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return SGD with the recipe's schedule, stepped per batch."""
         recipe, options = self.options.recipe, self.options
-        rate = options.learning_rate(self.trainer.world_size)
-        classifier, others = self._parameter_groups()
         optimizer = torch.optim.SGD(
-            [
-                {"params": others, "lr": rate},
-                {"params": classifier, "lr": rate * recipe.classifier_lr_scale},
-            ],
+            self.delta.parameters(),
+            lr=options.learning_rate(self.trainer.world_size),
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
@@ -182,13 +182,6 @@ class TaskModule(lightning.LightningModule):
             optimizer, lambda step: recipe.rate(step, steps, options.epochs)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _parameter_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        prefix = f"network.{self.source.anatomy.classifier}."
-        named: Mapping[str, nn.Parameter] = dict(self.delta.named_parameters())
-        classifier = [value for key, value in named.items() if key.startswith(prefix)]
-        others = [value for key, value in named.items() if not key.startswith(prefix)]
-        return classifier, others
 
     def _loader(self, pictures: Pictures, *, train: bool) -> DataLoader[Sample]:
         return make_loader(

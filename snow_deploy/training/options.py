@@ -22,7 +22,8 @@ class Recipe:
 
     Attributes:
         lr: Learning rate at a batch of 256; scaled in proportion to the batch.
-        classifier_lr_scale: The classifier's learning rate over the others'.
+        source_lr_scale: Learning rate, over the others', of the classifier's weights on the
+            source's pooled features and of its bias: those features are many and large.
         schedule: `step` divides by ten at each third of the run (the paper: every 30 of 90
             epochs); `cosine` falls to zero.
         warmup_epochs: Epochs of linear warm-up.
@@ -34,7 +35,7 @@ class Recipe:
     """
 
     lr: float = 1.0
-    classifier_lr_scale: float = 1.0
+    source_lr_scale: float = 1.0
     schedule: Schedule = "step"
     warmup_epochs: float = 0.0
     classifier_start: ClassifierStart = "random"
@@ -58,11 +59,10 @@ RECIPES = {
     "paper": Recipe(),
     "steady": Recipe(
         lr=1.0,
-        classifier_lr_scale=0.1,
+        source_lr_scale=0.02,
         schedule="cosine",
         warmup_epochs=1,
         classifier_start="linear",
-        label_smoothing=0.1,
     ),
 }
 """`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see docs/training.md."""

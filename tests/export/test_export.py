@@ -8,11 +8,12 @@ import onnxruntime
 import pytest
 import torch
 
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.errors import ExportError, ParityError
-from snow_export.export import ExportRequest, GraphOptions, export_graph
-from snow_runtime.manifest import Layout, Preprocessing, SourceEntry, TaskEntry
+from snow_export.export import GraphOptions, export_graph
+from snow_runtime.manifest import Layout, TaskEntry
+from tests.export.requests import LABELS, random_delta, request_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,42 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from snow_export.export import ExportRequest
     from tests.conftest import RandomWeights
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 SHOWN = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0"]
-LABELS = {"birds": ("wren", "gull", "owl"), "cars": ("van", "bus")}
-
-
-def random_delta(source: Source, classes: int, seed: int, options: DeltaOptions) -> Delta:
-    """Give a delta whose weights, selections and statistics are as mixed as after training."""
-    torch.manual_seed(seed)
-    delta = Delta(source, classes, options)
-    with torch.no_grad():
-        for pooling in delta.poolings().values():
-            pooling.weight.uniform_(-1, 1)
-        images = torch.randn(4, 3, 64, 64)
-        for _ in range(3):  # moves the statistics of the norms
-            delta(images, source(images))
-    return delta.eval()
-
-
-def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportRequest:
-    deltas = {
-        name: random_delta(source, len(labels), seed, options)
-        for seed, (name, labels) in enumerate(LABELS.items())
-    }
-    tasks = tuple(TaskEntry(name, name, labels) for name, labels in LABELS.items())
-    rng = np.random.default_rng(9)
-    return ExportRequest(
-        source=source,
-        source_entry=SourceEntry(source.architecture, source.fingerprint, 1),
-        deltas=deltas,
-        tasks=tasks,
-        preprocessing=Preprocessing.for_size(64),
-        pictures=rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8),
-        versions={"snow_deploy": "0"},
-    )
 
 
 def onnx_run(path: Path, images: Tensor) -> dict[str, NDArray[np.float32]]:
@@ -135,8 +105,8 @@ def test_deltas_of_another_shape_go_beside_the_others(
     request_18: ExportRequest, source: Source, tmp_path: Path
 ) -> None:
     other = random_delta(source, 2, 5, DeltaOptions(k=16, width=4))
-    tasks = (*request_18.tasks, TaskEntry("food", "food", ("pie", "egg")))
-    request = replace(request_18, deltas={**request_18.deltas, "food": other}, tasks=tasks)
+    tasks = (*request_18.tasks, TaskEntry("dogs", "dogs", ("pug", "husky")))
+    request = replace(request_18, deltas={**request_18.deltas, "dogs": other}, tasks=tasks)
     path = tmp_path / "snow.onnx"
 
     export_graph(request, path)
@@ -144,7 +114,7 @@ def test_deltas_of_another_shape_go_beside_the_others(
     images = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
         expected = other(images, source(images)).numpy()
-    np.testing.assert_allclose(onnx_run(path, images)["food"], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(onnx_run(path, images)["dogs"], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_outputs_come_in_the_order_of_the_manifest(
@@ -156,6 +126,7 @@ def test_outputs_come_in_the_order_of_the_manifest(
     answers = onnx_run(tmp_path / "snow.onnx", torch.randn(3, 3, 64, 64))
 
     assert [(name, logits.shape[1]) for name, logits in answers.items()] == [
+        ("food", 4),
         ("cars", 2),
         ("birds", 3),
     ]

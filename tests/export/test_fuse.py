@@ -14,7 +14,7 @@ from snow_export.export import GraphOptions, build_graph
 from snow_export.layout import arrange
 from snow_export.network import SharedNetwork
 from snow_runtime.manifest import TaskEntry
-from tests.export.test_export import LABELS
+from tests.export.requests import LABELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

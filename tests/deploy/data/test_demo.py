@@ -8,7 +8,7 @@ import pytest
 from snow_deploy.data.demo import DemoPictures, read_demo
 from snow_deploy.errors import DataError
 
-QUESTIONS = ("shape", "texture", "digit", "scene")
+QUESTIONS = ("shape", "texture", "digit", "colour", "scene")
 COUNT = 3600
 
 
@@ -22,7 +22,7 @@ def test_sizes_and_labels() -> None:
     assert (len(splits.train), len(splits.final[1])) == (4000, 1000)
     assert splits.val is None
     assert splits.augmentation == "none"
-    assert [len(read_demo(name).labels) for name in QUESTIONS] == [6, 6, 10, 12]
+    assert [len(read_demo(name).labels) for name in QUESTIONS] == [6, 6, 10, 6, 12]
     for name in QUESTIONS:
         labels = read_demo(name).labels
         assert len(set(labels)) == len(labels)
@@ -51,15 +51,20 @@ def test_pictures_are_repeatable_and_all_different() -> None:
 def test_the_first_pictures_never_change() -> None:
     pictures = {question: read_demo(question).train for question in QUESTIONS}
     first = [[pictures[name].target(index) for name in QUESTIONS] for index in range(4)]
-    assert first == [[3, 4, 7, 7], [2, 5, 4, 6], [3, 5, 4, 6], [3, 1, 3, 5]]
+    assert first == [
+        [3, 4, 7, 3, 7],
+        [2, 5, 4, 2, 6],
+        [3, 5, 4, 2, 6],
+        [3, 1, 3, 4, 5],
+    ]
     means = np.asarray(pictures["shape"].load(0), dtype=np.float64).mean(axis=(0, 1))
-    np.testing.assert_allclose(means, [73.91, 65.83, 53.25], atol=0.05)
+    np.testing.assert_allclose(means, [93.75, 81.61, 109.94], atol=0.05)
 
 
 def test_answers_are_even_and_independent() -> None:
-    by_question = [answers(name) for name in ("shape", "texture", "digit")]
+    by_question = [answers(name) for name in QUESTIONS[:4]]
     for (first, n), (second, m) in itertools.combinations(
-        zip(by_question, (6, 6, 10), strict=True), 2
+        zip(by_question, (6, 6, 10, 6), strict=True), 2
     ):
         table = np.zeros((n, m))
         np.add.at(table, (first, second), 1)
@@ -73,7 +78,7 @@ def test_the_scene_follows_from_the_three_answers() -> None:
     labels = {name: read_demo(name).labels for name in QUESTIONS}
     families: dict[str, set[str]] = {}
     given = [answers(name, 500) for name in QUESTIONS]
-    for shape, texture, digit, scene in zip(*given, strict=True):
+    for shape, texture, digit, _, scene in zip(*given, strict=True):
         words = labels["scene"][scene].split()
         names = (labels["shape"][shape], labels["texture"][texture], labels["digit"][digit])
         for word, name in zip(words, names, strict=True):
@@ -104,7 +109,7 @@ def test_a_picture_has_a_name_and_no_other_place() -> None:
 @pytest.mark.parametrize(
     ("question", "options", "message"),
     [
-        ("colour", {}, r'no demo data "colour", expected one of demo:shape, demo:texture'),
+        ("size", {}, r'no demo data "size", expected one of demo:shape, demo:texture'),
         ("shape", {"sise": "3"}, "has no option sise, expected some of train, test, size, seed"),
         ("shape", {"size": "16"}, 'option size of demo data is "16", expected .* 32 to 1024'),
         ("shape", {"size": "64.0"}, 'size of demo data is "64.0"'),

@@ -61,7 +61,7 @@ def test_a_stroke_is_what_lies_near_its_line(
     points: list[tuple[float, float]], width: float
 ) -> None:
     line = polyline(*points)
-    steps = np.linspace(0, 1, 400)[:, None, None]
+    steps = np.linspace(0, 1, 1500)[:, None, None]
     dots = (line[:-1] + steps * (line[1:] - line[:-1])).reshape(-1, 2)
     x, y = grid()
     distance = np.min(

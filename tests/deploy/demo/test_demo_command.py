@@ -42,9 +42,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_the_way_from_pictures_to_predictions(demo: tuple[Path, str]) -> None:
     folder, _ = demo
 
-    assert Store(folder / "store").tasks() == ("digit", "shape", "texture")
+    assert Store(folder / "store").tasks() == ("colour", "digit", "shape")
     outputs = [output.name for output in onnx.load(folder / "snow.onnx").graph.output]
-    assert outputs == ["shape", "texture", "digit"]
+    assert outputs == ["shape", "colour", "digit"]
 
 
 def test_the_table_has_every_figure_as_measured(demo: tuple[Path, str]) -> None:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.delta import Delta, DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, _unfilled_network
@@ -324,6 +323,25 @@ def test_its_classifier_can_begin_as_a_linear_classifier(shown: Source) -> None:
         assert torch.equal(delta(torch.randn(3, 3, 64, 64), features), logits)
 
 
+def test_the_gradients_that_belong_to_the_source(shown: Source) -> None:
+    delta = Delta(shown, 5, DeltaOptions())
+    assert delta.source_gradients() == []
+    images = torch.randn(4, 3, 64, 64)
+    torch.nn.functional.cross_entropy(delta(images, shown(images)), torch.arange(4)).backward()  # type: ignore[no-untyped-call]
+    classifier = delta.network.get_submodule(delta.classifier)
+    assert isinstance(classifier, nn.Linear)
+    assert classifier.weight.grad is not None
+
+    weight, bias = delta.source_gradients()
+    bias.zero_()
+    weight.zero_()
+
+    local = classifier.in_features - shown.anatomy.head_channels
+    assert bias.data_ptr() == classifier.bias.grad.data_ptr()  # type: ignore[union-attr]
+    assert not classifier.weight.grad[:, local:].any()
+    assert classifier.weight.grad[:, :local].any()
+
+
 def test_a_linear_classifier_that_does_not_fit(source: Source) -> None:
     delta = Delta(source, 5, DeltaOptions())
 
@@ -386,22 +404,3 @@ def test_a_network_whose_shapes_forbid_other_widths_is_refused() -> None:
 
     with pytest.raises(SourceError, match=r"reshape.* of the source does not work at 1/8 of the"):
         Delta(source, 5, DeltaOptions())
-
-
-def test_a_classifier_that_starts_linear_answers_as_the_linear_one(source: Source) -> None:
-    delta = Delta(source, 4, DeltaOptions()).eval()
-    linear = nn.Linear(source.anatomy.head_channels, 4)
-    images = torch.randn(2, 3, 64, 64)
-
-    delta.start_classifier(linear)
-
-    with torch.no_grad():
-        features = source(images)
-        torch.testing.assert_close(delta(images, features), linear(features[HEAD]))
-
-
-def test_a_classifier_of_another_size_is_refused(source: Source) -> None:
-    delta = Delta(source, 4, DeltaOptions())
-
-    with pytest.raises(SourceError, match="cannot begin as a linear classifier"):
-        delta.start_classifier(nn.Linear(source.anatomy.head_channels, 5))

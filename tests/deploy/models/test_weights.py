@@ -23,6 +23,7 @@ from snow_deploy.models.weights import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     SourceWeights,
+    _unfilled_network,
     architectures,
     build_network,
     from_network,
@@ -531,3 +532,19 @@ def test_truncated_torch_files_are_refused(
 
     with pytest.raises(SourceError, match=r"w\.pth cannot be read as a file of tensors"):
         load_weights(str(path), ARCHITECTURE)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["convnext_tiny", "efficientnet_b0", "regnet_y_400mf", "mnasnet0_5"]
+)
+def test_no_weight_is_drawn_whatever_lies_in_new_memory(architecture: str) -> None:
+    """torch's truncated normal draws until all values are in range: NaN never is."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)  # fills new memory with NaN
+    try:
+        network = _unfilled_network(architecture, 3)
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+
+    drawn = [name for name, value in network.named_parameters() if value.max() > value.min()]
+    assert not drawn

@@ -1,0 +1,52 @@
+"""Requests for real graphs: deltas as mixed as after training, on a source that a test gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_export.export import ExportRequest
+from snow_runtime.manifest import Preprocessing, SourceEntry, TaskEntry
+
+if TYPE_CHECKING:
+    from snow_deploy.models.source import Source
+
+LABELS = {
+    "birds": ("wren", "gull", "owl"),
+    "cars": ("van", "bus"),
+    "food": ("pie", "egg", "soup", "rice"),
+}
+
+
+def random_delta(source: Source, classes: int, seed: int, options: DeltaOptions) -> Delta:
+    """Give a delta whose weights, selections and statistics are as mixed as after training."""
+    torch.manual_seed(seed)
+    delta = Delta(source, classes, options)
+    with torch.no_grad():
+        for pooling in delta.poolings().values():
+            pooling.weight.uniform_(-1, 1)
+        images = torch.randn(4, 3, 64, 64)
+        for _ in range(3):  # moves the statistics of the norms
+            delta(images, source(images))
+    return delta.eval()
+
+
+def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportRequest:
+    deltas = {
+        name: random_delta(source, len(labels), seed, options)
+        for seed, (name, labels) in enumerate(LABELS.items())
+    }
+    tasks = tuple(TaskEntry(name, name, labels) for name, labels in LABELS.items())
+    rng = np.random.default_rng(9)
+    return ExportRequest(
+        source=source,
+        source_entry=SourceEntry(source.architecture, source.fingerprint, 1),
+        deltas=deltas,
+        tasks=tasks,
+        preprocessing=Preprocessing.for_size(64),
+        pictures=rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8),
+        versions={"snow_deploy": "0"},
+    )
