@@ -85,7 +85,7 @@ class Graphs:
         whole: One whole network a task, the source among them.
         shared: The source and every delta, by layout.
         linear: The source and a linear classifier a task (the paper's FO).
-        by_count: The fused graph by the number of tasks, the source's own included.
+        by_count: The summed graph by the number of tasks, the source's own included.
         export_s: Seconds to export the fused graph, the exporter's check included.
     """
 
@@ -141,10 +141,14 @@ def write_graphs(settings: Settings, folder: Path) -> Graphs:
     return Graphs(
         source=source,
         whole=maker.whole_models(count),
-        shared={"fused": fused, "separate": maker.shared("separate", count)},
+        shared={
+            "fused": fused,
+            "summed": maker.shared("summed", count),
+            "separate": maker.shared("separate", count),
+        },
         linear=maker.probes(count),
         by_count={
-            number: source if number == 1 else maker.shared("fused", number - 1)
+            number: source if number == 1 else maker.shared("summed", number - 1)
             for number in settings.task_counts
         },
         export_s=export_s,
@@ -163,12 +167,14 @@ def assemble(
     Args:
         settings: Of this run.
         graphs: The contenders.
-        costs: Multiply-adds by `source`, `fused`, `separate`.
-        times: Milliseconds by `source`, `fused`, `separate`, `linear`, `separate_models` (their
-            sum) and `tasks N`.
-        compiled: What TensorRT-RTX made, by `source`, `fused`, `separate`; empty without it.
+        costs: Multiply-adds by `source` and layout.
+        times: Milliseconds by `source`, layout, `linear`, `separate_models` (their sum) and
+            `tasks N`.
+        compiled: What TensorRT-RTX made, by `source` and layout; empty without it.
     """
-    shared = times["fused"]
+    layout = min(graphs.shared, key=lambda name: times[name])  # what `--layout auto` takes here
+    shared = times[layout]
+    models = times["separate_models"]
     by_count = {number: times[f"tasks {number}"] for number in graphs.by_count}
     task_ms = one_more_task(by_count)
     layers = {name: entry["compute_layers"] for name, entry in compiled.items()}
@@ -185,10 +191,13 @@ def assemble(
         "compiled_layers_source": layers.get("source"),
         "compiled_layers_separate": layers.get("separate"),
         "compiled_layers_fused": layers.get("fused"),
+        "compiled_layers_summed": layers.get("summed"),
         "macs_over_source": costs["fused"] / costs["source"],
+        "macs_over_source_summed": costs["summed"] / costs["source"],
         "macs_over_source_separate": costs["separate"] / costs["source"],
-        "separate_models_over_shared": times["separate_models"] / shared,
-        "separate_models_over_shared_separate": times["separate_models"] / times["separate"],
+        "shared_layout": layout,
+        "separate_models_over_shared": models / shared,
+        **{f"separate_models_over_shared_{name}": models / times[name] for name in graphs.shared},
         "shared_over_source": shared / times["source"],
         "linear_over_source": times["linear"] / times["source"],
         "ms": {name: times[name] for name in _CONTENDERS},
@@ -215,7 +224,7 @@ def one_more_task(ms_by_tasks: Mapping[int, float]) -> float | None:
     return float(np.polyfit(numbers, times, 1)[0])
 
 
-_CONTENDERS = ("source", "linear", "fused", "separate", "separate_models")
+_CONTENDERS = ("source", "linear", "fused", "summed", "separate", "separate_models")
 
 
 def _multiply_adds(graphs: Graphs) -> dict[str, int]:
@@ -284,7 +293,7 @@ def _print_table(report: Mapping[str, Any]) -> None:
     for name, time_ms in report["ms"].items():
         print(f"{_TITLES[name]:<34} {time_ms:>9.2f} {time_ms / source_ms:>9.2f}")
     for number, time_ms in report["ms_by_tasks"].items():
-        print(f"{f'fused, {number} tasks':<34} {time_ms:>9.2f} {time_ms / source_ms:>9.2f}")
+        print(f"{f'summed, {number} tasks':<34} {time_ms:>9.2f} {time_ms / source_ms:>9.2f}")
     print()
     for key in _FIGURES:
         value = report[key]
@@ -297,6 +306,7 @@ _TITLES = {
     "source": "source alone",
     "linear": "frozen source, linear classifiers",
     "fused": "shared, fused deltas",
+    "summed": "shared, summed deltas",
     "separate": "shared, separate deltas",
     "separate_models": "separate whole models, summed",
 }
@@ -304,9 +314,13 @@ _FIGURES = (
     "compiled_layers_source",
     "compiled_layers_separate",
     "compiled_layers_fused",
+    "compiled_layers_summed",
     "macs_over_source",
+    "macs_over_source_summed",
     "macs_over_source_separate",
     "separate_models_over_shared",
+    "separate_models_over_shared_fused",
+    "separate_models_over_shared_summed",
     "separate_models_over_shared_separate",
     "shared_over_source",
     "linear_over_source",

@@ -11,6 +11,7 @@ import numpy as np
 from snow_deploy import __version__
 from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
+from snow_export.choose import time_layouts
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.graph_file import read_graph
 from snow_export.network import SOURCE
@@ -19,7 +20,7 @@ from snow_runtime.errors import GraphError
 from snow_runtime.manifest import SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from snow_deploy.training.store import Store, TaskRecord
     from snow_export.parity import TaskParity
     from snow_export.verify import Verification
-    from snow_runtime.manifest import Manifest, Preprocessing
+    from snow_runtime.manifest import Layout, Manifest, Preprocessing
 
 
 def export_tasks(
@@ -39,6 +40,7 @@ def export_tasks(
     *,
     with_source: bool = False,
     options: GraphOptions | None = None,
+    choosing: Callable[[dict[Layout, float]], None] | None = None,
 ) -> list[TaskParity]:
     """Export tasks of a store as one ONNX graph; return how close it is to torch.
 
@@ -48,13 +50,22 @@ def export_tasks(
         path: The ONNX file.
         with_source: Answer with the source's own head too.
         options: The form of the graph; None is fused, fp32, float input, any batch.
+        choosing: Asks for the fastest layout instead of the options': every layout is timed in
+            ONNX Runtime on this machine, and this is told the milliseconds of each, the
+            fastest first.
 
     Raises:
         StoreError: A task is missing, named twice, or of another source or image size.
         ExportError: The graph cannot be made, written, or answers otherwise than torch.
     """
     request = gather(store, names, with_source=with_source)
-    return export_graph(replace(request, options=options or GraphOptions()), path)
+    request = replace(request, options=options or GraphOptions())
+    if choosing is not None:
+        times = time_layouts(request)
+        choosing(times)
+        fastest = replace(request.options, layout=next(iter(times)))
+        request = replace(request, options=fastest)
+    return export_graph(request, path)
 
 
 def export_source(store: Store, like: TaskRecord, path: Path) -> list[TaskParity]:

@@ -37,7 +37,7 @@ class GraphOptions:
     """The form of a graph.
 
     Attributes:
-        layout: `fused` or `separate` deltas.
+        layout: `fused`, `summed` or `separate` deltas; see `layout.arrange`.
         precision: `fp32` or `fp16`; logits are float32 in both.
         input: Normalised planes, or uint8 frames that the graph normalises.
         batch: The one batch size that the graph takes; None leaves it open.

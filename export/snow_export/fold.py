@@ -1,4 +1,4 @@
-"""Folding: a BatchNorm in eval mode disappears into the convolution before it."""
+"""Folding: norms go into the convolution before them, bare pooling weights into the one behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from snow_export.freeze import norm_affine
+from snow_export.freeze import StaticPooling, norm_affine
 
 if TYPE_CHECKING:
     from torch import fx
@@ -37,6 +37,45 @@ def fold_norms(flat: fx.GraphModule) -> fx.GraphModule:
     flat.graph.lint()
     flat.recompile()
     return flat
+
+
+@torch.no_grad()
+def fold_poolings(flat: fx.GraphModule) -> fx.GraphModule:
+    """Fold the weights of bare poolings into the convolutions that read them, in place.
+
+    A pooling with a norm or a ReLU stays as it is, and so does one that anything else reads.
+    """
+    for node in flat.graph.nodes:
+        pooling = _layer(flat, node)
+        if not isinstance(pooling, StaticPooling) or pooling.scale is None:
+            continue
+        if pooling.shift is not None or pooling.relu is not None:
+            continue
+        readers = _readers(flat, node)
+        if readers is None:
+            continue
+        for conv, start in readers:
+            channels = slice(start, start + len(pooling.index))
+            conv.weight[:, channels] *= pooling.scale.view(1, -1, 1, 1)
+        pooling.scale = None
+    return flat
+
+
+def _readers(flat: fx.GraphModule, node: fx.Node) -> list[tuple[nn.Conv2d, int]] | None:
+    """Return the dense convolutions that read a pooling, with its first channel there."""
+    found = []
+    for user in node.users:
+        concatenated = user.target is torch.cat
+        for reader in user.users if concatenated else [user]:
+            conv = _layer(flat, reader)
+            if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
+                return None
+            # A delta reads its own channels first, then those of the source.
+            last = not concatenated or user.args[0][-1] is node  # type: ignore[index]
+            if not last or not isinstance(pooling := _layer(flat, node), StaticPooling):
+                return None
+            found.append((conv, conv.in_channels - len(pooling.index)))
+    return found
 
 
 def _absorb(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:

@@ -24,7 +24,11 @@ class Pooling(Protocol):
 
     @property
     def norm(self) -> nn.BatchNorm2d | None:
-        """A BatchNorm2d of K channels behind the weighting, or None."""
+        """A BatchNorm2d of K channels before or after the weights, or None."""
+
+    @property
+    def norm_first(self) -> bool:
+        """Whether the norm stands before the weights."""
 
     @property
     def relu(self) -> nn.ReLU | None:
@@ -41,13 +45,16 @@ class StaticPooling(nn.Module):
     """
 
     index: Tensor
-    scale: Tensor
+    scale: Tensor | None
     shift: Tensor | None
 
     def __init__(
-        self, index: Tensor, scale: Tensor, shift: Tensor | None, relu: nn.ReLU | None
+        self, index: Tensor, scale: Tensor | None, shift: Tensor | None, relu: nn.ReLU | None
     ) -> None:
-        """Take the K chosen channels, [K] int64, and the affine, [1, K, 1, 1] each."""
+        """Take the K chosen channels, [K] int64, and the affine, [1, K, 1, 1] each.
+
+        Without a scale it only gathers: what reads it has taken the scale over.
+        """
         super().__init__()
         self.register_buffer("index", index)
         self.register_buffer("scale", scale)
@@ -63,6 +70,7 @@ class StaticPooling(nn.Module):
         shift = None
         if pooling.norm is not None:
             gain, shift = norm_affine(pooling.norm)
+            shift = shift * scale if pooling.norm_first else shift
             scale = scale * gain
             shift = shift.float().view(1, -1, 1, 1)
         return cls(index, scale.float().view(1, -1, 1, 1), shift, copy.deepcopy(pooling.relu))
@@ -70,20 +78,35 @@ class StaticPooling(nn.Module):
     @classmethod
     def joined(cls, poolings: Sequence[StaticPooling]) -> StaticPooling:
         """Gather for several tasks at once, one behind the other: K becomes the sum of theirs."""
+        scales = [pooling.scale for pooling in poolings if pooling.scale is not None]
         shifts = [pooling.shift for pooling in poolings if pooling.shift is not None]
         return cls(
             torch.cat([pooling.index for pooling in poolings]),
-            torch.cat([pooling.scale for pooling in poolings], 1),
+            torch.cat(scales, 1) if scales else None,
             torch.cat(shifts, 1) if shifts else None,
             poolings[0].relu,
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """Gather, scale, shift."""
-        pooled = features.index_select(1, self.index) * self.scale
+        pooled = features.index_select(1, self.index)
+        if self.scale is not None:
+            pooled = pooled * self.scale
         if self.shift is not None:
             pooled = pooled + self.shift
         return pooled if self.relu is None else self.relu(pooled)
+
+    def affine(self) -> nn.Conv2d:
+        """Return scale and shift as a depthwise 1x1 convolution."""
+        if self.scale is None:
+            msg = "this pooling only gathers"
+            raise ValueError(msg)
+        channels, biased = len(self.index), self.shift is not None
+        layer = nn.Conv2d(channels, channels, 1, groups=channels, bias=biased, device="meta")
+        layer.weight = nn.Parameter(self.scale.view(-1, 1, 1, 1), requires_grad=False)
+        if self.shift is not None:
+            layer.bias = nn.Parameter(self.shift.flatten(), requires_grad=False)
+        return layer
 
 
 def freeze(delta: Module) -> Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,16 @@ from torch.nn import functional
 from snow_export.emit.emitter import run_nodes
 from snow_export.errors import ExportError
 from snow_export.freeze import StaticPooling
+from snow_export.stack import (
+    Interleave,
+    Joined,
+    Shared,
+    Stack,
+    Value,
+    convolution_like,
+    scatter,
+    set_weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,35 +31,8 @@ class CannotFuse(ExportError):  # noqa: N818 - reads as what it says
     """A delta holds something that has no fused form; it is exported beside the others."""
 
 
-@dataclass(frozen=True)
-class Stack:
-    """A value of all T tasks in one tensor, task by task along the channels.
-
-    Attributes:
-        node: [B, T * C, ...] in the fused graph.
-        widths: C of each task.
-    """
-
-    node: fx.Node
-    widths: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Shared:
-    """A value that all tasks read as it is: the image, or one of the source's features."""
-
-    node: fx.Node
-    width: int
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Values to be concatenated along the channels of each task, once it is known by whom."""
-
-    parts: tuple[Stack | Shared, ...]
-
-
-Value = Stack | Shared | Joined
+THIN = 8
+"""Channels that fill a CPU's vector register (AVX2, float) or a tensor core's tile (half)."""
 
 
 class FusedDeltas(nn.Module):
@@ -71,9 +53,27 @@ class FusedDeltas(nn.Module):
 class Fuser:
     """Walks the graphs of T deltas of equal shape in step and builds their fused graph."""
 
-    def __init__(self, deltas: Sequence[fx.GraphModule], example: tuple[Tensor, Any]) -> None:
-        """Take the frozen, folded graphs and an example input, (images, features)."""
+    def __init__(
+        self,
+        deltas: Sequence[fx.GraphModule],
+        example: tuple[Tensor, Any],
+        *,
+        summed: bool = False,
+        dense_below: int = THIN,
+    ) -> None:
+        """Take graphs to fuse.
+
+        Args:
+            deltas: Frozen and folded, of one shape.
+            example: Images and the source's features of them.
+            summed: Convolve the local and the subscribed channels each for itself and add up,
+                instead of concatenating them task by task.
+            dense_below: Where a task's convolution has fewer input or output channels than this,
+                all tasks' become one dense convolution with zero blocks, not one of groups.
+        """
         self.deltas = deltas
+        self.dense_below = dense_below
+        self.summed = summed
         self.count = len(deltas)
         self.columns = list(zip(*(delta.graph.nodes for delta in deltas), strict=True))
         self.shapes = [run_nodes(delta, *example) for delta in deltas]
@@ -146,7 +146,7 @@ class Fuser:
         if next(first.parameters(), None) is not None or next(first.buffers(), None) is not None:
             raise CannotFuse(_no_form(node, first))
         stack = self._stacked(value, str(node.target))
-        return Stack(self._call(node, first, stack.node), stack.widths)
+        return Stack(self._call(str(node.target), first, stack.node), stack.widths)
 
     def _pooling(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
         """Gather for all tasks at once, one affine behind it."""
@@ -154,65 +154,67 @@ class Fuser:
             raise CannotFuse(_no_form(node))
         fused = StaticPooling.joined(layers)
         widths = tuple(len(layer.index) for layer in layers)
-        return Stack(self._call(node, fused, value.node), widths)
+        name = str(node.target)
+        if not self.summed or fused.scale is None:
+            return Stack(self._call(name, fused, value.node), widths)
+        gather = StaticPooling(fused.index, None, None, None)
+        pooled = self._call(f"{name}_affine", fused.affine(), self._call(name, gather, value.node))
+        if fused.relu is not None:
+            pooled = self._call(f"{name}_relu", fused.relu, pooled)
+        return Stack(pooled, widths)
 
     def _convolution(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
-        """One convolution with a group per task; on a shared input, one dense convolution."""
+        """One convolution, a group per task; dense on a shared input or where groups are thin."""
         first: nn.Conv2d = layers[0]
-        weight = torch.cat([layer.weight for layer in layers])
-        bias = None if first.bias is None else torch.cat([layer.bias for layer in layers])
-        if isinstance(value, Joined) and any(isinstance(part, Shared) for part in value.parts):
-            weight = self._scatter(layers, value)
-            reads, groups = self._plain(value), 1
+        joined = value if isinstance(value, Joined) else Joined((value,))
+        mixed = len(joined.parts) > 1 and any(isinstance(part, Shared) for part in joined.parts)
+        if mixed or (self._is_thin(first) and not isinstance(value, Shared)):
+            weight, reads, groups = scatter(layers, joined), self._plain(joined), 1
         elif isinstance(value, Shared):
-            reads, groups = value.node, first.groups
+            weight, reads, groups = _stacked_weights(layers), value.node, first.groups
             if groups != 1:
                 raise CannotFuse(_no_form(node, first))
+        elif self.summed and isinstance(value, Joined) and first.groups == 1:
+            return self._sum(node, layers, value)
         else:
-            reads, groups = self._stacked(value, str(node.target)).node, first.groups * self.count
-        fused = nn.Conv2d(
-            weight.shape[1] * groups,
-            weight.shape[0],
-            first.kernel_size,  # type: ignore[arg-type]
-            first.stride,  # type: ignore[arg-type]
-            first.padding,  # type: ignore[arg-type]
-            first.dilation,  # type: ignore[arg-type]
-            groups,
-            bias=bias is not None,
-            device="meta",
-        )
-        _set(fused, weight, bias)
-        widths = tuple(layer.out_channels for layer in layers)
-        return Stack(self._call(node, fused, reads), widths)
+            reads = self._stacked(value, str(node.target)).node
+            weight, groups = _stacked_weights(layers), first.groups * self.count
+        fused = convolution_like(first, weight, _stacked_biases(layers), groups)
+        return Stack(self._call(str(node.target), fused, reads), _outputs_of(layers))
+
+    def _is_thin(self, layer: nn.Conv2d) -> bool:
+        """Whether a task's own group would be narrower than hardware likes."""
+        return layer.groups == 1 and min(layer.in_channels, layer.out_channels) < self.dense_below
+
+    def _sum(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
+        """Convolve each part with its own share of the weights, a group per task, and add up."""
+        total: fx.Node | None = None
+        start = 0
+        for number, part in enumerate(value.parts):
+            stack = self._stacked(part, str(node.target))
+            (width,) = set(stack.widths)  # equal, for the deltas have one shape
+            weight = torch.cat([layer.weight[:, start : start + width] for layer in layers])
+            bias = None if number else _stacked_biases(layers)
+            name = f"{node.target}_subscribed" if number else str(node.target)
+            convolution = convolution_like(layers[0], weight, bias, self.count)
+            added = self._call(name, convolution, stack.node)
+            start += width
+            total = (
+                added if total is None else self.graph.call_function(operator.add, (total, added))
+            )
+        if total is None:
+            raise CannotFuse(_no_form(node, layers[0]))
+        return Stack(total, _outputs_of(layers))
 
     def _linear(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
         """One matrix product for all tasks, with zero blocks where a task does not look."""
         joined = value if isinstance(value, Joined) else Joined((value,))
-        weight = self._scatter(layers, joined)
-        bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+        weight = scatter(layers, joined)
+        bias = _stacked_biases(layers)
         fused = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-        _set(fused, weight, bias)
+        set_weights(fused, weight, bias)
         widths = tuple(layer.out_features for layer in layers)
-        return Stack(self._call(node, fused, self._plain(joined)), widths)
-
-    def _scatter(self, layers: Sequence[Any], value: Joined) -> Tensor:
-        """Return one dense weight [sum of outputs, all channels of the parts, ...] with zeros."""
-        weights = [layer.weight.detach() for layer in layers]
-        total = sum(_channels(part) for part in value.parts)
-        outputs = sum(len(weight) for weight in weights)
-        dense: Tensor = weights[0].new_zeros(outputs, total, *weights[0].shape[2:])
-        row = 0
-        for task, weight in enumerate(weights):
-            rows = slice(row, row + len(weight))
-            row, column, own = rows.stop, 0, 0
-            for part in value.parts:
-                if isinstance(part, Shared):
-                    width, start = part.width, column
-                else:
-                    width, start = part.widths[task], column + sum(part.widths[:task])
-                dense[rows, start : start + width] = weight[:, own : own + width]
-                own, column = own + width, column + _channels(part)
-        return dense
+        return Stack(self._call(str(node.target), fused, self._plain(joined)), widths)
 
     def _elementwise(self, column: tuple[fx.Node, ...]) -> Stack:
         """Apply a function that treats every channel alike to the stacked tensors."""
@@ -270,8 +272,8 @@ class Fuser:
             self.graph.call_function(operator.getitem, (parts, task)) for task in range(self.count)
         )
 
-    def _call(self, node: fx.Node, layer: nn.Module, reads: fx.Node) -> fx.Node:
-        target = str(node.target).removeprefix("network.")
+    def _call(self, name: str, layer: nn.Module, reads: fx.Node) -> fx.Node:
+        target = name.removeprefix("network.")
         holder, leaf = self._holder(target), target.rpartition(".")[2]
         if not hasattr(holder, leaf):
             holder.add_module(leaf, layer)
@@ -290,31 +292,16 @@ class Fuser:
         return int(example.shape[1])
 
 
-class Interleave(nn.Module):
-    """Concatenates stacked tensors task by task.
-
-    Shapes: [B, T * C, H, W] and [B, T * K, H, W] -> [B, T * (C + K), H, W].
-    """
-
-    def __init__(self, count: int) -> None:
-        """Take T, the number of tasks."""
-        super().__init__()
-        self.count = count
-
-    def forward(self, *stacks: Tensor) -> Tensor:
-        """Concatenate along each task's own channels."""
-        parts = [torch.unflatten(stack, 1, (self.count, -1)) for stack in stacks]
-        return torch.cat(parts, 2).flatten(1, 2)
+def _stacked_weights(layers: Sequence[Any]) -> Tensor:
+    return torch.cat([layer.weight for layer in layers])
 
 
-def _channels(part: Stack | Shared) -> int:
-    return part.width if isinstance(part, Shared) else sum(part.widths)
+def _stacked_biases(layers: Sequence[Any]) -> Tensor | None:
+    return None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
 
 
-def _set(layer: Any, weight: Tensor, bias: Tensor | None) -> None:
-    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+def _outputs_of(layers: Sequence[nn.Conv2d]) -> tuple[int, ...]:
+    return tuple(layer.out_channels for layer in layers)
 
 
 def _is_channelwise(node: fx.Node) -> bool:

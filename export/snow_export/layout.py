@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snow_export.delta_graph import signature, trace_delta
-from snow_export.fold import fold_norms
+from snow_export.fold import fold_norms, fold_poolings
 from snow_export.freeze import freeze
 from snow_export.fuse import CannotFuse, FusedDeltas, Fuser
 from snow_export.network import Head
@@ -42,24 +42,26 @@ def arrange(
 
     Args:
         deltas: By task name; not frozen yet, and left as they are.
-        layout: `separate`, or `fused`: deltas of equal shape become one network; deltas of
-            unequal shape fall into groups.
+        layout: `separate`; or `fused`: deltas of equal shape become one network, deltas of
+            unequal shape fall into groups; or `summed`: fused, but local and subscribed
+            channels are convolved each for themselves and added up, not concatenated.
         example: Images and the source's features of them, for the shapes.
     """
     frozen = {task: freeze(delta) for task, delta in deltas.items()}
+    traced = {task: fold_poolings(fold_norms(trace_delta(delta))) for task, delta in frozen.items()}
     if layout == "separate":
-        return Arranged([Head(task, delta) for task, delta in frozen.items()], {})
+        return Arranged([Head(task, delta) for task, delta in traced.items()], {})
     groups: dict[object, dict[str, fx.GraphModule]] = {}
-    for task, delta in frozen.items():
-        traced = fold_norms(trace_delta(delta))
-        groups.setdefault(signature(traced), {})[task] = traced
+    for task, delta in traced.items():
+        groups.setdefault(signature(delta), {})[task] = delta
     heads: list[nn.Module] = []
     unfused: dict[tuple[str, ...], str] = {}
     for group in groups.values():
         names = tuple(group)
         if len(group) > 1:
             try:
-                heads.append(FusedDeltas(Fuser(list(group.values()), example).build(), names))
+                fuser = Fuser(list(group.values()), example, summed=layout == "summed")
+                heads.append(FusedDeltas(fuser.build(), names))
                 continue
             except CannotFuse as reason:
                 unfused[names] = str(reason)

@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     Rungs = Iterator[tuple[str, str, Callable[[NDArray[np.uint8]], Answers]]]
 
 BATCHES = (1, 3, 8)
-_STEPS: tuple[tuple[Layout, Precision], ...] = (
-    ("separate", "fp32"),
-    ("fused", "fp32"),
-    ("fused", "fp16"),
-)
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ def _rungs(request: ExportRequest, path: Path, folder: Path) -> Rungs:
     heads = [Head(name, freeze(delta)) for name, delta in request.deltas.items()]
     frozen = SharedNetwork(request.source, heads, request.outputs)
     yield "frozen torch", "fp32", lambda pictures: torch_answers(frozen, request.images(pictures))
-    for layout, precision in _STEPS:
+    for layout, precision in _steps(request.options.layout):
         form = replace(request.options, layout=layout, precision=precision, batch=None)
         wanted = replace(request, options=form)
         made = folder / f"{layout}-{precision}.onnx"
@@ -126,6 +121,12 @@ def _rungs(request: ExportRequest, path: Path, folder: Path) -> Rungs:
         request.options.precision,
         lambda pictures: onnx_answers(path, request.feed(pictures)),
     )
+
+
+def _steps(layout: Layout) -> tuple[tuple[Layout, Precision], ...]:
+    """Return the graphs to climb by: side by side, then fused as the file is, then half."""
+    fused: Layout = "fused" if layout == "separate" else layout
+    return (("separate", "fp32"), (fused, "fp32"), (fused, "fp16"))
 
 
 def _divergence(request: ExportRequest, path: Path) -> tuple[str, float] | None:

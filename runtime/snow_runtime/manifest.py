@@ -11,12 +11,12 @@ import json
 import re
 import reprlib
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from snow_runtime import checks
 from snow_runtime.errors import ManifestError
 
-Layout = Literal["separate", "fused"]
+Layout = Literal["separate", "fused", "summed"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 METADATA_KEY: Final = "snow_deploy.manifest"
@@ -213,7 +213,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         checks.choice("format", self.format, (FORMAT,))
-        checks.choice("layout", self.layout, ("separate", "fused"))
+        checks.choice("layout", self.layout, get_args(Layout))
         checks.choice("precision", self.precision, ("fp32", "fp16", "int8"))
         _normalise(
             self,

@@ -53,6 +53,14 @@ if TYPE_CHECKING:
 @click.option(
     "--sigma2", default=0.001, show_default=True, help="Variance of the channel pooling's noise."
 )
+@click.option(
+    "--pooling-norm",
+    type=click.Choice(["before", "after", "none"]),
+    default="before",
+    show_default=True,
+    help="A BatchNorm on the chosen channels before they are weighted, after it (the weights "
+    "then never learn), or none.",
+)
 @click.option("--epochs", default=90, show_default=True, help="Passes over the training pictures.")
 @click.option("--batch-size", default=256, show_default=True, help="Pictures a step and device.")
 @click.option(
@@ -132,7 +140,7 @@ def _options(chosen: dict[str, Any]) -> TrainOptions:
     from snow_deploy.training.options import RECIPES, TrainOptions
 
     options = TrainOptions(
-        delta=DeltaOptions(chosen["k"], chosen["width"], chosen["sigma2"]),
+        delta=DeltaOptions(chosen["k"], chosen["width"], chosen["sigma2"], chosen["pooling_norm"]),
         recipe=RECIPES[chosen["recipe"]],
         epochs=chosen["epochs"],
         batch_size=chosen["batch_size"],

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
-from snow_deploy.models.pooling import ChannelPooling
+from snow_deploy.models.pooling import ChannelPooling, PoolingNorm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,14 +30,15 @@ class DeltaOptions:
         k: Each subscription keeps N / k of its N source channels.
         width: Each layer has 1 / width of the source's channels.
         sigma2: Variance of the pooling's exploration noise.
-        pooling_norm: BatchNorm after each pooling.
-        pooling_relu: ReLU after each pooling (and after its norm).
+        pooling_norm: Where each pooling has a BatchNorm: `before` its weights, `after` them (they
+            are then never trained), or `none`.
+        pooling_relu: ReLU after each pooling.
     """
 
     k: int = 8
     width: int = 8
     sigma2: float = 1e-3
-    pooling_norm: bool = True
+    pooling_norm: PoolingNorm = "before"
     pooling_relu: bool = True
 
 
@@ -59,7 +60,6 @@ class Delta(nn.Module):
         self.options = options
         self.num_classes = num_classes
         self.classifier = source.anatomy.classifier
-        self.source_features = source.anatomy.head_channels
         self.network = _Mirror(source, num_classes, options).build()
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
 
@@ -98,20 +98,6 @@ class Delta(nn.Module):
         classifier.weight[:, :local] = 0  # type: ignore[operator]
         classifier.weight[:, local:] = linear.weight  # type: ignore[operator]
         classifier.bias.copy_(linear.bias)  # type: ignore[operator]
-
-    def source_gradients(self) -> list[Tensor]:
-        """Return the classifier's gradients where it reads the source, and its bias's.
-
-        Returns:
-            Views, to be changed in place: [num_classes, F, ...] for the F pooled source
-            features, and [num_classes] where there is a bias. Empty before a backward pass.
-        """
-        classifier = self.network.get_submodule(self.classifier)
-        weight, bias = classifier.weight.grad, classifier.bias
-        found = [] if weight is None else [weight[:, -self.source_features :]]  # type: ignore[index]
-        if isinstance(bias, nn.Parameter) and bias.grad is not None:
-            found.append(bias.grad)
-        return found
 
     def poolings(self) -> dict[str, ChannelPooling]:
         """Return the channel poolings by subscription name, in the source's order."""

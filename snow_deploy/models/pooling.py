@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import TrainingError
+
+PoolingNorm = Literal["before", "after", "none"]
+"""Where a BatchNorm stands: on the chosen maps before they are weighted, after it, or nowhere."""
 
 
 def top_channels(scores: Tensor, k: int) -> Tensor:
@@ -30,10 +35,16 @@ class ChannelPooling(nn.Module):
 
     Training draws fresh noise for every call, takes the top K of ``w + n``, n ~ N(0, sigma2),
     and multiplies the chosen maps by those noisy weights, so that only chosen weights get a
-    gradient. Evaluation takes the top K of ``w`` and has no randomness. BatchNorm and ReLU may
-    follow (SNOW, section 3.2).
+    gradient. Evaluation takes the top K of ``w`` and has no randomness. A BatchNorm may be
+    added, and a ReLU may follow (SNOW, section 3.2).
+
+    A BatchNorm right behind the weights takes every scale out again, theirs too: they get no
+    gradient and the choice stays what it began as. Before the weights it leaves them in force.
 
     Shapes: [B, N, H, W] -> [B, K, H, W].
+
+    Attributes:
+        exploration: Factor on the noise's deviation, for training loops that let it fade.
     """
 
     def __init__(
@@ -42,7 +53,7 @@ class ChannelPooling(nn.Module):
         k: int,
         *,
         sigma2: float = 1e-3,
-        norm: bool = False,
+        norm: PoolingNorm = "none",
         relu: bool = False,
     ) -> None:
         """Start every channel with the same weight, one.
@@ -51,11 +62,12 @@ class ChannelPooling(nn.Module):
             channels: N, the source tensor's channels.
             k: K, the channels to keep.
             sigma2: Variance (not deviation) of the exploration noise.
-            norm: Follow with BatchNorm.
+            norm: Where a BatchNorm of K channels stands.
             relu: Follow with ReLU.
 
         Raises:
-            TrainingError: `k` is not between 1 and `channels`, or `sigma2` is negative.
+            TrainingError: `k` is not between 1 and `channels`, `sigma2` is negative, or there
+                is no such place for a norm.
         """
         super().__init__()
         if not 1 <= k <= channels:
@@ -64,11 +76,17 @@ class ChannelPooling(nn.Module):
         if not sigma2 >= 0:
             msg = f"sigma2 is a variance and cannot be {sigma2}; give 0 or more (paper: 0.001)"
             raise TrainingError(msg)
+        if norm not in get_args(PoolingNorm):
+            places = ", ".join(get_args(PoolingNorm))
+            msg = f"a pooling's norm stands in one of {places}, not {norm!r}; choose one of them"
+            raise TrainingError(msg)
         self.channels = channels
         self.k = k
         self.sigma2 = sigma2
+        self.exploration = 1.0
         self.weight = nn.Parameter(torch.ones(channels))
-        self.norm = nn.BatchNorm2d(k) if norm else None
+        self.norm = None if norm == "none" else nn.BatchNorm2d(k)
+        self.norm_first = norm == "before"
         self.relu = nn.ReLU() if relu else None
 
     @torch.no_grad()
@@ -79,11 +97,15 @@ class ChannelPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Pool [B, N, H, W] to [B, K, H, W]."""
         scores = self.weight
-        if self.training and self.sigma2 > 0:
-            scores = scores + torch.randn_like(scores) * self.sigma2**0.5
+        deviation = self.sigma2**0.5 * self.exploration
+        if self.training and deviation > 0:
+            scores = scores + torch.randn_like(scores) * deviation
         chosen = top_channels(scores.detach(), self.k)
-        pooled = _gather(features, chosen) * scores[chosen].view(1, -1, 1, 1)
-        if self.norm is not None:
+        pooled = _gather(features, chosen)
+        if self.norm is not None and self.norm_first:
+            pooled = self.norm(pooled)
+        pooled = pooled * scores[chosen].view(1, -1, 1, 1)
+        if self.norm is not None and not self.norm_first:
             pooled = self.norm(pooled)
         if self.relu is not None:
             pooled = self.relu(pooled)

@@ -63,6 +63,7 @@ class TaskModule(lightning.LightningModule):
         self.split_accuracy = MulticlassAccuracy(classes, average="micro")
         self.split_loss = MeanMetric()
         self.skipped: set[str] = set()
+        self.steps = 0  # of the optimiser in an epoch, once it is known
 
     def forward(self, images: Tensor) -> Tensor:
         """Answer [B, 3, S, S] with [B, classes] logits."""
@@ -97,6 +98,13 @@ class TaskModule(lightning.LightningModule):
                 f"files, such as {self.splits.train.name(0)}"
             )
             raise DataError(msg)
+
+    def on_train_batch_start(self, _batch: Batch, _index: int) -> None:
+        """Let the poolings explore as much as the recipe has it at this step."""
+        recipe, epochs = self.options.recipe, self.options.epochs
+        exploration = recipe.exploration(self.trainer.global_step, self.steps, epochs)
+        for pooling in self.delta.poolings().values():
+            pooling.exploration = exploration
 
     def training_step(self, batch: Batch, _index: int) -> Tensor | None:
         """Return the loss of a batch, or None where too few of its pictures could be read.
@@ -162,26 +170,36 @@ class TaskModule(lightning.LightningModule):
         """Take the names of the run that is resumed."""
         self.skipped = set(checkpoint["skipped"])
 
-    def on_before_optimizer_step(self, _optimizer: torch.optim.Optimizer) -> None:
-        """Slow the classifier down where it reads the source."""
-        scale = self.options.recipe.source_lr_scale
-        for gradient in self.delta.source_gradients():
-            gradient.mul_(scale)
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return SGD with the recipe's schedule, stepped per batch."""
         recipe, options = self.options.recipe, self.options
+        rate = options.learning_rate(self.trainer.world_size)
+        scales = {"others": 1.0, "pooling": recipe.pooling_lr_scale}
+        scales["classifier"] = recipe.classifier_lr_scale
         optimizer = torch.optim.SGD(
-            self.delta.parameters(),
-            lr=options.learning_rate(self.trainer.world_size),
+            [
+                {"params": weights, "lr": rate * scales[kind]}
+                for kind, weights in self._parameters_by_kind().items()
+            ],
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
         steps = int(self.trainer.estimated_stepping_batches) // options.epochs
+        self.steps = steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: recipe.rate(step, steps, options.epochs)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameters_by_kind(self) -> dict[str, list[nn.Parameter]]:
+        """Sort the delta's parameters by what the recipe tells apart."""
+        kinds = {id(pooling.weight): "pooling" for pooling in self.delta.poolings().values()}
+        classifier = self.delta.network.get_submodule(self.delta.classifier)
+        kinds |= {id(weight): "classifier" for weight in classifier.parameters()}
+        found: dict[str, list[nn.Parameter]] = {"others": [], "pooling": [], "classifier": []}
+        for weight in self.delta.parameters():
+            found[kinds.get(id(weight), "others")].append(weight)
+        return found
 
     def _loader(self, pictures: Pictures, *, train: bool) -> DataLoader[Sample]:
         return make_loader(

@@ -11,6 +11,7 @@ from snow_deploy.models.delta import DeltaOptions
 
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
+Noise = Literal["constant", "settling"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _REFERENCE_BATCH = 256
@@ -22,23 +23,28 @@ class Recipe:
 
     Attributes:
         lr: Learning rate at a batch of 256; scaled in proportion to the batch.
-        source_lr_scale: Learning rate, over the others', of the classifier's weights on the
-            source's pooled features and of its bias: those features are many and large.
+        classifier_lr_scale: The classifier's learning rate over the others'. What it reads is not
+            normalised, so that its steps grow with how many features there are.
         schedule: `step` divides by ten at each third of the run (the paper: every 30 of 90
             epochs); `cosine` falls to zero.
         warmup_epochs: Epochs of linear warm-up.
         classifier_start: `random`; or `linear`: the classifier begins as logistic regression on
             the source's pooled features, blind to the local ones, so that training only adds.
+        pooling_lr_scale: Learning rate, over the others', of the pooling weights.
+        noise: `constant`; or `settling`: the deviation of the pooling's noise falls to zero in the
+            first half of the run, so that the second half trains on the channels that stay.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
         momentum: Of SGD.
         weight_decay: L2, on every trained parameter.
     """
 
     lr: float = 1.0
-    source_lr_scale: float = 1.0
+    classifier_lr_scale: float = 1.0
     schedule: Schedule = "step"
     warmup_epochs: float = 0.0
     classifier_start: ClassifierStart = "random"
+    pooling_lr_scale: float = 1.0
+    noise: Noise = "constant"
     label_smoothing: float = 0.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -54,15 +60,23 @@ class Recipe:
             return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
         return float(0.1 ** min(2, 3 * step // max(1, total)))
 
+    def exploration(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """Return the factor on the deviation of the pooling's noise at a step, 0 to 1."""
+        if self.noise == "constant":
+            return 1.0
+        return max(0.0, 1 - 2 * step / (steps_per_epoch * epochs))
+
 
 RECIPES = {
     "paper": Recipe(),
     "steady": Recipe(
         lr=1.0,
-        source_lr_scale=0.02,
+        classifier_lr_scale=0.02,
         schedule="cosine",
         warmup_epochs=1,
         classifier_start="linear",
+        pooling_lr_scale=10.0,
+        noise="settling",
     ),
 }
 """`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see docs/training.md."""

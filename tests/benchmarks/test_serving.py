@@ -57,7 +57,7 @@ def test_what_was_not_compiled_is_null(report: dict[str, Any]) -> None:
     assert report["rtx"] is None
     assert [value for key, value in report.items() if key.startswith("compiled_layers")] == [
         None
-    ] * 3
+    ] * 4
 
 
 def test_deltas_cost_multiply_adds_but_far_fewer_than_whole_models(report: dict[str, Any]) -> None:
@@ -68,8 +68,14 @@ def test_deltas_cost_multiply_adds_but_far_fewer_than_whole_models(report: dict[
 def test_times_are_positive_and_ratios_follow_from_them(report: dict[str, Any]) -> None:
     times = report["ms"]
     assert all(time_ms > 0 and math.isfinite(time_ms) for time_ms in times.values())
-    assert report["shared_over_source"] == times["fused"] / times["source"]
-    assert report["separate_models_over_shared"] == times["separate_models"] / times["fused"]
+    layouts = ("fused", "summed", "separate")
+    shared = times[report["shared_layout"]]
+    assert shared == min(times[name] for name in layouts)
+    assert report["shared_over_source"] == shared / times["source"]
+    assert report["separate_models_over_shared"] == times["separate_models"] / shared
+    for name in layouts:
+        ratio = times["separate_models"] / times[name]
+        assert report[f"separate_models_over_shared_{name}"] == ratio
     assert report["export_s"] > 0
 
 
@@ -77,23 +83,26 @@ def test_one_graph_is_one_contender(report: dict[str, Any]) -> None:
     by_tasks = report["ms_by_tasks"]
     assert list(by_tasks) == ["1", str(TASKS)]
     assert by_tasks["1"] == report["ms"]["source"]
-    assert by_tasks[str(TASKS)] == report["ms"]["fused"]
+    assert by_tasks[str(TASKS)] == report["ms"]["summed"]
 
 
 def test_compiled_layers_come_from_each_graph(settings: serving.Settings, tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
-    graphs = serving.Graphs(path, [path], {}, path, {1: path, 2: path, 3: path}, export_s=2.5)
-    times = {"source": 10.0, "linear": 11.0, "fused": 14.0, "separate": 20.0}
+    shared = dict.fromkeys(("fused", "summed", "separate"), path)
+    graphs = serving.Graphs(path, [path], shared, path, {1: path, 2: path, 3: path}, export_s=2.5)
+    times = {"source": 10.0, "linear": 11.0, "fused": 14.0, "summed": 12.5, "separate": 20.0}
     times |= {"separate_models": 30.0, "tasks 1": 10.0, "tasks 2": 12.0, "tasks 3": 14.0}
-    layers = {"source": 57, "separate": 574, "fused": 168}
+    layers = {"source": 57, "separate": 574, "fused": 168, "summed": 250}
     compiled = {
         name: {"compute_layers": count, "build_s": count / 50} for name, count in layers.items()
     }
-    costs = {"source": 100, "fused": 118, "separate": 117}
+    costs = {"source": 100, "fused": 118, "summed": 119, "separate": 117}
     report = serving.assemble(settings, graphs, costs, times, compiled)
     assert {name: report[f"compiled_layers_{name}"] for name in layers} == layers
     assert report["rtx_build_s"] == 168 / 50
     assert report["macs_over_source"] == 1.18
+    assert report["shared_layout"] == "summed"
+    assert report["separate_models_over_shared"] == 30 / 12.5
     assert report["one_more_task_ms"] == pytest.approx(2.0)
     assert report["one_more_task_over_source"] == pytest.approx(0.2)
     assert report["export_s"] == 2.5
@@ -126,7 +135,7 @@ def test_last_line_is_the_json(
 
 
 def _report() -> dict[str, Any]:
-    names = ("source", "linear", "fused", "separate", "separate_models")
+    names = ("source", "linear", "fused", "summed", "separate", "separate_models")
     figures = dict.fromkeys(serving._FIGURES)
     facts = {"architecture": "resnet18", "image_size": 64, "tasks": 6}
     return {**facts, **figures, "ms": dict.fromkeys(names, 1.0), "ms_by_tasks": {"1": 1.0}}

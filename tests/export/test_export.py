@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from snow_deploy.models.pooling import PoolingNorm
     from snow_export.export import ExportRequest
     from tests.conftest import RandomWeights
 
@@ -59,9 +60,9 @@ def test_the_file_answers_as_torch_does(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("norm", "relu"), [(False, True), (True, False)])
+@pytest.mark.parametrize(("norm", "relu"), [("none", True), ("after", False), ("before", False)])
 def test_poolings_of_every_kind(
-    source: Source, tmp_path: Path, norm: bool, relu: bool, layout: Layout
+    source: Source, tmp_path: Path, norm: PoolingNorm, relu: bool, layout: Layout
 ) -> None:
     options = DeltaOptions(k=16, width=4, pooling_norm=norm, pooling_relu=relu)
     request = replace(request_of(source, options), options=GraphOptions(layout))

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from snow_export.fold import fold_norms
+from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.source import Source
+from snow_export.delta_graph import trace_delta
+from snow_export.fold import fold_norms, fold_poolings
+from snow_export.freeze import StaticPooling, freeze
+from tests.export.requests import random_delta
+
+if TYPE_CHECKING:
+    from tests.conftest import RandomWeights
 
 
 class Folds(nn.Module):
@@ -65,3 +75,31 @@ def test_folding_changes_no_answer(network: nn.Module, left: int) -> None:
     called = [str(node.target) for node in folded.graph.nodes if node.op == "call_module"]
     norms = [n for n in called if isinstance(folded.get_submodule(n), nn.BatchNorm2d)]
     assert len(norms) == left
+
+
+@pytest.mark.parametrize(
+    ("options", "folds"),
+    [
+        (DeltaOptions(pooling_norm="none", pooling_relu=False), True),
+        (DeltaOptions(pooling_norm="none", pooling_relu=True), False),
+        (DeltaOptions(pooling_norm="before", pooling_relu=False), False),
+    ],
+)
+@pytest.mark.parametrize("architecture", ["resnet18", "densenet121"])
+def test_a_bare_pooling_folds_into_the_convolutions_that_read_it(
+    architecture: str, options: DeltaOptions, folds: bool, random_weights: RandomWeights
+) -> None:
+    source = Source(random_weights(architecture))
+    delta = random_delta(source, 5, 0, options)
+    images = torch.randn(2, 3, 64, 64)
+    features = source(images)
+    with torch.no_grad():
+        expected = delta(images, features)
+
+    traced = fold_poolings(trace_delta(freeze(delta)))
+
+    poolings = [layer for layer in traced.modules() if isinstance(layer, StaticPooling)]
+    assert poolings
+    assert {pooling.scale is None for pooling in poolings} == {folds}
+    with torch.no_grad():
+        torch.testing.assert_close(traced(images, features), expected, rtol=1e-4, atol=1e-5)

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 import torch
 from torch import nn
 
 from snow_deploy.models.delta import Delta, DeltaOptions
-from snow_deploy.models.pooling import ChannelPooling
+from snow_deploy.models.pooling import ChannelPooling, PoolingNorm
 from snow_export.freeze import StaticPooling, freeze, norm_affine
 
 if TYPE_CHECKING:
     from snow_deploy.models.source import Source
 
 
-def trained_pooling(*, norm: bool = True, relu: bool = True, seed: int = 0) -> ChannelPooling:
+def trained_pooling(
+    *, norm: PoolingNorm = "before", relu: bool = True, seed: int = 0
+) -> ChannelPooling:
     torch.manual_seed(seed)
     pooling = ChannelPooling(12, 4, sigma2=1.0, norm=norm, relu=relu)
     with torch.no_grad():
@@ -28,8 +30,8 @@ def trained_pooling(*, norm: bool = True, relu: bool = True, seed: int = 0) -> C
 
 
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("norm", [False, True])
-def test_a_frozen_pooling_answers_as_the_trained_one_does(norm: bool, relu: bool) -> None:
+@pytest.mark.parametrize("norm", get_args(PoolingNorm))
+def test_a_frozen_pooling_answers_as_the_trained_one_does(norm: PoolingNorm, relu: bool) -> None:
     pooling = trained_pooling(norm=norm, relu=relu)
     features = torch.randn(3, 12, 6, 6)
 
@@ -59,8 +61,8 @@ def test_a_frozen_pooling_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("norm", [False, True])
-def test_joined_poolings_answer_one_behind_the_other(norm: bool, relu: bool) -> None:
+@pytest.mark.parametrize("norm", get_args(PoolingNorm))
+def test_joined_poolings_answer_one_behind_the_other(norm: PoolingNorm, relu: bool) -> None:
     several = [trained_pooling(norm=norm, relu=relu, seed=seed) for seed in range(3)]
     features = torch.randn(2, 12, 4, 4)
 

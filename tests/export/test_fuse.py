@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import onnxruntime
@@ -13,7 +13,7 @@ from snow_deploy.models.source import Source
 from snow_export.export import GraphOptions, build_graph
 from snow_export.layout import arrange
 from snow_export.network import SharedNetwork
-from snow_runtime.manifest import TaskEntry
+from snow_runtime.manifest import Layout, TaskEntry
 from tests.export.requests import LABELS
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snow_export.export import ExportRequest
-    from snow_runtime.manifest import Layout
     from tests.conftest import RandomWeights
 
 CLASSES = {"birds": 3, "cars": 5, "food": 4}
@@ -49,19 +48,20 @@ def deltas(source: Source) -> dict[str, nn.Module]:
     return {name: mixed(source, n, seed) for seed, (name, n) in enumerate(CLASSES.items())}
 
 
+@pytest.mark.parametrize("layout", ["fused", "summed"])
 @pytest.mark.parametrize(
     "architecture",
     ["resnet18", "mobilenet_v2", "efficientnet_b0", "squeezenet1_1", "resnext50_32x4d"],
 )
 def test_one_fused_network_answers_as_the_deltas_do(
-    architecture: str, random_weights: RandomWeights
+    architecture: str, layout: Layout, random_weights: RandomWeights
 ) -> None:
     source = Source(random_weights(architecture))
     deltas: dict[str, nn.Module] = {
         name: mixed(source, n, seed) for seed, (name, n) in enumerate(CLASSES.items())
     }
 
-    arranged = arrange(deltas, "fused", (IMAGES, source(IMAGES)))
+    arranged = arrange(deltas, layout, (IMAGES, source(IMAGES)))
 
     assert len(arranged.heads) == 1
     assert not arranged.unfused
@@ -75,7 +75,7 @@ def test_one_fused_network_answers_as_the_deltas_do(
 SUBSETS = [("food",), ("cars", "food"), ("food", "cars"), ("food", "birds", "cars")]
 
 
-@pytest.mark.parametrize("layout", ["separate", "fused"])
+@pytest.mark.parametrize("layout", get_args(Layout))
 def test_adding_removing_and_reordering_tasks_changes_no_other_answer(
     request_18: ExportRequest, layout: Layout
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from snow_runtime.errors import ManifestError, SnowError
 from snow_runtime.manifest import (
     InputEntry,
+    Layout,
     Manifest,
     Preprocessing,
     SourceEntry,
@@ -56,7 +57,7 @@ manifests = st.builds(
     tasks=st.lists(names, min_size=1, max_size=3, unique=True).flatmap(
         lambda chosen: st.tuples(*map(tasks, chosen))
     ),
-    layout=st.sampled_from(["separate", "fused"]),
+    layout=st.sampled_from(get_args(Layout)),
     precision=st.sampled_from(["fp32", "fp16", "int8"]),
     versions=st.dictionaries(texts, texts, max_size=3),
 )

@@ -112,9 +112,9 @@ def test_defaults_are_the_papers(trained_store: Store, calls: list[Call]) -> Non
 
 def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:
     arguments = (
-        "--k 4 --width 16 --sigma2 0.5 --epochs 3 --batch-size 64 --recipe steady --lr 0.2 "
-        "--image-size 96 --precision bf16 --seed 5 --workers 1 --compile --no-baseline --resume "
-        "--overwrite"
+        "--k 4 --width 16 --sigma2 0.5 --pooling-norm none --epochs 3 --batch-size 64 "
+        "--recipe steady --lr 0.2 --image-size 96 --precision bf16 --seed 5 --workers 1 "
+        "--compile --no-baseline --resume --overwrite"
     )
 
     result = train(trained_store, *arguments.split())
@@ -124,7 +124,7 @@ def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:
     assert call.settings == RunSettings(
         workers=1, resume=True, overwrite=True, baseline=False, compile_source=True
     )
-    assert call.options.delta == DeltaOptions(k=4, width=16, sigma2=0.5)
+    assert call.options.delta == DeltaOptions(4, 16, 0.5, "none")
     assert replace(call.options.recipe, lr=1.0) == replace(RECIPES["steady"], lr=1.0)
     rest = {"epochs": 3, "batch_size": 64, "image_size": 96, "precision": "bf16", "seed": 5}
     assert {name: getattr(call.options, name) for name in rest} == rest
@@ -237,7 +237,7 @@ def test_values_out_of_range_are_one_line(
     [
         ("Shape", DATA, "A task cannot be called 'Shape'"),
         ("source", DATA, "A task cannot be called 'source'"),
-        ("new", "demo:colour", 'no demo data "colour"'),
+        ("new", "demo:size", 'no demo data "size"'),
         ("new", "shape", "names no known kind of data"),
         ("new", "imagefolder:/no/such/folder", "/no/such/folder"),
         ("shape", DATA, "already has a task 'shape'. Give --overwrite"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.pooling import ChannelPooling, top_channels
+from snow_deploy.models.pooling import ChannelPooling, PoolingNorm, top_channels
 
 Floats = NDArray[np.float32]
+NORMS = get_args(PoolingNorm)
 
 # Few different values, so that ties are the rule.
 few_values = st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 1.0000001, 3.0])
@@ -150,7 +153,7 @@ def test_without_variance_training_is_evaluation() -> None:
 
 
 def test_evaluation_is_deterministic_and_draws_nothing() -> None:
-    pooling = ChannelPooling(32, 4, sigma2=1.0, norm=True).eval()
+    pooling = ChannelPooling(32, 4, sigma2=1.0, norm="after").eval()
     features = features_of(32)
     before = torch.get_rng_state()
 
@@ -197,8 +200,11 @@ def test_the_weight_is_trained_and_saved() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(("norm", "relu"), [(True, False), (False, True), (True, True)])
-def test_norm_and_relu_follow_in_that_order(norm: bool, relu: bool, training: bool) -> None:
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+def test_norm_and_relu_stand_where_they_should(
+    norm: PoolingNorm, relu: bool, training: bool
+) -> None:
     pooling = ChannelPooling(6, 3, sigma2=0.0, norm=norm, relu=relu).train(training)
     with torch.no_grad():
         pooling.weight.copy_(torch.tensor([1.0, -2.0, 0.5, 3.0, 0.1, 2.0]))
@@ -209,7 +215,10 @@ def test_norm_and_relu_follow_in_that_order(norm: bool, relu: bool, training: bo
 
     pooled = pooling(features).detach().numpy()
 
-    expected = features.numpy()[:, [0, 3, 5]] * np.array([1, 3, 2], np.float32)[:, None, None]
+    weights = np.array([1, 3, 2], np.float32)[:, None, None]
+    expected = features.numpy()[:, [0, 3, 5]]
+    if norm != "before":
+        expected = expected * weights
     if pooling.norm is not None:
         mean = expected.mean((0, 2, 3), keepdims=True) if training else 0.0
         var = expected.var((0, 2, 3), keepdims=True) if training else 1.0
@@ -218,14 +227,16 @@ def test_norm_and_relu_follow_in_that_order(norm: bool, relu: bool, training: bo
             for value in (pooling.norm.weight, pooling.norm.bias)
         )
         expected = (expected - mean) / np.sqrt(var + 1e-5) * gain + shift
+    if norm == "before":
+        expected = expected * weights
     if relu:
         expected = np.maximum(expected, 0)
     np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("shape", [(2, 8, 5, 3), (2, 8, 1, 1), (1, 8, 4, 4)])
-def test_the_output_is_channels_last(shape: tuple[int, ...], norm: bool) -> None:
+def test_the_output_is_channels_last(shape: tuple[int, ...], norm: PoolingNorm) -> None:
     pooling = ChannelPooling(8, 3, norm=norm).eval()
     features = torch.randn(shape).contiguous(memory_format=torch.channels_last)
 
@@ -234,6 +245,36 @@ def test_the_output_is_channels_last(shape: tuple[int, ...], norm: bool) -> None
     assert pooled.shape == (shape[0], 3, *shape[2:])
     assert pooled.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(pooled, pooling(features.contiguous()))
+
+
+@pytest.mark.parametrize(("norm", "learns"), [("before", True), ("after", False), ("none", True)])
+def test_a_norm_behind_the_weights_leaves_them_no_gradient(norm: PoolingNorm, learns: bool) -> None:
+    pooling = ChannelPooling(6, 3, sigma2=0.0, norm=norm, relu=True)
+    features = features_of(6)
+
+    (pooling(features) * torch.randn(3, 1, 1)).sum().backward()
+
+    assert pooling.weight.grad is not None
+    assert bool((pooling.weight.grad[:3].abs() > 1e-3).all()) == learns
+    assert not pooling.weight.grad[3:].any()
+
+
+def test_the_exploration_scales_the_noise() -> None:
+    features = features_of(6)
+    pooling, wide = ChannelPooling(6, 3, sigma2=0.25), ChannelPooling(6, 3, sigma2=1.0)
+    wide.exploration = 0.5
+
+    torch.manual_seed(2)
+    expected = pooling(features)
+    torch.manual_seed(2)
+    assert torch.equal(wide(features), expected)
+    wide.exploration = 0.0
+    assert torch.equal(wide(features), wide.eval()(features))
+
+
+def test_a_place_for_a_norm_that_does_not_exist() -> None:
+    with pytest.raises(TrainingError, match="one of before, after, none, not 'behind'"):
+        ChannelPooling(6, 3, norm="behind")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("k", [0, -1, 7])

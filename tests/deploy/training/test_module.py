@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ Build = "Callable[..., TaskModule]"
 PREPROCESSING = Preprocessing.for_size(64)
 RECIPE = Recipe(
     lr=0.4,
-    source_lr_scale=0.25,
+    classifier_lr_scale=0.25,
+    pooling_lr_scale=3.0,
     schedule="cosine",
     warmup_epochs=0.5,
     label_smoothing=0.2,
@@ -138,27 +140,31 @@ def test_it_trains_as_a_plain_loop_does(
         seed=options.seed,
         workers=0,
     )
-    weight = delta.get_parameter("network.fc.weight")  # reads 64 local features, then 512
-    bias = delta.get_parameter("network.fc.bias")
-    assert weight.shape[1] == 64 + 512
-    optimizer = torch.optim.SGD(delta.parameters(), lr=1.0, momentum=0.8, weight_decay=0.01)
+    named = dict(delta.named_parameters())
+    pooling = [name for name in named if re.search(r"pooling\..*\d\.weight$", name)]
+    classifier = ["network.fc.weight", "network.fc.bias"]
+    others = [name for name in named if name not in {*pooling, *classifier}]
+    assert len(pooling) == len(delta.poolings())
+    optimizer = torch.optim.SGD(
+        [{"params": [named[name] for name in kind]} for kind in (others, pooling, classifier)],
+        lr=1.0,
+        momentum=0.8,
+        weight_decay=0.01,
+    )
     step = 0
     for epoch in range(2):
         torch.manual_seed(keyed_seed("noise", options.seed, epoch, 0))
         loader.sampler.set_epoch(epoch)
         for batch in loader:
             rate = naive_rate(step, steps=6)
-            optimizer.param_groups[0]["lr"] = 0.4 * 16 / 256 * rate
+            for group, scale in zip(optimizer.param_groups, (1, 3, 0.25), strict=True):
+                group["lr"] = 0.4 * 16 / 256 * scale * rate
             images = batch.images.contiguous(memory_format=torch.channels_last)
             loss = nn.functional.cross_entropy(
                 delta(images, source(images)), batch.targets, label_smoothing=0.2
             )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            assert weight.grad is not None
-            assert bias.grad is not None
-            weight.grad[:, 64:] *= 0.25
-            bias.grad *= 0.25
             optimizer.step()
             step += 1
 
@@ -174,9 +180,24 @@ def test_the_rates_are_the_recipes(build: Callable[..., TaskModule]) -> None:
     assert len(watch.steps) == 6
     for number, step in enumerate(watch.steps):
         rate = 0.4 * 16 / 256 * naive_rate(number, steps=6)
-        assert step.rates == pytest.approx([rate])
-        assert step.momentum == [0.8]
-        assert step.weight_decay == [0.01]
+        assert step.rates == pytest.approx([rate, 3 * rate, 0.25 * rate])
+        assert step.momentum == [0.8, 0.8, 0.8]
+        assert step.weight_decay == [0.01, 0.01, 0.01]
+
+
+def test_the_noise_settles_as_the_recipe_has_it(build: Callable[..., TaskModule]) -> None:
+    module = build(recipe=replace(RECIPE, noise="settling"))
+    seen: list[set[float]] = []
+
+    class Look(lightning.Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            seen.append({pooling.exploration for pooling in module.delta.poolings().values()})
+
+    fit(module, Look())
+
+    expected = [1, 2 / 3, 1 / 3, 0, 0, 0]
+    assert [next(iter(values)) for values in seen] == pytest.approx(expected)
+    assert {len(values) for values in seen} == {1}
 
 
 def test_the_optimiser_trains_the_delta_and_nothing_else(
@@ -185,11 +206,14 @@ def test_the_optimiser_trains_the_delta_and_nothing_else(
     module = build()
     trainer = fit(module)
 
-    (group,) = trainer.optimizers[0].param_groups
+    others, poolings, classifier = (g["params"] for g in trainer.optimizers[0].param_groups)
 
     names = {id(parameter): name for name, parameter in module.delta.named_parameters()}
-    assert {id(parameter) for parameter in group["params"]} == set(names)
-    assert any(name.startswith("network.pooling.") for name in names.values())
+    assert {id(parameter) for parameter in (*others, *poolings, *classifier)} == set(names)
+    assert {names[id(weight)] for weight in classifier} == {"network.fc.weight", "network.fc.bias"}
+    assert {names[id(weight)] for weight in poolings} == {
+        f"network.pooling.{name}.weight" for name in module.delta.poolings()
+    }
 
 
 def test_every_parameter_is_trained(build: Callable[..., TaskModule]) -> None:

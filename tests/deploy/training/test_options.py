@@ -25,7 +25,8 @@ def test_the_papers_recipe() -> None:
     """SNOW, section 4.1: SGD, 1.0 at a batch of 256, momentum 0.9, weight decay 1e-4."""
     assert (PAPER.lr, PAPER.momentum, PAPER.weight_decay) == (1.0, 0.9, 1e-4)
     assert (PAPER.schedule, PAPER.warmup_epochs, PAPER.label_smoothing) == ("step", 0, 0)
-    assert PAPER.source_lr_scale == 1
+    assert PAPER.classifier_lr_scale == PAPER.pooling_lr_scale == 1
+    assert PAPER.noise == "constant"
     options = TrainOptions()
     assert options.recipe == PAPER
     assert (options.epochs, options.batch_size, options.image_size) == (90, 256, 224)
@@ -80,7 +81,7 @@ def test_the_steady_recipe_is_gentler_than_the_papers() -> None:
 
     assert steady.schedule == "cosine"
     assert steady.warmup_epochs > 0
-    assert steady.source_lr_scale < 1
+    assert steady.classifier_lr_scale < 1
     found = rates(steady, 10, 30)
     start = int(steady.warmup_epochs * 10)
     expected = (1 + np.cos(np.pi * (np.arange(start, 300) - start) / (300 - start))) / 2
@@ -160,3 +161,14 @@ def test_numbers_out_of_range_are_named(
 ) -> None:
     with pytest.raises(TrainingError, match=rf"--{name} is out of range"):
         TrainOptions(DeltaOptions(**delta), Recipe(**recipe), **rest)
+
+
+def test_the_noise_settles_in_the_first_half_of_the_run() -> None:
+    recipe = Recipe(noise="settling", warmup_epochs=1)
+
+    found = [recipe.exploration(step, 4, 4) for step in range(16)]
+
+    assert found[:8] == [1 - number / 8 for number in range(8)]
+    assert found[8:] == [0.0] * 8
+    constant = replace(recipe, noise="constant")
+    assert {constant.exploration(step, 4, 4) for step in range(16)} == {1.0}

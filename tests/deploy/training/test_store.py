@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Loaded = TypeVar("Loaded")
 
 OPTIONS = TrainOptions(
-    DeltaOptions(4, 8, 0.5, pooling_norm=False), Recipe(lr=0.3), epochs=3, seed=7
+    DeltaOptions(4, 8, 0.5, pooling_norm="none"), Recipe(lr=0.3), epochs=3, seed=7
 )
 
 
