@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -50,9 +50,9 @@ def time_layouts(request: ExportRequest, rounds: int = ROUNDS) -> dict[Layout, f
             open_sessions.callback(sessions[layout].close)
         for number in range(2 + rounds):
             for layout, session in sessions.items():
-                started = time.perf_counter()
+                started = perf_counter()
                 session.run(feed)
-                taken = time.perf_counter() - started
+                taken = perf_counter() - started
                 if number >= 2:
                     times[layout] = min(times[layout], taken * 1e3)
     return dict(sorted(times.items(), key=lambda item: item[1]))

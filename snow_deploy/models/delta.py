@@ -60,6 +60,7 @@ class Delta(nn.Module):
         self.options = options
         self.num_classes = num_classes
         self.classifier = source.anatomy.classifier
+        self.source_features = source.anatomy.head_channels
         self.network = _Mirror(source, num_classes, options).build()
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
 
@@ -98,6 +99,25 @@ class Delta(nn.Module):
         classifier.weight[:, :local] = 0  # type: ignore[operator]
         classifier.weight[:, local:] = linear.weight  # type: ignore[operator]
         classifier.bias.copy_(linear.bias)  # type: ignore[operator]
+
+    def classifier_gradients(self) -> list[tuple[Tensor, int]]:
+        """Return the classifier's gradients after a backward pass, and the features behind each.
+
+        Returns:
+            Views, to be changed in place: [num_classes, n, ...] for the n local features,
+            [num_classes, F, ...] for the source's F, and the bias's [num_classes], which
+            counts as the source's.
+        """
+        classifier = self.network.get_submodule(self.classifier)
+        weight, bias = classifier.get_parameter("weight").grad, classifier.bias
+        if weight is None:
+            return []
+        source = self.source_features
+        local = weight.shape[1] - source
+        found = [(weight[:, :local], local), (weight[:, local:], source)]
+        if isinstance(bias, nn.Parameter) and bias.grad is not None:
+            found.append((bias.grad, source))
+        return [(gradient, count) for gradient, count in found if count > 0]
 
     def poolings(self) -> dict[str, ChannelPooling]:
         """Return the channel poolings by subscription name, in the source's order."""

@@ -170,16 +170,24 @@ class TaskModule(lightning.LightningModule):
         """Take the names of the run that is resumed."""
         self.skipped = set(checkpoint["skipped"])
 
+    def on_before_optimizer_step(self, _optimizer: torch.optim.Optimizer) -> None:
+        """Slow the classifier down by how many features it reads; see `Recipe`."""
+        features = self.options.recipe.classifier_features
+        if features:
+            for gradient, count in self.delta.classifier_gradients():
+                gradient.mul_(min(1.0, features / count))
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return SGD with the recipe's schedule, stepped per batch."""
         recipe, options = self.options.recipe, self.options
         rate = options.learning_rate(self.trainer.world_size)
-        scales = {"others": 1.0, "pooling": recipe.pooling_lr_scale}
-        scales["classifier"] = recipe.classifier_lr_scale
+        poolings = [pooling.weight for pooling in self.delta.poolings().values()]
+        own = {id(weight) for weight in poolings}
+        others = [weight for weight in self.delta.parameters() if id(weight) not in own]
         optimizer = torch.optim.SGD(
             [
-                {"params": weights, "lr": rate * scales[kind]}
-                for kind, weights in self._parameters_by_kind().items()
+                {"params": others, "lr": rate},
+                {"params": poolings, "lr": rate * recipe.pooling_lr_scale},
             ],
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
@@ -190,16 +198,6 @@ class TaskModule(lightning.LightningModule):
             optimizer, lambda step: recipe.rate(step, steps, options.epochs)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _parameters_by_kind(self) -> dict[str, list[nn.Parameter]]:
-        """Sort the delta's parameters by what the recipe tells apart."""
-        kinds = {id(pooling.weight): "pooling" for pooling in self.delta.poolings().values()}
-        classifier = self.delta.network.get_submodule(self.delta.classifier)
-        kinds |= {id(weight): "classifier" for weight in classifier.parameters()}
-        found: dict[str, list[nn.Parameter]] = {"others": [], "pooling": [], "classifier": []}
-        for weight in self.delta.parameters():
-            found[kinds.get(id(weight), "others")].append(weight)
-        return found
 
     def _loader(self, pictures: Pictures, *, train: bool) -> DataLoader[Sample]:
         return make_loader(

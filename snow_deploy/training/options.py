@@ -23,8 +23,9 @@ class Recipe:
 
     Attributes:
         lr: Learning rate at a batch of 256; scaled in proportion to the batch.
-        classifier_lr_scale: The classifier's learning rate over the others'. What it reads is not
-            normalised, so that its steps grow with how many features there are.
+        classifier_features: Where positive, the classifier's learning rate falls with the features
+            it reads, for their number makes its steps long: n of them get this / n of the others'
+            rate, the local ones for themselves and the source's for themselves.
         schedule: `step` divides by ten at each third of the run (the paper: every 30 of 90
             epochs); `cosine` falls to zero.
         warmup_epochs: Epochs of linear warm-up.
@@ -39,7 +40,7 @@ class Recipe:
     """
 
     lr: float = 1.0
-    classifier_lr_scale: float = 1.0
+    classifier_features: int = 0
     schedule: Schedule = "step"
     warmup_epochs: float = 0.0
     classifier_start: ClassifierStart = "random"
@@ -71,7 +72,7 @@ RECIPES = {
     "paper": Recipe(),
     "steady": Recipe(
         lr=1.0,
-        classifier_lr_scale=0.02,
+        classifier_features=25,
         schedule="cosine",
         warmup_epochs=1,
         classifier_start="linear",

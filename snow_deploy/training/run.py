@@ -109,17 +109,8 @@ def train_task(
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     first = trainer.is_global_zero
-    metrics = _measure(module, curve, splits, preprocessing, settings) if first else {}
-    record = TaskRecord(
-        name=name,
-        labels=splits.labels,
-        state={key: value.detach().cpu().clone() for key, value in delta.state_dict().items()},
-        source=source.fingerprint,
-        preprocessing=preprocessing,
-        options=options,
-        samples=held_out_samples(splits.final[1], preprocessing),
-        metrics=metrics,
-    )
+    metrics = _measure(module, curve, settings) if first else {}
+    record = _record(name, module, metrics)
     if first:
         store.save_task(record)
         (folder / "checkpoint.ckpt").unlink(missing_ok=True)
@@ -217,6 +208,21 @@ def _callbacks(folder: Path, curve: Curve) -> list[lightning.Callback]:
     return [curve, SelectionHistory(folder / "selections.npz"), checkpoint]
 
 
+def _record(name: str, module: TaskModule, metrics: dict[str, float]) -> TaskRecord:
+    """Put together what the store keeps of a trained task."""
+    state = module.delta.state_dict()
+    return TaskRecord(
+        name=name,
+        labels=module.splits.labels,
+        state={key: value.detach().cpu().clone() for key, value in state.items()},
+        source=module.source.fingerprint,
+        preprocessing=module.preprocessing,
+        options=module.options,
+        samples=held_out_samples(module.splits.final[1], module.preprocessing),
+        metrics=metrics,
+    )
+
+
 def _compiles(settings: RunSettings) -> bool:
     if settings.compile_source is not None:
         return settings.compile_source
@@ -234,14 +240,9 @@ def _fit(module: TaskModule, splits: Splits, settings: RunSettings) -> nn.Linear
     )
 
 
-def _measure(
-    module: TaskModule,
-    curve: Curve,
-    splits: Splits,
-    preprocessing: Preprocessing,
-    settings: RunSettings,
-) -> dict[str, float]:
+def _measure(module: TaskModule, curve: Curve, settings: RunSettings) -> dict[str, float]:
     """Measure the trained task on the final split, and the linear classifier beside it."""
+    splits, preprocessing = module.splits, module.preprocessing
     loss, accuracy, unreadable = measure(
         module, splits.final[1], preprocessing, workers=settings.workers
     )

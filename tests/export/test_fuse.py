@@ -10,7 +10,11 @@ import torch
 
 from snow_deploy.models.delta import Delta, DeltaOptions
 from snow_deploy.models.source import Source
+from snow_export.delta_graph import trace_delta
 from snow_export.export import GraphOptions, build_graph
+from snow_export.fold import fold_norms
+from snow_export.freeze import freeze
+from snow_export.fuse import Fuser
 from snow_export.layout import arrange
 from snow_export.network import SharedNetwork
 from snow_runtime.manifest import Layout, TaskEntry
@@ -161,3 +165,33 @@ def test_each_layer_of_the_fused_network_is_one_convolution_with_a_group_per_tas
         assert layer.groups == (1 if shared_input else len(CLASSES))
         assert layer.out_channels == len(CLASSES) * single[name].out_channels
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in head.modules())
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_thin_groups_become_dense_with_zero_blocks(source: Source, summed: bool) -> None:
+    """Of ResNet-18 at 1/16 the first stage has 4 channels a task, the second one has 8."""
+    options = DeltaOptions(k=16, width=16)
+    deltas = [trace_delta(freeze(mixed(source, 3, seed, options))) for seed in range(3)]
+    example = (IMAGES, source(IMAGES))
+
+    fuser = Fuser([fold_norms(delta) for delta in deltas], example, summed=summed, dense_below=8)
+    fused = fuser.build()
+
+    layers = dict(fused.named_modules())
+    groups = {name: layers[name].groups for name in ("layer1.0.conv1", "layer2.1.conv1")}
+    assert groups == {"layer1.0.conv1": 1, "layer2.1.conv1": 3}
+    weight = layers["layer1.0.conv1"].weight
+    assert weight.shape[:2] == (3 * 4, 3 * (4 + 4))
+    assert bool((weight[:4, 4:12] == 0).all())  # the first task, the others' local channels
+    with torch.no_grad():
+        answers = fused(*example)
+        for seen, delta in zip(answers, deltas, strict=True):
+            torch.testing.assert_close(seen, delta(*example), rtol=1e-4, atol=1e-5)
+
+
+def test_a_summed_network_concatenates_no_images(request_18: ExportRequest) -> None:
+    model = build_graph(replace(request_18, options=GraphOptions("summed")))
+
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count("Concat") == 1  # what the classifiers read
+    assert "Reshape" not in operators

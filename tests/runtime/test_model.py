@@ -174,8 +174,23 @@ def test_a_closed_model_says_so(graph: Graph, frame: NDArray[np.uint8]) -> None:
             call()
 
 
-def test_warmup_of_a_fixed_batch(make_graph: MakeGraph) -> None:
-    load(make_graph(input_shape=(3, 3, 8, 8)).path).warmup()
+@pytest.mark.parametrize("batch", [3, "batch"])
+def test_warmup_runs_pictures_of_the_right_shape(
+    make_graph: MakeGraph, monkeypatch: pytest.MonkeyPatch, batch: int | str
+) -> None:
+    model = load(make_graph(input_shape=(batch, 3, 8, 8)).path)
+    seen: list[tuple[int, ...]] = []
+    run = model._session.run
+
+    def watched(images: Any) -> Any:
+        seen.append(images.shape)
+        return run(images)
+
+    monkeypatch.setattr(model._session, "run", watched)
+
+    model.warmup(runs=2)
+
+    assert seen == [(3 if batch == 3 else 1, 3, 8, 8)] * 2
 
 
 @pytest.mark.parametrize("threads", [0, -1])

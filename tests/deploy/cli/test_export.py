@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import onnx
 import pytest
 from click.testing import CliRunner, Result
 
 from snow_deploy.cli import main
-from snow_runtime.manifest import METADATA_KEY, Manifest
+from snow_runtime.manifest import METADATA_KEY, Layout, Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +57,20 @@ def test_every_task_by_default_into_the_working_folder(
     assert [line.split()[0] for line in result.stdout.splitlines()[:3]] == outputs(
         tmp_path / "snow.onnx"
     )
+
+
+def test_the_fastest_layout(trained_store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "snow.onnx"
+
+    result = export(trained_store, "--layout", "auto", "-o", str(path))
+
+    assert result.exit_code == 0, result.output
+    line = result.stdout.splitlines()[0]
+    times = {name: float(taken) for name, taken in re.findall(r"(\w+) ([\d.]+) ms", line)}
+    assert set(times) == set(get_args(Layout))
+    chosen = manifest_of(path).layout
+    assert line.startswith(f"layout {chosen}: ")
+    assert times[chosen] == min(times.values())
 
 
 @pytest.mark.parametrize(

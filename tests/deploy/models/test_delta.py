@@ -324,6 +324,28 @@ def test_its_classifier_can_begin_as_a_linear_classifier(shown: Source) -> None:
         assert torch.equal(delta(torch.randn(3, 3, 64, 64), features), logits)
 
 
+def test_the_classifiers_gradients_part_by_part(shown: Source) -> None:
+    delta = Delta(shown, 5, DeltaOptions())
+    assert delta.classifier_gradients() == []
+    images = torch.randn(4, 3, 64, 64)
+    logits = delta(images, shown(images))
+    nn.functional.cross_entropy(logits, torch.arange(4)).backward()  # type: ignore[no-untyped-call]
+    classifier = delta.network.get_submodule(delta.classifier)
+    assert isinstance(classifier, nn.Linear)
+    assert classifier.weight.grad is not None
+    assert classifier.bias.grad is not None
+
+    (local, n), (of_source, f), (bias, also_f) = delta.classifier_gradients()
+
+    assert f == also_f == shown.anatomy.head_channels
+    assert n == classifier.in_features - f
+    assert torch.equal(torch.cat([local, of_source], 1), classifier.weight.grad)
+    for part in (local, of_source, bias):
+        part.zero_()
+    assert not classifier.weight.grad.any()
+    assert not classifier.bias.grad.any()
+
+
 def test_a_linear_classifier_that_does_not_fit(source: Source) -> None:
     delta = Delta(source, 5, DeltaOptions())
 

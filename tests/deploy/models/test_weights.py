@@ -479,7 +479,11 @@ def loads_or_refuses(path: Path, content: bytes) -> None:
         weights = load_weights(str(path), ARCHITECTURE)
     except SourceError:
         return
-    weights.build()
+    built = weights.build().state_dict()
+    expected = build_network(ARCHITECTURE, weights._num_classes()).state_dict()
+    assert {key: value.shape for key, value in built.items()} == {
+        key: value.shape for key, value in expected.items()
+    }
 
 
 @settings(max_examples=60)

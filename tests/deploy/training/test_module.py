@@ -32,7 +32,7 @@ Build = "Callable[..., TaskModule]"
 PREPROCESSING = Preprocessing.for_size(64)
 RECIPE = Recipe(
     lr=0.4,
-    classifier_lr_scale=0.25,
+    classifier_features=16,
     pooling_lr_scale=3.0,
     schedule="cosine",
     warmup_epochs=0.5,
@@ -142,11 +142,12 @@ def test_it_trains_as_a_plain_loop_does(
     )
     named = dict(delta.named_parameters())
     pooling = [name for name in named if re.search(r"pooling\..*\d\.weight$", name)]
-    classifier = ["network.fc.weight", "network.fc.bias"]
-    others = [name for name in named if name not in {*pooling, *classifier}]
+    others = [name for name in named if name not in pooling]
+    weight, bias = named["network.fc.weight"], named["network.fc.bias"]
+    assert weight.shape[1] == 64 + 512  # local features, then the source's
     assert len(pooling) == len(delta.poolings())
     optimizer = torch.optim.SGD(
-        [{"params": [named[name] for name in kind]} for kind in (others, pooling, classifier)],
+        [{"params": [named[name] for name in kind]} for kind in (others, pooling)],
         lr=1.0,
         momentum=0.8,
         weight_decay=0.01,
@@ -157,7 +158,7 @@ def test_it_trains_as_a_plain_loop_does(
         loader.sampler.set_epoch(epoch)
         for batch in loader:
             rate = naive_rate(step, steps=6)
-            for group, scale in zip(optimizer.param_groups, (1, 3, 0.25), strict=True):
+            for group, scale in zip(optimizer.param_groups, (1, 3), strict=True):
                 group["lr"] = 0.4 * 16 / 256 * scale * rate
             images = batch.images.contiguous(memory_format=torch.channels_last)
             loss = nn.functional.cross_entropy(
@@ -165,6 +166,11 @@ def test_it_trains_as_a_plain_loop_does(
             )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            assert weight.grad is not None
+            assert bias.grad is not None
+            weight.grad[:, :64] *= 16 / 64
+            weight.grad[:, 64:] *= 16 / 512
+            bias.grad *= 16 / 512
             optimizer.step()
             step += 1
 
@@ -180,9 +186,9 @@ def test_the_rates_are_the_recipes(build: Callable[..., TaskModule]) -> None:
     assert len(watch.steps) == 6
     for number, step in enumerate(watch.steps):
         rate = 0.4 * 16 / 256 * naive_rate(number, steps=6)
-        assert step.rates == pytest.approx([rate, 3 * rate, 0.25 * rate])
-        assert step.momentum == [0.8, 0.8, 0.8]
-        assert step.weight_decay == [0.01, 0.01, 0.01]
+        assert step.rates == pytest.approx([rate, 3 * rate])
+        assert step.momentum == [0.8, 0.8]
+        assert step.weight_decay == [0.01, 0.01]
 
 
 def test_the_noise_settles_as_the_recipe_has_it(build: Callable[..., TaskModule]) -> None:
@@ -206,11 +212,10 @@ def test_the_optimiser_trains_the_delta_and_nothing_else(
     module = build()
     trainer = fit(module)
 
-    others, poolings, classifier = (g["params"] for g in trainer.optimizers[0].param_groups)
+    others, poolings = (group["params"] for group in trainer.optimizers[0].param_groups)
 
     names = {id(parameter): name for name, parameter in module.delta.named_parameters()}
-    assert {id(parameter) for parameter in (*others, *poolings, *classifier)} == set(names)
-    assert {names[id(weight)] for weight in classifier} == {"network.fc.weight", "network.fc.bias"}
+    assert {id(parameter) for parameter in (*others, *poolings)} == set(names)
     assert {names[id(weight)] for weight in poolings} == {
         f"network.pooling.{name}.weight" for name in module.delta.poolings()
     }

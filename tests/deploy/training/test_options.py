@@ -25,7 +25,7 @@ def test_the_papers_recipe() -> None:
     """SNOW, section 4.1: SGD, 1.0 at a batch of 256, momentum 0.9, weight decay 1e-4."""
     assert (PAPER.lr, PAPER.momentum, PAPER.weight_decay) == (1.0, 0.9, 1e-4)
     assert (PAPER.schedule, PAPER.warmup_epochs, PAPER.label_smoothing) == ("step", 0, 0)
-    assert PAPER.classifier_lr_scale == PAPER.pooling_lr_scale == 1
+    assert (PAPER.classifier_features, PAPER.pooling_lr_scale) == (0, 1)
     assert PAPER.noise == "constant"
     options = TrainOptions()
     assert options.recipe == PAPER
@@ -81,7 +81,7 @@ def test_the_steady_recipe_is_gentler_than_the_papers() -> None:
 
     assert steady.schedule == "cosine"
     assert steady.warmup_epochs > 0
-    assert steady.classifier_lr_scale < 1
+    assert steady.classifier_features > 0
     found = rates(steady, 10, 30)
     start = int(steady.warmup_epochs * 10)
     expected = (1 + np.cos(np.pi * (np.arange(start, 300) - start) / (300 - start))) / 2

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+
+from snow_export.choose import time_layouts
+from snow_runtime.manifest import Layout
+
+if TYPE_CHECKING:
+    from snow_export.export import ExportRequest
+
+
+def test_every_layout_is_timed_and_the_fastest_comes_first(request_18: ExportRequest) -> None:
+    times = time_layouts(request_18, rounds=1)
+
+    assert set(times) == set(get_args(Layout))
+    assert all(0 < taken < float("inf") for taken in times.values())
+    assert list(times.values()) == sorted(times.values())
+
+
+def test_a_time_is_the_least_of_its_rounds(
+    request_18: ExportRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three layouts, two runs to warm up and two rounds; the clock gives each run its length."""
+    first: Layout
+    first, second, third = get_args(Layout)
+    warm_up = [9.0, 9.0, 9.0, 0.001, 0.001, 0.001]  # must not count
+    lengths = iter([*warm_up, 3.0, 2.0, 5.0, 1.0, 4.0, 6.0])
+    now, started = 0.0, False
+
+    def clock() -> float:
+        nonlocal now, started
+        if started:
+            now += next(lengths)
+        started = not started
+        return now
+
+    monkeypatch.setattr("snow_export.choose.perf_counter", clock)
+
+    times = time_layouts(request_18, rounds=2)
+
+    assert list(times) == [first, second, third]
+    assert list(times.values()) == pytest.approx([1000.0, 2000.0, 5000.0])
