@@ -32,7 +32,7 @@ class CannotFuse(ExportError):  # noqa: N818 - reads as what it says
 
 
 THIN = 8
-"""Channels that fill a CPU's vector register (AVX2, float) or a tensor core's tile (half)."""
+"""Channels that fill a tensor core's tile in half precision."""
 
 
 class FusedDeltas(nn.Module):
@@ -69,7 +69,8 @@ class Fuser:
             summed: Convolve the local and the subscribed channels each for itself and add up,
                 instead of concatenating them task by task.
             dense_below: Where a task's convolution has fewer input or output channels than this,
-                all tasks' become one dense convolution with zero blocks, not one of groups.
+                all tasks' become one dense convolution with zero blocks, not one of groups. Not
+                where `summed`: CPUs gain nothing by it.
         """
         self.deltas = deltas
         self.dense_below = dense_below
@@ -184,7 +185,8 @@ class Fuser:
 
     def _is_thin(self, layer: nn.Conv2d) -> bool:
         """Whether a task's own group would be narrower than hardware likes."""
-        return layer.groups == 1 and min(layer.in_channels, layer.out_channels) < self.dense_below
+        narrowest = min(layer.in_channels, layer.out_channels)
+        return not self.summed and layer.groups == 1 and narrowest < self.dense_below
 
     def _sum(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
         """Convolve each part with its own share of the weights, a group per task, and add up."""

@@ -167,14 +167,13 @@ def test_each_layer_of_the_fused_network_is_one_convolution_with_a_group_per_tas
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in head.modules())
 
 
-@pytest.mark.parametrize("summed", [False, True])
-def test_thin_groups_become_dense_with_zero_blocks(source: Source, summed: bool) -> None:
+def test_thin_groups_become_dense_with_zero_blocks(source: Source) -> None:
     """Of ResNet-18 at 1/16 the first stage has 4 channels a task, the second one has 8."""
     options = DeltaOptions(k=16, width=16)
     deltas = [trace_delta(freeze(mixed(source, 3, seed, options))) for seed in range(3)]
     example = (IMAGES, source(IMAGES))
 
-    fuser = Fuser([fold_norms(delta) for delta in deltas], example, summed=summed, dense_below=8)
+    fuser = Fuser([fold_norms(delta) for delta in deltas], example, dense_below=8)
     fused = fuser.build()
 
     layers = dict(fused.named_modules())
