@@ -197,7 +197,7 @@ class Fuser:
             (width,) = set(stack.widths)  # equal, for the deltas have one shape
             weight = torch.cat([layer.weight[:, start : start + width] for layer in layers])
             bias = None if number else _stacked_biases(layers)
-            name = f"{node.target}_subscribed" if number else str(node.target)
+            name = f"{node.target}_part{number + 1}" if number else str(node.target)
             convolution = convolution_like(layers[0], weight, bias, self.count)
             added = self._call(name, convolution, stack.node)
             start += width

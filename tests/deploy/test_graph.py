@@ -208,7 +208,7 @@ def test_the_manifests_selections_are_the_gathers_indices(
         tuple(itertools.chain.from_iterable(chosen[task][item.name] for task in TASKS))
         for item in source.anatomy.subscriptions
     ]
-    expected = {"separate": separate, "fused": fused}[layout]
+    expected = separate if layout == "separate" else fused
     assert sorted(gathered(both)) == sorted(expected)
 
 

@@ -62,7 +62,7 @@ def test_any_text_is_either_read_or_refused(spec: str) -> None:
         ("demo:shape?size=64&&seed=1", "Cannot read the options"),
         ("demo:shape?size=64&size=32", "gives an option twice"),
         ("demo:shape?colour=1", "has no option colour, expected some of train, test, size, seed"),
-        ("demo:colour", r'no demo data "colour", expected one of demo:shape'),
+        ("demo:size", r'no demo data "size", expected one of demo:shape'),
     ],
 )
 def test_a_spec_that_cannot_be_used_is_explained(spec: str, message: str) -> None:
