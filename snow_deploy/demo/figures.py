@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ def curves(rows: Mapping[str, Sequence[Mapping[str, float]]], linear: Mapping[st
         )
         axes.axhline(linear[task], color=colour, ls="--", lw=1, label=f"{task}, linear classifier")
     axes.set(xlabel="epoch", ylabel="test accuracy", ylim=(0, 1.02))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, ncols=len(rows), loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return _data_uri(figure)

@@ -21,17 +21,25 @@ _HELD_OUT = 5  # one in five training pictures chooses the L2
 
 
 def linear_probe_accuracy(
-    source: Source, splits: Splits, preprocessing: Preprocessing, *, seed: int = 0, workers: int = 2
+    source: Source,
+    splits: Splits,
+    preprocessing: Preprocessing,
+    *,
+    classifier: nn.Linear | None = None,
+    seed: int = 0,
+    workers: int = 2,
 ) -> float:
     """Fit multinomial logistic regression on pooled features; return its final accuracy, 0 to 1.
 
     Features are standardised by the training split. The L2 penalty is chosen on a held-out
     fifth of the training pictures, then the fit is repeated on all of them; the final split
-    has no part in it. No augmentation: L-BFGS to convergence on the centre crops.
+    has no part in it. No augmentation: L-BFGS to convergence on the centre crops. A classifier
+    that `fit_probe` gave already is measured as it is.
     """
-    classifier = fit_probe(
-        source, splits.train, len(splits.labels), preprocessing, seed=seed, workers=workers
-    )
+    if classifier is None:
+        classifier = fit_probe(
+            source, splits.train, len(splits.labels), preprocessing, seed=seed, workers=workers
+        )
     inputs, targets = pooled_features(source, splits.final[1], preprocessing, workers=workers)
     return _accuracy(classifier, inputs, targets)
 

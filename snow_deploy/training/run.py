@@ -101,15 +101,17 @@ def train_task(
             precision=options.precision,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         )
+        linear = None
         if options.recipe.classifier_start == "linear" and checkpoint is None:
             module.to(trainer.strategy.root_device)
-            delta.start_classifier(_fit(module, splits, settings))
+            linear = _fit(module, splits, settings)
+            delta.start_classifier(linear)
         advice = f"interrupted; go on with: snow-deploy train --task {name} --resume …"
         with interruptible(trainer, advice):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     first = trainer.is_global_zero
-    metrics = _measure(module, curve, settings) if first else {}
+    metrics = _measure(module, curve, settings, linear) if first else {}
     record = _record(name, module, metrics)
     if first:
         store.save_task(record)
@@ -240,7 +242,9 @@ def _fit(module: TaskModule, splits: Splits, settings: RunSettings) -> nn.Linear
     )
 
 
-def _measure(module: TaskModule, curve: Curve, settings: RunSettings) -> dict[str, float]:
+def _measure(
+    module: TaskModule, curve: Curve, settings: RunSettings, linear: nn.Linear | None
+) -> dict[str, float]:
     """Measure the trained task on the final split, and the linear classifier beside it."""
     splits, preprocessing = module.splits, module.preprocessing
     loss, accuracy, unreadable = measure(
@@ -258,6 +262,7 @@ def _measure(module: TaskModule, curve: Curve, settings: RunSettings) -> dict[st
             module.source,
             splits,
             preprocessing,
+            classifier=linear,
             seed=module.options.seed,
             workers=settings.workers,
         )

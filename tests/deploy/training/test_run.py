@@ -17,7 +17,7 @@ from snow_deploy.data import open_data
 from snow_deploy.errors import DataError, StoreError, TrainingError
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.source import Source
-from snow_deploy.training import run
+from snow_deploy.training import linear_probe, run
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.run import RunSettings, train_task
@@ -142,8 +142,8 @@ def test_the_linear_classifier_beside_it(
 ) -> None:
     asked: list[tuple[Any, ...]] = []
 
-    def probe(source: Source, splits: Splits, *_: Any, seed: int, workers: int) -> float:
-        asked.append((source.fingerprint, splits, seed, workers))
+    def probe(source: Source, splits: Splits, *_: Any, **options: Any) -> float:
+        asked.append((source.fingerprint, splits, options))
         return 0.625
 
     monkeypatch.setattr(run, "linear_probe_accuracy", probe)
@@ -152,14 +152,16 @@ def test_the_linear_classifier_beside_it(
     record = train_task(store, "shape", splits, options, RunSettings(workers=0))
 
     assert record.metrics["linear_accuracy"] == 0.625
-    assert asked == [(record.source, splits, 3, 0)]
+    expected = {"classifier": None, "seed": 3, "workers": 0}
+    assert asked == [(record.source, splits, expected)]
     assert store.load_task("shape").metrics == record.metrics
 
 
 def test_a_delta_may_begin_as_the_linear_classifier(
-    store: Store, open_demo: OpenDemo, short: TrainOptions
+    store: Store, open_demo: OpenDemo, short: TrainOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At a rate of next to nothing it still is that classifier at the end."""
+    """At a rate of next to nothing it still is that classifier at the end, fitted once."""
+    monkeypatch.delattr(linear_probe, "fit_probe")
     recipe = Recipe(lr=1e-12, classifier_start="linear")
     options = replace(short, recipe=recipe, epochs=1)
 
