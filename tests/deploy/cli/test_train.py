@@ -271,7 +271,9 @@ def test_values_that_are_no_choice(trained_store: Store, arguments: list[str]) -
 def test_ctrl_c(store: Store) -> None:
     """A real signal to a real process."""
     arguments = ["train", "--task", "new", "--data", DATA, "--store", str(store.root), *RUN]
-    command = [sys.executable, "-u", "-m", "snow_deploy", *arguments, "--epochs", "50"]
+    # A shell that started the tests in the background may have told them to ignore the signal.
+    heeding = ["env", "--default-signal=INT"]
+    command = [*heeding, sys.executable, "-u", "-m", "snow_deploy", *arguments, "--epochs", "50"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
