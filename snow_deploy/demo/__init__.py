@@ -1,4 +1,4 @@
-"""The demo: SNOW end to end on rendered pictures, in some minutes on two CPU cores.
+"""The demo: SNOW end to end on rendered pictures, in under five minutes on two CPU cores.
 
 pretrain   a small source, trained here and now
 latency    the shared graph beside separate whole models
