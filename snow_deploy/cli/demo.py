@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 def command(output: Path, *, quick: bool) -> None:
     """Train a source and three tasks on rendered pictures, export them and write a report.
 
-    Everything is computed here and now, without downloads, in about four and a half minutes on two CPU
-    cores.
-    The report is OUTPUT/report.html.
+    Everything is computed here and now, without downloads, in about four and a half minutes on
+    two CPU cores. The report is OUTPUT/report.html.
     """
     from snow_deploy.demo.pretrain import PretrainOptions
     from snow_deploy.demo.report import write_report

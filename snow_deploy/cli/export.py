@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="fused: deltas of equal shape become one network, one convolution a layer for all "
     "tasks; fewest kernels on a GPU. summed: fused, local and subscribed channels convolved apart "
-    "and added; faster on CPUs. separate: side by side. auto: the fastest of them in ONNX "
+    "and added; often faster on CPUs. separate: side by side. auto: the fastest of them in ONNX "
     "Runtime on this machine.",
 )
 @click.option(
