@@ -1,6 +1,5 @@
-"""INT8 calibration of an exported graph: not written yet.
+"""INT8 calibration of an exported graph, with a gate.
 
-The package holds its place between the exporter and the runtime. It will turn an fp32 graph into
-one with Quantize/Dequantize pairs and refuse it when a task loses too much accuracy. Until then it
-offers nothing.
+An fp32 graph gets Quantize/Dequantize pairs where TensorRT fuses them, and is refused when a task
+loses too much accuracy. `run.calibrate_and_judge` does the whole.
 """

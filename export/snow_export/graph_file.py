@@ -75,6 +75,16 @@ def read_graph(path: Path) -> GraphFile:
     return GraphFile(path, model, manifest, inputs, outputs)
 
 
+def with_manifest(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
+    """Put the manifest into a graph's metadata and return the graph."""
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, manifest.to_json()
+    model.producer_name = "snow-deploy"
+    model.producer_version = manifest.versions.get("snow_deploy", "")
+    return model
+
+
 def _parse(path: Path) -> onnx.ModelProto:
     if path.is_dir():
         raise GraphError(f"{path} is a folder, expected an ONNX file. Name the file in it.")

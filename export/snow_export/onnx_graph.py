@@ -1,4 +1,4 @@
-"""From a shared network to an ONNX model with a manifest in its metadata."""
+"""From a shared network to an ONNX model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from snow_export.emit import EXAMPLE_BATCH, emit
 from snow_export.errors import ExportError
 from snow_export.fold import fold_norms
 from snow_export.network import flatten
-from snow_runtime.manifest import METADATA_KEY
 
 if TYPE_CHECKING:
     from snow_export.network import SharedNetwork
@@ -44,16 +43,6 @@ def to_onnx(
     if batch is not None:
         _fix_batch(model, batch)
     check_graph(model)
-    return model
-
-
-def with_manifest(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
-    """Put the manifest into a graph's metadata and return the graph."""
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, manifest.to_json()
-    model.producer_name = "snow-deploy"
-    model.producer_version = manifest.versions.get("snow_deploy", "")
     return model
 
 

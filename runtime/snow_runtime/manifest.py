@@ -185,6 +185,46 @@ class TaskEntry:
 
 
 @dataclass(frozen=True)
+class Quantisation:
+    """How a graph came to be INT8.
+
+    Attributes:
+        graph_sha256: of the fp32 graph's file that it was made from.
+        method: how the ranges were chosen, such as ``entropy``.
+        samples: how many pictures they were measured on.
+        data_sha256: of the list of those pictures.
+        rest: precision of what is not INT8, ``fp32`` or ``fp16``.
+        layers: how many convolutions and matrix products are INT8.
+        kept: names of those that are not.
+
+    Raises:
+        ManifestError: a field has the wrong type or range.
+    """
+
+    graph_sha256: str
+    method: str
+    samples: int
+    data_sha256: str
+    rest: str
+    layers: int
+    kept: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = "quantisation"
+        checks.sha256(f"{where}.graph_sha256", self.graph_sha256)
+        checks.sha256(f"{where}.data_sha256", self.data_sha256)
+        checks.text(f"{where}.method", self.method)
+        checks.choice(f"{where}.rest", self.rest, ("fp32", "fp16"))
+        kept = checks.items(f"{where}.kept", self.kept) if self.kept else ()
+        _normalise(
+            self,
+            samples=checks.integer(f"{where}.samples", self.samples, 1),
+            layers=checks.integer(f"{where}.layers", self.layers),
+            kept=tuple(checks.text(f"{where}.kept", name) for name in kept),
+        )
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a graph is.
 
@@ -196,6 +236,7 @@ class Manifest:
         precision: of the arithmetic inside the graph; its logits stay float32.
         input: the graph's input.
         versions: of the packages that made the graph, by package name.
+        quantisation: how it came to be INT8; None for a graph in floating point.
         format: of this document.
 
     Raises:
@@ -209,6 +250,7 @@ class Manifest:
     precision: Precision = "fp32"
     input: InputEntry = field(default_factory=InputEntry)
     versions: dict[str, str] = field(default_factory=dict, hash=False)
+    quantisation: Quantisation | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -262,6 +304,10 @@ class Manifest:
         )
         if "input" in parts:
             parts["input"] = checks.build(InputEntry, "input", parts["input"])
+        if parts.get("quantisation") is not None:
+            parts["quantisation"] = checks.build(
+                Quantisation, "quantisation", parts["quantisation"]
+            )
         return cls(**parts)
 
 

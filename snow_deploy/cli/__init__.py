@@ -14,6 +14,11 @@ from snow_deploy.cli.group import Entry, LazyGroup
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "calibrate": Entry(
+        module="snow_deploy.cli.calibrate",
+        summary="Make an fp32 graph INT8, if every task keeps its accuracy.",
+        extra="train,export,cpu",
+    ),
     "cost": Entry(
         module="snow_deploy.cli.cost",
         summary="Count a graph's multiply-adds, bytes and compiled layers.",

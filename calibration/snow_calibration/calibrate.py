@@ -1,0 +1,157 @@
+"""From a float graph and pictures to an INT8 graph."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+import onnx
+
+from snow_calibration.errors import CalibrationError
+from snow_calibration.float_graph import observer, read_float_graph
+from snow_calibration.pictures import as_input
+from snow_calibration.plan import layers_of, make_plan
+from snow_calibration.quantise import quantise
+from snow_calibration.ranges import Origin, measure_ranges
+from snow_export.graph_file import with_manifest
+from snow_export.precision import check_range, to_fp16
+from snow_runtime.files import atomic_write, sha256_file
+from snow_runtime.manifest import Quantisation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+    from snow_calibration.pictures import Samples
+    from snow_calibration.ranges import Ranges
+    from snow_calibration.thresholds import Method
+    from snow_runtime.manifest import Manifest
+
+Rest = Literal["fp32", "fp16"]
+
+_RANGE_PICTURES = 4  # on which half precision is checked for overflow
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A float graph with the ranges of its tensors: INT8 graphs are made from it.
+
+    Attributes:
+        model: The fp32 graph.
+        manifest: What it says about itself.
+        ranges: Of every tensor that a fully quantised graph reads quantised.
+        rest: Precision of what stays in floating point.
+    """
+
+    model: onnx.ModelProto
+    manifest: Manifest
+    ranges: Ranges
+    rest: Rest = "fp16"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the convolutions and matrix products, in the graph's order."""
+        return layers_of(self.model.graph)
+
+    def int8(self, kept: Collection[str] = ()) -> onnx.ModelProto:
+        """Make the INT8 graph, manifest included.
+
+        Args:
+            kept: Names of layers that stay in floating point.
+        """
+        plan = make_plan(self.model.graph, kept)
+        model = quantise(self.model, plan, self.ranges.thresholds)
+        if self.rest == "fp16":
+            model = to_fp16(model)
+        onnx.checker.check_model(model, full_check=True)
+        origin = self.ranges.origin
+        entry = Quantisation(
+            graph_sha256=origin.graph_sha256,
+            method=origin.method,
+            samples=origin.samples,
+            data_sha256=origin.data_sha256,
+            rest=self.rest,
+            layers=len(plan.layers),
+            kept=tuple(name for name in self.layers if name in set(kept)),
+        )
+        return with_manifest(model, replace(self.manifest, precision="int8", quantisation=entry))
+
+    def in_fp32(self) -> Calibration:
+        """Return the same with the rest in fp32: INT8 alone makes the difference."""
+        return replace(self, rest="fp32")
+
+    def half(self) -> onnx.ModelProto:
+        """Make the fp16 graph of the same network, manifest included, to compare with."""
+        return with_manifest(to_fp16(self.model), replace(self.manifest, precision="fp16"))
+
+
+def calibrate(
+    path: Path,
+    samples: Samples,
+    ranges_path: Path,
+    *,
+    method: Method = "entropy",
+    rest: Rest = "fp16",
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibration:
+    """Measure the ranges of a graph's tensors on pictures, or take those measured before.
+
+    Args:
+        path: An fp32 graph of `snow-deploy export`.
+        samples: Pictures of the size that the graph takes.
+        ranges_path: The ranges' file: written, gone on with, or reused if it fits.
+        method: How thresholds are chosen.
+        rest: Precision of what stays in floating point.
+        progress: See `measure_ranges`.
+
+    Raises:
+        CalibrationError: The graph is no float graph of this project, the pictures do not fit,
+            or the file holds the ranges of something else.
+        ExportError: The rest overflows half precision.
+        GraphError: The file cannot be read.
+    """
+    model, manifest = read_float_graph(path)
+    pixels = samples.in_order().pixels
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or _RANGE_PICTURES
+    feed = as_input(pixels[:batch].repeat(-(-batch // len(pixels)), axis=0)[:batch], manifest)
+    if rest == "fp16":
+        check_range(model, feed)
+    tensors = list(make_plan(model.graph).tensors)
+    origin = Origin(sha256_file(path), samples.sha256, len(samples), method)
+    run = observer(model, manifest, tensors)
+    ranges = measure_ranges(run, tensors, samples, origin, ranges_path, progress=progress)
+    return Calibration(model, manifest, ranges, rest)
+
+
+def choose_layers(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers that any pattern names, such as `source/conv1` or `food/*`.
+
+    Raises:
+        CalibrationError: A pattern names none.
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        found = {name for name in layers if fnmatchcase(name, pattern)}
+        if not found:
+            near = difflib.get_close_matches(pattern, layers, n=3, cutoff=0.3) or layers[:3]
+            msg = f"no layer is called {pattern!r}; there are for instance {', '.join(near)}"
+            raise CalibrationError(msg)
+        chosen |= found
+    return tuple(name for name in layers if name in chosen)
+
+
+def write_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph that is complete or absent.
+
+    Raises:
+        CalibrationError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(model.SerializeToString(deterministic=True))
+    except OSError as error:
+        msg = f"{path} cannot be written: {error}. Choose another -o, or free space."
+        raise CalibrationError(msg) from error

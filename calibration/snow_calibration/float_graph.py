@@ -1,0 +1,90 @@
+"""The float graph that calibration starts from, and the values inside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from snow_calibration.errors import CalibrationError
+from snow_calibration.pictures import as_input
+from snow_export.graph_file import read_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from snow_runtime.manifest import Manifest
+
+    Values = dict[str, NDArray[np.float32]]
+
+
+def read_float_graph(path: Path) -> tuple[onnx.ModelProto, Manifest]:
+    """Read a graph that can be calibrated: of this project, in fp32, nothing quantised yet.
+
+    Raises:
+        GraphError: The file cannot be read.
+        CalibrationError: It is another graph.
+    """
+    found = read_graph(path)
+    if found.manifest is None:
+        msg = f"{path} carries no manifest; calibrate a file that 'snow-deploy export' wrote"
+        raise CalibrationError(msg)
+    quantised = sum(node.op_type == "QuantizeLinear" for node in found.model.graph.node)
+    if quantised or found.manifest.precision == "int8":
+        msg = (
+            f"{path} is quantised already ({quantised} QuantizeLinear nodes). Calibrate the fp32 "
+            "graph that it was made from."
+        )
+        raise CalibrationError(msg)
+    if found.manifest.precision != "fp32":
+        msg = (
+            f"{path} is {found.manifest.precision}, expected fp32. Export it with --precision "
+            "fp32; calibrate makes the rest of it half precision with --rest fp16."
+        )
+        raise CalibrationError(msg)
+    return found.model, found.manifest
+
+
+def observer(
+    model: onnx.ModelProto, manifest: Manifest, tensors: Sequence[str]
+) -> Callable[[NDArray[np.uint8]], Values]:
+    """Return what maps one picture [1, S, S, 3] uint8 to the values of tensors in ONNX Runtime.
+
+    A graph of a fixed batch gets the picture as often as it takes pictures: its ranges are the
+    same.
+    """
+    import onnxruntime
+
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    known = {value.name for value in (*exposed.graph.output, *exposed.graph.input)}
+    exposed.graph.output.extend(
+        helper.make_empty_tensor_value_info(name) for name in tensors if name not in known
+    )
+    session = open_session(onnxruntime, exposed)
+    first = model.graph.input[0]
+    batch = first.type.tensor_type.shape.dim[0].dim_value or 1
+    made = [name for name in tensors if name != first.name]
+
+    def run(pixels: NDArray[np.uint8]) -> Values:
+        feed = as_input(pixels, manifest).repeat(batch, axis=0)
+        values: Values = dict(zip(made, session.run(made, {first.name: feed}), strict=True))
+        if first.name in tensors:
+            values[first.name] = feed.astype(np.float32, copy=False)
+        return values
+
+    return run
+
+
+def open_session(onnxruntime: Any, model: onnx.ModelProto) -> Any:
+    """Open a graph in memory on the CPU, quietly."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

@@ -1,0 +1,119 @@
+"""What calibration and its gate look at: pictures as the network gets them, with their names."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from snow_calibration.errors import CalibrationError
+from snow_runtime.preprocessing import as_frame, normalise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from snow_runtime.manifest import Manifest
+    from snow_runtime.session import Batch
+
+FEWEST: Final = 16
+"""Fewer pictures than this say too little about the ranges."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures to calibrate on.
+
+    Attributes:
+        keys: What each is called; no two alike.
+        pixels: [M, S, S, 3] uint8, resized and cropped, red first.
+
+    Raises:
+        CalibrationError: Too few, two of one name, or of another type or shape.
+    """
+
+    keys: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        """Check them."""
+        check_pixels(self.pixels, len(self.keys))
+        if len(self.keys) < FEWEST:
+            msg = (
+                f"{len(self.keys)} pictures are too few to calibrate on, expected {FEWEST} or "
+                "more (512 are usual). Give more --data, or raise --samples."
+            )
+            raise CalibrationError(msg)
+        if len(set(self.keys)) < len(self.keys):
+            twice = next(key for key in self.keys if self.keys.count(key) > 1)
+            msg = f"the picture {twice} is given twice; give each --data once"
+            raise CalibrationError(msg)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.keys)
+
+    def in_order(self) -> Samples:
+        """Return the same pictures, ordered by name: in whatever order they came."""
+        order = sorted(range(len(self)), key=self.keys.__getitem__)
+        return Samples(tuple(self.keys[index] for index in order), self.pixels[order])
+
+    @property
+    def sha256(self) -> str:
+        """Of the list of names, in whatever order they came."""
+        return hashlib.sha256("\n".join(sorted(self.keys)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures of one task with what they show.
+
+    Attributes:
+        pixels: [M, S, S, 3] uint8, resized and cropped, red first.
+        targets: [M] indices into the task's labels.
+
+    Raises:
+        CalibrationError: None at all, or of another type or shape.
+    """
+
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Check them."""
+        check_pixels(self.pixels, len(self.targets))
+
+
+def check_pixels(pixels: NDArray[Any], count: int) -> None:
+    """Refuse what are no pictures [M, S, S, 3] uint8, or not `count` of them.
+
+    Raises:
+        CalibrationError: So it is; the message says what was seen.
+    """
+    square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] and pixels.shape[3] == 3
+    if pixels.dtype != np.uint8 or not square or len(pixels) != count or count == 0:
+        msg = (
+            f"the pictures are {pixels.dtype} {list(pixels.shape)} with {count} names, expected "
+            "uint8 [M, S, S, 3] and a name for each. Make them with "
+            "snow_runtime.preprocessing.resize_and_crop."
+        )
+        raise CalibrationError(msg)
+
+
+def as_input(pixels: NDArray[np.uint8], manifest: Manifest) -> Batch:
+    """Prepare pictures [B, S, S, 3] as a graph's input has them.
+
+    Raises:
+        CalibrationError: They have another size than the graph takes.
+    """
+    size = manifest.preprocessing.image_size
+    if pixels.shape[1] != size:
+        msg = (
+            f"the pictures are of {pixels.shape[1]} pixels, expected {size}, as the graph takes "
+            "them. Resize and crop them with the graph's own preprocessing."
+        )
+        raise CalibrationError(msg)
+    if manifest.input.dtype == "uint8":
+        return as_frame(pixels, manifest.input)
+    return np.stack([normalise(picture, manifest.preprocessing) for picture in pixels])

@@ -1,0 +1,198 @@
+"""A float graph with Quantize/Dequantize pairs: explicit quantisation, as TensorRT fuses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from snow_calibration.errors import CalibrationError
+from snow_export.precision import INPUT_SCOPE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from snow_calibration.plan import Plan
+
+LEVELS: Final = 127
+"""The largest INT8 value; -128 is not used, so that zero lies in the middle."""
+OPSET: Final = 19
+"""The first that quantises half-precision values; earlier graphs are raised to it."""
+_IR_VERSION: Final = 9  # of opset 19
+_ZERO_POINT: Final = "zero_point"
+_SMALLEST: Final = np.float32(2.0**-24)  # of the halves above zero
+
+
+def quantise(
+    model: onnx.ModelProto, plan: Plan, thresholds: Mapping[str, float]
+) -> onnx.ModelProto:
+    """Return a copy with a Q/DQ pair at every tensor of the plan, and INT8 weights.
+
+    Symmetric throughout: zero points are 0. Activations have one scale a tensor, weights one an
+    output channel; biases stay floating point. Scales are float32 numbers that float16 has too,
+    so that the graph computes the same when the rest of it is made half precision.
+
+    Args:
+        model: A float32 graph.
+        plan: From `make_plan` on this graph.
+        thresholds: By tensor of the plan, the largest magnitude that INT8 has to hold, > 0.
+
+    Raises:
+        CalibrationError: A threshold is missing, or is no positive number.
+    """
+    quantised = onnx.ModelProto()
+    quantised.CopyFrom(model)
+    graph = quantised.graph
+    scales = _activation_scales(plan, thresholds)
+    weights = _Weights(graph, plan)
+    pairs = {name: _pair(name, plan.tensors[name]) for name in plan.tensors}
+    known = {tensor.name for tensor in graph.initializer}
+    read = [value.name for value in graph.input if value.name not in known]
+    nodes = [node for name in read for node in pairs.get(name, ())]
+    for node in graph.node:
+        nodes.extend(weights.take(node))
+        for index, name in enumerate(node.input):
+            if (node.name, index) in plan.reads:
+                node.input[index] = _dequantised(name)
+        nodes.append(node)
+        for name in node.output:
+            nodes.extend(pairs.get(name, ()))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    weights.drop_unread()
+    constants = [numpy_helper.from_array(scale, _scale(name)) for name, scale in scales.items()]
+    if pairs:
+        constants.append(numpy_helper.from_array(np.array(0, np.int8), _ZERO_POINT))
+    graph.initializer.extend([*constants, *weights.constants])
+    raise_opset(quantised)
+    return quantised
+
+
+def raise_opset(model: onnx.ModelProto) -> None:
+    """Raise a graph to `OPSET` where it is older; the exporter's operators mean the same there."""
+    for item in model.opset_import:
+        if item.domain in {"", "ai.onnx"}:
+            item.version = max(item.version, OPSET)
+    model.ir_version = max(model.ir_version, _IR_VERSION)
+
+
+def half_scale(threshold: float | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the smallest scale in half precision that holds a threshold, as float32."""
+    exact = np.asarray(threshold, np.float64) / LEVELS
+    half = exact.astype(np.float16)
+    below = half.astype(np.float64) < exact
+    half = np.where(below, np.nextafter(half, np.float16(np.inf)), half)
+    scale: NDArray[np.float32] = np.maximum(half.astype(np.float32), _SMALLEST)
+    return scale
+
+
+def quantise_weight(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], Any]:
+    """Return a weight in INT8 and its scales, one an output channel.
+
+    Args:
+        weight: [..., O, ...], O on `axis`.
+        axis: Of the output channels.
+
+    Returns:
+        int8 of the same shape, and float32 [O].
+    """
+    others = tuple(index for index in range(weight.ndim) if index != axis)
+    scale = half_scale(np.abs(weight).max(axis=others))
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    levels = np.rint(weight / scale.reshape(shape)).clip(-LEVELS, LEVELS)
+    return levels.astype(np.int8), scale
+
+
+class _Weights:
+    """Replaces the weights of the planned layers, each once however many layers read it."""
+
+    def __init__(self, graph: onnx.GraphProto, plan: Plan) -> None:
+        self.graph = graph
+        self.layers = set(plan.layers)
+        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self.done: set[str] = set()
+        self.constants: list[onnx.TensorProto] = []
+
+    def take(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Let a planned layer read its weight dequantised; return the nodes to put before it."""
+        if node.name not in self.layers:
+            return []
+        name, axis = node.input[1], _output_axis(node)
+        node.input[1] = _dequantised(name)
+        if name in self.done:
+            return []
+        self.done.add(name)
+        levels, scale = quantise_weight(numpy_helper.to_array(self.tensors[name]), axis)
+        zeros = np.zeros(len(scale), np.int8)
+        stored = f"{name}/int8"
+        self.constants += [
+            numpy_helper.from_array(levels, stored),
+            numpy_helper.from_array(scale, _scale(name)),
+            numpy_helper.from_array(zeros, f"{name}/zero_point"),
+        ]
+        inputs = [stored, _scale(name), f"{name}/zero_point"]
+        label = _dequantised(name)
+        return [helper.make_node("DequantizeLinear", inputs, [label], name=label, axis=axis)]
+
+    def drop_unread(self) -> None:
+        """Remove the float weights that nobody reads any more."""
+        read = {name for node in self.graph.node for name in node.input}
+        kept = [item for item in self.graph.initializer if item.name in read]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+
+
+def _activation_scales(
+    plan: Plan, thresholds: Mapping[str, float]
+) -> dict[str, NDArray[np.float32]]:
+    """Return the scale of every name of scales in the plan: wide enough for all its tensors."""
+    largest: dict[str, float] = {}
+    for tensor, name in plan.tensors.items():
+        threshold = thresholds.get(tensor)
+        if threshold is None or not 0 < threshold < np.inf:
+            msg = (
+                f"there is no range for {tensor} (found {threshold}, expected a positive number). "
+                "Calibrate this graph anew, without --ranges of another."
+            )
+            raise CalibrationError(msg)
+        largest[name] = max(largest.get(name, 0.0), threshold)
+    return {name: half_scale(threshold) for name, threshold in largest.items()}
+
+
+def _output_axis(node: onnx.NodeProto) -> int:
+    """Return the axis of the output channels in a layer's weight."""
+    if node.op_type == "Conv":
+        return 0
+    transposed = next((item.i for item in node.attribute if item.name == "transB"), 0)
+    return 0 if transposed else 1
+
+
+def _pair(tensor: str, scale: str) -> tuple[onnx.NodeProto, onnx.NodeProto]:
+    quantised, constants = f"{_label(tensor)}/quantised", [_scale(scale), _ZERO_POINT]
+    return (
+        helper.make_node("QuantizeLinear", [tensor, *constants], [quantised], name=quantised),
+        helper.make_node(
+            "DequantizeLinear",
+            [quantised, *constants],
+            [_dequantised(tensor)],
+            name=_dequantised(tensor),
+        ),
+    )
+
+
+def _dequantised(name: str) -> str:
+    return f"{_label(name)}/dequantised"
+
+
+def _scale(name: str) -> str:
+    return f"{_label(name)}/scale"
+
+
+def _label(name: str) -> str:
+    """Return what to call a tensor's pair; the picture's is not part of its normalisation."""
+    return name.removeprefix(INPUT_SCOPE)

@@ -1,0 +1,246 @@
+"""The ranges of a graph's tensors, measured on pictures: an artifact of its own, resumable.
+
+Two passes: the first finds each tensor's largest magnitude, the second counts how many values
+lie in each of 2048 equal steps up to it. Pictures are taken in the order of their names, one at a
+time, whatever order and batches they came in, so that equal pictures give equal ranges.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import numpy as np
+
+from snow_calibration.errors import CalibrationError
+from snow_calibration.thresholds import BINS, Method, threshold
+from snow_runtime.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from snow_calibration.pictures import Samples
+
+    Values = Mapping[str, NDArray[np.float32]]
+
+FORMAT: Final = 1
+_SAVE_EVERY: Final = 16  # pictures
+_KEY = ("graph_sha256", "data_sha256", "samples", "method")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What ranges were measured on; ranges are only good for the same.
+
+    Attributes:
+        graph_sha256: Of the graph's file.
+        data_sha256: Of the list of pictures.
+        samples: How many pictures.
+        method: How thresholds were chosen.
+    """
+
+    graph_sha256: str
+    data_sha256: str
+    samples: int
+    method: Method
+
+
+@dataclass
+class Ranges:
+    """Ranges, or as much of them as is known yet.
+
+    Attributes:
+        origin: What they were measured on.
+        done: How many pictures of the pass under way are in.
+        largest: By tensor, the largest magnitude.
+        counts: By tensor, [BINS] int64; empty in the first pass, and once they are used.
+        thresholds: By tensor, the largest magnitude that INT8 has to hold; empty until the end.
+    """
+
+    origin: Origin
+    done: int = 0
+    largest: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the thresholds are there."""
+        return bool(self.thresholds)
+
+    def save(self, path: Path) -> None:
+        """Write the ranges as JSON.
+
+        Raises:
+            CalibrationError: The file cannot be written.
+        """
+        document = {
+            "format": FORMAT,
+            **{key: getattr(self.origin, key) for key in _KEY},
+            "done": self.done,
+            "largest": self.largest,
+            "counts": {name: _pack(counts) for name, counts in self.counts.items()},
+            "thresholds": self.thresholds,
+        }
+        try:
+            with atomic_write(path, "w") as file:
+                json.dump(document, file, indent=1)
+        except OSError as error:
+            msg = f"{path} cannot be written: {error}. Choose another --ranges, or free space."
+            raise CalibrationError(msg) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Ranges:
+        """Read what `save` wrote.
+
+        Raises:
+            CalibrationError: It cannot be read, or is no such file.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            _check_kind(document)
+            return cls(
+                origin=Origin(**{key: _typed(key, document[key]) for key in _KEY}),
+                done=_typed("done", document["done"]),
+                largest=_numbers(document["largest"]),
+                counts={name: _unpack(text) for name, text in document["counts"].items()},
+                thresholds=_numbers(document["thresholds"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
+            msg = (
+                f"{path} holds no ranges that can be read ({type(error).__name__}: {error}). "
+                "Delete it and calibrate anew, or name another --ranges."
+            )
+            raise CalibrationError(msg) from error
+
+
+def measure_ranges(
+    run: Callable[[NDArray[np.uint8]], Values],
+    tensors: Sequence[str],
+    samples: Samples,
+    origin: Origin,
+    path: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ranges:
+    """Measure the ranges, or go on with what `path` holds of them; `path` holds them at the end.
+
+    Args:
+        run: From one picture [1, S, S, 3] uint8 to the values of the tensors.
+        tensors: Names of those whose ranges are wanted.
+        samples: The pictures.
+        origin: What the ranges are good for.
+        path: A JSON file, written every few pictures.
+        progress: Told after each picture how many of how many are done, both passes counted.
+
+    Raises:
+        CalibrationError: `path` holds ranges of something else or cannot be read or written, or
+            a tensor has NaN or infinity in it.
+    """
+    ranges = _resume(path, origin, tensors)
+    if ranges.complete:
+        return ranges
+    samples = samples.in_order()
+    for counting in (False, True):
+        if not counting and ranges.counts:
+            continue
+        if counting and not ranges.counts:
+            ranges.done = 0
+            ranges.counts = {name: np.zeros(BINS, np.int64) for name in tensors}
+        for index in range(ranges.done, len(samples)):
+            values = run(samples.pixels[index : index + 1])
+            for name in tensors:
+                _take(ranges, name, values[name], samples.keys[index])
+            ranges.done = index + 1
+            if ranges.done % _SAVE_EVERY == 0:
+                ranges.save(path)
+            if progress is not None:
+                progress(ranges.done + counting * len(samples), 2 * len(samples))
+    ranges.thresholds = {name: _threshold(ranges, name) for name in tensors}
+    ranges.counts = {}
+    ranges.save(path)
+    return ranges
+
+
+def _resume(path: Path, origin: Origin, tensors: Sequence[str]) -> Ranges:
+    if not path.exists():
+        return Ranges(origin)
+    found = Ranges.load(path)
+    differences = [
+        f"{key} {getattr(found.origin, key)}, expected {getattr(origin, key)}"
+        for key in _KEY
+        if getattr(found.origin, key) != getattr(origin, key)
+    ]
+    known = found.thresholds or found.largest
+    if not differences and known and not set(tensors) <= set(known):
+        differences = ["other tensors"]
+    if differences:
+        msg = (
+            f"{path} holds the ranges of something else: {'; '.join(differences)}. Name another "
+            "--ranges, or delete the file to calibrate anew."
+        )
+        raise CalibrationError(msg)
+    return found
+
+
+def _take(ranges: Ranges, name: str, values: NDArray[np.float32], key: str) -> None:
+    magnitudes = np.abs(values, dtype=np.float32).ravel()
+    largest = float(magnitudes.max(initial=0.0))
+    if not np.isfinite(largest):
+        msg = (
+            f"{name} holds NaN or infinity on the picture {key}. The graph does not compute in "
+            "fp32 there; check it with 'snow-deploy verify'."
+        )
+        raise CalibrationError(msg)
+    if not ranges.counts:
+        ranges.largest[name] = max(ranges.largest.get(name, 0.0), largest)
+        return
+    if ranges.largest[name] > 0:
+        bins = (magnitudes * np.float32(BINS / ranges.largest[name])).astype(np.int32)
+        found = np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+        ranges.counts[name] += found
+
+
+def _threshold(ranges: Ranges, name: str) -> float:
+    """Return a tensor's threshold; one that is always zero fits any."""
+    largest = ranges.largest[name]
+    if largest == 0:
+        return 1.0
+    return threshold(ranges.counts[name], largest, ranges.origin.method)
+
+
+def _pack(counts: NDArray[np.int64]) -> str:
+    return base64.b64encode(zlib.compress(counts.astype("<i8").tobytes())).decode("ascii")
+
+
+def _unpack(text: str) -> NDArray[np.int64]:
+    content = zlib.decompressobj().decompress(base64.b64decode(text), 8 * BINS + 1)
+    counts = np.frombuffer(content, "<i8").astype(np.int64)
+    if counts.shape != (BINS,) or (counts < 0).any():
+        raise ValueError(f"{len(counts)} counts, expected {BINS}")
+    return counts
+
+
+def _check_kind(document: Mapping[str, Any]) -> None:
+    if document["format"] != FORMAT or document["method"] not in get_args(Method):
+        raise ValueError(f"format {document['format']}, method {document['method']}")
+
+
+def _typed(key: str, value: Any) -> Any:
+    expected = int if key in {"samples", "done"} else str
+    if type(value) is not expected or str(value).startswith("-"):
+        raise TypeError(f"{key} is {value!r}")
+    return value
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {str(name): float(value) for name, value in values.items()}
+    if not all(0 <= value < np.inf for value in numbers.values()):
+        raise ValueError("a range is no finite number of 0 or more")
+    return numbers

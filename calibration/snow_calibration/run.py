@@ -1,0 +1,132 @@
+"""The whole of it: measure ranges, make INT8 graphs until one passes the gate, write that one."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snow_calibration.calibrate import calibrate, choose_layers, write_graph
+from snow_calibration.gate import answers_of, scores
+from snow_calibration.report import Report
+from snow_calibration.search import keep_worst, sensitivities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import onnx
+
+    from snow_calibration.calibrate import Rest
+    from snow_calibration.gate import Answers, TaskScore
+    from snow_calibration.pictures import Labelled, Samples
+    from snow_calibration.search import Sensitivity
+    from snow_calibration.thresholds import Method
+
+    Told = Callable[[str, int, int], None]
+
+_SENSITIVITY_PICTURES = 32
+_MOST_GIVEN_BACK = 0.1  # of the layers
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to calibrate, and what to let pass.
+
+    Attributes:
+        ranges: The ranges' file.
+        method: How thresholds are chosen.
+        rest: Precision of what is not INT8.
+        max_drop: Points of top-1 that no task may lose.
+        keep: Patterns of layers to leave in floating point.
+        auto: Give the worst layers back to floating point where the gate does not hold.
+    """
+
+    ranges: Path
+    method: Method = "entropy"
+    rest: Rest = "fp16"
+    max_drop: float = 0.5
+    keep: Sequence[str] = ()
+    auto: bool = False
+
+
+def calibrate_and_judge(
+    graph: Path,
+    output: Path,
+    samples: Samples,
+    truth: Mapping[str, Labelled],
+    settings: Settings,
+    *,
+    progress: Told | None = None,
+) -> Report:
+    """Write an INT8 graph, if one passes the gate, and report what was measured.
+
+    Args:
+        graph: An fp32 graph of `snow-deploy export`.
+        output: The INT8 file; left alone where no graph passes.
+        samples: What ranges are measured on.
+        truth: What each task is judged by.
+        settings: How.
+        progress: Told the stage, and how much of how much of it is done.
+
+    Raises:
+        CalibrationError: See `calibrate`; or the file cannot be written.
+    """
+
+    def told(stage: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(stage, done, total)
+
+    found = calibrate(
+        graph,
+        samples,
+        settings.ranges,
+        method=settings.method,
+        rest=settings.rest,
+        progress=told("ranges"),
+    )
+    fixed = choose_layers(found.layers, settings.keep)
+    ranked: list[Sensitivity] = []
+
+    def rank() -> list[Sensitivity]:
+        pixels = samples.in_order().pixels[:: max(1, len(samples) // _SENSITIVITY_PICTURES)]
+        ranked.extend(sensitivities(found, pixels, fixed=fixed, progress=told("layers")))
+        return ranked
+
+    with tempfile.TemporaryDirectory() as folder:
+        bench = _Bench(Path(folder), truth, answers_of(graph, truth))
+        steps = keep_worst(
+            found.layers,
+            rank,
+            lambda kept: bench.scores(found.int8(kept)),
+            fixed=fixed,
+            max_drop=settings.max_drop,
+            most=round(_MOST_GIVEN_BACK * len(found.layers)) if settings.auto else 0,
+        )
+        half = bench.scores(found.half())
+    last = found.int8(steps[-1].kept)
+    if steps[-1].holds:
+        write_graph(last, output)
+    return Report(
+        origin=found.ranges.origin,
+        rest=settings.rest,
+        max_drop=settings.max_drop,
+        fp32=scores(bench.reference, bench.reference, truth),
+        fp16=half,
+        steps=tuple(steps),
+        sensitivities=tuple(ranked),
+        file_bytes=(graph.stat().st_size, last.ByteSize()),
+    )
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Measures graphs as files, opened the way a device opens them."""
+
+    folder: Path
+    truth: Mapping[str, Labelled]
+    reference: Answers
+
+    def scores(self, model: onnx.ModelProto) -> tuple[TaskScore, ...]:
+        path = self.folder / "candidate.onnx"
+        write_graph(model, path)
+        return scores(answers_of(path, self.truth), self.reference, self.truth)
