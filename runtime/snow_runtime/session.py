@@ -29,6 +29,7 @@ _LOGGER = logging.getLogger(__name__)
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _FATAL = 4  # ONNX Runtime's log level: what goes wrong arrives as an exception instead
+_FUSED_CONCAT = "QLinearConcat"
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
@@ -212,11 +213,23 @@ def _make(runtime: ModuleType, path: Path, providers: Sequence[str], threads: in
         # Finds the CUDA libraries of NVIDIA's wheels; prints what it misses, and not to stderr.
         with contextlib.redirect_stdout(sys.stderr):
             runtime.preload_dlls()
-    try:
+
+    def start() -> Any:
         # Its fallback prints to stdout and tries other providers, whatever the cause.
         return runtime.InferenceSession(
             str(path), options, providers=list(providers), enable_fallback=0
         )
+
+    try:
+        try:
+            return start()
+        except Exception as error:
+            if _FUSED_CONCAT not in str(error):
+                raise
+            # ONNX Runtime 1.31 fuses an INT8 Concat of a half-precision graph into an operator
+            # that takes floats only; unfused, the graph runs and answers as it should.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+            return start()
     except Exception as error:  # ONNX Runtime's own classes share no base but this one
         raise _unusable(path, error) from error
 

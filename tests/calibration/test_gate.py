@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from snow_calibration.errors import CalibrationError
+from snow_calibration.gate import answers_of, holds, scores
+from snow_calibration.pictures import FEWEST, Labelled, Samples, as_input
+from snow_runtime import load
+from snow_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from snow_calibration.gate import Answers
+
+PIXELS = np.zeros((4, 8, 8, 3), np.uint8)
+DATA = {
+    "a": Labelled(PIXELS, np.array([0, 1, 2, 0])),
+    "b": Labelled(PIXELS, np.array([1, 1, 0, 0])),
+}
+
+
+def logits(*best: int, classes: int = 3) -> np.ndarray:
+    return np.eye(classes, dtype=np.float32)[list(best)]
+
+
+def test_scores_by_hand() -> None:
+    reference: Answers = {"a": logits(0, 1, 2, 1), "b": logits(1, 1, 1, 0)}
+    answers: Answers = {"a": logits(0, 0, 2, 0), "b": logits(1, 1, 1, 0) + np.float32(0.5)}
+
+    a, b = scores(answers, reference, DATA)
+
+    assert (a.task, a.pictures, a.top1, a.drop, a.agreement) == ("a", 4, 0.75, 0.0, 0.5)
+    assert a.logit_error == pytest.approx(4 / 12)  # four of twelve logits are off by one
+    assert (b.top1, b.drop, b.agreement, b.logit_error) == (0.75, 0.0, 1.0, 0.5)
+
+
+def test_the_gate_looks_at_every_task() -> None:
+    reference: Answers = {"a": logits(0, 1, 2, 0), "b": logits(1, 1, 0, 0)}
+    worse: Answers = {"a": logits(0, 1, 2, 0), "b": logits(0, 1, 0, 0)}
+    found = scores(worse, reference, DATA)
+
+    assert found[1].drop == 25
+    assert holds(found, 25)
+    assert not holds(found, 24.9)
+
+
+def test_an_answer_of_nan_never_holds() -> None:
+    reference: Answers = {"a": logits(0, 1, 2, 0), "b": logits(1, 1, 0, 0)}
+    nan: Answers = {"a": reference["a"].copy(), "b": reference["b"]}
+    nan["a"][0, 2] = np.nan
+
+    assert not holds(scores(nan, reference, DATA), 100)
+
+
+def test_answers_are_onnx_runtimes_on_every_picture(
+    float_graph: Callable[..., Path], truth: dict[str, Labelled]
+) -> None:
+    path = float_graph()
+
+    answers = answers_of(path, truth)
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    for task, labelled in truth.items():
+        planes = (labelled.pixels.transpose(0, 3, 1, 2) / np.float32(255) - mean) / std
+        (expected,) = session.run([task], {"image": planes})
+        assert np.allclose(answers[task], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("frames", "batch"), [(True, None), (False, 3), (True, 8)])
+def test_any_form_of_input_gives_the_same_answers(
+    float_graph: Callable[..., Path],
+    truth: dict[str, Labelled],
+    frames: bool,
+    batch: int | None,
+) -> None:
+    expected = answers_of(float_graph(), truth)
+
+    found = answers_of(float_graph(frames=frames, batch=batch), truth)
+
+    for task, answer in expected.items():
+        assert found[task].shape == answer.shape
+        assert np.allclose(found[task], answer, atol=1e-3)
+
+
+def test_data_of_a_task_that_is_not_in_the_graph(
+    float_graph: Callable[..., Path], truth: dict[str, Labelled]
+) -> None:
+    with pytest.raises(CalibrationError, match="does not answer planes, expected some of birds"):
+        answers_of(float_graph(), {"planes": truth["cars"]})
+
+
+def test_pictures_of_the_wrong_size(float_graph: Callable[..., Path]) -> None:
+    small = {"cars": Labelled(np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, np.int64))}
+
+    with pytest.raises(CalibrationError, match="pictures are of 32 pixels, expected 64"):
+        answers_of(float_graph(), small)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((4, 8, 8, 3), np.float32),
+        np.full((4, 8, 8, 3), np.nan),
+        np.zeros((4, 8, 9, 3), np.uint8),
+        np.zeros((4, 3, 8, 8), np.uint8),
+        np.zeros((3, 8, 8, 3), np.uint8),
+        np.zeros((8, 8, 3), np.uint8),
+    ],
+)
+def test_what_are_no_pictures_is_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(CalibrationError, match=r"expected uint8 \[M, S, S, 3\]"):
+        Labelled(pixels, np.zeros(4, np.int64))
+
+
+def test_too_few_samples() -> None:
+    with pytest.raises(CalibrationError, match="3 pictures are too few to calibrate on"):
+        Samples(("a", "b", "c"), PIXELS[:3])
+
+
+def test_a_sample_given_twice() -> None:
+    pixels = np.zeros((FEWEST, 8, 8, 3), np.uint8)
+
+    with pytest.raises(CalibrationError, match="the picture a is given twice"):
+        Samples(("a",) * FEWEST, pixels)
+
+
+def test_a_graph_takes_what_the_runtime_prepares(float_graph: Callable[..., Path]) -> None:
+    from snow_runtime.preprocessing import prepare_for
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    for frames in (False, True):
+        with load(float_graph(frames=frames)) as model:
+            manifest = model.manifest
+        feed = as_input(pixels, manifest)
+        for picture, row in zip(pixels, feed, strict=True):
+            size = manifest.preprocessing.image_size  # cropped already: not to be resized
+            exact = replace(manifest.preprocessing, resize_size=size)
+            assert (prepare_for(manifest.input, picture, exact) == row).all()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+import pytest
+
+from snow_calibration.plan import layers_of, make_plan
+from tests.calibration.conftest import small_net
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_what_is_read_quantised_and_in_which_scale() -> None:
+    plan = make_plan(small_net().graph)
+
+    assert plan.layers == ("conv1", "conv2", "conv3", "fc")
+    assert plan.reads == {
+        ("conv1", 0),
+        ("conv2", 0),
+        ("add", 1),  # the identity; conv2's result is added in its own kernel
+        ("concat", 0),
+        ("concat", 1),
+        ("conv3", 0),
+        ("flat", 0),  # in front of what only moves data to the classifier
+    }
+    scales = plan.tensors
+    assert scales["relu1"] == scales["relu2"] == scales["concat"]
+    assert len({scales["image"], scales["relu1"], scales["pool"]}) == 3
+    assert set(scales) == {"image", "relu1", "relu2", "concat", "pool"}
+
+
+def test_a_kept_layer_reads_and_weighs_in_floating_point() -> None:
+    plan = make_plan(small_net().graph, ["conv3", "fc"])
+
+    assert plan.layers == ("conv1", "conv2")
+    assert plan.reads == {("conv1", 0), ("conv2", 0), ("add", 1)}
+
+
+def test_the_sum_of_a_kept_convolution_is_left_alone() -> None:
+    plan = make_plan(small_net().graph, ["conv2"])
+
+    assert ("add", 1) not in plan.reads
+    assert ("add", 0) not in plan.reads
+
+
+@pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
+@pytest.mark.parametrize("frames", [False, True])
+def test_a_real_graph_is_quantised_throughout(
+    float_graph: Callable[..., Path], layout: str, frames: bool
+) -> None:
+    graph = onnx.load(float_graph(layout, frames=frames)).graph
+    plan = make_plan(graph)
+
+    by_name = {node.name: node for node in graph.node}
+    assert plan.layers == layers_of(graph)
+    assert len(plan.layers) == sum(node.op_type in {"Conv", "Gemm"} for node in graph.node)
+    readers = {name for name, _ in plan.reads}
+    gathers = {n.name for n in graph.node if n.op_type == "Gather" and "input/" not in n.name}
+    assert gathers <= readers
+    assert not any(name.startswith("input/") for name in readers)
+    residual = [
+        node
+        for node in graph.node
+        if node.op_type == "Add" and not any("shift" in name for name in node.input)
+    ]
+    for node in residual:
+        quantised = [index for name, index in plan.reads if name == node.name]
+        assert len(quantised) == 1, node.name
+        other = next(n for n in graph.node if n.output[0] == node.input[1 - quantised[0]])
+        assert other.op_type in {"Conv", "Add"}
+    for name in readers:
+        assert by_name[name].op_type not in {"Relu", "Mul", "GlobalAveragePool"}

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+
+from snow_calibration.calibrate import calibrate, choose_layers
+from snow_calibration.errors import CalibrationError
+from snow_calibration.gate import answers_of, scores
+from snow_calibration.lint import lint
+from snow_calibration.report import write_report
+from snow_calibration.run import Settings, calibrate_and_judge
+from snow_runtime import load
+from snow_runtime.errors import GraphError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from snow_calibration.calibrate import Rest
+    from snow_calibration.pictures import Labelled, Samples
+
+
+@pytest.mark.parametrize("form", [("fused", "fp16"), ("separate", "fp32")])
+def test_the_whole_way(
+    float_graph: Callable[..., Path],
+    samples: Samples,
+    truth: dict[str, Labelled],
+    tmp_path: Path,
+    form: tuple[str, Rest],
+) -> None:
+    layout, rest = form
+    graph, output = float_graph(layout), tmp_path / "snow.int8.onnx"
+    settings = Settings(tmp_path / "r.json", "minmax", rest, max_drop=100)
+
+    report = calibrate_and_judge(graph, output, samples, truth, settings)
+
+    assert lint(onnx.load(output)) == ()
+    # The figures are those of the written file, computed anew.
+    again = scores(answers_of(output, truth), answers_of(graph, truth), truth)
+    assert again == report.steps[-1].scores
+    assert report.holds
+    assert report.file_bytes == (graph.stat().st_size, output.stat().st_size)
+    assert output.stat().st_size < 0.35 * graph.stat().st_size
+    with load(output) as model:
+        entry = model.manifest.quantisation
+        assert model.manifest.precision == "int8"
+        assert entry is not None
+        assert (entry.method, entry.samples, entry.rest, entry.kept) == ("minmax", 20, rest, ())
+        assert model(samples.pixels[0])["food"].label
+    # INT8 is near fp32, and not the same.
+    for score in report.steps[-1].scores:
+        assert score.agreement >= 0.6
+        assert score.logit_error > 0
+    assert all(score.drop == 0 and score.logit_error == 0 for score in report.fp32)
+    assert all(score.logit_error < 0.01 for score in report.fp16)
+
+
+def test_a_failing_gate_writes_nothing_and_reports(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    output = tmp_path / "snow.int8.onnx"
+    output.write_bytes(b"before")
+    reference = answers_of(float_graph(), truth)
+    perfect = {
+        task: replace(labelled, targets=reference[task].argmax(1))
+        for task, labelled in truth.items()
+    }
+    ranges = tmp_path / "r.json"
+    calibrate(float_graph(), samples, ranges, method="minmax")
+    document = json.loads(ranges.read_text())
+    document["thresholds"] = {name: value * 60 for name, value in document["thresholds"].items()}
+    ranges.write_text(json.dumps(document))  # steps so coarse that tasks are answered by chance
+
+    settings = Settings(ranges, "minmax", max_drop=0.5)
+    report = calibrate_and_judge(float_graph(), output, samples, perfect, settings)
+
+    assert not report.holds
+    assert output.read_bytes() == b"before"
+    assert report.steps[-1].worst_drop > 0.5
+    assert any("TOO MUCH" in line for line in report.lines())
+    written, picture = write_report(report, tmp_path / "report.json")
+    assert json.loads(written.read_text())["holds"] is False
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_layers_that_are_kept_are_kept(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    output = tmp_path / "snow.int8.onnx"
+    settings = Settings(tmp_path / "r.json", "minmax", max_drop=100, keep=["source/layer1*"])
+
+    report = calibrate_and_judge(float_graph(), output, samples, truth, settings)
+
+    model = onnx.load(output)
+    kept = {node.name: node for node in model.graph.node if node.name in report.steps[0].kept}
+    assert len(kept) == 4
+    assert all(not node.input[1].endswith("/dequantised") for node in kept.values())
+    assert lint(model) == ()
+
+
+@pytest.mark.parametrize(("frames", "batch"), [(True, None), (False, 2)])
+def test_other_inputs_are_calibrated_alike(
+    float_graph: Callable[..., Path],
+    samples: Samples,
+    tmp_path: Path,
+    frames: bool,
+    batch: int | None,
+) -> None:
+    plain = calibrate(float_graph(), samples, tmp_path / "plain.json", method="minmax")
+
+    other = calibrate(
+        float_graph(frames=frames, batch=batch), samples, tmp_path / "r.json", method="minmax"
+    )
+
+    found = other.ranges.thresholds
+    same = found.keys() & plain.ranges.thresholds.keys()
+    assert len(same) >= len(found) - 1
+    for name in same:
+        assert found[name] == pytest.approx(plain.ranges.thresholds[name], rel=1e-3)
+    onnx.checker.check_model(other.int8(), full_check=True)
+
+
+def test_graphs_that_cannot_be_calibrated(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    ranges, int8 = tmp_path / "r.json", tmp_path / "int8.onnx"
+    with pytest.raises(CalibrationError, match="is fp16, expected fp32"):
+        calibrate(float_graph(precision="fp16"), samples, ranges)
+
+    settings = Settings(ranges, "minmax", max_drop=100)
+    calibrate_and_judge(float_graph(), int8, samples, truth, settings)
+    with pytest.raises(CalibrationError, match="is quantised already"):
+        calibrate(int8, samples, tmp_path / "other.json")
+
+    foreign = tmp_path / "foreign.onnx"
+    model = onnx.load(float_graph())
+    del model.metadata_props[:]
+    onnx.save(model, foreign)
+    with pytest.raises(CalibrationError, match="carries no manifest"):
+        calibrate(foreign, samples, tmp_path / "other.json")
+    with pytest.raises(GraphError, match="does not exist"):
+        calibrate(tmp_path / "none.onnx", samples, tmp_path / "other.json")
+
+
+def test_ranges_of_another_graph_are_refused(
+    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path
+) -> None:
+    ranges = tmp_path / "r.json"
+    calibrate(float_graph(), samples, ranges, method="minmax")
+
+    with pytest.raises(CalibrationError, match="something else: graph_sha256"):
+        calibrate(float_graph("separate"), samples, ranges, method="minmax")
+    with pytest.raises(CalibrationError, match="something else: method minmax, expected mse"):
+        calibrate(float_graph(), samples, ranges, method="mse")
+
+
+def test_pictures_of_another_size_are_refused(
+    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path
+) -> None:
+    small = replace(samples, pixels=np.ascontiguousarray(samples.pixels[:, :32, :32]))
+
+    with pytest.raises(CalibrationError, match="pictures are of 32 pixels, expected 64"):
+        calibrate(float_graph(), small, tmp_path / "r.json")
+
+
+def test_an_unwritable_output(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    settings = Settings(tmp_path / "r.json", "minmax", max_drop=100)
+
+    with pytest.raises(CalibrationError, match="cannot be written"):
+        calibrate_and_judge(float_graph(), tmp_path / "file" / "x.onnx", samples, truth, settings)
+
+
+def test_layers_are_chosen_by_pattern() -> None:
+    layers = ("source/conv1", "source/layer4.0.conv1", "food/fc", "food+cub/layer4.0.conv1")
+
+    assert choose_layers(layers, ["*/layer4.0.*"]) == (layers[1], layers[3])
+    assert choose_layers(layers, ["food/fc", "source/conv1"]) == (layers[0], layers[2])
+    assert choose_layers(layers, []) == ()
+    with pytest.raises(CalibrationError, match=r"no layer is called 'sorce/conv1'.*source/conv1"):
+        choose_layers(layers, ["sorce/conv1"])
+
+
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("target", ["sm86", "sm89"])
+@pytest.mark.parametrize("layout", ["fused", "summed"])
+def test_tensorrt_compiles_int8_convolutions(
+    float_graph: Callable[..., Path],
+    samples: Samples,
+    tmp_path: Path,
+    target: str,
+    layout: str,
+) -> None:
+    pytest.importorskip("tensorrt_rtx_bindings")
+    from snow_runtime.rtx import compile_graph
+
+    found = calibrate(float_graph(layout), samples, tmp_path / "r.json", method="minmax")
+    compiled = compile_graph(found.int8().SerializeToString(), target)
+
+    assert compiled.compute_layers
