@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snow_calibration.calibrate import calibrate, choose_layers, write_graph
+from snow_calibration.float_graph import read_float_graph
 from snow_calibration.gate import answers_of, scores
+from snow_calibration.plan import layers_of
 from snow_calibration.report import Report
 from snow_calibration.search import keep_worst, sensitivities
 
@@ -76,6 +78,8 @@ def calibrate_and_judge(
     def told(stage: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(stage, done, total)
 
+    model, _ = read_float_graph(graph)
+    fixed = choose_layers(layers_of(model.graph), settings.keep)  # before the long part
     found = calibrate(
         graph,
         samples,
@@ -84,7 +88,6 @@ def calibrate_and_judge(
         rest=settings.rest,
         progress=told("ranges"),
     )
-    fixed = choose_layers(found.layers, settings.keep)
     ranked: list[Sensitivity] = []
 
     def rank() -> list[Sensitivity]:

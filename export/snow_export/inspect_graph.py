@@ -47,6 +47,7 @@ def inspect_graph(path: Path) -> Inspection:
             outputs=file.outputs,
             opset=max(item.version for item in file.model.opset_import if not item.domain),
             nodes=len(file.model.graph.node),
+            quantisation=manifest.quantisation,
         ),
         versions=manifest.versions,
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         Layout,
         Precision,
         Preprocessing,
+        Quantisation,
         SourceEntry,
         TaskEntry,
     )
@@ -47,6 +48,7 @@ class GraphFacts:
     outputs: tuple[TensorSpec, ...]
     opset: int
     nodes: int
+    quantisation: Quantisation | None = None
 
 
 @dataclass(frozen=True)

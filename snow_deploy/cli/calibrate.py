@@ -132,7 +132,8 @@ def _progress() -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         bars: dict[str, Any] = {}
 
         def told(stage: str, done: int, total: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,17 @@ _LABELS_WIDTH = 44  # characters
 @click.command("inspect")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--indices", is_flag=True, help="List every subscription's channels in full.")
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="Check an INT8 graph, of any origin, by TensorRT's rules instead; exit code 1 where it "
+    "breaks one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing shortened.")
-def command(path: Path, *, indices: bool, as_json: bool) -> None:
+@click.pass_context
+def command(
+    context: click.Context, path: Path, *, indices: bool, int8: bool, as_json: bool
+) -> None:
     """Tell what FILE holds: a store's folder, a source or task in it, or a graph.
 
     Tasks and labels, shapes, preprocessing, layout and precision, parameters and multiply-adds,
@@ -31,12 +41,30 @@ def command(path: Path, *, indices: bool, as_json: bool) -> None:
     """
     from snow_deploy.inspection import inspect_path
 
+    if int8:
+        context.exit(_check_int8(path, as_json=as_json))
     found = inspect_path(path)
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
         return
     for line in _lines(found, indices=indices):
         click.echo(line)
+
+
+def _check_int8(path: Path, *, as_json: bool) -> int:
+    """Print what breaks the rules of INT8 graphs; return the exit code."""
+    from snow_calibration.lint import lint
+    from snow_export.graph_file import read_graph
+
+    findings = lint(read_graph(path).model)
+    if as_json:
+        document = {"path": str(path), "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.rule}: {finding.node}: {finding.message}")
+        click.echo(f"{path}: {len(findings) or 'no'} findings")
+    return 1 if findings else 0
 
 
 def _lines(found: Inspection, *, indices: bool) -> Iterator[str]:
@@ -67,6 +95,15 @@ def _graph_lines(graph: GraphFacts) -> Iterator[str]:
     yield (
         f"graph  {graph.layout} deltas, {graph.precision}, opset {graph.opset}, {graph.nodes} nodes"
     )
+    if graph.quantisation is not None:
+        made = graph.quantisation
+        kept = (
+            f", {len(made.kept)} kept in {made.rest}: {', '.join(made.kept)}" if made.kept else ""
+        )
+        yield (
+            f"INT8  {made.layers} layers{kept}, the rest {made.rest}; ranges by {made.method} on "
+            f"{made.samples} pictures, from the graph {short_hash(made.graph_sha256)}"
+        )
     yield f"input  {', '.join(map(str, graph.inputs))}, {entry.layout}, {entry.colour}"
     yield f"outputs  {', '.join(map(str, graph.outputs))}"
 

@@ -78,6 +78,12 @@ if TYPE_CHECKING:
     "regression and learns slowly, warm-up, cosine; for few epochs and small batches.",
 )
 @click.option(
+    "--smallest-crop",
+    type=float,
+    help="Train on crops of this share of a photo's area or more, 0 to 1.  [default: the "
+    "recipe's, 0.25 (paper) or 0.5 (steady)]",
+)
+@click.option(
     "--image-size", default=224, show_default=True, help="Side of the networks' input, in pixels."
 )
 @click.option(
@@ -139,9 +145,12 @@ def _options(chosen: dict[str, Any]) -> TrainOptions:
     from snow_deploy.models.delta import DeltaOptions
     from snow_deploy.training.options import RECIPES, TrainOptions
 
+    recipe = RECIPES[chosen["recipe"]]
+    if chosen["smallest_crop"] is not None:
+        recipe = replace(recipe, smallest_crop=chosen["smallest_crop"])
     options = TrainOptions(
         delta=DeltaOptions(chosen["k"], chosen["width"], chosen["sigma2"], chosen["pooling_norm"]),
-        recipe=RECIPES[chosen["recipe"]],
+        recipe=recipe,
         epochs=chosen["epochs"],
         batch_size=chosen["batch_size"],
         image_size=chosen["image_size"],

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from snow_deploy.data.seeding import keyed_permutation, keyed_seed
-from snow_deploy.data.transforms import make_transform
+from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
 from snow_deploy.errors import DataError
 from snow_runtime.errors import InputError
 
@@ -160,22 +160,26 @@ def make_loader(
     batch_size: int,
     seed: int,
     workers: int,
-    rank: int = 0,
-    world_size: int = 1,
+    smallest_crop: float = SMALLEST_CROP,
+    process: tuple[int, int] = (0, 1),
 ) -> DataLoader[Sample]:
     """Return a loader of `Batch`es; call `loader.sampler.set_epoch` before each epoch.
 
     In training the pictures are shuffled and augmented, and a last, smaller batch is dropped if
     it has one picture only (BatchNorm can't be trained on it) or if two or more full ones remain.
-    In evaluation every picture comes once, in order.
+    In evaluation every picture comes once, in order. `process` is (rank, world size): each process
+    gets its own share.
 
     Raises:
         DataError: the only batch to train on would hold one picture.
     """
+    rank, world_size = process
     sampler = EpochSampler(
         len(pictures), seed=seed, shuffle=train, rank=rank, world_size=world_size
     )
-    transform = make_transform(preprocessing, train=train, augmentation=augmentation)
+    transform = make_transform(
+        preprocessing, train=train, augmentation=augmentation, smallest_crop=smallest_crop
+    )
     return DataLoader(
         TaskDataset(pictures, transform, seed),
         batch_size=batch_size,

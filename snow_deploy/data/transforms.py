@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from snow_deploy.data.pictures import Augmentation
     from snow_runtime.manifest import Preprocessing
 
-_CROP_AREA = (0.25, 1.0)
+SMALLEST_CROP = 0.25
+"""Of a picture's area, where nothing else is asked for."""
 
 
 class Transform(Protocol):
@@ -43,14 +44,16 @@ class EvaluationTransform:
 
 
 class PhotoTransform:
-    """A random crop of a quarter or more of the picture, mirrored half of the time."""
+    """A random crop of the picture, mirrored half of the time."""
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        """Take the size and the normalisation."""
+    def __init__(self, preprocessing: Preprocessing, smallest_crop: float = SMALLEST_CROP) -> None:
+        """Take the size and the normalisation, and the smallest share of the area to crop to."""
         self._preprocessing = preprocessing
         self._augment = v2.Compose(
             [
-                v2.RandomResizedCrop(preprocessing.image_size, scale=_CROP_AREA, antialias=True),
+                v2.RandomResizedCrop(
+                    preprocessing.image_size, scale=(smallest_crop, 1.0), antialias=True
+                ),
                 v2.RandomHorizontalFlip(),
             ]
         )
@@ -66,9 +69,13 @@ class PhotoTransform:
 
 
 def make_transform(
-    preprocessing: Preprocessing, *, train: bool, augmentation: Augmentation
+    preprocessing: Preprocessing,
+    *,
+    train: bool,
+    augmentation: Augmentation,
+    smallest_crop: float = SMALLEST_CROP,
 ) -> Transform:
     """Return the transform for training or evaluation; augmentation is for training only."""
     if train and augmentation == "photo":
-        return PhotoTransform(preprocessing)
+        return PhotoTransform(preprocessing, smallest_crop)
     return EvaluationTransform(preprocessing)

@@ -62,6 +62,9 @@ class TaskModule(lightning.LightningModule):
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.split_accuracy = MulticlassAccuracy(classes, average="micro")
         self.split_loss = MeanMetric()
+        for layer in delta.modules():
+            if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None:
+                layer.momentum *= options.norm_momentum()
         self.skipped: set[str] = set()
         self.steps = 0  # of the optimiser in an epoch, once it is known
 
@@ -205,11 +208,11 @@ class TaskModule(lightning.LightningModule):
             preprocessing=self.preprocessing,
             train=train,
             augmentation=self.splits.augmentation,
+            smallest_crop=self.options.recipe.smallest_crop,
             batch_size=self.options.batch_size,
             seed=self.options.seed,
             workers=self.workers,
-            rank=self.global_rank,
-            world_size=self.trainer.world_size,
+            process=(self.global_rank, self.trainer.world_size),
         )
 
     def _no_loss(self) -> Tensor | None:

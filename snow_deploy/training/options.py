@@ -34,6 +34,7 @@ class Recipe:
         pooling_lr_scale: Learning rate, over the others', of the pooling weights.
         noise: `constant`; or `settling`: the deviation of the pooling's noise falls to zero in the
             first half of the run, so that the second half trains on the channels that stay.
+        smallest_crop: Of a photo's area, in training: crops are of this share or more.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
         momentum: Of SGD.
         weight_decay: L2, on every trained parameter.
@@ -46,6 +47,7 @@ class Recipe:
     classifier_start: ClassifierStart = "random"
     pooling_lr_scale: float = 1.0
     noise: Noise = "constant"
+    smallest_crop: float = 0.25
     label_smoothing: float = 0.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -78,6 +80,7 @@ RECIPES = {
         classifier_start="linear",
         pooling_lr_scale=10.0,
         noise="settling",
+        smallest_crop=0.5,
     ),
 }
 """`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see docs/training.md."""
@@ -119,6 +122,7 @@ class TrainOptions:
             "width": self.delta.width >= 1,
             "sigma2": self.delta.sigma2 >= 0,
             "lr": self.recipe.lr > 0,
+            "smallest-crop": 0 < self.recipe.smallest_crop <= 1,
             "seed": 0 <= self.seed < 2**32,
         }
         for name, holds in checks.items():
@@ -129,6 +133,15 @@ class TrainOptions:
     def learning_rate(self, world_size: int = 1) -> float:
         """Return the learning rate for this batch size on so many devices."""
         return self.recipe.lr * self.batch_size * world_size / _REFERENCE_BATCH
+
+    def norm_momentum(self) -> float:
+        """Return the factor on the momentum of a BatchNorm's statistics, 0 to 1.
+
+        They are to average over as many pictures as at a batch of 256: over few batches of few
+        pictures they are no good estimate, and a trained network can lose points from one epoch
+        to the next.
+        """
+        return min(1.0, self.batch_size / _REFERENCE_BATCH)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -177,18 +177,16 @@ def test_one_picture_cannot_be_trained_on(
     with pytest.raises(DataError, match="one picture to each process"):
         batches(pictures.subset([0]), preprocessing)
     with pytest.raises(DataError, match="one picture to each process"):
-        batches(pictures.subset([0, 1]), preprocessing, world_size=2)
+        batches(pictures.subset([0, 1]), preprocessing, process=(0, 2))
     assert len(batches(pictures.subset([0]), preprocessing, train=False)) == 1
 
 
 def test_processes_share_the_pictures(pictures: FilePictures, preprocessing: Preprocessing) -> None:
-    parts = [
-        batches(pictures, preprocessing, train=False, rank=rank, world_size=3) for rank in range(3)
-    ]
+    parts = [batches(pictures, preprocessing, train=False, process=(rank, 3)) for rank in range(3)]
     counts = [sum(len(b.images) + len(b.skipped) for b in part) for part in parts]
     assert counts == [4, 3, 3]
     trained = [
-        batches(pictures, preprocessing, batch_size=2, rank=rank, world_size=3) for rank in range(3)
+        batches(pictures, preprocessing, batch_size=2, process=(rank, 3)) for rank in range(3)
     ]
     assert {len(part) for part in trained} == {2}
 

@@ -179,6 +179,17 @@ def test_it_trains_as_a_plain_loop_does(
         torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("batch", "expected"), [(16, 0.00625), (256, 0.1), (512, 0.1)])
+def test_statistics_average_over_equally_many_pictures(
+    build: Callable[..., TaskModule], batch: int, expected: float
+) -> None:
+    module = build(batch_size=batch)
+
+    norms = [each for each in module.delta.modules() if isinstance(each, nn.BatchNorm2d)]
+    assert len(norms) > 20
+    assert [each.momentum for each in norms] == pytest.approx([expected] * len(norms))
+
+
 def test_the_rates_are_the_recipes(build: Callable[..., TaskModule]) -> None:
     watch = Watch()
     fit(build(recipe=RECIPE), watch)

@@ -152,6 +152,8 @@ def test_unknown_options_are_not_dropped() -> None:
         ("sigma2", {"sigma2": float("nan")}, {}, {}),
         ("lr", {}, {"lr": 0.0}, {}),
         ("lr", {}, {"lr": float("nan")}, {}),
+        ("smallest-crop", {}, {"smallest_crop": 0.0}, {}),
+        ("smallest-crop", {}, {"smallest_crop": 1.1}, {}),
         ("seed", {}, {}, {"seed": -1}),
         ("seed", {}, {}, {"seed": 2**32}),
     ],

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from snow_calibration.errors import CalibrationError
+from snow_deploy.calibration import data_of_tasks, draw_samples, labelled
+from snow_deploy.errors import DataError
+from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREPROCESSING = Preprocessing.for_size(32)
+HASH = "0" * 64
+
+
+def manifest(**labels: tuple[str, ...]) -> Manifest:
+    tasks = tuple(TaskEntry(name, name, each, sha256=HASH) for name, each in labels.items())
+    return Manifest(SourceEntry("resnet18", HASH, 1), PREPROCESSING, tasks)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Make folders of photos: 30 of one class, 10 of another, in train and test."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label, count in (("cat", 30), ("dog", 10)):
+            folder = tmp_path / "pets" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    return tmp_path / "pets"
+
+
+def test_the_labels_tell_the_task(photos: Path) -> None:
+    found = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=("cat", "dog")))
+
+    assert list(found) == ["pets"]
+    assert found["pets"].labels == ("cat", "dog")
+
+
+def test_a_name_tells_it_where_two_tasks_have_the_labels(photos: Path) -> None:
+    spec, both = f"imagefolder:{photos}", manifest(a=("cat", "dog"), b=("cat", "dog"))
+
+    with pytest.raises(CalibrationError, match=r"fits a and b; say which .* --data a=imagefolder"):
+        data_of_tasks([spec], both)
+    assert list(data_of_tasks([f"b={spec}", f"a={spec}"], both)) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("specs", "error", "message"),
+    [
+        (["{}"], CalibrationError, "no --data for food"),
+        (["{}", "pets={}"], CalibrationError, "'pets' has two --data"),
+        (["cars={}"], CalibrationError, "has no task 'cars', expected one of pets, food"),
+        (["food={}"], DataError, "has 2 labels .* that task 'food' was trained with"),
+        (["demo:digit?train=20&test=20&size=48"], CalibrationError, "labels of no task"),
+    ],
+)
+def test_data_that_does_not_fit(
+    photos: Path, specs: list[str], error: type[Exception], message: str
+) -> None:
+    tasks = manifest(pets=("cat", "dog"), food=("pie", "egg", "soup"))
+
+    with pytest.raises(error, match=message):
+        data_of_tasks([spec.format(f"imagefolder:{photos}") for spec in specs], tasks)
+
+
+def test_samples_are_drawn_evenly_from_tasks_and_classes(photos: Path) -> None:
+    data = data_of_tasks(
+        [f"pets=imagefolder:{photos}", "digit=demo:digit?train=60&test=20&size=48"],
+        manifest(pets=("cat", "dog"), digit=tuple("0123456789")),
+    )
+
+    samples = draw_samples(data, PREPROCESSING, 40)
+
+    assert samples.pixels.shape == (40, 32, 32, 3)
+    assert Counter(key.partition("/")[0] for key in samples.keys) == {"pets": 20, "digit": 20}
+    pets = [key for key in samples.keys if key.startswith("pets")]
+    assert Counter("cat" in key for key in pets) == {True: 10, False: 10}
+    assert all("/train/" in key for key in pets)
+    assert draw_samples(data, PREPROCESSING, 40).keys == samples.keys
+
+
+def test_a_photo_that_cannot_be_read_is_passed_over(photos: Path) -> None:
+    data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=("cat", "dog")))
+    for number in range(0, 30, 2):
+        (photos / "train" / "cat" / f"{number:02}.png").write_bytes(b"broken")
+
+    keys = draw_samples(data, PREPROCESSING, 25).keys
+
+    assert len(keys) == 25
+    assert sum("cat" in key for key in keys) == 15
+
+
+def test_one_class_only_is_refused(photos: Path) -> None:
+    data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=("cat", "dog")))
+    for number in range(10):
+        (photos / "train" / "dog" / f"{number:02}.png").write_bytes(b"broken")
+
+    with pytest.raises(CalibrationError, match="30 pictures of task 'pets' are all of one class"):
+        draw_samples(data, PREPROCESSING, 512)
+
+
+def test_too_few_are_refused(photos: Path) -> None:
+    data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=("cat", "dog")))
+
+    with pytest.raises(CalibrationError, match="15 pictures are too few"):
+        draw_samples(data, PREPROCESSING, 15)
+
+
+def test_pictures_to_judge_by_are_the_held_out_ones(photos: Path) -> None:
+    data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=("cat", "dog")))
+
+    whole = labelled(data, PREPROCESSING, 1000)["pets"]
+    some = labelled(data, PREPROCESSING, 12)["pets"]
+
+    assert len(whole.targets) == 40
+    assert Counter(whole.targets.tolist()) == {0: 30, 1: 10}
+    assert Counter(some.targets.tolist()) == {0: 6, 1: 6}
