@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,9 +14,27 @@ from snow_deploy.data.seeding import keyed_permutation
 from snow_deploy.models.anatomy import HEAD
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from snow_deploy.data.pictures import Pictures, Splits
     from snow_deploy.models.source import Source
     from snow_runtime.manifest import Preprocessing
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Logistic regression on the source's pooled features, [B, F] as they are, to logits.
+
+    Attributes:
+        best: With the L2 penalty that did best on held-out training pictures.
+        cautious: With the strongest one that did as well within a standard error. Where pictures
+            are few the best one knows them nearly by heart, and a network that starts from it
+            has nothing left to learn on them.
+    """
+
+    best: nn.Linear
+    cautious: nn.Linear
+
 
 L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _HELD_OUT = 5  # one in five training pictures chooses the L2
@@ -39,7 +59,7 @@ def linear_probe_accuracy(
     if classifier is None:
         classifier = fit_probe(
             source, splits.train, len(splits.labels), preprocessing, seed=seed, workers=workers
-        )
+        ).best
     inputs, targets = pooled_features(source, splits.final[1], preprocessing, workers=workers)
     return _accuracy(classifier, inputs, targets)
 
@@ -52,12 +72,8 @@ def fit_probe(
     *,
     seed: int = 0,
     workers: int = 2,
-) -> nn.Linear:
-    """Fit the classifier of `linear_probe_accuracy` on labelled pictures.
-
-    Returns:
-        A layer from the source's pooled features, [B, F] as they are, to [B, classes] logits.
-    """
+) -> Probe:
+    """Fit the classifier of `linear_probe_accuracy` on labelled pictures, and a cautious one."""
     inputs, targets = pooled_features(source, pictures, preprocessing, workers=workers)
     mean, std = inputs.mean(0), inputs.std(0) + 1e-3
     inputs = (inputs - mean) / std
@@ -68,12 +84,30 @@ def fit_probe(
         model = fit_logistic(inputs[fits], targets[fits], classes, l2)
         return _accuracy(model, inputs[chooses], targets[chooses])
 
-    fitted = fit_logistic(inputs, targets, classes, max(L2_CANDIDATES, key=score))
-    with torch.no_grad():  # undo the standardisation, in double
-        weight = fitted.weight.double() / std
-        fitted.bias.copy_(fitted.bias - weight @ mean.double())
-        fitted.weight.copy_(weight)
-    return fitted
+    def fit(l2: float) -> nn.Linear:
+        fitted = fit_logistic(inputs, targets, classes, l2)
+        with torch.no_grad():  # undo the standardisation, in double
+            weight = fitted.weight.double() / std
+            fitted.bias.copy_(fitted.bias - weight @ mean.double())
+            fitted.weight.copy_(weight)
+        return fitted
+
+    best, cautious = choose_penalties({l2: score(l2) for l2 in L2_CANDIDATES}, len(chooses))
+    return Probe(fit(best), fit(cautious))
+
+
+def choose_penalties(scores: Mapping[float, float], pictures: int) -> tuple[float, float]:
+    """Return the penalty that did best, and the strongest within a standard error of it.
+
+    Args:
+        scores: By penalty, the accuracy on held-out pictures, 0 to 1; of equal ones the weaker
+            penalty is the better.
+        pictures: How many those were.
+    """
+    best = max(sorted(scores), key=scores.__getitem__)
+    highest = scores[best]
+    error = math.sqrt(highest * (1 - highest) / max(1, pictures))
+    return best, max(l2 for l2 in scores if scores[l2] >= highest - error)
 
 
 def fit_logistic(inputs: Tensor, targets: Tensor, classes: int, l2: float) -> nn.Linear:

@@ -29,8 +29,9 @@ class Recipe:
         schedule: `step` divides by ten at each third of the run (the paper: every 30 of 90
             epochs); `cosine` falls to zero.
         warmup_epochs: Epochs of linear warm-up.
-        classifier_start: `random`; or `linear`: the classifier begins as logistic regression on
-            the source's pooled features, blind to the local ones, so that training only adds.
+        classifier_start: `random`; or `linear`: the classifier begins as a cautious logistic
+            regression on the source's pooled features (`linear_probe.Probe`), blind to the local
+            ones.
         pooling_lr_scale: Learning rate, over the others', of the pooling weights.
         noise: `constant`; or `settling`: the deviation of the pooling's noise falls to zero in the
             first half of the run, so that the second half trains on the channels that stay.

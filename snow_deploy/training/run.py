@@ -30,9 +30,8 @@ from snow_runtime.manifest import Preprocessing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
-
     from snow_deploy.data.pictures import Splits
+    from snow_deploy.training.linear_probe import Probe
     from snow_deploy.training.store import Store
 
 
@@ -101,17 +100,17 @@ def train_task(
             precision=options.precision,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         )
-        linear = None
+        probe = None
         if options.recipe.classifier_start == "linear" and checkpoint is None:
             module.to(trainer.strategy.root_device)
-            linear = _fit(module, splits, settings)
-            delta.start_classifier(linear)
+            probe = _fit(module, splits, settings)
+            delta.start_classifier(probe.cautious)
         advice = f"interrupted; go on with: snow-deploy train --task {name} --resume …"
         with interruptible(trainer, advice):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     first = trainer.is_global_zero
-    metrics = _measure(module, curve, settings, linear) if first else {}
+    metrics = _measure(module, curve, settings, probe) if first else {}
     record = _record(name, module, metrics)
     if first:
         store.save_task(record)
@@ -231,7 +230,7 @@ def _compiles(settings: RunSettings) -> bool:
     return torch.cuda.is_available()
 
 
-def _fit(module: TaskModule, splits: Splits, settings: RunSettings) -> nn.Linear:
+def _fit(module: TaskModule, splits: Splits, settings: RunSettings) -> Probe:
     return fit_probe(
         module.source,
         splits.train,
@@ -243,7 +242,7 @@ def _fit(module: TaskModule, splits: Splits, settings: RunSettings) -> nn.Linear
 
 
 def _measure(
-    module: TaskModule, curve: Curve, settings: RunSettings, linear: nn.Linear | None
+    module: TaskModule, curve: Curve, settings: RunSettings, probe: Probe | None
 ) -> dict[str, float]:
     """Measure the trained task on the final split, and the linear classifier beside it."""
     splits, preprocessing = module.splits, module.preprocessing
@@ -262,7 +261,7 @@ def _measure(
             module.source,
             splits,
             preprocessing,
-            classifier=linear,
+            classifier=None if probe is None else probe.best,
             seed=module.options.seed,
             workers=settings.workers,
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from snow_deploy.data.pictures import Splits
 from snow_deploy.training.linear_probe import (
     L2_CANDIDATES,
+    choose_penalties,
     fit_logistic,
     fit_probe,
     linear_probe_accuracy,
@@ -102,11 +103,28 @@ def test_the_fitted_classifier_reads_the_features_as_they_are(
 ) -> None:
     train = separable(colours, 90, 0)
 
-    classifier = fit_probe(probed, train, 3, preprocessing, workers=0)
+    probe = fit_probe(probed, train, 3, preprocessing, workers=0)
 
     features = torch.from_numpy(train.colours / 255 - 0.5).float() / 0.25
     with torch.no_grad():
-        assert classifier(features).argmax(1).tolist() == list(train.targets)
+        assert probe.best(features).argmax(1).tolist() == list(train.targets)
+    lengths = [float(each.weight.detach().norm()) for each in (probe.best, probe.cautious)]
+    assert lengths[1] <= lengths[0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "pictures", "expected"),
+    [
+        ({0.1: 0.80, 1.0: 0.84, 10.0: 0.83, 100.0: 0.70}, 100, (1.0, 10.0)),
+        ({0.1: 0.80, 1.0: 0.84, 10.0: 0.83, 100.0: 0.70}, 10_000, (1.0, 1.0)),
+        ({0.1: 0.90, 1.0: 0.90, 10.0: 0.90}, 100, (0.1, 10.0)),
+        ({0.1: 1.0, 1.0: 0.99}, 50, (0.1, 0.1)),  # one that never errs has no standard error
+    ],
+)
+def test_the_cautious_penalty_is_the_strongest_within_a_standard_error(
+    scores: dict[float, float], pictures: int, expected: tuple[float, float]
+) -> None:
+    assert choose_penalties(scores, pictures) == expected
 
 
 def test_it_finds_what_the_naive_solver_finds(
