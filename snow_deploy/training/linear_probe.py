@@ -102,11 +102,13 @@ def choose_penalties(scores: Mapping[float, float], pictures: int) -> tuple[floa
     Args:
         scores: By penalty, the accuracy on held-out pictures, 0 to 1; of equal ones the weaker
             penalty is the better.
-        pictures: How many those were.
+        pictures: How many those were; with none, the weakest and the strongest are returned.
     """
+    if pictures == 0:
+        return min(scores), max(scores)
     best = max(sorted(scores), key=scores.__getitem__)
     highest = scores[best]
-    error = math.sqrt(highest * (1 - highest) / max(1, pictures))
+    error = math.sqrt(highest * (1 - highest) / pictures)
     return best, max(l2 for l2 in scores if scores[l2] >= highest - error)
 
 
