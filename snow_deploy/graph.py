@@ -115,6 +115,13 @@ def verify_graph(
     if manifest is None:
         msg = f"{path} carries no manifest; verify a file that `snow-deploy export` wrote"
         raise GraphError(msg)
+    if manifest.precision == "int8":
+        msg = (
+            f"{path} is INT8, which rounds by design; verify takes fp32 and fp16 files. What INT8 "
+            "costs each task, `snow-deploy calibrate` measures; `snow-deploy inspect --int8` "
+            "checks the form."
+        )
+        raise GraphError(msg)
     names = [task.name for task in manifest.tasks if task.name != SOURCE]
     with_source = any(task.name == SOURCE for task in manifest.tasks)
     request = gather(store, names, with_source=with_source)

@@ -64,6 +64,9 @@ def test_a_graph_its_ranges_and_its_report(
 
     inspected = run("inspect", "--int8", str(tmp_path / "small.onnx"))
     assert (inspected.exit_code, inspected.stdout.split(": ")[-1]) == (0, "no findings\n")
+    verified = run("verify", str(tmp_path / "small.onnx"), "--store", str(trained_store.root))
+    assert verified.exit_code == 1
+    assert "is INT8, which rounds by design" in verified.stderr
     facts = run("inspect", str(tmp_path / "small.onnx"))
     assert "INT8  " in facts.stdout
     assert "ranges by minmax on 24 pictures" in facts.stdout
