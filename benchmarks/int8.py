@@ -4,7 +4,8 @@
 
 Contenders: our calibration with each method, `onnxruntime.quantization.quantize_static` with the
 settings that TensorRT needs, and nvidia-modelopt where it is installed. All files run in ONNX
-Runtime on the CPU, the rest of the graph in fp32. The last printed line is one JSON object.
+Runtime on the CPU, the rest of the graph in fp32. The last printed line is one JSON object. Without a
+graph nothing is measured.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ if TYPE_CHECKING:
 def main() -> None:
     """Measure every contender and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("graph", type=Path, help="an fp32 graph of snow-deploy export")
-    parser.add_argument("--data", action="append", required=True, help="as for calibrate")
+    parser.add_argument("graph", type=Path, nargs="?", help="an fp32 graph of snow-deploy export")
+    parser.add_argument("--data", action="append", help="as for calibrate")
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--only", action="append", help="contenders to run; default all")
     chosen = parser.parse_args()
+    if chosen.graph is None or not chosen.data:
+        print("not measured: needs a trained graph and its data; see --help")
+        return
     logging.getLogger().setLevel(logging.ERROR)
     samples, truth = pictures_of(chosen.graph, chosen.data, chosen.samples, 100_000)
     reference = answers_of(chosen.graph, truth)
