@@ -4,8 +4,8 @@
 
 Contenders: our calibration with each method, `onnxruntime.quantization.quantize_static` with the
 settings that TensorRT needs, and nvidia-modelopt where it is installed. All files run in ONNX
-Runtime on the CPU, the rest of the graph in fp32. The last printed line is one JSON object. Without a
-graph nothing is measured.
+Runtime on the CPU, the rest of the graph in fp32. The last printed line is one JSON object.
+Without a graph nothing is measured.
 """
 
 from __future__ import annotations

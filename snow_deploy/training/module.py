@@ -62,9 +62,11 @@ class TaskModule(lightning.LightningModule):
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.split_accuracy = MulticlassAccuracy(classes, average="micro")
         self.split_loss = MeanMetric()
-        for layer in delta.modules():
-            if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None:
-                layer.momentum *= options.norm_momentum()
+        self.norms = [
+            (layer, layer.momentum)
+            for layer in delta.modules()
+            if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None
+        ]
         self.skipped: set[str] = set()
         self.steps = 0  # of the optimiser in an epoch, once it is known
 
@@ -103,8 +105,11 @@ class TaskModule(lightning.LightningModule):
             raise DataError(msg)
 
     def on_train_batch_start(self, _batch: Batch, _index: int) -> None:
-        """Let the poolings explore as much as the recipe has it at this step."""
+        """Let the poolings explore, and the norms forget, as much as this step asks for."""
         recipe, epochs = self.options.recipe, self.options.epochs
+        pace = self.options.norm_momentum(self.trainer.global_step)
+        for layer, momentum in self.norms:
+            layer.momentum = momentum * pace
         exploration = recipe.exploration(self.trainer.global_step, self.steps, epochs)
         for pooling in self.delta.poolings().values():
             pooling.exploration = exploration

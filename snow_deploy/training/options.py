@@ -15,6 +15,7 @@ Noise = Literal["constant", "settling"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _REFERENCE_BATCH = 256
+_FOLLOWED_STEPS = 30  # a BatchNorm's statistics follow the weights closely for so long
 
 
 @dataclass(frozen=True)
@@ -135,14 +136,16 @@ class TrainOptions:
         """Return the learning rate for this batch size on so many devices."""
         return self.recipe.lr * self.batch_size * world_size / _REFERENCE_BATCH
 
-    def norm_momentum(self) -> float:
-        """Return the factor on the momentum of a BatchNorm's statistics, 0 to 1.
+    def norm_momentum(self, step: int) -> float:
+        """Return the factor on the momentum of a BatchNorm's statistics at a step, 0 to 1.
 
-        They are to average over as many pictures as at a batch of 256: over few batches of few
+        They come to average over as many pictures as at a batch of 256: over few batches of few
         pictures they are no good estimate, and a trained network can lose points from one epoch
-        to the next.
+        to the next. At first, and in a short run throughout, they follow the weights at the
+        usual pace.
         """
-        return min(1.0, self.batch_size / _REFERENCE_BATCH)
+        settled = self.batch_size / _REFERENCE_BATCH
+        return min(1.0, max(settled, _FOLLOWED_STEPS / (step + 1)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -179,15 +179,23 @@ def test_it_trains_as_a_plain_loop_does(
         torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("batch", "expected"), [(16, 0.00625), (256, 0.1), (512, 0.1)])
-def test_statistics_average_over_equally_many_pictures(
-    build: Callable[..., TaskModule], batch: int, expected: float
-) -> None:
-    module = build(batch_size=batch)
+def test_the_statistics_follow_as_the_options_have_it(build: Callable[..., TaskModule]) -> None:
+    seen: list[set[float | None]] = []
 
-    norms = [each for each in module.delta.modules() if isinstance(each, nn.BatchNorm2d)]
-    assert len(norms) > 20
-    assert [each.momentum for each in norms] == pytest.approx([expected] * len(norms))
+    class Look(lightning.Callback):
+        def on_train_batch_end(
+            self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+        ) -> None:
+            del trainer
+            norms = [each for each in pl_module.modules() if isinstance(each, nn.BatchNorm2d)]
+            assert len(norms) > 20
+            seen.append({each.momentum for each in norms})
+
+    module = build(epochs=12)  # three steps an epoch
+    fit(module, Look())
+
+    assert seen[0] == seen[29] == {0.1}
+    assert list(seen[35]) == pytest.approx([0.1 * 30 / 36])
 
 
 def test_the_rates_are_the_recipes(build: Callable[..., TaskModule]) -> None:

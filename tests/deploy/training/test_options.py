@@ -174,3 +174,22 @@ def test_the_noise_settles_in_the_first_half_of_the_run() -> None:
     assert found[8:] == [0.0] * 8
     constant = replace(recipe, noise="constant")
     assert {constant.exploration(step, 4, 4) for step in range(16)} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("batch", "step", "expected"),
+    [
+        (256, 0, 1.0),
+        (512, 10_000, 1.0),
+        (256, 10_000, 1.0),
+        (32, 0, 1.0),
+        (32, 29, 1.0),
+        (32, 59, 0.5),
+        (32, 239, 0.125),
+        (32, 10_000, 0.125),
+    ],
+)
+def test_statistics_come_to_average_over_as_many_pictures_as_at_256(
+    batch: int, step: int, expected: float
+) -> None:
+    assert TrainOptions(batch_size=batch).norm_momentum(step) == pytest.approx(expected)
