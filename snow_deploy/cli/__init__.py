@@ -29,6 +29,11 @@ COMMANDS = {
         summary="Train, export and predict on rendered pictures, and write a report.",
         extra="train,export,cpu",
     ),
+    "doctor": Entry(
+        module="snow_deploy.cli.doctor",
+        summary="Tell what of this machine works, and how to mend what does not.",
+        extra="cpu",
+    ),
     "export": Entry(
         module="snow_deploy.cli.export",
         summary="Export tasks of a store as one ONNX graph.",
