@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.pictures import FEWEST, Labelled, Samples
 from snow_deploy.data import open_data
+from snow_deploy.data.pictures import name_some
 from snow_deploy.data.seeding import keyed_permutation
 from snow_deploy.errors import DataError
 from snow_runtime.errors import InputError
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def pictures_of(
-    graph: Path, specs: Sequence[str], samples: int, validation: int
+    graph: Path, specs: Sequence[str], samples: int, validation: int, seed: int = 0
 ) -> tuple[Samples, dict[str, Labelled]]:
     """Draw what a graph is calibrated on, and what it is judged by.
 
@@ -35,37 +37,44 @@ def pictures_of(
         specs: See `data_of_tasks`.
         samples: How many training pictures to calibrate on, in all.
         validation: How many to judge each task by, at most.
+        seed: That the tasks were trained with: it splits data that has no splits of its own.
 
     Raises:
         CalibrationError: The graph or the data cannot be calibrated with.
         DataError: The data cannot be read.
     """
     _, manifest = read_float_graph(graph)
-    data = data_of_tasks(specs, manifest)
+    data = data_of_tasks(specs, manifest, seed)
     preprocessing = manifest.preprocessing
     return draw_samples(data, preprocessing, samples), labelled(data, preprocessing, validation)
 
 
-def data_of_tasks(specs: Sequence[str], manifest: Manifest) -> dict[str, Splits]:
+def data_of_tasks(specs: Sequence[str], manifest: Manifest, seed: int = 0) -> dict[str, Splits]:
     """Open data sets and find the task of each: `TASK=KIND:PATH`, or the one with its labels.
 
+    The source's own head may have data and need not.
+
     Raises:
-        CalibrationError: A task is unknown, has no data, or has two.
+        CalibrationError: A task is unknown, has no data, or has two, or there is no task.
         DataError: A data set cannot be read, or has other labels than its task.
     """
-    tasks = {task.name: task.labels for task in manifest.tasks if task.sha256 is not None}
+    tasks = {task.name: task.labels for task in manifest.tasks}
+    needed = [task.name for task in manifest.tasks if task.sha256 is not None]
+    if not needed:
+        msg = "the graph has no task but the source's own head; export some with --tasks"
+        raise CalibrationError(msg)
     found: dict[str, Splits] = {}
     for spec in specs:
         name, equals, rest = spec.partition("=")
         named = bool(equals) and ":" not in name
-        data = open_data(rest if named else spec)
+        data = open_data(rest if named else spec, seed=seed)
         if named and name not in tasks:
             msg = f"the graph has no task {name!r}, expected one of {', '.join(tasks)}"
             raise CalibrationError(msg)
         fitting = [name] if named else [task for task in tasks if tasks[task] == data.labels]
         if len(fitting) != 1:
             fits = f"fits {' and '.join(fitting)}" if fitting else "has the labels of no task"
-            msg = f"{spec} {fits}; say which it is for, as in --data {next(iter(tasks))}={spec}"
+            msg = f"{spec} {fits}; say which it is for, as in --data {needed[0]}={spec}"
             raise CalibrationError(msg)
         task = fitting[0]
         if data.labels != tasks[task]:
@@ -78,7 +87,7 @@ def data_of_tasks(specs: Sequence[str], manifest: Manifest) -> dict[str, Splits]
             msg = f"task {task!r} has two --data; give one for each task"
             raise CalibrationError(msg)
         found[task] = data
-    if missing := sorted(set(tasks) - set(found)):
+    if missing := sorted(set(needed) - set(found)):
         msg = f"there is no --data for {', '.join(missing)}; every task is calibrated and judged"
         raise CalibrationError(msg)
     return found
@@ -89,37 +98,36 @@ def draw_samples(
 ) -> Samples:
     """Draw training pictures: as many of each task, and within it as many of each class.
 
-    Unreadable pictures are passed over. Fewer than `count` come back where a task has too few.
+    Unreadable pictures are named in a warning and passed over. Fewer than `count` come back where
+    a task has too few.
 
     Raises:
         CalibrationError: They are too few, or a task's are all of one class.
     """
-    share = -(-count // len(data))
     keys: list[str] = []
     pixels: list[NDArray[np.uint8]] = []
-    for task, splits in data.items():
-        classes: set[int] = set()
-        drawn = 0
-        for index in _evenly(splits.train, seed):
-            if drawn == share or len(keys) == count:
-                break
-            try:
-                picture = splits.train.load(index)
-            except InputError:
-                continue
-            keys.append(f"{task}/{splits.train.name(index)}")
-            pixels.append(resize_and_crop(picture, preprocessing))
-            classes.add(splits.train.target(index))
-            drawn += 1
-        if drawn < min(share, FEWEST):
-            msg = f"task {task!r} gives {drawn} pictures to calibrate on, too few; add some"
+    for number, (task, splits) in enumerate(data.items()):
+        share = count // len(data) + (number < count % len(data))
+        drawn = list(_readable(splits.train, preprocessing, share, seed))
+        classes = {splits.train.target(index) for index, _ in drawn}
+        if len(drawn) < min(share, FEWEST):
+            msg = (
+                f"task {task!r} gives {len(drawn)} pictures to calibrate on, too few; add some "
+                "that can be read"
+            )
             raise CalibrationError(msg)
         if len(classes) < min(2, len(splits.labels)):
             msg = (
-                f"the {drawn} pictures of task {task!r} are all of one class, expected several: "
-                "their ranges are not those of the others. Raise --samples, or add pictures."
+                f"the {len(drawn)} pictures of task {task!r} are all of one class, expected "
+                "several: their ranges are not those of the others. Raise --samples, or add "
+                "pictures."
             )
             raise CalibrationError(msg)
+        keys += [f"{task}/{splits.train.name(index)}" for index, _ in drawn]
+        pixels += [cropped for _, cropped in drawn]
+    if not pixels:
+        msg = f"{count} samples are too few to calibrate on; raise --samples"
+        raise CalibrationError(msg)
     return Samples(tuple(keys), np.stack(pixels))
 
 
@@ -140,21 +148,33 @@ def labelled(
     found = {}
     for task, splits in data.items():
         pictures = splits.evaluation[1]
-        pixels: list[NDArray[np.uint8]] = []
-        targets: list[int] = []
-        for index in _evenly(pictures, seed):
-            if len(pixels) == most:
-                break
-            try:
-                pixels.append(resize_and_crop(pictures.load(index), preprocessing))
-            except InputError:
-                continue
-            targets.append(pictures.target(index))
-        if not pixels:
+        drawn = list(_readable(pictures, preprocessing, most, seed))
+        if not drawn:
             msg = f"none of the {len(pictures)} pictures of task {task!r} could be read"
             raise DataError(msg)
-        found[task] = Labelled(np.stack(pixels), np.array(targets, np.int64))
+        targets = np.array([pictures.target(index) for index, _ in drawn], np.int64)
+        found[task] = Labelled(np.stack([cropped for _, cropped in drawn]), targets)
     return found
+
+
+def _readable(
+    pictures: Pictures, preprocessing: Preprocessing, most: int, seed: int
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield pictures with their index, resized and cropped; warn of those that cannot be read."""
+    given, skipped = 0, list[str]()
+    for index in _evenly(pictures, seed):
+        if given == most:
+            break
+        try:
+            cropped = resize_and_crop(pictures.load(index), preprocessing)
+        except InputError:
+            skipped.append(pictures.name(index))
+            continue
+        given += 1
+        yield index, cropped
+    if skipped:
+        named = name_some(skipped)
+        warnings.warn(f"skipped {len(skipped)} pictures that cannot be read: {named}", stacklevel=2)
 
 
 def _evenly(pictures: Pictures, seed: int) -> Iterator[int]:

@@ -15,6 +15,7 @@ from snow_calibration.pictures import as_input
 from snow_calibration.plan import layers_of, make_plan
 from snow_calibration.quantise import quantise
 from snow_calibration.ranges import Origin, measure_ranges
+from snow_export.errors import ExportError
 from snow_export.graph_file import with_manifest
 from snow_export.precision import check_range, to_fp16
 from snow_runtime.files import atomic_write, sha256_file
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from snow_calibration.ranges import Ranges
     from snow_calibration.thresholds import Method
     from snow_runtime.manifest import Manifest
+    from snow_runtime.session import Batch
 
 Rest = Literal["fp32", "fp16"]
 
@@ -108,8 +110,7 @@ def calibrate(
 
     Raises:
         CalibrationError: The graph is no float graph of this project, the pictures do not fit,
-            or the file holds the ranges of something else.
-        ExportError: The rest overflows half precision.
+            the rest overflows half precision, or the file holds the ranges of something else.
         GraphError: The file cannot be read.
     """
     model, manifest = read_float_graph(path)
@@ -117,7 +118,7 @@ def calibrate(
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or _RANGE_PICTURES
     feed = as_input(pixels[:batch].repeat(-(-batch // len(pixels)), axis=0)[:batch], manifest)
     if rest == "fp16":
-        check_range(model, feed)
+        _check_half(model, feed)
     tensors = list(make_plan(model.graph).tensors)
     origin = Origin(sha256_file(path), samples.sha256, len(samples), method)
     run = observer(model, manifest, tensors)
@@ -125,11 +126,20 @@ def calibrate(
     return Calibration(model, manifest, ranges, rest)
 
 
+def _check_half(model: onnx.ModelProto, feed: Batch) -> None:
+    try:
+        check_range(model, feed)
+    except ExportError as error:
+        reason = str(error).partition(". ")[0]
+        msg = f"the rest cannot be fp16: {reason}. Give --rest fp32."
+        raise CalibrationError(msg) from error
+
+
 def choose_layers(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
     """Return the layers that any pattern names, such as `source/conv1` or `food/*`.
 
     Raises:
-        CalibrationError: A pattern names none.
+        CalibrationError: A pattern names none, or together they name all.
     """
     chosen: set[str] = set()
     for pattern in patterns:
@@ -139,6 +149,9 @@ def choose_layers(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str, 
             msg = f"no layer is called {pattern!r}; there are for instance {', '.join(near)}"
             raise CalibrationError(msg)
         chosen |= found
+    if layers and chosen == set(layers):
+        msg = "all layers are to be kept, which leaves none for INT8; name fewer with --keep-fp16"
+        raise CalibrationError(msg)
     return tuple(name for name in layers if name in chosen)
 
 

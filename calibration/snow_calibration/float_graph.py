@@ -85,6 +85,7 @@ def open_session(onnxruntime: Any, model: onnx.ModelProto) -> Any:
     """Open a graph in memory on the CPU, quietly."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as the runtime does
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

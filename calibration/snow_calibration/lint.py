@@ -7,7 +7,7 @@ comes from a convolution and the other is quantised; all that a Concat joins has
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -53,6 +53,10 @@ class _Linter:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.nodes = list(graph.node)
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        for node in self.nodes:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value":
+                    self.constants[node.output[0]] = attribute.t
         self.made_by = {name: node for node in self.nodes for name in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:
@@ -61,16 +65,20 @@ class _Linter:
 
     def findings(self) -> Iterator[Finding]:
         for node in self.nodes:
-            if node.op_type in {_Q, _DQ}:
-                yield from self._zero_point(node)
-            if node.op_type == _DQ:
-                yield from self._bias(node)
-            if node.op_type in QUANTISED:
-                yield from self._layer(node)
-            elif node.op_type == "Add":
-                yield from self._residual(node)
-            elif node.op_type == "Concat":
-                yield from self._concat(node)
+            for finding in self._of(node):
+                yield finding if finding.node else replace(finding, node=node.output[0])
+
+    def _of(self, node: onnx.NodeProto) -> Iterator[Finding]:
+        if node.op_type in {_Q, _DQ}:
+            yield from self._zero_point(node)
+        if node.op_type == _DQ:
+            yield from self._bias(node)
+        if node.op_type in QUANTISED:
+            yield from self._layer(node)
+        elif node.op_type == "Add":
+            yield from self._residual(node)
+        elif node.op_type == "Concat":
+            yield from self._concat(node)
 
     def _zero_point(self, node: onnx.NodeProto) -> Iterator[Finding]:
         if len(node.input) < 3 or not node.input[2]:
@@ -100,7 +108,11 @@ class _Linter:
         transposed = next((item.i for item in node.attribute if item.name == "transB"), 0)
         expected = 1 if node.op_type == "Gemm" and not transposed else 0
         axis = next((item.i for item in weight.attribute if item.name == "axis"), 1)
-        scale, stored = (self.constants.get(name) for name in (weight.input[1], weight.input[0]))
+        stored = self.constants.get(weight.input[0])
+        quantiser = self.made_by.get(weight.input[0])
+        if stored is None and quantiser is not None and quantiser.op_type == _Q:
+            stored = self.constants.get(quantiser.input[0])  # a float weight behind a pair
+        scale = self.constants.get(weight.input[1])
         channels = None if stored is None else stored.dims[expected]
         if scale is None or stored is None or axis != expected or list(scale.dims) != [channels]:
             seen = "computed" if scale is None else f"of shape {list(scale.dims)}"
@@ -118,11 +130,12 @@ class _Linter:
         if len(sides) < 2:
             return
         int8 = [self._is_int8_convolution(name) for name in sides]
-        if any(int8) and not any(
-            self._is_quantised(other)
-            for other, accumulated in zip(reversed(sides), int8, strict=True)
-            if accumulated
-        ):
+        quantised = [self._is_quantised(name) for name in sides]
+        sound = any(
+            accumulated and other
+            for accumulated, other in zip(int8, reversed(quantised), strict=True)
+        )
+        if (any(int8) or all(quantised)) and not sound:
             message = (
                 f"adds {' and '.join(sides)}; expected a convolution's result and a quantised "
                 "one, which are added in the convolution's kernel"
@@ -143,7 +156,8 @@ class _Linter:
         scales = [self._scale(name) for name in node.input]
         behind = [self._next_scale(reader) for reader in self.readers.get(node.output[0], [])]
         known = [scale for scale in (*scales, *behind) if scale is not None]
-        if not known or not any(scale is not None for scale in behind):
+        wanted = any(scale is not None for scale in behind)
+        if not known or not (wanted or all(scale is not None for scale in scales)):
             return
         if len(set(known)) > 1 or any(scale is None for scale in scales):
             listed = ", ".join("none" if scale is None else f"{scale:.4g}" for scale in scales)
@@ -177,4 +191,4 @@ class _Linter:
         if tensor is None:
             return None
         value = numpy_helper.to_array(tensor).astype(np.float32)
-        return float(value) if value.ndim == 0 else None
+        return float(value.reshape(())) if value.size == 1 else None

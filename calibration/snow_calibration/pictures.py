@@ -61,8 +61,12 @@ class Samples:
 
     @property
     def sha256(self) -> str:
-        """Of the list of names, in whatever order they came."""
-        return hashlib.sha256("\n".join(sorted(self.keys)).encode()).hexdigest()
+        """Of the names and the pictures, in whatever order they came."""
+        digest = hashlib.sha256()
+        for index in sorted(range(len(self)), key=self.keys.__getitem__):
+            digest.update(self.keys[index].encode() + b"\0")
+            digest.update(np.ascontiguousarray(self.pixels[index]).data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

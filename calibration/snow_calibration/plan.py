@@ -9,7 +9,7 @@ Quantized Types", and design.md):
    nobody else reads (the Add is done in that convolution's kernel), and reads the other quantised.
 3. Concat and MaxPool work on quantised data where their result is quantised, all in one scale:
    so both cost no arithmetic.
-4. A channel Gather reads quantised data, for its source tensor is quantised anyway.
+4. A channel Gather reads quantised data where its source tensor is quantised for another reader.
 5. Reshape, Flatten, Squeeze, Unsqueeze, Transpose and Identity only move data: the pair stands
    in front of them.
 """
@@ -92,13 +92,13 @@ class _Planner:
                 self._read(node, 0)
             elif node.op_type == "Add":
                 self._residual(node)
-            elif node.op_type == "Gather" and self._picks_channels(node):
-                self._read(node, 0)
             elif node.op_type in _ONE_SCALE and node.output[0] in self.roots:
                 for index in self._computed(node):
                     self._unite(self._read(node, index), node.output[0])
-        order = [*self._names()]
-        tensors = {name: self._scale(name) for name in order if name in self.roots}
+        for node in self.nodes:  # decided last: a Gather alone is no reason to quantise
+            if node.op_type == "Gather" and self._picks_channels(node):
+                self._read(node, 0)
+        tensors = {name: self._scale(name) for name in self._names() if name in self.roots}
         return Plan(self.layers, frozenset(self.reads), tensors)
 
     def _names(self) -> Iterator[str]:
@@ -124,9 +124,10 @@ class _Planner:
         computed = self._computed(node)
         if len(computed) < 2:
             return  # an affine's shift
-        free = [index for index in computed if self._accumulates(node.input[index])]
-        if free and self._reaches_int8(node.input[free[0]]):
-            self._read(node, 1 - free[0])
+        made = [name for name in node.input if self._accumulates(name)]
+        free = next((name for name in made if self._reaches_int8(name)), None)
+        if free is not None:
+            self._read(node, next(index for index in computed if node.input[index] != free))
 
     def _accumulates(self, name: str) -> bool:
         """Whether a convolution's kernel makes this value, and nobody else needs it."""
@@ -154,7 +155,7 @@ class _Planner:
         if node.name.startswith(INPUT_SCOPE):
             return False  # a camera frame's colours, put in order
         axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
-        return axis == 1 and node.input[1] in self.constants and node.input[0] in self.made_by
+        return axis == 1 and node.input[1] in self.constants and node.input[0] in self.roots
 
     def _computed(self, node: onnx.NodeProto) -> list[int]:
         return [index for index, name in enumerate(node.input) if name not in self.constants]

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from snow_calibration.errors import CalibrationError
-from snow_export.precision import INPUT_SCOPE
+from snow_export.precision import FP16_LARGEST, INPUT_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ LEVELS: Final = 127
 OPSET: Final = 19
 """The first that quantises half-precision values; earlier graphs are raised to it."""
 _IR_VERSION: Final = 9  # of opset 19
-_ZERO_POINT: Final = "zero_point"
+_ZERO_POINT: Final = "int8/zero_point"  # no task is called so
 _SMALLEST: Final = np.float32(2.0**-24)  # of the halves above zero
 
 
@@ -81,8 +81,18 @@ def raise_opset(model: onnx.ModelProto) -> None:
 
 
 def half_scale(threshold: float | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the smallest scale in half precision that holds a threshold, as float32."""
+    """Return the smallest scale in half precision that holds a threshold, as float32.
+
+    Raises:
+        CalibrationError: None does.
+    """
     exact = np.asarray(threshold, np.float64) / LEVELS
+    if exact.size and not exact.max() <= FP16_LARGEST:
+        msg = (
+            f"a value of {exact.max() * LEVELS:.3g} has no scale in half precision. Train the task "
+            "with a recipe that keeps its activations small (--recipe steady)."
+        )
+        raise CalibrationError(msg)
     half = exact.astype(np.float16)
     below = half.astype(np.float64) < exact
     half = np.where(below, np.nextafter(half, np.float16(np.inf)), half)

@@ -89,6 +89,7 @@ class Ranges:
             "thresholds": self.thresholds,
         }
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path, "w") as file:
                 json.dump(document, file, indent=1)
         except OSError as error:
@@ -105,19 +106,30 @@ class Ranges:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             _check_kind(document)
-            return cls(
+            found = cls(
                 origin=Origin(**{key: _typed(key, document[key]) for key in _KEY}),
                 done=_typed("done", document["done"]),
                 largest=_numbers(document["largest"]),
                 counts={name: _unpack(text) for name, text in document["counts"].items()},
                 thresholds=_numbers(document["thresholds"]),
             )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
+            _check_whole(found)
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            zlib.error,
+        ) as error:
             msg = (
                 f"{path} holds no ranges that can be read ({type(error).__name__}: {error}). "
                 "Delete it and calibrate anew, or name another --ranges."
             )
             raise CalibrationError(msg) from error
+        return found
 
 
 def measure_ranges(
@@ -178,7 +190,7 @@ def _resume(path: Path, origin: Origin, tensors: Sequence[str]) -> Ranges:
         if getattr(found.origin, key) != getattr(origin, key)
     ]
     known = found.thresholds or found.largest
-    if not differences and known and not set(tensors) <= set(known):
+    if not differences and known and set(tensors) != set(known):
         differences = ["other tensors"]
     if differences:
         msg = (
@@ -202,7 +214,7 @@ def _take(ranges: Ranges, name: str, values: NDArray[np.float32], key: str) -> N
         ranges.largest[name] = max(ranges.largest.get(name, 0.0), largest)
         return
     if ranges.largest[name] > 0:
-        bins = (magnitudes * np.float32(BINS / ranges.largest[name])).astype(np.int32)
+        bins = (magnitudes / np.float32(ranges.largest[name]) * BINS).astype(np.int32)
         found = np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
         ranges.counts[name] += found
 
@@ -225,6 +237,21 @@ def _unpack(text: str) -> NDArray[np.int64]:
     if counts.shape != (BINS,) or (counts < 0).any():
         raise ValueError(f"{len(counts)} counts, expected {BINS}")
     return counts
+
+
+def _check_whole(found: Ranges) -> None:
+    """Refuse what no run of ours has written: parts that do not fit each other."""
+    if found.done > found.origin.samples:
+        raise ValueError(f"{found.done} of {found.origin.samples} pictures are done")
+    if found.counts and found.counts.keys() != found.largest.keys():
+        raise ValueError("its counts are of other tensors than its magnitudes")
+    if found.done and not found.largest:
+        raise ValueError("it has pictures and no magnitudes")
+    if found.thresholds and not all(value > 0 for value in found.thresholds.values()):
+        raise ValueError("a threshold is 0")
+    for name, counts in found.counts.items():
+        if found.done and found.largest[name] > 0 and not counts.any():
+            raise ValueError(f"nothing is counted of {name}")
 
 
 def _check_kind(document: Mapping[str, Any]) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from snow_calibration.calibrate import calibrate, choose_layers, write_graph
+from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.gate import answers_of, scores
 from snow_calibration.plan import layers_of
 from snow_calibration.report import Report
 from snow_calibration.search import keep_worst, sensitivities
+from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import onnx
 
-    from snow_calibration.calibrate import Rest
+    from snow_calibration.calibrate import Calibration, Rest
     from snow_calibration.gate import Answers, TaskScore
     from snow_calibration.pictures import Labelled, Samples
     from snow_calibration.search import Sensitivity
@@ -78,8 +83,9 @@ def calibrate_and_judge(
     def told(stage: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(stage, done, total)
 
-    model, _ = read_float_graph(graph)
-    fixed = choose_layers(layers_of(model.graph), settings.keep)  # before the long part
+    model, manifest = read_float_graph(graph)
+    fixed = choose_layers(layers_of(model.graph), settings.keep)
+    _check_paths(graph, output, settings.ranges)  # all of this before the long part
     found = calibrate(
         graph,
         samples,
@@ -91,10 +97,13 @@ def calibrate_and_judge(
     ranked: list[Sensitivity] = []
 
     def rank() -> list[Sensitivity]:
-        pixels = samples.in_order().pixels[:: max(1, len(samples) // _SENSITIVITY_PICTURES)]
+        count = min(len(samples), _SENSITIVITY_PICTURES)
+        spread = np.linspace(0, len(samples) - 1, count).round().astype(int)
+        pixels = samples.in_order().pixels[spread]
         ranked.extend(sensitivities(found, pixels, fixed=fixed, progress=told("layers")))
         return ranked
 
+    most = max(1, round(_MOST_GIVEN_BACK * len(found.layers))) if settings.auto else 0
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(Path(folder), truth, answers_of(graph, truth))
         steps = keep_worst(
@@ -103,13 +112,14 @@ def calibrate_and_judge(
             lambda kept: bench.scores(found.int8(kept)),
             fixed=fixed,
             max_drop=settings.max_drop,
-            most=round(_MOST_GIVEN_BACK * len(found.layers)) if settings.auto else 0,
+            most=most,
         )
-        half = bench.scores(found.half())
+        half, notes = _half(bench, found)
+    unjudged = [task.name for task in manifest.tasks if task.name not in truth]
+    if unjudged:
+        notes.append(f"not judged, for want of data: {', '.join(unjudged)}")
     last = found.int8(steps[-1].kept)
-    if steps[-1].holds:
-        write_graph(last, output)
-    return Report(
+    report = Report(
         origin=found.ranges.origin,
         rest=settings.rest,
         max_drop=settings.max_drop,
@@ -118,7 +128,35 @@ def calibrate_and_judge(
         steps=tuple(steps),
         sensitivities=tuple(ranked),
         file_bytes=(graph.stat().st_size, last.ByteSize()),
+        notes=tuple(notes),
     )
+    if report.holds:
+        write_graph(last, output)
+    return report
+
+
+def _check_paths(graph: Path, output: Path, ranges: Path) -> None:
+    """Refuse to write one file over another, or where nothing can be written."""
+    places = {"GRAPH": graph, "--output": output, "--ranges": ranges}
+    for (one, first), (other, second) in itertools.combinations(places.items(), 2):
+        if first.resolve() == second.resolve():
+            msg = f"{one} and {other} are the same file, {second}; name another"
+            raise CalibrationError(msg)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        msg = f"{output} cannot be written: {error}. Choose another -o, or free space."
+        raise CalibrationError(msg) from error
+
+
+def _half(bench: _Bench, found: Calibration) -> tuple[tuple[TaskScore, ...], list[str]]:
+    """Measure the fp16 graph; where a weight is too large for one, say so instead."""
+    try:
+        return bench.scores(found.half()), []
+    except ExportError as error:
+        return (), [f"fp16 was not measured: {error}"]
 
 
 @dataclass(frozen=True)

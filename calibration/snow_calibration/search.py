@@ -146,7 +146,9 @@ def _answers(
     size = first.type.tensor_type.shape.dim[0].dim_value or 1
     names = [task.output for task in calibration.manifest.tasks]
     found: list[list[NDArray[np.float32]]] = []
-    for start in range(0, len(pixels) - size + 1, size):
-        feed = as_input(pixels[start : start + size], calibration.manifest)
-        found.append(session.run(names, {first.name: feed}))
+    for start in range(0, len(pixels), size):
+        some = pixels[start : start + size]
+        full = np.resize(some, (size, *some.shape[1:]))  # where the graph's batch is fixed
+        answers = session.run(names, {first.name: as_input(full, calibration.manifest)})
+        found.append([answer[: len(some)] for answer in answers])
     return {name: np.concatenate(parts) for name, *parts in zip(names, *found, strict=True)}

@@ -25,6 +25,7 @@ IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 LARGEST_SIZE: Final = 16384  # pixels a side: a damaged size must not ask for all the memory
 
+_TAKEN: Final = {"image": "the graph's input", "input": "what prepares it inside the graph"}
 _TASK_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -43,8 +44,8 @@ def check_task_name(name: str, *, allow_source: bool = False) -> str:
             f"A task cannot be called {reprlib.repr(name)}: expected a lower-case letter, then up "
             "to 63 lower-case letters, digits, '_' or '-'. Choose another name."
         )
-    if name == "image" or (name == "source" and not allow_source):
-        meaning = "the graph's input" if name == "image" else "the source's own head"
+    if name in _TAKEN or (name == "source" and not allow_source):
+        meaning = _TAKEN.get(name, "the source's own head")
         raise ManifestError(
             f"A task cannot be called {name!r}: expected a name of its own, and that one stands "
             f"for {meaning}. Choose another name."
@@ -215,7 +216,7 @@ class Quantisation:
         checks.sha256(f"{where}.data_sha256", self.data_sha256)
         checks.text(f"{where}.method", self.method)
         checks.choice(f"{where}.rest", self.rest, ("fp32", "fp16"))
-        kept = checks.items(f"{where}.kept", self.kept) if self.kept else ()
+        kept = () if self.kept in ((), []) else checks.items(f"{where}.kept", self.kept)
         _normalise(
             self,
             samples=checks.integer(f"{where}.samples", self.samples, 1),

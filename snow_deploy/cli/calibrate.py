@@ -82,6 +82,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Judge by at most so many pictures of a task.",
 )
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The one that the tasks were trained with; it splits data without splits of its own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.pass_context
 def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **options: Any) -> None:
@@ -91,23 +98,28 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     written only if no task loses more than --max-drop points on its validation data (test data
     where there is none); otherwise the exit code is 1. A report (.json, .png) is written beside.
     """
-    from snow_calibration.report import write_report
+    from snow_calibration.report import finite, write_report
     from snow_calibration.run import calibrate_and_judge
     from snow_deploy.calibration import pictures_of
 
     as_json, output = options.pop("as_json"), options["output"]
     chosen = _settings(graph, options)
-    samples, truth = pictures_of(graph, specs, options["samples"], options["validation"])
+    samples, truth = pictures_of(
+        graph, specs, options["samples"], options["validation"], options["seed"]
+    )
     with _progress() as told:
         report = calibrate_and_judge(graph, output, samples, truth, chosen, progress=told)
-    write_report(report, output.with_suffix(".report.json"))
+    # A rejected graph is not written, so its report must not take the place of the file's.
+    suffix = ".report.json" if report.holds else ".rejected.report.json"
+    write_report(report, output.with_suffix(suffix))
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2))
+        click.echo(json.dumps(finite(report.to_dict()), indent=2))
     else:
         for line in report.lines():
             click.echo(line)
     if not report.holds:
-        advice = "Raise --samples or --max-drop" + ("" if chosen.auto else ", or give --auto")
+        advice = "Try another --method, or more --samples with another --ranges"
+        advice += "" if chosen.auto else ", or give --auto"
         click.echo(f"error: a task loses too much; {output} was not written. {advice}.", err=True)
         context.exit(1)
 

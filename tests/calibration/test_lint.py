@@ -34,6 +34,13 @@ def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
     return found
 
 
+ZERO = "int8/zero_point"
+
+
+def scales(model: onnx.ModelProto) -> list[str]:
+    return [item.name for item in model.graph.initializer if item.name.endswith("scale")]
+
+
 def broken(model: onnx.ModelProto) -> set[tuple[str, str]]:
     return {(finding.node, finding.rule) for finding in lint(model)}
 
@@ -57,14 +64,14 @@ def test_a_float_graph_is_not_quantised() -> None:
 
 
 def test_a_zero_point_other_than_zero(int8: onnx.ModelProto) -> None:
-    replace(int8, "zero_point", np.array(3, np.int8))
+    replace(int8, ZERO, np.array(3, np.int8))
 
     assert ("relu1/quantised", "zero-point") in broken(int8)
     assert ("relu1/dequantised", "zero-point") in broken(int8)
 
 
 def test_an_unsigned_zero_point(int8: onnx.ModelProto) -> None:
-    replace(int8, "zero_point", np.array(0, np.uint8))
+    replace(int8, ZERO, np.array(0, np.uint8))
 
     assert ("relu1/quantised", "zero-point") in broken(int8)
 
@@ -128,8 +135,60 @@ def test_an_int8_weight_on_a_float_input(int8: onnx.ModelProto) -> None:
     assert ("conv3", "unquantised-input") in broken(int8)
 
 
+def test_both_sides_of_a_residual_quantised(int8: onnx.ModelProto) -> None:
+    at = [item.name for item in int8.graph.node].index("add")
+    for op, reads, makes in (
+        ("DequantizeLinear", "c/quantised", "c/dequantised"),
+        ("QuantizeLinear", "conv2", "c/quantised"),
+    ):
+        inputs = [reads, "relu1/scale" if "relu1/scale" in scales(int8) else scales(int8)[0]]
+        int8.graph.node.insert(at, helper.make_node(op, [*inputs, ZERO], [makes], name=makes))
+    node(int8, "add").input[0] = "c/dequantised"
+
+    assert broken(int8) == {("add", "residual-add")}
+
+
+def test_a_concat_that_nobody_quantises_behind(int8: onnx.ModelProto) -> None:
+    int8.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "other"))
+    for name in ("relu2/quantised", "relu2/dequantised"):
+        node(int8, name).input[1] = "other"
+    node(int8, "conv3").input[0] = "concat"
+
+    assert ("concat", "concat-scale") in broken(int8)
+
+
+def test_other_tools_ways_of_writing_the_same(int8: onnx.ModelProto) -> None:
+    """Constants in nodes, scales of shape [1], float weights behind a pair: all are sound."""
+    first = []
+    for tensor in list(int8.graph.initializer):
+        if tensor.name == ZERO:
+            int8.graph.initializer.remove(tensor)
+            first.append(helper.make_node("Constant", [], [ZERO], value=tensor))
+    for name in scales(int8):
+        tensor = next(item for item in int8.graph.initializer if item.name == name)
+        if not tensor.dims:
+            replace(int8, name, numpy_helper.to_array(tensor).reshape(1))
+    levels = next(item for item in int8.graph.initializer if item.name == "w1/int8")
+    weight = numpy_helper.to_array(levels).astype(np.float32)
+    int8.graph.initializer.remove(levels)
+    int8.graph.initializer.append(numpy_helper.from_array(weight, "w1"))
+    inputs = ["w1", "w1/scale", "w1/zero_point"]
+    first.append(helper.make_node("QuantizeLinear", inputs, ["w1/int8"], name="w1/q", axis=0))
+    for each in reversed(first):
+        int8.graph.node.insert(0, each)
+
+    assert lint(int8) == ()
+
+
+def test_a_node_without_a_name_is_called_by_what_it_makes(int8: onnx.ModelProto) -> None:
+    node(int8, "add").input[1] = "relu1"
+    node(int8, "add").name = ""
+
+    assert broken(int8) == {("add", "residual-add")}
+
+
 def test_every_finding_says_what_was_seen(int8: onnx.ModelProto) -> None:
-    replace(int8, "zero_point", np.array(3, np.int8))
+    replace(int8, ZERO, np.array(3, np.int8))
     node(int8, "add").input[1] = "relu1"
 
     for finding in lint(int8):

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import onnx
 import pytest
 
+from snow_calibration.lint import lint
 from snow_calibration.plan import layers_of, make_plan
+from snow_calibration.quantise import quantise
 from tests.calibration.conftest import small_net
 
 if TYPE_CHECKING:
@@ -37,6 +39,41 @@ def test_a_kept_layer_reads_and_weighs_in_floating_point() -> None:
 
     assert plan.layers == ("conv1", "conv2")
     assert plan.reads == {("conv1", 0), ("conv2", 0), ("add", 1)}
+
+
+def test_where_all_is_kept_nothing_is_read_quantised(float_graph: Callable[..., Path]) -> None:
+    graph = onnx.load(float_graph()).graph
+
+    plan = make_plan(graph, layers_of(graph))
+
+    assert (plan.layers, plan.reads, plan.tensors) == ((), frozenset(), {})
+
+
+def test_a_layer_alone_is_all_that_is_quantised(float_graph: Callable[..., Path]) -> None:
+    graph = onnx.load(float_graph()).graph
+    alone = "birds+cars+food/layer2.0.conv1"
+
+    plan = make_plan(graph, [name for name in layers_of(graph) if name != alone])
+
+    assert plan.layers == (alone,)
+    by_name = {node.name: node for node in graph.node}
+    operators = sorted(by_name[name].op_type for name, _ in plan.reads)
+    # What it reads, and the branches that are joined for it (moved, then concatenated).
+    assert operators == ["Reshape", "Reshape", "Reshape"]
+
+
+@pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
+def test_whichever_layer_is_kept_the_lint_is_content(
+    float_graph: Callable[..., Path], layout: str
+) -> None:
+    model = onnx.load(float_graph(layout))
+    names = [name for name in layers_of(model.graph) if "layer2.0" in name or "fc" in name]
+    assert any("downsample" in name for name in names)
+
+    for kept in names:
+        plan = make_plan(model.graph, [kept])
+        quantised = quantise(model, plan, dict.fromkeys(plan.tensors, 1.0))
+        assert lint(quantised) == (), kept
 
 
 def test_the_sum_of_a_kept_convolution_is_left_alone() -> None:

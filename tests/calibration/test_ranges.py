@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TENSORS = ("a", "b")
+ZEROS = base64.b64encode(zlib.compress(bytes(8 * BINS))).decode()
 
 
 def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -121,7 +124,7 @@ def test_finished_ranges_are_reused_without_a_single_run(samples: Samples, tmp_p
     [
         ({"graph_sha256": "1" * 64}, "graph_sha256"),
         ({"data_sha256": "2" * 64}, "data_sha256"),
-        ({"samples": 19}, "samples"),
+        ({"samples": 21}, "samples"),
         ({"method": "entropy"}, "method"),
     ],
 )
@@ -176,6 +179,45 @@ def test_a_damaged_field_is_refused_or_means_the_same(
         assert getattr(found if hasattr(found, field) else found.origin, field, value) == value
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"done": 999},
+        {"done": 20, "largest": {}},
+        {"done": 20, "counts": {"a": ZEROS, "b": ZEROS}},
+        {"done": 20, "counts": {"a": ZEROS}},
+        {"thresholds": {"a": 0.0, "b": 1.0}},
+        {"largest": {"a": 10**400, "b": 1.0}},
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_refused(
+    samples: Samples, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    path = tmp_path / "ranges.json"
+    Ranges(origin(samples), 16, {"a": 100.0, "b": 10.0}).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+    with pytest.raises(CalibrationError, match="holds no ranges that can be read"):
+        measure_ranges(run, TENSORS, samples, origin(samples), path)
+
+
+def test_brackets_without_end_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ranges.json"
+    path.write_text("[" * 200_000)
+
+    with pytest.raises(CalibrationError, match="holds no ranges that can be read"):
+        Ranges.load(path)
+
+
+def test_the_smallest_magnitudes_are_counted(samples: Samples, tmp_path: Path) -> None:
+    def tiny(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        return {"a": pixels.astype(np.float32) * np.float32(1e-38)}
+
+    found = measure_ranges(tiny, ("a",), samples, origin(samples), tmp_path / "r.json")
+
+    assert 0 < found.thresholds["a"] <= 255e-38
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_is_named_with_its_picture(samples: Samples, tmp_path: Path, bad: float) -> None:
     def broken(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -188,8 +230,23 @@ def test_nan_is_named_with_its_picture(samples: Samples, tmp_path: Path, bad: fl
 
 
 def test_an_unwritable_file_is_said(samples: Samples, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
     with pytest.raises(CalibrationError, match="cannot be written"):
-        measure_ranges(run, TENSORS, samples, origin(samples), tmp_path / "no" / "r.json")
+        measure_ranges(run, TENSORS, samples, origin(samples), tmp_path / "file" / "r.json")
+
+
+def test_a_folder_is_made(samples: Samples, tmp_path: Path) -> None:
+    measure_ranges(run, TENSORS, samples, origin(samples), tmp_path / "new" / "r.json")
+
+    assert Ranges.load(tmp_path / "new" / "r.json").complete
+
+
+def test_the_hash_is_of_the_pictures_too(samples: Samples) -> None:
+    changed = samples.pixels.copy()
+    changed[3, 0, 0, 0] ^= 1
+
+    assert Samples(samples.keys, changed).sha256 != samples.sha256
 
 
 def test_a_tensor_that_is_always_zero_fits_any_scale(samples: Samples, tmp_path: Path) -> None:

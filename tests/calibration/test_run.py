@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+from onnx import numpy_helper
 
-from snow_calibration.calibrate import calibrate, choose_layers
+from snow_calibration.calibrate import calibrate, choose_layers, write_graph
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import answers_of, scores
 from snow_calibration.lint import lint
+from snow_calibration.pictures import as_input
 from snow_calibration.report import write_report
 from snow_calibration.run import Settings, calibrate_and_judge
 from snow_runtime import load
@@ -178,12 +181,69 @@ def test_an_unwritable_output(
         calibrate_and_judge(float_graph(), tmp_path / "file" / "x.onnx", samples, truth, settings)
 
 
+def test_files_are_not_written_over_each_other(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    graph = tmp_path / "snow.onnx"
+    graph.write_bytes(float_graph().read_bytes())
+    ranges, other = tmp_path / "r.json", tmp_path / "x.onnx"
+
+    for output, where in ((graph, ranges), (other, graph), (other, other)):
+        with pytest.raises(CalibrationError, match="are the same file"):
+            calibrate_and_judge(graph, output, samples, truth, Settings(where))
+    assert graph.read_bytes() == float_graph().read_bytes()
+    assert list(tmp_path.iterdir()) == [graph]
+
+
+@pytest.mark.parametrize("layout", ["summed", "fused"])
+def test_int8_kernels_answer_as_the_graph_says(
+    float_graph: Callable[..., Path],
+    samples: Samples,
+    truth: dict[str, Labelled],
+    tmp_path: Path,
+    layout: str,
+) -> None:
+    """x86 without VNNI saturates INT8 products unless told not to: answers differ wildly."""
+    found = calibrate(float_graph(layout), samples, tmp_path / "r", method="minmax", rest="fp32")
+    path = tmp_path / "int8.onnx"
+    write_graph(found.int8(), path)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    answers = answers_of(path, truth)
+
+    feed = as_input(samples.pixels, found.manifest)
+    for task, expected in zip(truth, plain.run(list(truth), {"image": feed}), strict=True):
+        assert np.abs(answers[task] - expected).mean() < 0.02 * expected.std()
+
+
+def test_a_rest_that_overflows_half_precision(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    graph, output = tmp_path / "snow.onnx", tmp_path / "int8.onnx"
+    model = onnx.load(float_graph())
+    bias = next(t for t in model.graph.initializer if t.name == "source/conv1.bias")
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 1e5, bias.name))
+    onnx.save(model, graph)
+
+    with pytest.raises(CalibrationError, match=r"rest cannot be fp16: .* Give --rest fp32"):
+        calibrate(graph, samples, tmp_path / "r.json")
+    settings = Settings(tmp_path / "r.json", "minmax", "fp32", max_drop=100)
+    report = calibrate_and_judge(graph, output, samples, truth, settings)
+    assert report.fp16 == ()
+    assert any("fp16 was not measured" in line for line in report.lines())
+    write_report(report, tmp_path / "report.json")
+
+
 def test_layers_are_chosen_by_pattern() -> None:
     layers = ("source/conv1", "source/layer4.0.conv1", "food/fc", "food+cub/layer4.0.conv1")
 
     assert choose_layers(layers, ["*/layer4.0.*"]) == (layers[1], layers[3])
     assert choose_layers(layers, ["food/fc", "source/conv1"]) == (layers[0], layers[2])
     assert choose_layers(layers, []) == ()
+    with pytest.raises(CalibrationError, match="leaves none for INT8"):
+        choose_layers(layers, ["*"])
     with pytest.raises(CalibrationError, match=r"no layer is called 'sorce/conv1'.*source/conv1"):
         choose_layers(layers, ["sorce/conv1"])
 

@@ -94,6 +94,22 @@ def test_the_broken_layer_is_the_most_sensitive(
     assert told[-1] == (len(found), len(found))
 
 
+def test_any_batch_is_answered_whole(float_graph: Callable[..., Path], samples: Samples) -> None:
+    changes = []
+    for batch in (None, 3, 8):
+        model, manifest = read_float_graph(float_graph(batch=batch))
+        thresholds = dict.fromkeys(make_plan(model.graph).tensors, 30.0)
+        ranges = Ranges(Origin("0" * 64, "1" * 64, 20, "minmax"), thresholds=thresholds)
+        (found,) = sensitivities(
+            Calibration(model, manifest, ranges),
+            samples.pixels[:5],
+            fixed=[name for name in layers(model) if name != "source/layer1.1.conv2"],
+        )
+        changes.append(found.error)
+
+    assert changes == pytest.approx([changes[0]] * 3, rel=1e-3)
+
+
 def layers(model: object) -> tuple[str, ...]:
     from snow_calibration.plan import layers_of
 

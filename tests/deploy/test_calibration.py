@@ -24,6 +24,9 @@ def manifest(**labels: tuple[str, ...]) -> Manifest:
     return Manifest(SourceEntry("resnet18", HASH, 1), PREPROCESSING, tasks)
 
 
+PETS = ("cat", "dog")
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Make folders of photos: 30 of one class, 10 of another, in train and test."""
@@ -93,10 +96,49 @@ def test_a_photo_that_cannot_be_read_is_passed_over(photos: Path) -> None:
     for number in range(0, 30, 2):
         (photos / "train" / "cat" / f"{number:02}.png").write_bytes(b"broken")
 
-    keys = draw_samples(data, PREPROCESSING, 25).keys
+    with pytest.warns(UserWarning, match="skipped 15 pictures that cannot be read"):
+        keys = draw_samples(data, PREPROCESSING, 40).keys
 
     assert len(keys) == 25
     assert sum("cat" in key for key in keys) == 15
+
+
+@pytest.mark.parametrize(("tasks", "count"), [(2, 17), (3, 40), (7, 100)])
+def test_any_number_of_samples_is_shared_out(photos: Path, tasks: int, count: int) -> None:
+    one = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=PETS))["pets"]
+
+    samples = draw_samples({f"t{n}": one for n in range(tasks)}, PREPROCESSING, count)
+
+    shares = Counter(key.partition("/")[0] for key in samples.keys)
+    assert sum(shares.values()) == count
+    assert max(shares.values()) - min(shares.values()) <= 1
+
+
+def test_the_sources_head_may_have_data_and_need_not(photos: Path) -> None:
+    spec = f"imagefolder:{photos}"
+    both = Manifest(
+        SourceEntry("resnet18", HASH, 1),
+        PREPROCESSING,
+        (TaskEntry("source", "source", ("a", "b")), TaskEntry("pets", "pets", PETS, sha256=HASH)),
+    )
+    assert list(data_of_tasks([spec], both)) == ["pets"]
+
+    alone = Manifest(
+        SourceEntry("resnet18", HASH, 1), PREPROCESSING, (TaskEntry("source", "source", PETS),)
+    )
+    with pytest.raises(CalibrationError, match="no task but the source's own head"):
+        data_of_tasks([spec], alone)
+
+
+def test_the_seed_splits_what_has_no_splits(photos: Path) -> None:
+    folder = photos / "train"  # classes, no splits
+    kept = [
+        data_of_tasks([f"imagefolder:{folder}"], manifest(pets=PETS), seed)["pets"].evaluation[1]
+        for seed in (0, 1)
+    ]
+
+    first, second = ({each.name(index) for index in range(len(each))} for each in kept)
+    assert first != second
 
 
 def test_one_class_only_is_refused(photos: Path) -> None:
@@ -104,7 +146,10 @@ def test_one_class_only_is_refused(photos: Path) -> None:
     for number in range(10):
         (photos / "train" / "dog" / f"{number:02}.png").write_bytes(b"broken")
 
-    with pytest.raises(CalibrationError, match="30 pictures of task 'pets' are all of one class"):
+    with (
+        pytest.warns(UserWarning, match="cannot be read"),
+        pytest.raises(CalibrationError, match="30 pictures of task 'pets' are all of one class"),
+    ):
         draw_samples(data, PREPROCESSING, 512)
 
 

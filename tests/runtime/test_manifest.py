@@ -14,6 +14,7 @@ from snow_runtime.manifest import (
     Layout,
     Manifest,
     Preprocessing,
+    Quantisation,
     SourceEntry,
     TaskEntry,
     check_task_name,
@@ -24,7 +25,9 @@ hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=1e-6, max_value=1e6)
 whole = st.integers(0, 2**63 - 1)
-names = st.from_regex(r"[a-z][a-z0-9_-]{0,63}", fullmatch=True).filter(lambda n: n != "image")
+names = st.from_regex(r"[a-z][a-z0-9_-]{0,63}", fullmatch=True).filter(
+    lambda n: n not in {"image", "input"}
+)
 selections = st.sets(st.integers(0, 4096), min_size=1, max_size=9).map(lambda s: tuple(sorted(s)))
 
 
@@ -60,6 +63,17 @@ manifests = st.builds(
     layout=st.sampled_from(get_args(Layout)),
     precision=st.sampled_from(["fp32", "fp16", "int8"]),
     versions=st.dictionaries(texts, texts, max_size=3),
+    quantisation=st.none()
+    | st.builds(
+        Quantisation,
+        hashes,
+        texts,
+        st.integers(1, 2**40),
+        hashes,
+        st.sampled_from(["fp32", "fp16"]),
+        whole,
+        st.lists(texts, max_size=3).map(tuple),
+    ),
 )
 
 
@@ -259,11 +273,44 @@ def test_good_task_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "A", "1a", "-a", "a b", "a/b", "é", "a\n", "x" * 65, "image", "source", "a.b"]
+    "name",
+    ["", "A", "1a", "-a", "a b", "a/b", "é", "a\n", "x" * 65, "image", "input", "source", "a.b"],
 )
 def test_bad_task_names(name: str) -> None:
     with pytest.raises(ManifestError, match="Choose another name"):
         check_task_name(name)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("graph_sha256", "0"),
+        ("data_sha256", None),
+        ("method", ""),
+        ("samples", 0),
+        ("rest", "int8"),
+        ("layers", -1),
+        ("kept", None),
+        ("kept", 0),
+        ("kept", ""),
+        ("kept", {}),
+        ("kept", [3]),
+    ],
+)
+def test_a_damaged_quantisation_is_refused(field: str, value: object) -> None:
+    good: dict[str, Any] = {
+        "graph_sha256": "0" * 64,
+        "method": "mse",
+        "samples": 20,
+        "data_sha256": "1" * 64,
+        "rest": "fp16",
+        "layers": 3,
+        "kept": [],
+    }
+    assert Quantisation(**good).kept == ()
+
+    with pytest.raises(ManifestError, match=field):
+        Quantisation(**(good | {field: value}))
 
 
 def test_source_is_a_name_where_allowed() -> None:

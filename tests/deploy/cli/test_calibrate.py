@@ -84,7 +84,11 @@ def test_a_failing_gate_is_exit_code_1_and_no_file(
     assert json.loads(result.stdout)["holds"] is False
     assert "a task loses too much" in result.stderr
     assert "--auto" in result.stderr
-    assert not (tmp_path / "small.onnx").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "small.rejected.report.json",
+        "small.rejected.report.png",
+        "snow.ranges.json",
+    ]
 
 
 def test_a_float_graph_does_not_pass_as_int8(graph: Path) -> None:
