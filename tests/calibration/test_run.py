@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -263,5 +264,11 @@ def test_tensorrt_compiles_int8_convolutions(
 
     found = calibrate(float_graph(layout), samples, tmp_path / "r.json", method="minmax")
     compiled = compile_graph(found.int8().SerializeToString(), target)
+    half = found.half().SerializeToString()
 
-    assert compiled.compute_layers
+    # Convolutions leave INT32 sums behind; whatever feeds them is INT8 then, and half otherwise.
+    kinds = Counter(layer.dtype for layer in compiled.compute_layers)
+    plain = Counter(layer.dtype for layer in compile_graph(half, target).compute_layers)
+    assert plain["Int8"] == 0
+    assert kinds["Int8"] > 0.25 * len(found.layers)
+    assert kinds["Half"] < 0.1 * plain["Half"]
