@@ -51,7 +51,7 @@ def fold_poolings(flat: fx.GraphModule) -> fx.GraphModule:
             continue
         if pooling.shift is not None or pooling.relu is not None:
             continue
-        readers = _readers(flat, node)
+        readers = _readers(flat, node, len(pooling.index))
         if readers is None:
             continue
         for conv, start in readers:
@@ -61,8 +61,11 @@ def fold_poolings(flat: fx.GraphModule) -> fx.GraphModule:
     return flat
 
 
-def _readers(flat: fx.GraphModule, node: fx.Node) -> list[tuple[nn.Conv2d, int]] | None:
-    """Return the dense convolutions that read a pooling, with its first channel there."""
+def _readers(flat: fx.GraphModule, node: fx.Node, width: int) -> list[tuple[nn.Conv2d, int]] | None:
+    """Return the dense convolutions that read a pooling of some width, with its first channel.
+
+    None where anything else reads it too.
+    """
     found = []
     for user in node.users:
         concatenated = user.target is torch.cat
@@ -71,10 +74,9 @@ def _readers(flat: fx.GraphModule, node: fx.Node) -> list[tuple[nn.Conv2d, int]]
             if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
                 return None
             # A delta reads its own channels first, then those of the source.
-            last = not concatenated or user.args[0][-1] is node  # type: ignore[index]
-            if not last or not isinstance(pooling := _layer(flat, node), StaticPooling):
+            if concatenated and user.args[0][-1] is not node:  # type: ignore[index]
                 return None
-            found.append((conv, conv.in_channels - len(pooling.index)))
+            found.append((conv, conv.in_channels - width))
     return found
 
 

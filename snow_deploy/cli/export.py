@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.options import store_option
+
 if TYPE_CHECKING:
     from snow_export.export import GraphOptions
     from snow_runtime.manifest import Layout
@@ -18,14 +20,7 @@ if TYPE_CHECKING:
     metavar="NAME,NAME…",
     help="Tasks to export, in the order of the outputs.  [default: all, by name]",
 )
-@click.option(
-    "--store",
-    "root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="store",
-    show_default=True,
-    help="Folder of the source and its tasks.",
-)
+@store_option
 @click.option(
     "-o",
     "--output",

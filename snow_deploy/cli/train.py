@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.options import store_option
+
 if TYPE_CHECKING:
     from snow_deploy.data import Splits
     from snow_deploy.training.options import TrainOptions
@@ -25,14 +27,7 @@ if TYPE_CHECKING:
     "stanford40:PATH, or demo:shape|colour|digit|texture.",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download the data set.")
-@click.option(
-    "--store",
-    "root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="store",
-    show_default=True,
-    help="Folder of the source and its tasks.",
-)
+@store_option
 @click.option(
     "--source",
     "architecture",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.options import store_option
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -21,14 +23,7 @@ _PICTURES = 16
 
 @click.command("verify")
 @click.argument("graph", type=click.Path(path_type=Path))
-@click.option(
-    "--store",
-    "root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="store",
-    show_default=True,
-    help="Folder of the source and tasks that the graph was exported from.",
-)
+@store_option
 @click.option(
     "--data",
     metavar="KIND:PATH",
