@@ -54,10 +54,17 @@ def test_without_onnxruntime_the_message_holds_the_pip_command(
         OnnxSession(graph.path)
 
 
+class Options(SimpleNamespace):
+    """Stands in for onnxruntime's SessionOptions."""
+
+    def add_session_config_entry(self, key: str, value: str) -> None:
+        assert (key, value) == ("session.x64quantprecision", "1")
+
+
 class StandIn:
     """Stands in for onnxruntime on a machine with a GPU build."""
 
-    SessionOptions = SimpleNamespace
+    SessionOptions = Options
 
     def __init__(self, *, cuda_starts: bool, cuda_raises: bool = False) -> None:
         self.cuda_starts = cuda_starts
