@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -148,8 +149,10 @@ def _modelopt(graph: Path, samples: Samples, path: Path, method: str) -> None:
     feed = np.concatenate(
         [as_input(samples.pixels[n : n + 1], manifest) for n in range(len(samples))]
     )
+    own = path.with_name("modelopt.onnx")
+    shutil.copyfile(graph, own)  # modelopt 0.47 writes into the file that it reads
     quantize(
-        str(graph),
+        str(own),
         quantize_mode="int8",
         calibration_data={manifest.input.name: feed},
         calibration_method=method,
