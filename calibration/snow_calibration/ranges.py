@@ -40,7 +40,7 @@ class Origin:
 
     Attributes:
         graph_sha256: Of the graph's file.
-        data_sha256: Of the list of pictures.
+        data_sha256: Of the pictures and their names.
         samples: How many pictures.
         method: How thresholds were chosen.
     """

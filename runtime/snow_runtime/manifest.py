@@ -193,7 +193,7 @@ class Quantisation:
         graph_sha256: of the fp32 graph's file that it was made from.
         method: how the ranges were chosen, such as ``entropy``.
         samples: how many pictures they were measured on.
-        data_sha256: of the list of those pictures.
+        data_sha256: of those pictures and their names.
         rest: precision of what is not INT8, ``fp32`` or ``fp16``.
         layers: how many convolutions and matrix products are INT8.
         kept: names of those that are not.

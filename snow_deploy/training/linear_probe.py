@@ -93,7 +93,8 @@ def fit_probe(
         return fitted
 
     best, cautious = choose_penalties({l2: score(l2) for l2 in L2_CANDIDATES}, len(chooses))
-    return Probe(fit(best), fit(cautious))
+    fitted = {l2: fit(l2) for l2 in {best, cautious}}
+    return Probe(fitted[best], fitted[cautious])
 
 
 def choose_penalties(scores: Mapping[float, float], pictures: int) -> tuple[float, float]:
