@@ -5,12 +5,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
+from snow_deploy.cli import main
 from snow_runtime.manifest import METADATA_KEY, Manifest, Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from snow_deploy.training.store import Store
+
+
+@pytest.fixture(scope="package")
+def graph(trained_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export all tasks of the trained store; a test must not change the file."""
+    path = tmp_path_factory.mktemp("graph") / "snow.onnx"
+    arguments = ["export", "--store", str(trained_store.root), "-o", str(path)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    return path
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 from typing import TYPE_CHECKING
 
 import onnx
-import pytest
 from click.testing import CliRunner, Result
 
 from snow_deploy.cli import main
@@ -14,18 +13,13 @@ from tests.conftest import DATA
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from snow_deploy.training.store import Store
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
-
-
-@pytest.fixture(scope="module")
-def graph(trained_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("graph") / "snow.onnx"
-    assert run("export", "--store", str(trained_store.root), "-o", str(path)).exit_code == 0
-    return path
 
 
 def data_of(store: Store) -> list[str]:

@@ -20,13 +20,6 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-@pytest.fixture(scope="module")
-def graph(trained_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("graph") / "snow.onnx"
-    assert run("export", "--store", str(trained_store.root), "-o", str(path)).exit_code == 0
-    return path
-
-
 def test_a_sound_graph_holds_and_the_json_says_so(trained_store: Store, graph: Path) -> None:
     result = run(
         "verify", str(graph), "--store", str(trained_store.root), "--batch-sizes", "2", "--json"
