@@ -79,45 +79,32 @@ def calibrate_and_judge(
     Raises:
         CalibrationError: See `calibrate`; or the file cannot be written.
     """
-
-    def told(stage: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(stage, done, total)
-
-    model, manifest = read_float_graph(graph)
-    fixed = choose_layers(layers_of(model.graph), settings.keep)
-    _check_paths(graph, output, settings.ranges)  # all of this before the long part
+    fixed = _check(graph, output, settings)  # all of this before the long part
     found = calibrate(
         graph,
         samples,
         settings.ranges,
         method=settings.method,
         rest=settings.rest,
-        progress=told("ranges"),
+        progress=_stage(progress, "ranges"),
     )
-    ranked: list[Sensitivity] = []
-
-    def rank() -> list[Sensitivity]:
-        count = min(len(samples), _SENSITIVITY_PICTURES)
-        spread = np.linspace(0, len(samples) - 1, count).round().astype(int)
-        pixels = samples.in_order().pixels[spread]
-        ranked.extend(sensitivities(found, pixels, fixed=fixed, progress=told("layers")))
-        return ranked
-
-    most = max(1, round(_MOST_GIVEN_BACK * len(found.layers))) if settings.auto else 0
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(Path(folder), truth, answers_of(graph, truth))
+        ranked: list[Sensitivity] = []
+
+        def rank() -> list[Sensitivity]:
+            ranked.extend(_ranking(found, samples, fixed, _stage(progress, "layers")))
+            return ranked
+
         steps = keep_worst(
             found.layers,
             rank,
             lambda kept: bench.scores(found.int8(kept)),
             fixed=fixed,
             max_drop=settings.max_drop,
-            most=most,
+            most=max(1, round(_MOST_GIVEN_BACK * len(found.layers))) if settings.auto else 0,
         )
         half, notes = _half(bench, found)
-    unjudged = [task.name for task in manifest.tasks if task.name not in truth]
-    if unjudged:
-        notes.append(f"not judged, for want of data: {', '.join(unjudged)}")
     last = found.int8(steps[-1].kept)
     report = Report(
         origin=found.ranges.origin,
@@ -128,11 +115,40 @@ def calibrate_and_judge(
         steps=tuple(steps),
         sensitivities=tuple(ranked),
         file_bytes=(graph.stat().st_size, last.ByteSize()),
-        notes=tuple(notes),
+        notes=(*notes, *_unjudged(found, truth)),
     )
     if report.holds:
         write_graph(last, output)
     return report
+
+
+def _stage(progress: Told | None, stage: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(stage, done, total)
+
+
+def _check(graph: Path, output: Path, settings: Settings) -> tuple[str, ...]:
+    """Refuse what cannot work out in the end; return the layers that are kept in any case."""
+    model, _ = read_float_graph(graph)
+    _check_paths(graph, output, settings.ranges)
+    return choose_layers(layers_of(model.graph), settings.keep)
+
+
+def _ranking(
+    found: Calibration,
+    samples: Samples,
+    fixed: Sequence[str],
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Sensitivity, ...]:
+    """Rank the layers on pictures spread over the samples."""
+    count = min(len(samples), _SENSITIVITY_PICTURES)
+    spread = np.linspace(0, len(samples) - 1, count).round().astype(int)
+    pixels = samples.in_order().pixels[spread]
+    return sensitivities(found, pixels, fixed=fixed, progress=progress)
+
+
+def _unjudged(found: Calibration, truth: Mapping[str, Labelled]) -> list[str]:
+    names = [task.name for task in found.manifest.tasks if task.name not in truth]
+    return [f"not judged, for want of data: {', '.join(names)}"] if names else []
 
 
 def _check_paths(graph: Path, output: Path, ranges: Path) -> None:
