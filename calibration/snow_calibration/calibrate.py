@@ -12,7 +12,7 @@ import onnx
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import observer, read_float_graph
 from snow_calibration.pictures import as_input
-from snow_calibration.plan import layers_of, make_plan
+from snow_calibration.plan import layers_of, make_plan, possible_tensors
 from snow_calibration.quantise import quantise
 from snow_calibration.ranges import Origin, measure_ranges
 from snow_export.errors import ExportError
@@ -43,7 +43,7 @@ class Calibration:
     Attributes:
         model: The fp32 graph.
         manifest: What it says about itself.
-        ranges: Of every tensor that a fully quantised graph reads quantised.
+        ranges: Of every tensor that may be read quantised, whichever layers are kept.
         rest: Precision of what stays in floating point.
     """
 
@@ -119,7 +119,7 @@ def calibrate(
     feed = as_input(pixels[:batch].repeat(-(-batch // len(pixels)), axis=0)[:batch], manifest)
     if rest == "fp16":
         _check_half(model, feed)
-    tensors = list(make_plan(model.graph).tensors)
+    tensors = possible_tensors(model.graph)
     origin = Origin(sha256_file(path), samples.sha256, len(samples), method)
     run = observer(model, manifest, tensors)
     ranges = measure_ranges(run, tensors, samples, origin, ranges_path, progress=progress)

@@ -71,6 +71,16 @@ def make_plan(graph: onnx.GraphProto, kept: Collection[str] = ()) -> Plan:
     return _Planner(graph, kept).plan()
 
 
+def possible_tensors(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Return every tensor that a plan may quantise, whichever layers it keeps.
+
+    Where two convolutions are added, either side may be the one that is read quantised: the other
+    layer's being kept decides.
+    """
+    planner = _Planner(graph, ())
+    return tuple(dict.fromkeys([*planner.plan().tensors, *planner.either_sides()]))
+
+
 class _Planner:
     def __init__(self, graph: onnx.GraphProto, kept: Collection[str]) -> None:
         self.nodes = list(graph.node)
@@ -128,6 +138,13 @@ class _Planner:
         free = next((name for name in made if self._reaches_int8(name)), None)
         if free is not None:
             self._read(node, next(index for index in computed if node.input[index] != free))
+
+    def either_sides(self) -> Iterator[str]:
+        """Yield the sides of the Adds of which a plan may quantise either."""
+        for node in self.nodes:
+            sides = [name for name in node.input if self._accumulates(name)]
+            if node.op_type == "Add" and len(sides) > 1:
+                yield from sides
 
     def _accumulates(self, name: str) -> bool:
         """Whether a convolution's kernel makes this value, and nobody else needs it."""

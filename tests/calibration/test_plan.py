@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import onnx
 import pytest
 
 from snow_calibration.lint import lint
-from snow_calibration.plan import layers_of, make_plan
+from snow_calibration.plan import layers_of, make_plan, possible_tensors
 from snow_calibration.quantise import quantise
 from tests.calibration.conftest import small_net
 
@@ -74,6 +75,22 @@ def test_whichever_layer_is_kept_the_lint_is_content(
         plan = make_plan(model.graph, [kept])
         quantised = quantise(model, plan, dict.fromkeys(plan.tensors, 1.0))
         assert lint(quantised) == (), kept
+
+
+@pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
+def test_no_choice_of_layers_needs_a_range_that_was_not_measured(
+    float_graph: Callable[..., Path], layout: str
+) -> None:
+    graph = onnx.load(float_graph(layout)).graph
+    names, known = layers_of(graph), set(possible_tensors(graph))
+    rng = random.Random(0)
+    half = [rng.sample(names, len(names) // 2) for _ in range(20)]
+
+    for name in names:
+        assert make_plan(graph, [name]).tensors.keys() <= known
+        assert make_plan(graph, [other for other in names if other != name]).tensors.keys() <= known
+    for kept in half:
+        assert make_plan(graph, kept).tensors.keys() <= known
 
 
 def test_the_sum_of_a_kept_convolution_is_left_alone() -> None:

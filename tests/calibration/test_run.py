@@ -15,6 +15,7 @@ from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import answers_of, scores
 from snow_calibration.lint import lint
 from snow_calibration.pictures import Labelled, as_input
+from snow_calibration.plan import layers_of
 from snow_calibration.report import write_report
 from snow_calibration.run import Settings, calibrate_and_judge
 from snow_export.graph_file import with_manifest
@@ -93,6 +94,29 @@ def test_a_failing_gate_writes_nothing_and_reports(
     written, picture = write_report(report, tmp_path / "report.json")
     assert json.loads(written.read_text())["holds"] is False
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_search_ranks_every_layer_and_gives_the_worst_back(
+    float_graph: Callable[..., Path],
+    samples: Samples,
+    truth: dict[str, Labelled],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("snow_calibration.run._SENSITIVITY_PICTURES", 2)
+    monkeypatch.setattr("snow_calibration.search.holds", lambda *_: False)
+    settings = Settings(tmp_path / "r.json", "minmax", auto=True)
+
+    report = calibrate_and_judge(float_graph(), tmp_path / "x.onnx", samples, truth, settings)
+
+    names = layers_of(onnx.load(float_graph()).graph)
+    ranked = [item.layer for item in report.sensitivities]
+    assert sorted(ranked) == sorted(names)
+    assert [step.added for step in report.steps] == [None, *ranked[: len(report.steps) - 1]]
+    assert len(report.steps) == 1 + round(0.1 * len(names))
+    # The more is given back, the nearer the answers come to fp32's.
+    first, last = (sum(score.logit_error for score in report.steps[n].scores) for n in (0, -1))
+    assert last < first
 
 
 def test_layers_that_are_kept_are_kept(
