@@ -153,7 +153,8 @@ def test_the_layers_hold() -> None:
     )
 
     assert completed.returncode == 0, completed.stdout + completed.stderr
-    assert "2 kept, 0 broken" in completed.stdout
+    kept = re.search(r"Contracts: (\d+) kept, 0 broken", completed.stdout)
+    assert kept is not None and int(kept[1]) >= 3
 
 
 def test_no_file_names_somebodys_machine() -> None:
