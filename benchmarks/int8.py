@@ -28,7 +28,7 @@ from snow_calibration.lint import lint
 from snow_calibration.pictures import as_input
 from snow_calibration.thresholds import Method
 from snow_deploy.calibration import pictures_of
-from snow_export.graph_file import with_manifest
+from snow_runtime.graph_file import with_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,10 +13,10 @@ from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
 from snow_export.choose import time_layouts
 from snow_export.export import ExportRequest, GraphOptions, export_graph
-from snow_export.graph_file import read_graph
 from snow_export.network import SOURCE
 from snow_export.verify import verify
 from snow_runtime.errors import GraphError
+from snow_runtime.graph_file import read_graph
 from snow_runtime.manifest import SourceEntry, TaskEntry
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from snow_calibration.pictures import as_input
 from snow_calibration.plan import layers_of, make_plan, possible_tensors
 from snow_calibration.quantise import quantise
 from snow_calibration.ranges import Origin, measure_ranges
-from snow_export.errors import ExportError
-from snow_export.graph_file import with_manifest
-from snow_export.precision import check_range, to_fp16
+from snow_export.half_range import check_range
+from snow_runtime.errors import HalfError
 from snow_runtime.files import atomic_write, sha256_file
+from snow_runtime.graph_file import with_manifest
+from snow_runtime.half import to_fp16
 from snow_runtime.manifest import Quantisation
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def calibrate(
 def _check_half(model: onnx.ModelProto, feed: Batch) -> None:
     try:
         check_range(model, feed)
-    except ExportError as error:
+    except HalfError as error:
         reason = str(error).partition(". ")[0]
         msg = f"the rest cannot be fp16: {reason}. Give --rest fp32."
         raise CalibrationError(msg) from error

@@ -10,7 +10,7 @@ from onnx import helper
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.pictures import as_input
-from snow_export.graph_file import read_graph
+from snow_runtime.graph_file import read_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

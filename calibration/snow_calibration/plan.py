@@ -20,7 +20,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from snow_export.precision import INPUT_SCOPE
+from snow_runtime.half import INPUT_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

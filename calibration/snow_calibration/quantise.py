@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from snow_calibration.errors import CalibrationError
-from snow_export.precision import FP16_LARGEST, INPUT_SCOPE
+from snow_runtime.half import FP16_LARGEST, INPUT_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ from snow_calibration.gate import answers_of, scores
 from snow_calibration.plan import layers_of
 from snow_calibration.report import Report
 from snow_calibration.search import keep_worst, sensitivities
-from snow_export.errors import ExportError
+from snow_runtime.errors import HalfError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -171,7 +171,7 @@ def _half(bench: _Bench, found: Calibration) -> tuple[tuple[TaskScore, ...], lis
     """Measure the fp16 graph; where a weight is too large for one, say so instead."""
     try:
         return bench.scores(found.half()), []
-    except ExportError as error:
+    except HalfError as error:
         return (), [f"fp16 was not measured: {error}"]
 
 

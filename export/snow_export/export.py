@@ -11,13 +11,14 @@ import torch
 
 from snow_export.emit import EXAMPLE_BATCH
 from snow_export.errors import ExportError
-from snow_export.graph_file import with_manifest
+from snow_export.half_range import check_range
 from snow_export.layout import arrange
 from snow_export.network import SOURCE, Head, SharedNetwork
 from snow_export.onnx_graph import check_graph, to_onnx
 from snow_export.parity import TOLERANCES, check_parity, compare, onnx_answers, torch_answers
-from snow_export.precision import check_range, to_fp16
 from snow_runtime.files import atomic_write
+from snow_runtime.graph_file import with_manifest
+from snow_runtime.half import to_fp16
 from snow_runtime.manifest import InputEntry, Manifest
 from snow_runtime.preprocessing import as_frame, normalise
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_export.cost import measure_cost
-from snow_export.graph_file import read_graph
 from snow_export.inspection import GraphFacts, Inspection, Share
 from snow_runtime.errors import GraphError
 from snow_runtime.files import sha256_file
+from snow_runtime.graph_file import read_graph
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ import torch
 
 from snow_export.export import build_graph, trained_answers
 from snow_export.freeze import freeze
-from snow_export.graph_file import read_graph
 from snow_export.intermediate import first_divergence
 from snow_export.network import Head, SharedNetwork
 from snow_export.parity import TOLERANCES, compare, onnx_answers, torch_answers
+from snow_runtime.graph_file import read_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 
 from snow_runtime._version import __version__
 from snow_runtime.errors import (
+    BuiltElsewhereError,
+    EngineError,
     GraphError,
+    HalfError,
     InputError,
     ManifestError,
     MissingDependencyError,
@@ -30,7 +33,10 @@ if TYPE_CHECKING:
     from snow_runtime.results import Result, TaskResult
 
 __all__ = [
+    "BuiltElsewhereError",
+    "EngineError",
     "GraphError",
+    "HalfError",
     "InputError",
     "Manifest",
     "ManifestError",

@@ -4,7 +4,10 @@
 
     SnowError
     ├── GraphError              a graph that cannot be used: missing, corrupt, foreign, closed
-    │   └── ManifestError       a manifest that is malformed, or that its graph contradicts
+    │   ├── ManifestError       a manifest that is malformed, or that its graph contradicts
+    │   └── HalfError           a value of a graph that half precision cannot hold
+    ├── EngineError             an engine that cannot be built or loaded
+    │   └── BuiltElsewhereError an engine made for another TensorRT, GPU or machine
     ├── InputError              an image that cannot be read, or of the wrong shape or dtype
     └── MissingDependencyError  an optional dependency is not installed
 
@@ -24,6 +27,18 @@ class GraphError(SnowError):
 
 class ManifestError(GraphError):
     """A manifest is malformed, or says something else than the graph that carries it."""
+
+
+class HalfError(GraphError):
+    """A weight, or a value on real pictures, is beyond what half precision can hold."""
+
+
+class EngineError(SnowError):
+    """An engine cannot be built, or its file cannot be loaded: missing, damaged, swapped."""
+
+
+class BuiltElsewhereError(EngineError):
+    """An engine is whole, but made for another TensorRT, GPU or machine: build it here."""
 
 
 class InputError(SnowError):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from snow_export.cost import GraphCost
-    from snow_export.graph_file import GraphFile
+    from snow_runtime.graph_file import GraphFile
 
 
 @click.command("cost")
@@ -38,7 +38,7 @@ def command(graph: Path, target: str, *, as_json: bool) -> None:
     that need not be there, and the layers that launch a kernel are counted by kind.
     """
     from snow_export.cost import measure_cost
-    from snow_export.graph_file import read_graph
+    from snow_runtime.graph_file import read_graph
 
     file = read_graph(graph)
     cost = measure_cost(file.model, file.tasks)

@@ -54,7 +54,7 @@ def command(
 def _check_int8(path: Path, *, as_json: bool) -> int:
     """Print what breaks the rules of INT8 graphs; return the exit code."""
     from snow_calibration.lint import lint
-    from snow_export.graph_file import read_graph
+    from snow_runtime.graph_file import read_graph
 
     findings = lint(read_graph(path).model)
     if as_json:

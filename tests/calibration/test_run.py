@@ -18,9 +18,9 @@ from snow_calibration.pictures import Labelled, as_input
 from snow_calibration.plan import layers_of
 from snow_calibration.report import write_report
 from snow_calibration.run import Settings, calibrate_and_judge
-from snow_export.graph_file import with_manifest
 from snow_runtime import load
 from snow_runtime.errors import GraphError
+from snow_runtime.graph_file import with_manifest
 from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:

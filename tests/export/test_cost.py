@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from tests.export.conftest import MakeModel
+    from tests.conftest import MakeModel
 
 CONV1 = 4 * 4 * 4 * 3 * 9  # C_out, H, W, C_in, kernel
 CONV2 = 2 * 4 * 4 * 3 * 9

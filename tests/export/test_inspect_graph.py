@@ -15,7 +15,7 @@ from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.export.conftest import MakeModel
+    from tests.conftest import MakeModel
 
 MANIFEST = Manifest(
     source=SourceEntry("small", "a" * 64, 112),

@@ -6,14 +6,14 @@ import onnx
 import pytest
 from onnx.external_data_helper import set_external_data
 
-from snow_export.graph_file import read_graph
 from snow_runtime.errors import GraphError, ManifestError
+from snow_runtime.graph_file import read_graph
 from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.export.conftest import MakeModel
+    from tests.conftest import MakeModel
 
 
 def manifest(size: int = 8, labels: int = 5) -> Manifest:

@@ -1,4 +1,4 @@
-"""Precision: the arithmetic inside a graph made half precision, its logits left float."""
+"""The arithmetic inside a graph made half precision, its logits left float."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from snow_export.errors import ExportError
-from snow_export.intermediate import run_exposed
+from snow_runtime.errors import HalfError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from snow_runtime.session import Batch
 
 FP16_LARGEST = 65504.0
 """The largest finite half."""
@@ -33,14 +31,14 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     a half form.
 
     Raises:
-        ExportError: A weight is too large for a half; the message names it.
+        HalfError: A weight is too large for a half; the message names it.
     """
     half = onnx.ModelProto()
     half.CopyFrom(model)
     for tensor in half.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and not tensor.name.startswith(INPUT_SCOPE):
             value = numpy_helper.to_array(tensor)
-            _check(tensor.name, value)
+            check_half(tensor.name, value)
             tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), tensor.name))
     nodes = list(half.graph.node)
     head = [node for node in nodes if node.name.startswith(INPUT_SCOPE)]
@@ -84,22 +82,12 @@ def _rename(nodes: Sequence[onnx.NodeProto], names: Mapping[str, str]) -> None:
                 values[position] = names.get(name, name)
 
 
-def check_range(model: onnx.ModelProto, batch: Batch) -> None:
-    """Refuse half precision where a value on real pictures would overflow.
-
-    Args:
-        model: The float32 graph.
-        batch: Real pictures as the graph's input has them, [B, ...].
+def check_half(name: str, value: NDArray[np.float32]) -> None:
+    """Refuse a value that half precision cannot hold.
 
     Raises:
-        ExportError: A layer's output is beyond the largest half; the message names the first.
+        HalfError: It is beyond the largest half, or NaN.
     """
-    for name, value in run_exposed(model, batch):
-        if np.issubdtype(value.dtype, np.floating):
-            _check(name, value)
-
-
-def _check(name: str, value: NDArray[np.float32]) -> None:
     largest = float(np.abs(value).max()) if value.size else 0.0
     if not largest <= FP16_LARGEST:
         msg = (
@@ -107,4 +95,4 @@ def _check(name: str, value: NDArray[np.float32]) -> None:
             "Export with --precision fp32, or train the task with a recipe that keeps its "
             "activations small (--recipe steady)."
         )
-        raise ExportError(msg)
+        raise HalfError(msg)
