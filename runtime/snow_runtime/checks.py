@@ -23,15 +23,14 @@ T = TypeVar("T")
 
 ADVICE: Final = "Export the graph again with 'snow-deploy export'."
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_TARGET: Final = re.compile(r"sm\d{2,3}")
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 
 def refusal(where: str, seen: object, expected: str) -> ManifestError:
     """Make the error that says what was seen and what was expected."""
-    return ManifestError(
-        f"The manifest is not usable: {where} is {reprlib.repr(seen)}, expected {expected}. "
-        f"{ADVICE}"
-    )
+    finding = f"{where} is {reprlib.repr(seen)}, expected {expected}"
+    return ManifestError(f"The manifest is not usable: {finding}. {ADVICE}", finding)
 
 
 def text(where: str, value: object) -> str:
@@ -45,6 +44,13 @@ def sha256(where: str, value: object) -> str:
     """Check a SHA-256 in hexadecimal digits."""
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise refusal(where, value, "64 lower-case hexadecimal digits")
+    return value
+
+
+def target(where: str, value: object) -> str:
+    """Check a compute capability in short, such as `sm86`."""
+    if not isinstance(value, str) or not _TARGET.fullmatch(value):
+        raise refusal(where, value, "a compute capability such as 'sm86'")
     return value
 
 

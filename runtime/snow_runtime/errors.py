@@ -26,7 +26,16 @@ class GraphError(SnowError):
 
 
 class ManifestError(GraphError):
-    """A manifest is malformed, or says something else than the graph that carries it."""
+    """A manifest is malformed, or says something else than the graph that carries it.
+
+    Args:
+        message: What to tell the user.
+        finding: What was seen against what was expected, for another document's message.
+    """
+
+    def __init__(self, message: str, finding: str = "") -> None:
+        super().__init__(message)
+        self.finding = finding or message
 
 
 class HalfError(GraphError):

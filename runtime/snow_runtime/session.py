@@ -10,17 +10,17 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-
 from snow_runtime.agreement import TensorSpec, check_agreement
-from snow_runtime.errors import GraphError, InputError, MissingDependencyError
+from snow_runtime.errors import GraphError, MissingDependencyError
 from snow_runtime.manifest import METADATA_KEY, Manifest
+from snow_runtime.session_checks import check_batch, check_logits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from types import ModuleType
 
+    import numpy as np
     from numpy.typing import NDArray
 
 Batch: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
@@ -109,7 +109,7 @@ class OnnxSession:
             raise GraphError(
                 f"The graph {str(self._path)!r} is closed, expected an open one. Load it again."
             )
-        self._check_batch(batch)
+        check_batch(self.manifest, self._batch_size, batch)
         names = [task.output for task in self.manifest.tasks]
         try:
             outputs = session.run(names, {self.manifest.input.name: batch})
@@ -119,41 +119,12 @@ class OnnxSession:
                 f"{_sentence(error)} Try a smaller batch; if that fails too, export it again."
             ) from error
         logits = dict(zip(names, outputs, strict=True))
-        self._check_logits(logits, len(batch))
+        check_logits(self.manifest, logits, len(batch), f"The graph {str(self._path)!r}")
         return logits
 
     def close(self) -> None:
         """Let go of ONNX Runtime's memory; calls under way still finish."""
         self._session = None
-
-    def _check_batch(self, batch: Batch) -> None:
-        entry = self.manifest.input
-        picture = entry.picture_shape(self.manifest.preprocessing.image_size)
-        count = self._batch_size
-        expected = f"{entry.dtype} [{', '.join(map(str, (count or 'B', *picture)))}]"
-        advice = "Make it with snow_runtime.preprocessing.prepare, or call the model on pictures."
-        if not isinstance(batch, np.ndarray):
-            raise InputError(
-                f"The batch is a {type(batch).__name__}, expected {expected}. {advice}"
-            )
-        fits = batch.ndim == 4 and batch.shape[1:] == picture and len(batch) > 0
-        if not fits or batch.dtype != entry.dtype or count not in (None, len(batch)):
-            shape = list(batch.shape)
-            raise InputError(f"The batch is {batch.dtype} {shape}, expected {expected}. {advice}")
-        if entry.dtype == "float32" and not np.isfinite(batch).all():
-            raise InputError(
-                f"The batch holds NaN or infinity, expected finite {expected}. {advice}"
-            )
-
-    def _check_logits(self, logits: dict[str, NDArray[np.float32]], count: int) -> None:
-        """Catch a graph whose declared shapes are not those that it computes."""
-        for task in self.manifest.tasks:
-            shape, expected = list(logits[task.output].shape), [count, len(task.labels)]
-            if shape != expected:
-                raise GraphError(
-                    f"The graph {str(self._path)!r} computed {task.output!r} of shape {shape}, "
-                    f"expected {expected}. Export it again with 'snow-deploy export'."
-                )
 
 
 def _check_file(path: Path) -> None:

@@ -14,6 +14,11 @@ from snow_deploy.cli.group import Entry, LazyGroup
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "build-engine": Entry(
+        module="snow_deploy.cli.build_engine",
+        summary="Compile a graph with TensorRT or TensorRT-RTX.",
+        extra="rtx",
+    ),
     "calibrate": Entry(
         module="snow_deploy.cli.calibrate",
         summary="Make an fp32 graph INT8, if every task keeps its accuracy.",

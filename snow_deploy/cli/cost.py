@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.tables import billion, columns, megabytes, million
+from snow_runtime.engine.backend import TARGETS
 from snow_runtime.errors import MissingDependencyError
-from snow_runtime.rtx import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _compile(
     file: GraphFile, cost: GraphCost, target: str
 ) -> tuple[dict[str, Any] | None, str | None]:
     """Compile the graph; without the compiler, or if told not to, say why there is nothing."""
-    from snow_runtime.rtx import compile_graph
+    from snow_runtime.engine.build import compile_graph
 
     if target == "none":
         return None, "nothing was compiled, as --target none asks"
@@ -98,7 +98,7 @@ def _lines(cost: GraphCost) -> Iterator[str]:
 
 def _compiled_lines(compiled: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"TensorRT-RTX {compiled['tensorrt_rtx']} for {compiled['target']}, batch "
+        f"TensorRT-RTX {compiled['version']} for {', '.join(compiled['targets'])}, batch "
         f"{compiled['batch']}: {compiled['compute_layers']} compute layers, compiled in "
         f"{compiled['build_s']:.1f} s, plan {megabytes(compiled['plan_bytes'])}"
     )

@@ -314,7 +314,7 @@ def test_tensorrt_compiles_int8_convolutions(
     layout: str,
 ) -> None:
     pytest.importorskip("tensorrt_rtx_bindings")
-    from snow_runtime.rtx import compile_graph
+    from snow_runtime.engine.build import compile_graph
 
     found = calibrate(float_graph(layout), samples, tmp_path / "r.json", method="minmax")
     compiled = compile_graph(found.int8().SerializeToString(), target)

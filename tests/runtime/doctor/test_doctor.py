@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ctypes
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from snow_runtime.doctor import NEEDS, Finding, Machine, examine, unmet
 from snow_runtime.doctor.backends import _ONE_RELU, check_onnxruntime, check_tensorrt
 from snow_runtime.doctor.cameras import check_cameras, check_opencv
 from snow_runtime.doctor.cuda import check_driver, check_jetson
+from tests.runtime.libcuda import LibCuda as Driver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,34 +40,6 @@ def bare(tmp_path: Path) -> Machine:
 
 def with_modules(machine: Machine, **modules: Any) -> Machine:
     return replace(machine, load=lambda name: modules[name] if name in modules else missing(name))
-
-
-class Driver:
-    """The four calls of libcuda that are made, for GPUs given as (name, major, minor)."""
-
-    def __init__(self, *gpus: tuple[str, int, int], status: int = 0, version: int = 12080) -> None:
-        self.gpus, self.status, self.version = gpus, status, version
-
-    def cuInit(self, flags: int) -> int:  # noqa: N802
-        assert flags == 0
-        return self.status
-
-    def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
-        version._obj.value = self.version
-        return 0
-
-    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
-        count._obj.value = len(self.gpus)
-        return 0
-
-    def cuDeviceGetName(self, buffer: Any, size: int, index: int) -> int:  # noqa: N802
-        assert size <= ctypes.sizeof(buffer)
-        buffer.value = self.gpus[index][0].encode()
-        return 0
-
-    def cuDeviceGetAttribute(self, value: Any, attribute: int, index: int) -> int:  # noqa: N802
-        value._obj.value = self.gpus[index][{75: 1, 76: 2}[attribute]]
-        return 0
 
 
 class Runtime:

@@ -1,0 +1,348 @@
+"""Compiling a graph into a plan, by whichever TensorRT is here.
+
+The network is strongly typed in all versions: what a layer computes in is what the graph says.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from snow_runtime.driver import gpu_here
+from snow_runtime.engine.backend import TARGETS, find_backend
+from snow_runtime.engine.layers import SYNCHRONISATION, parse_inspection, parse_log
+from snow_runtime.engine.log import listen
+from snow_runtime.engine.options import BuildOptions
+from snow_runtime.engine.progress import BuildProgress
+from snow_runtime.errors import EngineError, GraphError
+
+if TYPE_CHECKING:
+    from snow_runtime.engine.backend import Backend
+    from snow_runtime.engine.layers import CompiledLayer
+    from snow_runtime.engine.log import Log
+    from snow_runtime.engine.progress import Told
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TensorShapes:
+    """One of a plan's inputs: its smallest, best and largest shape."""
+
+    name: str
+    smallest: Shape
+    best: Shape
+    largest: Shape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled plan.
+
+    Attributes:
+        backend: What compiled it, by name.
+        version: Of that library.
+        options: What it was to be.
+        content: The plan itself.
+        layers: All of them, synchronisation included.
+        convolutions: ONNX names of the network's convolutions and matrix products.
+        inputs: Their shapes.
+        build_s: Time that compiling took, in seconds.
+        timing_cache: What was learnt about kernels, for the next build; empty where nothing is.
+        notices: What did not go as asked for, in sentences.
+    """
+
+    backend: str
+    version: str
+    options: BuildOptions
+    content: bytes = field(repr=False)
+    layers: tuple[CompiledLayer, ...] = field(repr=False)
+    convolutions: tuple[str, ...] = field(repr=False)
+    inputs: tuple[TensorShapes, ...]
+    build_s: float
+    timing_cache: bytes = field(default=b"", repr=False)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def compute_layers(self) -> tuple[CompiledLayer, ...]:
+        """The layers that launch a kernel."""
+        return tuple(layer for layer in self.layers if layer.kind not in SYNCHRONISATION)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values; the layers only counted."""
+        compute = self.compute_layers
+        return {
+            "backend": self.backend,
+            "version": self.version,
+            "targets": list(self.options.targets),
+            "batch": self.options.batches[1],
+            "build_s": round(self.build_s, 3),
+            "plan_bytes": len(self.content),
+            "compute_layers": len(compute),
+            "by_kind": dict(Counter(layer.kind for layer in compute).most_common()),
+            "by_dtype": dict(Counter(layer.dtype for layer in compute).most_common()),
+            "synchronisation_layers": len(self.layers) - len(compute),
+        }
+
+
+def compile_graph(content: bytes, target: str = "sm86", *, batch: int = 1) -> Plan:
+    """Compile an ONNX graph with TensorRT-RTX as it is, for a GPU that need not be here.
+
+    Args:
+        content: A serialised ONNX model with its weights inside.
+        target: One of :data:`snow_runtime.engine.backend.TARGETS`.
+        batch: Pictures a run, where the graph leaves it open.
+
+    Raises:
+        MissingDependencyError: TensorRT-RTX is not installed.
+        GraphError: It cannot read the graph.
+        EngineError: It does not know the target, or cannot compile the graph.
+    """
+    backend = find_backend("tensorrt-rtx")
+    options = BuildOptions(targets=(target,)).with_batches(batch, batch, batch)
+    return build_plan(content, backend, options)
+
+
+def build_plan(
+    content: bytes,
+    backend: Backend,
+    options: BuildOptions,
+    *,
+    workspace_bytes: int | None = None,
+    timing_cache: bytes = b"",
+    told: Told | None = None,
+) -> Plan:
+    """Compile an ONNX graph.
+
+    Args:
+        content: A serialised ONNX model with its weights inside, in the precision that the
+            options name.
+        backend: What to compile with.
+        options: What the plan is to be.
+        workspace_bytes: What a layer may use here, where that is not what the options ask for.
+        timing_cache: What earlier builds have learnt; ignored where it comes from elsewhere.
+        told: Is told the phase and the share of the whole that is done.
+
+    Raises:
+        GraphError: TensorRT cannot read the graph.
+        EngineError: It cannot do what the options ask for, or cannot compile the graph.
+        KeyboardInterrupt: Ctrl-C was pressed; nothing is left behind.
+    """
+    trt = backend.module
+    progress = BuildProgress(told)
+    with warnings.catch_warnings(), listen(trt) as log, progress.interruptible():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what one version keeps for others
+        builder = trt.Builder(log.logger)
+        network, parser = _parse(backend, builder, content, log)
+        config = _configure(backend, builder, options)
+        limit = workspace_bytes if workspace_bytes is not None else options.workspace_bytes
+        if limit is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
+        inputs = _add_profile(builder, network, config, options)
+        notices = _use_timing_cache(backend, config, timing_cache)
+        config.progress_monitor = progress.monitor(trt)
+        start = time.perf_counter()
+        plan = builder.build_serialized_network(network, config)
+        build_s = time.perf_counter() - start
+        if plan is None:
+            if progress.interrupted:
+                raise KeyboardInterrupt
+            raise _cannot_compile(backend, options, log)
+        found = bytes(plan)
+        convolutions = _convolutions(trt, network)
+        learnt = _learnt(backend, config)
+        del parser, plan  # the parser owns the weights that the network reads: not before this
+        layers = _layers(backend, found, log)
+    return Plan(
+        backend.name,
+        backend.version,
+        options,
+        found,
+        layers,
+        convolutions,
+        inputs,
+        build_s,
+        learnt,
+        tuple(notices),
+    )
+
+
+def _parse(backend: Backend, builder: Any, content: bytes, log: Log) -> tuple[Any, Any]:
+    """Read the graph into a strongly typed network."""
+    trt = backend.module
+    # TensorRT 11 has deprecated the flag: all its networks are strongly typed.
+    strong = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if strong is None else 1 << int(strong))
+    parser = trt.OnnxParser(network, log.logger)
+    if not parser.parse(content):
+        raise GraphError(
+            f"{backend.title} cannot read the graph: {_first_error(parser)} Export it again with "
+            "'snow-deploy export'; other graphs may hold operators that TensorRT lacks."
+        )
+    return network, parser
+
+
+def _configure(backend: Backend, builder: Any, options: BuildOptions) -> Any:
+    trt = backend.module
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # lists the layers
+    config.clear_flag(backend.flag("BuilderFlag", "TF32"))  # fp32 means fp32
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    if options.hardware_compatible:
+        if backend.cross_compiles:
+            raise EngineError(
+                f"{backend.title} has no --hardware-compatible: its engines name their GPUs. Give "
+                "--target sm80,sm86,sm89,sm120 instead."
+            )
+        level = backend.flag("HardwareCompatibilityLevel", "AMPERE_PLUS")
+        config.hardware_compatibility_level = level
+    if options.version_compatible:
+        if backend.cross_compiles:
+            raise EngineError(
+                f"{backend.title} has no --version-compatible: its engines load in the very "
+                "release that built them. Build one for each release that is in use."
+            )
+        config.set_flag(backend.flag("BuilderFlag", "VERSION_COMPATIBLE"))
+    if options.strip_weights:
+        _strip_weights(backend, config)
+    if options.dla is not None:
+        _use_dla(backend, builder, config, options.dla)
+    _set_targets(backend, config, options)
+    return config
+
+
+def _strip_weights(backend: Backend, config: Any) -> None:
+    config.set_flag(backend.flag("BuilderFlag", "STRIP_PLAN"))
+    if not backend.cross_compiles:
+        return
+    if gpu_here() is None:
+        raise EngineError(
+            f"{backend.title} strips weights only where a GPU is, and there is none here. Leave "
+            "--strip-weights out, or build on the device."
+        )
+    config.set_flag(backend.flag("BuilderFlag", "REFIT"))
+
+
+def _use_dla(backend: Backend, builder: Any, config: Any, core: int) -> None:
+    there = int(getattr(builder, "num_DLA_cores", 0))
+    if core >= there:
+        seen = "no deep learning accelerator" if not there else f"{there} of them, from 0"
+        raise EngineError(
+            f"--dla {core} was asked for, and {backend.title} finds {seen} here. A Jetson AGX "
+            "Orin or Orin NX has them with TensorRT 10.3 (JetPack 6.1 and 6.2), not with TensorRT "
+            "10.8 to 11.3; Orin Nano and Thor have none. Leave --dla out to run on the GPU."
+        )
+    trt = backend.module
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(backend.flag("BuilderFlag", "GPU_FALLBACK"))
+
+
+def _set_targets(backend: Backend, config: Any, options: BuildOptions) -> None:
+    if not options.targets:
+        return
+    if not backend.cross_compiles:
+        raise EngineError(
+            f"{backend.title} builds for the GPU that it runs on, and --target "
+            f"{','.join(options.targets)} was asked for. Leave --target out, give "
+            "--hardware-compatible for all GPUs from Ampere on, or --backend tensorrt-rtx."
+        )
+    capabilities = backend.module.ComputeCapability
+    for target in options.targets:
+        if target not in TARGETS or not hasattr(capabilities, target.upper()):
+            raise EngineError(
+                f"{backend.title} does not compile for {target!r}, expected some of "
+                f"{', '.join(TARGETS)}. Choose among them; engines for other GPUs and for Jetson "
+                "are built on the device, with TensorRT."
+            )
+    config.num_compute_capabilities = len(options.targets)
+    for index, target in enumerate(options.targets):
+        config.set_compute_capability(getattr(capabilities, target.upper()), index)
+
+
+def _add_profile(
+    builder: Any, network: Any, config: Any, options: BuildOptions
+) -> tuple[TensorShapes, ...]:
+    profile = builder.create_optimization_profile()
+    shapes = []
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        first, *rest = tuple(tensor.shape) or (1,)
+        if min(rest, default=1) < 1:
+            raise GraphError(
+                f"The graph's input {tensor.name!r} has the shape {[first, *rest]}, expected "
+                "fixed sizes but for the batch. Export it with a fixed picture size."
+            )
+        batches = options.batches if first < 0 else (first,) * 3
+        sizes = [tuple(int(size) for size in (batch, *rest)) for batch in batches]
+        profile.set_shape(tensor.name, *sizes)
+        shapes.append(TensorShapes(tensor.name, *sizes))
+    config.add_optimization_profile(profile)
+    return tuple(shapes)
+
+
+def _use_timing_cache(backend: Backend, config: Any, content: bytes) -> list[str]:
+    if not backend.times_kernels:
+        return []
+    if not config.set_timing_cache(config.create_timing_cache(content), False):  # noqa: FBT003
+        config.set_timing_cache(config.create_timing_cache(b""), True)  # noqa: FBT003
+        notice = "The timing cache comes from another TensorRT or GPU: it was not used, and what "
+        return [notice + "this build has learnt takes its place."]
+    return []
+
+
+def _learnt(backend: Backend, config: Any) -> bytes:
+    if not backend.times_kernels:
+        return b""
+    cache = config.get_timing_cache()
+    return b"" if cache is None else bytes(cache.serialize())
+
+
+def _convolutions(trt: Any, network: Any) -> tuple[str, ...]:
+    kinds = (trt.LayerType.CONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
+    layers = (network.get_layer(index) for index in range(network.num_layers))
+    return tuple(layer.name for layer in layers if layer.type in kinds)
+
+
+def _layers(backend: Backend, plan: bytes, log: Log) -> tuple[CompiledLayer, ...]:
+    """List the compiled layers: by the log, or by the inspector, which needs a GPU."""
+    layers = parse_log(log.layers)
+    if layers:
+        return layers
+    trt = backend.module
+    runtime = trt.Runtime(log.logger)
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise EngineError(
+            f"{backend.title} compiled the graph, but neither lists its layers in the log nor "
+            f"loads it here: {log.last_error} If other code of this process uses TensorRT, its "
+            "logger gets them: build in a process of its own."
+        )
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    try:
+        return parse_inspection(text)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise EngineError(
+            f"{backend.title} lists the compiled layers in a form that is not known here: {error}. "
+            "Please report this, with the versions that 'snow-deploy doctor' prints."
+        ) from error
+
+
+def _first_error(parser: Any) -> str:
+    if not parser.num_errors:
+        return "it gives no reason."
+    error = parser.get_error(0)
+    return f"{error.desc().strip().rstrip('.')} (node {error.node_name()!r})."
+
+
+def _cannot_compile(backend: Backend, options: BuildOptions, log: Log) -> EngineError:
+    targets = f" for {', '.join(options.targets)}" if options.targets else ""
+    return EngineError(
+        f"{backend.title} cannot compile the graph{targets}: {log.last_error} With too little "
+        "memory: close other programs, add swap, or give a smaller --max-batch or --workspace. "
+        "Otherwise try --fp32 to see whether the precision is to blame."
+    )

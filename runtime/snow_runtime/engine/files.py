@@ -1,0 +1,139 @@
+"""A plan and the record beside it: written as one, read with suspicion."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from snow_runtime.engine.record import EngineRecord
+from snow_runtime.errors import EngineError, ManifestError
+from snow_runtime.files import atomic_write, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def record_path(engine: Path) -> Path:
+    """Give the record's path: `snow.engine.json` beside `snow.engine`."""
+    return engine.with_name(engine.name + ".json")
+
+
+def check_writable(engine: Path) -> None:
+    """Refuse, before an hour of building, a place that cannot be written to.
+
+    Raises:
+        EngineError: The folder is missing or read-only, or a folder has the engine's name.
+    """
+    if engine.is_dir():
+        raise EngineError(f"{engine} is a folder, expected a file to write. Name a file in it.")
+    folder = engine.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / f".{engine.name}.probe", "wb"):
+            pass
+        (folder / f".{engine.name}.probe").unlink()
+    except OSError as error:
+        raise _unwritable(engine, error) from error
+
+
+def write_engine(engine: Path, content: bytes, record: EngineRecord) -> None:
+    """Write the plan and its record; another process's pair never mixes with it.
+
+    A crash between the two leaves a plan whose record has another hash, which is refused at
+    loading and built anew.
+
+    Raises:
+        EngineError: The place cannot be written to, or the disk is full; both old files stay.
+    """
+    try:
+        with (
+            locked(engine.parent),
+            atomic_write(record_path(engine), "w") as described,
+            atomic_write(engine, "wb") as plan,
+        ):
+            described.write(record.to_json())
+            described.flush()
+            os.fsync(described.fileno())  # no room for the record: before the plan is replaced
+            plan.write(content)
+    except OSError as error:
+        raise _unwritable(engine, error) from error
+
+
+def read_record(engine: Path) -> EngineRecord:
+    """Read the record beside a plan.
+
+    Raises:
+        EngineError: It is missing or damaged.
+    """
+    path = record_path(engine)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise EngineError(
+            f"{path} is missing: without it nobody can say what {engine.name} is, and a plan runs "
+            "code. Copy it from where the engine was built, or build the engine anew with "
+            "'snow-deploy build-engine'."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{path} cannot be read: {error}. Copy it again.") from error
+    try:
+        return EngineRecord.from_json(text)
+    except ManifestError as error:
+        raise EngineError(
+            f"{path} is damaged, or of another version of snow-deploy: {error.finding}. Copy it "
+            "again, or build the engine anew with 'snow-deploy build-engine'."
+        ) from error
+
+
+def read_plan(engine: Path, record: EngineRecord) -> bytes:
+    """Read a plan, if it is the one that its record describes.
+
+    Raises:
+        EngineError: It is missing, damaged, truncated or another one.
+    """
+    anew = f"Copy both files again, or build it anew: {record.command(engine)}"
+    try:
+        content = engine.read_bytes()
+    except FileNotFoundError as error:
+        raise EngineError(f"{engine} does not exist, expected an engine. {anew}") from error
+    except OSError as error:
+        raise EngineError(f"{engine} cannot be read: {error}. {anew}") from error
+    if hashlib.sha256(content).hexdigest() == record.plan_sha256:
+        return content
+    short = len(content) < record.plan_bytes
+    what = (
+        f"has {len(content)} bytes of {record.plan_bytes}: it is truncated"
+        if short
+        else "is not the plan that its record describes: it is damaged, or was swapped"
+    )
+    raise EngineError(f"{engine} {what}. A plan runs code, so it was not loaded. {anew}")
+
+
+def holds(engine: Path, record: EngineRecord) -> bool:
+    """Tell whether the plan on the disk is the one that the record describes."""
+    try:
+        return sha256_file(engine) == record.plan_sha256
+    except OSError:
+        return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder's engines; the lock goes with the process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _unwritable(engine: Path, error: OSError) -> EngineError:
+    return EngineError(
+        f"{engine} cannot be written: {error}. Choose another -o, or free space; what was there "
+        "before is untouched."
+    )

@@ -1,0 +1,66 @@
+"""The machine that an engine is built or loaded on."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from snow_runtime import checks
+from snow_runtime.driver import Driver, Gpu, ask_driver
+from snow_runtime.jetson import find_jetson
+
+
+@dataclass(frozen=True)
+class Host:
+    """What an engine depends on beside TensorRT.
+
+    Attributes:
+        platform: System and processor, such as `linux-x86_64`.
+        cuda: The newest CUDA that the driver serves; None without a driver.
+        gpu: Name of the first GPU; None without one.
+        target: Its compute capability, such as `sm87`.
+        jetpack: Of a Jetson.
+
+    Raises:
+        ManifestError: A field has the wrong type.
+    """
+
+    platform: str
+    cuda: str | None = None
+    gpu: str | None = None
+    target: str | None = None
+    jetpack: str | None = None
+
+    def __post_init__(self) -> None:
+        checks.text("host.platform", self.platform)
+        for name in ("cuda", "gpu", "jetpack"):
+            if getattr(self, name) is not None:
+                checks.text(f"host.{name}", getattr(self, name))
+        if self.target is not None:
+            checks.target("host.target", self.target)
+
+    def __str__(self) -> str:
+        """Say it in a few words."""
+        gpu = f"{self.gpu} ({self.target})" if self.gpu else "no GPU"
+        jetpack = f", JetPack {self.jetpack}" if self.jetpack else ""
+        return f"{gpu}, {self.platform}{jetpack}"
+
+
+def this_host() -> tuple[Host, Gpu | None]:
+    """Look at this machine."""
+    try:
+        driver: Driver | None = ask_driver()
+    except OSError:
+        driver = None
+    gpu = next(iter(driver.gpus), None) if driver else None
+    jetson = find_jetson()
+    return (
+        Host(
+            f"{platform.system().lower()}-{platform.machine().lower()}",
+            driver.cuda if driver else None,
+            gpu.name if gpu else None,
+            gpu.target if gpu else None,
+            jetson.jetpack if jetson else None,
+        ),
+        gpu,
+    )

@@ -1,0 +1,95 @@
+"""A graph file made ready for a build: read, checked, and in the precision asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from snow_runtime.errors import EngineError, GraphError, MissingDependencyError
+from snow_runtime.files import sha256_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snow_runtime.graph_file import GraphFile
+    from snow_runtime.manifest import Manifest, Precision
+
+
+@dataclass(frozen=True)
+class PreparedGraph:
+    """A graph that is ready to be compiled.
+
+    Attributes:
+        content: The ONNX model, serialised, in `manifest.precision`.
+        manifest: The graph's own, with that precision.
+        sha256: Of the file that it was read from.
+        batch: What the graph fixes it to; None where it takes any.
+        kept: Names of the layers that an INT8 graph keeps in floating point on purpose.
+    """
+
+    content: bytes = field(repr=False)
+    manifest: Manifest
+    sha256: str
+    batch: int | None
+    kept: tuple[str, ...] = ()
+
+
+def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
+    """Read a graph and make it what was asked for: fp32 becomes fp16, INT8 has to be there.
+
+    Args:
+        path: The ONNX file.
+        precision: None takes the graph as it is.
+
+    Raises:
+        GraphError: The file is missing, damaged, or carries no manifest.
+        HalfError: A weight is too large for half precision.
+        EngineError: The graph cannot be had in that precision.
+        MissingDependencyError: The package onnx is not installed.
+    """
+    file = _read(path)
+    manifest = file.manifest
+    if manifest is None:
+        raise GraphError(
+            f"{path} carries no manifest, expected a graph made by 'snow-deploy export' or "
+            "'snow-deploy calibrate': an engine could not say what its outputs mean. Make it with "
+            "one of them; trtexec builds other graphs."
+        )
+    model = file.model
+    wanted = precision or manifest.precision
+    if wanted != manifest.precision:
+        if (manifest.precision, wanted) != ("fp32", "fp16"):
+            raise EngineError(_other_precision(path, manifest.precision, wanted))
+        from snow_runtime.half import to_fp16
+
+        model = to_fp16(model)
+        manifest = replace(manifest, precision="fp16")
+    return PreparedGraph(
+        model.SerializeToString(),
+        manifest,
+        sha256_file(path),
+        file.inputs[0].shape[0],
+        manifest.quantisation.kept if manifest.quantisation else (),
+    )
+
+
+def _read(path: Path) -> GraphFile:
+    try:
+        from snow_runtime.graph_file import read_graph
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise MissingDependencyError(
+            "Engines are built from ONNX graphs, and onnx is not installed; run: pip install onnx"
+        ) from error
+    return read_graph(path)
+
+
+def _other_precision(path: Path, has: Precision, wanted: Precision) -> str:
+    if wanted == "int8":
+        advice = "Make an INT8 graph first: 'snow-deploy calibrate', which measures what it costs."
+    elif has == "int8":
+        advice = "Give --int8, or the graph that it was calibrated from."
+    else:
+        advice = "Give --fp16, or export the graph with --precision fp32."
+    return f"{path} is {has}, and {wanted} was asked for. {advice}"

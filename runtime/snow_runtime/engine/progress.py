@@ -1,0 +1,122 @@
+"""How far a build is, and stopping it.
+
+TensorRT reports nested phases, each of a number of steps. Python sees Ctrl-C only when TensorRT
+calls back; the callback then says no, TensorRT gives up, and the build ends as an interruption.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    Told = Callable[[str, float], None]
+
+
+@dataclass
+class _Phase:
+    name: str
+    steps: int
+    parent: _Phase | None
+    done: int = 0
+
+
+@dataclass
+class BuildProgress:
+    """What a build's phases come to.
+
+    Attributes:
+        told: Is called with the phase and the share of the whole, 0 to 1, which never falls.
+        interrupted: Whether the build is to stop at the next step.
+    """
+
+    told: Told | None = None
+    interrupted: bool = False
+    _phases: dict[str, _Phase] = field(default_factory=dict)
+    _share: float = 0.0
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        """Hear that a phase has begun."""
+        self._phases[name] = _Phase(name, max(1, steps), self._phases.get(parent or ""))
+        self._tell(name)
+
+    def step(self, name: str, step: int) -> bool:
+        """Hear that step number `step` of a phase is done; return whether to go on."""
+        phase = self._phases.get(name)
+        if phase is not None:
+            phase.done = min(step + 1, phase.steps)
+            self._tell(name)
+        return not self.interrupted
+
+    def finish(self, name: str) -> None:
+        """Hear that a phase has ended."""
+        phase = self._phases.pop(name, None)
+        if phase is not None and phase.parent is None:
+            self._share = 1.0
+            self._tell(name)
+
+    def monitor(self, module: Any) -> Any:
+        """Make the object that TensorRT calls back."""
+        progress = self
+
+        class Monitor(module.IProgressMonitor):  # type: ignore[misc] # untyped
+            def __init__(self) -> None:
+                module.IProgressMonitor.__init__(self)
+
+            def phase_start(
+                self, phase_name: str, parent_phase: str | None, num_steps: int
+            ) -> None:
+                progress.start(phase_name, parent_phase, num_steps)
+
+            def phase_finish(self, phase_name: str) -> None:
+                progress.finish(phase_name)
+
+            def step_complete(self, phase_name: str, step: int) -> bool:
+                return progress.step(phase_name, step)
+
+        return Monitor()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C stop the build; in other threads than the main one it cannot be seen.
+
+        Raises:
+            KeyboardInterrupt: At the end of the block, if it was pressed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            self.interrupted = True
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def _tell(self, name: str) -> None:
+        phase = self._phases.get(name)
+        if phase is not None:
+            self._share = max(self._share, _share(phase))
+        if self.told is not None:
+            self.told(name, self._share)
+
+
+def _share(phase: _Phase) -> float:
+    """Give the share of the whole that is done when this phase is where it is."""
+    share = phase.done / phase.steps
+    while phase.parent is not None:
+        phase = phase.parent
+        share = (phase.done + min(share, 1.0)) / phase.steps
+    return min(share, 1.0)

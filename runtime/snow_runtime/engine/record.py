@@ -1,0 +1,157 @@
+"""The record beside a plan, `x.engine.json`: what the plan is, and where it runs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from snow_runtime import checks
+from snow_runtime.engine.achieved import Achieved
+from snow_runtime.engine.host import Host
+from snow_runtime.engine.options import LEAST_SHARE, BuildOptions
+from snow_runtime.errors import EngineError, ManifestError
+from snow_runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT: Final = 1
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """What a plan is.
+
+    Attributes:
+        plan_sha256: Of the plan file; a plan with another is not loaded.
+        plan_bytes: Its size.
+        graph: The graph's file, as seen from the record's folder.
+        graph_sha256: Of that file.
+        backend: What built it, `tensorrt` or `tensorrt-rtx`.
+        version: Of that library.
+        host: The machine that it was built on.
+        options: What it was asked to be.
+        inputs: By input name its smallest, best and largest shape, batch first.
+        manifest: The graph's, in the precision that was built.
+        achieved: In what the convolutions run.
+        compute_layers: How many layers launch a kernel.
+        build_s: Time that compiling took, in seconds.
+        built_at: When, in UTC and ISO 8601.
+        snow_deploy: Version of this project.
+        format: Of this document.
+
+    Raises:
+        ManifestError: A field has the wrong type or range.
+    """
+
+    plan_sha256: str
+    plan_bytes: int
+    graph: str
+    graph_sha256: str
+    backend: str
+    version: str
+    host: Host
+    options: BuildOptions
+    inputs: dict[str, tuple[tuple[int, ...], ...]] = field(hash=False)
+    manifest: Manifest
+    achieved: Achieved
+    compute_layers: int
+    build_s: float
+    built_at: str
+    snow_deploy: str
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        for name in ("plan_sha256", "graph_sha256"):
+            checks.sha256(name, getattr(self, name))
+        for name in ("graph", "version", "built_at", "snow_deploy"):
+            checks.text(name, getattr(self, name))
+        checks.choice("backend", self.backend, ("tensorrt", "tensorrt-rtx"))
+        checks.choice("format", self.format, (FORMAT,))
+        checks.integer("plan_bytes", self.plan_bytes, 1)
+        checks.integer("compute_layers", self.compute_layers)
+        checks.number("build_s", self.build_s)
+        object.__setattr__(self, "inputs", checks.table("inputs", self.inputs, _shapes))
+
+    @property
+    def title(self) -> str:
+        """What built it, for people."""
+        return f"{'TensorRT' if self.backend == 'tensorrt' else 'TensorRT-RTX'} {self.version}"
+
+    def to_json(self) -> str:
+        """Write the record; the manifest as a table of its own."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        data.update(
+            host=asdict(self.host),
+            options=self.options.to_dict(),
+            manifest=json.loads(self.manifest.to_json()),
+            achieved=asdict(self.achieved),
+        )
+        lines = (f"{json.dumps(key)}: {json.dumps(data[key], allow_nan=False)}" for key in data)
+        return "{\n  " + ",\n  ".join(lines) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> EngineRecord:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ManifestError: Not JSON, of another format, or with a field missing, unknown or wrong.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            finding = f"expected JSON, but {error}"
+            raise ManifestError(finding, finding) from error
+        if isinstance(data, dict) and data.get("format") != FORMAT:
+            checks.choice("format", data.get("format"), (FORMAT,))
+        parts = dict(checks.members(cls, "the record", data))
+        parts["host"] = checks.build(Host, "host", parts["host"])
+        try:
+            parts["options"] = BuildOptions.from_dict("options", parts["options"])
+        except EngineError as error:
+            raise ManifestError(str(error)) from error
+        parts["manifest"] = Manifest.from_json(json.dumps(parts["manifest"]))
+        parts["achieved"] = checks.build(Achieved, "achieved", parts["achieved"])
+        return cls(**parts)
+
+    def command(self, engine: Path, *, portable: bool = False) -> str:
+        """Give the command that builds this engine anew, at `engine`.
+
+        Args:
+            engine: The plan's path.
+            portable: Whether to leave out for which GPUs it was built, for it has to run on others.
+        """
+        options = self.options
+        graph = engine.parent / self.graph
+        words = ["snow-deploy", "build-engine", str(graph), f"--{options.precision}"]
+        words += ["--backend", self.backend]
+        if options.targets and not portable:
+            words += ["--target", ",".join(options.targets)]
+        if options.batches != (1, 1, 1):
+            for name, value in zip(("min", "opt", "max"), options.batches, strict=True):
+                words += [f"--{name}-batch", str(value)]
+        if options.workspace_bytes is not None:
+            words += ["--workspace", str(options.workspace_bytes // MIB)]
+        if options.optimization_level is not None:
+            words += ["--optimization-level", str(options.optimization_level)]
+        for name in ("hardware_compatible", "version_compatible", "strip_weights"):
+            if getattr(options, name):
+                words.append(f"--{name.replace('_', '-')}")
+        if options.dla is not None:
+            words += ["--dla", str(options.dla)]
+        if options.least_share != LEAST_SHARE:
+            words += ["--least-share", str(options.least_share)]
+        return shlex.join([*words, "-o", str(engine)])
+
+
+def _shapes(where: str, value: object) -> tuple[tuple[int, ...], ...]:
+    shapes = checks.items(where, value)
+    if len(shapes) != 3:
+        raise checks.refusal(where, value, "three shapes: smallest, best, largest")
+    return tuple(
+        tuple(checks.integer(where, size, 1) for size in checks.items(where, shape))
+        for shape in shapes
+    )

@@ -1,0 +1,66 @@
+"""What every backend checks of a batch before a run, and of the logits after it.
+
+Axes: B pictures of a batch; S the image size; C labels of a task.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snow_runtime.errors import GraphError, InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from snow_runtime.manifest import Manifest
+    from snow_runtime.session import Batch
+
+
+def check_batch(manifest: Manifest, batch_size: int | None, batch: Batch) -> None:
+    """Refuse a batch that is not as the manifest's input has it.
+
+    Args:
+        manifest: What the batch is for.
+        batch_size: How many pictures it has to hold; None for any number above 0.
+        batch: float32 `[B, 3, S, S]`, finite; or uint8 `[B, S, S, 3]`.
+
+    Raises:
+        InputError: It has another type, shape or dtype, or NaN or infinity in it.
+    """
+    entry = manifest.input
+    picture = entry.picture_shape(manifest.preprocessing.image_size)
+    expected = f"{entry.dtype} [{', '.join(map(str, (batch_size or 'B', *picture)))}]"
+    advice = "Make it with snow_runtime.preprocessing.prepare, or call the model on pictures."
+    if not isinstance(batch, np.ndarray):
+        raise InputError(f"The batch is a {type(batch).__name__}, expected {expected}. {advice}")
+    fits = batch.ndim == 4 and batch.shape[1:] == picture and len(batch) > 0
+    if not fits or batch.dtype != entry.dtype or batch_size not in (None, len(batch)):
+        shape = list(batch.shape)
+        raise InputError(f"The batch is {batch.dtype} {shape}, expected {expected}. {advice}")
+    if entry.dtype == "float32" and not np.isfinite(batch).all():
+        raise InputError(f"The batch holds NaN or infinity, expected finite {expected}. {advice}")
+
+
+def check_logits(
+    manifest: Manifest, logits: dict[str, NDArray[np.float32]], count: int, subject: str
+) -> None:
+    """Catch a graph or engine whose declared shapes are not those that it computes.
+
+    Args:
+        manifest: What was computed.
+        logits: By output name.
+        count: How many pictures there were.
+        subject: What computed them, for the message.
+
+    Raises:
+        GraphError: An output is not `[count, C]`.
+    """
+    for task in manifest.tasks:
+        shape, expected = list(logits[task.output].shape), [count, len(task.labels)]
+        if shape != expected:
+            raise GraphError(
+                f"{subject} computed {task.output!r} of shape {shape}, "
+                f"expected {expected}. Export it again with 'snow-deploy export'."
+            )
