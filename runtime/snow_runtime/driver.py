@@ -14,6 +14,8 @@ _MAJOR: Final = 75
 _MINOR: Final = 76
 _INTEGRATED: Final = 18
 
+_open = ctypes.CDLL
+
 
 class DriverDoesNotStartError(OSError):
     """The driver is installed and does not start; `status` is cuInit's."""
@@ -60,16 +62,16 @@ class Driver:
     gpus: tuple[Gpu, ...]
 
 
-def ask_driver(library: Callable[[str], Any] = ctypes.CDLL) -> Driver:
+def ask_driver(library: Callable[[str], Any] | None = None) -> Driver:
     """Ask the driver what is here.
 
     Args:
-        library: Opens a shared library by name.
+        library: Opens a shared library by name; None for the system's own way.
 
     Raises:
         OSError: There is no driver; DriverDoesNotStartError where there is one that fails.
     """
-    cuda = library("libcuda.so.1")
+    cuda = (library or _open)("libcuda.so.1")
     status = cuda.cuInit(0)
     if status != 0:
         raise DriverDoesNotStartError(status)

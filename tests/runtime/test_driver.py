@@ -39,7 +39,6 @@ def test_no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(name: str) -> Any:
         raise OSError(name)
 
-    monkeypatch.setattr("snow_runtime.driver.ctypes.CDLL", none)
-    monkeypatch.setattr("snow_runtime.driver.ask_driver.__defaults__", (none,))
+    monkeypatch.setattr("snow_runtime.driver._open", none)
 
     assert gpu_here() is None

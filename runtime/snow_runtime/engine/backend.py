@@ -13,6 +13,8 @@ from snow_runtime.errors import EngineError, MissingDependencyError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from snow_runtime.engine.log import Log
+
 BackendName = Literal["tensorrt", "tensorrt-rtx"]
 
 TARGETS: Final = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
@@ -107,6 +109,21 @@ def find_backend(
         except MissingDependencyError as error:  # noqa: PERF203 - two rounds at most
             reasons.append(str(error))
     raise MissingDependencyError(" ".join(reasons))
+
+
+def start(backend: Backend, kind: Any, log: Log) -> Any:
+    """Make TensorRT's `Builder` or `Runtime`.
+
+    Raises:
+        EngineError: CUDA does not start, so TensorRT makes none.
+    """
+    try:
+        return kind(log.logger)
+    except TypeError as error:  # the way in which its Python module says so
+        raise EngineError(
+            f"{backend.title} does not start: {log.last_error} 'snow-deploy doctor' says what of "
+            "the GPU and its driver works."
+        ) from error
 
 
 def _load(name: BackendName, load: Callable[[str], Any]) -> Any:

@@ -5,6 +5,7 @@ The network is strongly typed in all versions: what a layer computes in is what 
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections import Counter
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snow_runtime.driver import gpu_here
-from snow_runtime.engine.backend import TARGETS, find_backend
+from snow_runtime.engine.backend import TARGETS, find_backend, start
 from snow_runtime.engine.layers import SYNCHRONISATION, parse_inspection, parse_log
 from snow_runtime.engine.log import listen
 from snow_runtime.engine.options import BuildOptions
@@ -135,7 +136,7 @@ def build_plan(
     progress = BuildProgress(told)
     with warnings.catch_warnings(), listen(trt) as log, progress.interruptible():
         warnings.simplefilter("ignore", DeprecationWarning)  # of what one version keeps for others
-        builder = trt.Builder(log.logger)
+        builder = start(backend, trt.Builder, log)
         network, parser = _parse(backend, builder, content, log)
         config = _configure(backend, builder, options)
         limit = workspace_bytes if workspace_bytes is not None else options.workspace_bytes
@@ -144,9 +145,9 @@ def build_plan(
         inputs = _add_profile(builder, network, config, options)
         notices = _use_timing_cache(backend, config, timing_cache)
         config.progress_monitor = progress.monitor(trt)
-        start = time.perf_counter()
+        began = time.perf_counter()
         plan = builder.build_serialized_network(network, config)
-        build_s = time.perf_counter() - start
+        build_s = time.perf_counter() - began
         if plan is None:
             if progress.interrupted:
                 raise KeyboardInterrupt
@@ -281,7 +282,11 @@ def _add_profile(
         sizes = [tuple(int(size) for size in (batch, *rest)) for batch in batches]
         profile.set_shape(tensor.name, *sizes)
         shapes.append(TensorShapes(tensor.name, *sizes))
-    config.add_optimization_profile(profile)
+    if config.add_optimization_profile(profile) < 0:
+        raise EngineError(
+            f"TensorRT takes no batches of {', '.join(map(str, options.batches))} (least, tuned "
+            "for, most) for this graph. Give other batch sizes."
+        )
     return tuple(shapes)
 
 
@@ -305,7 +310,13 @@ def _learnt(backend: Backend, config: Any) -> bytes:
 def _convolutions(trt: Any, network: Any) -> tuple[str, ...]:
     kinds = (trt.LayerType.CONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
     layers = (network.get_layer(index) for index in range(network.num_layers))
-    return tuple(layer.name for layer in layers if layer.type in kinds)
+    return tuple(_onnx_name(layer) for layer in layers if layer.type in kinds)
+
+
+def _onnx_name(layer: Any) -> str:
+    """Return the node that a layer was parsed from; of two alike, TensorRT renames the second."""
+    found = re.search(r"\[ONNX Layer: ([^\]]+)\]", str(layer.metadata))
+    return found[1] if found else str(layer.name)
 
 
 def _layers(backend: Backend, plan: bytes, log: Log) -> tuple[CompiledLayer, ...]:
@@ -314,7 +325,7 @@ def _layers(backend: Backend, plan: bytes, log: Log) -> tuple[CompiledLayer, ...
     if layers:
         return layers
     trt = backend.module
-    runtime = trt.Runtime(log.logger)
+    runtime = start(backend, trt.Runtime, log)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,8 @@ def check_writable(engine: Path) -> None:
     folder = engine.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / f".{engine.name}.probe", "wb"):
+        with tempfile.TemporaryFile(dir=folder):
             pass
-        (folder / f".{engine.name}.probe").unlink()
     except OSError as error:
         raise _unwritable(engine, error) from error
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from snow_runtime.engine.backend import Backend, find_backend
+from snow_runtime.engine.backend import Backend, find_backend, start
 from snow_runtime.engine.cache import EngineCache, default_folder
 from snow_runtime.engine.files import read_plan, read_record
 from snow_runtime.engine.host import Host, this_host
@@ -123,7 +123,7 @@ def _open(path: Path, record: EngineRecord) -> OpenEngine:
     check_fits(path, record, backend, host)
     trt = backend.module
     with listen(trt) as log:
-        runtime = trt.Runtime(log.logger)
+        runtime = start(backend, trt.Runtime, log)
         if record.options.version_compatible:
             runtime.engine_host_code_allowed = True  # the plan's hash is its record's
         engine = runtime.deserialize_cuda_engine(content)

@@ -179,7 +179,8 @@ def _from(cache: EngineCache, work: _Build) -> tuple[bytes, EngineRecord, list[s
         try:
             cache.keep(work.key, content, record)
         except EngineError as error:
-            notices.append(f"The engine was not kept in the cache: {error}")
+            why = error.__cause__ or error
+            notices.append(f"The engine was not kept in the cache, {cache.folder}: {why}.")
         return content, record, notices, False
 
 

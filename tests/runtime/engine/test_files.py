@@ -22,6 +22,7 @@ from snow_runtime.errors import EngineError
 from tests.runtime.engine.records import PLAN, engine_in, record_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -134,6 +135,44 @@ def test_a_full_disk_leaves_the_old_pair(tmp_path: Path) -> None:
     assert (engine.read_bytes(), record_path(engine).read_bytes()) == before
     assert len(list(tmp_path.iterdir())) == 2
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB, where this user may mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk: Path) -> None:
+    engine = engine_in(small_disk)
+    content = bytes(300_000)
+
+    with pytest.raises(EngineError, match=r"cannot be written: \[Errno 28\]"):
+        write_engine(engine, content, record_of(content))
+
+    assert read_plan(engine, read_record(engine)) == PLAN
+    assert len(list(small_disk.iterdir())) == 2
+
+
+def test_a_file_system_that_is_read_only(small_disk: Path) -> None:
+    engine = engine_in(small_disk)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    with pytest.raises(EngineError, match="Read-only file system"):
+        check_writable(engine)
+    with pytest.raises(EngineError, match="Read-only file system"):
+        write_engine(engine, PLAN, record_of())
+    assert read_plan(engine, read_record(engine)) == PLAN
 
 
 def test_two_writers_never_mix_their_pairs(tmp_path: Path) -> None:

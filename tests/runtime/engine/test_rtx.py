@@ -12,10 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 from snow_runtime.engine.backend import find_backend
 from snow_runtime.engine.build import build_plan, compile_graph
@@ -26,7 +24,6 @@ from snow_runtime.engine.make import build_engine
 from snow_runtime.engine.options import BuildOptions
 from snow_runtime.errors import BuiltElsewhereError, EngineError, GraphError
 from snow_runtime.files import sha256_file
-from tests.runtime.engine.records import MANIFEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,22 +50,6 @@ while True:
     print("building", flush=True)
     build_engine(graph, output, BuildOptions("fp16", ("sm86",)), backend_name="tensorrt-rtx")
 """
-
-
-@pytest.fixture
-def graph(make_model: MakeModel, tmp_path: Path) -> Path:
-    """Three convolutions and a classifier, with weights that are not all alike."""
-    manifest = MANIFEST.to_json().replace('"precision":"fp16"', '"precision":"fp32"')
-    model = make_model(metadata=manifest)
-    rng = np.random.default_rng(0)
-    for tensor in model.graph.initializer:
-        value = numpy_helper.to_array(tensor)
-        if value.dtype == np.float32:
-            random = rng.normal(size=value.shape).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(random, tensor.name))
-    path = tmp_path / "snow.onnx"
-    onnx.save(model, path)
-    return path
 
 
 def build(graph: Path, options: BuildOptions = FP16, **more: Any) -> Any:

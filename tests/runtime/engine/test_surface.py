@@ -12,7 +12,6 @@ import pytest
 from tests.runtime.engine import surface
 
 BINDINGS = {"tensorrt": "tensorrt_bindings", "tensorrt-rtx": "tensorrt_rtx_bindings"}
-pytestmark = pytest.mark.tensorrt
 
 
 def dump_of(bindings: str) -> dict[str, Any]:
@@ -28,6 +27,7 @@ def dump_of(bindings: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.tensorrt
 @pytest.mark.parametrize("family", BINDINGS)
 def test_what_is_committed_is_in_the_real_bindings(family: str) -> None:
     real = dump_of(BINDINGS[family])
