@@ -88,7 +88,7 @@ def prepare(
     Raises:
         InputError: the picture has another type, shape or dtype.
     """
-    return normalise(resize_and_crop(as_rgb(image, colour), preprocessing), preprocessing)
+    return normalise(_cropped(image, preprocessing, colour), preprocessing)
 
 
 def prepare_for(
@@ -110,7 +110,7 @@ def prepare_for(
     """
     if entry.dtype != "uint8":
         return prepare(image, preprocessing, colour)
-    return as_frame(resize_and_crop(as_rgb(image, colour), preprocessing), entry)
+    return as_frame(_cropped(image, preprocessing, colour), entry)
 
 
 def as_frame(pixels: NDArray[np.uint8], entry: InputEntry) -> NDArray[np.uint8]:
@@ -130,8 +130,7 @@ def as_rgb(image: Picture, colour: Colour = "rgb") -> Image.Image:
     """
     from PIL import Image
 
-    if colour not in ("rgb", "bgr"):
-        raise InputError(f"The colour order is {colour!r}, expected 'rgb' or 'bgr'. Pass one.")
+    _check_colour(colour)
     if isinstance(image, Image.Image):
         return _upright_rgb(image)
     pixels = _check_frame(image)
@@ -180,6 +179,26 @@ def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArra
     result -= mean
     result /= std
     return result
+
+
+def _cropped(image: Picture, preprocessing: Preprocessing, colour: Colour) -> NDArray[np.uint8]:
+    """Give what the network sees of a picture, uint8 `[S, S, 3]`, red first.
+
+    A frame's channels are put in order at the end, where there are few pixels left.
+    """
+    from PIL import Image
+
+    _check_colour(colour)
+    if isinstance(image, Image.Image):
+        return resize_and_crop(_upright_rgb(image), preprocessing)
+    frame = Image.fromarray(np.ascontiguousarray(_check_frame(image)))
+    pixels = resize_and_crop(frame, preprocessing)
+    return pixels if colour == "rgb" else pixels[..., ::-1]
+
+
+def _check_colour(colour: str) -> None:
+    if colour not in ("rgb", "bgr"):
+        raise InputError(f"The colour order is {colour!r}, expected 'rgb' or 'bgr'. Pass one.")
 
 
 def _check_frame(image: object) -> NDArray[np.uint8]:
