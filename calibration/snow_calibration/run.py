@@ -18,6 +18,7 @@ from snow_calibration.plan import layers_of
 from snow_calibration.report import Report
 from snow_calibration.search import keep_worst, sensitivities
 from snow_runtime.errors import HalfError
+from snow_runtime.self_check import with_self_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +106,7 @@ def calibrate_and_judge(
             most=max(1, round(_MOST_GIVEN_BACK * len(found.layers))) if settings.auto else 0,
         )
         half, notes = _half(bench, found)
-    last = found.int8(steps[-1].kept)
+    last = with_self_check(found.int8(steps[-1].kept))
     report = Report(
         origin=found.ranges.origin,
         rest=settings.rest,

@@ -21,6 +21,7 @@ from snow_runtime.graph_file import with_manifest
 from snow_runtime.half import to_fp16
 from snow_runtime.manifest import InputEntry, Manifest
 from snow_runtime.preprocessing import as_frame, normalise
+from snow_runtime.self_check import with_self_check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +119,7 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
             overflows half precision, or the file cannot be written.
         ParityError: The file answers otherwise than the torch network.
     """
-    content = build_graph(request).SerializeToString(deterministic=True)
+    content = with_self_check(build_graph(request)).SerializeToString(deterministic=True)
     pictures = parity_pictures(request)
     reference = trained_answers(request, pictures)
     try:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from snow_runtime.model import Model, load
     from snow_runtime.preprocessing import load_image
     from snow_runtime.results import Result, TaskResult
+    from snow_runtime.swap import SwappableModel
 
 __all__ = [
     "BuiltElsewhereError",
@@ -44,6 +45,7 @@ __all__ = [
     "Model",
     "Result",
     "SnowError",
+    "SwappableModel",
     "TaskResult",
     "__version__",
     "load",
@@ -54,6 +56,7 @@ _LAZY = {
     "Manifest": "manifest",
     "Model": "model",
     "Result": "results",
+    "SwappableModel": "swap",
     "TaskResult": "results",
     "load": "model",
     "load_image": "preprocessing",

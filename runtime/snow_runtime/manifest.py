@@ -226,6 +226,25 @@ class Quantisation:
 
 
 @dataclass(frozen=True)
+class SelfCheck:
+    """What a graph answered about the check picture when it was written.
+
+    See :mod:`snow_runtime.self_check`, which compares a loaded model with it.
+
+    Attributes:
+        logits: By output name, its C logits in ONNX Runtime on the CPU.
+
+    Raises:
+        ManifestError: A field has the wrong type.
+    """
+
+    logits: dict[str, tuple[float, ...]] = field(hash=False)
+
+    def __post_init__(self) -> None:
+        _normalise(self, logits=checks.table("self_check.logits", self.logits, _numbers))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a graph is.
 
@@ -238,6 +257,7 @@ class Manifest:
         input: the graph's input.
         versions: of the packages that made the graph, by package name.
         quantisation: how it came to be INT8; None for a graph in floating point.
+        self_check: answers to compare with wherever the graph is loaded; None where it has none.
         format: of this document.
 
     Raises:
@@ -252,6 +272,7 @@ class Manifest:
     input: InputEntry = field(default_factory=InputEntry)
     versions: dict[str, str] = field(default_factory=dict, hash=False)
     quantisation: Quantisation | None = None
+    self_check: SelfCheck | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -266,6 +287,11 @@ class Manifest:
         checks.unique("the list of tasks", [task.name for task in self.tasks])
         tensors = [self.input.name, *(task.output for task in self.tasks)]
         checks.unique("the list of inputs and outputs", tensors)
+        if self.self_check is not None:
+            expected = {task.output: len(task.labels) for task in self.tasks}
+            found = {name: len(values) for name, values in self.self_check.logits.items()}
+            if found != expected:
+                raise checks.refusal("self_check.logits by output", found, str(expected))
 
     def task(self, name: str) -> TaskEntry:
         """Give the task of this name.
@@ -309,7 +335,13 @@ class Manifest:
             parts["quantisation"] = checks.build(
                 Quantisation, "quantisation", parts["quantisation"]
             )
+        if parts.get("self_check") is not None:
+            parts["self_check"] = checks.build(SelfCheck, "self_check", parts["self_check"])
         return cls(**parts)
+
+
+def _numbers(where: str, value: object) -> tuple[float, ...]:
+    return tuple(checks.number(where, each) for each in checks.items(where, value))
 
 
 def _parse(text: str) -> object:

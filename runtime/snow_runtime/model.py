@@ -11,6 +11,7 @@ import numpy as np
 from snow_runtime.errors import InputError
 from snow_runtime.preprocessing import Colour, Picture, prepare_for
 from snow_runtime.results import Result, TaskResult, softmax
+from snow_runtime.self_check import self_check
 from snow_runtime.session import OnnxSession, Session
 
 if TYPE_CHECKING:
@@ -124,6 +125,14 @@ class Model:
         batch = np.zeros(shape, entry.dtype)
         for _ in range(runs):
             self._session.run(batch)
+
+    def self_check(self) -> None:
+        """Compare the answers about the check picture with those that the manifest carries.
+
+        Raises:
+            GraphError: they are beyond rounding: damaged weights, a miscompiled kernel, ...
+        """
+        self_check(self._session, self.manifest)
 
     def close(self) -> None:
         """Let go of the backend's memory; calling the model afterwards raises GraphError."""

@@ -1,0 +1,121 @@
+"""Whether a loaded model still answers as its graph did when it was written.
+
+The manifest carries the logits that the graph gave for one picture, which anyone can draw. Another
+backend, precision or driver may round differently; weights that were damaged, outputs that were
+swapped, colours in the wrong order and a miscompiled kernel are far beyond rounding.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from snow_runtime.errors import GraphError
+from snow_runtime.manifest import METADATA_KEY, Manifest, Precision, SelfCheck
+from snow_runtime.preprocessing import as_frame, normalise
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+    from snow_runtime.session import Batch, Session
+
+TOLERANCES: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25}
+"""Largest error of a logit by precision, in units of the largest one (at least 1)."""
+_DIGITS: Final = 6
+
+
+def check_picture(size: int) -> NDArray[np.uint8]:
+    """Draw the picture: smooth waves of another length in each channel, and a bright square.
+
+    Args:
+        size: Side S in pixels.
+
+    Returns:
+        uint8 `[S, S, 3]`, red first; in whole numbers only, so the same everywhere.
+    """
+    row, column = np.mgrid[0:size, 0:size]
+    steps = 512 // max(size, 1) + 1
+    waves = [
+        np.abs((a * row + b * column) * steps % 510 - 255) for a, b in ((1, 2), (3, 1), (2, 5))
+    ]
+    picture = np.stack(waves, axis=2).astype(np.uint8)
+    quarter = size // 4
+    picture[quarter : 2 * quarter, quarter : 2 * quarter] = (250, 240, 20)
+    return picture
+
+
+def self_check(session: Session, manifest: Manifest) -> None:
+    """Compare a loaded model's answers about the check picture with those in its manifest.
+
+    A manifest without them passes: there is nothing to compare with.
+
+    Raises:
+        GraphError: A task answers otherwise; the message names the one that is furthest off.
+    """
+    if manifest.self_check is None:
+        return
+    tolerance = TOLERANCES[manifest.precision]
+    found = _answers(session, manifest)
+    errors = {}
+    for output, logits in manifest.self_check.logits.items():
+        expected = np.asarray(logits)
+        scale = max(1.0, float(np.abs(expected).max()))
+        error = float(np.abs(found[output] - expected).max()) / scale
+        errors[output] = error if np.isfinite(error) else np.inf
+    worst = max(errors, key=lambda output: errors[output])
+    if errors[worst] > tolerance:
+        raise GraphError(
+            f"The model does not answer as its graph did: on the check picture a logit of "
+            f"{worst!r} is off by {errors[worst]:.2g} of the largest one, expected at most "
+            f"{tolerance:g} in {manifest.precision}. Copy the file again or build it anew; if it "
+            "persists, the driver or the backend computes wrongly."
+        )
+
+
+def with_self_check(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put a graph's own answers into its manifest, computed by ONNX Runtime on the CPU.
+
+    Args:
+        model: A graph with its manifest in its metadata; it is changed and returned. One that
+            answers with NaN or infinity gets none.
+
+    Raises:
+        GraphError: It cannot be run.
+    """
+    from snow_runtime.graph_file import with_manifest
+    from snow_runtime.session import OnnxSession
+
+    (entry,) = (item for item in model.metadata_props if item.key == METADATA_KEY)
+    manifest = replace(Manifest.from_json(entry.value), self_check=None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        path.write_bytes(model.SerializeToString())
+        session = OnnxSession(path, providers=["CPUExecutionProvider"])
+        try:
+            answers = _answers(session, manifest)
+        finally:
+            session.close()
+    if not all(np.isfinite(logits).all() for logits in answers.values()):
+        return with_manifest(model, manifest)
+    rounded = {
+        name: tuple(float(f"{value:.{_DIGITS}g}") for value in logits)
+        for name, logits in answers.items()
+    }
+    return with_manifest(model, replace(manifest, self_check=SelfCheck(rounded)))
+
+
+def _answers(session: Session, manifest: Manifest) -> dict[str, NDArray[Any]]:
+    """Give the logits `[C]` of one check picture by output."""
+    pixels = check_picture(manifest.preprocessing.image_size)
+    frame: Batch
+    if manifest.input.dtype == "uint8":
+        frame = as_frame(pixels, manifest.input)
+    else:
+        frame = normalise(pixels, manifest.preprocessing)
+    batch: Any = np.repeat(frame[np.newaxis], session.batch_size or 1, axis=0)
+    return {name: logits[0] for name, logits in session.run(batch).items()}

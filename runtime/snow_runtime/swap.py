@@ -1,0 +1,158 @@
+"""Exchanging a model while others call it.
+
+The new model is loaded, warmed and checked aside; then it takes the old one's place between two
+calls. The old one is closed when its last call has returned. Whatever goes wrong with the new one,
+the old one stays, and no call fails because of a swap.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snow_runtime.errors import GraphError
+from snow_runtime.model import Model, load
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from snow_runtime.manifest import Manifest
+    from snow_runtime.preprocessing import Colour, Picture
+    from snow_runtime.results import Result
+
+
+@dataclass
+class _Held:
+    """A model, how many calls it has under way, and whether it is to be closed after them."""
+
+    model: Model
+    calls: int = 0
+    retired: bool = False
+
+
+class SwappableModel:
+    """A model whose place another one can take while frames flow.
+
+    It is called as a :class:`snow_runtime.model.Model` is. Several threads may call and swap.
+
+    Args:
+        model: The first one; it is closed with this, or when another one takes its place.
+
+    Attributes:
+        swaps: How many times another model has taken the place.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._lock = threading.Lock()
+        self._one_swap = threading.Lock()
+        self._held: _Held | None = _Held(model)
+        self.swaps = 0
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the present graph is."""
+        return self._present().model.manifest
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the present model's tasks."""
+        return self._present().model.tasks
+
+    def __call__(self, image: Picture, colour: Colour = "rgb") -> Result:
+        """Answer every task about one picture; see :meth:`Model.__call__`."""
+        with self._calling() as model:
+            return model(image, colour)
+
+    def batch(self, images: Iterable[Picture], colour: Colour = "rgb") -> list[Result]:
+        """Answer about several pictures, all by the same model; see :meth:`Model.batch`."""
+        with self._calling() as model:
+            return model.batch(images, colour)
+
+    def swap(self, path: str | os.PathLike[str], **options: Any) -> Manifest:
+        """Put the model of another file in this one's place.
+
+        Calls that are under way finish on the old model; every later one goes to the new.
+
+        Args:
+            path: A graph or an engine; with more tasks, fewer or others.
+            options: As for :func:`snow_runtime.load`.
+
+        Returns:
+            What the new graph is.
+
+        Raises:
+            GraphError, EngineError: The new model cannot be loaded, or does not answer as its
+                manifest says it must. The old one goes on.
+            MissingDependencyError: Likewise.
+        """
+        with self._one_swap:
+            self._present()
+            model = load(path, **options)
+            try:
+                model.warmup()
+                model.self_check()
+            except BaseException:
+                model.close()
+                raise
+            self._put(model)
+        return model.manifest
+
+    def close(self) -> None:
+        """Close the model after the calls under way; calling it afterwards raises GraphError."""
+        with self._one_swap, self._lock:
+            held, self._held = self._held, None
+            idle = held is not None and self._retire(held)
+        if held is not None and idle:
+            held.model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _put(self, model: Model) -> None:
+        with self._lock:
+            old, self._held = self._held, _Held(model)
+            self.swaps += 1
+            idle = old is not None and self._retire(old)
+        if old is not None and idle:
+            old.model.close()
+
+    @contextmanager
+    def _calling(self) -> Iterator[Model]:
+        """Keep the present model open during a call."""
+        with self._lock:
+            held = self._present()
+            held.calls += 1
+        try:
+            yield held.model
+        finally:
+            with self._lock:
+                held.calls -= 1
+                last = held.retired and held.calls == 0
+            if last:
+                held.model.close()
+
+    @staticmethod
+    def _retire(held: _Held) -> bool:
+        """Mark a model as to be closed; return whether that is at once."""
+        held.retired = True
+        return held.calls == 0
+
+    def _present(self) -> _Held:
+        held = self._held
+        if held is None:
+            raise GraphError("The model is closed, expected an open one. Load it again.")
+        return held

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import pytest
+
+from snow_runtime.errors import GraphError
+from snow_runtime.graph_file import with_manifest
+from snow_runtime.manifest import Manifest
+from snow_runtime.model import Model, load
+from snow_runtime.self_check import with_self_check
+from snow_runtime.swap import SwappableModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tests.runtime.conftest import MakeGraph
+
+Frame = Any
+
+
+@pytest.fixture
+def two_tasks(make_graph: MakeGraph) -> Path:
+    path = make_graph("two.onnx").path
+    onnx.save(with_self_check(onnx.load(path)), path)
+    return path
+
+
+@pytest.fixture
+def one_task(make_graph: MakeGraph, manifest: Manifest) -> Path:
+    fewer = replace(manifest, tasks=manifest.tasks[1:])
+    path = make_graph("one.onnx", manifest=fewer).path
+    onnx.save(with_self_check(onnx.load(path)), path)
+    return path
+
+
+def test_fewer_tasks_and_more_again(
+    two_tasks: Path, one_task: Path, frame: NDArray[np.uint8]
+) -> None:
+    with SwappableModel(load(two_tasks)) as model:
+        assert list(model(frame)) == ["food", "birds"]
+        assert model.swap(one_task).tasks[0].name == "birds"
+        assert model.tasks == ("birds",)
+        assert list(model(frame)) == ["birds"]
+        model.swap(two_tasks)
+        assert [list(result) for result in model.batch([frame, frame])] == [["food", "birds"]] * 2
+        assert model.swaps == 2
+
+
+def closed(model: Model) -> bool:
+    try:
+        model.warmup()
+    except GraphError:
+        return True
+    return False
+
+
+def test_the_old_one_is_closed_when_its_last_call_returns(
+    two_tasks: Path, one_task: Path, frame: NDArray[np.uint8]
+) -> None:
+    old = load(two_tasks)
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(Model):
+        def __call__(self, image: Any, colour: Any = "rgb") -> Any:
+            inside.set()
+            assert go_on.wait(10)
+            return old(image, colour)
+
+        def close(self) -> None:
+            old.close()
+
+    answers: list[Any] = []
+    model = SwappableModel(Slow(old._session, old.manifest))
+    thread = threading.Thread(target=lambda: answers.append(model(frame)))
+    thread.start()
+    assert inside.wait(10)
+
+    model.swap(one_task)
+
+    assert list(model(frame)) == ["birds"]
+    assert not closed(old)
+    go_on.set()
+    thread.join(10)
+    assert list(answers[0]) == ["food", "birds"]
+    assert closed(old)
+    model.close()
+
+
+@pytest.mark.parametrize("fault", ["missing", "damaged", "wrong answers"])
+def test_a_new_model_that_fails_leaves_the_old_one(
+    two_tasks: Path, one_task: Path, frame: NDArray[np.uint8], fault: str
+) -> None:
+    if fault == "missing":
+        one_task.unlink()
+    elif fault == "damaged":
+        one_task.write_bytes(one_task.read_bytes()[:100])
+    else:
+        onnx.save(with_other_answers(onnx.load(one_task)), one_task)
+    before = threading.active_count()
+
+    with SwappableModel(load(two_tasks)) as model:
+        with pytest.raises(GraphError):
+            model.swap(one_task)
+        assert (model.swaps, list(model(frame))) == (0, ["food", "birds"])
+    assert threading.active_count() <= before + 1
+
+
+def with_other_answers(model: onnx.ModelProto) -> onnx.ModelProto:
+    (entry,) = model.metadata_props
+    manifest = Manifest.from_json(entry.value)
+    assert manifest.self_check is not None
+    logits = {name: tuple(x + 1 for x in row) for name, row in manifest.self_check.logits.items()}
+    return with_manifest(
+        model, replace(manifest, self_check=replace(manifest.self_check, logits=logits))
+    )
+
+
+def test_a_hundred_swaps_while_threads_call(
+    two_tasks: Path, one_task: Path, frame: NDArray[np.uint8]
+) -> None:
+    stop = threading.Event()
+    counts: list[int] = []
+    failures: list[BaseException] = []
+
+    def call() -> None:
+        count = 0
+        try:
+            while not stop.is_set():
+                assert tuple(model(frame)) in (("food", "birds"), ("birds",))
+                count += 1
+        except Exception as error:  # noqa: BLE001 - whatever a call fails with, a swap is to blame
+            failures.append(error)
+        counts.append(count)
+
+    with SwappableModel(load(two_tasks)) as model:
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for number in range(100):
+            model.swap((one_task, two_tasks)[number % 2], threads=1)
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+        assert model.swaps == 100
+
+    assert failures == []
+    assert min(counts) > 0
+
+
+def test_after_closing(two_tasks: Path, one_task: Path, frame: NDArray[np.uint8]) -> None:
+    model = SwappableModel(load(two_tasks))
+    model.close()
+    model.close()
+
+    for use in (lambda: model(frame), lambda: model.swap(one_task), lambda: model.tasks):
+        with pytest.raises(GraphError, match="is closed"):
+            use()
