@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import InputError
 from snow_runtime.preprocessing import Colour, Picture, prepare_for
 from snow_runtime.results import Result, TaskResult, softmax
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from snow_runtime.engine.load import Rebuild
     from snow_runtime.manifest import Manifest
     from snow_runtime.session import Batch
 
@@ -29,26 +31,53 @@ def load(
     path: str | os.PathLike[str],
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    *,
+    contexts: int = 1,
+    rebuild: Rebuild = "never",
 ) -> Model:
-    """Load a graph that ``snow-deploy export`` made.
+    """Load a graph that ``snow-deploy export`` made, or an engine of ``snow-deploy build-engine``.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, or the engine with its record beside it.
         providers: ONNX Runtime's execution providers in order of preference, such as
             ``["CPUExecutionProvider"]``. None takes CUDA if it works here, otherwise the CPU.
         threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
+        contexts: of an engine, how many calls may compute at once; each needs GPU memory.
+        rebuild: ``"auto"`` builds an engine anew from its graph where it does not load here.
 
     Raises:
         GraphError: the file is missing, unreadable, no ONNX graph or one without a manifest.
         ManifestError: its manifest is malformed or contradicts the graph.
-        MissingDependencyError: ONNX Runtime, or a provider asked for, is not there; the message
-            holds the pip command.
-        ValueError: ``threads`` is below 1.
+        EngineError: an engine is missing, damaged, swapped, or built for another TensorRT or GPU.
+        MissingDependencyError: the library that runs it, or a provider asked for, is not there;
+            the message holds the pip command.
+        ValueError: ``threads`` or ``contexts`` is below 1, or an option is not for this file.
     """
     if threads is not None and threads < 1:
         raise ValueError(f"Cannot compute with {threads} threads: expected 1 or more, or None.")
-    session = OnnxSession(Path(path), providers, threads)
-    return Model(session, session.manifest)
+    path = Path(path)
+    if not _is_engine(path):
+        session = OnnxSession(path, providers, threads)
+        return Model(session, session.manifest)
+    if providers is not None or threads is not None:
+        raise ValueError(f"Cannot load {path}: providers and threads are ONNX Runtime's options.")
+    return _load_engine(path, contexts, rebuild)
+
+
+def _is_engine(path: Path) -> bool:
+    return path.suffix != ".onnx" and (path.suffix == ".engine" or record_path(path).exists())
+
+
+def _load_engine(path: Path, contexts: int, rebuild: Rebuild) -> Model:
+    from snow_runtime.engine.load import open_engine
+    from snow_runtime.engine.session import EngineSession
+
+    if contexts < 1:
+        raise ValueError(f"Cannot compute in {contexts} contexts: expected 1 or more.")
+    opened = open_engine(path, rebuild)
+    manifest = opened.record.manifest
+    session = EngineSession(opened.engine, manifest, opened.backend.module, contexts=contexts)
+    return Model(session, manifest, opened.runtime)
 
 
 class Model:
@@ -59,13 +88,15 @@ class Model:
     Args:
         session: the backend that runs the graph.
         manifest: what the graph is.
+        keep: what has to live as long as the session, such as TensorRT's runtime.
 
     Attributes:
         manifest: what the graph is.
     """
 
-    def __init__(self, session: Session, manifest: Manifest) -> None:
+    def __init__(self, session: Session, manifest: Manifest, keep: object = None) -> None:
         self._session = session
+        self._keep = keep
         self.manifest = manifest
 
     @property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from snow_runtime.agreement import TensorSpec, check_agreement
 from snow_runtime.errors import GraphError, MissingDependencyError
 from snow_runtime.manifest import METADATA_KEY, Manifest
-from snow_runtime.session_checks import check_batch, check_logits
+from snow_runtime.session_checks import check_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,12 +119,22 @@ class OnnxSession:
                 f"{_sentence(error)} Try a smaller batch; if that fails too, export it again."
             ) from error
         logits = dict(zip(names, outputs, strict=True))
-        check_logits(self.manifest, logits, len(batch), f"The graph {str(self._path)!r}")
+        self._check_logits(logits, len(batch))
         return logits
 
     def close(self) -> None:
         """Let go of ONNX Runtime's memory; calls under way still finish."""
         self._session = None
+
+    def _check_logits(self, logits: dict[str, NDArray[np.float32]], count: int) -> None:
+        """Catch a graph whose declared shapes are not those that it computes."""
+        for task in self.manifest.tasks:
+            shape, expected = list(logits[task.output].shape), [count, len(task.labels)]
+            if shape != expected:
+                raise GraphError(
+                    f"The graph {str(self._path)!r} computed {task.output!r} of shape {shape}, "
+                    f"expected {expected}. Export it again with 'snow-deploy export'."
+                )
 
 
 def _check_file(path: Path) -> None:

@@ -1,6 +1,6 @@
-"""What every backend checks of a batch before a run, and of the logits after it.
+"""What every backend checks of a batch before it runs.
 
-Axes: B pictures of a batch; S the image size; C labels of a task.
+Axes: B pictures of a batch; S the image size.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snow_runtime.errors import GraphError, InputError
+from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from snow_runtime.manifest import Manifest
     from snow_runtime.session import Batch
 
@@ -41,26 +39,3 @@ def check_batch(manifest: Manifest, batch_size: int | None, batch: Batch) -> Non
         raise InputError(f"The batch is {batch.dtype} {shape}, expected {expected}. {advice}")
     if entry.dtype == "float32" and not np.isfinite(batch).all():
         raise InputError(f"The batch holds NaN or infinity, expected finite {expected}. {advice}")
-
-
-def check_logits(
-    manifest: Manifest, logits: dict[str, NDArray[np.float32]], count: int, subject: str
-) -> None:
-    """Catch a graph or engine whose declared shapes are not those that it computes.
-
-    Args:
-        manifest: What was computed.
-        logits: By output name.
-        count: How many pictures there were.
-        subject: What computed them, for the message.
-
-    Raises:
-        GraphError: An output is not `[count, C]`.
-    """
-    for task in manifest.tasks:
-        shape, expected = list(logits[task.output].shape), [count, len(task.labels)]
-        if shape != expected:
-            raise GraphError(
-                f"{subject} computed {task.output!r} of shape {shape}, "
-                f"expected {expected}. Export it again with 'snow-deploy export'."
-            )

@@ -132,42 +132,68 @@ def build_plan(
         EngineError: It cannot do what the options ask for, or cannot compile the graph.
         KeyboardInterrupt: Ctrl-C was pressed; nothing is left behind.
     """
-    trt = backend.module
     progress = BuildProgress(told)
-    with warnings.catch_warnings(), listen(trt) as log, progress.interruptible():
+    with (
+        warnings.catch_warnings(),
+        listen(backend.module) as log,
+        progress.interruptible(),
+    ):
         warnings.simplefilter("ignore", DeprecationWarning)  # of what one version keeps for others
-        builder = start(backend, trt.Builder, log)
-        network, parser = _parse(backend, builder, content, log)
-        config = _configure(backend, builder, options)
         limit = workspace_bytes if workspace_bytes is not None else options.workspace_bytes
-        if limit is not None:
-            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
-        inputs = _add_profile(builder, network, config, options)
-        notices = _use_timing_cache(backend, config, timing_cache)
-        config.progress_monitor = progress.monitor(trt)
-        began = time.perf_counter()
-        plan = builder.build_serialized_network(network, config)
-        build_s = time.perf_counter() - began
-        if plan is None:
-            if progress.interrupted:
-                raise KeyboardInterrupt
-            raise _cannot_compile(backend, options, log)
-        found = bytes(plan)
-        convolutions = _convolutions(trt, network)
-        learnt = _learnt(backend, config)
-        del parser, plan  # the parser owns the weights that the network reads: not before this
-        layers = _layers(backend, found, log)
+        # A function of its own: TensorRT's objects die, and talk while they do, before Ctrl-C may
+        # raise again. It would be lost in their callbacks.
+        return _build(
+            content,
+            backend,
+            options,
+            log,
+            progress,
+            workspace_bytes=limit,
+            timing_cache=timing_cache,
+        )
+
+
+def _build(
+    content: bytes,
+    backend: Backend,
+    options: BuildOptions,
+    log: Log,
+    progress: BuildProgress,
+    *,
+    workspace_bytes: int | None,
+    timing_cache: bytes,
+) -> Plan:
+    trt = backend.module
+    builder = start(backend, trt.Builder, log)
+    network, parser = _parse(backend, builder, content, log)
+    config = _configure(backend, builder, options)
+    if workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+    inputs = _add_profile(builder, network, config, options)
+    notices = _use_timing_cache(backend, config, timing_cache)
+    config.progress_monitor = progress.monitor(trt)
+    began = time.perf_counter()
+    serialised = builder.build_serialized_network(network, config)
+    build_s = time.perf_counter() - began
+    if serialised is None:
+        if progress.interrupted:
+            raise KeyboardInterrupt
+        raise _cannot_compile(backend, options, log)
+    content = bytes(serialised)
+    convolutions = _convolutions(trt, network)
+    learnt = _learnt(backend, config)
+    del parser, serialised  # the parser owns the weights that the network reads: not before this
     return Plan(
-        backend.name,
-        backend.version,
-        options,
-        found,
-        layers,
-        convolutions,
-        inputs,
-        build_s,
-        learnt,
-        tuple(notices),
+        backend=backend.name,
+        version=backend.version,
+        options=options,
+        content=content,
+        layers=_layers(backend, content, log),
+        convolutions=convolutions,
+        inputs=inputs,
+        build_s=build_s,
+        timing_cache=learnt,
+        notices=tuple(notices),
     )
 
 

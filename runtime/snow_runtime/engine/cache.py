@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime.engine.files import holds, read_plan, read_record, record_path, write_engine
+from snow_runtime.engine.files import holds, read_plan, read_record, write_engine
+from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import EngineError
 from snow_runtime.files import atomic_write
 

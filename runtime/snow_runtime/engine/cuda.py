@@ -17,7 +17,6 @@ from snow_runtime.errors import EngineError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from numpy.typing import NDArray
     from typing_extensions import Self
@@ -164,12 +163,7 @@ class _Owned:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -242,8 +236,7 @@ class PinnedBuffer(_Owned):
     _free, _what = "cuMemFreeHost", "pinned memory"
 
     def __init__(self, size_bytes: int, *, mapped: bool = False) -> None:
-        # CU_MEMHOSTALLOC_DEVICEMAP, which cuda-bindings name in no enumeration
-        flags = 2 if mapped else 0
+        flags = int(load_driver().CU_MEMHOSTALLOC_DEVICEMAP) if mapped else 0
         doing = f"allocate {size_bytes} B of pinned memory"
         super().__init__(call(doing, "cuMemHostAlloc", size_bytes, flags))
         self.address: int | None = None
@@ -254,7 +247,7 @@ class PinnedBuffer(_Owned):
                 self.close()
                 raise
         memory = (ctypes.c_uint8 * size_bytes).from_address(int(self._handle))
-        self.array: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
+        self.array: NDArray[np.uint8] = np.ctypeslib.as_array(memory)
 
 
 class CapturedGraph(_Owned):

@@ -9,6 +9,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from snow_runtime.engine.paths import record_path
 from snow_runtime.engine.record import EngineRecord
 from snow_runtime.errors import EngineError, ManifestError
 from snow_runtime.files import atomic_write, sha256_file
@@ -16,11 +17,6 @@ from snow_runtime.files import atomic_write, sha256_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def record_path(engine: Path) -> Path:
-    """Give the record's path: `snow.engine.json` beside `snow.engine`."""
-    return engine.with_name(engine.name + ".json")
 
 
 def check_writable(engine: Path) -> None:

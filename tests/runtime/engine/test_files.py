@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snow_runtime.engine.files import (
-    check_writable,
-    read_plan,
-    read_record,
-    record_path,
-    write_engine,
-)
+from snow_runtime.engine.files import check_writable, read_plan, read_record, write_engine
+from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import EngineError
 from tests.runtime.engine.records import PLAN, engine_in, record_of
 

@@ -18,10 +18,11 @@ import pytest
 from snow_runtime.engine.backend import find_backend
 from snow_runtime.engine.build import build_plan, compile_graph
 from snow_runtime.engine.cache import EngineCache
-from snow_runtime.engine.files import read_plan, read_record, record_path
+from snow_runtime.engine.files import read_plan, read_record
 from snow_runtime.engine.load import open_engine
 from snow_runtime.engine.make import build_engine
 from snow_runtime.engine.options import BuildOptions
+from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import BuiltElsewhereError, EngineError, GraphError
 from snow_runtime.files import sha256_file
 
