@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from snow_runtime.arrays import to_numpy
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ def _check_colour(colour: str) -> None:
 
 def _check_frame(image: object) -> NDArray[np.uint8]:
     expected = "expected a uint8 array [height, width, 3] or a PIL image"
+    image = to_numpy(image)
     if not isinstance(image, np.ndarray):
         hint = "Open files with snow_runtime.load_image, and bring tensors to NumPy."
         raise InputError(f"The image is a {type(image).__name__}, {expected}. {hint}")
