@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from snow_runtime._version import __version__
 from snow_runtime.errors import (
     BuiltElsewhereError,
+    CameraError,
     EngineError,
     GraphError,
     HalfError,
@@ -27,6 +28,7 @@ from snow_runtime.errors import (
 )
 
 if TYPE_CHECKING:
+    from snow_runtime.cameras import CameraGroup, open_camera
     from snow_runtime.manifest import Manifest
     from snow_runtime.model import Model, load
     from snow_runtime.preprocessing import load_image
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuiltElsewhereError",
+    "CameraError",
+    "CameraGroup",
     "EngineError",
     "GraphError",
     "HalfError",
@@ -50,9 +54,12 @@ __all__ = [
     "__version__",
     "load",
     "load_image",
+    "open_camera",
 ]
 
 _LAZY = {
+    "CameraGroup": "cameras",
+    "open_camera": "cameras",
     "Manifest": "manifest",
     "Model": "model",
     "Result": "results",

@@ -45,7 +45,7 @@ def to_numpy(image: object) -> object:
             "memory or a CUDA GPU with __cuda_array_interface__. Bring it to the host first."
         )
     try:
-        return np.from_dlpack(image)  # type: ignore[arg-type]
+        return np.from_dlpack(image)
     except Exception as error:  # each library refuses in its own way
         raise InputError(
             f"The image cannot be taken by DLPack: {error}. Detach it from any gradients, or bring "
@@ -85,7 +85,8 @@ def _from_gpu(described: dict[str, Any]) -> NDArray[Any]:
             doing = "copy the picture from the GPU"
             call(doing, "cuMemcpyDtoHAsync", target, source, size_bytes, stream.handle)
             stream.synchronize()
-            return host.array.copy().view(dtype).reshape(shape)
+            found: NDArray[Any] = host.array.copy().view(dtype).reshape(shape)
+            return found
 
 
 def _contiguous(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

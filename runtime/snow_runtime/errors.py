@@ -8,6 +8,8 @@
     │   └── HalfError           a value of a graph that half precision cannot hold
     ├── EngineError             an engine that cannot be built or loaded
     │   └── BuiltElsewhereError an engine made for another TensorRT, GPU or machine
+    ├── CameraError             a camera that cannot be opened, or stopped for good
+    ├── BenchError              a measurement that cannot be made as asked for (in bench.errors)
     ├── InputError              an image that cannot be read, or of the wrong shape or dtype
     └── MissingDependencyError  an optional dependency is not installed
 
@@ -48,6 +50,10 @@ class EngineError(SnowError):
 
 class BuiltElsewhereError(EngineError):
     """An engine is whole, but made for another TensorRT, GPU or machine: build it here."""
+
+
+class CameraError(SnowError):
+    """A camera, video or folder cannot be opened, or gives no more pictures."""
 
 
 class InputError(SnowError):

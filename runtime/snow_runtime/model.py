@@ -56,7 +56,7 @@ def load(
     if threads is not None and threads < 1:
         raise ValueError(f"Cannot compute with {threads} threads: expected 1 or more, or None.")
     path = Path(path)
-    if not _is_engine(path):
+    if not is_engine(path):
         session = OnnxSession(path, providers, threads)
         return Model(session, session.manifest)
     if providers is not None or threads is not None:
@@ -64,7 +64,8 @@ def load(
     return _load_engine(path, contexts, rebuild)
 
 
-def _is_engine(path: Path) -> bool:
+def is_engine(path: Path) -> bool:
+    """Tell whether a file is loaded as an engine, not as a graph, by its name and neighbours."""
     return path.suffix != ".onnx" and (path.suffix == ".engine" or record_path(path).exists())
 
 
@@ -98,6 +99,11 @@ class Model:
         self._session = session
         self._keep = keep
         self.manifest = manifest
+
+    @property
+    def session(self) -> Session:
+        """The backend at work, for those who measure it."""
+        return self._session
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -14,6 +14,11 @@ from snow_deploy.cli.group import Entry, LazyGroup
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "bench": Entry(
+        module="snow_deploy.cli.bench",
+        summary="Measure how fast graphs and engines answer here.",
+        extra="cpu",
+    ),
     "build-engine": Entry(
         module="snow_deploy.cli.build_engine",
         summary="Compile a graph with TensorRT or TensorRT-RTX.",
@@ -31,7 +36,7 @@ COMMANDS = {
     ),
     "demo": Entry(
         module="snow_deploy.cli.demo",
-        summary="Train, export and predict on rendered pictures, and write a report.",
+        summary="Train, export and predict on rendered pictures.",
         extra="train,export,cpu",
     ),
     "doctor": Entry(
@@ -53,6 +58,11 @@ COMMANDS = {
         module="snow_deploy.cli.predict",
         summary="Ask an exported graph about photos.",
         extra="cpu",
+    ),
+    "run": Entry(
+        module="snow_deploy.cli.run",
+        summary="Ask a model about cameras until it is stopped.",
+        extra="cpu,camera",
     ),
     "verify": Entry(
         module="snow_deploy.cli.verify",

@@ -1,0 +1,86 @@
+"""What the loop says about one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from snow_runtime.cameras import Frame
+    from snow_runtime.results import Result
+
+
+@dataclass(frozen=True)
+class Said:
+    """One task's answer.
+
+    Attributes:
+        label: The most probable one.
+        probability: Of that label, in [0, 1].
+    """
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All answers about one frame.
+
+    Attributes:
+        camera: Its name.
+        number: Of the frame, as the camera counts.
+        taken_at: When it was captured, in seconds since 1970 (UTC).
+        age_ms: How old it was when the answers were there, in milliseconds.
+        latency_ms: How long the model took, for the whole batch that the frame was in.
+        tasks: By task name, in the model's order; those below the least confidence are left out.
+    """
+
+    camera: str
+    number: int
+    taken_at: float
+    age_ms: float
+    latency_ms: float
+    tasks: dict[str, Said]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "camera": self.camera,
+            "frame": self.number,
+            "time": round(self.taken_at, 3),
+            "age_ms": round(self.age_ms, 1),
+            "latency_ms": round(self.latency_ms, 2),
+            "tasks": {
+                name: {"label": said.label, "probability": round(said.probability, 4)}
+                for name, said in self.tasks.items()
+            },
+        }
+
+
+def answer_about(
+    frame: Frame, result: Result, shown: Collection[str] | None, least: float
+) -> Answer:
+    """Put a result into words.
+
+    Args:
+        frame: What was looked at.
+        result: What the model answered.
+        shown: Names of the tasks that are wanted; None for all.
+        least: Answers with a lower probability are left out.
+    """
+    tasks = {
+        name: Said(task.label, task.probability)
+        for name, task in result.items()
+        if (shown is None or name in shown) and task.probability >= least
+    }
+    return Answer(
+        frame.camera,
+        frame.number,
+        frame.captured_at.unix_s,
+        frame.age_ms,
+        result.latency_ms,
+        tasks,
+    )

@@ -1,0 +1,119 @@
+"""The loop: whatever frames wait are answered together, and the answers are handed out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from snow_runtime.app.answers import Answer, answer_about
+from snow_runtime.app.live import Live
+from snow_runtime.app.stats import Stats
+from snow_runtime.errors import SnowError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from snow_runtime.app.outputs import Output
+    from snow_runtime.cameras import CameraGroup, Frame
+    from snow_runtime.swap import SwappableModel
+
+_LOGGER = logging.getLogger(__name__)
+_WAIT_S: Final = 0.2  # so long at most until a stop is seen
+
+
+class Recording(Protocol):
+    """What keeps frames with their answers."""
+
+    def put(self, frame: Frame, answer: Answer) -> None:
+        """Keep one."""
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """What the loop is to do.
+
+    Attributes:
+        tasks: Names of the tasks to answer; None for all.
+        every: Look at each N-th frame of a camera only.
+        min_confidence: Answers with a lower probability are left out, in [0, 1].
+        frames: Stop after so many; None goes on until the cameras end or :meth:`Loop.stop`.
+    """
+
+    tasks: Collection[str] | None = None
+    every: int = 1
+    min_confidence: float = 0.0
+    frames: int | None = None
+
+
+@dataclass
+class Loop:
+    """Frames in, answers out, until told to stop.
+
+    Attributes:
+        model: Answers; it may be swapped at any time.
+        cameras: Where frames come from.
+        outputs: Where answers go.
+        options: What is wanted.
+        recorders: By camera, what keeps its frames.
+        stats: Counts.
+        live: What the page shows.
+    """
+
+    model: SwappableModel
+    cameras: CameraGroup
+    outputs: Sequence[Output]
+    options: LoopOptions = field(default_factory=LoopOptions)
+    recorders: dict[str, Recording] = field(default_factory=dict)
+    stats: Stats = field(default_factory=Stats)
+    live: Live = field(default_factory=Live)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> int:
+        """Go on until the cameras have ended or somebody stops it; return how many were answered.
+
+        A batch that the model fails on is counted as `errors` and left out.
+        """
+        answered = 0
+        while not self._stop.is_set():
+            waiting = self.cameras.wait(_WAIT_S)
+            if not waiting and self.cameras.ended:
+                break
+            frames = [frame for frame in waiting if frame.number % self.options.every == 0]
+            if self.options.frames is not None:
+                frames = frames[: self.options.frames - answered]
+            if frames:
+                answered += self._answer(frames)
+            if self.options.frames is not None and answered >= self.options.frames:
+                break
+        return answered
+
+    def stop(self) -> None:
+        """End the loop after the batch that is under way; may be called by a signal handler."""
+        self._stop.set()
+
+    def _answer(self, frames: list[Frame]) -> int:
+        try:
+            results = self.model.batch([frame.image for frame in frames], "bgr")
+        except SnowError as error:
+            self.stats.count("errors", len(frames))
+            _LOGGER.warning("a batch of %d frames was left out: %s", len(frames), error)
+            return 0
+        shown = self._shown()
+        for frame, result in zip(frames, results, strict=True):
+            answer = answer_about(frame, result, shown, self.options.min_confidence)
+            self.stats.saw(frame.camera, answer.latency_ms, answer.age_ms)
+            self.live.put(frame, answer)
+            for output in self.outputs:
+                output.put(answer)
+            recorder = self.recorders.get(frame.camera)
+            if recorder is not None:
+                recorder.put(frame, answer)
+        return len(frames)
+
+    def _shown(self) -> Collection[str] | None:
+        if not self.live.hidden:
+            return self.options.tasks
+        wanted = self.model.tasks if self.options.tasks is None else self.options.tasks
+        return [task for task in wanted if task not in self.live.hidden]

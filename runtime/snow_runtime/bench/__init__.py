@@ -1,0 +1,1 @@
+"""How fast graphs and engines answer here, and what they take: `snow-deploy bench`."""

@@ -1,0 +1,56 @@
+"""Cameras for an application that must not lag: the newest frame, through outages, counted.
+
+>>> from snow_runtime.cameras import open_camera
+>>> with open_camera("rtsp://user:password@camera/stream") as camera:  # doctest: +SKIP
+...     for frame in camera:
+...         result = model(frame.image, colour="bgr")
+
+What each module holds::
+
+    opening.py      from an address to a camera
+    uri.py          an address in parts, and how it is shown without its secrets
+    camera.py       what applications read from
+    group.py        several cameras that one model serves
+    frame.py        a picture with its number and times
+    options.py, status.py, backoff.py, clock.py
+    supervisor.py   keeps a camera connected
+    pump.py         one thread that reads one connection
+    mailbox.py      where frames wait for readers
+    source.py       what a source of pictures has to do:
+    synthetic.py    draws them
+    folder.py       reads a folder of them
+    capture.py      files, RTSP, V4L2 and CSI through OpenCV; gstreamer.py writes the CSI pipeline
+    mjpeg.py        MJPEG over HTTP; jpeg.py cuts the pictures out
+"""
+
+from __future__ import annotations
+
+from snow_runtime.cameras.backoff import Backoff
+from snow_runtime.cameras.camera import Camera
+from snow_runtime.cameras.clock import Instant
+from snow_runtime.cameras.frame import Frame
+from snow_runtime.cameras.group import CameraGroup
+from snow_runtime.cameras.opening import open_camera
+from snow_runtime.cameras.options import CameraOptions, Mode
+from snow_runtime.cameras.source import BadPictureError, LostError, Picture, Source
+from snow_runtime.cameras.status import Counters, State, Status
+from snow_runtime.cameras.uri import hide
+
+__all__ = [
+    "Backoff",
+    "BadPictureError",
+    "Camera",
+    "CameraGroup",
+    "CameraOptions",
+    "Counters",
+    "Frame",
+    "Instant",
+    "LostError",
+    "Mode",
+    "Picture",
+    "Source",
+    "State",
+    "Status",
+    "hide",
+    "open_camera",
+]

@@ -1,0 +1,210 @@
+"""From an address to a camera."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from snow_runtime.cameras.camera import Camera
+from snow_runtime.cameras.capture import Capture, CaptureSource
+from snow_runtime.cameras.clock import SYSTEM_CLOCK, Clock
+from snow_runtime.cameras.folder import FolderSource
+from snow_runtime.cameras.gstreamer import csi_pipeline
+from snow_runtime.cameras.mjpeg import MjpegSource
+from snow_runtime.cameras.options import CameraOptions
+from snow_runtime.cameras.synthetic import SyntheticSource
+from snow_runtime.cameras.uri import numbers, parse
+from snow_runtime.errors import CameraError
+
+if TYPE_CHECKING:
+    from snow_runtime.cameras.options import Mode
+    from snow_runtime.cameras.source import Source
+    from snow_runtime.cameras.uri import Address
+
+_LIVE: Final = ("v4l2", "csi", "rtsp", "rtsps", "http", "https")
+_SCHEMES: Final = (*_LIVE, "file", "folder", "synthetic")
+
+
+def open_camera(
+    uri: str | os.PathLike[str],
+    *,
+    mode: Mode | None = None,
+    name: str | None = None,
+    options: CameraOptions | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Camera:
+    """Open a camera, a video file or a folder of pictures.
+
+    ========================================  ====================================================
+    address                                   what it is
+    ========================================  ====================================================
+    ``PATH``, ``file:///PATH``                a video file; a plain path may also be a folder or a
+                                              device
+    ``folder:PATH?fps=0``                     the pictures in a folder, by name
+    ``v4l2:///dev/video0?width=…&height=…``   a USB or other V4L2 camera; also ``fps`` and
+                                              ``fourcc``, such as ``MJPG``
+    ``csi://0?width=1280&height=720&fps=30``  a CSI camera on Jetson; also ``flip``
+    ``rtsp://USER:PASSWORD@HOST/PATH``        a network camera
+    ``http://USER:PASSWORD@HOST/PATH``        MJPEG over HTTP or HTTPS, basic authentication
+    ``synthetic://?width=1280&height=720&``   pictures drawn here: ``&fps=30&seed=0``; ``fps=0`` is
+                                              as fast as they are asked for
+    ========================================  ====================================================
+
+    A camera that does not answer is no error: it is tried again until it does, or until
+    ``options.attempts`` are used up, and :attr:`Camera.status` tells.
+
+    Args:
+        uri: the address. Signs with a meaning of their own, such as ``@`` and ``/`` in a password,
+            are written ``%40`` and ``%2F``.
+        mode: ``newest`` drops frames that were not fetched in time, the default for cameras;
+            ``every-frame`` hands out each, the default for files, folders and ``fps=0``. A file in
+            mode ``newest`` runs at its own rate, like a camera.
+        name: for messages, logs and frames; by default the address without its secrets.
+        options: time limits and bounds.
+        clock: the time.
+
+    Raises:
+        CameraError: the address is malformed, or there is no such file or folder.
+        MissingDependencyError: OpenCV is needed and not installed, or for a CSI camera built
+            without GStreamer.
+        ValueError: the mode is unknown.
+    """
+    text = os.fspath(uri)
+    options = options or CameraOptions()
+    address = _settle_path(parse(text))
+    live = address.scheme in _LIVE
+    probe = _source(address, options, clock, newest=mode == "newest")
+    if isinstance(probe, SyntheticSource):
+        live = probe.fps > 0
+    mode = mode or ("newest" if live else "every-frame")
+    newest = mode == "newest"
+    if newest and not live and not isinstance(probe, CaptureSource) and not probe.interval_s:
+        raise CameraError(
+            f"Cannot open {address.text!r} in mode 'newest': it has no rate, expected ?fps=N with "
+            "N above 0. Give one, or take mode 'every-frame'."
+        )
+    return Camera(
+        lambda: _source(address, options, clock, newest=newest),
+        name=name or address.text,
+        mode=mode,
+        live=live,
+        options=options,
+        uri=text,
+        clock=clock,
+    )
+
+
+def _settle_path(address: Address) -> Address:
+    """Turn a plain path into the scheme of what lies there."""
+    if address.scheme != "path":
+        return address
+    path = Path(address.target)
+    if path.is_dir():
+        scheme = "folder"
+    elif path.exists() and stat.S_ISCHR(path.stat().st_mode):
+        scheme = "v4l2"
+    else:
+        scheme = "file"
+    return type(address)(scheme, address.target, {}, address.text)
+
+
+def _source(address: Address, options: CameraOptions, clock: Clock, *, newest: bool) -> Source:
+    """Make a source; nothing is opened yet."""
+    scheme = address.scheme
+    if scheme == "folder":
+        return FolderSource(address)
+    if scheme == "synthetic":
+        return SyntheticSource(address)
+    if scheme in ("http", "https"):
+        return MjpegSource(address, options, clock, newest=newest)
+    if scheme not in _CAPTURED:
+        raise CameraError(
+            f"Cannot open the camera {address.text!r}: {scheme}:// is not known, expected one of "
+            f"{', '.join(_SCHEMES)} or a path. Correct the address."
+        )
+    capture = _CAPTURED[scheme](address, options, newest=newest)
+    return CaptureSource(capture, gstreamer=scheme == "csi")
+
+
+def _limits(options: CameraOptions) -> dict[str, int]:
+    return {
+        "CAP_PROP_OPEN_TIMEOUT_MSEC": int(options.open_timeout_s * 1000) or 1,
+        "CAP_PROP_READ_TIMEOUT_MSEC": int(options.stall_s * 1000) or 1,
+    }
+
+
+def _stream(address: Address, options: CameraOptions, *, newest: bool) -> Capture:
+    # FFmpeg's decoder holds back a frame for each thread beyond the first.
+    threads = {"CAP_PROP_N_THREADS": 1} if newest else {}
+    return Capture(
+        address.target,
+        address.text,
+        "CAP_FFMPEG",
+        live=True,
+        parameters={**_limits(options), **threads},
+        newest=newest,
+    )
+
+
+def _csi(address: Address, _options: CameraOptions, *, newest: bool) -> Capture:
+    pipeline = csi_pipeline(address, newest=newest)
+    return Capture(pipeline, address.text, "CAP_GSTREAMER", live=True, newest=newest)
+
+
+def _device(address: Address, _options: CameraOptions, *, newest: bool) -> Capture:
+    query = numbers(
+        address,
+        {"width": (0, 16, 16384), "height": (0, 16, 16384), "fps": (0.0, 0.1, 1000)},
+        "fourcc",
+    )
+    settings = {f"CAP_PROP_FRAME_{key.upper()}": query[key] for key in ("width", "height")}
+    settings["CAP_PROP_FPS"] = query["fps"]
+    settings = {name: value for name, value in settings.items() if value}
+    fourcc = address.query.get("fourcc", "")
+    if fourcc and not (len(fourcc) == 4 and fourcc.isascii()):
+        raise CameraError(
+            f"Cannot open the camera {address.text!r}: its fourcc has {len(fourcc)} signs, "
+            "expected four, such as MJPG or YUYV. Correct the address."
+        )
+    code = int.from_bytes(fourcc.encode("ascii"), "little")
+    # The format first: it decides which sizes and rates there are.
+    first = {"CAP_PROP_FOURCC": float(code)} if fourcc else {}
+    queue = {"CAP_PROP_BUFFERSIZE": 1.0} if newest else {}
+    return Capture(
+        address.target,
+        address.text,
+        "CAP_V4L2",
+        live=True,
+        settings={**first, **settings, **queue},
+        device=Path(address.target),
+        newest=newest,
+    )
+
+
+def _file(address: Address, options: CameraOptions, *, newest: bool) -> Capture:
+    numbers(address, {})  # a query has no meaning here
+    if not Path(address.target).exists():
+        raise CameraError(
+            f"Cannot open the camera {address.text!r}: there is no such file, expected a video, a "
+            f"folder of pictures or an address that begins with {', '.join(_SCHEMES)}. Check the "
+            "path."
+        )
+    return Capture(
+        str(Path(address.target).absolute()),  # FFmpeg takes `a:b.mp4` for a protocol named a
+        address.text,
+        "CAP_FFMPEG",
+        live=False,
+        parameters=_limits(options),
+        newest=newest,
+    )
+
+
+_CAPTURED: Final = {
+    "csi": _csi,
+    "file": _file,
+    "rtsp": _stream,
+    "rtsps": _stream,
+    "v4l2": _device,
+}

@@ -1,0 +1,48 @@
+"""How a camera is to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from snow_runtime.cameras.backoff import Backoff
+
+Mode = Literal["newest", "every-frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """How a camera is to be read.
+
+    Attributes:
+        queue_frames: in mode ``every-frame``, how many frames may wait before the source has to.
+        open_timeout_s: seconds that making a connection may take.
+        stall_s: seconds without a new picture after which a connection counts as lost; also the
+            age at which a frame that nobody fetched is thrown away in mode ``newest``. For a
+            camera that sends less than one picture in five seconds, make it longer.
+        close_timeout_s: seconds that the end of a connection is waited for. A read that hangs for
+            longer, which only a driver or a library can do, is left behind and counted.
+        attempts: after how many connections in a row that were not made, or did not last, the
+            camera counts as failed; None for no bound.
+        backoff: the delays between attempts.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    queue_frames: int = 4
+    open_timeout_s: float = 10.0
+    stall_s: float = 5.0
+    close_timeout_s: float = 2.0
+    attempts: int | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        times = (self.open_timeout_s, self.stall_s, self.close_timeout_s)
+        counts = (self.queue_frames, 1 if self.attempts is None else self.attempts)
+        if min(counts) < 1 or not all(0 < seconds < float("inf") for seconds in times):
+            raise ValueError(
+                f"Cannot read a camera as {self} says: expected times above 0 and counts of at "
+                "least 1. Change what is out of its range."
+            )

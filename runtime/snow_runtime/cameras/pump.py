@@ -1,0 +1,157 @@
+"""One thread that reads one connection to a camera until it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Final
+
+from snow_runtime.cameras.source import BadPictureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snow_runtime.cameras.clock import Clock
+    from snow_runtime.cameras.options import CameraOptions
+    from snow_runtime.cameras.source import Picture, Source
+
+_BREATH_S: Final = 0.002  # after a read that gave nothing new, lest it be a busy loop
+
+
+class Pump:
+    """Opens a source, hands on its pictures, and closes it; all in a thread of its own.
+
+    The thread is a daemon: where a library hangs in a read, nothing can end it, and it must not
+    keep the program from ending.
+
+    Args:
+        make_source: makes the source, in the thread.
+        deliver: takes each new picture; may take its time.
+        bad: told of each damaged picture, and each repeated one.
+        wake: set when the thread is about to end.
+        options: the time limits.
+        clock: the time.
+        name: the thread's.
+
+    Attributes:
+        cancelled: set when nothing is to be delivered any more.
+        done: set when the source is closed.
+        error: why the connection ended; None if it was the source's end, or it was cancelled.
+        opened: whether the source could be opened.
+        first_at_s: when the first picture had come, on the clock that never jumps; or None.
+    """
+
+    def __init__(
+        self,
+        make_source: Callable[[], Source],
+        *,
+        deliver: Callable[[Pump, Picture], None],
+        bad: Callable[[Exception | None], None],
+        wake: threading.Event,
+        options: CameraOptions,
+        clock: Clock,
+        name: str,
+    ) -> None:
+        self._make_source = make_source
+        self._deliver = deliver
+        self._bad = bad
+        self._wake = wake
+        self._options = options
+        self._clock = clock
+        self._source: Source | None = None
+        self._deadline_s: float | None = None  # None while the source is not to blame
+        self._last: Picture | None = None
+        self._due_s = 0.0
+        self.cancelled = threading.Event()
+        self.done = threading.Event()
+        self.error: Exception | None = None
+        self.opened = False
+        self.first_at_s: float | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._deadline_s = self._clock.monotonic_s() + self._options.open_timeout_s
+        self._thread.start()
+
+    def left_s(self) -> float | None:
+        """Seconds until the source has taken too long; None while nothing is asked of it."""
+        deadline = self._deadline_s
+        return None if deadline is None else deadline - self._clock.monotonic_s()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread; whoever delivers must have been woken. Give whether it ended in time."""
+        self.cancelled.set()
+        if self._source is not None:
+            self._source.interrupt()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._source = self._make_source()
+            self._source.open()
+            self.opened = True
+            self._restart()
+            while not self.cancelled.is_set() and self._step(self._source):
+                pass
+        except Exception as error:  # noqa: BLE001 - the supervisor tells what can be tried again
+            self.error = error
+        finally:
+            if self._source is not None:
+                with contextlib.suppress(Exception):
+                    self._source.close()
+            self.done.set()
+            self._wake.set()
+
+    def _step(self, source: Source) -> bool:
+        """Read once; give whether to go on."""
+        self._keep_pace(source.interval_s)
+        try:
+            picture = source.read()
+        except BadPictureError as error:
+            self._bad(error)
+            self.cancelled.wait(_BREATH_S)
+            return True
+        if picture is None:
+            return False
+        if self._repeats(picture):
+            self._bad(None)
+            self.cancelled.wait(_BREATH_S)
+            return True
+        self._last = picture
+        self._deadline_s = None
+        self._deliver(self, picture)
+        if self.first_at_s is None:
+            self.first_at_s = self._clock.monotonic_s()
+        self._restart()
+        return True
+
+    def _repeats(self, picture: Picture) -> bool:
+        """Whether a picture is the one before once more: a source that froze."""
+        last = self._last
+        if last is None:
+            return False
+        counted = picture.number is not None and picture.number == last.number
+        return counted or picture.image is last.image
+
+    def _keep_pace(self, interval_s: float) -> None:
+        """Wait until the next picture is due; a source that is late does not catch up."""
+        if not interval_s:
+            return
+        now = self._clock.monotonic_s()
+        if self._due_s > now:
+            deadline, self._deadline_s = self._deadline_s, None
+            self.cancelled.wait(self._due_s - now)
+            if deadline is not None:
+                self._deadline_s = deadline + self._due_s - now
+        self._due_s = max(self._due_s, now) + interval_s
+
+    def _restart(self) -> None:
+        """Give the source its time for the next picture."""
+        self._deadline_s = self._clock.monotonic_s() + self._options.stall_s

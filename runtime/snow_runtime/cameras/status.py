@@ -1,0 +1,131 @@
+"""How a camera is doing: its state, and what it has counted."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from snow_runtime.cameras.clock import Clock, Instant
+
+State = Literal["connecting", "connected", "reconnecting", "ended", "failed", "closed"]
+
+_FINAL: Final[tuple[State, ...]] = ("ended", "failed", "closed")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A camera's state.
+
+    Attributes:
+        state: ``connecting`` until the first picture, ``connected`` while pictures come,
+            ``reconnecting`` when they stopped; ``ended`` after the last picture of a file,
+            ``failed`` when trying again is no use, ``closed`` by the application.
+        since: when that state began.
+        error: what went wrong last, without passwords; None if nothing did.
+    """
+
+    state: State
+    since: Instant
+    error: str | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether no more pictures will come."""
+        return self.state in _FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a camera has counted since it was opened.
+
+    Attributes:
+        frames: pictures that came, those dropped included.
+        drops: pictures that came and were never handed out, since newer ones were there.
+        reconnections: outages that ended with a new picture.
+        bad_frames: pictures that came damaged and were thrown away.
+        repeats: times that the source gave a picture again instead of a new one.
+        abandoned: reads that hung, and were left behind.
+        lost_s: seconds without pictures in all outages, the present one included, each counted
+            from its last picture before to the first one after.
+    """
+
+    frames: int = 0
+    drops: int = 0
+    reconnections: int = 0
+    bad_frames: int = 0
+    repeats: int = 0
+    abandoned: int = 0
+    lost_s: float = 0.0
+
+
+class Journal:
+    """Keeps one camera's state and counters; any thread may write and read."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._status = Status("connecting", clock.now())
+        self._counters = Counters()
+        self._last_frame_s = 0.0
+
+    @property
+    def status(self) -> Status:
+        """The state now."""
+        with self._lock:
+            return self._status
+
+    @property
+    def counters(self) -> Counters:
+        """The counts up to now."""
+        with self._lock:
+            if self._status.state != "reconnecting":
+                return self._counters
+            lost = self._counters.lost_s + self._since_last_frame_s()
+            return replace(self._counters, lost_s=lost)
+
+    def add(self, **counts: int) -> None:
+        """Add to counters by their names."""
+        with self._lock:
+            self._add(**counts)
+
+    def frame(self, skipped: int) -> int:
+        """Enter a new picture and those passed over before it; give the picture's number."""
+        with self._lock:
+            if self._status.state == "reconnecting":
+                lost = self._counters.lost_s + self._since_last_frame_s()
+                self._counters = replace(self._counters, lost_s=lost)
+                self._add(reconnections=1)
+            self._become("connected")
+            self._add(frames=1 + skipped, drops=skipped)
+            self._last_frame_s = self._clock.monotonic_s()
+            return self._counters.frames - 1
+
+    def lost(self, error: str) -> None:
+        """Enter that a connection is gone, or was not made."""
+        with self._lock:
+            self._status = replace(self._status, error=error)
+            self._become("reconnecting" if self._counters.frames else "connecting")
+
+    def finish(self, state: State, error: str | None = None) -> None:
+        """Enter a final state; the first one stays."""
+        with self._lock:
+            if self._status.final:
+                return
+            if self._status.state == "reconnecting":
+                lost = self._counters.lost_s + self._since_last_frame_s()
+                self._counters = replace(self._counters, lost_s=lost)
+            self._status = replace(self._status, error=error or self._status.error)
+            self._become(state)
+
+    def _become(self, state: State) -> None:
+        if state != self._status.state and not self._status.final:
+            self._status = replace(self._status, state=state, since=self._clock.now())
+
+    def _add(self, **counts: int) -> None:
+        new = {name: getattr(self._counters, name) + count for name, count in counts.items()}
+        self._counters = replace(self._counters, **new)
+
+    def _since_last_frame_s(self) -> float:
+        return self._clock.monotonic_s() - self._last_frame_s

@@ -1,0 +1,252 @@
+"""`snow-deploy run`: cameras in, answers out, until it is stopped."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snow_runtime.errors import CameraError, InputError, SnowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from snow_runtime.app.loop import Loop
+    from snow_runtime.app.outputs import Output
+    from snow_runtime.cameras import Camera
+    from snow_runtime.swap import SwappableModel
+
+
+@click.command("run")
+@click.argument("model", type=click.Path(path_type=Path), default="snow.onnx")
+@click.option(
+    "--camera",
+    "uris",
+    metavar="[NAME=]URI",
+    multiple=True,
+    required=True,
+    help="file://, a folder, v4l2:///dev/video0, rtsp://, http://, csi://0, synthetic://; several "
+    "share the model.",
+)
+@click.option("--tasks", metavar="A,B", help="Answer these only.  [default: all of the model]")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Look at each N-th frame of a camera only.",
+)
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Leave out answers with a lower probability.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["jsonl", "mqtt", "none"]),
+    default="jsonl",
+    show_default=True,
+    help="jsonl: a line on standard output for each frame.",
+)
+@click.option(
+    "--mqtt", metavar="URL", help="The broker: mqtt://[user:password@]host[:port][/topic]."
+)
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Append frames to FILE.mjpeg and answers to FILE.jsonl; one pair a camera.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Serve the live page and /metrics here."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the live page.")
+@click.option("--token", envvar="SNOW_TOKEN", help="Of the page; made up where one is needed.")
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of ONNX Runtime.")
+@click.option(
+    "--rebuild", is_flag=True, help="Build an engine anew from its graph if it does not run here."
+)
+def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
+    """Ask MODEL, a graph or an engine, about every frame of the cameras.
+
+    Frames that wait together are answered together, and each camera's newest frame counts: a model
+    slower than a camera never lags behind it. SIGHUP loads MODEL anew while frames flow, SIGTERM
+    and Ctrl-C end it cleanly.
+    """
+    from snow_runtime.app.loop import Loop, LoopOptions
+    from snow_runtime.app.stats import Stats
+    from snow_runtime.cameras import CameraGroup, open_camera
+    from snow_runtime.model import load
+    from snow_runtime.swap import SwappableModel
+
+    stats = Stats()
+    options = _load_options(form)
+    with ExitStack() as stack:
+        swappable = stack.enter_context(SwappableModel(load(model, **options)))
+        wanted = _wanted(form["tasks"], swappable)
+        output = _output(form, stats.count)
+        stack.callback(output.close)
+        cameras = [stack.enter_context(open_camera(uri, name=name)) for name, uri in _named(uris)]
+        loop = Loop(
+            swappable,
+            stack.enter_context(CameraGroup(cameras)),
+            [output],
+            LoopOptions(wanted, form["every"], form["min_confidence"], form["frames"]),
+            _recorders(form["record"], cameras, stats.count, stack),
+            stats,
+        )
+        _serve(form, loop, cameras, stack)
+        with _signals(loop, lambda: _swap(swappable, model, options)):
+            answered = loop.run()
+    _summary(answered, loop, cameras)
+    if all(camera.status.state == "failed" for camera in cameras):
+        raise CameraError("No camera is left: each failed, as said above. Check the addresses.")
+
+
+def _named(given: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Take names and addresses apart; a camera without a name gets a number."""
+    found = []
+    for number, text in enumerate(given):
+        name = re.match(r"([\w-]+)=(?=.)", text)
+        found.append((name[1], text[name.end() :]) if name else (f"camera{number}", text))
+    names = [name for name, _ in found]
+    if len(set(names)) < len(names):
+        msg = f"Two cameras have one name: {', '.join(names)}. Give each another: NAME=URI."
+        raise click.UsageError(msg)
+    return found
+
+
+def _load_options(form: dict[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {"rebuild": "auto"} if form["rebuild"] else {}
+    if form["threads"] is not None:
+        options["threads"] = form["threads"]
+    return options
+
+
+def _wanted(names: str | None, model: SwappableModel) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    wanted = tuple(name.strip() for name in names.split(",") if name.strip())
+    unknown = [name for name in wanted if name not in model.tasks]
+    if unknown or not wanted:
+        raise InputError(
+            f"The model has no task {', '.join(unknown) or repr(names)}, expected some of "
+            f"{', '.join(model.tasks)}. Give those with --tasks."
+        )
+    return wanted
+
+
+def _output(form: dict[str, Any], count: Callable[[str], None]) -> Output:
+    from snow_runtime.app.outputs import JsonLines, Mqtt, Nowhere
+
+    if (form["output"] == "mqtt") != (form["mqtt"] is not None):
+        msg = "--output mqtt and --mqtt URL belong together."
+        raise click.UsageError(msg)
+    if form["output"] == "mqtt":
+        return Mqtt(form["mqtt"], count)
+    return JsonLines(count) if form["output"] == "jsonl" else Nowhere()
+
+
+def _recorders(
+    path: Path | None, cameras: list[Camera], count: Callable[[str], None], stack: ExitStack
+) -> dict[str, Any]:
+    from snow_runtime.app.record import Recorder
+
+    if path is None:
+        return {}
+    found = {}
+    for number, camera in enumerate(cameras):
+        suffix = f"-{number}" if len(cameras) > 1 else ""
+        recorder = Recorder(path.with_name(f"{path.stem}{suffix}.mjpeg"), count)
+        stack.callback(recorder.close)
+        found[camera.name] = recorder
+    return found
+
+
+def _serve(form: dict[str, Any], loop: Loop, cameras: list[Camera], stack: ExitStack) -> None:
+    from snow_runtime.app.page import PageServer, new_token
+
+    if form["port"] is None:
+        return
+    loopback = form["host"] in ("127.0.0.1", "::1", "localhost")
+    token = form["token"] or (None if loopback else new_token())
+    server = stack.enter_context(
+        PageServer(
+            loop.live,
+            loop.stats,
+            lambda: {camera.name: _state(camera) for camera in cameras},
+            lambda: tuple(loop.options.tasks or loop.model.tasks),
+            host=form["host"],
+            port=form["port"],
+            token=token,
+        )
+    )
+    shown = f"{server.url}?token={token}" if token and not form["token"] else server.url
+    click.echo(f"live page: {shown}", err=True)
+
+
+def _state(camera: Camera) -> dict[str, Any]:
+    status, counters = camera.status, camera.counters
+    return {
+        "state": status.state,
+        "since_s": status.since.unix_s,
+        "error": status.error,
+        "connected": int(status.state == "connected"),
+        "frames": counters.frames,
+        "drops": counters.drops,
+        "reconnections": counters.reconnections,
+        "bad_frames": counters.bad_frames,
+    }
+
+
+def _swap(model: SwappableModel, path: Path, options: dict[str, Any]) -> None:
+    try:
+        manifest = model.swap(path, **options)
+    except SnowError as error:
+        click.echo(f"error: the old model stays: {error}", err=True)
+    else:
+        names = ", ".join(task.name for task in manifest.tasks)
+        click.echo(f"{path} loaded anew: {names}", err=True)
+
+
+@contextmanager
+def _signals(loop: Loop, reload: Callable[[], None]) -> Iterator[None]:
+    """End the loop on SIGTERM and Ctrl-C, and load the model anew, aside, on SIGHUP."""
+
+    def stop(*_: object) -> None:
+        loop.stop()
+
+    def swap(*_: object) -> None:
+        threading.Thread(target=reload, name="swap", daemon=True).start()
+
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: swap}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:
+    """Say on standard error what was done, and what was lost."""
+    found = loop.stats.snapshot()
+    latency = ", ".join(f"p{float(q) * 100:.0f} {ms:.1f}" for q, ms in found["latency_ms"].items())
+    click.echo(f"{answered} frames answered; latency ms: {latency or 'none'}", err=True)
+    for camera in cameras:
+        status, counters = camera.status, camera.counters
+        error = f", last error: {status.error}" if status.error else ""
+        click.echo(
+            f"{camera.name}: {counters.frames} frames, {counters.drops} dropped, "
+            f"{counters.reconnections} reconnections, {counters.bad_frames} damaged{error}",
+            err=True,
+        )
+    for what, count in found["counts"].items():
+        click.echo(f"{what}: {count}", err=True)

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from snow_deploy.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+
+pytest.importorskip("cv2")
+CAMERA = "synthetic://?width=64&height=48&fps=0"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["run", *map(str, arguments)])
+
+
+def answers(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_line_for_each_frame(graph_path: Path) -> None:
+    result = run(graph_path, "--camera", f"door={CAMERA}", "--frames", 5)
+
+    assert result.exit_code == 0, result.stderr
+    lines = answers(result)
+    assert len(lines) == 5
+    assert {line["camera"] for line in lines} == {"door"}
+    numbers = [line["frame"] for line in lines]
+    assert numbers == sorted(set(numbers))
+    assert set(lines[0]["tasks"]) == {"food"}
+    assert lines[0]["tasks"]["food"]["label"].startswith("dish")
+    assert result.stderr.startswith("5 frames answered; latency ms: p50 ")
+    assert "door: " in result.stderr
+
+
+def test_two_cameras_on_one_model(graph_path: Path) -> None:
+    result = run(graph_path, "--camera", CAMERA, "--camera", CAMERA, "--frames", 12)
+
+    assert {line["camera"] for line in answers(result)} == {"camera0", "camera1"}
+
+
+def test_a_folder_of_pictures_ends(graph_path: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (20, 16), (number * 60, 9, 9)).save(folder / f"{number}.png")
+
+    result = run(graph_path, "--camera", folder, "--every", 2)
+
+    assert result.exit_code == 0, result.stderr
+    assert [line["frame"] for line in answers(result)] == [0, 2]
+
+
+def test_recording(graph_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "seen.mjpeg"
+
+    result = run(
+        graph_path, "--camera", CAMERA, "--frames", 3, "--record", path, "--output", "none"
+    )
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert len(path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()) == 3
+    assert path.read_bytes().startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--camera", CAMERA, "--tasks", "cars"], "no task cars, expected some of food"),
+        (["--camera", CAMERA, "--tasks", ","], "no task ','"),
+        (["--camera", CAMERA, "--output", "mqtt"], "belong together"),
+        (["--camera", f"a={CAMERA}", "--camera", f"a={CAMERA}"], "Two cameras have one name: a, a"),
+        ([], "Missing option '--camera'"),
+    ],
+)
+def test_options_that_do_not_fit(graph_path: Path, arguments: list[str], said: str) -> None:
+    result = run(graph_path, *arguments)
+
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr
+
+
+def test_a_camera_that_fails_for_good(graph_path: Path, tmp_path: Path) -> None:
+    result = run(graph_path, "--camera", tmp_path / "no.mp4")
+
+    assert result.exit_code == 1
+    assert "error: " in result.stderr
+
+
+class Running:
+    """`snow-deploy run` in a process of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "snow_deploy", "run", *map(str, arguments)]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def line(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+    def stop(self, number: int) -> tuple[float, str]:
+        began = time.monotonic()
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=30)
+        return time.monotonic() - began, said
+
+
+@pytest.fixture
+def model(graph_path: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "used.onnx"
+    shutil.copy(graph_path, path)
+    return path
+
+
+@pytest.fixture
+def running(model: Path) -> Iterator[Running]:
+    started = Running(model, "--camera", CAMERA, "--threads", 1)
+    yield started
+    if started.process.poll() is None:
+        started.process.kill()
+    started.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_when_told(running: Running, number: int) -> None:
+    running.line()
+
+    _, said = running.stop(number)
+
+    assert running.process.returncode == 0
+    assert "frames answered" in said
+    assert "Traceback" not in said
+
+
+def test_the_model_is_swapped_while_frames_flow(running: Running, model: Path) -> None:
+    import onnx
+
+    from snow_runtime.graph_file import with_manifest
+    from snow_runtime.manifest import METADATA_KEY, Manifest
+
+    assert set(running.line()["tasks"]) == {"food"}
+    graph = onnx.load(model)
+    (entry,) = (item for item in graph.metadata_props if item.key == METADATA_KEY)
+    text = entry.value.replace('"name":"food"', '"name":"meal"')
+    other = model.with_suffix(".new")
+    onnx.save(with_manifest(graph, Manifest.from_json(text)), other)
+    os.replace(other, model)  # noqa: PTH105 - atomic, as a deployment does it
+    running.process.send_signal(signal.SIGHUP)
+
+    frames = [running.line()]
+    while set(frames[-1]["tasks"]) != {"meal"}:
+        assert len(frames) < 20_000
+        frames.append(running.line())
+
+    model.write_bytes(b"damaged")
+    running.process.send_signal(signal.SIGHUP)
+    for _ in range(50):
+        assert set(running.line()["tasks"]) == {"meal"}
+    _, said = running.stop(signal.SIGTERM)
+    assert "loaded anew: meal" in said
+
+
+def test_a_reader_that_goes_away_does_not_stop_it(running: Running) -> None:
+    running.line()
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+    time.sleep(0.3)
+
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(30) == 0
+    assert running.process.stderr is not None
+    assert "stdout_lost: " in running.process.stderr.read()

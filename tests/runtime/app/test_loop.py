@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from snow_runtime.app.loop import Loop, LoopOptions
+from tests.runtime.app.frames import Cameras, Model, frame_of
+
+if TYPE_CHECKING:
+    from snow_runtime.app.answers import Answer
+    from snow_runtime.cameras import Frame
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.frames: list[Frame] = []
+
+    def put(self, *given: Any) -> None:
+        *frame, answer = given
+        self.frames += frame
+        self.answers.append(answer)
+
+    def close(self) -> None:
+        pass
+
+
+def loop_of(
+    cameras: Any, options: LoopOptions | None = None, model: Any = None
+) -> tuple[Loop, Kept]:
+    kept = Kept()
+    chosen: Any = model or Model()
+    return Loop(chosen, cameras, [kept], options or LoopOptions()), kept
+
+
+def test_what_waits_together_is_answered_together() -> None:
+    model = Model()
+    frames = [frame_of("door"), frame_of("yard", 4, 200)]
+    loop, kept = loop_of(Cameras(frames, [frame_of("door", 1)]), model=model)
+
+    assert loop.run() == 3
+
+    assert model.batches == [2, 1]
+    first, second, third = kept.answers
+    assert (first.camera, first.number, first.taken_at) == ("door", 0, 1_700_000_000.5)
+    assert first.tasks["food"].label == "pizza"
+    assert (second.camera, second.number, second.tasks["birds"].label) == ("yard", 4, "soup")
+    assert third.to_dict()["tasks"]["food"] == {"label": "pizza", "probability": 0.7}
+    assert loop.stats.snapshot()["frames"] == {"door": 2, "yard": 1}
+    assert set(loop.live.answers()) == {"door", "yard"}
+
+
+def test_only_each_nth_frame_of_a_camera() -> None:
+    loop, kept = loop_of(Cameras(*[[frame_of(number=n)] for n in range(7)]), LoopOptions(every=3))
+
+    assert loop.run() == 3
+    assert [answer.number for answer in kept.answers] == [0, 3, 6]
+
+
+def test_tasks_and_confidence() -> None:
+    options = LoopOptions(tasks=("birds",), min_confidence=0.8)
+    loop, kept = loop_of(Cameras([frame_of()], [frame_of(value=200)]), options)
+
+    loop.run()
+
+    assert [sorted(answer.tasks) for answer in kept.answers] == [[], ["birds"]]
+
+
+def test_a_task_that_is_switched_off() -> None:
+    loop, kept = loop_of(Cameras([frame_of()], [frame_of()]))
+    loop.live.switch("food", on=False)
+    loop.run()
+    assert [sorted(answer.tasks) for answer in kept.answers] == [["birds"], ["birds"]]
+
+    again, kept = loop_of(Cameras([frame_of()]))
+    again.live.switch("food", on=False)
+    again.live.switch("food", on=True)
+    again.run()
+    assert sorted(kept.answers[0].tasks) == ["birds", "food"]
+
+
+def test_a_batch_that_fails_is_counted_and_the_next_is_answered() -> None:
+    loop, kept = loop_of(Cameras([frame_of(value=255), frame_of("yard")], [frame_of(number=1)]))
+
+    assert loop.run() == 1
+
+    assert loop.stats.snapshot()["counts"] == {"errors": 2}
+    assert [answer.number for answer in kept.answers] == [1]
+
+
+def test_after_so_many_frames_it_ends() -> None:
+    cameras = Cameras(*[[frame_of("a", n), frame_of("b", n)] for n in range(9)])
+    loop, kept = loop_of(cameras, LoopOptions(frames=3))
+
+    assert loop.run() == 3
+    assert len(kept.answers) == 3
+
+
+def test_it_ends_when_told() -> None:
+    class Endless(Cameras):
+        ended = False
+
+        def wait(self, timeout_s: float) -> list[Frame]:
+            assert timeout_s <= 0.5
+            started.set()
+            return [frame_of()]
+
+    started = threading.Event()
+    loop, _ = loop_of(Endless())
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    assert started.wait(10)
+
+    loop.stop()
+
+    thread.join(1)
+    assert not thread.is_alive()
+
+
+def test_frames_of_one_camera_are_recorded() -> None:
+    loop, _ = loop_of(Cameras([frame_of("door"), frame_of("yard")]))
+    recorder = Kept()
+    loop.recorders["yard"] = recorder
+
+    loop.run()
+
+    assert [frame.camera for frame in recorder.frames] == ["yard"]

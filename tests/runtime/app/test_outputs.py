@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from snow_runtime.app.outputs import JsonLines, Mqtt
+from snow_runtime.app.record import Recorder
+from snow_runtime.errors import InputError
+from tests.runtime.app.frames import answer_of, frame_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def counts() -> Counter[str]:
+    return Counter()
+
+
+def test_a_line_for_each_answer(counts: Counter[str]) -> None:
+    stream = io.StringIO()
+    output = JsonLines(lambda what: counts.update([what]), stream)
+
+    output.put(answer_of(number=1))
+    output.put(answer_of(number=2))
+    output.close()
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["frame"] for line in lines] == [1, 2]
+    assert lines[0] == {
+        "camera": "door",
+        "frame": 1,
+        "time": 1_700_000_000.5,
+        "age_ms": 12.3,
+        "latency_ms": 5.68,
+        "tasks": {"food": {"label": "soup", "probability": 0.75}},
+    }
+    assert counts == {}
+
+
+def test_a_reader_that_has_gone_away(counts: Counter[str]) -> None:
+    stream = io.StringIO()
+    output = JsonLines(lambda what: counts.update([what]), stream)
+    stream.close()
+
+    for number in range(3):
+        output.put(answer_of(number=number))
+
+    assert counts == {"stdout_lost": 3}
+
+
+class Client:
+    """What is used of paho's client."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.connected, self.rc = True, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *given, **named: self.calls.append((name, *given, *named.items()))
+
+    def is_connected(self) -> bool:
+        return self.connected
+
+    def publish(self, topic: str, payload: str) -> Any:
+        self.calls.append(("publish", topic, json.loads(payload)["frame"]))
+        return SimpleNamespace(rc=self.rc)
+
+
+def test_answers_go_to_the_broker_and_lost_ones_are_counted(counts: Counter[str]) -> None:
+    client = Client()
+    url = "mqtt://me:secret@broker:1999/site/one"
+    output = Mqtt(url, lambda what: counts.update([what]), client)
+
+    output.put(answer_of(number=1))
+    client.connected = False
+    output.put(answer_of(number=2))
+    client.connected, client.rc = True, 4
+    output.put(answer_of(number=3))
+    output.close()
+
+    assert ("username_pw_set", "me", "secret") in client.calls
+    assert ("connect_async", "broker", 1999, ("keepalive", 15)) in client.calls
+    assert [call[1:] for call in client.calls if call[0] == "publish"] == [
+        ("site/one/door", 1),
+        ("site/one/door", 3),
+    ]
+    assert counts == {"mqtt_lost": 2}
+    assert client.calls[-2:] == [("disconnect",), ("loop_stop",)]
+
+
+@pytest.mark.parametrize("url", ["broker", "http://broker", "mqtt://"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(InputError, match=r"expected mqtt://host"):
+        Mqtt(url, lambda _: None, Client())
+
+
+class TestRecording:
+    @pytest.fixture(autouse=True)
+    def _opencv(self) -> None:
+        pytest.importorskip("cv2")
+
+    def test_what_was_recorded_can_be_played(self, tmp_path: Path, counts: Counter[str]) -> None:
+        import cv2
+
+        path = tmp_path / "new" / "door.mjpeg"
+        for number in range(2):  # the second time it goes on
+            recorder = Recorder(path, lambda what: counts.update([what]))
+            recorder.put(frame_of(number=number, value=100 + number), answer_of(number=number))
+            recorder.close()
+
+        played = cv2.VideoCapture(str(path))
+        found = [played.read() for _ in range(3)]
+        assert [whole for whole, _ in found] == [True, True, False]
+        assert abs(int(found[1][1].mean()) - 101) <= 2
+        lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+        offsets = [json.loads(line)["offset"] for line in lines]
+        assert offsets[0] == 0
+        assert path.read_bytes()[offsets[1] :][:2] == b"\xff\xd8"
+        assert counts == {}
+
+    def test_a_disk_that_is_nearly_full(self, tmp_path: Path, counts: Counter[str]) -> None:
+        path = tmp_path / "door.mjpeg"
+        recorder = Recorder(path, lambda what: counts.update([what]), free_bytes=lambda _: 1000)
+
+        recorder.put(frame_of(), answer_of())
+        recorder.close()
+
+        assert counts == {"recording_lost": 1}
+        assert path.read_bytes() == b""
+
+    def test_a_disk_that_fills_up_keeps_whole_pictures(
+        self, tmp_path: Path, counts: Counter[str]
+    ) -> None:
+        path = tmp_path / "door.mjpeg"
+        recorder = Recorder(path, lambda what: counts.update([what]))
+        recorder.put(frame_of(), answer_of())
+        before = path.read_bytes()
+        real = recorder._pictures
+
+        class Full:
+            tell, truncate, seek = real.tell, real.truncate, real.seek
+            fileno, close = real.fileno, real.close
+
+            def write(self, content: bytes) -> None:
+                real.write(content[:10])
+                raise OSError(28, "No space left on device")
+
+            def flush(self) -> None:
+                real.flush()
+
+        recorder._pictures = Full()  # type: ignore[assignment]
+        for number in range(3):
+            recorder.put(frame_of(number=number), answer_of(number=number))
+        recorder.close()
+
+        assert counts == {"recording_lost": 3}
+        assert path.read_bytes() == before
+
+    def test_a_place_that_cannot_be_written_to(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+
+        with pytest.raises(InputError, match="Give another --record"):
+            Recorder(tmp_path / "file" / "door.mjpeg", lambda _: None)
