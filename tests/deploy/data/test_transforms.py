@@ -41,7 +41,9 @@ def test_evaluation_agrees_with_torchvision(
             v2.Normalize(preprocessing.mean, preprocessing.std),
         ]
     )
-    torch.testing.assert_close(EvaluationTransform(preprocessing)(picture), reference(picture))
+    level = 1.001 / 255 / min(preprocessing.std)  # one grey level, which rounding may decide
+    seen = EvaluationTransform(preprocessing)(picture)
+    torch.testing.assert_close(seen, reference(picture), atol=level, rtol=0)
 
 
 @pytest.mark.parametrize("seed", range(3))
