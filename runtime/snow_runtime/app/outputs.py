@@ -121,4 +121,6 @@ def _paho() -> Any:
             "Answers go to MQTT by paho-mqtt, which is not installed; run: "
             "pip install 'snow-deploy[mqtt]'"
         ) from error
-    return client.Client(client.CallbackAPIVersion.VERSION2)
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    return client.Client(CallbackAPIVersion.VERSION2)

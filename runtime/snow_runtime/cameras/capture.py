@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.cameras.opencv import load_cv2
-from snow_runtime.cameras.source import LostError, Picture, as_bgr
+from snow_runtime.cameras.source import BadPictureError, LostError, Picture, as_bgr
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _LOGGER = logging.getLogger(__name__)
 _USUAL_FPS: Final = 25.0  # where a file does not say
@@ -64,7 +67,8 @@ class CaptureSource:
         self._capture: Any = None
         self._identity: tuple[int, int, int] | None = None
         self._fps = 0.0
-        self._read = 0
+        self._count = 0
+        self._ahead: NDArray[np.uint8] | None = None
 
     @property
     def interval_s(self) -> float:
@@ -97,7 +101,7 @@ class CaptureSource:
         """Wait for the next picture; None at the end of a file.
 
         Raises:
-            BadPictureError: what was decoded is no picture.
+            BadPictureError: what was decoded is no picture, or the cut end of a file.
             LostError: a camera sends nothing more, or its device is gone.
             CameraError: a file holds no picture that can be decoded.
         """
@@ -106,17 +110,12 @@ class CaptureSource:
                 f"The device {self._what.text!r} is gone or was replaced, expected it to stay. "
                 "Plug it in again, and look at its cable and its power."
             )
-        try:
-            there, image = self._capture.read()
-        except self._cv2.error:
-            there, image = False, None
-        if not there and self._what.live:
-            raise self._closed("no more pictures come from it")
-        if not there:
-            self._end()
-            return None
-        self._read += 1
-        return Picture(as_bgr(image, f"The camera {self._what.text!r}"))
+        if self._what.live:
+            image = self._next()
+            if image is None:
+                raise self._closed("no more pictures come from it")
+            return Picture(image)
+        return self._read_file()
 
     def interrupt(self) -> None:
         """Do nothing: OpenCV crashes if a capture is closed while another thread reads from it."""
@@ -159,21 +158,50 @@ class CaptureSource:
             if time.monotonic() - before > 0.5 / self._fps:
                 return
 
-    def _end(self) -> None:
-        """See whether a file ended where it should."""
-        if not self._read:
+    def _next(self) -> NDArray[np.uint8] | None:
+        try:
+            there, image = self._capture.read()
+        except self._cv2.error:
+            there = False
+        if not there:
+            return None
+        self._count += 1
+        return as_bgr(image, f"The camera {self._what.text!r}")
+
+    def _read_file(self) -> Picture | None:
+        """Read one picture ahead: the last of a file that was cut short is cut itself."""
+        if not self._count:
+            self._ahead = self._next()
+        image = self._ahead
+        if image is None and not self._count:
             raise self._closed("it holds no picture that can be decoded")
-        expected = self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT)
-        if 0 < self._read < expected:
-            _LOGGER.warning(
-                "The video %r ended after %d of %d pictures; it may be cut short.",
-                self._what.text,
-                self._read,
-                int(expected),
+        if image is None:
+            return None
+        self._ahead = self._next()
+        if self._ahead is None and self._cut_short():
+            raise BadPictureError(
+                f"The last picture of the video {self._what.text!r} is left out: the file was cut "
+                "short, expected a complete one. Copy it again."
             )
+        return Picture(image)
+
+    def _cut_short(self) -> bool:
+        """Whether a file ended well before it should; some formats only estimate where."""
+        expected = int(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
+        if self._count + max(2, expected // 50) >= expected:
+            return False
+        _LOGGER.warning(
+            "The video %r was cut short: it ended after %d of %d pictures.",
+            self._what.text,
+            self._count,
+            expected,
+        )
+        return True
 
     def _closed(self, seen: str) -> CameraError:
         if self._what.device is not None:
+            if not self._what.device.exists():
+                seen = "there is no such device"
             return LostError(
                 f"The device {self._what.text!r} gives no pictures: {seen}, expected a camera that "
                 "nobody else uses. Run 'snow-deploy doctor --need camera'."

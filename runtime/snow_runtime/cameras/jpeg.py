@@ -54,6 +54,7 @@ class JpegCutter:
         self._searched = 0  # how far there is no boundary
         self._coded = False  # whether `_at` is in coded data
         self._sized = False  # whether the picture has told its size
+        self._missing = 0  # how many bytes of coded data it must still have, at the least
         self._bounded = False  # whether the boundary was ever seen where it belongs
         self._to_boundary = False  # whether all is to be passed over up to the next
         self._kept = max(len(self._boundary or b""), len(_START)) - 1
@@ -115,6 +116,7 @@ class JpegCutter:
         del self._buffer[:count]
         self._at = self._searched = 0
         self._coded = self._sized = False
+        self._missing = 0
 
     def _complete(self) -> int | None:
         """Give the end of the picture, None if more bytes have to come."""
@@ -139,7 +141,7 @@ class JpegCutter:
                 self._at += 1
                 continue
             if code == _EOI:
-                if not self._sized:
+                if not self._sized or self._missing > 0:
                     raise _DamagedError
                 return self._at + 2
             length = int.from_bytes(self._buffer[self._at + 2 : self._at + 4], "big")
@@ -153,11 +155,11 @@ class JpegCutter:
     def _pass_coded(self) -> bool:
         """Go to the marker after the coded data, if it is here."""
         marker = _MARKER.search(self._buffer, self._at)
-        if marker is None:
-            self._at = max(self._at, len(self._buffer) - 1)  # the last byte may begin one
-            return False
-        self._at, self._coded = marker.start(), False
-        return True
+        # The last byte may begin a marker.
+        end = marker.start() if marker else max(self._at, len(self._buffer) - 1)
+        self._missing -= end - self._at
+        self._at, self._coded = end, marker is None
+        return marker is not None
 
     def _enter(self, code: int, body: bytes) -> None:
         """Look at a segment: a start of frame tells precision, height and width first."""
@@ -166,6 +168,7 @@ class JpegCutter:
             if not 0 < height * width <= self._most_pixels:
                 raise _DamagedError
             self._sized = True
+            self._missing = height * width // 512  # a bit for each 8 by 8 pixels
         self._coded = code == _SOS
         if not self._sized and (self._coded or self._at > _MOST_HEADER_BYTES):
             raise _DamagedError

@@ -60,6 +60,7 @@ class MjpegSource:
         self._response: http.client.HTTPResponse | None = None
         self._cutter = JpegCutter()
         self._counted_bad = 0
+        self._interrupted = False
         self._ready: list[tuple[bytes, Instant]] = []
 
     def open(self) -> None:
@@ -77,6 +78,8 @@ class MjpegSource:
         try:
             self._connection.connect()
             self._socket = self._connection.sock
+            if self._interrupted:  # before there was anything to cut
+                self.interrupt()
             self._connection.request("GET", _path(self._parts), headers=_headers(self._parts))
             self._response = self._connection.getresponse()
             self._check(self._response)
@@ -105,6 +108,7 @@ class MjpegSource:
 
     def interrupt(self) -> None:
         """Cut the connection, so that whoever waits for bytes stops waiting."""
+        self._interrupted = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 # Not SSLSocket's own, which takes the connection apart under the reading thread.

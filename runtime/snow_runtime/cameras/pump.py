@@ -28,7 +28,7 @@ class Pump:
         make_source: makes the source, in the thread.
         deliver: takes each new picture; may take its time.
         bad: told of each damaged picture, and each repeated one.
-        wake: set when the thread is about to end.
+        wake: set when the source is open, and when the thread is about to end.
         options: the time limits.
         clock: the time.
         name: the thread's.
@@ -95,9 +95,12 @@ class Pump:
     def _run(self) -> None:
         try:
             self._source = self._make_source()
+            if self.cancelled.is_set():  # too early for the source to be interrupted
+                return
             self._source.open()
             self.opened = True
             self._restart()
+            self._wake.set()  # another time limit holds from here on
             while not self.cancelled.is_set() and self._step(self._source):
                 pass
         except Exception as error:  # noqa: BLE001 - the supervisor tells what can be tried again

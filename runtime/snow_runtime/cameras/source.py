@@ -73,7 +73,10 @@ class Source(Protocol):
         """
 
     def interrupt(self) -> None:
-        """Let a read of another thread end soon, where that can be done; called from outside."""
+        """Let ``open`` and ``read`` in the other thread end soon, where that can be done.
+
+        Called once, from another thread, at any time after the source was made.
+        """
 
     def close(self) -> None:
         """Let go of everything, also after an :meth:`open` that failed."""

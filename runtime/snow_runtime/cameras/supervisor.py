@@ -149,6 +149,7 @@ class Supervisor:
                 left += self._options.stall_s * (_GRACE - 1)
                 if left <= 0:
                     return self._stalled(pump)
+            # A reader that made a source wait may come back at any time.
             self._wake.wait(self._options.stall_s if left is None else left)
 
     def _stalled(self, pump: Pump) -> CameraError:

@@ -1,8 +1,8 @@
 """A camera's address: its parts, and how to show it without its secrets.
 
 Whatever shows an address, in a message, a log or a repr, shows ``hide(uri)``. It errs on the side
-of hiding too much: with an ``@`` behind the host, which may be one of a password that holds a ``/``,
-all is hidden. A secret that is a plain part of the path cannot be told from a name.
+of hiding too much: with an ``@`` behind the host, which may belong to a password that holds a
+``/``, all is hidden. A secret that is a plain part of the path cannot be told from a name.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def hide(uri: str) -> str:
     if parts.user_info is not None:
         shown += f"{MASK}@" if parts.path else MASK
     path, query = parts.path, parts.query
-    before, equals, _ = path.partition("=")
-    if equals and parts.networked:  # some recorders take user and password in the path
-        path, query = f"{before.rpartition('/')[0]}/{MASK}", query and MASK
+    if parts.networked and ("=" in path or parts.fragment is not None):
+        # Some recorders take user and password in the path; a `#` is one that was not escaped.
+        return f"{shown}{path.partition('/')[0]}/{MASK}"
     shown += path
     if query is not None:
         shown += "?" + "&".join(_hide_pair(pair) for pair in query.split("&"))
@@ -209,9 +209,9 @@ def _secrets(parts: _Parts) -> set[str]:
     hidden = [parts.fragment or ""]
     if parts.user_info is not None:
         hidden += [parts.user_info, parts.user_info.partition(":")[2]]
-    before, equals, value = parts.path.partition("=")
-    if equals and parts.networked:
-        hidden += [before.rpartition("/")[2], value, parts.query or ""]
+    _, _, rest = parts.path.partition("/")
+    if parts.networked and ("=" in rest or parts.fragment is not None):
+        hidden += [rest, rest.partition("=")[2], parts.query or ""]
     for pair in (parts.query or "").split("&"):
         if _hide_pair(pair) != pair:
             hidden += [pair, pair.partition("=")[2]]

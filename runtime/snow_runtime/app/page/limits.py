@@ -1,0 +1,28 @@
+"""How much one page gives to its viewers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may take, so that none of them takes all.
+
+    Attributes:
+        connections: open at a time; a new one takes the place of one that asks for nothing.
+        viewers: that follow the events at a time.
+        head_bytes: of a request line with its headers.
+        body_bytes: of what is posted.
+        request_s: from a request's first byte to its last.
+        idle_s: without a request, until a connection is closed.
+        write_s: until a client must have taken an answer.
+    """
+
+    connections: int = 64
+    viewers: int = 32
+    head_bytes: int = 16 << 10
+    body_bytes: int = 4 << 10
+    request_s: float = 10.0
+    idle_s: float = 60.0
+    write_s: float = 10.0

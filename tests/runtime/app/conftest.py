@@ -1,0 +1,130 @@
+"""A loop without a model: moving pictures and changing answers, put where the page looks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from snow_runtime.app.answers import Answer, Said
+from snow_runtime.app.live import Live
+from snow_runtime.app.page import PageServer
+from snow_runtime.app.stats import Stats
+from snow_runtime.cameras.clock import SYSTEM_CLOCK
+from snow_runtime.cameras.frame import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+HEIGHT, WIDTH = 90, 160
+FRAME_S = 0.04
+
+
+def until(happened: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    """Wait until something is true, and give it back."""
+    end = time.monotonic() + timeout_s
+    while not (value := happened()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+    return value
+
+
+def picture(number: int) -> NDArray[np.uint8]:
+    """Draw a white bar that moves over blue, `[H, W, 3]`, blue first."""
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[..., 0] = 200
+    left = 4 * number % (WIDTH - 40)
+    image[:, left : left + 40] = 255
+    return image
+
+
+class Scene:
+    """What the page looks at; frames are put one by one, or by a thread.
+
+    Attributes:
+        live: Pictures and answers.
+        stats: Counts.
+        states: By camera, what `cameras` gives.
+        labels: By task, its labels in turn.
+        paused: Cameras that give no more.
+    """
+
+    def __init__(self) -> None:
+        self.live = Live()
+        self.stats = Stats()
+        self.states: dict[str, dict[str, Any]] = {}
+        self.labels: dict[str, list[str]] = {"shape": ["circle", "square"], "colour": ["red"]}
+        self.paused: set[str] = set()
+        self._ends = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.add("front")
+
+    def add(self, camera: str) -> None:
+        self.states[camera] = {
+            "state": "connected",
+            "since_s": 5.0,
+            "error": None,
+            "frames": 0,
+            "drops": 7,
+            "reconnections": 2,
+            "bad_frames": 1,
+            "connected": 1,
+        }
+
+    def cameras(self) -> dict[str, dict[str, Any]]:
+        return {name: dict(state) for name, state in self.states.items()}
+
+    def tasks(self) -> list[str]:
+        return list(self.labels)
+
+    def put(self, camera: str = "front") -> Answer:
+        """Do what the loop does with one frame."""
+        number = self.states[camera]["frames"]
+        self.states[camera]["frames"] += 1
+        frame = Frame(picture(number), number, SYSTEM_CLOCK.now(), camera)
+        tasks = {
+            task: Said(labels[number // 5 % len(labels)], 0.5 + number % 10 / 20)
+            for task, labels in self.labels.items()
+            if task not in self.live.hidden
+        }
+        answer = Answer(camera, number, frame.captured_at.unix_s, 30.0 + number % 3, 12.5, tasks)
+        self.stats.saw(camera, answer.latency_ms, answer.age_ms)
+        self.live.put(frame, answer)
+        return answer
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="scene")
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ends.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def page(self, **options: Any) -> PageServer:
+        options.setdefault("port", 0)
+        return PageServer(self.live, self.stats, self.cameras, self.tasks, **options)
+
+    def _run(self) -> None:
+        while not self._ends.wait(FRAME_S):
+            for camera in [name for name in self.states if name not in self.paused]:
+                self.put(camera)
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def moving(scene: Scene) -> Scene:
+    """Give a scene whose pictures and answers change by themselves."""
+    scene.start()
+    return scene

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from snow_runtime.cameras import open_camera
+from snow_runtime.cameras.opencv import load_cv2
+from snow_runtime.errors import CameraError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("uri", ["rtsp://h/x", "http://h/x", "v4l2:///dev/video0", "csi://0"])
+def test_without_opencv_the_pip_command_is_told(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+
+    with pytest.raises(MissingDependencyError, match=r"pip install 'snow-deploy\[camera\]'"):
+        open_camera(uri)
+
+
+def test_what_needs_no_opencv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+
+    with open_camera("synthetic://?width=16&height=16") as camera:
+        assert camera.read(5) is not None
+    open_camera(tmp_path).close()
+
+
+def test_importing_cameras_imports_no_opencv_and_no_numpy_of_its_own_accord() -> None:
+    program = "import sys, snow_runtime.cameras; print('cv2' in sys.modules, 'PIL' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False False\n"
+
+
+class WithoutGStreamer:
+    __version__ = "5.0"
+
+    @staticmethod
+    def getBuildInformation() -> str:  # noqa: N802 - OpenCV's name
+        return "    GStreamer:                   NO\n"
+
+
+def test_a_csi_camera_needs_gstreamer(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = WithoutGStreamer
+    monkeypatch.setitem(sys.modules, "cv2", module)
+
+    with pytest.raises(MissingDependencyError, match="apt install python3-opencv"):
+        open_camera("csi://0")
+    assert load_cv2() is module
+
+
+@pytest.mark.parametrize("uri", ["ftp://me:secret@host/x", "rtmp://h/x", "//host:99/x.mp4", ""])
+def test_addresses_that_lead_nowhere(uri: str) -> None:
+    pytest.importorskip("cv2")
+
+    with pytest.raises(CameraError, match=r"Cannot open .* expected ") as caught:
+        open_camera(uri)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_name_is_the_address_without_its_secrets_or_what_one_gives() -> None:
+    pytest.importorskip("cv2")
+
+    with open_camera("http://me:secret@127.0.0.1:1/x?token=abc&fps=3") as camera:
+        assert camera.name == "http://***@127.0.0.1:1/x?***&fps=3"
+    with open_camera("synthetic://", name="door") as camera:
+        assert camera.name == "door"
+
+
+@pytest.mark.parametrize(
+    ("uri", "mode"),
+    [
+        ("synthetic://?fps=5", "newest"),
+        ("synthetic://?fps=0", "every-frame"),
+        ("http://127.0.0.1:1/x", "newest"),
+        ("rtsp://127.0.0.1:1/x", "newest"),
+    ],
+)
+def test_the_mode_depends_on_whether_it_is_live(uri: str, mode: str) -> None:
+    pytest.importorskip("cv2")
+
+    with open_camera(uri) as camera:
+        assert camera.mode == mode
+
+
+def test_an_unknown_mode() -> None:
+    mode: Any = "oldest"
+
+    with pytest.raises(ValueError, match="expected"):
+        open_camera("synthetic://", mode=mode)
