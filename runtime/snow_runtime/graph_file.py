@@ -5,6 +5,7 @@ Never imports torch: an exported graph can be read without it.
 
 from __future__ import annotations
 
+import hashlib
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ class GraphFile:
         manifest: What it says about itself; None for a graph of other origin.
         inputs: What it takes; an axis left open is None.
         outputs: What it answers.
+        sha256: Of its content, the weights in other files included.
+        files: All that it was read from.
     """
 
     path: Path
@@ -45,6 +48,8 @@ class GraphFile:
     manifest: Manifest | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    sha256: str
+    files: tuple[Path, ...]
 
     @property
     def tasks(self) -> tuple[str, ...] | None:
@@ -59,8 +64,9 @@ def read_graph(path: Path) -> GraphFile:
         GraphError: It is missing, damaged or no valid ONNX, or keeps weights outside its folder.
         ManifestError: Its manifest is malformed, or contradicts the graph.
     """
-    model = _parse(path)
-    _check_external_data(path, model)
+    content = _content(path)
+    model = _parse(path, content)
+    others = _check_external_data(path, model)
     try:
         onnx.checker.check_model(str(path))
         load_external_data_for_model(model, str(path.parent))
@@ -72,7 +78,10 @@ def read_graph(path: Path) -> GraphFile:
     manifest = _manifest(path, model)
     if manifest is not None:
         check_agreement(manifest, inputs, outputs)
-    return GraphFile(path, model, manifest, inputs, outputs)
+    digest = hashlib.sha256(content)
+    if others:
+        digest.update(model.SerializeToString(deterministic=True))
+    return GraphFile(path, model, manifest, inputs, outputs, digest.hexdigest(), (path, *others))
 
 
 def with_manifest(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
@@ -85,17 +94,20 @@ def with_manifest(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto
     return model
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _content(path: Path) -> bytes:
     if path.is_dir():
         raise GraphError(f"{path} is a folder, expected an ONNX file. Name the file in it.")
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise GraphError(
             f"{path} does not exist, expected an ONNX file. Check the path."
         ) from error
     except OSError as error:
         raise GraphError(f"{path} cannot be read: {error}. Check its permissions.") from error
+
+
+def _parse(path: Path, content: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError, which onnx does not name
@@ -105,9 +117,14 @@ def _parse(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _check_external_data(path: Path, model: onnx.ModelProto) -> None:
-    """Refuse weights elsewhere than in the graph's own folder, and files too short for them."""
+def _check_external_data(path: Path, model: onnx.ModelProto) -> tuple[Path, ...]:
+    """Refuse weights elsewhere than in the graph's own folder, and files too short for them.
+
+    Returns:
+        The files beside the graph that hold weights.
+    """
     folder = path.parent.resolve()
+    found: dict[Path, None] = {}
     for tensor in _tensors(model.graph):
         if not uses_external_data(tensor):
             continue
@@ -127,6 +144,8 @@ def _check_external_data(path: Path, model: onnx.ModelProto) -> None:
                 f"{path} keeps the weights of {tensor.name!r} in {data.location!r}, which {seen}, "
                 f"expected {needed} bytes or more. Copy both files again."
             )
+        found[target] = None
+    return tuple(found)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

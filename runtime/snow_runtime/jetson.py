@@ -10,6 +10,7 @@ from typing import Final
 # L4T's major release and least revision -> JetPack, the TensorRT that comes with it, and whether
 # engines can be built with that (NVIDIA's JetPack archive).
 _JETPACKS: Final = (
+    (39, 0, "7.2 or later", "10.16 or later", True),
     (38, 0, "7", "10.13 or later", True),
     (36, 4, "6.1 or later", "10.3", True),
     (36, 0, "6.0", "8.6", False),
@@ -51,6 +52,8 @@ def find_jetson(root: Path = Path("/")) -> Jetson | None:
     for least_major, least, jetpack, tensorrt, supported in _JETPACKS:
         if major == least_major and revision >= least:
             return Jetson(model, f"{major}.{revision}", jetpack, tensorrt, supported)
+    if major > _JETPACKS[0][0]:  # newer than this table: TensorRT will tell
+        return Jetson(model, f"{major}.{revision}", "newer than 7.2", "of its own", supported=True)
     return Jetson(model, f"{major}.{revision}" if found else None)
 
 

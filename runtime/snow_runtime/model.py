@@ -66,7 +66,9 @@ def load(
 
 def is_engine(path: Path) -> bool:
     """Tell whether a file is loaded as an engine, not as a graph, by its name and neighbours."""
-    return path.suffix != ".onnx" and (path.suffix == ".engine" or record_path(path).exists())
+    return path.suffix != ".onnx" and (
+        path.suffix == ".engine" or record_path(path.resolve()).exists()
+    )
 
 
 def _load_engine(path: Path, contexts: int, rebuild: Rebuild) -> Model:

@@ -58,7 +58,7 @@ _STEPS = 1000  # of the progress bar
     "--workspace",
     "workspace_mib",
     metavar="MiB",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1 << 30),
     help="Memory for intermediate values; never more than there is.",
 )
 @click.option(
@@ -135,6 +135,9 @@ def _options(form: dict[str, Any]) -> BuildOptions:
         msg = f"--{' and --'.join(asked)} contradict each other: an engine has one precision."
         raise click.UsageError(msg)
     names = form["targets"].split(",") if form["targets"] else ()
+    if form["targets"] and not any(name.strip() for name in names):
+        msg = "--target names no GPU. Give some, such as sm86,sm89, or leave it out."
+        raise click.UsageError(msg)
     workspace = form["workspace_mib"]
     same = (
         "min_batch",
@@ -158,9 +161,10 @@ def _options(form: dict[str, Any]) -> BuildOptions:
 def _cache(form: dict[str, Any]) -> EngineCache | None:
     from snow_runtime.engine.cache import EngineCache, default_folder
 
-    if form["no_cache"]:
+    folder = default_folder()
+    if form["no_cache"] or folder is None:
         return None
-    return EngineCache(default_folder() / "engines", form["cache_limit"] * _MIB)
+    return EngineCache(folder / "engines", form["cache_limit"] * _MIB)
 
 
 def _lines(engine: Path, built: BuiltEngine) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,7 @@ def _serve(form: dict[str, Any], loop: Loop, cameras: list[Camera], stack: ExitS
             token=token,
         )
     )
-    shown = f"{server.url}?token={token}" if token and not form["token"] else server.url
+    shown = server.entry_url if token and not form["token"] else server.url
     click.echo(f"live page: {shown}", err=True)
 
 
@@ -196,7 +197,7 @@ def _state(camera: Camera) -> dict[str, Any]:
     status, counters = camera.status, camera.counters
     return {
         "state": status.state,
-        "since_s": status.since.unix_s,
+        "since_s": time.monotonic() - status.since.monotonic_s,
         "error": status.error,
         "connected": int(status.state == "connected"),
         "frames": counters.frames,

@@ -85,12 +85,10 @@ class JpegCutter:
     def _pass_damaged(self) -> None:
         """Go on behind the next boundary, or where none was ever seen behind the start."""
         found = self._buffer.find(self._boundary) if self._boundary else -1
-        if found >= 0:
-            self._forget(found)
-        elif self._bounded:  # else a thumbnail inside the rest would be taken for a picture
-            self._to_boundary = True
-        else:
-            self._forget(len(_START) - 1)
+        if found < 0:
+            found = len(_START) - 1
+            self._to_boundary = self._bounded  # a thumbnail in the rest is no picture
+        self._forget(found)
 
     def _find_start(self) -> bool:
         if self._to_boundary and not self._find_boundary():

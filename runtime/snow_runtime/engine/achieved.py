@@ -78,7 +78,7 @@ def achieved(
     layers: Sequence[CompiledLayer],
     convolutions: Sequence[str],
     precision: Precision,
-    kept: Collection[str] = (),
+    quantised: Collection[str] | None = None,
 ) -> Achieved:
     """Find what every convolution runs in.
 
@@ -90,7 +90,8 @@ def achieved(
         layers: Of the compiled engine.
         convolutions: ONNX names of the graph's convolutions and matrix products.
         precision: The one that was asked for.
-        kept: Names of those that the graph keeps in floating point on purpose.
+        quantised: Names of those that the graph computes in INT8; the others are kept in floating
+            point on purpose. None demands all of them.
     """
     heaviest: dict[str, CompiledLayer] = {}
     for layer in layers:
@@ -99,7 +100,8 @@ def achieved(
             if best is None or _weight(layer) > _weight(best):
                 heaviest[node] = layer
     ran = {name: _precision(heaviest.get(name)) for name in convolutions}
-    demanded = {name: it for name, it in ran.items() if name not in set(kept)}
+    wanted = dict.fromkeys(ran if quantised is None else quantised)
+    demanded = {name: ran.get(name, UNKNOWN) for name in wanted}
     others = {name: it for name, it in demanded.items() if it != precision}
     return Achieved(
         precision,

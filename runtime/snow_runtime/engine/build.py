@@ -176,6 +176,8 @@ def _build(
     serialised = builder.build_serialized_network(network, config)
     build_s = time.perf_counter() - began
     if serialised is None:
+        if progress.failure is not None:
+            raise progress.failure
         if progress.interrupted:
             raise KeyboardInterrupt
         raise _cannot_compile(backend, options, log)
@@ -188,7 +190,7 @@ def _build(
         version=backend.version,
         options=options,
         content=content,
-        layers=_layers(backend, content, log),
+        layers=_layers(backend, content, options, log),
         convolutions=convolutions,
         inputs=inputs,
         build_s=build_s,
@@ -237,7 +239,7 @@ def _configure(backend: Backend, builder: Any, options: BuildOptions) -> Any:
     if options.strip_weights:
         _strip_weights(backend, config)
     if options.dla is not None:
-        _use_dla(backend, builder, config, options.dla)
+        _use_dla(backend, builder, config, options.dla, options)
     _set_targets(backend, config, options)
     return config
 
@@ -254,7 +256,7 @@ def _strip_weights(backend: Backend, config: Any) -> None:
     config.set_flag(backend.flag("BuilderFlag", "REFIT"))
 
 
-def _use_dla(backend: Backend, builder: Any, config: Any, core: int) -> None:
+def _use_dla(backend: Backend, builder: Any, config: Any, core: int, options: BuildOptions) -> None:
     there = int(getattr(builder, "num_DLA_cores", 0))
     if core >= there:
         seen = "no deep learning accelerator" if not there else f"{there} of them, from 0"
@@ -262,6 +264,12 @@ def _use_dla(backend: Backend, builder: Any, config: Any, core: int) -> None:
             f"--dla {core} was asked for, and {backend.title} finds {seen} here. A Jetson AGX "
             "Orin or Orin NX has them with TensorRT 10.3 (JetPack 6.1 and 6.2), not with TensorRT "
             "10.8 to 11.3; Orin Nano and Thor have none. Leave --dla out to run on the GPU."
+        )
+    least, _, most = options.batches
+    if least != most:
+        raise EngineError(
+            f"The deep learning accelerator takes one batch size, and {least} to {most} were asked "
+            "for. Give --min-batch and --max-batch alike."
         )
     trt = backend.module
     config.default_device_type = trt.DeviceType.DLA
@@ -319,7 +327,8 @@ def _add_profile(
 def _use_timing_cache(backend: Backend, config: Any, content: bytes) -> list[str]:
     if not backend.times_kernels:
         return []
-    if not config.set_timing_cache(config.create_timing_cache(content), False):  # noqa: FBT003
+    cache = config.create_timing_cache(content)  # None of what is damaged
+    if cache is None or not config.set_timing_cache(cache, False):  # noqa: FBT003
         config.set_timing_cache(config.create_timing_cache(b""), True)  # noqa: FBT003
         notice = "The timing cache comes from another TensorRT or GPU: it was not used, and what "
         return [notice + "this build has learnt takes its place."]
@@ -345,13 +354,20 @@ def _onnx_name(layer: Any) -> str:
     return found[1] if found else str(layer.name)
 
 
-def _layers(backend: Backend, plan: bytes, log: Log) -> tuple[CompiledLayer, ...]:
-    """List the compiled layers: by the log, or by the inspector, which needs a GPU."""
-    layers = parse_log(log.layers)
+def _layers(
+    backend: Backend, plan: bytes, options: BuildOptions, log: Log
+) -> tuple[CompiledLayer, ...]:
+    """List the compiled layers: TensorRT-RTX by its log, TensorRT by the inspector.
+
+    TensorRT 10 writes a list to its log too, but says nothing of weights in it.
+    """
+    layers = parse_log(log.layers) if backend.cross_compiles else ()
     if layers:
         return layers
     trt = backend.module
     runtime = start(backend, trt.Runtime, log)
+    if options.version_compatible:
+        runtime.engine_host_code_allowed = True  # the plan was built just now
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(

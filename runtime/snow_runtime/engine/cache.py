@@ -7,13 +7,15 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime.engine.files import holds, read_plan, read_record, write_engine
+from snow_runtime._version import __version__
+from snow_runtime.engine.files import read_plan, read_record, write_engine
 from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import EngineError
 from snow_runtime.files import atomic_write
@@ -30,13 +32,19 @@ LIMIT_BYTES: Final = 2 << 30
 _STALE_S: Final = 24 * 3600  # a temporary file this old belongs to a build that was killed
 
 
-def default_folder() -> Path:
-    """Give the folder of all caches: `$SNOW_DEPLOY_CACHE`, or `snow-deploy` in the user's cache."""
+def default_folder() -> Path | None:
+    """Give the folder of all caches: `$SNOW_DEPLOY_CACHE`, or `snow-deploy` in the user's cache.
+
+    None where the system knows no home of this user.
+    """
     own = os.environ.get("SNOW_DEPLOY_CACHE")
     if own:
         return Path(own)
     shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "snow-deploy"
+    try:
+        return (Path(shared) if shared else Path.home() / ".cache") / "snow-deploy"
+    except RuntimeError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,15 @@ class EngineCache:
     def engine(self, key: str) -> Path:
         """Give the path of the engine with this key, whether it is there or not."""
         return self.folder / f"{key}.engine"
+
+    def unusable(self) -> str | None:
+        """Say why the folder cannot be written to; None where it can."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                return None
+        except OSError as error:
+            return str(error)
 
     @contextmanager
     def building(self, key: str) -> Iterator[None]:
@@ -85,6 +102,9 @@ class EngineCache:
             record = read_record(engine)
             content = read_plan(engine, record)
         except EngineError:
+            _remove(engine)
+            return None
+        if _key_of(record) != key:  # put there by somebody else
             _remove(engine)
             return None
         with suppress(OSError):
@@ -119,20 +139,29 @@ class EngineCache:
                     leftover.unlink()
 
 
-def cache_key(graph_sha256: str, options: BuildOptions, backend: Backend, host: Host) -> str:
+def cache_key(
+    graph_sha256: str, options: BuildOptions, backend: str, version: str, host: Host
+) -> str:
     """Give the name under which an engine is kept: all that decides what it is.
 
     Args:
         graph_sha256: Of the graph's file.
         options: Resolved ones.
-        backend: What compiles it.
+        backend: What compiles it, by name.
+        version: Of that.
         host: Where; what it compiles for other GPUs is the same everywhere.
     """
     where = {"platform": host.platform}
-    if not backend.cross_compiles or not options.targets:
+    if not options.targets:
         where |= {"gpu": host.gpu or "", "target": host.target or ""}
-    document = [graph_sha256, options.to_dict(), backend.name, backend.version, where]
+    document = [graph_sha256, options.to_dict(), backend, version, __version__, where]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _key_of(record: EngineRecord) -> str:
+    return cache_key(
+        record.graph_sha256, record.options, record.backend, record.version, record.host
+    )
 
 
 def timing_cache_path(folder: Path, backend: Backend, host: Host) -> Path:
@@ -173,15 +202,3 @@ def _remove(engine: Path) -> None:
     for path in (record_path(engine), engine):
         with suppress(OSError):
             path.unlink()
-
-
-__all__ = [
-    "LIMIT_BYTES",
-    "EngineCache",
-    "cache_key",
-    "default_folder",
-    "holds",
-    "read_timing_cache",
-    "timing_cache_path",
-    "write_timing_cache",
-]

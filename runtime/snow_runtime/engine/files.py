@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from snow_runtime.engine.paths import record_path
 from snow_runtime.engine.record import EngineRecord
 from snow_runtime.errors import EngineError, ManifestError
-from snow_runtime.files import atomic_write, sha256_file
+from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,8 @@ def check_writable(engine: Path) -> None:
     """
     if engine.is_dir():
         raise EngineError(f"{engine} is a folder, expected a file to write. Name a file in it.")
+    if engine.exists() and not engine.is_file():
+        raise EngineError(f"{engine} is no ordinary file, and would be replaced. Give another -o.")
     folder = engine.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,14 +109,6 @@ def read_plan(engine: Path, record: EngineRecord) -> bytes:
         else "is not the plan that its record describes: it is damaged, or was swapped"
     )
     raise EngineError(f"{engine} {what}. A plan runs code, so it was not loaded. {anew}")
-
-
-def holds(engine: Path, record: EngineRecord) -> bool:
-    """Tell whether the plan on the disk is the one that the record describes."""
-    try:
-        return sha256_file(engine) == record.plan_sha256
-    except OSError:
-        return False
 
 
 @contextmanager

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from snow_runtime.engine.backend import Backend, find_backend, start
 from snow_runtime.engine.cache import EngineCache, default_folder
-from snow_runtime.engine.files import read_plan, read_record
+from snow_runtime.engine.files import read_plan, read_record, write_engine
 from snow_runtime.engine.host import Host, this_host
 from snow_runtime.engine.log import listen
+from snow_runtime.engine.paths import record_path
 from snow_runtime.engine.prepare import prepare_graph
-from snow_runtime.errors import BuiltElsewhereError, EngineError, MissingDependencyError
-from snow_runtime.files import sha256_file
+from snow_runtime.errors import (
+    BuiltElsewhereError,
+    EngineError,
+    MissingDependencyError,
+    SnowError,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,14 +61,16 @@ def open_engine(path: Path, rebuild: Rebuild = "never") -> OpenEngine:
             what is here, and the command that builds it anew.
         MissingDependencyError: The library that runs it is not installed.
     """
+    path = path.resolve()  # of a link, the record lies where it points
     record = read_record(path)
     try:
         return _open(path, record)
     except EngineError as error:
-        if rebuild == "never":
+        host, _ = this_host()
+        if rebuild == "never" or host.gpu is None:  # what was built without one would be a guess
             raise
         _LOGGER.warning("%s Building it anew.", error)
-        return _open(path, _rebuild(path, record, error))
+        return _rebuild(path, record, error, host)
 
 
 def check_fits(path: Path, record: EngineRecord, backend: Backend, host: Host) -> None:
@@ -74,12 +81,16 @@ def check_fits(path: Path, record: EngineRecord, backend: Backend, host: Host) -
     """
     reason = _other_library(record, backend) or _other_machine(record, host)
     if reason is not None:
-        raise BuiltElsewhereError(
+        message = (
             f"{path} does not run here: {reason} It was built by {record.title} on {record.host} "
             f"for {', '.join(record.options.targets) or record.host.target}; here are "
-            f"{backend.title} and {host}. Build it for this machine: "
-            f"{replace(record, backend=backend.name).command(path, portable=True)}"
+            f"{backend.title} and {host}."
         )
+        if host.gpu is not None:
+            options = record.options.for_backend(backend.name)
+            own = replace(record, backend=backend.name, options=options)
+            message += f" Build it for this machine: {own.command(path, portable=True)}"
+        raise BuiltElsewhereError(message)
 
 
 def _other_library(record: EngineRecord, backend: Backend) -> str | None:
@@ -124,6 +135,8 @@ def _open(path: Path, record: EngineRecord) -> OpenEngine:
     trt = backend.module
     with listen(trt) as log:
         runtime = start(backend, trt.Runtime, log)
+        if record.options.dla is not None:
+            runtime.DLA_core = record.options.dla
         if record.options.version_compatible:
             runtime.engine_host_code_allowed = True  # the plan's hash is its record's
         engine = runtime.deserialize_cuda_engine(content)
@@ -163,33 +176,50 @@ def _put_weights_in(
         )
 
 
-def _rebuild(path: Path, record: EngineRecord, failure: EngineError) -> EngineRecord:
+def _rebuild(path: Path, record: EngineRecord, failure: EngineError, host: Host) -> OpenEngine:
+    """Build an engine aside, load it, and only then put it in the old one's place."""
     from snow_runtime.engine.make import build_engine
 
     graph = _graph(path, record, "is what it would be built anew from", failure)
-    built = build_engine(
-        graph,
-        path,
-        replace(record.options, targets=()),
-        cache=EngineCache(default_folder() / "engines"),
-    )
+    backend = _backend(record)
+    targets = (host.target,) if backend.cross_compiles and host.target is not None else ()
+    options = replace(record.options.for_backend(backend.name), targets=targets)
+    folder = default_folder()
+    aside = path.with_name(f".new-{path.name}")
+    try:
+        built = build_engine(
+            graph,
+            aside,
+            options,
+            backend_name=backend.name,
+            cache=None if folder is None else EngineCache(folder / "engines"),
+        )
+        opened = _open(aside, built.record)
+        write_engine(path, aside.read_bytes(), built.record)
+    finally:
+        for leftover in (aside, record_path(aside)):
+            leftover.unlink(missing_ok=True)
     for notice in built.notices:
         _LOGGER.warning("%s", notice)
-    return built.record
+    return opened
 
 
 def _graph(path: Path, record: EngineRecord, role: str, failure: EngineError | None = None) -> Path:
     """Return the graph that an engine was built from, if it is still the same."""
     graph = path.parent / record.graph
-    if graph.is_file() and sha256_file(graph) == record.graph_sha256:
+    try:
+        same = graph.is_file() and prepare_graph(graph, None).sha256 == record.graph_sha256
+        state = "has changed since" if graph.is_file() else "is not there"
+    except (SnowError, OSError) as error:
+        same, state = False, f"cannot be read ({error})"
+    if same:
         return graph
-    state = "has changed since" if graph.is_file() else "is not there"
     message = f"The graph {graph} {state}, and it {role}. Copy it there beside {path}."
     raise EngineError(message if failure is None else f"{failure} {message}") from failure
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    return tuple(int(part) for part in version.split(".") if part.isascii() and part.isdigit())
 
 
 def _capability(target: str) -> int:

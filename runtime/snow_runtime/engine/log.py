@@ -22,7 +22,7 @@ class Log:
 
     Attributes:
         logger: To be handed to TensorRT.
-        complaints: Its errors, and its warnings before them.
+        errors: Its errors.
         layers: Lines that list compiled layers.
     """
 

@@ -23,7 +23,9 @@ from snow_runtime.engine.cache import (
 from snow_runtime.engine.files import check_writable, write_engine
 from snow_runtime.engine.host import Host, this_host
 from snow_runtime.engine.memory import read_memory, workspace
+from snow_runtime.engine.paths import record_path
 from snow_runtime.engine.prepare import PreparedGraph, prepare_graph
+from snow_runtime.engine.progress import BuildProgress
 from snow_runtime.engine.record import EngineRecord
 from snow_runtime.errors import EngineError
 
@@ -79,12 +81,12 @@ def build_engine(
         MissingDependencyError: TensorRT or onnx is not installed.
         KeyboardInterrupt: Ctrl-C was pressed; nothing was written.
     """
-    if output.resolve() == graph.resolve():
-        raise EngineError(f"{output} is the graph itself. Give another -o.")
+    output = output.resolve()  # of a link, plan and record go where it points
     backend = find_backend(backend_name, cross=bool(options.targets))
     check_writable(output)
     host, gpu = this_host()
     prepared = prepare_graph(graph, options.precision)
+    _spare(output, prepared)
     resolved = _resolve(options, prepared, backend, gpu)
     here = None if resolved.targets else gpu  # what is built for elsewhere cannot use its memory
     limit, notices = workspace(resolved.workspace_bytes, here, read_memory())
@@ -97,7 +99,8 @@ def build_engine(
     notices += said
     relative = os.path.relpath(graph.resolve(), output.resolve().parent)
     record = replace(record, graph=relative)
-    write_engine(output, content, record)
+    with BuildProgress().interruptible():  # Ctrl-C waits until both files are there
+        write_engine(output, content, record)
     return BuiltEngine(record, cached, tuple(notices))
 
 
@@ -115,7 +118,9 @@ class _Build:
 
     @property
     def key(self) -> str:
-        return cache_key(self.prepared.sha256, self.options, self.backend, self.host)
+        return cache_key(
+            self.prepared.sha256, self.options, self.backend.name, self.backend.version, self.host
+        )
 
     def run(self) -> tuple[bytes, EngineRecord, list[str]]:
         """Compile and verify."""
@@ -129,6 +134,11 @@ class _Build:
             told=self.told,
         )
         notices = list(plan.notices)
+        if self.options.dla is not None:
+            notices.append(
+                "TensorRT moves layers that the accelerator lacks to the GPU without a word, and "
+                "lists those on it as one: neither their precision nor their share is verified."
+            )
         if learnt and plan.timing_cache:
             failure = write_timing_cache(learnt, plan.timing_cache)
             notices += [failure] if failure else []
@@ -136,7 +146,9 @@ class _Build:
 
     def _timing_cache(self) -> Path | None:
         if self.backend.times_kernels:
-            return self.timing_cache or timing_cache_path(default_folder(), self.backend, self.host)
+            folder = default_folder()
+            own = None if folder is None else timing_cache_path(folder, self.backend, self.host)
+            return self.timing_cache or own
         if self.timing_cache is None:
             return None
         raise EngineError(
@@ -146,10 +158,10 @@ class _Build:
 
     def _record(self, plan: Plan) -> EngineRecord:
         manifest = self.prepared.manifest
-        found = achieved(
-            plan.layers, plan.convolutions, manifest.precision, kept=self.prepared.kept
-        )
-        found.demand(self.options.least_share)
+        quantised = self.prepared.quantised
+        found = achieved(plan.layers, plan.convolutions, manifest.precision, quantised)
+        if self.options.dla is None:
+            found.demand(self.options.least_share)
         return EngineRecord(
             plan_sha256=hashlib.sha256(plan.content).hexdigest(),
             plan_bytes=len(plan.content),
@@ -169,8 +181,20 @@ class _Build:
         )
 
 
+def _spare(output: Path, prepared: PreparedGraph) -> None:
+    """Refuse to write over the graph or its weights."""
+    mine = {output, record_path(output)}
+    for file in prepared.files:
+        if file.resolve() in mine:
+            raise EngineError(f"{file} belongs to the graph and would be lost. Give another -o.")
+
+
 def _from(cache: EngineCache, work: _Build) -> tuple[bytes, EngineRecord, list[str], bool]:
     """Take the engine from the cache, or build it and put it there."""
+    reason = cache.unusable()
+    if reason is not None:
+        content, record, notices = work.run()
+        return content, record, [f"The engine cache was not used: {reason}.", *notices], False
     with cache.building(work.key):
         found = cache.find(work.key)
         if found is not None:

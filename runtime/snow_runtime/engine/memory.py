@@ -16,6 +16,10 @@ LITTLE_BYTES: Final = 2048 * MIB
 for two tasks on a ResNet-50; TensorRT, which also times kernels on the GPU, takes more."""
 
 
+LEAST_WORKSPACE_BYTES: Final = 64 * MIB
+"""With less than this TensorRT finds no kernels at all."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """The machine's memory, in bytes.
@@ -47,7 +51,7 @@ def read_memory(root: Path = Path("/")) -> Memory | None:
     available = kib["MemAvailable"] * 1024
     limit, used = (_number(root / f"sys/fs/cgroup/memory.{it}") for it in ("max", "current"))
     if limit is not None and used is not None:
-        available = min(available, max(0, limit - used))
+        available = min(available, max(0, limit - used + _reclaimable(root)))
     return Memory(available, kib.get("SwapFree", 0) * 1024)
 
 
@@ -81,7 +85,7 @@ def workspace(
         )
     limit = None
     if gpu is not None and gpu.integrated and memory is not None:
-        limit = memory.available_bytes // 2
+        limit = max(memory.available_bytes // 2, LEAST_WORKSPACE_BYTES)
     elif gpu is not None and gpu.memory_bytes:
         limit = gpu.memory_bytes
     if asked_bytes is not None and limit is not None and asked_bytes > limit:
@@ -92,6 +96,16 @@ def workspace(
     if asked_bytes is None and gpu is not None and gpu.integrated:
         return limit, notices
     return asked_bytes, notices
+
+
+def _reclaimable(root: Path) -> int:
+    """Give the bytes of a container's file cache that the system takes back when needed."""
+    try:
+        text = (root / "sys/fs/cgroup/memory.stat").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return 0
+    found = re.search(r"^inactive_file (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _mib(count: int) -> str:

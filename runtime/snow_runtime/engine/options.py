@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LEAST_SHARE: Final = 0.95
 LARGEST_BATCH: Final = 4096
+_LARGEST_WORKSPACE: Final = 1 << 50  # bytes
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ class BuildOptions:
                 f"expected each at least the one before it, from 1 to {LARGEST_BATCH}. Give "
                 "--min-batch, --opt-batch and --max-batch in that order."
             )
+        for name, value, low, high in (
+            ("--optimization-level", self.optimization_level, 0, 5),
+            ("--dla", self.dla, 0, 15),
+            ("--workspace", self.workspace_bytes, 1, _LARGEST_WORKSPACE),
+            ("--least-share", self.least_share, 0, 1),
+        ):
+            if value is not None and not low <= value <= high:
+                raise EngineError(f"{name} is {value}, expected {low} to {high}. Change it.")
         if self.dla is not None and self.precision == "fp32":
             raise EngineError(
                 "The deep learning accelerator computes in fp16 and INT8 only, and fp32 was "
@@ -72,6 +81,12 @@ class BuildOptions:
         least = 1 if self.min_batch is None else self.min_batch
         most = max(least, self.opt_batch or 1) if self.max_batch is None else self.max_batch
         return least, most if self.opt_batch is None else self.opt_batch, most
+
+    def for_backend(self, name: str) -> BuildOptions:
+        """Return the same without what the other library offers only."""
+        if name == "tensorrt-rtx":
+            return replace(self, hardware_compatible=False, version_compatible=False, dla=None)
+        return replace(self, targets=())
 
     def with_batches(self, least: int, best: int, most: int) -> BuildOptions:
         """Return the same with these batch sizes."""

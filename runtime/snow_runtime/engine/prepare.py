@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from snow_runtime.errors import EngineError, GraphError, MissingDependencyError
-from snow_runtime.files import sha256_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import onnx
 
     from snow_runtime.graph_file import GraphFile
     from snow_runtime.manifest import Manifest, Precision
@@ -24,14 +25,16 @@ class PreparedGraph:
         manifest: The graph's own, with that precision.
         sha256: Of the file that it was read from.
         batch: What the graph fixes it to; None where it takes any.
-        kept: Names of the layers that an INT8 graph keeps in floating point on purpose.
+        quantised: Of an INT8 graph, names of the layers whose inputs are quantised; None of others.
+        files: All that the graph was read from.
     """
 
     content: bytes = field(repr=False)
     manifest: Manifest
     sha256: str
     batch: int | None
-    kept: tuple[str, ...] = ()
+    quantised: tuple[str, ...] | None
+    files: tuple[Path, ...]
 
 
 def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
@@ -67,10 +70,29 @@ def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
     return PreparedGraph(
         model.SerializeToString(),
         manifest,
-        sha256_file(path),
+        file.sha256,
         file.inputs[0].shape[0],
-        manifest.quantisation.kept if manifest.quantisation else (),
+        _quantised(path, model, manifest) if manifest.precision == "int8" else None,
+        file.files,
     )
+
+
+def _quantised(path: Path, model: onnx.ModelProto, manifest: Manifest) -> tuple[str, ...]:
+    """Name the layers that compute in INT8: both of their inputs are dequantised."""
+    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    found = tuple(
+        node.name
+        for node in model.graph.node
+        if node.op_type in {"Conv", "Gemm", "MatMul"}
+        and all(made_by.get(name) == "DequantizeLinear" for name in node.input[:2])
+    )
+    said = manifest.quantisation.layers if manifest.quantisation else None
+    if not found or said not in (None, len(found)):
+        raise EngineError(
+            f"{path} says that it is INT8, and {len(found)} layers are quantised, expected "
+            f"{'some' if said is None else said}. Make it anew with 'snow-deploy calibrate'."
+        )
+    return found
 
 
 def _read(path: Path) -> GraphFile:

@@ -34,10 +34,12 @@ class BuildProgress:
     Attributes:
         told: Is called with the phase and the share of the whole, 0 to 1, which never falls.
         interrupted: Whether the build is to stop at the next step.
+        failure: What `told` failed with; TensorRT would swallow it.
     """
 
     told: Told | None = None
     interrupted: bool = False
+    failure: Exception | None = None
     _phases: dict[str, _Phase] = field(default_factory=dict)
     _share: float = 0.0
 
@@ -102,6 +104,8 @@ class BuildProgress:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+        if self.failure is not None:
+            raise self.failure
         if self.interrupted:
             raise KeyboardInterrupt
 
@@ -109,8 +113,12 @@ class BuildProgress:
         phase = self._phases.get(name)
         if phase is not None:
             self._share = max(self._share, _share(phase))
-        if self.told is not None:
+        if self.told is None or self.failure is not None:
+            return
+        try:
             self.told(name, self._share)
+        except Exception as error:  # noqa: BLE001 - raised again when TensorRT has given up
+            self.failure, self.interrupted = error, True
 
 
 def _share(phase: _Phase) -> float:

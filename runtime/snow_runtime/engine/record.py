@@ -126,7 +126,9 @@ class EngineRecord:
         """
         options = self.options
         graph = engine.parent / self.graph
-        words = ["snow-deploy", "build-engine", str(graph), f"--{options.precision}"]
+        shown = str(graph) if not str(graph).startswith("-") else f"./{graph}"
+        words = ["snow-deploy", "build-engine", shown]
+        words += [f"--{options.precision}"] if options.precision else []
         words += ["--backend", self.backend]
         if options.targets and not portable:
             words += ["--target", ",".join(options.targets)]

@@ -30,7 +30,7 @@ def until(happened: Callable[[], Any], timeout_s: float = 10.0) -> Any:
     end = time.monotonic() + timeout_s
     while not (value := happened()):
         assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
+        time.sleep(0.02)
     return value
 
 

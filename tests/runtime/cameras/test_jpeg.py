@@ -75,16 +75,33 @@ def test_garbage_is_survived(parts: list[bytes], sizes: list[int], boundary: byt
         assert cutter.waiting_bytes <= 2000
 
 
-@given(st.data())
-def test_a_picture_cut_short_costs_no_other(data: st.DataObject) -> None:
+@given(st.data(), st.booleans(), st.lists(st.integers(1, 2000), min_size=1, max_size=4))
+def test_a_picture_cut_short_costs_no_other(
+    data: st.DataObject, bounded: bool, sizes: list[int]
+) -> None:
     short = data.draw(st.sampled_from(KINDS))
     short = short[: data.draw(st.integers(3, len(short) - 2))]
     whole = data.draw(st.sampled_from(KINDS))
     cutter = JpegCutter(b"frame")
     between = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
+    before = between if bounded else b""
 
-    assert feed(cutter, short + between + whole, [1000]) == [whole]
+    assert feed(cutter, before + short + between + whole, sizes) == [whole]
     assert cutter.bad >= 1
+
+
+@given(st.data(), st.lists(st.integers(1, 2000), min_size=1, max_size=4))
+def test_a_damaged_picture_costs_no_other(data: st.DataObject, sizes: list[int]) -> None:
+    damaged = bytearray(data.draw(st.sampled_from(KINDS)))
+    at = data.draw(st.integers(3, len(damaged) - 1))
+    damaged[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
+    whole = data.draw(st.sampled_from(KINDS))
+    cutter = JpegCutter(b"frame")
+    between = b"\r\n--frame\r\n\r\n"
+
+    *others, last = feed(cutter, between + damaged + between + whole, sizes)
+    assert last == whole
+    assert len(others) + cutter.bad >= 1  # what is sound by its structure is left to the decoder
 
 
 def test_a_picture_cut_short_is_noticed_without_a_boundary_too() -> None:

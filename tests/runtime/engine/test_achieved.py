@@ -31,10 +31,12 @@ def test_the_layer_that_multiplies_counts() -> None:
     assert found.share == 0.2
 
 
-def test_what_the_graph_keeps_on_purpose_is_not_demanded() -> None:
-    found = achieved(LAYERS, ["stem", "wide", "thin"], "int8", kept=("stem", "gone"))
+def test_only_what_the_graph_quantises_is_demanded() -> None:
+    found = achieved(LAYERS, ["stem", "wide", "thin"], "int8", quantised=("wide", "thin"))
 
     assert (found.in_precision, found.convolutions, found.share) == (2, 2, 1.0)
+    lost = achieved(LAYERS, ["wide"], "int8", quantised=("wide", "gone"))
+    assert lost.others == {"gone": "unknown"}
     assert found.by_precision == {"int8": 2, "fp16": 1}
     found.demand(1.0)
 

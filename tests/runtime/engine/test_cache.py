@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,11 +21,11 @@ from snow_runtime.engine.cache import (
     write_timing_cache,
 )
 from snow_runtime.engine.options import BuildOptions
+from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import EngineError
 from tests.runtime.engine.records import DESKTOP, ORIN, record_of
 
 TRT = Backend("tensorrt", SimpleNamespace(__version__="10.3.0"))
-RTX = Backend("tensorrt-rtx", SimpleNamespace(__version__="1.7", ComputeCapability=()))
 
 
 def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -36,71 +38,114 @@ def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_folder() == tmp_path / "own"
 
 
-def test_all_that_decides_what_an_engine_is_is_in_its_key() -> None:
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SNOW_DEPLOY_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    assert default_folder() is None
+
+
+def test_all_that_decides_what_an_engine_is_is_in_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     options = BuildOptions("fp16").with_batches(1, 1, 1)
+
+    def key(**other: Any) -> str:
+        values = {
+            "graph_sha256": "a" * 64,
+            "options": options,
+            "backend": "tensorrt",
+            "version": "10.3.0",
+            "host": ORIN,
+        }
+        return cache_key(**{**values, **other})
+
     keys = [
-        cache_key("a" * 64, options, TRT, ORIN),
-        cache_key("b" * 64, options, TRT, ORIN),
-        cache_key("a" * 64, replace(options, strip_weights=True), TRT, ORIN),
-        cache_key("a" * 64, options, TRT, DESKTOP),
-        cache_key("a" * 64, options, TRT, replace(ORIN, gpu="Orin NX")),
-        cache_key("a" * 64, options, Backend("tensorrt", SimpleNamespace(__version__="11")), ORIN),
-        cache_key("a" * 64, replace(options, targets=("sm86",)), RTX, DESKTOP),
-        cache_key("a" * 64, replace(options, targets=("sm89",)), RTX, DESKTOP),
+        key(),
+        key(graph_sha256="b" * 64),
+        key(options=replace(options, strip_weights=True)),
+        key(host=DESKTOP),
+        key(host=replace(ORIN, gpu="Orin NX")),
+        key(version="11"),
+        key(backend="tensorrt-rtx"),
+        key(options=replace(options, targets=("sm86",))),
+        key(options=replace(options, targets=("sm89",))),
     ]
 
     assert len(set(keys)) == len(keys)
-    assert keys[0] == cache_key("a" * 64, options, TRT, replace(ORIN, cuda="13.0"))
+    assert key() == key(host=replace(ORIN, cuda="13.0"))
+    monkeypatch.setattr("snow_runtime.engine.cache.__version__", "9.9.9")
+    assert key() not in keys
 
 
 def test_what_is_compiled_for_named_gpus_is_the_same_on_all_machines() -> None:
     options = BuildOptions("fp16", ("sm86",))
     other = replace(DESKTOP, gpu=None, target=None)
+    common = ("a" * 64, options, "tensorrt-rtx", "1.7")
 
-    assert cache_key("a" * 64, options, RTX, DESKTOP) == cache_key("a" * 64, options, RTX, other)
+    assert cache_key(*common, DESKTOP) == cache_key(*common, other)
+
+
+def kept(cache: EngineCache, content: bytes, name: str = "k") -> str:
+    """Keep a plan of a graph of this name, and give its key."""
+    record = record_of(content, graph_sha256=hashlib.sha256(name.encode()).hexdigest())
+    key = cache_key(
+        record.graph_sha256, record.options, record.backend, record.version, record.host
+    )
+    cache.keep(key, content, record)
+    return key
 
 
 def test_an_engine_comes_back(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / "engines")
     with cache.building("k"):
         assert cache.find("k") is None
-        cache.keep("k", b"plan", record_of(b"plan"))
+        key = kept(cache, b"plan")
 
-    assert cache.find("k") == (b"plan", record_of(b"plan"))
+    found = cache.find(key)
+    assert found is not None
+    assert found[0] == b"plan"
+    assert found[1].plan_bytes == 4
+
+
+def test_an_engine_that_somebody_put_in_anothers_place(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+    mine, other = kept(cache, b"mine", "a"), kept(cache, b"other", "b")
+    for path in (cache.engine(mine), record_path(cache.engine(mine))):
+        path.with_name(path.name.replace(mine, other)).write_bytes(path.read_bytes())
+
+    assert cache.find(other) is None
+    assert cache.find(mine) is not None
 
 
 def test_a_damaged_engine_is_not_given_but_removed(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
-    cache.keep("k", b"plan", record_of(b"plan"))
-    cache.engine("k").write_bytes(b"plaN")
+    key = kept(cache, b"plan")
+    cache.engine(key).write_bytes(b"plaN")
 
-    assert cache.find("k") is None
+    assert cache.find(key) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_engine_used_least_recently_goes_first(tmp_path: Path) -> None:
-    cache = EngineCache(tmp_path, limit_bytes=250)
-    for age, key in enumerate(("old", "older", "oldest")):
-        content = key.encode().ljust(100)
-        cache.keep(key, content, record_of(content))
+    cache, keys = EngineCache(tmp_path, limit_bytes=250), {}
+    for age, name in enumerate(("old", "older")):
+        keys[name] = kept(cache, bytes(100), name)
         then = time.time() - 100 * (age + 1)
-        os.utime(cache.engine(key), (then, then)) if cache.engine(key).exists() else None
-    assert cache.find("oldest") is not None  # used: now the newest
+        os.utime(cache.engine(keys[name]), (then, then))
+    assert cache.find(keys["older"]) is not None  # used: now the newest
 
-    content = b"new".ljust(100)
-    cache.keep("new", content, record_of(content))
+    keys["new"] = kept(cache, bytes(100), "new")
 
-    left = {key for key in ("old", "older", "oldest", "new") if cache.find(key)}
-    assert left == {"oldest", "new"}
+    assert {name for name, key in keys.items() if cache.find(key)} == {"older", "new"}
 
 
 def test_one_engine_larger_than_the_limit_stays_alone(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path, limit_bytes=10)
-    for key in ("a", "b"):
-        content = key.encode() * 100
-        cache.keep(key, content, record_of(content))
+    first, second = kept(cache, bytes(100), "a"), kept(cache, bytes(100), "b")
 
-    assert (cache.find("a"), cache.find("b") is not None) == (None, True)
+    assert (cache.find(first), cache.find(second) is not None) == (None, True)
 
 
 def test_what_killed_builds_left_goes(tmp_path: Path) -> None:
@@ -110,21 +155,21 @@ def test_what_killed_builds_left_goes(tmp_path: Path) -> None:
         path.write_bytes(b"half")
     os.utime(stale, (0, 0))
 
-    cache.keep("k", b"plan", record_of(b"plan"))
+    kept(cache, b"plan")
 
     assert not stale.exists()
     assert fresh.exists()
 
 
 def test_one_builds_and_the_others_wait(tmp_path: Path) -> None:
-    cache, builds = EngineCache(tmp_path), []
+    cache = EngineCache(tmp_path)
+    builds: list[str] = []
 
     def work() -> None:
         with cache.building("k"):
-            if cache.find("k") is None:
-                builds.append(1)
+            if not builds or cache.find(builds[0]) is None:
                 time.sleep(0.05)
-                cache.keep("k", b"plan", record_of(b"plan"))
+                builds.append(kept(cache, b"plan"))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -138,11 +183,11 @@ def test_one_builds_and_the_others_wait(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
-    with (
-        pytest.raises(EngineError, match="Give --no-cache"),
-        EngineCache(tmp_path / "file" / "engines").building("k"),
-    ):
+    cache = EngineCache(tmp_path / "file" / "engines")
+    assert "Not a directory" in str(cache.unusable())
+    with pytest.raises(EngineError, match="Give --no-cache"), cache.building("k"):
         pass
+    assert EngineCache(tmp_path / "new").unusable() is None
 
 
 def test_a_timing_cache_for_each_tensorrt_and_gpu(tmp_path: Path) -> None:

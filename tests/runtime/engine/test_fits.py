@@ -111,7 +111,9 @@ def test_another_system() -> None:
 def test_no_gpu() -> None:
     host = replace(DESKTOP, gpu=None, target=None)
 
-    assert "there is no GPU that works" in refused(portable(), rtx(), host)
+    message = refused(portable(), rtx(), host)
+    assert "there is no GPU that works" in message
+    assert "build-engine" not in message  # it would not help
 
 
 def test_the_other_library() -> None:
@@ -119,6 +121,8 @@ def test_the_other_library() -> None:
 
     assert "it is an engine of TensorRT 10.3.0." in message
     assert "--backend tensorrt-rtx" in message
+    flags = BuildOptions("fp16", hardware_compatible=True, version_compatible=True)
+    assert "compatible" not in refused(record_of(options=flags), rtx(), DESKTOP)
 
 
 def test_engines_of_tensorrt_rtx() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from snow_runtime.errors import (
 )
 from tests.runtime.engine import surface
 from tests.runtime.engine.records import MANIFEST
+from tests.runtime.engine.standin_parts import build as parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +35,13 @@ if TYPE_CHECKING:
 SURFACES = surface.names()
 TENSORRT = [name for name in SURFACES if "rtx" not in name]
 FP16 = BuildOptions("fp16")
+TEN_IN_THE_LOG = (
+    "Name: source/conv, LayerType: CaskConvolution, Inputs: [ { Name: image, Location: Device, "
+    "Dimensions: [1,3,8,8], Format/Datatype: Row major linear FP32 }], Outputs: [ { Name: a, "
+    "Location: Device, Dimensions: [1,4,4,4], Format/Datatype: Row major linear FP32 }], "
+    "ParameterType: Convolution, TacticName: sm80_xmma, StreamId: 0, Metadata: [ONNX Layer: "
+    "source/conv]"
+)
 MISSED_ON_PURPOSE = {
     ("ComputeCapability", ""),  # which of the two libraries it is
     ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"),
@@ -69,8 +78,9 @@ def test_all_options_at_once(graph: Path, install: Install, name: str, tmp_path:
     rtx = "rtx" in name
     options = BuildOptions(
         "fp16",
+        min_batch=2,
         opt_batch=2,
-        max_batch=4,
+        max_batch=2,
         workspace_bytes=64 << 20,
         optimization_level=5,
         hardware_compatible=not rtx,
@@ -81,9 +91,189 @@ def test_all_options_at_once(graph: Path, install: Install, name: str, tmp_path:
 
     record = build(graph, options, timing_cache=None if rtx else tmp_path / "t.cache").record
 
-    assert record.options.to_dict() | {"targets": [], "min_batch": None} == options.to_dict()
+    assert record.options.to_dict() | {"targets": []} == options.to_dict()
     assert (tmp_path / "t.cache").exists() is not rtx
     assert module.missed <= MISSED_ON_PURPOSE
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """Collect what TensorRT itself is given: networks and configurations."""
+    seen: list[tuple[Any, Any]] = []
+    real = parts.Builder.build_serialized_network
+
+    def build_and_keep(builder: Any, network: Any, config: Any) -> Any:
+        seen.append((network, config))
+        return real(builder, network, config)
+
+    monkeypatch.setattr(parts.Builder, "build_serialized_network", build_and_keep)
+    return seen
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_tensorrt_itself_gets_what_was_asked_for(
+    graph: Path, install: Install, name: str, configured: list[tuple[Any, Any]]
+) -> None:
+    install(name, dla_cores=2)
+    rtx = "rtx" in name
+    options = BuildOptions(
+        "fp16",
+        workspace_bytes=64 << 20,
+        optimization_level=5,
+        hardware_compatible=not rtx,
+        version_compatible=not rtx,
+        strip_weights=True,
+        dla=None if rtx else 1,
+    )
+    build(graph)
+    build(graph, options)
+
+    (_, plain), (_, config) = configured
+    assert "TF32" not in plain._flags | config._flags
+    assert plain._limits["WORKSPACE"] == 1 << 40
+    assert config._limits["WORKSPACE"] == 64 << 20
+    assert config._values["builder_optimization_level"] == 5
+    assert "STRIP_PLAN" in config._flags
+    assert ("REFIT" in config._flags) is rtx
+    assert ("VERSION_COMPATIBLE" in config._flags) is not rtx
+    assert ("GPU_FALLBACK" in config._flags) is not rtx
+    assert config._values["DLA_core"] == (-1 if rtx else 1)
+    level = config._values["hardware_compatibility_level"]
+    assert level._name == ("NONE" if rtx else "AMPERE_PLUS")
+    device = config._values["default_device_type"]
+    assert device._name == ("GPU" if rtx else "DLA")
+    assert config._values["profiling_verbosity"]._name == "DETAILED"
+    assert sorted(config._targets.values()) == (["sm86"] if rtx else [])
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_the_network_is_strongly_typed(
+    graph: Path, install: Install, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, given = install(name), []
+    real = parts.Builder.create_network
+
+    def create(builder: Any, flags: int = 0) -> Any:
+        given.append(flags)
+        return real(builder, flags)
+
+    monkeypatch.setattr(parts.Builder, "create_network", create)
+    build(graph)
+
+    strong = module._classes["NetworkDefinitionCreationFlag"].__members__["STRONGLY_TYPED"]
+    assert given == [1 << int(strong)]
+
+
+@pytest.mark.parametrize("name", TENSORRT)
+def test_a_version_compatible_plan_may_run_its_own_code(
+    graph: Path, install: Install, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.runtime.engine.standin_parts import run as parts_run
+
+    install(name)
+    allowed = []
+    real = parts_run.Runtime.deserialize_cuda_engine
+
+    def deserialise(runtime: Any, content: bytes) -> Any:
+        allowed.append(runtime.engine_host_code_allowed)
+        return real(runtime, content)
+
+    monkeypatch.setattr(parts_run.Runtime, "deserialize_cuda_engine", deserialise)
+    for compatible in (False, True):
+        build(graph, BuildOptions("fp16", version_compatible=compatible))
+        open_engine(graph.with_suffix(".engine"))
+
+    assert allowed == [False, False, True, True]
+
+
+@pytest.mark.parametrize("name", TENSORRT)
+def test_the_inspector_is_believed_and_not_the_log(
+    graph: Path, install: Install, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT 10 lists layers in its log too, without weights; form of a public build log."""
+    module = install(name)
+    real = parts.Builder.build_serialized_network
+
+    def talk(builder: Any, network: Any, config: Any) -> Any:
+        module.log("VERBOSE", "Layers:\n" + TEN_IN_THE_LOG)
+        return real(builder, network, config)
+
+    monkeypatch.setattr(parts.Builder, "build_serialized_network", talk)
+
+    assert build(graph).record.achieved.share == 1.0
+
+
+def test_a_progress_that_fails_is_heard(graph: Path, install: Install) -> None:
+    install("tensorrt-10.3")
+
+    def told(phase: str, share: float) -> None:
+        raise RuntimeError(f"no screen for {phase} at {share}")
+
+    with pytest.raises(RuntimeError, match="no screen for"):
+        build(graph, told=told)
+    assert not graph.with_suffix(".engine").exists()
+
+
+def test_the_accelerator_takes_one_batch_size_and_is_not_verified(
+    graph: Path, install: Install
+) -> None:
+    install("tensorrt-10.3", dla_cores=1, computes_in={"source/conv": "Float"})
+
+    with pytest.raises(EngineError, match="takes one batch size"):
+        build(graph, BuildOptions("fp16", max_batch=4, dla=0))
+    (notice,) = build(graph, BuildOptions("fp16", dla=0)).notices
+    assert "neither their precision nor their share is verified" in notice
+
+
+def test_weights_in_another_file_count(graph: Path, install: Install, tmp_path: Path) -> None:
+    install("tensorrt-10.3")
+    cache = EngineCache(tmp_path / "cache")
+    model = onnx.load(graph)
+    onnx.save(model, graph, save_as_external_data=True, location="g.data", size_threshold=0)
+    first = build(graph, cache=cache)
+    data = graph.with_name("g.data")
+    data.write_bytes(bytes(data.stat().st_size))
+
+    second = build(graph, cache=cache)
+
+    assert (first.cached, second.cached) == (False, False)
+    assert first.record.graph_sha256 != second.record.graph_sha256
+    with pytest.raises(EngineError, match=r"g\.data belongs to the graph"):
+        build_engine(graph, data, FP16)
+
+
+def test_places_that_are_no_files(graph: Path, install: Install, tmp_path: Path) -> None:
+    install("tensorrt-10.3")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(EngineError, match="is no ordinary file"):
+        build_engine(graph, pipe, FP16)
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_written_through(graph: Path, install: Install, tmp_path: Path) -> None:
+    install("tensorrt-10.3")
+    (tmp_path / "store").mkdir()
+    link = tmp_path / "current.engine"
+    link.symlink_to(tmp_path / "store" / "v1.engine")
+
+    build_engine(graph, link, FP16)
+
+    assert link.is_symlink()
+    assert open_engine(link).record.graph == "../snow.onnx"
+    assert (tmp_path / "store" / "v1.engine.json").exists()
+
+
+def test_a_cache_that_cannot_be_used_stops_nothing(
+    graph: Path, install: Install, tmp_path: Path
+) -> None:
+    install("tensorrt-10.3")
+    (tmp_path / "file").write_bytes(b"")
+
+    built = build(graph, cache=EngineCache(tmp_path / "file" / "engines"))
+
+    assert built.notices[0].startswith("The engine cache was not used: ")
 
 
 @pytest.mark.parametrize("name", SURFACES)
@@ -300,8 +490,14 @@ def test_a_graph_that_fixes_its_batch(graph: Path, install: Install) -> None:
 def test_the_graph_is_not_overwritten(graph: Path, install: Install) -> None:
     install("tensorrt-10.3")
 
-    with pytest.raises(EngineError, match="is the graph itself"):
+    before = graph.read_bytes()
+
+    with pytest.raises(EngineError, match="belongs to the graph and would be lost"):
         build_engine(graph, graph, FP16)
+    other = graph.rename(graph.with_name("net.json"))
+    with pytest.raises(EngineError, match=r"net\.json belongs to the graph"):
+        build_engine(other, other.with_name("net"), FP16)
+    assert other.read_bytes() == before
 
 
 def test_a_cache_that_is_full_does_not_lose_the_engine(
@@ -405,6 +601,24 @@ class TestOpening:
 
         with pytest.raises(EngineError, match=r"exactly.* has changed since, and it is what it"):
             open_engine(graph.with_suffix(".engine"), rebuild="auto")
+
+    @pytest.mark.parametrize("name", SURFACES)
+    def test_a_missing_driver_costs_no_engine(
+        self, graph: Path, install: Install, name: str
+    ) -> None:
+        install(name)
+        build(graph)
+        engine = graph.with_suffix(".engine")
+        before = engine.read_bytes()
+        install(name, gpu=None)
+
+        with pytest.raises(BuiltElsewhereError, match="no GPU that works"):
+            open_engine(engine, rebuild="auto")
+        assert engine.read_bytes() == before
+        assert sorted(path.name for path in graph.parent.glob("*.engine*")) == [
+            "snow.engine",
+            "snow.engine.json",
+        ]
 
 
 def says(graph: Path, **fields: Any) -> None:

@@ -41,6 +41,20 @@ def test_a_containers_limit_counts(
     assert found == Memory(available * MIB, 1024 * MIB)
 
 
+def test_a_containers_file_cache_is_free(tmp_path: Path) -> None:
+    root = machine(tmp_path, str(2048 * MIB), 2040 * MIB)
+    stat = f"anon 5\ninactive_file {1000 * MIB}\nactive_file 7\n"
+    (root / "sys/fs/cgroup/memory.stat").write_text(stat, encoding="ascii")
+
+    assert read_memory(root) == Memory(1008 * MIB, 1024 * MIB)
+
+
+def test_a_workspace_is_never_too_small_to_build_at_all() -> None:
+    limit, _ = workspace(None, ORIN, Memory(MIB, 4000 * MIB))
+
+    assert limit == 64 * MIB
+
+
 def test_a_system_without_proc(tmp_path: Path) -> None:
     assert read_memory(tmp_path) is None
 

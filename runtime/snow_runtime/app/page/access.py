@@ -28,8 +28,8 @@ _ASK: Final = b"""<!doctype html>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <title>snow-deploy</title>
 <h1>This page needs its token</h1>
-<p>Open the address that <code>snow-deploy run</code> printed when it started. It ends with
-<code>?token=</code> and a word that is new with each start.</p></html>
+<p>Open the address that <code>snow-deploy run</code> printed when it started last. It ends with
+<code>?token=</code> and a secret word.</p></html>
 """
 
 
