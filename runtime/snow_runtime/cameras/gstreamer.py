@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from snow_runtime.cameras.uri import Address
 
 _MOST_SENSORS: Final = 15
+_QUERY: Final = {  # default, least, greatest
+    "width": (1280, 16, 16384),
+    "height": (720, 16, 16384),
+    "fps": (30, 1, 1000),
+    "flip": (0, 0, 7),
+}
 
 
 def csi_pipeline(address: Address, *, newest: bool) -> str:
@@ -32,15 +38,7 @@ def csi_pipeline(address: Address, *, newest: bool) -> str:
             f"Cannot open the camera {address.text!r}: its sensor is {sensor!r}, expected a number "
             f"from 0 to {_MOST_SENSORS}, as in 'csi://0'. Correct the address."
         )
-    query = numbers(
-        address,
-        {
-            "width": (1280, 16, 16384),
-            "height": (720, 16, 16384),
-            "fps": (30, 1, 1000),
-            "flip": (0, 0, 7),
-        },
-    )
+    query = numbers(address, _QUERY)
     width, height, fps, flip = (int(query[key]) for key in ("width", "height", "fps", "flip"))
     # Turned by a quarter, the picture comes out as high as it was wide.
     out_width, out_height = (height, width) if flip in (1, 3, 5, 7) else (width, height)

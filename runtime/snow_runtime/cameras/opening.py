@@ -37,20 +37,21 @@ def open_camera(
 ) -> Camera:
     """Open a camera, a video file or a folder of pictures.
 
-    ========================================  ====================================================
-    address                                   what it is
-    ========================================  ====================================================
-    ``PATH``, ``file:///PATH``                a video file; a plain path may also be a folder or a
-                                              device
-    ``folder:PATH?fps=0``                     the pictures in a folder, by name
-    ``v4l2:///dev/video0?width=…&height=…``   a USB or other V4L2 camera; also ``fps`` and
-                                              ``fourcc``, such as ``MJPG``
-    ``csi://0?width=1280&height=720&fps=30``  a CSI camera on Jetson; also ``flip``
-    ``rtsp://USER:PASSWORD@HOST/PATH``        a network camera
-    ``http://USER:PASSWORD@HOST/PATH``        MJPEG over HTTP or HTTPS, basic authentication
-    ``synthetic://?width=1280&height=720&``   pictures drawn here: ``&fps=30&seed=0``; ``fps=0`` is
-                                              as fast as they are asked for
-    ========================================  ====================================================
+    =====================================  =======================================================
+    address                                what it is
+    =====================================  =======================================================
+    ``PATH``, ``file:///PATH``             a video file; a plain path may also be that of a folder
+                                           or a device
+    ``folder:PATH?fps=5``                  the pictures in a folder by their names; without a rate
+                                           as fast as they are asked for
+    ``v4l2:///dev/video0?width=640``       a USB or other V4L2 camera; also ``height``, ``fps`` and
+                                           ``fourcc``, such as ``MJPG``
+    ``csi://0?width=1280&height=720``      a CSI camera on Jetson; also ``fps`` and ``flip``
+    ``rtsp://USER:PASSWORD@HOST/PATH``     a network camera
+    ``http://USER:PASSWORD@HOST/PATH``     MJPEG over HTTP or HTTPS, with basic authentication
+    ``synthetic://?width=1280&fps=30``     pictures drawn here; also ``height`` and ``seed``;
+                                           ``fps=0`` is as fast as they are asked for
+    =====================================  =======================================================
 
     A camera that does not answer is no error: it is tried again until it does, or until
     ``options.attempts`` are used up, and :attr:`Camera.status` tells.

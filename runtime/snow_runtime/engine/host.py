@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from snow_runtime import checks
 from snow_runtime.driver import Driver, Gpu, ask_driver
@@ -16,6 +18,7 @@ class Host:
 
     Attributes:
         platform: System and processor, such as `linux-x86_64`.
+        driver: Version of the NVIDIA driver, such as `560.35.03`; None where Linux does not tell.
         cuda: The newest CUDA that the driver serves; None without a driver.
         gpu: Name of the first GPU; None without one.
         target: Its compute capability, such as `sm87`.
@@ -30,10 +33,11 @@ class Host:
     gpu: str | None = None
     target: str | None = None
     jetpack: str | None = None
+    driver: str | None = None
 
     def __post_init__(self) -> None:
         checks.text("host.platform", self.platform)
-        for name in ("cuda", "gpu", "jetpack"):
+        for name in ("cuda", "gpu", "jetpack", "driver"):
             if getattr(self, name) is not None:
                 checks.text(f"host.{name}", getattr(self, name))
         if self.target is not None:
@@ -44,6 +48,15 @@ class Host:
         gpu = f"{self.gpu} ({self.target})" if self.gpu else "no GPU"
         jetpack = f", JetPack {self.jetpack}" if self.jetpack else ""
         return f"{gpu}, {self.platform}{jetpack}"
+
+
+def _driver_version(path: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", text)
+    return found[1] if found else None
 
 
 def this_host() -> tuple[Host, Gpu | None]:
@@ -61,6 +74,7 @@ def this_host() -> tuple[Host, Gpu | None]:
             gpu.name if gpu else None,
             gpu.target if gpu else None,
             jetson.jetpack if jetson else None,
+            _driver_version(),
         ),
         gpu,
     )

@@ -124,6 +124,8 @@ def test_a_driver_without_a_gpu(bare: Machine) -> None:
         ("36", "3.0", "problem", "JetPack 6.0 with TensorRT 8.6, which is too old"),
         ("36", "4.3", "ok", "JetPack 6.1 or later with TensorRT 10.3"),
         ("38", "2.0", "ok", "JetPack 7 with TensorRT 10.13"),
+        ("39", "2.1", "ok", "JetPack 7.2 or later with TensorRT 10.16"),
+        ("41", "0.1", "ok", "JetPack newer than 7.2"),
         ("32", "7.1", "problem", "none that is known here"),
     ],
 )

@@ -41,7 +41,7 @@ def test_it_says_all_that_a_fleet_has_to_know() -> None:
         "compute_layers",
         "build_s",
     } <= set(DOCUMENT)
-    assert set(DOCUMENT["host"]) == {"platform", "cuda", "gpu", "target", "jetpack"}
+    assert set(DOCUMENT["host"]) == {"platform", "cuda", "gpu", "target", "jetpack", "driver"}
     assert DOCUMENT["manifest"]["tasks"][0]["labels"][-1] == "é"
 
 
