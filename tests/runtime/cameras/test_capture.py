@@ -237,6 +237,15 @@ def test_a_wrong_query_of_a_device(fake: type[FakeCapture], query: str) -> None:
     assert fake.made == 0
 
 
+def test_a_plain_path_may_be_that_of_a_device(fake: type[FakeCapture]) -> None:
+    fake.reads.release(100_000)
+    with open_camera("/dev/null", options=OPTIONS) as camera:
+        assert camera.read(5) is not None
+        assert camera.mode == "newest"
+
+    assert fake.opened[:2] == ("/dev/null", "CAP_V4L2")
+
+
 def test_a_csi_camera_is_opened_by_its_pipeline(fake: type[FakeCapture]) -> None:
     fake.reads.release(100_000)
     with open_camera("csi://2?fps=60", options=OPTIONS) as camera:

@@ -30,7 +30,7 @@ import gi
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
 Gst.init(None)
-names = ["rtph264pay", "h264parse", "appsrc", "videoconvert"]
+names = ["rtph264pay", "appsrc", "videoconvert"]
 missing = [name for name in names if not Gst.ElementFactory.find(name)]
 if not any(Gst.ElementFactory.find(name) for name in ("x264enc", "openh264enc")):
     missing.append("x264enc")
