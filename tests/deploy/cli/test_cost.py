@@ -54,7 +54,7 @@ def test_compiled_layers(graph_path: Path) -> None:
     result = CliRunner().invoke(main, ["cost", "--target", "sm89", "--json", str(graph_path)])
 
     compiled = json.loads(result.stdout)["compiled"]
-    assert compiled["target"] == "sm89"
+    assert compiled["targets"] == ["sm89"]
     assert compiled["compute_layers"] == sum(compiled["by_kind"].values()) > 0
     assert sum(compiled["by_owner"].values()) == compiled["compute_layers"]
     assert {"signal", "wait"}.isdisjoint(compiled["by_kind"])
