@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from snow_runtime.driver import gpu_here
-from snow_runtime.engine.backend import TARGETS, find_backend, start
+from snow_runtime.engine.backend import find_backend, start
+from snow_runtime.engine.configure import TensorShapes, add_profile, configure
 from snow_runtime.engine.layers import SYNCHRONISATION, parse_inspection, parse_log
 from snow_runtime.engine.log import listen
 from snow_runtime.engine.options import BuildOptions
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from snow_runtime.engine.layers import CompiledLayer
     from snow_runtime.engine.log import Log
     from snow_runtime.engine.progress import Told
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class TensorShapes:
-    """One of a plan's inputs: its smallest, best and largest shape."""
-
-    name: str
-    smallest: Shape
-    best: Shape
-    largest: Shape
 
 
 @dataclass(frozen=True)
@@ -166,10 +154,10 @@ def _build(
     trt = backend.module
     builder = start(backend, trt.Builder, log)
     network, parser = _parse(backend, builder, content, log)
-    config = _configure(backend, builder, options)
+    config = configure(backend, builder, options)
     if workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
-    inputs = _add_profile(builder, network, config, options)
+    inputs = add_profile(builder, network, config, options)
     notices = _use_timing_cache(backend, config, timing_cache)
     config.progress_monitor = progress.monitor(trt)
     began = time.perf_counter()
@@ -212,116 +200,6 @@ def _parse(backend: Backend, builder: Any, content: bytes, log: Log) -> tuple[An
             "'snow-deploy export'; other graphs may hold operators that TensorRT lacks."
         )
     return network, parser
-
-
-def _configure(backend: Backend, builder: Any, options: BuildOptions) -> Any:
-    trt = backend.module
-    config = builder.create_builder_config()
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # lists the layers
-    config.clear_flag(backend.flag("BuilderFlag", "TF32"))  # fp32 means fp32
-    if options.optimization_level is not None:
-        config.builder_optimization_level = options.optimization_level
-    if options.hardware_compatible:
-        if backend.cross_compiles:
-            raise EngineError(
-                f"{backend.title} has no --hardware-compatible: its engines name their GPUs. Give "
-                "--target sm80,sm86,sm89,sm120 instead."
-            )
-        level = backend.flag("HardwareCompatibilityLevel", "AMPERE_PLUS")
-        config.hardware_compatibility_level = level
-    if options.version_compatible:
-        if backend.cross_compiles:
-            raise EngineError(
-                f"{backend.title} has no --version-compatible: its engines load in the very "
-                "release that built them. Build one for each release that is in use."
-            )
-        config.set_flag(backend.flag("BuilderFlag", "VERSION_COMPATIBLE"))
-    if options.strip_weights:
-        _strip_weights(backend, config)
-    if options.dla is not None:
-        _use_dla(backend, builder, config, options.dla, options)
-    _set_targets(backend, config, options)
-    return config
-
-
-def _strip_weights(backend: Backend, config: Any) -> None:
-    config.set_flag(backend.flag("BuilderFlag", "STRIP_PLAN"))
-    if not backend.cross_compiles:
-        return
-    if gpu_here() is None:
-        raise EngineError(
-            f"{backend.title} strips weights only where a GPU is, and there is none here. Leave "
-            "--strip-weights out, or build on the device."
-        )
-    config.set_flag(backend.flag("BuilderFlag", "REFIT"))
-
-
-def _use_dla(backend: Backend, builder: Any, config: Any, core: int, options: BuildOptions) -> None:
-    there = int(getattr(builder, "num_DLA_cores", 0))
-    if core >= there:
-        seen = "no deep learning accelerator" if not there else f"{there} of them, from 0"
-        raise EngineError(
-            f"--dla {core} was asked for, and {backend.title} finds {seen} here. A Jetson AGX "
-            "Orin or Orin NX has them with TensorRT 10.3 (JetPack 6.1 and 6.2), not with TensorRT "
-            "10.8 to 11.3; Orin Nano and Thor have none. Leave --dla out to run on the GPU."
-        )
-    least, _, most = options.batches
-    if least != most:
-        raise EngineError(
-            f"The deep learning accelerator takes one batch size, and {least} to {most} were asked "
-            "for. Give --min-batch and --max-batch alike."
-        )
-    trt = backend.module
-    config.default_device_type = trt.DeviceType.DLA
-    config.DLA_core = core
-    config.set_flag(backend.flag("BuilderFlag", "GPU_FALLBACK"))
-
-
-def _set_targets(backend: Backend, config: Any, options: BuildOptions) -> None:
-    if not options.targets:
-        return
-    if not backend.cross_compiles:
-        raise EngineError(
-            f"{backend.title} builds for the GPU that it runs on, and --target "
-            f"{','.join(options.targets)} was asked for. Leave --target out, give "
-            "--hardware-compatible for all GPUs from Ampere on, or --backend tensorrt-rtx."
-        )
-    capabilities = backend.module.ComputeCapability
-    for target in options.targets:
-        if target not in TARGETS or not hasattr(capabilities, target.upper()):
-            raise EngineError(
-                f"{backend.title} does not compile for {target!r}, expected some of "
-                f"{', '.join(TARGETS)}. Choose among them; engines for other GPUs and for Jetson "
-                "are built on the device, with TensorRT."
-            )
-    config.num_compute_capabilities = len(options.targets)
-    for index, target in enumerate(options.targets):
-        config.set_compute_capability(getattr(capabilities, target.upper()), index)
-
-
-def _add_profile(
-    builder: Any, network: Any, config: Any, options: BuildOptions
-) -> tuple[TensorShapes, ...]:
-    profile = builder.create_optimization_profile()
-    shapes = []
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        first, *rest = tuple(tensor.shape) or (1,)
-        if min(rest, default=1) < 1:
-            raise GraphError(
-                f"The graph's input {tensor.name!r} has the shape {[first, *rest]}, expected "
-                "fixed sizes but for the batch. Export it with a fixed picture size."
-            )
-        batches = options.batches if first < 0 else (first,) * 3
-        sizes = [tuple(int(size) for size in (batch, *rest)) for batch in batches]
-        profile.set_shape(tensor.name, *sizes)
-        shapes.append(TensorShapes(tensor.name, *sizes))
-    if config.add_optimization_profile(profile) < 0:
-        raise EngineError(
-            f"TensorRT takes no batches of {', '.join(map(str, options.batches))} (least, tuned "
-            "for, most) for this graph. Give other batch sizes."
-        )
-    return tuple(shapes)
 
 
 def _use_timing_cache(backend: Backend, config: Any, content: bytes) -> list[str]:
