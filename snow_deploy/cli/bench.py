@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import columns, megabytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from snow_runtime.bench.options import BenchOptions
 
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-_STEPS = 1000  # of the progress bar
 _NOTHING = "-"
 
 
@@ -76,9 +74,14 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
     show_default=True,
     help="Order of the frames' channels; cameras give bgr.",
 )
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Copy the contender with the least median latency to this file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def command(context: click.Context, /, *, as_json: bool, **form: Any) -> None:
+def command(context: click.Context, /, *, keep: Path | None, as_json: bool, **form: Any) -> None:
     """Measure how fast MODEL, a graph or an engine, answers here.
 
     Latency from a camera's frame to the answer, split into its stages; pictures a second; start-up
@@ -87,7 +90,7 @@ def command(context: click.Context, /, *, as_json: bool, **form: Any) -> None:
     """
     from snow_runtime.bench.run import bench
 
-    with _progress() as told:
+    with progress_bar("bench") as told:
         document = bench(_options(form), told).to_dict()
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
@@ -97,6 +100,16 @@ def command(context: click.Context, /, *, as_json: bool, **form: Any) -> None:
     if document["interrupted"]:
         click.echo("interrupted: this is what was measured so far", err=True)
         context.exit(_EXIT_INTERRUPTED)
+    if keep is not None:
+        _keep(document, keep)
+
+
+def _keep(document: dict[str, Any], output: Path) -> None:
+    from snow_runtime.bench.fastest import keep, medians_ms
+
+    best = next(iter(medians_ms(document)))
+    keep(next(Path(it["path"]) for it in document["contenders"] if it["name"] == best), output)
+    click.echo(f"fastest: {best}, kept as {output}", err=True)
 
 
 def _options(form: dict[str, Any]) -> BenchOptions:
@@ -200,19 +213,3 @@ def _number(value: float | None, digits: int) -> str:
 
 def _size(size_bytes: float | None, sign: str = "") -> str:
     return _NOTHING if size_bytes is None else f"{sign}{megabytes(round(size_bytes))}"
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None] | None]:
-    """Show a bar on a terminal: how much is done, and what is being done."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(
-        length=_STEPS, label="bench", file=sys.stderr, item_show_func=lambda it: it
-    ) as bar:
-
-        def told(phase: str, share: float) -> None:
-            bar.update(max(0, round(share * _STEPS) - bar.pos), phase[:40])
-
-        yield told

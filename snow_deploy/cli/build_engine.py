@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import megabytes
 from snow_runtime.engine.options import LEAST_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from snow_runtime.engine.cache import EngineCache
     from snow_runtime.engine.make import BuiltEngine
     from snow_runtime.engine.options import BuildOptions
 
 _MIB = 1 << 20
-_STEPS = 1000  # of the progress bar
 
 
 @click.command("build-engine")
@@ -30,6 +28,14 @@ _STEPS = 1000  # of the progress bar
 @click.option("--int8", is_flag=True, help="INT8; GRAPH is a calibrated one.")
 @click.option(
     "--fp32", is_flag=True, help="Single precision, without TF32.  [default: what GRAPH is]"
+)
+@click.option(
+    "--against",
+    "others",
+    metavar="OTHER",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The same tasks in another layout: built too, timed on the GPU here, the fastest is kept.",
 )
 @click.option(
     "--backend",
@@ -105,24 +111,29 @@ def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> 
     compiled layers: an engine that is not what was asked for is not written. The plan is a plain
     one; OUTPUT.json beside it says what it is and where it runs.
     """
+    from snow_runtime.bench.fastest import build_fastest
     from snow_runtime.engine.make import build_engine
 
     engine = output or graph.with_suffix(".engine")
-    with _progress() as told:
-        built = build_engine(
-            graph,
-            engine,
-            _options(form),
-            backend_name=form["backend"],
-            cache=_cache(form),
-            timing_cache=form["timing_cache"],
-            told=told,
-        )
+    how = {
+        "backend_name": form["backend"],
+        "cache": _cache(form),
+        "timing_cache": form["timing_cache"],
+    }
+    options = _options(form)
+    times: dict[str, float] = {}
+    if form["others"]:
+        built, times = build_fastest((graph, *form["others"]), engine, options, **how)
+    else:
+        with progress_bar("building") as told:
+            built = build_engine(graph, engine, options, **how, told=told)
     for notice in built.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:
-        click.echo(json.dumps(_document(built), indent=2))
+        click.echo(json.dumps({**_document(built), "median_ms": times}, indent=2))
     else:
+        for path, time_ms in times.items():
+            click.echo(f"{path}  {time_ms:.2f} ms")
         for line in _lines(engine, built):
             click.echo(line)
 
@@ -188,19 +199,3 @@ def _document(built: BuiltEngine) -> dict[str, Any]:
     del record["manifest"]  # it is in the record beside the plan
     share = built.record.achieved.share
     return {**record, "share": share, "cached": built.cached, "notices": list(built.notices)}
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None] | None]:
-    """Show a bar on a terminal: how much is done, and what is being done."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(
-        length=_STEPS, label="building", file=sys.stderr, item_show_func=lambda it: it
-    ) as bar:
-
-        def told(phase: str, share: float) -> None:
-            bar.update(max(0, round(share * _STEPS) - bar.pos), phase[:40])
-
-        yield told

@@ -138,3 +138,14 @@ def test_lines_of_a_measurement_that_did_not_begin(graph_path: Path) -> None:
     assert lines[1].split() == ["snow.onnx", "latency", "-", "-", "-", "-", "-", "0"]
     assert lines[4].split()[:3] == ["snow.onnx", "1.0", "MB"]
     assert "? cores of ?, governor ?, no GPU" in lines[-1]
+
+
+@pytest.mark.usefixtures("no_starts")
+def test_the_fastest_is_kept(graph_path: Path, other: Path, tmp_path: Path) -> None:
+    best = tmp_path / "best.onnx"
+
+    result = invoke(graph_path, "--against", other, "--duration", 0.2, "--keep", best)
+
+    assert result.exit_code == 0, result.stderr
+    assert best.read_bytes() in (graph_path.read_bytes(), other.read_bytes())
+    assert f"kept as {best}" in result.stderr

@@ -1,0 +1,102 @@
+"""Choosing among graphs or engines that answer the same, by a measurement on this machine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snow_runtime.bench.errors import BenchError
+from snow_runtime.bench.options import QUICK_DURATION_S, BenchOptions
+from snow_runtime.bench.run import bench
+from snow_runtime.driver import gpu_here
+from snow_runtime.engine.files import read_plan, read_record, write_engine
+from snow_runtime.engine.make import BuiltEngine, build_engine
+from snow_runtime.files import atomic_write
+from snow_runtime.model import is_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from snow_runtime.engine.options import BuildOptions
+
+
+def medians_ms(document: Mapping[str, Any]) -> dict[str, float]:
+    """Return by file name the median latency of a call, the fastest first.
+
+    Args:
+        document: What a bench's report gives as a table.
+
+    Raises:
+        BenchError: The measurement was interrupted, or a contender has no times.
+    """
+    found = {it["name"]: it["latency"] for it in document["contenders"]}
+    if document["interrupted"] or not all(found.values()):
+        raise BenchError(
+            "Not every contender was measured, so none can be called the fastest. Let the "
+            "measurement end."
+        )
+    times = {name: float(latency["p50_ms"]) for name, latency in found.items()}
+    return dict(sorted(times.items(), key=lambda it: it[1]))
+
+
+def keep(model: Path, output: Path) -> None:
+    """Copy a graph, or an engine with its record, in one piece.
+
+    Raises:
+        EngineError: An engine is damaged, or cannot be written.
+        BenchError: A graph cannot be written.
+    """
+    if is_engine(model):
+        record = read_record(model)
+        graph = os.path.relpath((model.parent / record.graph).resolve(), output.resolve().parent)
+        write_engine(output, read_plan(model, record), replace(record, graph=graph))
+        return
+    try:
+        with atomic_write(output) as stream:
+            stream.write(model.read_bytes())
+    except OSError as error:
+        raise BenchError(f"{output} cannot be written: {error}. Give another --keep.") from error
+
+
+def build_fastest(
+    graphs: Sequence[Path], output: Path, options: BuildOptions, **how: Any
+) -> tuple[BuiltEngine, dict[str, float]]:
+    """Build an engine of each graph, time them here, and keep the fastest.
+
+    Args:
+        graphs: The same tasks in several layouts; their names differ.
+        output: Where the fastest goes.
+        options: For all of them.
+        how: As for :func:`snow_runtime.engine.make.build_engine`.
+
+    Returns:
+        The engine that was kept, and by graph the median latency in milliseconds, the fastest
+        first.
+
+    Raises:
+        BenchError: There is no GPU here to time them on, or two graphs have one name.
+        SnowError: As for building and for measuring.
+    """
+    if gpu_here() is None:
+        raise BenchError(
+            "Engines are compared by running them, and there is no GPU here that works. Build one "
+            "of the graphs, or build on the device ('snow-deploy doctor' says what works)."
+        )
+    names = {f"{graph.stem}.engine": graph for graph in graphs}
+    if len(names) < len(graphs):
+        raise BenchError("Two of the graphs have one name. Give each a name of its own.")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in names]
+        built = {
+            path.name: build_engine(graph, path, options, **how)
+            for path, graph in zip(paths, names.values(), strict=True)
+        }
+        measured = bench(BenchOptions(models=tuple(paths), duration_s=QUICK_DURATION_S, starts=1))
+        times = medians_ms(measured.to_dict())
+        best = next(iter(times))
+        keep(Path(folder) / best, output)
+    chosen = replace(built[best], record=read_record(output))
+    return chosen, {str(names[name]): time_ms for name, time_ms in times.items()}

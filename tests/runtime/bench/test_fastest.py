@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from snow_runtime.bench import fastest
+from snow_runtime.bench.errors import BenchError
+from snow_runtime.bench.fastest import build_fastest, keep, medians_ms
+from snow_runtime.engine.files import read_plan, read_record
+from snow_runtime.engine.make import BuiltEngine
+from snow_runtime.engine.options import BuildOptions
+from tests.runtime.engine.records import PLAN, engine_in, record_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def document(times: dict[str, float | None], *, interrupted: bool = False) -> dict[str, Any]:
+    contenders = [
+        {"name": name, "latency": None if time is None else {"p50_ms": time}}
+        for name, time in times.items()
+    ]
+    return {"interrupted": interrupted, "contenders": contenders}
+
+
+def test_the_least_median_is_the_fastest() -> None:
+    assert list(medians_ms(document({"a": 3.0, "b": 1.5, "c": 2.0}))) == ["b", "c", "a"]
+
+
+@pytest.mark.parametrize("found", [{"a": 1.0, "b": None}])
+def test_a_contender_that_was_not_measured(found: dict[str, float | None]) -> None:
+    with pytest.raises(BenchError, match="none can be called the fastest"):
+        medians_ms(document(found))
+    with pytest.raises(BenchError, match="Let the measurement end"):
+        medians_ms(document({"a": 1.0}, interrupted=True))
+
+
+def test_an_engine_is_kept_with_its_record(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    engine = engine_in(tmp_path / "a")
+
+    keep(engine, tmp_path / "b" / "best.engine")
+
+    record = read_record(tmp_path / "b" / "best.engine")
+    assert read_plan(tmp_path / "b" / "best.engine", record) == PLAN
+    assert record.graph == "../a/snow.onnx"  # seen from where it now lies
+
+
+def test_a_graph_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"graph")
+
+    keep(tmp_path / "a.onnx", tmp_path / "best.onnx")
+    assert (tmp_path / "best.onnx").read_bytes() == b"graph"
+    with pytest.raises(BenchError, match="Give another --keep"):
+        keep(tmp_path / "a.onnx", tmp_path / "a.onnx" / "best.onnx")
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Give a machine with a GPU, which builds plans of their names and takes these times."""
+    times: dict[str, float] = {}
+
+    def build(graph: Path, output: Path, options: BuildOptions, **_: Any) -> BuiltEngine:
+        assert options.precision == "fp16"
+        engine = engine_in(output.parent, graph.name.encode())
+        for suffix in ("", ".json"):
+            engine.with_name(engine.name + suffix).rename(output.with_name(output.name + suffix))
+        return BuiltEngine(record_of(graph.name.encode()), cached=False, notices=())
+
+    class Measured:
+        def to_dict(self) -> dict[str, Any]:
+            return document(dict(times))
+
+    monkeypatch.setattr(fastest, "gpu_here", object)
+    monkeypatch.setattr(fastest, "build_engine", build)
+    monkeypatch.setattr(fastest, "bench", lambda _: Measured())
+    return times
+
+
+def test_the_fastest_of_the_layouts_is_kept(tmp_path: Path, machine: dict[str, float]) -> None:
+    machine.update({"fused.engine": 2.0, "summed.engine": 1.0})
+    graphs = [tmp_path / "fused.onnx", tmp_path / "summed.onnx"]
+    for graph in graphs:
+        graph.write_bytes(b"")
+    output = tmp_path / "best.engine"
+
+    built, times = build_fastest(graphs, output, BuildOptions("fp16"))
+
+    assert times == {str(graphs[1]): 1.0, str(graphs[0]): 2.0}
+    assert built.record == read_record(output)
+    assert read_plan(output, built.record) == b"summed.onnx"
+
+
+@pytest.mark.usefixtures("machine")
+def test_two_graphs_of_one_name(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="one name"):
+        build_fastest([tmp_path / "a" / "x.onnx", tmp_path / "x.onnx"], tmp_path, BuildOptions())
+
+
+def test_without_a_gpu_there_is_nothing_to_time_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastest, "gpu_here", lambda: None)
+
+    with pytest.raises(BenchError, match="no GPU here that works"):
+        build_fastest([tmp_path / "x.onnx"], tmp_path / "y.engine", BuildOptions())
