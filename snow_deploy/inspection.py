@@ -1,21 +1,22 @@
-"""What a path holds: tells stores, their files and graphs apart. Imports torch for stores only."""
+"""What a path holds: tells stores, their files, graphs and engines apart; torch for stores only."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import SnowDeployError
+from snow_runtime.model import is_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_export.inspection import Inspection
 
-_ENGINES = (".engine", ".plan", ".trt")
+_RECORD = ".engine.json"
 
 
 def inspect_path(path: Path) -> Inspection:
-    """Tell what a store's folder, one of its files or a graph holds.
+    """Tell what a store's folder, one of its files, a graph or an engine holds.
 
     Raises:
         SnowError: It is none of them, or damaged; the message says which.
@@ -33,15 +34,15 @@ def inspect_path(path: Path) -> Inspection:
         from snow_deploy.inspect_store import inspect_stored_file
 
         return inspect_stored_file(path)
-    if path.name.lower().endswith((*_ENGINES, ".engine.json")):
-        msg = (
-            f"{path} is an engine, and engines cannot be inspected yet; expected a store, one of "
-            "its files or a graph. Inspect the graph that the engine was built from."
-        )
-        raise SnowDeployError(msg)
+    if path.name.endswith(_RECORD):
+        path = path.with_name(path.name.removesuffix(".json"))
+    if is_engine(path):
+        from snow_export.inspect_engine import inspect_engine
+
+        return inspect_engine(path)
     what = "is of no kind known here" if path.exists() else "does not exist"
     msg = (
-        f"{path} {what}, expected a store's folder, a source or task in it (.safetensors) or a "
-        "graph (.onnx). Check the path."
+        f"{path} {what}, expected a store's folder, a source or task in it (.safetensors), a "
+        "graph (.onnx) or an engine (.engine). Check the path."
     )
     raise SnowDeployError(msg)

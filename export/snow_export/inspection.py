@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         TaskEntry,
     )
 
-Kind = Literal["graph", "store", "task", "source"]
+Kind = Literal["graph", "engine", "store", "task", "source"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,23 @@ class GraphFacts:
 
 
 @dataclass(frozen=True)
+class EngineFacts:
+    """What only an engine has: what built it, for what, and what it became."""
+
+    built_by: str
+    built_on: str
+    built_at: str
+    graph: str
+    graph_sha256: str
+    layout: Layout
+    options: dict[str, Any] = field(hash=False)
+    inputs: dict[str, Any] = field(hash=False)
+    achieved: dict[str, Any] = field(hash=False)
+    compute_layers: int
+    build_s: float
+
+
+@dataclass(frozen=True)
 class Training:
     """What only a store knows of a task: its source, its recipe, and its held-out samples."""
 
@@ -74,6 +91,7 @@ class Inspection:
         preprocessing: By task.
         shares: Parameters and multiply-adds by owner.
         graph: For a graph.
+        engine: For an engine.
         training: By task, for a store.
         source_origin: Where the source came from, for a store.
         versions: Of the packages that made a graph.
@@ -89,6 +107,7 @@ class Inspection:
     preprocessing: dict[str, Preprocessing] = field(hash=False)
     shares: tuple[Share, ...]
     graph: GraphFacts | None = None
+    engine: EngineFacts | None = None
     training: dict[str, Training] = field(default_factory=dict, hash=False)
     source_origin: str | None = None
     versions: dict[str, str] = field(default_factory=dict, hash=False)

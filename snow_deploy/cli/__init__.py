@@ -51,7 +51,7 @@ COMMANDS = {
     ),
     "inspect": Entry(
         module="snow_deploy.cli.inspect",
-        summary="Tell what a store, one of its files or a graph holds.",
+        summary="Tell what a store, a file in it, a graph or an engine holds.",
         extra="export",
     ),
     "predict": Entry(

@@ -14,7 +14,7 @@ from snow_deploy.cli.tables import billion, columns, megabytes, million, short_h
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snow_export.inspection import GraphFacts, Inspection
+    from snow_export.inspection import EngineFacts, GraphFacts, Inspection
     from snow_runtime.manifest import Preprocessing, TaskEntry
 
 _LABELS_WIDTH = 44  # characters
@@ -34,10 +34,10 @@ _LABELS_WIDTH = 44  # characters
 def command(
     context: click.Context, path: Path, *, indices: bool, int8: bool, as_json: bool
 ) -> None:
-    """Tell what FILE holds: a store's folder, a source or task in it, or a graph.
+    """Tell what FILE holds: a store's folder, a source or task in it, a graph or an engine.
 
     Tasks and labels, shapes, preprocessing, layout and precision, parameters and multiply-adds,
-    subscriptions, hashes, metrics and versions. A graph is read without torch.
+    subscriptions, hashes, metrics and versions. Graphs and engines are read without torch.
     """
     from snow_deploy.inspection import inspect_path
 
@@ -72,6 +72,8 @@ def _lines(found: Inspection, *, indices: bool) -> Iterator[str]:
     yield f"{found.path}  {found.kind}, {megabytes(found.size_bytes)}{digest}"
     if found.graph is not None:
         yield from _graph_lines(found.graph)
+    if found.engine is not None:
+        yield from _engine_lines(found.engine)
     if found.source is not None:
         origin = f", from {found.source_origin}" if found.source_origin else ""
         yield (
@@ -83,8 +85,9 @@ def _lines(found: Inspection, *, indices: bool) -> Iterator[str]:
     for task in found.tasks:
         yield ""
         yield from _task_lines(found, task, indices=indices)
-    yield ""
-    yield from _share_lines(found)
+    if found.shares:
+        yield ""
+        yield from _share_lines(found)
     if found.versions:
         yield f"versions  {', '.join(f'{name} {v}' for name, v in found.versions.items())}"
     yield from (f"note: {note}" for note in found.notes)
@@ -106,6 +109,19 @@ def _graph_lines(graph: GraphFacts) -> Iterator[str]:
         )
     yield f"input  {', '.join(map(str, graph.inputs))}, {entry.layout}, {entry.colour}"
     yield f"outputs  {', '.join(map(str, graph.outputs))}"
+
+
+def _engine_lines(engine: EngineFacts) -> Iterator[str]:
+    targets = ", ".join(engine.options["targets"])
+    yield f"built  by {engine.built_by} on {engine.built_on}{f' for {targets}' if targets else ''}"
+    yield f"  at {engine.built_at} in {engine.build_s:.1f} s, from {engine.graph}"
+    found = engine.achieved
+    yield (
+        f"engine  {engine.layout} deltas, {found['precision']}: {found['in_precision']} of "
+        f"{found['convolutions']} convolutions in it, {engine.compute_layers} compute layers"
+    )
+    for name, (least, best, most) in engine.inputs.items():
+        yield f"input  {name!r} {list(least)} to {list(most)}, tuned for {list(best)}"
 
 
 def _recipe(preprocessing: Preprocessing) -> str:

@@ -14,6 +14,7 @@ from snow_deploy.inspection import inspect_path
 from snow_deploy.models.source import Source
 from snow_deploy.training.store import Store
 from snow_export.export import GraphOptions
+from snow_runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,9 +147,20 @@ def test_a_source_in_the_place_of_a_task(store: Store) -> None:
         inspect_path(store.root)
 
 
-@pytest.mark.parametrize("name", ["x.engine", "x.plan", "x.engine.json"])
-def test_engines_come_later(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SnowDeployError, match="is an engine, and engines cannot be inspected yet"):
+@pytest.mark.parametrize("name", ["snow.engine", "snow.engine.json"])
+def test_an_engine_by_its_record(tmp_path: Path, name: str) -> None:
+    from tests.runtime.engine.records import PLAN, engine_in
+
+    engine = engine_in(tmp_path)
+
+    found = inspect_path(tmp_path / name)
+
+    assert (found.kind, found.size_bytes) == ("engine", len(PLAN))
+    assert found.engine is not None
+    assert found.engine.built_by == "TensorRT 10.3.0"
+    assert [task.name for task in found.tasks] == ["food"]
+    engine.write_bytes(PLAN[1:])
+    with pytest.raises(EngineError, match="is truncated"):
         inspect_path(tmp_path / name)
 
 
