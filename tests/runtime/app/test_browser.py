@@ -216,7 +216,7 @@ def test_a_camera_that_is_away_is_said_to_be(moving: Scene, tab: Callable[..., T
         moving.add("back")
         until(lambda: shown.page.locator(".camera").count() == 2)
         del moving.states["front"]
-        moving.live._history.pop("front")
+        moving.live._answers.pop("front")
         until(lambda: shown.page.locator(".camera h2").all_inner_texts() == ["back"])
         assert shown.complaints == []
 

@@ -47,7 +47,7 @@ def test_what_waits_together_is_answered_together() -> None:
     assert (second.camera, second.number, second.tasks["birds"].label) == ("yard", 4, "soup")
     assert third.to_dict()["tasks"]["food"] == {"label": "pizza", "probability": 0.7}
     assert loop.stats.snapshot()["frames"] == {"door": 2, "yard": 1}
-    assert set(loop.live.answers()) == {"door", "yard"}
+    assert set(loop.live.newest()) == {"door", "yard"}
 
 
 def test_only_each_nth_frame_of_a_camera() -> None:
