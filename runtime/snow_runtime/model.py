@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snow_runtime.engine.paths import record_path
-from snow_runtime.errors import InputError
-from snow_runtime.preprocessing import Colour, Picture, prepare_for
+from snow_runtime.prepared import Prepared, make_ready, run_in_parts
 from snow_runtime.results import Result, TaskResult, softmax
 from snow_runtime.self_check import self_check
-from snow_runtime.session import OnnxSession, Session
+from snow_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
     import os
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 
     from snow_runtime.engine.load import Rebuild
     from snow_runtime.manifest import Manifest
-    from snow_runtime.session import Batch
+    from snow_runtime.preprocessing import Colour, Picture
+    from snow_runtime.session import Session
 
 
 def load(
@@ -126,12 +126,13 @@ class Model:
             InputError: the picture has another type, shape or dtype.
             GraphError: the model is closed, or the computation failed.
         """
-        start = time.perf_counter()
-        frame = prepare_for(self.manifest.input, image, self.manifest.preprocessing, colour)
-        return self._answer(frame[np.newaxis], start)[0]
+        return self.answer(self.prepare([image], colour))[0]
 
     def batch(self, images: Iterable[Picture], colour: Colour = "rgb") -> list[Result]:
-        """Answer every task about several pictures in one run of the graph.
+        """Answer every task about several pictures together.
+
+        A graph of one batch size runs as often as they need; what is missing in the last run is
+        filled up.
 
         Args:
             images: each as in a single call; their sizes may differ.
@@ -144,13 +145,54 @@ class Model:
             InputError: a picture has another type, shape or dtype; the message says which one.
             GraphError: the model is closed, or the computation failed.
         """
-        start = time.perf_counter()
-        frames: list[Any] = [
-            self._prepare(index, image, colour) for index, image in enumerate(images)
-        ]
-        if not frames:
+        return self.answer(self.prepare(images, colour))
+
+    def prepare(self, images: Iterable[Picture], colour: Colour = "rgb") -> Prepared:
+        """Do the part of :meth:`batch` that comes before the computation.
+
+        One thread can prepare the next frames while another one lets :meth:`answer` compute.
+
+        Args:
+            images: as for :meth:`batch`.
+            colour: likewise.
+
+        Raises:
+            InputError: a picture has another type, shape or dtype; the message says which one.
+        """
+        return make_ready(self.manifest, tuple(images), colour)
+
+    def answer(self, prepared: Prepared) -> list[Result]:
+        """Do the rest of :meth:`batch`: the computation.
+
+        Args:
+            prepared: by this model's :meth:`prepare`; what a model with another input or
+                preprocessing prepared is prepared anew.
+
+        Returns:
+            One result a picture, in order; all carry the time of preparing and of computing, but
+            not of waiting in between.
+
+        Raises:
+            InputError: a picture cannot be prepared anew.
+            GraphError: the model is closed, or the computation failed.
+        """
+        if not prepared.fits(self.manifest):
+            prepared = self.prepare(prepared.images, prepared.colour)
+        if not prepared.images:
             return []
-        return self._answer(np.stack(frames), start)
+        start = time.perf_counter() - prepared.took_s
+        logits = run_in_parts(self._session, prepared.batch)
+        probabilities = [softmax(logits[task.output]) for task in self.manifest.tasks]
+        rows = [
+            [
+                # A copy: a kept result must not keep the whole batch's array alive.
+                TaskResult(task.name, task.labels, table[index].copy())
+                for task, table in zip(self.manifest.tasks, probabilities, strict=True)
+            ]
+            for index in range(len(prepared.images))
+        ]
+        latency_ms = (time.perf_counter() - start) * 1000
+        return [Result(row, latency_ms) for row in rows]
 
     def warmup(self, runs: int = 1) -> None:
         """Run on a black picture, so that the first real call is not the slow one.
@@ -187,24 +229,3 @@ class Model:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _prepare(self, index: int, image: Picture, colour: Colour) -> Batch:
-        try:
-            return prepare_for(self.manifest.input, image, self.manifest.preprocessing, colour)
-        except InputError as error:
-            raise InputError(f"Image {index} of the batch: {error}") from error
-
-    def _answer(self, batch: Batch, start: float) -> list[Result]:
-        """Run a prepared batch; ``start`` is the perf_counter at which the call began."""
-        logits = self._session.run(batch)
-        probabilities = [softmax(logits[task.output]) for task in self.manifest.tasks]
-        rows = [
-            [
-                # A copy: a kept result must not keep the whole batch's array alive.
-                TaskResult(task.name, task.labels, table[index].copy())
-                for task, table in zip(self.manifest.tasks, probabilities, strict=True)
-            ]
-            for index in range(len(batch))
-        ]
-        latency_ms = (time.perf_counter() - start) * 1000
-        return [Result(row, latency_ms) for row in rows]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from snow_runtime.manifest import Manifest
+    from snow_runtime.prepared import Prepared
     from snow_runtime.preprocessing import Colour, Picture
     from snow_runtime.results import Result
 
@@ -73,6 +74,15 @@ class SwappableModel:
         """Answer about several pictures, all by the same model; see :meth:`Model.batch`."""
         with self._calling() as model:
             return model.batch(images, colour)
+
+    def prepare(self, images: Iterable[Picture], colour: Colour = "rgb") -> Prepared:
+        """Prepare for the present model; see :meth:`Model.prepare`."""
+        return self._present().model.prepare(images, colour)
+
+    def answer(self, prepared: Prepared) -> list[Result]:
+        """Compute by the present model, which prepares anew what a swap made unfit."""
+        with self._calling() as model:
+            return model.answer(prepared)
 
     def swap(self, path: str | os.PathLike[str], **options: Any) -> Manifest:
         """Put the model of another file in this one's place.

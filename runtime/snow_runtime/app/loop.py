@@ -1,4 +1,7 @@
-"""The loop: whatever frames wait are answered together, and the answers are handed out."""
+"""The loop: whatever frames wait are answered together, and the answers are handed out.
+
+A thread prepares the next frames while the model computes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from snow_runtime.app.ahead import Ahead
 from snow_runtime.app.answers import Answer, answer_about
 from snow_runtime.app.live import Live
 from snow_runtime.app.stats import Stats
@@ -15,12 +19,15 @@ from snow_runtime.errors import SnowError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from snow_runtime.app.ahead import Ready
     from snow_runtime.app.outputs import Output
     from snow_runtime.cameras import CameraGroup, Frame
+    from snow_runtime.prepared import Prepared
     from snow_runtime.swap import SwappableModel
 
 _LOGGER = logging.getLogger(__name__)
 _WAIT_S: Final = 0.2  # so long at most until a stop is seen
+_PAUSE_S: Final = 0.01
 
 
 class Recording(Protocol):
@@ -69,35 +76,63 @@ class Loop:
     stats: Stats = field(default_factory=Stats)
     live: Live = field(default_factory=Live)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
+    _failed: int = 0  # so many of them; written by the thread that computes
 
     def run(self) -> int:
         """Go on until the cameras have ended or somebody stops it; return how many were answered.
 
-        A batch that the model fails on is counted as `errors` and left out.
+        A batch that the model fails on is counted as `errors` and left out; frames that were ready
+        when it was stopped are counted as `unanswered`.
         """
         answered = 0
-        while not self._stop.is_set():
-            waiting = self.cameras.wait(_WAIT_S)
-            if not waiting and self.cameras.ended:
-                break
-            frames = [frame for frame in waiting if frame.number % self.options.every == 0]
-            if self.options.frames is not None:
-                frames = frames[: self.options.frames - answered]
-            if frames:
-                answered += self._answer(frames)
-            if self.options.frames is not None and answered >= self.options.frames:
-                break
+        with Ahead(self._fetch, self._prepare) as ahead:
+            while not self._stop.is_set():
+                ready = ahead.next(_WAIT_S)
+                if ready is not None:
+                    answered += self._answer(ready)
+                elif ahead.ended:
+                    break
+                if self.options.frames is not None and answered >= self.options.frames:
+                    break
+        if ahead.unused:
+            self.stats.count("unanswered", ahead.unused)
         return answered
 
     def stop(self) -> None:
         """End the loop after the batch that is under way; may be called by a signal handler."""
         self._stop.set()
 
-    def _answer(self, frames: list[Frame]) -> int:
+    def _fetch(self) -> list[Frame] | None:
+        left = self._left()
+        if left == 0:  # until those under way are answered, or have failed
+            self._stop.wait(_PAUSE_S)
+            return []
+        waiting = self.cameras.wait(_WAIT_S)
+        if not waiting and self.cameras.ended:
+            return None
+        frames = [frame for frame in waiting if frame.number % self.options.every == 0][:left]
+        self._taken += len(frames)
+        return frames
+
+    def _left(self) -> int | None:
+        """Give how many frames may still be taken; None: any number."""
+        if self.options.frames is None:
+            return None
+        return self.options.frames - self._taken + self._failed
+
+    def _prepare(self, frames: list[Frame]) -> Prepared:
+        return self.model.prepare([frame.image for frame in frames], "bgr")
+
+    def _answer(self, ready: Ready) -> int:
+        frames = ready.frames
         try:
-            results = self.model.batch([frame.image for frame in frames], "bgr")
+            if isinstance(ready.prepared, SnowError):
+                raise ready.prepared
+            results = self.model.answer(ready.prepared)
         except SnowError as error:
             self.stats.count("errors", len(frames))
+            self._failed += len(frames)
             _LOGGER.warning("a batch of %d frames was left out: %s", len(frames), error)
             return 0
         shown = self._shown()

@@ -10,7 +10,7 @@ import numpy as np
 from snow_runtime.app.answers import Answer, Said
 from snow_runtime.cameras import Frame
 from snow_runtime.cameras.clock import Instant
-from snow_runtime.errors import GraphError
+from snow_runtime.errors import GraphError, InputError
 from snow_runtime.results import Result, TaskResult
 
 if TYPE_CHECKING:
@@ -51,10 +51,15 @@ class Model:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def batch(self, images: Sequence[Any], colour: str) -> list[Result]:
+    def prepare(self, images: Sequence[Any], colour: str) -> list[int]:
         assert colour == "bgr"
-        self.batches.append(len(images))
         values = [int(image[0, 0, 0]) for image in images]
+        if 254 in values:
+            raise InputError("a picture that cannot be prepared")
+        return values
+
+    def answer(self, values: list[int]) -> list[Result]:
+        self.batches.append(len(values))
         if 255 in values:
             raise GraphError("a batch that fails")
         return [Result([self._answer(name, value) for name in self.tasks], 5.0) for value in values]

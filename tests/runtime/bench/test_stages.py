@@ -27,7 +27,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 100.0
-        for name in ("bench.stages", "bench.contender", "model"):
+        for name in ("bench.stages", "bench.contender", "model", "prepared"):
             stand_in = SimpleNamespace(perf_counter=lambda: self.now_s)
             monkeypatch.setattr(f"snow_runtime.{name}.time", stand_in)
 
@@ -54,11 +54,12 @@ def test_each_stage_gets_its_own_time(
     options: BenchOptions, monkeypatch: pytest.MonkeyPatch, copy_ms: float | None
 ) -> None:
     import snow_runtime.model
+    import snow_runtime.prepared
 
     contender = Contender(options.models[0], options)
     session: Any = contender.session._session
     clock = Clock(monkeypatch)
-    clock.delay(monkeypatch, snow_runtime.model, "prepare_for", 3)
+    clock.delay(monkeypatch, snow_runtime.prepared, "prepare_for", 3)
     clock.delay(monkeypatch, session, "run", 7)
     clock.delay(monkeypatch, snow_runtime.model, "softmax", 0.5)  # once a task, of which are two
     if copy_ms is not None:
