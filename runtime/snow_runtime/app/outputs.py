@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import sys
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -37,32 +41,78 @@ class Nowhere:
 
 
 class JsonLines:
-    """Writes one line of JSON for each answer.
+    """Writes one line of JSON for each answer, whole lines only.
+
+    A reader that is slow holds the loop up for `patience_s` at most; as long as it reads nothing
+    after that, answers are lost at once.
 
     Args:
-        count: Is told `stdout_lost` when the reader has gone away.
+        count: Is told `stdout_lost` for each answer that the reader did not take.
         stream: Where to; standard output by default.
+        patience_s: How long to wait for the reader, in seconds.
     """
 
-    def __init__(self, count: Callable[[str], None], stream: TextIO | None = None) -> None:
+    def __init__(
+        self, count: Callable[[str], None], stream: TextIO | None = None, patience_s: float = 0.5
+    ) -> None:
         self._count = count
         self._stream = stream or sys.stdout
+        self._descriptor = _descriptor(self._stream)
+        self._patience_s = patience_s
+        self._stalled = False
+        self._rest = b""  # of a line that the reader took a part of
         self.gone = False
 
     def put(self, answer: Answer) -> None:
-        """Write and flush."""
-        if self.gone:
-            self._count("stdout_lost")
-            return
-        try:
-            self._stream.write(json.dumps(answer.to_dict()) + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):  # ValueError: the stream was closed
-            self.gone = True
+        """Write a line."""
+        if self.gone or not self._write(json.dumps(answer.to_dict()) + "\n"):
             self._count("stdout_lost")
 
     def close(self) -> None:
         """Leave the stream open: it is not ours."""
+        if self._descriptor is not None and not self.gone:
+            with suppress(OSError):
+                self._drain(self._descriptor)
+
+    def _write(self, line: str) -> bool:
+        """Give whether the line was written, or at least its beginning: then the rest follows."""
+        try:
+            if self._descriptor is None:
+                self._stream.write(line)
+                self._stream.flush()
+                return True
+            if not self._drain(self._descriptor):
+                return False
+            whole = self._rest = line.encode()
+            if self._drain(self._descriptor) or self._rest != whole:
+                return True
+            self._rest = b""
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            self.gone = True
+        return False
+
+    def _drain(self, descriptor: int) -> bool:
+        """Write what is left, as far as the reader takes it in time; give whether it took all."""
+        deadline = time.monotonic() + (0.0 if self._stalled else self._patience_s)
+        while self._rest:
+            left_s = max(0.0, deadline - time.monotonic())
+            if not select.select([], [descriptor], [], left_s)[1]:
+                self._stalled = True
+                return False
+            # A pipe that is ready takes so much without waiting.
+            count = os.write(descriptor, self._rest[: select.PIPE_BUF])
+            self._rest = self._rest[count:]
+            self._stalled = False
+        return True
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    """Give the descriptor of a stream that is a file, pipe or terminal."""
+    try:
+        stream.flush()
+        return stream.fileno()
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        return None
 
 
 class Mqtt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -11,12 +12,13 @@ from snow_runtime.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
     from pathlib import Path
-    from typing import IO
 
     from snow_runtime.app.answers import Answer
     from snow_runtime.cameras import Frame
 
+_LOGGER = logging.getLogger(__name__)
 SPARE_BYTES: Final = 64 << 20
 """Recording stops while less than this is free: a full disk harms more than a gap."""
 _LOOK_EVERY: Final = 30  # frames
@@ -61,8 +63,8 @@ class Recorder:
         self._paused = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._pictures: IO[bytes] = path.open("ab")
-            self._answers: IO[str] = path.with_suffix(".jsonl").open("a", encoding="utf-8")
+            self._pictures = _open(path)
+            self._answers = _open(path.with_suffix(".jsonl"))
         except OSError as error:
             raise InputError(
                 f"{path} cannot be written: {error}. Give another --record, or free space."
@@ -80,7 +82,6 @@ class Recorder:
         """Put everything on the disk."""
         for stream in (self._pictures, self._answers):
             with suppress(OSError):
-                stream.flush()
                 os.fsync(stream.fileno())
             with suppress(OSError):
                 stream.close()
@@ -89,19 +90,31 @@ class Recorder:
         made, jpeg = self._cv2.imencode(".jpg", frame.image, self._quality)
         if not made:
             return False
-        begins = self._pictures.tell()
+        ends = [(stream, stream.seek(0, os.SEEK_END)) for stream in (self._pictures, self._answers)]
+        line = json.dumps({**answer.to_dict(), "offset": ends[0][1]}) + "\n"
         try:
-            self._pictures.write(jpeg.tobytes())
-            self._pictures.flush()
-            self._answers.write(json.dumps({**answer.to_dict(), "offset": begins}) + "\n")
-            self._answers.flush()
-        except OSError:
+            _append(self._pictures, jpeg.tobytes())
+            _append(self._answers, line.encode())
+        except OSError as error:
             self._paused = True
-            with suppress(OSError):  # no half picture stays
-                self._pictures.truncate(begins)
-                self._pictures.seek(begins)
+            _LOGGER.warning("%s is not gone on with for now: %s", self._path, error)
+            for stream, end in ends:  # no half picture stays, and no half line
+                with suppress(OSError):
+                    stream.truncate(end)
             return False
         return True
+
+
+def _open(path: Path) -> FileIO:
+    """Open a file to append to, unbuffered: what a full disk refused must not be tried again."""
+    return path.open("ab", buffering=0)
+
+
+def _append(stream: FileIO, content: bytes) -> None:
+    """Write all of it; a nearly full disk takes a part only at first."""
+    left = memoryview(content)
+    while left:
+        left = left[stream.write(left) :]
 
 
 def _free_bytes(folder: Path) -> int:

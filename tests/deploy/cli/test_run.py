@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from snow_deploy.cli import main
+from tests.deploy.cli.running import Running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,27 +102,6 @@ def test_a_camera_that_fails_for_good(graph_path: Path, tmp_path: Path) -> None:
     assert "error: " in result.stderr
 
 
-class Running:
-    """`snow-deploy run` in a process of its own."""
-
-    def __init__(self, *arguments: object) -> None:
-        command = [sys.executable, "-m", "snow_deploy", "run", *map(str, arguments)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def line(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        found: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return found
-
-    def stop(self, number: int) -> tuple[float, str]:
-        began = time.monotonic()
-        self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=30)
-        return time.monotonic() - began, said
-
-
 @pytest.fixture
 def model(graph_path: Path, tmp_path: Path) -> Path:
     path = tmp_path / "used.onnx"
@@ -135,9 +113,7 @@ def model(graph_path: Path, tmp_path: Path) -> Path:
 def running(model: Path) -> Iterator[Running]:
     started = Running(model, "--camera", CAMERA, "--threads", 1)
     yield started
-    if started.process.poll() is None:
-        started.process.kill()
-    started.process.communicate()
+    started.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import select
+import time
 from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,9 @@ from snow_runtime.errors import InputError
 from tests.runtime.app.frames import answer_of, frame_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import TextIO
 
 
 @pytest.fixture
@@ -52,6 +57,45 @@ def test_a_reader_that_has_gone_away(counts: Counter[str]) -> None:
         output.put(answer_of(number=number))
 
     assert counts == {"stdout_lost": 3}
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, TextIO]]:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        yield reading, stream
+        os.close(reading)
+
+
+def test_a_reader_that_does_not_read_gets_whole_lines_later(
+    counts: Counter[str], pipe: tuple[int, TextIO]
+) -> None:
+    reading, stream = pipe
+    output = JsonLines(lambda what: counts.update([what]), stream, patience_s=0.05)
+    sent = 0
+    while not counts["stdout_lost"]:  # until the pipe is full
+        output.put(answer_of(camera="door" * 999, number=sent))
+        sent += 1
+    began = time.monotonic()
+    for number in range(50):
+        output.put(answer_of(number=number))
+    assert time.monotonic() - began < 10 * 0.05  # it waited once and not each time
+    assert counts["stdout_lost"] == 51
+
+    read = bytearray()
+
+    def read_all() -> None:
+        while select.select([reading], [], [], 0)[0]:
+            read.extend(os.read(reading, 1 << 16))
+
+    read_all()
+    output.put(answer_of(number=9999))  # the rest of a line, then its own
+    output.close()
+    read_all()
+    lines = [json.loads(line) for line in read.decode().splitlines()]
+
+    assert [line["frame"] for line in lines] == [*range(len(lines) - 1), 9999]
+    assert len(lines) - 1 + counts["stdout_lost"] == sent + 50
 
 
 class Client:
