@@ -28,6 +28,7 @@ from snow_runtime.errors import (
 )
 
 if TYPE_CHECKING:
+    from snow_runtime.arrays import OnStream
     from snow_runtime.cameras import CameraGroup, open_camera
     from snow_runtime.manifest import Manifest
     from snow_runtime.model import Model, load
@@ -47,6 +48,7 @@ __all__ = [
     "ManifestError",
     "MissingDependencyError",
     "Model",
+    "OnStream",
     "Result",
     "SnowError",
     "SwappableModel",
@@ -62,6 +64,7 @@ _LAZY = {
     "open_camera": "cameras",
     "Manifest": "manifest",
     "Model": "model",
+    "OnStream": "arrays",
     "Result": "results",
     "SwappableModel": "swap",
     "TaskResult": "results",

@@ -19,6 +19,45 @@ if TYPE_CHECKING:
 _ON_HOST: Final = (1, 3)  # DLDeviceType: kDLCPU, kDLCUDAHost
 
 
+class OnStream:
+    """An array on the GPU, together with the stream whose work makes it.
+
+    pycuda's arrays, and OpenCV's, do not tell on which stream they are being made. A model waits
+    for that stream before it reads such a picture; it uses a stream of its own and leaves the
+    current context as it is.
+
+    Args:
+        array: Has `__cuda_array_interface__`.
+        stream: pycuda's `Stream` (`handle`), CuPy's (`ptr`), PyTorch's (`cuda_stream`), or the
+            handle as an integer.
+
+    Raises:
+        InputError: It is not on a GPU, or the stream is none.
+    """
+
+    def __init__(self, array: object, stream: object) -> None:
+        described = _cuda_interface(array)
+        if described is None:
+            raise InputError(
+                f"A {type(array).__name__} has no __cuda_array_interface__, expected an array on "
+                "the GPU. Only such an array is made on a stream."
+            )
+        self._array = array  # keeps its memory
+        self.__cuda_array_interface__ = {**described, "stream": _handle_of(stream)}
+
+
+def _handle_of(stream: object) -> int:
+    """Give a stream's handle, as an integer."""
+    for name in ("handle", "ptr", "cuda_stream"):
+        stream = getattr(stream, name, stream)
+    if isinstance(stream, int):
+        return stream
+    raise InputError(
+        f"A {type(stream).__name__} is no stream, expected one of pycuda, CuPy or PyTorch, or its "
+        "handle as an integer."
+    )
+
+
 def to_numpy(image: object) -> object:
     """Give an array of another library as a NumPy array; anything else comes back as it is.
 

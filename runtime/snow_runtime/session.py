@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from snow_runtime.agreement import TensorSpec, check_agreement
+from snow_runtime.binding import BoundRuns
 from snow_runtime.errors import GraphError, MissingDependencyError
 from snow_runtime.manifest import METADATA_KEY, Manifest
 from snow_runtime.session_checks import check_batch
@@ -84,6 +85,16 @@ class OnnxSession:
         self.manifest = _read_manifest(path, metadata)
         check_agreement(self.manifest, inputs, outputs)
         self._batch_size = inputs[0].shape[0]
+        self._names = [task.output for task in self.manifest.tasks]
+        self._bound: BoundRuns | None = None
+        if _CUDA in self.providers:
+            self._bound = self._bind("cuda")
+
+    @property
+    def copy_ms(self) -> float | None:
+        """Milliseconds that the last run took for copies to a GPU and back; None on a CPU."""
+        bound = self._bound
+        return None if bound is None else bound.copy_ms
 
     @property
     def batch_size(self) -> int | None:
@@ -104,27 +115,34 @@ class OnnxSession:
             InputError: the batch has another shape or dtype, or NaN or infinity in it.
             GraphError: the session is closed, or the computation failed.
         """
-        session = self._session  # held for this call, should another thread close meanwhile
+        # Held for this call, should another thread close meanwhile.
+        session, bound = self._session, self._bound
         if session is None:
             raise GraphError(
                 f"The graph {str(self._path)!r} is closed, expected an open one. Load it again."
             )
         check_batch(self.manifest, self._batch_size, batch)
-        names = [task.output for task in self.manifest.tasks]
         try:
-            outputs = session.run(names, {self.manifest.input.name: batch})
+            if bound is not None:
+                outputs = bound(batch)
+            else:
+                outputs = session.run(self._names, {self.manifest.input.name: batch})
         except Exception as error:  # ONNX Runtime's own classes share no base but this one
             raise GraphError(
                 f"The graph {str(self._path)!r} failed on a batch of shape {list(batch.shape)}: "
                 f"{_sentence(error)} Try a smaller batch; if that fails too, export it again."
             ) from error
-        logits = dict(zip(names, outputs, strict=True))
+        logits = dict(zip(self._names, outputs, strict=True))
         self._check_logits(logits, len(batch))
         return logits
 
     def close(self) -> None:
         """Let go of ONNX Runtime's memory; calls under way still finish."""
-        self._session = None
+        self._session = self._bound = None
+
+    def _bind(self, device: str) -> BoundRuns:
+        runtime, name = _import_onnxruntime(), self.manifest.input.name
+        return BoundRuns(runtime, self._session, device, name, self._names)
 
     def _check_logits(self, logits: dict[str, NDArray[np.float32]], count: int) -> None:
         """Catch a graph whose declared shapes are not those that it computes."""

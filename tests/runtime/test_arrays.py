@@ -77,6 +77,32 @@ def test_the_stream_that_makes_it_is_waited_for(driver: FakeDriver) -> None:
     assert driver.calls["cuStreamSynchronize"] == before + 2
 
 
+@pytest.mark.parametrize("attribute", ["handle", "ptr", "cuda_stream", None])
+def test_a_stream_that_the_array_does_not_tell_of(
+    driver: FakeDriver, attribute: str | None
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    with PrimaryContext() as context, context.current():
+        stream = Stream()
+    image = Gpu(pixels, stream=None)
+    handle = int(stream.handle)
+    theirs = handle if attribute is None else SimpleNamespace(**{attribute: handle})
+    before = driver.calls["cuStreamSynchronize"]
+
+    found = to_numpy(snow_runtime.OnStream(image, theirs))
+
+    np.testing.assert_array_equal(np.asarray(found), pixels)
+    assert driver.calls["cuStreamSynchronize"] == before + 2  # theirs, then the copy's own
+
+
+@pytest.mark.usefixtures("driver")
+def test_what_is_not_on_a_stream() -> None:
+    with pytest.raises(InputError, match=r"ndarray has no __cuda_array_interface__"):
+        snow_runtime.OnStream(np.zeros((2, 2, 3), np.uint8), 1)
+    with pytest.raises(InputError, match=r"A str is no stream"):
+        snow_runtime.OnStream(Gpu(np.zeros((2, 2, 3), np.uint8)), "mine")
+
+
 @pytest.mark.usefixtures("driver")
 def test_an_array_with_gaps() -> None:
     image = Gpu(np.zeros((4, 4, 3), np.uint8), strides=(24, 3, 1))

@@ -158,7 +158,7 @@ def test_threads_may_call_at_once(graph: Graph) -> None:
     def ask(picture: NDArray[np.uint8]) -> TaskResult:
         return model(picture)["food"]
 
-    with load(graph.path, threads=1) as model, ThreadPoolExecutor(8) as pool:
+    with load(graph.path, threads=1) as model, ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(ask, pictures))
     for picture, answer in zip(pictures, answers, strict=True):
         np.testing.assert_allclose(
