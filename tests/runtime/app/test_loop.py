@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from snow_runtime import SwappableModel, load
 from snow_runtime.app.loop import Loop, LoopOptions
 from tests.runtime.app.frames import Cameras, Model, frame_of
 
 if TYPE_CHECKING:
     from snow_runtime.app.answers import Answer
     from snow_runtime.cameras import Frame
+    from snow_runtime.manifest import Manifest
+    from tests.runtime.conftest import MakeGraph
 
 
 class Kept:
@@ -125,3 +129,47 @@ def test_frames_of_one_camera_are_recorded() -> None:
     loop.run()
 
     assert [frame.camera for frame in recorder.frames] == ["yard"]
+
+
+def test_a_hundred_swaps_lose_no_frame(make_graph: MakeGraph, manifest: Manifest) -> None:
+    only_birds = replace(manifest, tasks=manifest.tasks[1:])
+    paths = [
+        make_graph("two.onnx").path,
+        make_graph("one.onnx", manifest=only_birds, outputs={"birds": 2}).path,
+    ]
+    swapped = threading.Event()
+
+    class UntilSwapped(Cameras):
+        """Frames, until the last swap is over."""
+
+        number = 0
+
+        @property
+        def ended(self) -> bool:
+            return swapped.is_set()
+
+        def wait(self, timeout_s: float) -> list[Frame]:
+            assert timeout_s > 0
+            if swapped.is_set():
+                return []
+            self.number += 1
+            return [frame_of(number=self.number - 1)]
+
+    def swap() -> None:
+        for number in range(100):
+            model.swap(paths[(number + 1) % 2], threads=1)
+        swapped.set()
+
+    cameras = UntilSwapped()
+    with SwappableModel(load(paths[0], threads=1)) as model:
+        loop, kept = loop_of(cameras, model=model)
+        thread = threading.Thread(target=swap)
+        thread.start()
+        answered = loop.run()
+        thread.join()
+
+    assert model.swaps == 100
+    assert answered == cameras.number
+    assert [answer.number for answer in kept.answers] == list(range(answered))
+    assert {tuple(answer.tasks) for answer in kept.answers} == {("food", "birds"), ("birds",)}
+    assert loop.stats.snapshot()["counts"] == {}
