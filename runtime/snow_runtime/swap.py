@@ -17,7 +17,7 @@ from snow_runtime.model import Model, load
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -84,38 +84,46 @@ class SwappableModel:
         with self._calling() as model:
             return model.answer(prepared)
 
-    def swap(self, path: str | os.PathLike[str], **options: Any) -> Manifest:
+    def swap(
+        self, path: str | os.PathLike[str], needed: Collection[str] = (), **options: Any
+    ) -> Manifest:
         """Put the model of another file in this one's place.
 
         Calls that are under way finish on the old model; every later one goes to the new.
 
         Args:
             path: A graph or an engine; with more tasks, fewer or others.
+            needed: Tasks that it has to have.
             options: As for :func:`snow_runtime.load`.
 
         Returns:
             What the new graph is.
 
         Raises:
-            GraphError, EngineError: The new model cannot be loaded, or does not answer as its
-                manifest says it must. The old one goes on.
+            GraphError, EngineError: The new model cannot be loaded, lacks a task that is needed,
+                or does not answer as its manifest says it must; or this was closed meanwhile. The
+                old one goes on.
             MissingDependencyError: Likewise.
         """
         with self._one_swap:
             self._present()
             model = load(path, **options)
             try:
+                _check_tasks(path, model, needed)
                 model.warmup()
                 model.self_check()
+                self._put(model)
             except BaseException:
                 model.close()
                 raise
-            self._put(model)
         return model.manifest
 
     def close(self) -> None:
-        """Close the model after the calls under way; calling it afterwards raises GraphError."""
-        with self._one_swap, self._lock:
+        """Close the model after the calls under way; calling it afterwards raises GraphError.
+
+        A swap that is under way is not waited for; what it loads is closed.
+        """
+        with self._lock:
             held, self._held = self._held, None
             idle = held is not None and self._retire(held)
         if held is not None and idle:
@@ -134,10 +142,11 @@ class SwappableModel:
 
     def _put(self, model: Model) -> None:
         with self._lock:
-            old, self._held = self._held, _Held(model)
+            old = self._present()
+            self._held = _Held(model)
             self.swaps += 1
-            idle = old is not None and self._retire(old)
-        if old is not None and idle:
+            idle = self._retire(old)
+        if idle:
             old.model.close()
 
     @contextmanager
@@ -166,3 +175,12 @@ class SwappableModel:
         if held is None:
             raise GraphError("The model is closed, expected an open one. Load it again.")
         return held
+
+
+def _check_tasks(path: str | os.PathLike[str], model: Model, needed: Collection[str]) -> None:
+    missing = [name for name in needed if name not in model.tasks]
+    if missing:
+        raise GraphError(
+            f"{path} has no task {', '.join(missing)}, expected all of {', '.join(needed)}. Export "
+            "it with them, or ask for others."
+        )

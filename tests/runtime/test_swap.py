@@ -162,3 +162,49 @@ def test_after_closing(two_tasks: Path, one_task: Path, frame: NDArray[np.uint8]
     for use in (lambda: model(frame), lambda: model.swap(one_task), lambda: model.tasks):
         with pytest.raises(GraphError, match="is closed"):
             use()
+
+
+def test_a_new_model_without_a_needed_task_leaves_the_old_one(
+    two_tasks: Path, one_task: Path, frame: NDArray[np.uint8]
+) -> None:
+    with SwappableModel(load(two_tasks)) as model:
+        with pytest.raises(GraphError, match=r"one\.onnx has no task food, expected all of food"):
+            model.swap(one_task, needed=["food"])
+        assert set(model(frame)) == {"food", "birds"}
+        model.swap(one_task, needed=["birds"])
+        assert set(model(frame)) == {"birds"}
+
+
+def test_closing_does_not_wait_for_a_swap(
+    two_tasks: Path, one_task: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading, go_on = threading.Event(), threading.Event()
+    closed: list[Model] = []
+
+    def slow(path: Path) -> Model:
+        loading.set()
+        assert go_on.wait(30)
+        found = load(path)
+        monkeypatch.setattr(found, "close", lambda: closed.append(found))
+        return found
+
+    model = SwappableModel(load(two_tasks))
+    monkeypatch.setattr("snow_runtime.swap.load", slow)
+    failures: list[GraphError] = []
+
+    def swap() -> None:
+        try:
+            model.swap(one_task)
+        except GraphError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    assert loading.wait(30)
+    model.close()  # returns at once: the load still waits
+    assert thread.is_alive()
+    go_on.set()
+    thread.join(30)
+
+    assert "is closed" in str(failures[0])
+    assert len(closed) == 1

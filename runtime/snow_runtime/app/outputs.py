@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import sys
-import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from snow_runtime.app.patient import PatientPipe, descriptor_of
 from snow_runtime.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -43,76 +40,50 @@ class Nowhere:
 class JsonLines:
     """Writes one line of JSON for each answer, whole lines only.
 
-    A reader that is slow holds the loop up for `patience_s` at most; as long as it reads nothing
-    after that, answers are lost at once.
+    A reader that is slow holds the loop up for half a second; as long as it reads nothing after
+    that, answers are lost at once. What a full disk refuses is lost, and the next one tried.
 
     Args:
-        count: Is told `stdout_lost` for each answer that the reader did not take.
+        count: Is told `stdout_lost` for each answer that was not taken.
         stream: Where to; standard output by default.
         patience_s: How long to wait for the reader, in seconds.
+
+    Raises:
+        InputError: There is no standard output.
     """
 
     def __init__(
         self, count: Callable[[str], None], stream: TextIO | None = None, patience_s: float = 0.5
     ) -> None:
+        found: TextIO | None = stream or sys.stdout
+        if found is None:
+            raise InputError(
+                "Standard output is closed, expected an open one for the answers. Give "
+                "--output none, or do not close it."
+            )
         self._count = count
-        self._stream = stream or sys.stdout
-        self._descriptor = _descriptor(self._stream)
-        self._patience_s = patience_s
-        self._stalled = False
-        self._rest = b""  # of a line that the reader took a part of
-        self.gone = False
+        self._stream = found
+        descriptor = descriptor_of(found)
+        self._pipe = None if descriptor is None else PatientPipe(descriptor, patience_s)
 
     def put(self, answer: Answer) -> None:
         """Write a line."""
-        if self.gone or not self._write(json.dumps(answer.to_dict()) + "\n"):
+        if not self._write(json.dumps(answer.to_dict()) + "\n"):
             self._count("stdout_lost")
 
     def close(self) -> None:
         """Leave the stream open: it is not ours."""
-        if self._descriptor is not None and not self.gone:
-            with suppress(OSError):
-                self._drain(self._descriptor)
+        if self._pipe is not None:
+            self._pipe.finish()
 
     def _write(self, line: str) -> bool:
-        """Give whether the line was written, or at least its beginning: then the rest follows."""
+        if self._pipe is not None:
+            return self._pipe.write(line.encode())
         try:
-            if self._descriptor is None:
-                self._stream.write(line)
-                self._stream.flush()
-                return True
-            if not self._drain(self._descriptor):
-                return False
-            whole = self._rest = line.encode()
-            if self._drain(self._descriptor) or self._rest != whole:
-                return True
-            self._rest = b""
+            self._stream.write(line)
         except (OSError, ValueError):  # ValueError: the stream was closed
-            self.gone = True
-        return False
-
-    def _drain(self, descriptor: int) -> bool:
-        """Write what is left, as far as the reader takes it in time; give whether it took all."""
-        deadline = time.monotonic() + (0.0 if self._stalled else self._patience_s)
-        while self._rest:
-            left_s = max(0.0, deadline - time.monotonic())
-            if not select.select([], [descriptor], [], left_s)[1]:
-                self._stalled = True
-                return False
-            # A pipe that is ready takes so much without waiting.
-            count = os.write(descriptor, self._rest[: select.PIPE_BUF])
-            self._rest = self._rest[count:]
-            self._stalled = False
+            return False
         return True
-
-
-def _descriptor(stream: TextIO) -> int | None:
-    """Give the descriptor of a stream that is a file, pipe or terminal."""
-    try:
-        stream.flush()
-        return stream.fileno()
-    except (OSError, ValueError):  # ValueError: the stream is closed
-        return None
 
 
 class Mqtt:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import queue
+import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from snow_runtime.app.pair import RecordedPair
 from snow_runtime.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import FileIO
     from pathlib import Path
 
     from snow_runtime.app.answers import Answer
@@ -22,12 +24,17 @@ _LOGGER = logging.getLogger(__name__)
 SPARE_BYTES: Final = 64 << 20
 """Recording stops while less than this is free: a full disk harms more than a gap."""
 _LOOK_EVERY: Final = 30  # frames
+_WAITING: Final = 4  # frames, each of some megabytes
+_PATIENCE_S: Final = 0.5
+_END_S: Final = 0.8
 
 
 class Recorder:
     """Appends frames as JPEG pictures to `NAME.mjpeg`, and answers to `NAME.jsonl`.
 
-    Motion JPEG can be played up to the last whole picture, also after a power cut.
+    Motion JPEG can be played up to the last whole picture, also after a power cut. A thread
+    encodes and writes. A disk that is slow holds whoever calls up for half a second; as long as
+    nothing is written after that, frames are lost at once.
 
     Args:
         path: The `.mjpeg` file; an existing one is gone on with.
@@ -36,7 +43,7 @@ class Recorder:
         free_bytes: Gives the free space of a folder.
 
     Raises:
-        InputError: The file cannot be opened.
+        InputError: The file cannot be opened, or is no plain file.
         MissingDependencyError: OpenCV is not installed.
     """
 
@@ -60,61 +67,73 @@ class Recorder:
         self._quality = [int(cv2.IMWRITE_JPEG_QUALITY), quality]
         self._free_bytes = free_bytes or _free_bytes
         self._seen = 0
-        self._paused = False
+        self._paused = self._stalled = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._pictures = _open(path)
-            self._answers = _open(path.with_suffix(".jsonl"))
+            self._files = RecordedPair(path)
         except OSError as error:
             raise InputError(
                 f"{path} cannot be written: {error}. Give another --record, or free space."
             ) from error
+        self._waiting: queue.Queue[tuple[Frame, Answer] | None] = queue.Queue(_WAITING)
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="record", daemon=True)
+        self._thread.start()
 
     def put(self, frame: Frame, answer: Answer) -> None:
-        """Write a frame and its answer; count it as lost where that fails."""
-        if self._seen % _LOOK_EVERY == 0:
-            self._paused = self._free_bytes(self._path.parent) < SPARE_BYTES
-        self._seen += 1
-        if self._paused or not self._write(frame, answer):
+        """Leave a frame and its answer to be written; count it as lost where the disk is slow."""
+        try:
+            self._waiting.put((frame, answer), timeout=0 if self._stalled else _PATIENCE_S)
+            self._stalled = False
+        except queue.Full:
+            self._stalled = True
             self._count("recording_lost")
 
     def close(self) -> None:
-        """Put everything on the disk."""
-        for stream in (self._pictures, self._answers):
-            with suppress(OSError):
-                os.fsync(stream.fileno())
-            with suppress(OSError):
-                stream.close()
+        """Put everything on the disk, as far as that takes less than a second."""
+        ends = time.monotonic() + _END_S
+        with suppress(queue.Full):
+            self._waiting.put(None, timeout=_END_S)
+        self._thread.join(max(0.0, ends - time.monotonic()))
+        if self._thread.is_alive():  # the disk hangs; nothing can end the thread
+            self._ending = True
+            for _ in range(self._waiting.qsize()):
+                self._count("recording_lost")
+            _LOGGER.warning("%s was left unfinished: the disk does not answer", self._path)
 
-    def _write(self, frame: Frame, answer: Answer) -> bool:
-        made, jpeg = self._cv2.imencode(".jpg", frame.image, self._quality)
-        if not made:
-            return False
-        ends = [(stream, stream.seek(0, os.SEEK_END)) for stream in (self._pictures, self._answers)]
-        line = json.dumps({**answer.to_dict(), "offset": ends[0][1]}) + "\n"
+    def _run(self) -> None:
+        while (item := self._waiting.get()) is not None and not self._ending:
+            if not self._keep(*item):
+                self._count("recording_lost")
+        self._files.close()
+
+    def _keep(self, frame: Frame, answer: Answer) -> bool:
         try:
-            _append(self._pictures, jpeg.tobytes())
-            _append(self._answers, line.encode())
+            if self._seen % _LOOK_EVERY == 0:
+                full = self._free_bytes(self._path.parent) < SPARE_BYTES
+                self._pause("the disk is full" if full else None)
+            self._seen += 1
+            if self._paused:
+                return False
+            made, jpeg = self._cv2.imencode(".jpg", frame.image, self._quality)
+            if made:
+                self._files.append(jpeg.tobytes(), answer.to_dict())
         except OSError as error:
-            self._paused = True
-            _LOGGER.warning("%s is not gone on with for now: %s", self._path, error)
-            for stream, end in ends:  # no half picture stays, and no half line
-                with suppress(OSError):
-                    stream.truncate(end)
+            self._pause(str(error))
             return False
-        return True
+        except self._cv2.error as error:
+            _LOGGER.warning("a frame of %s cannot be recorded: %s", frame.camera, error)
+            return False
+        return bool(made)
 
-
-def _open(path: Path) -> FileIO:
-    """Open a file to append to, unbuffered: what a full disk refused must not be tried again."""
-    return path.open("ab", buffering=0)
-
-
-def _append(stream: FileIO, content: bytes) -> None:
-    """Write all of it; a nearly full disk takes a part only at first."""
-    left = memoryview(content)
-    while left:
-        left = left[stream.write(left) :]
+    def _pause(self, reason: str | None) -> None:
+        """Pause for a reason, or go on without one; say so when that changes."""
+        paused = reason is not None
+        if paused and not self._paused:
+            _LOGGER.warning("recording to %s pauses: %s", self._path, reason)
+        elif self._paused and not paused:
+            _LOGGER.warning("recording to %s goes on", self._path)
+        self._paused = paused
 
 
 def _free_bytes(folder: Path) -> int:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import select
+import sys
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from snow_runtime.app.outputs import JsonLines, Mqtt
-from snow_runtime.app.record import Recorder
+from snow_runtime.app.patient import PatientText
 from snow_runtime.errors import InputError
-from tests.runtime.app.frames import answer_of, frame_of
+from tests.runtime.app.frames import answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +99,54 @@ def test_a_reader_that_does_not_read_gets_whole_lines_later(
     assert len(lines) - 1 + counts["stdout_lost"] == sent + 50
 
 
+def test_a_file_on_a_disk_that_is_full_for_a_moment(
+    counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "answers.jsonl", os.write
+    free = [1 << 20]
+
+    def write(descriptor: int, content: bytes) -> int:
+        if free[0] == 0:
+            raise OSError(28, "No space left on device")
+        taken = real(descriptor, content[: free[0]])
+        free[0] -= taken
+        return taken
+
+    monkeypatch.setattr(os, "write", write)
+    with path.open("w", encoding="utf-8") as stream:
+        output = JsonLines(lambda what: counts.update([what]), stream)
+        for number in range(4):
+            free[0] = 5 if number == 1 else 1 << 20
+            output.put(answer_of(number=number))
+        output.close()
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == [0, 2, 3]
+    assert counts == {"stdout_lost": 1}
+
+
+def test_without_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(InputError, match="Give --output none"):
+        JsonLines(lambda _: None)
+
+
+def test_errors_that_nobody_reads_hold_nothing_up() -> None:
+    reading, writing = os.pipe()
+    text = PatientText(writing, patience_s=0.05)
+    began = time.monotonic()
+    for number in range(5000):
+        text.write(f"warning {number}: ä {'x' * 80}\n")
+    assert time.monotonic() - began < 2
+    written = 5000 - text.lost
+    assert 0 < written < 5000
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as stream:
+        lines = stream.read().splitlines()
+    assert len(lines) in (written, written - 1)  # of the last one only the beginning fits
+    assert [line.split(":")[0] for line in lines[:3]] == ["warning 0", "warning 1", "warning 2"]
+
+
 class Client:
     """What is used of paho's client."""
 
@@ -142,72 +191,3 @@ def test_answers_go_to_the_broker_and_lost_ones_are_counted(counts: Counter[str]
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(InputError, match=r"expected mqtt://host"):
         Mqtt(url, lambda _: None, Client())
-
-
-class TestRecording:
-    @pytest.fixture(autouse=True)
-    def _opencv(self) -> None:
-        pytest.importorskip("cv2")
-
-    def test_what_was_recorded_can_be_played(self, tmp_path: Path, counts: Counter[str]) -> None:
-        import cv2
-
-        path = tmp_path / "new" / "door.mjpeg"
-        for number in range(2):  # the second time it goes on
-            recorder = Recorder(path, lambda what: counts.update([what]))
-            recorder.put(frame_of(number=number, value=100 + number), answer_of(number=number))
-            recorder.close()
-
-        played = cv2.VideoCapture(str(path))
-        found = [played.read() for _ in range(3)]
-        assert [whole for whole, _ in found] == [True, True, False]
-        assert abs(int(found[1][1].mean()) - 101) <= 2
-        lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
-        offsets = [json.loads(line)["offset"] for line in lines]
-        assert offsets[0] == 0
-        assert path.read_bytes()[offsets[1] :][:2] == b"\xff\xd8"
-        assert counts == {}
-
-    def test_a_disk_that_is_nearly_full(self, tmp_path: Path, counts: Counter[str]) -> None:
-        path = tmp_path / "door.mjpeg"
-        recorder = Recorder(path, lambda what: counts.update([what]), free_bytes=lambda _: 1000)
-
-        recorder.put(frame_of(), answer_of())
-        recorder.close()
-
-        assert counts == {"recording_lost": 1}
-        assert path.read_bytes() == b""
-
-    def test_a_disk_that_fills_up_keeps_whole_pictures(
-        self, tmp_path: Path, counts: Counter[str]
-    ) -> None:
-        path = tmp_path / "door.mjpeg"
-        recorder = Recorder(path, lambda what: counts.update([what]))
-        recorder.put(frame_of(), answer_of())
-        before = path.read_bytes()
-        real = recorder._pictures
-
-        class Full:
-            tell, truncate, seek = real.tell, real.truncate, real.seek
-            fileno, close = real.fileno, real.close
-
-            def write(self, content: bytes) -> None:
-                real.write(content[:10])
-                raise OSError(28, "No space left on device")
-
-            def flush(self) -> None:
-                real.flush()
-
-        recorder._pictures = Full()  # type: ignore[assignment]
-        for number in range(3):
-            recorder.put(frame_of(number=number), answer_of(number=number))
-        recorder.close()
-
-        assert counts == {"recording_lost": 3}
-        assert path.read_bytes() == before
-
-    def test_a_place_that_cannot_be_written_to(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_bytes(b"")
-
-        with pytest.raises(InputError, match="Give another --record"):
-            Recorder(tmp_path / "file" / "door.mjpeg", lambda _: None)

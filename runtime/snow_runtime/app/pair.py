@@ -1,0 +1,103 @@
+"""Two files that grow together: pictures one after the other, and a line about each."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from io import FileIO
+    from pathlib import Path
+
+_TAIL_BYTES: Final = 1 << 20  # of the lines: so much is read to find the last whole one
+
+
+class RecordedPair:
+    """`NAME.mjpeg` and `NAME.jsonl`, of which each always has whole entries only.
+
+    A line tells with `offset` and `bytes` where its picture lies. What a power cut left half
+    written is cut off when they are opened again.
+
+    Args:
+        path: The pictures' file; existing ones are gone on with.
+
+    Raises:
+        OSError: They cannot be opened, or are no plain files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._pictures = _open(path)
+        self._lines = _open(path.with_suffix(".jsonl"))
+        self._mend()
+
+    def append(self, picture: bytes, facts: Mapping[str, Any]) -> None:
+        """Write both, or neither.
+
+        Raises:
+            OSError: They cannot be written; nothing of them stays.
+        """
+        ends = [(stream, stream.seek(0, os.SEEK_END)) for stream in (self._pictures, self._lines)]
+        line = json.dumps({**facts, "offset": ends[0][1], "bytes": len(picture)}) + "\n"
+        try:
+            _write(self._pictures, picture)
+            _write(self._lines, line.encode())
+        except OSError:
+            for stream, end in ends:
+                with suppress(OSError):
+                    stream.truncate(end)
+            raise
+
+    def close(self) -> None:
+        """Put everything on the disk."""
+        for stream in (self._pictures, self._lines):
+            with suppress(OSError):
+                os.fsync(stream.fileno())
+            with suppress(OSError):
+                stream.close()
+
+    def _mend(self) -> None:
+        """Cut off what comes after the last line whose picture is there in full."""
+        size, there = self._lines.seek(0, os.SEEK_END), self._pictures.seek(0, os.SEEK_END)
+        begin = max(0, size - _TAIL_BYTES)
+        self._lines.seek(begin)
+        tail = self._lines.read(_TAIL_BYTES) or b""
+        whole, ends = tail[: tail.rfind(b"\n") + 1], there
+        while whole:
+            last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+            found = _picture_end(last)
+            if found is None or found <= there:
+                ends = there if found is None else found
+                break
+            whole = whole[: -len(last)]
+        if begin + len(whole) < size:
+            self._lines.truncate(begin + len(whole))
+        if ends < there:
+            self._pictures.truncate(ends)
+
+
+def _picture_end(line: bytes) -> int | None:
+    """Give where the picture of a line ends; None where it does not tell."""
+    try:
+        facts = json.loads(line)
+        return int(facts["offset"]) + int(facts["bytes"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _open(path: Path) -> FileIO:
+    """Open a file to append to, unbuffered: what a full disk refused must not be tried again."""
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        msg = "it is no plain file"
+        raise OSError(msg)
+    return path.open("ab+", buffering=0)
+
+
+def _write(stream: FileIO, content: bytes) -> None:
+    """Write all of it; a nearly full disk takes a part only at first."""
+    left = memoryview(content)
+    while left:
+        left = left[stream.write(left) :]
