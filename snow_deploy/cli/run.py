@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import signal
-import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.signals import Signals, patient_errors
 from snow_runtime.errors import CameraError, InputError, SnowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from snow_runtime.app.loop import Loop
     from snow_runtime.app.outputs import Output
@@ -81,6 +80,22 @@ def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
     slower than a camera never lags behind it. SIGHUP loads MODEL anew while frames flow, SIGTERM
     and Ctrl-C end it cleanly.
     """
+    named = _named(uris)
+    options = _load_options(model, form)
+    with ExitStack() as stack:
+        stack.enter_context(patient_errors())
+        signals = stack.enter_context(Signals())
+        _run(model, named, options, form, signals, stack)
+
+
+def _run(  # noqa: PLR0917 - the command's parts
+    path: Path,
+    named: list[tuple[str, str]],
+    options: dict[str, Any],
+    form: dict[str, Any],
+    signals: Signals,
+    stack: ExitStack,
+) -> None:
     from snow_runtime.app.loop import Loop, LoopOptions
     from snow_runtime.app.stats import Stats
     from snow_runtime.cameras import CameraGroup, open_camera
@@ -88,24 +103,26 @@ def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
     from snow_runtime.swap import SwappableModel
 
     stats = Stats()
-    options = _load_options(form)
-    with ExitStack() as stack:
-        swappable = stack.enter_context(SwappableModel(load(model, **options)))
-        wanted = _wanted(form["tasks"], swappable)
-        output = _output(form, stats.count)
-        stack.callback(output.close)
-        cameras = [stack.enter_context(open_camera(uri, name=name)) for name, uri in _named(uris)]
-        loop = Loop(
-            swappable,
-            stack.enter_context(CameraGroup(cameras)),
-            [output],
-            LoopOptions(wanted, form["every"], form["min_confidence"], form["frames"]),
-            _recorders(form["record"], cameras, stats.count, stack),
-            stats,
-        )
-        _serve(form, loop, cameras, stack)
-        with _signals(loop, lambda: _swap(swappable, model, options)):
-            answered = loop.run()
+    output = _output(form, stats.count)
+    stack.callback(output.close)
+    recorders = _recorders(form["record"], [name for name, _ in named], stats.count, stack)
+    model = load(path, **options)
+    swappable = stack.enter_context(SwappableModel(model))
+    wanted = _wanted(form["tasks"], swappable)
+    model.warmup()
+    model.self_check()
+    cameras = [stack.enter_context(open_camera(uri, name=name)) for name, uri in named]
+    loop = Loop(
+        swappable,
+        stack.enter_context(CameraGroup(cameras)),
+        [output],
+        LoopOptions(wanted, form["every"], form["min_confidence"], form["frames"]),
+        recorders,
+        stats,
+    )
+    _serve(form, loop, cameras, stack)
+    with signals.guiding(loop, lambda: _swap(swappable, path, wanted or (), options)):
+        answered = loop.run()
     _summary(answered, loop, cameras)
     if all(camera.status.state == "failed" for camera in cameras):
         raise CameraError("No camera is left: each failed, as said above. Check the addresses.")
@@ -124,7 +141,16 @@ def _named(given: tuple[str, ...]) -> list[tuple[str, str]]:
     return found
 
 
-def _load_options(form: dict[str, Any]) -> dict[str, Any]:
+def _load_options(model: Path, form: dict[str, Any]) -> dict[str, Any]:
+    from snow_runtime.model import is_engine
+
+    engine = is_engine(model)
+    if form["threads"] is not None and engine:
+        msg = f"--threads is for graphs, and {model} is an engine: it computes on the GPU."
+        raise click.UsageError(msg)
+    if form["rebuild"] and not engine:
+        msg = f"--rebuild is for engines, and {model} is a graph."
+        raise click.UsageError(msg)
     options: dict[str, Any] = {"rebuild": "auto"} if form["rebuild"] else {}
     if form["threads"] is not None:
         options["threads"] = form["threads"]
@@ -156,18 +182,18 @@ def _output(form: dict[str, Any], count: Callable[[str], None]) -> Output:
 
 
 def _recorders(
-    path: Path | None, cameras: list[Camera], count: Callable[[str], None], stack: ExitStack
+    path: Path | None, names: list[str], count: Callable[[str], None], stack: ExitStack
 ) -> dict[str, Any]:
     from snow_runtime.app.record import Recorder
 
     if path is None:
         return {}
     found = {}
-    for number, camera in enumerate(cameras):
-        suffix = f"-{number}" if len(cameras) > 1 else ""
+    for number, name in enumerate(names):
+        suffix = f"-{number}" if len(names) > 1 else ""
         recorder = Recorder(path.with_name(f"{path.stem}{suffix}.mjpeg"), count)
         stack.callback(recorder.close)
-        found[camera.name] = recorder
+        found[name] = recorder
     return found
 
 
@@ -207,33 +233,16 @@ def _state(camera: Camera) -> dict[str, Any]:
     }
 
 
-def _swap(model: SwappableModel, path: Path, options: dict[str, Any]) -> None:
+def _swap(
+    model: SwappableModel, path: Path, wanted: tuple[str, ...], options: dict[str, Any]
+) -> None:
     try:
-        manifest = model.swap(path, **options)
+        manifest = model.swap(path, needed=wanted, **options)
     except SnowError as error:
         click.echo(f"error: the old model stays: {error}", err=True)
     else:
         names = ", ".join(task.name for task in manifest.tasks)
         click.echo(f"{path} loaded anew: {names}", err=True)
-
-
-@contextmanager
-def _signals(loop: Loop, reload: Callable[[], None]) -> Iterator[None]:
-    """End the loop on SIGTERM and Ctrl-C, and load the model anew, aside, on SIGHUP."""
-
-    def stop(*_: object) -> None:
-        loop.stop()
-
-    def swap(*_: object) -> None:
-        threading.Thread(target=reload, name="swap", daemon=True).start()
-
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: swap}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:

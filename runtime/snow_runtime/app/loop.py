@@ -6,13 +6,15 @@ A thread prepares the next frames while the model computes.
 from __future__ import annotations
 
 import logging
-import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from snow_runtime.app.ahead import Ahead
 from snow_runtime.app.answers import Answer, answer_about
+from snow_runtime.app.failures import Failures
 from snow_runtime.app.live import Live
+from snow_runtime.app.seldom import Seldom
 from snow_runtime.app.stats import Stats
 from snow_runtime.errors import SnowError
 
@@ -66,6 +68,7 @@ class Loop:
         recorders: By camera, what keeps its frames.
         stats: Counts.
         live: What the page shows.
+        failures: When to give up.
     """
 
     model: SwappableModel
@@ -75,19 +78,24 @@ class Loop:
     recorders: dict[str, Recording] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
     live: Live = field(default_factory=Live)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    failures: Failures = field(default_factory=Failures)
+    _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
     _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
     _failed: int = 0  # so many of them; written by the thread that computes
+    _seldom: Seldom = field(default_factory=lambda: Seldom(_LOGGER))
 
     def run(self) -> int:
         """Go on until the cameras have ended or somebody stops it; return how many were answered.
 
         A batch that the model fails on is counted as `errors` and left out; frames that were ready
-        when it was stopped are counted as `unanswered`.
+        when it was stopped are counted as `unanswered`, those that grew old waiting as `stale`.
+
+        Raises:
+            GraphError: The model has failed at everything for half a minute.
         """
         answered = 0
         with Ahead(self._fetch, self._prepare) as ahead:
-            while not self._stop.is_set():
+            while not self._stopped:
                 ready = ahead.next(_WAIT_S)
                 if ready is not None:
                     answered += self._answer(ready)
@@ -101,17 +109,17 @@ class Loop:
 
     def stop(self) -> None:
         """End the loop after the batch that is under way; may be called by a signal handler."""
-        self._stop.set()
+        self._stopped = True
 
     def _fetch(self) -> list[Frame] | None:
         left = self._left()
         if left == 0:  # until those under way are answered, or have failed
-            self._stop.wait(_PAUSE_S)
+            time.sleep(_PAUSE_S)
             return []
-        waiting = self.cameras.wait(_WAIT_S)
+        waiting = self.cameras.wait(_WAIT_S, at_most=left)
         if not waiting and self.cameras.ended:
             return None
-        frames = [frame for frame in waiting if frame.number % self.options.every == 0][:left]
+        frames = [frame for frame in waiting if frame.number % self.options.every == 0]
         self._taken += len(frames)
         return frames
 
@@ -125,27 +133,45 @@ class Loop:
         return self.model.prepare([frame.image for frame in frames], "bgr")
 
     def _answer(self, ready: Ready) -> int:
-        frames = ready.frames
+        frames, prepared = ready.frames, ready.prepared
         try:
-            if isinstance(ready.prepared, SnowError):
-                raise ready.prepared
-            results = self.model.answer(ready.prepared)
+            fresh = [frame for frame in frames if not frame.stale]
+            if len(fresh) < len(frames):  # the model took long over the batch before
+                self._leave_out("stale", len(frames) - len(fresh))
+                if not fresh:
+                    return 0
+                frames, prepared = fresh, self._prepare(fresh)
+            if isinstance(prepared, SnowError):
+                raise prepared
+            results = self.model.answer(prepared)
         except SnowError as error:
-            self.stats.count("errors", len(frames))
-            self._failed += len(frames)
-            _LOGGER.warning("a batch of %d frames was left out: %s", len(frames), error)
+            self._leave_out("errors", len(frames))
+            self.failures.failed(error, len(frames))
             return 0
+        self.failures.succeeded()
         shown = self._shown()
         for frame, result in zip(frames, results, strict=True):
             answer = answer_about(frame, result, shown, self.options.min_confidence)
             self.stats.saw(frame.camera, answer.latency_ms, answer.age_ms)
             self.live.put(frame, answer)
+            self._hand_out(frame, answer)
+        return len(frames)
+
+    def _leave_out(self, why: str, count: int) -> None:
+        self.stats.count(why, count)
+        self._failed += count
+
+    def _hand_out(self, frame: Frame, answer: Answer) -> None:
+        """Give an answer to all outputs; a defect in one costs no other one anything."""
+        recorder = self.recorders.get(frame.camera)
+        try:
             for output in self.outputs:
                 output.put(answer)
-            recorder = self.recorders.get(frame.camera)
             if recorder is not None:
                 recorder.put(frame, answer)
-        return len(frames)
+        except Exception as error:  # noqa: BLE001 - an app's own output may raise anything
+            self.stats.count("output_errors")
+            self._seldom.warning(f"an output failed: {type(error).__name__}: {error}")
 
     def _shown(self) -> Collection[str] | None:
         if not self.live.hidden:

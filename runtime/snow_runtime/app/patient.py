@@ -9,10 +9,12 @@ import select
 import stat
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from typing_extensions import Buffer
 
 _GONE: Final = (BrokenPipeError, ConnectionError)
 
@@ -93,28 +95,22 @@ class PatientPipe:
         return True
 
 
-class PatientText(io.TextIOBase):
-    """Standard error for a program that must not wait for whoever reads it.
+class PatientBytes(io.RawIOBase):
+    """A stream over a :class:`PatientPipe`: lines that nobody takes are dropped and counted.
 
     Args:
         descriptor: Where to write.
-        encoding: Of the text.
-        patience_s: As for :class:`PatientPipe`.
+        patience_s: As for the pipe.
 
     Attributes:
         lost: How many lines nobody took.
     """
 
-    def __init__(self, descriptor: int, encoding: str = "utf-8", patience_s: float = 0.5) -> None:
+    def __init__(self, descriptor: int, patience_s: float = 0.5) -> None:
         self._pipe = PatientPipe(descriptor, patience_s)
         self._descriptor = descriptor
-        self._encoding = encoding
+        self._partial = b""
         self.lost = 0
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Of the text."""
-        return self._encoding
 
     def writable(self) -> bool:
         """Say yes."""
@@ -128,11 +124,29 @@ class PatientText(io.TextIOBase):
         """Give the descriptor."""
         return self._descriptor
 
-    def write(self, text: str) -> int:
-        """Write, or count as lost."""
-        if text and not self._pipe.write(text.encode(self._encoding, "backslashreplace")):
+    def write(self, content: Buffer, /) -> int:
+        """Write the lines that are complete by now."""
+        given = bytes(content)
+        *lines, self._partial = (self._partial + given).split(b"\n")
+        for line in lines:
+            self._send(line + b"\n")
+        return len(given)
+
+    def flush(self) -> None:
+        """Write the beginning of a line, too."""
+        partial, self._partial = self._partial, b""
+        if partial:
+            self._send(partial)
+
+    def _send(self, content: bytes) -> None:
+        if not self._pipe.write(content):
             self.lost += 1
-        return len(text)
+
+
+def patient_text(descriptor: int, encoding: str = "utf-8", patience_s: float = 0.5) -> TextIO:
+    """Make a text stream that waits for no reader longer than told; see :class:`PatientBytes`."""
+    raw: Any = PatientBytes(descriptor, patience_s)
+    return io.TextIOWrapper(raw, encoding, "backslashreplace", write_through=True)
 
 
 def descriptor_of(stream: TextIO) -> int | None:

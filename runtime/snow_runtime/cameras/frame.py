@@ -24,6 +24,8 @@ class Frame:
         captured_at: when the picture was here in full. How long the camera and the network took
             before cannot be known.
         camera: the camera's name.
+        fresh_s: the age from which on it says nothing about the present, in seconds; None where
+            every frame counts, however old.
     """
 
     image: NDArray[np.uint8] = field(repr=False)
@@ -31,8 +33,14 @@ class Frame:
     captured_at: Instant
     camera: str
     clock: Clock = field(default=SYSTEM_CLOCK, repr=False)
+    fresh_s: float | None = field(default=None, repr=False)
 
     @property
     def age_ms(self) -> float:
         """Milliseconds since the picture was here in full, as of now."""
         return (self.clock.monotonic_s() - self.captured_at.monotonic_s) * 1000
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is too old to be shown as the present."""
+        return self.fresh_s is not None and self.age_ms > 1000 * self.fresh_s

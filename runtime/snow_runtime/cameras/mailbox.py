@@ -36,7 +36,7 @@ class Mailbox:
         self._capacity = capacity
         self._overwrite = overwrite
         self._dropped = dropped
-        self._fresh_s = fresh_s
+        self.fresh_s = fresh_s
         self._finished = False
         self._changed = threading.Condition()
         self._listeners: list[threading.Event] = []
@@ -123,8 +123,8 @@ class Mailbox:
             event.set()
 
     def _throw_away_stale(self) -> None:
-        if self._fresh_s is None:
+        if self.fresh_s is None:
             return
-        while self._frames and self._frames[0].age_ms > self._fresh_s * 1000:
+        while self._frames and self._frames[0].age_ms > self.fresh_s * 1000:
             self._frames.popleft()
             self._dropped(1)

@@ -202,7 +202,8 @@ class Supervisor:
                 return
             number = self._journal.frame(picture.skipped)
         at = picture.at or self._clock.now()
-        frame = Frame(picture.image, number, at, self._name, self._clock)
+        fresh_s = self._mailbox.fresh_s
+        frame = Frame(picture.image, number, at, self._name, self._clock, fresh_s)
         self._mailbox.put(frame, pump.cancelled)
 
     def _bad(self, error: Exception | None) -> None:

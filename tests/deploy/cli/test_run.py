@@ -85,6 +85,7 @@ def test_recording(graph_path: Path, tmp_path: Path) -> None:
         (["--camera", CAMERA, "--tasks", ","], "no task ','"),
         (["--camera", CAMERA, "--output", "mqtt"], "belong together"),
         (["--camera", f"a={CAMERA}", "--camera", f"a={CAMERA}"], "Two cameras have one name: a, a"),
+        (["--camera", CAMERA, "--rebuild"], "--rebuild is for engines"),
         ([], "Missing option '--camera'"),
     ],
 )
@@ -93,6 +94,34 @@ def test_options_that_do_not_fit(graph_path: Path, arguments: list[str], said: s
 
     assert result.exit_code in (1, 2)
     assert said in result.stderr
+
+
+def test_threads_are_no_option_of_an_engine(tmp_path: Path) -> None:
+    result = run(tmp_path / "snow.engine", "--camera", CAMERA, "--threads", 1)
+
+    assert result.exit_code == 2
+    assert "--threads is for graphs" in result.stderr
+
+
+def test_a_model_that_answers_wrongly_is_not_begun_with(graph_path: Path, tmp_path: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    from snow_runtime.self_check import with_self_check
+
+    graph = with_self_check(onnx.load(graph_path))
+    (weights,) = (item for item in graph.graph.initializer if item.name == "w")
+    values = numpy_helper.to_array(weights).copy()
+    values[0] += 9  # as a damaged file or a kernel that computes something else
+    weights.CopyFrom(numpy_helper.from_array(values, "w"))
+    path = tmp_path / "wrong.onnx"
+    onnx.save(graph, path)
+
+    result = run(path, "--camera", CAMERA, "--frames", 2)
+
+    assert result.exit_code == 1
+    assert "error: " in result.stderr
+    assert result.stdout == ""
 
 
 def test_a_camera_that_fails_for_good(graph_path: Path, tmp_path: Path) -> None:
@@ -147,6 +176,7 @@ def test_the_model_is_swapped_while_frames_flow(running: Running, model: Path) -
         assert len(frames) < 20_000
         frames.append(running.line())
 
+    assert running.process.poll() is None
     model.write_bytes(b"damaged")
     running.process.send_signal(signal.SIGHUP)
     for _ in range(50):

@@ -38,9 +38,14 @@ class Cameras:
     def ended(self) -> bool:
         return not self.batches
 
-    def wait(self, timeout_s: float) -> list[Frame]:
+    def wait(self, timeout_s: float, at_most: int | None = None) -> list[Frame]:
         assert timeout_s > 0
-        return list(self.batches.pop(0)) if self.batches else []
+        if not self.batches:
+            return []
+        batch = list(self.batches[0])
+        taken, left = batch[:at_most], batch[len(batch[:at_most]) :]
+        self.batches[:1] = [left] if left else []
+        return taken
 
 
 class Model:

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from snow_runtime import SwappableModel, load
+from snow_runtime.app.failures import Failures
 from snow_runtime.app.loop import Loop, LoopOptions
+from snow_runtime.cameras.clock import Instant
+from snow_runtime.errors import GraphError
 from tests.runtime.app.frames import Cameras, Model, frame_of
 
 if TYPE_CHECKING:
@@ -104,7 +111,8 @@ def test_it_ends_when_told() -> None:
     class Endless(Cameras):
         ended = False
 
-        def wait(self, timeout_s: float) -> list[Frame]:
+        def wait(self, timeout_s: float, at_most: int | None = None) -> list[Frame]:
+            assert at_most is None
             assert timeout_s <= 0.5
             started.set()
             return [frame_of()]
@@ -148,8 +156,9 @@ def test_a_hundred_swaps_lose_no_frame(make_graph: MakeGraph, manifest: Manifest
         def ended(self) -> bool:
             return swapped.is_set()
 
-        def wait(self, timeout_s: float) -> list[Frame]:
+        def wait(self, timeout_s: float, at_most: int | None = None) -> list[Frame]:
             assert timeout_s > 0
+            assert at_most is None
             if swapped.is_set():
                 return []
             self.number += 1
@@ -173,3 +182,60 @@ def test_a_hundred_swaps_lose_no_frame(make_graph: MakeGraph, manifest: Manifest
     assert [answer.number for answer in kept.answers] == list(range(answered))
     assert {tuple(answer.tasks) for answer in kept.answers} == {("food", "birds"), ("birds",)}
     assert loop.stats.snapshot()["counts"] == {}
+
+
+def test_frames_that_grew_old_while_they_waited_are_left_out() -> None:
+    """A model that hangs for a while does not show the frame from before as the present."""
+    old = replace(frame_of("door"), captured_at=Instant(time.monotonic() - 8, 0.0), fresh_s=5.0)
+    kept_anyway = replace(old, camera="file", fresh_s=None)
+    new = replace(frame_of("door", 1), fresh_s=5.0)
+    loop, kept = loop_of(Cameras([old, kept_anyway], [old], [new]))
+
+    assert loop.run() == 2
+
+    assert [(answer.camera, answer.number) for answer in kept.answers] == [("file", 0), ("door", 1)]
+    assert loop.stats.snapshot()["counts"] == {"stale": 2}
+
+
+def test_an_output_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Kept):
+        def put(self, *_given: Any) -> None:
+            raise ValueError("a defect")
+
+    loop, _ = loop_of(Cameras(*[[frame_of(number=n)] for n in range(5)]))
+    loop.outputs = [Broken()]
+
+    assert loop.run() == 5
+
+    assert loop.stats.snapshot()["counts"] == {"output_errors": 5}
+    assert [record.getMessage() for record in caplog.records] == [
+        "an output failed: ValueError: a defect"
+    ]
+
+
+def test_a_model_that_fails_for_good_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+    class Endless(Cameras):
+        ended = False
+
+        def wait(self, timeout_s: float, at_most: int | None = None) -> list[Frame]:
+            assert (timeout_s > 0, at_most) == (True, 3)
+            return [frame_of(value=255)]
+
+    clock = itertools.count()
+    loop, _ = loop_of(Endless(), LoopOptions(frames=3))
+    loop.failures = Failures(patience_s=30, clock=lambda: float(next(clock)))
+
+    with pytest.raises(GraphError, match=r"failed \d+ times in a row for \d+ s.*fails"):
+        loop.run()
+
+    assert len(caplog.records) < 3
+
+
+def test_failures_now_and_then_do_not() -> None:
+    clock = itertools.count()
+    batches = [[frame_of(number=n, value=255 if n % 9 else 7)] for n in range(90)]
+    loop, kept = loop_of(Cameras(*batches))
+    loop.failures = Failures(patience_s=2, clock=lambda: float(next(clock)))
+
+    assert loop.run() == 10
+    assert len(kept.answers) == 10

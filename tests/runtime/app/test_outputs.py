@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from snow_runtime.app.outputs import JsonLines, Mqtt
-from snow_runtime.app.patient import PatientText
+from snow_runtime.app.patient import patient_text
 from snow_runtime.errors import InputError
 from tests.runtime.app.frames import answer_of
 
@@ -133,12 +133,12 @@ def test_without_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_errors_that_nobody_reads_hold_nothing_up() -> None:
     reading, writing = os.pipe()
-    text = PatientText(writing, patience_s=0.05)
+    text: Any = patient_text(writing, patience_s=0.05)
     began = time.monotonic()
     for number in range(5000):
         text.write(f"warning {number}: ä {'x' * 80}\n")
     assert time.monotonic() - began < 2
-    written = 5000 - text.lost
+    written = 5000 - text.buffer.lost
     assert 0 < written < 5000
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as stream:

@@ -1,0 +1,113 @@
+"""Signals and standard error of a command that runs for weeks."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from snow_runtime.app.loop import Loop
+
+_POLL_S: Final = 0.1
+
+
+class Signals:
+    """SIGTERM and Ctrl-C end a loop, SIGHUP has its model loaded anew; from the first moment on.
+
+    Before there is a loop, SIGTERM and Ctrl-C end the command, and SIGHUP is kept for later; after
+    it, while the command cleans up, they do nothing. Handlers only set flags: one may interrupt
+    another, so they take no lock and start no thread.
+
+    As a context manager, in the main thread, it gives the signals back at the end.
+    """
+
+    def __init__(self) -> None:
+        self._loop: Loop | None = None
+        self._ending = False
+        self._reload_wanted = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        handlers: dict[signal.Signals, Callable[[int, Any], None]] = {
+            signal.SIGTERM: self._stop,
+            signal.SIGINT: self._stop,
+            signal.SIGHUP: self._want_reload,
+        }
+        self._before = {number: signal.signal(number, do) for number, do in handlers.items()}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def guiding(self, loop: Loop, reload: Callable[[], None]) -> Iterator[None]:
+        """Let the signals act on a loop, and then on nothing.
+
+        Args:
+            loop: What is stopped.
+            reload: Called in a thread for SIGHUP; once for all that came while it was at work.
+        """
+        self._loop = loop
+        threading.Thread(target=self._reload, args=[reload], name="swap", daemon=True).start()
+        try:
+            yield
+        finally:
+            self._ending = True
+
+    def _stop(self, number: int, _frame: object) -> None:
+        if self._loop is not None:
+            self._loop.stop()
+        elif not self._ending:
+            self._ending = True
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            click.echo("ended before it began", err=True)
+            raise click.exceptions.Exit(0)
+
+    def _want_reload(self, *_: object) -> None:
+        self._reload_wanted = True
+
+    def _reload(self, reload: Callable[[], None]) -> None:
+        while not self._ending:
+            if self._reload_wanted:
+                self._reload_wanted = False
+                reload()
+            time.sleep(_POLL_S)
+
+
+@contextmanager
+def patient_errors() -> Iterator[None]:
+    """Within it, standard error waits for no reader: what nobody takes is lost.
+
+    Log records go there too. A program that waits for ever to say that a camera is gone helps
+    nobody.
+    """
+    from snow_runtime.app.patient import descriptor_of, patient_text
+
+    before = sys.stderr
+    descriptor = None if before is None else descriptor_of(before)
+    if descriptor is None:
+        yield
+        return
+    sys.stderr = patient_text(descriptor, before.encoding)
+    try:
+        yield
+    finally:
+        sys.stderr = before
