@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_deploy.models.delta import Delta
+    from snow_deploy.models.network import TaskNetwork
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.store import Store, TaskRecord
     from snow_export.parity import TaskParity
@@ -191,7 +191,7 @@ def _common_preprocessing(records: Sequence[TaskRecord]) -> Preprocessing:
     return first.preprocessing
 
 
-def _entry(record: TaskRecord, delta: Delta) -> TaskEntry:
+def _entry(record: TaskRecord, delta: TaskNetwork) -> TaskEntry:
     return TaskEntry(
         name=record.name,
         output=record.name,

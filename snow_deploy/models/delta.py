@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
+from snow_deploy.models.network import TaskNetwork
 from snow_deploy.models.pooling import ChannelPooling, PoolingNorm
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def divide(channels: int, divisor: int) -> int:
     return -(-channels // divisor)
 
 
-class Delta(nn.Module):
+class Delta(TaskNetwork):
     """A task's network: images and the source's features in, logits out."""
 
     def __init__(self, source: Source, num_classes: int, options: DeltaOptions) -> None:
@@ -65,15 +66,7 @@ class Delta(nn.Module):
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        """Answer one task.
-
-        Args:
-            images: [B, 3, H, W] float32, normalised, as the source got them.
-            features: From `Source.forward` on the same images.
-
-        Returns:
-            [B, num_classes] logits.
-        """
+        """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
         logits: Tensor = self.network(images, features)
         return logits
 
@@ -127,14 +120,6 @@ class Delta(nn.Module):
             for name, layer in self.network.named_modules()
             if isinstance(layer, ChannelPooling)
         }
-
-    def selections(self) -> dict[str, tuple[int, ...]]:
-        """Return the channels that evaluation reads, ascending, by subscription name."""
-        return {name: pooling.selection() for name, pooling in self.poolings().items()}
-
-    def count_parameters(self) -> int:
-        """Count the task's own parameters, pooling weights and classifier included."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
 
 class _Mirror:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.network import Scheme
 
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
@@ -100,6 +101,8 @@ class TrainOptions:
         image_size: Side of the square that the networks see, in pixels.
         precision: `auto` is bf16 where a CUDA device has it, else fp32.
         seed: Of weights, order, augmentation and noise.
+        scheme: What kind of network the task has; files from before there were several are
+            SNOW's.
     """
 
     delta: DeltaOptions = field(default_factory=DeltaOptions)
@@ -109,6 +112,7 @@ class TrainOptions:
     image_size: int = 224
     precision: Precision = "auto"
     seed: int = 0
+    scheme: Scheme = "snow"
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -126,6 +130,7 @@ class TrainOptions:
             "lr": self.recipe.lr > 0,
             "smallest-crop": 0 < self.recipe.smallest_crop <= 1,
             "seed": 0 <= self.seed < 2**32,
+            "scheme": self.scheme in get_args(Scheme),
         }
         for name, holds in checks.items():
             if not holds:

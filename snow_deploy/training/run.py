@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from snow_deploy.errors import StoreError, TrainingError
-from snow_deploy.models.delta import Delta
+from snow_deploy.models.schemes import build_network
 from snow_deploy.models.source import Source
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
@@ -88,7 +88,7 @@ def train_task(
     }
     checkpoint = _prepare(store, name, facts, settings)
     lightning.seed_everything(options.seed, verbose=False)
-    delta = Delta(source, len(splits.labels), options.delta)
+    delta = build_network(source, len(splits.labels), options)
     module = TaskModule(source, delta, splits, preprocessing, options, workers=settings.workers)
     if _compiles(settings):
         source.network.compile()

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.delta import Delta
+from snow_deploy.models.schemes import build_network
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import TrainOptions
 from snow_runtime.errors import SnowError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from snow_deploy.models.network import TaskNetwork
     from snow_deploy.models.source import Source
 
 _FORMAT = 1
@@ -46,10 +47,10 @@ class TaskRecord:
     Attributes:
         name: The task's name.
         labels: What each logit stands for.
-        state: The delta's parameters and buffers.
+        state: The network's own parameters and buffers.
         source: The fingerprint of the source that it was trained on.
         preprocessing: How a picture becomes the networks' input.
-        options: How it was trained; the delta's shape is among them.
+        options: How it was trained; the scheme and the delta's shape are among them.
         samples: [M, S, S, 3] uint8, a few held-out pictures, resized and cropped: what every
             later step compares its answers on.
         metrics: Figures of the final measurement, such as `accuracy` (0 to 1).
@@ -68,8 +69,8 @@ class TaskRecord:
         """Return the SHA-256 (hex) of the delta's tensors."""
         return hash_tensors(self.state)
 
-    def build(self, source: Source) -> Delta:
-        """Build the delta, in eval mode, with these weights.
+    def build(self, source: Source) -> TaskNetwork:
+        """Build the task's network, in eval mode, with these weights.
 
         Raises:
             StoreError: It was trained on another source.
@@ -81,7 +82,7 @@ class TaskRecord:
                 "mean nothing here: train the task on this source, or use the store it is from."
             )
             raise StoreError(msg)
-        delta = Delta(source, len(self.labels), self.options.delta)
+        delta = build_network(source, len(self.labels), self.options)
         try:
             delta.load_state_dict(dict(self.state))
         except RuntimeError as error:
