@@ -52,4 +52,6 @@ def freeze_weights(network: nn.Module, kept: Collection[nn.Parameter] = ()) -> N
                 layer.register_buffer(name, parameter.detach(), persistent=False)
         for name, buffer in list(layer.named_buffers(recurse=False)):
             layer.register_buffer(name, buffer, persistent=False)
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.track_running_stats = False  # else loading a state puts counters into it
     network.eval()
