@@ -20,6 +20,7 @@ from safetensors.torch import save
 
 from snow_deploy.errors import StoreError
 from snow_deploy.models.schemes import build_network
+from snow_deploy.models.schemes.lwf import LearningWithoutForgetting, older_task
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import TrainOptions
 from snow_runtime.errors import SnowError
@@ -114,6 +115,22 @@ class TaskRecord:
             msg = f"the weights of task {self.name!r} do not fit its options: {error}"
             raise StoreError(msg) from error
         return delta.eval()
+
+    def build_older(self, source: Source, name: str) -> TaskNetwork:
+        """Build, in eval mode, what answers an older task with the network as it is now.
+
+        Raises:
+            StoreError: No such task was learned into it, or as for `build`.
+        """
+        network = self.build(source)
+        if name not in self.older or not isinstance(network, LearningWithoutForgetting):
+            known = ", ".join(self.older) or "none"
+            msg = (
+                f"the network of task {self.name!r} has not learned a task {name!r} before (it has "
+                f"learned: {known}); name one of those"
+            )
+            raise StoreError(msg)
+        return older_task(network, source, list(self.older).index(name)).eval()
 
 
 class Store:
