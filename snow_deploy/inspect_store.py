@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -136,10 +137,11 @@ def _shares(source: Source | None, records: Sequence[TaskRecord]) -> tuple[list[
         sizes = sorted({record.preprocessing.image_size for record in records} or {_USUAL_SIZE})
         count = source.count_parameters()
         shares = [Share("source", count, _macs(shapes, _image(size)), size) for size in sizes]
+    features = functools.cache(lambda size: shapes(_image(size)) if shapes is not None else {})
     for record in records:
         size, macs = record.preprocessing.image_size, None
-        if shapes is not None and record.name in networks:
-            macs = _macs(networks[record.name], _image(size), shapes(_image(size)))
+        if record.name in networks:
+            macs = _macs(networks[record.name], _image(size), features(size))
         learned = [n.numel() for key, n in record.state.items() if not key.endswith(_BUFFERS)]
         shares.append(Share(record.name, sum(learned), macs, size))
     return shares, notes

@@ -72,9 +72,12 @@ class LearningWithoutForgetting(WholeNetwork):
         except RuntimeError as error:
             msg = f"the task to go on from is of another network: {error}"
             raise StoreError(msg) from error
-        missing = [key for key in fits.missing_keys if not key.startswith("head.")]
-        if missing or fits.unexpected_keys:
-            msg = f"the task to go on from is of another network: {(missing or wanted)!s:.80}"
+        foreign = [key for key in fits.missing_keys if not key.startswith("head.")]
+        foreign += fits.unexpected_keys
+        if foreign:
+            msg = (
+                f"the task to go on from is of another network: {foreign[0]} is in one of them only"
+            )
             raise StoreError(msg)
         self.teacher = copy.deepcopy(nn.ModuleList([self.network, *self.older]))
         freeze_weights(self.teacher)
