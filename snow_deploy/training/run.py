@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -16,7 +17,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from snow_deploy.errors import StoreError, TrainingError
 from snow_deploy.models.schemes import build_network
 from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
+from snow_deploy.models.schemes.whole import FineTuning
 from snow_deploy.models.source import Source
+from snow_deploy.models.trunk import bare_norms, unfold_norms
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
 from snow_deploy.training.measure import held_out_samples, measure
@@ -27,6 +30,7 @@ from snow_deploy.training.store import TaskRecord
 from snow_deploy.training.trainer import interruptible, make_trainer, quiet_lightning
 from snow_runtime.files import atomic_write
 from snow_runtime.manifest import Preprocessing
+from snow_runtime.preprocessing import normalise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +39,10 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import TaskNetwork
     from snow_deploy.training.linear_probe import Probe
     from snow_deploy.training.store import Store
+
+
+_UNFOLDED_ON = 64
+"""Training pictures that a folded source's norms take their statistics from."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def train_task(
         facts["after"] = before.fingerprint()
     checkpoint = _prepare(store, name, facts, settings)
     lightning.seed_everything(options.seed, verbose=False)
-    delta = _network(source, splits, options, before)
+    delta = _network(source, splits, preprocessing, options, before)
     module = TaskModule(source, delta, splits, preprocessing, options, workers=settings.workers)
     if _compiles(settings):
         source.network.compile()
@@ -144,13 +152,21 @@ def _task_before(store: Store, options: TrainOptions) -> TaskRecord | None:
 
 
 def _network(
-    source: Source, splits: Splits, options: TrainOptions, before: TaskRecord | None
+    source: Source,
+    splits: Splits,
+    preprocessing: Preprocessing,
+    options: TrainOptions,
+    before: TaskRecord | None,
 ) -> TaskNetwork:
     """Build what is trained; it goes on from the task before, if there is one."""
     sizes = [len(labels) for labels in _older(before).values()]
     network = build_network(source, len(splits.labels), options, sizes)
     if before is not None and isinstance(network, LearningWithoutForgetting):
         network.follow(before.state)
+    elif isinstance(network, FineTuning | LearningWithoutForgetting) and bare_norms(network):
+        samples = held_out_samples(splits.train, preprocessing, _UNFOLDED_ON)
+        planes = [normalise(sample, preprocessing) for sample in samples.numpy()]
+        unfold_norms(network.network, torch.from_numpy(np.stack(planes)))
     return network
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch import nn
 
 from snow_deploy.data import open_data
 from snow_deploy.errors import StoreError, TrainingError
 from snow_deploy.models.source import Source
+from snow_deploy.models.trunk import bare_norms
 from snow_deploy.training.measure import measure
 from snow_deploy.training.options import TrainOptions, recipe_for
 from snow_deploy.training.run import RunSettings, train_task
@@ -85,6 +88,33 @@ def test_the_source_is_not_run_for_those_that_do_not_read_it(
     options = replace(as_scheme("ft"), recipe=recipe_for("paper", "ft"))
 
     train_task(store, "shape", pictures(), options, PLAIN)
+
+
+def test_fine_tuning_begins_as_a_source_whose_norms_are_folded(
+    tmp_path: Path, random_weights: RandomWeights
+) -> None:
+    """At no learning rate the training leaves the features as they were."""
+    weights = random_weights("mnasnet0_5")
+    plain = {"running_mean": 0.0, "running_var": 1.0, "weight": 1.0}
+    norms = {key.rpartition(".")[0] for key in weights.state if key.endswith("running_var")}
+    state = dict(weights.state)
+    for name, (leaf, value) in itertools.product(norms, plain.items()):
+        state[f"{name}.{leaf}"] = torch.full_like(state[f"{name}.{leaf}"], value)
+    store = Store(tmp_path / "store")
+    store.put_source(replace(weights, state=state))
+    options = as_scheme("ft")
+    options = replace(options, recipe=replace(options.recipe, lr=1e-12))
+
+    record = train_task(store, "shape", pictures(), options, PLAIN)
+
+    source = Source(store.source_weights())
+    tuned = record.build(source).get_submodule("network")
+    images = torch.stack([picture.float() for picture in record.samples]).permute(0, 3, 1, 2)
+    images = (images / 255 - 0.45) / 0.22
+    assert bare_norms(tuned) == []
+    with torch.no_grad():
+        seen, expected = tuned(images), source(images)["head"]
+    assert nn.functional.cosine_similarity(seen, expected).min() > 0.98
 
 
 def test_learning_without_forgetting_from_task_to_task(
