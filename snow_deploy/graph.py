@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_deploy.models.delta import Delta
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.store import Store, TaskRecord
     from snow_export.parity import TaskParity
@@ -166,11 +165,12 @@ def gather(
     records = [store.load_task(name) for name in names]
     deltas = {record.name: record.build(source) for record in records}
     own = (_source_task(source, weights),) if with_source else ()
-    entries = tuple(_entry(record, deltas[record.name]) for record in records)
+    entries = tuple(record.entry(deltas[record.name].selections()) for record in records)
     return ExportRequest(
         source=source,
         source_entry=_source_entry(source),
         deltas=deltas,
+        apart=frozenset(name for name, delta in deltas.items() if not delta.fuses),
         tasks=own + entries,
         preprocessing=_common_preprocessing(records),
         pictures=np.concatenate([record.samples.numpy() for record in records]),
@@ -189,19 +189,6 @@ def _common_preprocessing(records: Sequence[TaskRecord]) -> Preprocessing:
             )
             raise StoreError(msg)
     return first.preprocessing
-
-
-def _entry(record: TaskRecord, delta: Delta) -> TaskEntry:
-    return TaskEntry(
-        name=record.name,
-        output=record.name,
-        labels=record.labels,
-        sha256=record.fingerprint(),
-        k_divisor=record.options.delta.k,
-        width_divisor=record.options.delta.width,
-        selections=delta.selections(),
-        metrics=dict(record.metrics),
-    )
 
 
 def _source_entry(source: Source) -> SourceEntry:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.delta import POOLING, divide
+from snow_deploy.models.mirror import POOLING, divide
 from snow_deploy.models.pooling import top_channels
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights
 from snow_deploy.training.store import Store, read_stored
 from snow_export.inspection import Inspection, Share, Training
 from snow_runtime.files import sha256_file
-from snow_runtime.manifest import SourceEntry, TaskEntry
+from snow_runtime.manifest import SourceEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from snow_deploy.training.store import TaskRecord
+    from snow_runtime.manifest import TaskEntry
 
 _USUAL_SIZE = 224  # pixels; what a source without tasks is measured at
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -101,49 +103,45 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
 
 def _entry(record: TaskRecord) -> TaskEntry:
     """Describe a task from its own file alone."""
-    options = record.options.delta
+    options = record.options
+    if options.scheme != "snow" or options.delta.subscription != "pooling":
+        return record.entry({})
     prefix = f"network.{POOLING}."
     selections = {
         key.removeprefix(prefix).removesuffix(".weight"): tuple(
-            top_channels(weight, divide(len(weight), options.k)).tolist()
+            top_channels(weight, divide(len(weight), options.delta.k)).tolist()
         )
         for key, weight in record.state.items()
         if key.startswith(prefix) and key.endswith(".weight") and ".norm." not in key
     }
-    return TaskEntry(
-        name=record.name,
-        output=record.name,
-        labels=record.labels,
-        sha256=record.fingerprint(),
-        k_divisor=options.k,
-        width_divisor=options.width,
-        selections=selections,
-        metrics=dict(record.metrics),
-    )
+    return record.entry(selections)
 
 
 def _shares(source: Source | None, records: Sequence[TaskRecord]) -> tuple[list[Share], list[str]]:
     """Count each owner's part, the source's once for every image size of the tasks."""
     shares, notes = [], []
-    shapes = None
-    if source is not None:
-        shapes = _on_meta(source)
-        sizes = sorted({record.preprocessing.image_size for record in records} or {_USUAL_SIZE})
-        count = source.count_parameters()
-        shares = [Share("source", count, _macs(shapes, _image(size)), size) for size in sizes]
+    networks: dict[str, nn.Module] = {}
     for record in records:
-        size, macs = record.preprocessing.image_size, None
-        if source is None or shapes is None:
+        if source is None:
             notes.append(
                 f"the multiply-adds of {record.name!r} need its source "
                 f"({record.source[:12]}), which does not lie beside it"
             )
-        else:
-            try:
-                delta = _on_meta(record.build(source))
-                macs = _macs(delta, _image(size), shapes(_image(size)))
-            except StoreError as error:  # trained on another source: the rest still holds
-                notes.append(str(error))
+            continue
+        try:
+            networks[record.name] = _on_meta(record.build(source))
+        except StoreError as error:  # trained on another source: the rest still holds
+            notes.append(str(error))
+    shapes = None if source is None else _on_meta(source)  # with all that the networks ask for
+    if source is not None and shapes is not None:
+        sizes = sorted({record.preprocessing.image_size for record in records} or {_USUAL_SIZE})
+        count = source.count_parameters()
+        shares = [Share("source", count, _macs(shapes, _image(size)), size) for size in sizes]
+    features = functools.cache(lambda size: shapes(_image(size)) if shapes is not None else {})
+    for record in records:
+        size, macs = record.preprocessing.image_size, None
+        if record.name in networks:
+            macs = _macs(networks[record.name], _image(size), features(size))
         learned = [n.numel() for key, n in record.state.items() if not key.endswith(_BUFFERS)]
         shares.append(Share(record.name, sum(learned), macs, size))
     return shares, notes

@@ -72,7 +72,7 @@ class ExportRequest:
     Attributes:
         source: [B, 3, S, S] to a mapping of features.
         source_entry: What the manifest says of it.
-        deltas: By task name; not frozen yet.
+        deltas: By task name; not frozen yet. Networks of other schemes count as deltas.
         tasks: The manifest's entries in the order of the outputs. One called `source` asks for
             the source's own head.
         preprocessing: From a picture to the input; its image size is the graph's.
@@ -80,6 +80,7 @@ class ExportRequest:
             graph is compared with torch on.
         versions: Of the packages that make the graph.
         options: The form of the graph.
+        apart: Tasks whose networks stay side by side in every layout.
     """
 
     source: nn.Module
@@ -90,6 +91,7 @@ class ExportRequest:
     pictures: NDArray[np.uint8]
     versions: Mapping[str, str]
     options: GraphOptions = field(default_factory=GraphOptions)
+    apart: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -146,7 +148,8 @@ def build_graph(request: ExportRequest) -> onnx.ModelProto:
         raise ExportError(msg)
     options = request.options
     example = request.images(request.pictures[:1]).repeat(EXAMPLE_BATCH, 1, 1, 1)
-    arranged = arrange(request.deltas, options.layout, (example, request.source(example)))
+    features = request.source(example)
+    arranged = arrange(request.deltas, options.layout, (example, features), request.apart)
     network = SharedNetwork(request.source, arranged.heads, request.outputs)
     manifest = Manifest(
         source=request.source_entry,

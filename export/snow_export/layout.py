@@ -13,7 +13,7 @@ from snow_export.fuse import CannotFuse, FusedDeltas, Fuser
 from snow_export.network import Head
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torch import Tensor, fx, nn
 
@@ -36,7 +36,10 @@ class Arranged:
 
 
 def arrange(
-    deltas: Mapping[str, nn.Module], layout: Layout, example: tuple[Tensor, Mapping[str, Tensor]]
+    deltas: Mapping[str, nn.Module],
+    layout: Layout,
+    example: tuple[Tensor, Mapping[str, Tensor]],
+    apart: Collection[str] = (),
 ) -> Arranged:
     """Freeze trained deltas and lay them out.
 
@@ -46,6 +49,7 @@ def arrange(
             unequal shape fall into groups; or `summed`: fused, but local and subscribed
             channels are convolved each for themselves and added up, not concatenated.
         example: Images and the source's features of them, for the shapes.
+        apart: Tasks whose networks are never fused: as wide as the source, they gain nothing.
     """
     frozen = {task: freeze(delta) for task, delta in deltas.items()}
     traced = {task: fold_poolings(fold_norms(trace_delta(delta))) for task, delta in frozen.items()}
@@ -53,7 +57,7 @@ def arrange(
         return Arranged([Head(task, delta) for task, delta in traced.items()], {})
     groups: dict[object, dict[str, fx.GraphModule]] = {}
     for task, delta in traced.items():
-        groups.setdefault(signature(delta), {})[task] = delta
+        groups.setdefault(task if task in apart else signature(delta), {})[task] = delta
     heads: list[nn.Module] = []
     unfused: dict[tuple[str, ...], str] = {}
     for group in groups.values():

@@ -148,11 +148,13 @@ class TaskEntry:
         name: see :func:`check_task_name`.
         output: name of the graph's output, logits `[B, C]` with C = ``len(labels)``.
         labels: what each of the C logits stands for; two may be spelt alike, as in ImageNet.
-        sha256: of the delta's weights; None for the source's own head.
-        k_divisor: N/K, channels of a source tensor over those subscribed.
-        width_divisor: the source's widths over the delta's.
+        sha256: of the task's own weights; None for the source's own head.
+        k_divisor: N/K, channels of a source tensor over those subscribed; None without.
+        width_divisor: the source's widths over the delta's; None without.
         selections: per subscription the chosen source channels, ascending.
         metrics: figures measured when the task was trained, such as accuracies in [0, 1].
+        scheme: ``snow``, or the scheme compared with it that the network is of; None for the
+            source's own head, and in graphs from before there were several.
 
     Raises:
         ManifestError: a field has the wrong type or range.
@@ -166,6 +168,7 @@ class TaskEntry:
     width_divisor: int | None = None
     selections: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
+    scheme: str | None = None
 
     def __post_init__(self) -> None:
         check_task_name(checks.text("a task's name", self.name), allow_source=True)
@@ -173,6 +176,8 @@ class TaskEntry:
         checks.text(f"{where}output", self.output)
         if self.sha256 is not None:
             checks.sha256(f"{where}sha256", self.sha256)
+        if self.scheme is not None:
+            checks.text(f"{where}scheme", self.scheme)
         for name in ("k_divisor", "width_divisor"):
             if getattr(self, name) is not None:
                 _normalise(self, **{name: checks.integer(where + name, getattr(self, name), 1)})

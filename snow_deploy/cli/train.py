@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from snow_deploy.cli.options import store_option
 
@@ -43,8 +44,34 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Text file with the source's own labels, one a line.",
 )
+@click.option(
+    "--scheme",
+    type=click.Choice(["snow", "fo", "fe", "ft", "mp", "pn", "lf"]),
+    default="snow",
+    show_default=True,
+    help="The task's network. snow: a delta. What the paper compares it with: fo, a new "
+    "classifier on the source; fe, a thin fourth stage on the source's third; ft, a whole network, "
+    "fine-tuned; mp, the source with scales of its own; pn, a column beside the source with "
+    "adapters; lf, one network for several tasks, learned one after the other (--after).",
+)
+@click.option(
+    "--after",
+    metavar="TASK",
+    help="With --scheme lf, go on from this task's network and keep what it answers.  "
+    "[default: begin with the source]",
+)
+@click.option(
+    "--subscription",
+    type=click.Choice(["pooling", "conv1x1", "attention", "all"]),
+    default="pooling",
+    show_default=True,
+    help="How a delta takes over a source tensor's N channels. pooling: chooses N/k. conv1x1: "
+    "projects them to N/k. attention: all, each times a gate. all: as they are.",
+)
 @click.option("--k", default=8, show_default=True, help="Subscribe to N/k of N channels.")
-@click.option("--width", default=8, show_default=True, help="Divide the delta's widths by this.")
+@click.option(
+    "--width", default=8, show_default=True, help="Divide the delta's (or fe's) widths by this."
+)
 @click.option(
     "--sigma2", default=0.001, show_default=True, help="Variance of the channel pooling's noise."
 )
@@ -61,8 +88,8 @@ if TYPE_CHECKING:
 @click.option(
     "--lr",
     type=float,
-    help="Learning rate at this batch size.  [default: the recipe's, 1.0 at a batch of 256, "
-    "scaled with the batch]",
+    help="Learning rate at this batch size.  [default: the recipe's, 1.0 at a batch of 256 for "
+    "snow and 0.1 for the others, scaled with the batch]",
 )
 @click.option(
     "--recipe",
@@ -118,6 +145,7 @@ def command(task: str, data: str, root: Path, **chosen: Any) -> None:
     from snow_runtime.manifest import check_task_name
 
     check_task_name(task)
+    _refuse_unread(chosen["scheme"], chosen["subscription"])
     options = _options(chosen)
     splits = open_data(data, seed=options.seed, download=chosen["download"])
     store = Store(root)
@@ -137,21 +165,49 @@ def command(task: str, data: str, root: Path, **chosen: Any) -> None:
         _report(store, record, splits.final[0])
 
 
+def _refuse_unread(scheme: str, subscription: str) -> None:
+    """Refuse options that were given, but that what is trained does not read."""
+    delta, pools = scheme == "snow", scheme == "snow" and subscription == "pooling"
+    read = {
+        "after": scheme == "lf",
+        "subscription": delta,
+        "k": delta and subscription in {"pooling", "conv1x1"},
+        "width": delta or scheme == "fe",
+        "sigma2": pools,
+        "pooling_norm": pools,
+    }
+    context = click.get_current_context()
+    for name, is_read in read.items():
+        if not is_read and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            what = f"--scheme {scheme}" + (f" --subscription {subscription}" if delta else "")
+            msg = f"{what} does not read --{name.replace('_', '-')}; leave it out"
+            raise click.UsageError(msg)
+
+
 def _options(chosen: dict[str, Any]) -> TrainOptions:
     from snow_deploy.models.delta import DeltaOptions
-    from snow_deploy.training.options import RECIPES, TrainOptions
+    from snow_deploy.training.options import TrainOptions, recipe_for
 
-    recipe = RECIPES[chosen["recipe"]]
+    follows = chosen["after"] is not None
+    recipe = recipe_for(chosen["recipe"], chosen["scheme"], follows=follows)
     if chosen["smallest_crop"] is not None:
         recipe = replace(recipe, smallest_crop=chosen["smallest_crop"])
     options = TrainOptions(
-        delta=DeltaOptions(chosen["k"], chosen["width"], chosen["sigma2"], chosen["pooling_norm"]),
+        delta=DeltaOptions(
+            chosen["k"],
+            chosen["width"],
+            chosen["sigma2"],
+            chosen["pooling_norm"],
+            subscription=chosen["subscription"],
+        ),
         recipe=recipe,
         epochs=chosen["epochs"],
         batch_size=chosen["batch_size"],
         image_size=chosen["image_size"],
         precision=chosen["precision"],
         seed=chosen["seed"],
+        scheme=chosen["scheme"],
+        after=chosen["after"],
     )
     if chosen["lr"] is None:
         return options

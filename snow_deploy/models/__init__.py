@@ -1,1 +1,1 @@
-"""The networks: channel pooling, the frozen source, the delta."""
+"""The networks: the frozen source, channel pooling, the delta, the comparison schemes."""

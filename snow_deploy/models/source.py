@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +21,8 @@ from snow_deploy.models.anatomy import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from snow_deploy.models.anatomy import Anatomy
     from snow_deploy.models.weights import SourceWeights
 
@@ -61,6 +64,7 @@ class Source(nn.Module):
         """
         super().__init__()
         traced = trace(weights.build())
+        self.weights = weights  # unfolded, for whole networks that begin with them
         self.architecture = weights.architecture
         self.fingerprint = weights.fingerprint()
         # The deltas' blueprint, kept out of the module tree: it is no part of the function.
@@ -98,6 +102,19 @@ class Source(nn.Module):
         features: dict[str, Tensor] = self.network(images)
         return features
 
+    def tap_outputs(self, convolutions: Iterable[str]) -> None:
+        """From now on also return what convolutions put out, by `output_key` of their names.
+
+        The norm that is folded into a convolution is part of it.
+        """
+        graph = self.network.graph
+        calls = {str(node.target): node for node in graph.nodes if node.op == "call_module"}
+        taps = {output_key(name): calls[name] for name in convolutions}
+        output = output_node(graph)
+        output.args = ({**output.args[0], **taps},)  # type: ignore[dict-item]
+        _protect(self.network, set(taps.values()))
+        self.network.recompile()
+
     @property
     def num_classes(self) -> int:
         """The number of the source's own classes."""
@@ -106,6 +123,11 @@ class Source(nn.Module):
     def count_parameters(self) -> int:
         """Count the original network's parameters, BatchNorm's included."""
         return sum(parameter.numel() for parameter in self.blueprint.parameters())
+
+
+def output_key(convolution: str) -> str:
+    """Return the key among the source's features of what a convolution puts out."""
+    return f"{convolution}.output"
 
 
 def _fold(traced: fx.GraphModule, anatomy: Anatomy) -> fx.GraphModule:
@@ -167,10 +189,15 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def _protect(traced: fx.GraphModule, kept: set[fx.Node]) -> None:
-    """Let no in-place activation overwrite a tensor that somebody else still reads."""
+    """Let nothing in place overwrite a tensor that somebody else still reads."""
     for node in traced.graph.nodes:
         layer = module_of(traced, node)
         if getattr(layer, "inplace", False):
             before = input_of(node)
             if before in kept or len(before.users) > 1 or before.op == "placeholder":
                 layer.inplace = False  # type: ignore[union-attr]
+        elif node.target in _IN_PLACE and node.args[0] in kept:
+            node.target = _IN_PLACE[node.target]
+
+
+_IN_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}

@@ -63,9 +63,7 @@ class SourceWeights:
         Raises:
             SourceError: The tensors do not fit the architecture.
         """
-        network = _unfilled_network(self.architecture, self._num_classes())
-        if self.stride_in_1x1:
-            _move_stride(network, self.architecture)
+        network = self._placed(_unfilled_network(self.architecture, self._num_classes()))
         state = network.state_dict()  # with the format versions that some networks insist on
         wanted = {key for key in state if not key.endswith(_COUNTER)}
         missing, unexpected = sorted(wanted - set(self.state)), sorted(set(self.state) - wanted)
@@ -84,6 +82,10 @@ class SourceWeights:
             raise SourceError(msg) from error
         return network.eval()
 
+    def build_anew(self) -> nn.Module:
+        """Build the same network with torchvision's fresh random weights, in training mode."""
+        return self._placed(build_network(self.architecture, self._num_classes())).train()
+
     def with_labels(self, labels: Sequence[str]) -> SourceWeights:
         """Name the source's classes.
 
@@ -97,6 +99,11 @@ class SourceWeights:
             )
             raise SourceError(msg)
         return replace(self, labels=tuple(labels))
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        if self.stride_in_1x1:
+            _move_stride(network, self.architecture)
+        return network
 
     def _num_classes(self) -> int:
         """Read the number of classes off the classifier's bias, torchvision's last key."""

@@ -18,19 +18,21 @@ from snow_deploy.data.seeding import keyed_seed
 from snow_deploy.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from torch.utils.data import DataLoader
 
     from snow_deploy.data.loading import Batch, Sample
     from snow_deploy.data.pictures import Pictures, Splits
-    from snow_deploy.models.delta import Delta
+    from snow_deploy.models.network import TaskNetwork
     from snow_deploy.models.source import Source
     from snow_deploy.training.options import TrainOptions
     from snow_runtime.manifest import Preprocessing
 
 
 class TaskModule(lightning.LightningModule):
-    """Trains a delta; the source runs under no_grad and is not part of the checkpoint.
+    """Trains a task's network; the source runs under no_grad and is not part of the checkpoint.
 
     Logs `loss`, `accuracy` and `images_per_s` of each training epoch, and `<split>_loss` and
     `<split>_accuracy` of the evaluation split.
@@ -39,7 +41,7 @@ class TaskModule(lightning.LightningModule):
     def __init__(
         self,
         source: Source,
-        delta: Delta,
+        delta: TaskNetwork,
         splits: Splits,
         preprocessing: Preprocessing,
         options: TrainOptions,
@@ -72,8 +74,7 @@ class TaskModule(lightning.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Answer [B, 3, S, S] with [B, classes] logits."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.delta(images, self.source(images))
+        logits: Tensor = self.delta(*self._inputs(images))
         return logits
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -123,8 +124,8 @@ class TaskModule(lightning.LightningModule):
         self._note_skipped(batch)
         if len(batch.images) < 2:
             return self._no_loss()
-        logits = self(batch.images)
-        loss: Tensor = self.criterion(logits, batch.targets)
+        images, features = self._inputs(batch.images)
+        loss, logits = self.delta.loss(images, features, batch.targets, self.criterion)
         if not math.isfinite(loss.item()):
             msg = (
                 f"the loss became {loss.item()} in epoch {self.current_epoch + 1}. Lower --lr, "
@@ -206,6 +207,11 @@ class TaskModule(lightning.LightningModule):
             optimizer, lambda step: recipe.rate(step, steps, options.epochs)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _inputs(self, images: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return what the task's network reads: the images, and the source's features of them."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        return images, self.source(images) if self.delta.needs_source else {}
 
     def _loader(self, pictures: Pictures, *, train: bool) -> DataLoader[Sample]:
         return make_loader(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, get_args
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.network import Scheme
+from snow_deploy.models.subscriptions import Subscribing
 
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
@@ -85,7 +87,39 @@ RECIPES = {
         smallest_crop=0.5,
     ),
 }
-"""`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see docs/training.md."""
+"""`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see docs/training.md.
+
+Of SNOW; `recipe_for` has those of the other schemes.
+"""
+
+_OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW
+_READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
+"""Schemes whose classifier reads at first what the source's does, or something near it."""
+
+
+def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> Recipe:
+    """Return a recipe by its name, as a scheme needs it.
+
+    All but SNOW learn at a tenth of its rate (section 4.1). Their classifiers keep the rate that
+    `classifier_features` gives SNOW's.
+
+    Args:
+        name: A key of `RECIPES`.
+        scheme: Of the task's network.
+        follows: Its network goes on from another task's, not from the source.
+    """
+    recipe = RECIPES[name]
+    if scheme == "snow":
+        return recipe
+    begins_linear = scheme in _READS_AS_THE_SOURCE and not follows
+    return replace(
+        recipe,
+        lr=_OTHERS_RATE,
+        classifier_features=round(recipe.classifier_features * recipe.lr / _OTHERS_RATE),
+        classifier_start=recipe.classifier_start if begins_linear else "random",
+        pooling_lr_scale=1.0,
+        noise="constant",
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +134,9 @@ class TrainOptions:
         image_size: Side of the square that the networks see, in pixels.
         precision: `auto` is bf16 where a CUDA device has it, else fp32.
         seed: Of weights, order, augmentation and noise.
+        scheme: What kind of network the task has; files from before there were several are
+            SNOW's.
+        after: The task whose network this one goes on from, for `lf` alone.
     """
 
     delta: DeltaOptions = field(default_factory=DeltaOptions)
@@ -109,6 +146,8 @@ class TrainOptions:
     image_size: int = 224
     precision: Precision = "auto"
     seed: int = 0
+    scheme: Scheme = "snow"
+    after: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -126,6 +165,9 @@ class TrainOptions:
             "lr": self.recipe.lr > 0,
             "smallest-crop": 0 < self.recipe.smallest_crop <= 1,
             "seed": 0 <= self.seed < 2**32,
+            "scheme": self.scheme in get_args(Scheme),
+            "subscription": self.delta.subscription in get_args(Subscribing),
+            "after": self.after is None or self.scheme == "lf",
         }
         for name, holds in checks.items():
             if not holds:

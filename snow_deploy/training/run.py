@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from snow_deploy.errors import StoreError, TrainingError
-from snow_deploy.models.delta import Delta
+from snow_deploy.models.schemes import build_network
+from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
+from snow_deploy.models.schemes.whole import FineTuning
 from snow_deploy.models.source import Source
+from snow_deploy.models.trunk import bare_norms, unfold_norms
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
 from snow_deploy.training.measure import held_out_samples, measure
@@ -26,13 +30,19 @@ from snow_deploy.training.store import TaskRecord
 from snow_deploy.training.trainer import interruptible, make_trainer, quiet_lightning
 from snow_runtime.files import atomic_write
 from snow_runtime.manifest import Preprocessing
+from snow_runtime.preprocessing import normalise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_deploy.data.pictures import Splits
+    from snow_deploy.models.network import TaskNetwork
     from snow_deploy.training.linear_probe import Probe
     from snow_deploy.training.store import Store
+
+
+_UNFOLDED_ON = 64
+"""Training pictures that a folded source's norms take their statistics from."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +96,12 @@ def train_task(
         "labels": list(splits.labels),
         "source": source.fingerprint,
     }
+    before = _task_before(store, options)
+    if before is not None:
+        facts["after"] = before.fingerprint()
     checkpoint = _prepare(store, name, facts, settings)
     lightning.seed_everything(options.seed, verbose=False)
-    delta = Delta(source, len(splits.labels), options.delta)
+    delta = _network(source, splits, preprocessing, options, before)
     module = TaskModule(source, delta, splits, preprocessing, options, workers=settings.workers)
     if _compiles(settings):
         source.network.compile()
@@ -111,11 +124,55 @@ def train_task(
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     first = trainer.is_global_zero
     metrics = _measure(module, curve, settings, probe) if first else {}
-    record = _record(name, module, metrics)
+    record = _record(name, module, metrics, before)
     if first:
         store.save_task(record)
         (folder / "checkpoint.ckpt").unlink(missing_ok=True)
     return record
+
+
+def _task_before(store: Store, options: TrainOptions) -> TaskRecord | None:
+    """Read the task that a network goes on from, and check that it can.
+
+    Raises:
+        TrainingError: It is of another scheme or image size.
+    """
+    if options.after is None:
+        return None
+    before = store.load_task(options.after)
+    same = before.options.scheme == options.scheme
+    if not same or before.preprocessing.image_size != options.image_size:
+        msg = (
+            f"task {before.name!r} is of the scheme {before.options.scheme} at "
+            f"{before.preprocessing.image_size} pixels, expected {options.scheme} at "
+            f"{options.image_size}. Name another one with --after, or train it anew."
+        )
+        raise TrainingError(msg)
+    return before
+
+
+def _network(
+    source: Source,
+    splits: Splits,
+    preprocessing: Preprocessing,
+    options: TrainOptions,
+    before: TaskRecord | None,
+) -> TaskNetwork:
+    """Build what is trained; it goes on from the task before, if there is one."""
+    sizes = [len(labels) for labels in _older(before).values()]
+    network = build_network(source, len(splits.labels), options, sizes)
+    if before is not None and isinstance(network, LearningWithoutForgetting):
+        network.follow(before.state)
+    elif isinstance(network, FineTuning | LearningWithoutForgetting) and bare_norms(network):
+        samples = held_out_samples(splits.train, preprocessing, _UNFOLDED_ON)
+        planes = [normalise(sample, preprocessing) for sample in samples.numpy()]
+        unfold_norms(network.network, torch.from_numpy(np.stack(planes)))
+    return network
+
+
+def _older(before: TaskRecord | None) -> dict[str, tuple[str, ...]]:
+    """Return the labels of all tasks learned so far into the network of the task before."""
+    return {} if before is None else {**before.older, before.name: before.labels}
 
 
 def _prepare(store: Store, name: str, facts: dict[str, Any], settings: RunSettings) -> Path | None:
@@ -147,9 +204,10 @@ def _read_facts(record: Path) -> dict[str, Any]:
     """Read what `_prepare` wrote, the options checked."""
     try:
         facts = json.loads(record.read_text(encoding="utf-8"))
-        return {key: facts[key] for key in ("labels", "source")} | {
+        found = {key: facts[key] for key in ("labels", "source")} | {
             "options": TrainOptions.from_dict(facts["options"]).to_dict()
         }
+        return found | {"after": facts.get("after")}
     except (ValueError, TypeError, KeyError, TrainingError) as error:
         msg = f"{record} cannot be read ({error}). Start again with --overwrite."
         raise TrainingError(msg) from error
@@ -187,6 +245,12 @@ def _check_same_run(then: dict[str, Any], now: dict[str, Any]) -> None:
             f"{now['source'][:12]}. Start again with --overwrite."
         )
         raise TrainingError(msg)
+    if then["after"] != now.get("after"):
+        msg = (
+            "the task that the interrupted run goes on from was trained anew since. Start again "
+            "with --overwrite."
+        )
+        raise TrainingError(msg)
     options = TrainOptions.from_dict(then["options"])
     changed = options.differences(TrainOptions.from_dict(now["options"]))
     if changed:
@@ -209,7 +273,9 @@ def _callbacks(folder: Path, curve: Curve) -> list[lightning.Callback]:
     return [curve, SelectionHistory(folder / "selections.npz"), checkpoint]
 
 
-def _record(name: str, module: TaskModule, metrics: dict[str, float]) -> TaskRecord:
+def _record(
+    name: str, module: TaskModule, metrics: dict[str, float], before: TaskRecord | None
+) -> TaskRecord:
     """Put together what the store keeps of a trained task."""
     state = module.delta.state_dict()
     return TaskRecord(
@@ -221,6 +287,7 @@ def _record(name: str, module: TaskModule, metrics: dict[str, float]) -> TaskRec
         options=module.options,
         samples=held_out_samples(module.splits.final[1], module.preprocessing),
         metrics=metrics,
+        older=_older(before),
     )
 
 

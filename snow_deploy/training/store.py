@@ -1,7 +1,7 @@
 """The store: one source and the tasks trained on it, in a folder.
 
 STORE/source.safetensors        the source's tensors; its facts in the file's metadata
-STORE/tasks/NAME.safetensors    one delta; labels, options, metrics, source hash in the metadata
+STORE/tasks/NAME.safetensors    one network; labels, options, metrics, source hash in the metadata
 STORE/runs/NAME/                a run's checkpoint, curve and selections; not needed afterwards
 
 Every file is complete or absent: written beside its name, then renamed. Each carries a SHA-256
@@ -19,18 +19,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.delta import Delta
+from snow_deploy.models.schemes import build_network
+from snow_deploy.models.schemes.lwf import LearningWithoutForgetting, older_task
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import TrainOptions
 from snow_runtime.errors import SnowError
 from snow_runtime.files import atomic_write
-from snow_runtime.manifest import Preprocessing, check_task_name
+from snow_runtime.manifest import Preprocessing, TaskEntry, check_task_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
+    from snow_deploy.models.network import TaskNetwork
     from snow_deploy.models.source import Source
 
 _FORMAT = 1
@@ -46,13 +48,15 @@ class TaskRecord:
     Attributes:
         name: The task's name.
         labels: What each logit stands for.
-        state: The delta's parameters and buffers.
+        state: The network's own parameters and buffers.
         source: The fingerprint of the source that it was trained on.
         preprocessing: How a picture becomes the networks' input.
-        options: How it was trained; the delta's shape is among them.
+        options: How it was trained; the scheme and the delta's shape are among them.
         samples: [M, S, S, 3] uint8, a few held-out pictures, resized and cropped: what every
             later step compares its answers on.
         metrics: Figures of the final measurement, such as `accuracy` (0 to 1).
+        older: Labels of the tasks learned before into the same network, by name, in order; only
+            learning without forgetting has any.
     """
 
     name: str
@@ -63,13 +67,34 @@ class TaskRecord:
     options: TrainOptions
     samples: Tensor
     metrics: Mapping[str, float] = field(default_factory=dict)
+    older: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the delta's tensors."""
         return hash_tensors(self.state)
 
-    def build(self, source: Source) -> Delta:
-        """Build the delta, in eval mode, with these weights.
+    def entry(self, selections: Mapping[str, tuple[int, ...]]) -> TaskEntry:
+        """Describe the task as a graph's manifest does.
+
+        Args:
+            selections: The chosen channels by subscription; empty where nothing is pooled.
+        """
+        scheme, delta = self.options.scheme, self.options.delta
+        divides = scheme == "snow" and delta.subscription in {"pooling", "conv1x1"}
+        return TaskEntry(
+            name=self.name,
+            output=self.name,
+            labels=self.labels,
+            sha256=self.fingerprint(),
+            k_divisor=delta.k if divides else None,
+            width_divisor=delta.width if scheme in {"snow", "fe"} else None,
+            selections=dict(selections),
+            metrics=dict(self.metrics),
+            scheme=scheme,
+        )
+
+    def build(self, source: Source) -> TaskNetwork:
+        """Build the task's network, in eval mode, with these weights.
 
         Raises:
             StoreError: It was trained on another source.
@@ -81,13 +106,31 @@ class TaskRecord:
                 "mean nothing here: train the task on this source, or use the store it is from."
             )
             raise StoreError(msg)
-        delta = Delta(source, len(self.labels), self.options.delta)
+        delta = build_network(
+            source, len(self.labels), self.options, [len(known) for known in self.older.values()]
+        )
         try:
             delta.load_state_dict(dict(self.state))
         except RuntimeError as error:
             msg = f"the weights of task {self.name!r} do not fit its options: {error}"
             raise StoreError(msg) from error
         return delta.eval()
+
+    def build_older(self, source: Source, name: str) -> TaskNetwork:
+        """Build, in eval mode, what answers an older task with the network as it is now.
+
+        Raises:
+            StoreError: No such task was learned into it, or as for `build`.
+        """
+        network = self.build(source)
+        if name not in self.older or not isinstance(network, LearningWithoutForgetting):
+            known = ", ".join(self.older) or "none"
+            msg = (
+                f"the network of task {self.name!r} has not learned a task {name!r} before (it has "
+                f"learned: {known}); name one of those"
+            )
+            raise StoreError(msg)
+        return older_task(network, source, list(self.older).index(name)).eval()
 
 
 class Store:
@@ -172,6 +215,7 @@ class Store:
             "preprocessing": vars(record.preprocessing),
             "options": record.options.to_dict(),
             "metrics": dict(record.metrics),
+            "older": [[name, *labels] for name, labels in record.older.items()],
         }
         path = self.task_path(record.name)
         self._write(path, {**record.state, _SAMPLES: record.samples}, facts)
@@ -248,6 +292,7 @@ def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
         options=TrainOptions.from_dict(facts["options"]),
         samples=samples,
         metrics=facts["metrics"],
+        older={name: tuple(labels) for name, *labels in facts.get("older", [])},
     )
 
 

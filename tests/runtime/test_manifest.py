@@ -50,6 +50,7 @@ def tasks(name: str) -> st.SearchStrategy[TaskEntry]:
         st.none() | st.integers(1, 64),
         st.dictionaries(texts, selections, max_size=3),
         st.dictionaries(texts, finite, max_size=3),
+        st.none() | texts,
     )
 
 
@@ -203,6 +204,7 @@ def changed(manifest: Manifest, *path: Any, value: Any) -> str:
         (("tasks", 0, "labels"), "abc", "task 'food': labels"),
         (("tasks", 0, "labels"), ["a", ""], "task 'food': a label is ''"),
         (("tasks", 0, "k_divisor"), 0, "task 'food': k_divisor is 0"),
+        (("tasks", 0, "scheme"), 7, "task 'food': scheme is 7"),
         (("tasks", 0, "selections"), {"a": [2, 1]}, "ascending"),
         (("tasks", 0, "metrics"), {"a": "high"}, "'high', expected a finite number"),
         (("versions",), {"torch": 2}, "versions['torch'] is 2"),

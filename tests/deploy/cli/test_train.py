@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from snow_deploy.cli import main
 from snow_deploy.models.delta import DeltaOptions
-from snow_deploy.training.options import RECIPES, TrainOptions
+from snow_deploy.training.options import RECIPES, TrainOptions, recipe_for
 from snow_deploy.training.run import RunSettings
 from snow_deploy.training.store import Store
 
@@ -128,6 +128,48 @@ def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:
     assert replace(call.options.recipe, lr=1.0) == replace(RECIPES["steady"], lr=1.0)
     rest = {"epochs": 3, "batch_size": 64, "image_size": 96, "precision": "bf16", "seed": 5}
     assert {name: getattr(call.options, name) for name in rest} == rest
+
+
+@pytest.mark.parametrize("recipe", ["paper", "steady"])
+def test_a_scheme_arrives_with_its_recipe(
+    trained_store: Store, calls: list[Call], recipe: str
+) -> None:
+    train(trained_store, "--recipe", recipe, "--scheme", "fe", "--width", "4")
+    train(trained_store, "--recipe", recipe, "--scheme", "lf", "--after", "digit", "--lr", "0.3")
+    train(trained_store, "--recipe", recipe, "--subscription", "conv1x1", "--k", "4")
+
+    extract, forgetful, projected = (call.options for call in calls)
+    assert (extract.scheme, extract.after, extract.delta.width) == ("fe", None, 4)
+    assert extract.recipe == recipe_for(recipe, "fe")
+    assert extract.learning_rate() == pytest.approx(0.1)
+    assert (forgetful.scheme, forgetful.after) == ("lf", "digit")
+    assert forgetful.recipe.classifier_start == "random"
+    assert forgetful.learning_rate() == pytest.approx(0.3)
+    assert projected.delta == DeltaOptions(k=4, subscription="conv1x1")
+    assert projected.recipe == RECIPES[recipe]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--scheme ft --k 8", "--scheme ft does not read --k; leave it out"),
+        ("--scheme fe --sigma2 0.1", "--scheme fe does not read --sigma2"),
+        ("--scheme pn --width 8", "--scheme pn does not read --width"),
+        ("--scheme mp --pooling-norm after", "--scheme mp does not read --pooling-norm"),
+        ("--scheme fo --subscription all", "--scheme fo does not read --subscription"),
+        ("--subscription all --k 8", "--subscription all does not read --k"),
+        ("--subscription conv1x1 --sigma2 1", "--subscription conv1x1 does not read --sigma2"),
+        ("--after digit", "--scheme snow --subscription pooling does not read --after"),
+    ],
+)
+def test_options_that_nothing_reads_are_refused(
+    trained_store: Store, calls: list[Call], arguments: str, message: str
+) -> None:
+    result = train(trained_store, *arguments.split())
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert calls == []
 
 
 @pytest.mark.parametrize("recipe", ["paper", "steady"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.delta import DeltaOptions
-from snow_deploy.training.options import RECIPES, Recipe, TrainOptions
+from snow_deploy.training.options import RECIPES, Recipe, TrainOptions, recipe_for
 
 PAPER = RECIPES["paper"]
 COSINE = Recipe(schedule="cosine")
@@ -113,6 +113,8 @@ OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("epochs: 90 != 3", {}, {}, {"epochs": 3}),
     ("seed: 0 != 5", {}, {}, {"seed": 5}),
     ("precision: auto != bf16", {}, {}, {"precision": "bf16"}),
+    ("scheme: snow != ft", {}, {}, {"scheme": "ft"}),
+    ("subscription: pooling != all", {"subscription": "all"}, {}, {}),
 ]
 
 
@@ -156,6 +158,10 @@ def test_unknown_options_are_not_dropped() -> None:
         ("smallest-crop", {}, {"smallest_crop": 1.1}, {}),
         ("seed", {}, {}, {"seed": -1}),
         ("seed", {}, {}, {"seed": 2**32}),
+        ("scheme", {}, {}, {"scheme": "sgd"}),
+        ("subscription", {"subscription": "some"}, {}, {}),
+        ("after", {}, {}, {"after": "birds"}),
+        ("after", {}, {}, {"after": "birds", "scheme": "ft"}),
     ],
 )
 def test_numbers_out_of_range_are_named(
@@ -193,3 +199,26 @@ def test_statistics_come_to_average_over_as_many_pictures_as_at_256(
     batch: int, step: int, expected: float
 ) -> None:
     assert TrainOptions(batch_size=batch).norm_momentum(step) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["paper", "steady"])
+@pytest.mark.parametrize("scheme", ["fo", "fe", "ft", "mp", "pn", "lf"])
+def test_the_other_schemes_learn_at_a_tenth_of_the_rate(name: str, scheme: Any) -> None:
+    """SNOW, section 4.1: 0.1 at a batch of 256 for all that it is compared with."""
+    snow, other = recipe_for(name), recipe_for(name, scheme)
+
+    assert snow == RECIPES[name]
+    assert (snow.lr, other.lr) == (1.0, 0.1)
+    for same in ("schedule", "warmup_epochs", "momentum", "weight_decay", "smallest_crop"):
+        assert getattr(other, same) == getattr(snow, same)
+    assert other.lr * other.classifier_features == snow.lr * snow.classifier_features
+
+
+def test_which_classifiers_begin_as_a_linear_one() -> None:
+    schemes: tuple[Any, ...] = ("snow", "fo", "fe", "ft", "mp", "pn", "lf")
+
+    starts = {scheme: recipe_for("steady", scheme).classifier_start for scheme in schemes}
+
+    assert {scheme for scheme, start in starts.items() if start == "random"} == {"fe", "pn"}
+    assert recipe_for("steady", "lf", follows=True).classifier_start == "random"
+    assert {recipe_for("paper", scheme).classifier_start for scheme in schemes} == {"random"}

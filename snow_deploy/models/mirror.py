@@ -1,0 +1,276 @@
+"""A thin copy of the source, from the image or from one of the source's tensors on."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from snow_deploy.errors import SourceError
+from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from snow_deploy.models.source import Source
+
+POOLING = "pooling"
+"""The copy's submodule that holds its subscriptions."""
+
+
+def divide(channels: int, divisor: int) -> int:
+    """Divide a width, rounding up, so that nothing ever gets no channel at all."""
+    return -(-channels // divisor)
+
+
+class Mirror:
+    """Builds a thin copy of the source by walking its graph on two shapes at once.
+
+    Every node is run on small tensors as soon as it is mirrored, so that each layer's width
+    follows from what really arrives there: concatenations, channel shuffles and squeeze
+    branches need no rules of their own.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        num_classes: int,
+        *,
+        width: int = 1,
+        subscribe: Callable[[int], nn.Module] | None = None,
+        begin: str | None = None,
+    ) -> None:
+        """Say what to mirror.
+
+        Args:
+            source: The original.
+            num_classes: What the copy's classifier tells apart.
+            width: Each layer has 1 / width of the source's channels.
+            subscribe: Makes a subscription to a source tensor of so many channels. Without it
+                the copy reads nothing of the source but where it begins.
+            begin: Key of the source's feature that takes the place of everything before it;
+                None begins at the image.
+        """
+        self.anatomy = source.anatomy
+        self.blueprint = source.blueprint
+        self.num_classes = num_classes
+        self.width = width
+        self.subscribe = subscribe
+        self.begin = begin
+        self.root = nn.Module()
+        self.graph = fx.Graph()
+        self.subscription_of = {
+            reader: item for item in self.anatomy.subscriptions for reader in item.readers
+        }
+        self.nodes: dict[fx.Node, fx.Node] = {}  # the source's node -> the copy's
+        self.values: dict[fx.Node, Any] = {}  # the copy's node -> a value of its shape
+        self.subscribed: dict[str, fx.Node] = {}
+        self.shapes = {item.name: item.shape for item in self.anatomy.subscriptions}
+        self.shapes[HEAD] = self.anatomy.head_shape
+        self.makers = {item.name: item.node for item in self.anatomy.subscriptions}
+        self.makers[HEAD] = self.anatomy.head_node
+
+    def build(self) -> fx.GraphModule:
+        """Return the copy, images and features in, logits out, in training mode.
+
+        Raises:
+            SourceError: A layer cannot be mirrored.
+        """
+        self.image = self.graph.placeholder("images")
+        self.values[self.image] = torch.zeros(self.anatomy.image_shape)
+        self.inputs = self.graph.placeholder("features")
+        for node in self._behind_begin():
+            if node.op == "placeholder":
+                self.nodes[node] = self.image
+            elif self.begin is not None and node.name == self.makers[self.begin]:
+                self.nodes[node] = self._feature(self.begin)
+            elif node.op == "output":
+                self.graph.output(self.nodes[input_of(node)])
+            else:
+                self.nodes[node] = self._mirror_checked(node)
+        self.graph.lint()
+        network = fx.GraphModule(self.root, self.graph, class_name="Mirror")
+        return network.train()
+
+    def _behind_begin(self) -> list[fx.Node]:
+        """Return the nodes to mirror: where it begins, and what follows from that."""
+        nodes = list(self.blueprint.graph.nodes)
+        if self.begin is None:
+            return nodes
+        behind: set[fx.Node] = set()
+        for node in nodes:
+            if node.name == self.makers[self.begin] or behind.intersection(node.all_input_nodes):
+                behind.add(node)
+        behind |= {n for n in nodes if n.op == "get_attr" and behind.intersection(n.users)}
+        return [node for node in nodes if node in behind]
+
+    def _mirror_checked(self, node: fx.Node) -> fx.Node:
+        try:
+            return self._mirror(node)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            msg = (
+                f"{node.name} of the source does not work at 1/{self.width} of the width: "
+                f"{error}. Choose another --width, or another CNN as the source."
+            )
+            raise SourceError(msg) from error
+
+    def _mirror(self, node: fx.Node) -> fx.Node:
+        layer = module_of(self.blueprint, node)
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if node.target == self.anatomy.classifier:
+                return self._classifier(node, layer)
+            if isinstance(layer, nn.Conv2d):
+                return self._convolution(node, layer)
+        if layer is not None:
+            arrives = self._value(node)
+            return self._call(str(node.target), self._resized(node, layer, arrives), node)
+        if node.op == "get_attr":
+            return self._parameter(node)
+        return self._record(self.graph.node_copy(node, lambda arg: self.nodes[arg]))
+
+    def _classifier(self, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> fx.Node:
+        """Read the local features, and all of the source's pooled ones where it subscribes."""
+        everything = self.nodes[input_of(node)]
+        if self.subscribe is not None:
+            everything = self._concatenate(everything, self._feature(HEAD))
+        width = self.values[everything].shape[1]
+        classifier: nn.Module = nn.Linear(width, self.num_classes)
+        if isinstance(layer, nn.Conv2d):
+            classifier = convolution_like(layer, width, self.num_classes, groups=1)
+        return self._call(str(node.target), classifier, node, everything)
+
+    def _convolution(self, node: fx.Node, layer: nn.Conv2d) -> fx.Node:
+        name = str(node.target)
+        reads = self.nodes[input_of(node)]
+        if self.subscribe is not None and name in self.subscription_of:
+            reads = self._concatenate(reads, self._subscription(self.subscribe, name))
+        width = self.values[reads].shape[1]
+        if is_dense(layer):
+            out, groups = divide(layer.out_channels, self.width), 1
+        else:
+            out = divide(width * layer.out_channels, layer.in_channels)
+            groups = _groups_like(layer, width, out)
+        return self._call(name, convolution_like(layer, width, out, groups), node, reads)
+
+    def _subscription(self, subscribe: Callable[[int], nn.Module], reader: str) -> fx.Node:
+        """Subscribe to a source tensor once, however many of the copy's convolutions read it."""
+        item = self.subscription_of[reader]
+        if item.name not in self.subscribed:
+            feature = self._feature(item.name)
+            target = f"{POOLING}.{item.name}"
+            self.subscribed[item.name] = self._call(target, subscribe(item.channels), None, feature)
+        return self.subscribed[item.name]
+
+    def _feature(self, key: str) -> fx.Node:
+        node = self.graph.call_function(_lookup, (self.inputs, key))
+        self.values[node] = torch.zeros(self.shapes[key])
+        return node
+
+    def _concatenate(self, local: fx.Node, subscribed: fx.Node) -> fx.Node:
+        return self._record(self.graph.call_function(torch.cat, ([local, subscribed], 1)))
+
+    def _resized(self, node: fx.Node, layer: nn.Module, arrives: Tensor) -> nn.Module:
+        """Build a fresh layer of the same kind for the width that arrives."""
+        if isinstance(layer, nn.BatchNorm2d):
+            return nn.BatchNorm2d(arrives.shape[1], layer.eps, layer.momentum, layer.affine)
+        if isinstance(layer, nn.Linear):
+            out = divide(layer.out_features, self.width)
+            return nn.Linear(arrives.shape[-1], out, bias=layer.bias is not None)
+        if isinstance(layer, nn.LayerNorm):
+            norm = copy.copy(layer)  # of a subclass, such as torchvision's LayerNorm2d
+            channels = divide(layer.normalized_shape[-1], self.width)
+            nn.LayerNorm.__init__(norm, channels, layer.eps, layer.elementwise_affine)
+            return norm
+        if next(layer.parameters(), None) is not None:
+            msg = (
+                f"{node.target} is a {type(layer).__name__}, a layer with weights that a delta "
+                "cannot mirror yet; choose a source of convolutions, norms and linear layers"
+            )
+            raise SourceError(msg)
+        resized = copy.deepcopy(layer)
+        if getattr(resized, "inplace", False):  # its input may be subscribed or added later
+            resized.inplace = False  # type: ignore[assignment]
+        return resized
+
+    def _parameter(self, node: fx.Node) -> fx.Node:
+        """Mirror a free parameter (a layer scale): divided like the widths, same first value."""
+        name = str(node.target)
+        original = self.blueprint
+        for part in name.split("."):
+            original = getattr(original, part)
+        shape = [divide(n, self.width) if n > 1 else n for n in original.shape]  # type: ignore[union-attr]
+        self._holder(name).register_parameter(
+            name.rpartition(".")[2], nn.Parameter(torch.full(shape, 1e-6))
+        )
+        return self._record(self.graph.get_attr(name))
+
+    def _holder(self, name: str) -> nn.Module:
+        """Return the (new) parent module of a dotted name."""
+        holder = self.root
+        for part in name.split(".")[:-1]:
+            if not hasattr(holder, part):
+                holder.add_module(part, nn.Module())
+            holder = getattr(holder, part)
+        return holder
+
+    def _call(
+        self, target: str, layer: nn.Module, node: fx.Node | None, reads: fx.Node | None = None
+    ) -> fx.Node:
+        """Add a layer under its source name and call it; a layer called twice is shared."""
+        holder, leaf = self._holder(target), target.rpartition(".")[2]
+        if not hasattr(holder, leaf):
+            holder.add_module(leaf, layer)
+        if reads is None:
+            if node is None:  # pragma: no cover - callers give one of the two
+                raise ValueError(target)
+            reads = self.nodes[input_of(node)]
+        return self._record(self.graph.call_module(target, (reads,)))
+
+    def _value(self, node: fx.Node) -> Tensor:
+        value: Tensor = self.values[self.nodes[input_of(node)]]
+        return value
+
+    def _record(self, node: fx.Node) -> fx.Node:
+        """Run a new node in eval mode (one picture cannot feed a BatchNorm in training)."""
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda arg: self.values[arg])
+        with torch.no_grad():
+            if node.op == "call_module":
+                value = self.root.get_submodule(str(node.target)).eval()(*args, **kwargs)
+            elif node.op == "call_function":
+                value = node.target(*args, **kwargs)  # type: ignore[operator]
+            elif node.op == "call_method":
+                value = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            else:
+                value = self.root.get_parameter(str(node.target))
+        self.values[node] = value
+        return node
+
+
+def _lookup(features: Mapping[str, Tensor], key: str) -> Tensor:
+    return features[key]
+
+
+def _groups_like(layer: nn.Conv2d, width: int, out: int) -> int:
+    """Keep the channels of a group, as nearly as the widths allow; depthwise stays depthwise."""
+    most = max(1, width * layer.groups // layer.in_channels)
+    return next(n for n in range(most, 0, -1) if width % n == 0 and out % n == 0)
+
+
+def convolution_like(layer: nn.Conv2d, width: int, out: int, groups: int) -> nn.Conv2d:
+    """Build a convolution of the same geometry, initialised as torchvision's ResNets are."""
+    convolution = nn.Conv2d(
+        width,
+        out,
+        layer.kernel_size,  # type: ignore[arg-type]
+        layer.stride,  # type: ignore[arg-type]
+        layer.padding,  # type: ignore[arg-type]
+        layer.dilation,  # type: ignore[arg-type]
+        groups,
+        bias=layer.bias is not None,
+    )
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution

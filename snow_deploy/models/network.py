@@ -1,0 +1,97 @@
+"""A task's network, whatever its scheme: what training, the store and the exporter ask of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from snow_deploy.models.pooling import ChannelPooling
+
+Scheme = Literal["snow", "fo", "fe", "ft", "mp", "pn", "lf"]
+"""SNOW's delta, or one of the schemes that the paper compares it with (its section 4.2)."""
+
+
+class TaskNetwork(nn.Module, ABC):
+    """A task's network: images and the source's features in, logits out.
+
+    Its parameters are the task's own trainable ones, and its state is what a store keeps of the
+    task. Frozen copies of the source's weights are neither.
+
+    Attributes:
+        needs_source: Whether it reads the source's features; if not, it is given none.
+        fuses: Whether the exporter may merge it with other tasks' networks of equal shape.
+        num_classes: C, the task's classes.
+    """
+
+    needs_source: ClassVar[bool] = True
+    fuses: ClassVar[bool] = True
+    num_classes: int
+
+    @abstractmethod
+    def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """Answer one task.
+
+        Args:
+            images: [B, 3, H, W] float32, normalised, as the source got them.
+            features: From `Source.forward` on the same images; empty without `needs_source`.
+
+        Returns:
+            [B, C] logits.
+        """
+
+    def loss(
+        self,
+        images: Tensor,
+        features: Mapping[str, Tensor],
+        targets: Tensor,
+        criterion: Callable[[Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Return what a training step minimises, and the logits.
+
+        Args:
+            images: As for `forward`.
+            features: As for `forward`.
+            targets: [B] int64.
+            criterion: Of [B, C] logits and the targets, to a scalar.
+
+        Returns:
+            A scalar, and [B, C] logits.
+        """
+        logits: Tensor = self(images, features)
+        return criterion(logits, targets), logits
+
+    @abstractmethod
+    def start_classifier(self, linear: nn.Linear) -> None:
+        """Let the classifier begin as one that reads the source's pooled features alone.
+
+        Args:
+            linear: From the F pooled source features to the task's classes.
+
+        Raises:
+            SourceError: The classifier cannot begin so, or the sizes differ.
+        """
+
+    @abstractmethod
+    def classifier_gradients(self) -> list[tuple[Tensor, int]]:
+        """Return the classifier's gradients after a backward pass, and the features behind each.
+
+        Returns:
+            Views, to be changed in place: [C, n, ...] for n features each, and the bias's [C].
+        """
+
+    def poolings(self) -> dict[str, ChannelPooling]:
+        """Return the channel poolings by subscription name, in the source's order."""
+        return {}
+
+    def selections(self) -> dict[str, tuple[int, ...]]:
+        """Return the channels that evaluation reads, ascending, by subscription name."""
+        return {name: pooling.selection() for name, pooling in self.poolings().items()}
+
+    def count_parameters(self) -> int:
+        """Count the task's own parameters, the classifier's included."""
+        return sum(parameter.numel() for parameter in self.parameters())

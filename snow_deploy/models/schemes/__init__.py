@@ -1,0 +1,49 @@
+"""The networks of the comparison schemes (SNOW, section 4.2), one a module, and their factory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.schemes.extract import FeatureExtraction
+from snow_deploy.models.schemes.linear import LinearClassifier
+from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
+from snow_deploy.models.schemes.patch import ModelPatch
+from snow_deploy.models.schemes.progressive import ProgressiveColumn
+from snow_deploy.models.schemes.whole import FineTuning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snow_deploy.models.network import TaskNetwork
+    from snow_deploy.models.source import Source
+    from snow_deploy.training.options import TrainOptions
+
+
+def build_network(
+    source: Source, num_classes: int, options: TrainOptions, older: Sequence[int] = ()
+) -> TaskNetwork:
+    """Build a task's network by its scheme, with the weights that training begins with.
+
+    Args:
+        source: What it stands on or begins with.
+        num_classes: The task's.
+        options: The scheme, and a delta's shape.
+        older: Classes of each task learned before into the same network, for `lf`.
+
+    Raises:
+        SourceError: The scheme makes no sense on this source.
+    """
+    if options.scheme == "fe":
+        return FeatureExtraction(source, num_classes, options.delta.width)
+    if options.scheme == "lf":
+        return LearningWithoutForgetting(source, num_classes, older)
+    plain = {
+        "fo": LinearClassifier,
+        "ft": FineTuning,
+        "mp": ModelPatch,
+        "pn": ProgressiveColumn,
+    }
+    if options.scheme in plain:
+        return plain[options.scheme](source, num_classes)
+    return Delta(source, num_classes, options.delta)
