@@ -230,6 +230,9 @@ def _state(camera: Camera) -> dict[str, Any]:
         "drops": counters.drops,
         "reconnections": counters.reconnections,
         "bad_frames": counters.bad_frames,
+        "repeats": counters.repeats,
+        "abandoned": counters.abandoned,
+        "lost_s": counters.lost_s,
     }
 
 
@@ -255,7 +258,9 @@ def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:
         error = f", last error: {status.error}" if status.error else ""
         click.echo(
             f"{camera.name}: {counters.frames} frames, {counters.drops} dropped, "
-            f"{counters.reconnections} reconnections, {counters.bad_frames} damaged{error}",
+            f"{counters.reconnections} reconnections, {counters.lost_s:.1f} s lost, "
+            f"{counters.bad_frames} damaged, {counters.repeats} repeated, "
+            f"{counters.abandoned} reads left behind{error}",
             err=True,
         )
     for what, count in found["counts"].items():
