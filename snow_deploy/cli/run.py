@@ -171,7 +171,8 @@ def _wanted(names: str | None, model: SwappableModel) -> tuple[str, ...] | None:
 
 
 def _output(form: dict[str, Any], count: Callable[[str], None]) -> Output:
-    from snow_runtime.app.outputs import JsonLines, Mqtt, Nowhere
+    from snow_runtime.app.mqtt import Mqtt
+    from snow_runtime.app.outputs import JsonLines, Nowhere
 
     if (form["output"] == "mqtt") != (form["mqtt"] is not None):
         msg = "--output mqtt and --mqtt URL belong together."
