@@ -42,7 +42,8 @@ class PageServer:
         live: The newest pictures and answers; its switches are the page's.
         stats: Counts and latencies.
         cameras: Gives by camera its `state`, `since_s` (seconds in that state), `error`, `frames`,
-            `drops`, `reconnections`, `bad_frames` and `connected`; called by the page's thread.
+            `drops`, `reconnections`, `bad_frames` and `connected`, and for `/metrics` also
+            `repeats`, `abandoned` and `lost_s`; called by the page's thread.
         tasks: Gives the names of the model's tasks, which may change; called by the page's thread.
         host: The address to serve; any but this machine's own needs a token.
         port: 0 for one that is free.
