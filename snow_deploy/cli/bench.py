@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.options import FiniteRange
 from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import columns, megabytes
 
@@ -54,7 +55,7 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option(
     "--duration",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Timed calls of each contender, all its turns together.  [default: 10]",
 )
 @click.option("--quick", is_flag=True, help="A duration of 1 s, and one start instead of three.")
@@ -77,7 +78,8 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Copy the contender with the least median latency to this file.",
+    help="Copy the contender with the least median latency to this file: .onnx for a graph, "
+    ".engine for an engine, and among both that of the fastest.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
@@ -90,8 +92,11 @@ def command(context: click.Context, /, *, keep: Path | None, as_json: bool, **fo
     """
     from snow_runtime.bench.run import bench
 
+    options = _options(form)
+    if keep is not None:
+        _check_keep(keep, options)
     with progress_bar("bench") as told:
-        document = bench(_options(form), told).to_dict()
+        document = bench(options, told).to_dict()
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
@@ -104,12 +109,21 @@ def command(context: click.Context, /, *, keep: Path | None, as_json: bool, **fo
         _keep(document, keep)
 
 
+def _check_keep(output: Path, options: BenchOptions) -> None:
+    from snow_runtime.bench.fastest import check_keep
+
+    check_keep(output, options.models)
+
+
 def _keep(document: dict[str, Any], output: Path) -> None:
-    from snow_runtime.bench.fastest import keep, medians_ms
+    from snow_runtime.bench.fastest import keep, kept_as, medians_ms
 
     best = next(iter(medians_ms(document)))
-    keep(next(Path(it["path"]) for it in document["contenders"] if it["name"] == best), output)
-    click.echo(f"fastest: {best}, kept as {output}", err=True)
+    path = next(Path(it["path"]) for it in document["contenders"] if it["name"] == best)
+    kept = kept_as(output, path)
+    keep(path, kept)
+    why = "" if kept == output else f" and not {output.name}, by what it is"
+    click.echo(f"fastest: {best}, kept as {kept}{why}", err=True)
 
 
 def _options(form: dict[str, Any]) -> BenchOptions:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.options import FiniteRange
 from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import megabytes
 from snow_runtime.engine.options import LEAST_SHARE
@@ -83,7 +84,7 @@ _MIB = 1 << 20
 @click.option("--dla", metavar="N", type=click.IntRange(min=0), help="Run on this DLA core.")
 @click.option(
     "--least-share",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=LEAST_SHARE,
     show_default=True,
     help="Share of the convolutions that has to run in the precision asked for.",

@@ -171,7 +171,8 @@ def _wanted(names: str | None, model: SwappableModel) -> tuple[str, ...] | None:
 
 
 def _output(form: dict[str, Any], count: Callable[[str], None]) -> Output:
-    from snow_runtime.app.outputs import JsonLines, Mqtt, Nowhere
+    from snow_runtime.app.mqtt import Mqtt
+    from snow_runtime.app.outputs import JsonLines, Nowhere
 
     if (form["output"] == "mqtt") != (form["mqtt"] is not None):
         msg = "--output mqtt and --mqtt URL belong together."
@@ -230,6 +231,9 @@ def _state(camera: Camera) -> dict[str, Any]:
         "drops": counters.drops,
         "reconnections": counters.reconnections,
         "bad_frames": counters.bad_frames,
+        "repeats": counters.repeats,
+        "abandoned": counters.abandoned,
+        "lost_s": counters.lost_s,
     }
 
 
@@ -255,7 +259,9 @@ def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:
         error = f", last error: {status.error}" if status.error else ""
         click.echo(
             f"{camera.name}: {counters.frames} frames, {counters.drops} dropped, "
-            f"{counters.reconnections} reconnections, {counters.bad_frames} damaged{error}",
+            f"{counters.reconnections} reconnections, {counters.lost_s:.1f} s lost, "
+            f"{counters.bad_frames} damaged, {counters.repeats} repeated, "
+            f"{counters.abandoned} reads left behind{error}",
             err=True,
         )
     for what, count in found["counts"].items():

@@ -1,14 +1,13 @@
-"""Where answers go: lines of JSON, MQTT, nowhere. No output ever stops the loop."""
+"""Where answers go: lines of JSON, nowhere; :mod:`snow_runtime.app.mqtt`. None stops the loop."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Protocol
 
 from snow_runtime.app.patient import PatientPipe, descriptor_of
-from snow_runtime.errors import InputError, MissingDependencyError
+from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,64 +83,3 @@ class JsonLines:
         except (OSError, ValueError):  # ValueError: the stream was closed
             return False
         return True
-
-
-class Mqtt:
-    """Publishes each answer as JSON; the client reconnects by itself.
-
-    Args:
-        url: `mqtt://[user:password@]host[:port][/topic]`; answers go to `topic/CAMERA`.
-        count: Is told `mqtt_lost` for each answer that no broker got.
-        client: In place of paho's, for tests.
-
-    Raises:
-        InputError: The URL is not one of MQTT.
-        MissingDependencyError: paho-mqtt is not installed.
-    """
-
-    def __init__(self, url: str, count: Callable[[str], None], client: Any = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise InputError(
-                "The MQTT broker's address is not one, expected mqtt://host[:1883][/topic]. Give "
-                "--mqtt in that form."
-            )
-        self._topic = parts.path.strip("/") or "snow"
-        self._count = count
-        self._client = client or _paho()
-        if parts.username:
-            self._client.username_pw_set(parts.username, parts.password)
-        if parts.scheme == "mqtts":
-            self._client.tls_set()
-        self._client.max_queued_messages_set(64)
-        self._client.reconnect_delay_set(1, 30)
-        port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
-        self._client.connect_async(parts.hostname, port, keepalive=15)
-        self._client.loop_start()
-
-    def put(self, answer: Answer) -> None:
-        """Publish if a broker is there; otherwise count the answer as lost: it will be stale."""
-        if not self._client.is_connected():
-            self._count("mqtt_lost")
-            return
-        found = self._client.publish(f"{self._topic}/{answer.camera}", json.dumps(answer.to_dict()))
-        if found.rc != 0:
-            self._count("mqtt_lost")
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
-def _paho() -> Any:
-    try:
-        from paho.mqtt import client
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Answers go to MQTT by paho-mqtt, which is not installed; run: "
-            "pip install 'snow-deploy[mqtt]'"
-        ) from error
-    from paho.mqtt.enums import CallbackAPIVersion
-
-    return client.Client(CallbackAPIVersion.VERSION2)

@@ -11,9 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _WINDOW: Final = 512
-"""So many latest latencies are kept for the percentiles."""
+"""Percentiles are of so many latest frames at most,"""
+_WINDOW_S: Final = 60.0
+"""and of none that was answered longer ago than this."""
 _RATE_S: Final = 10.0
 """Frames a second are counted over this long."""
+_CAMERA: Final = (
+    ("frames", "frames_total", "Frames that came."),
+    ("drops", "drops_total", "Frames that gave way to newer ones."),
+    ("reconnections", "reconnections_total", "Outages that ended."),
+    ("bad_frames", "bad_frames_total", "Damaged frames."),
+    ("repeats", "repeats_total", "Frames that came again instead of a new one."),
+    ("abandoned", "abandoned_reads_total", "Reads that hung and were left behind."),
+    ("lost_s", "lost_seconds_total", "Time without frames in all outages."),
+    ("connected", "connected", "Whether frames come."),
+)
+"""Of each camera: the counter, the metric's name and its help."""
 _PREFIX: Final = "snow"
 
 
@@ -27,20 +40,24 @@ class Stats:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._latencies_ms: deque[float] = deque(maxlen=_WINDOW)
-        self._ages_ms: deque[float] = deque(maxlen=_WINDOW)
+        self._answered: deque[tuple[float, float, float]] = deque(maxlen=_WINDOW)
         self._times: deque[float] = deque()
         self._counts: Counter[str] = Counter()
         self._frames: Counter[str] = Counter()
-        self._began = clock()
+        self._began = self._answered_at = clock()
+
+    def begin(self) -> None:
+        """Count time from now on; until then it is counted from when this was made."""
+        with self._lock:
+            self._began = self._answered_at = self._clock()
 
     def saw(self, camera: str, latency_ms: float, age_ms: float) -> None:
         """Count a frame that was answered."""
         now = self._clock()
         with self._lock:
             self._frames[camera] += 1
-            self._latencies_ms.append(latency_ms)
-            self._ages_ms.append(age_ms)
+            self._answered.append((now, latency_ms, age_ms))
+            self._answered_at = now
             self._times.append(now)
             self._forget(now)
 
@@ -50,14 +67,19 @@ class Stats:
             self._counts[what] += number
 
     def snapshot(self) -> dict[str, Any]:
-        """Return plain JSON values: counts, frames a second, percentiles in milliseconds."""
+        """Return plain JSON values: counts, frames a second, percentiles in milliseconds.
+
+        `idle_s` is how long ago the last frame was answered, or the loop began. The percentiles
+        are of the latest frames, a minute back at most; of none they are empty.
+        """
         now = self._clock()
         with self._lock:
             self._forget(now)
             seconds = min(_RATE_S, max(now - self._began, 1e-9))
-            latencies, ages = sorted(self._latencies_ms), sorted(self._ages_ms)
+            latencies, ages = (sorted(row[of] for row in self._answered) for of in (1, 2))
             return {
                 "up_s": now - self._began,
+                "idle_s": now - self._answered_at,
                 "frames": dict(self._frames),
                 "frames_per_s": len(self._times) / seconds,
                 "latency_ms": _percentiles(latencies),
@@ -68,6 +90,8 @@ class Stats:
     def _forget(self, now: float) -> None:
         while self._times and now - self._times[0] > _RATE_S:
             self._times.popleft()
+        while self._answered and now - self._answered[0][0] > _WINDOW_S:
+            self._answered.popleft()
 
 
 def prometheus(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]]) -> str:
@@ -75,14 +99,16 @@ def prometheus(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]
 
     Args:
         stats: What :meth:`Stats.snapshot` gave.
-        cameras: By camera name its counters (`frames`, `drops`, `reconnections`, `bad_frames`) and
-            `connected`, 0 or 1.
+        cameras: By camera name its counters (`frames`, `drops`, `reconnections`, `bad_frames`,
+            `repeats`, `abandoned`, `lost_s`) and `connected`, 0 or 1; those that are there.
     """
     return "\n".join([*_lines(stats, cameras), ""])
 
 
 def _lines(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield from _metric("up_seconds", "gauge", "Since the loop began.", {"": stats["up_s"]})
+    idle = {"": stats["idle_s"]}
+    yield from _metric("idle_seconds", "gauge", "Since a frame was answered last.", idle)
     answered = {f'camera="{_escape(name)}"': count for name, count in stats["frames"].items()}
     yield from _metric("frames_answered_total", "counter", "Frames with answers.", answered)
     rate = {"": stats["frames_per_s"]}
@@ -92,18 +118,12 @@ def _lines(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]]) -
         yield from _metric(name, "gauge", f"{title} Latest frames, milliseconds.", values)
     events = {f'what="{_escape(name)}"': count for name, count in stats["counts"].items()}
     yield from _metric("events_total", "counter", "What else has happened.", events)
-    for key, kind in (
-        ("frames", "counter"),
-        ("drops", "counter"),
-        ("reconnections", "counter"),
-        ("bad_frames", "counter"),
-        ("connected", "gauge"),
-    ):
+    for key, name, title in _CAMERA:
         values = {
-            f'camera="{_escape(name)}"': row[key] for name, row in cameras.items() if key in row
+            f'camera="{_escape(camera)}"': row[key] for camera, row in cameras.items() if key in row
         }
-        title = f"camera_{key}_total" if kind == "counter" else f"camera_{key}"
-        yield from _metric(title, kind, f"Camera: {key.replace('_', ' ')}.", values)
+        kind = "counter" if name.endswith("_total") else "gauge"
+        yield from _metric(f"camera_{name}", kind, f"Camera: {title}", values)
 
 
 def _metric(name: str, kind: str, help_text: str, values: Mapping[str, float]) -> Iterator[str]:
@@ -112,7 +132,12 @@ def _metric(name: str, kind: str, help_text: str, values: Mapping[str, float]) -
     yield f"# HELP {_PREFIX}_{name} {help_text}"
     yield f"# TYPE {_PREFIX}_{name} {kind}"
     for labels, value in values.items():
-        yield f"{_PREFIX}_{name}{'{' + labels + '}' if labels else ''} {float(value):g}"
+        yield f"{_PREFIX}_{name}{'{' + labels + '}' if labels else ''} {_number(value)}"
+
+
+def _number(value: float) -> str:
+    """Write every digit: a counter that is rounded stands still, then jumps."""
+    return str(value) if isinstance(value, int) else repr(float(value))
 
 
 def _escape(text: str) -> str:
@@ -120,8 +145,7 @@ def _escape(text: str) -> str:
 
 
 def _percentiles(ordered: list[float]) -> dict[str, float]:
-    """Give the 50th, 90th and 99th percentile by nearest rank; nothing of nothing."""
+    """Give the 50th, 90th and 99th percentile by nearest rank, ceil(q n); nothing of nothing."""
     if not ordered:
         return {}
-    last = len(ordered) - 1
-    return {str(q): ordered[min(last, int(q * len(ordered)))] for q in (0.5, 0.9, 0.99)}
+    return {str(p / 100): ordered[-(-p * len(ordered) // 100) - 1] for p in (50, 90, 99)}

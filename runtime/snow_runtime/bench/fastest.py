@@ -6,7 +6,7 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.bench.errors import BenchError
 from snow_runtime.bench.options import QUICK_DURATION_S, BenchOptions
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from snow_runtime.engine.options import BuildOptions
+
+_SUFFIXES: Final = (".onnx", ".engine")
 
 
 def medians_ms(document: Mapping[str, Any]) -> dict[str, float]:
@@ -40,6 +42,42 @@ def medians_ms(document: Mapping[str, Any]) -> dict[str, float]:
         )
     times = {name: float(latency["p50_ms"]) for name, latency in found.items()}
     return dict(sorted(times.items(), key=lambda it: it[1]))
+
+
+def check_keep(output: Path, models: Sequence[Path]) -> None:
+    """See before a measurement whether its fastest contender can be kept.
+
+    Args:
+        output: Where. Its suffix is `.onnx` for graphs and `.engine` for engines, which is how
+            they are told apart when they are loaded; one of both, or none, for contenders of
+            either kind: :func:`kept_as` then says which.
+        models: The contenders.
+
+    Raises:
+        BenchError: The suffix does not fit, or the folder cannot be written to.
+    """
+    suffixes = {_suffix(model) for model in models}
+    if output.suffix not in (suffixes if len(suffixes) == 1 else ("", *_SUFFIXES)):
+        raise BenchError(
+            f"The fastest cannot be kept as {output}: its name ends in {output.suffix!r}, expected "
+            f"{' or '.join(map(repr, sorted(suffixes)))}, by which it is known as a graph or an "
+            "engine. Give another --keep."
+        )
+    try:
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise BenchError(f"{output} cannot be written: {error}. Give another --keep.") from error
+
+
+def kept_as(output: Path, model: Path) -> Path:
+    """Give the path to keep a contender at: with the suffix of its kind, whatever was asked for."""
+    suffix = _suffix(model)
+    return output.with_suffix(suffix) if output.suffix in ("", *_SUFFIXES) else output
+
+
+def _suffix(model: Path) -> str:
+    return ".engine" if is_engine(model) else ".onnx"
 
 
 def keep(model: Path, output: Path) -> None:

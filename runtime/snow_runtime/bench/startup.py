@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from snow_runtime.bench.options import BenchOptions
 
 _CHUNK_BYTES: Final = 1 << 20
+_TIMEOUT_S: Final = 600.0
+"""A large graph on a small device takes minutes; an engine's kernels may have to be compiled."""
 # Not -m: modules would then be looked for in the folder that the command is called in, first of
 # all, and there lie the user's files.
 _PROBE: Final = (
@@ -82,20 +84,14 @@ def start_once(path: Path, options: BenchOptions) -> Start:
     Its file is read once before, so that all starts find it in the system's cache.
 
     Raises:
-        BenchError: The process ended before it answered.
+        BenchError: The process ended before it answered, or did not answer in ten minutes.
         SnowError: What the process raised.
     """
     with path.open("rb") as stream:
         while stream.read(_CHUNK_BYTES):
             pass
     form = json.dumps({**options.to_dict(), "model": str(path)})
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-c", _PROBE, "\n".join(sys.path), form],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    done = _run([sys.executable, "-c", _PROBE, "\n".join(sys.path), form], path.name)
     document = _answer(done.stdout)
     if done.returncode != 0 or document is None:
         last = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
@@ -106,6 +102,24 @@ def start_once(path: Path, options: BenchOptions) -> Start:
     if "error" in document:
         raise _as_raised(document["kind"])(document["error"])
     return Start(**document)
+
+
+def _run(command: Sequence[str], name: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - our own module
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(
+            f"The process that starts {name} gave no answer in {_TIMEOUT_S:g} s, expected it to "
+            "load and to answer by then. It was ended; look whether the GPU or its driver hangs, "
+            "with 'snow-deploy doctor'."
+        ) from error
 
 
 def _answer(output: str) -> dict[str, Any] | None:

@@ -32,7 +32,13 @@ from snow_runtime.cameras.frame import Frame
 from snow_runtime.cameras.group import CameraGroup
 from snow_runtime.cameras.opening import open_camera
 from snow_runtime.cameras.options import CameraOptions, Mode
-from snow_runtime.cameras.source import BadPictureError, LostError, Picture, Source
+from snow_runtime.cameras.source import (
+    BadPictureError,
+    LostError,
+    Picture,
+    RefusedError,
+    Source,
+)
 from snow_runtime.cameras.status import Counters, State, Status
 from snow_runtime.cameras.uri import hide
 
@@ -48,6 +54,7 @@ __all__ = [
     "LostError",
     "Mode",
     "Picture",
+    "RefusedError",
     "Source",
     "State",
     "Status",

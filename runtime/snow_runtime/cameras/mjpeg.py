@@ -15,7 +15,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from snow_runtime.cameras.jpeg import JpegCutter
 from snow_runtime.cameras.opencv import load_cv2
-from snow_runtime.cameras.source import BadPictureError, LostError, Picture, as_bgr
+from snow_runtime.cameras.source import (
+    BadPictureError,
+    LostError,
+    Picture,
+    RefusedError,
+    as_bgr,
+)
 from snow_runtime.cameras.uri import hide
 from snow_runtime.errors import CameraError
 
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES: Final = 1 << 16
 _CATCH_UP_S: Final = 0.1  # the longest that old pictures are passed over without showing one
-_REFUSED: Final = (401, 403)  # asking again with the same password may lock the account
+_REFUSED: Final = (http.client.UNAUTHORIZED, http.client.FORBIDDEN)
 
 
 class MjpegSource:
@@ -68,7 +74,7 @@ class MjpegSource:
 
         Raises:
             LostError: nobody answers, or not with pictures.
-            CameraError: the camera refuses the user and password.
+            RefusedError: the camera refuses access.
         """
         host, port, timeout = self._parts.hostname, self._parts.port, self._options.open_timeout_s
         if self._parts.scheme == "https":
@@ -172,11 +178,12 @@ class MjpegSource:
         """See whether the answer is a stream, and learn its boundary."""
         if response.status in _REFUSED:
             asked = response.getheader("WWW-Authenticate", "").partition(" ")[0] or "nothing"
-            raise CameraError(
+            raise RefusedError(
                 f"The camera {self._text!r} refuses access: it answered {response.status} and asks "
                 f"for {asked[:40]!r}, expected 200. Give a user and password as in "
                 "'http://USER:PASSWORD@HOST/…'; only Basic is known here, so allow that in the "
-                "camera's settings."
+                "camera's settings.",
+                password=response.status == http.client.UNAUTHORIZED,
             )
         if response.status != http.client.OK:
             moved = response.getheader("Location")

@@ -41,7 +41,7 @@ def open_camera(
     address                                what it is
     =====================================  =======================================================
     ``PATH``, ``file:///PATH``             a video file; a plain path may also be that of a folder
-                                           or a device
+                                           or a device; one in ``/dev/`` need not be there yet
     ``folder:PATH?fps=5``                  the pictures in a folder by their names; without a rate
                                            as fast as they are asked for
     ``v4l2:///dev/video0?width=640``       a USB or other V4L2 camera; also ``height``, ``fps`` and
@@ -104,11 +104,16 @@ def _settle_path(address: Address) -> Address:
     path = Path(address.target)
     if path.is_dir():
         scheme = "folder"
-    elif path.exists() and stat.S_ISCHR(path.stat().st_mode):
+    elif stat.S_ISCHR(path.stat().st_mode) if path.exists() else _is_for_devices(path):
         scheme = "v4l2"
     else:
         scheme = "file"
     return type(address)(scheme, address.target, {}, address.text)
+
+
+def _is_for_devices(path: Path) -> bool:
+    """Tell whether a path that does not exist is that of a camera not plugged in yet."""
+    return Path("/dev") in Path(os.path.abspath(path)).parents  # noqa: PTH100 - not resolved
 
 
 def _source(address: Address, options: CameraOptions, clock: Clock, *, newest: bool) -> Source:

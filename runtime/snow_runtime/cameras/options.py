@@ -24,7 +24,8 @@ class CameraOptions:
             longer, which only a driver or a library can do, is left behind and counted.
         attempts: after how many connections in a row that were not made, or did not last, the
             camera counts as failed; None for no bound.
-        backoff: the delays between attempts.
+        backoff: the delays between attempts. After a camera has refused access they are one to
+            five minutes, whatever this says: asking often may lock the account.
 
     Raises:
         ValueError: a value is out of its range.

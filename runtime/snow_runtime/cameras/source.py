@@ -26,6 +26,23 @@ class LostError(CameraError):
     """The connection is gone, or could not be made: trying again may help."""
 
 
+class RefusedError(CameraError):
+    """The camera refuses access; asking often, with the same password, may lock the account.
+
+    It is an outage with long pauses between the attempts: cameras refuse while they start, or
+    while they serve as many as they can.
+
+    Args:
+        message: what to tell the user.
+        password: whether it refuses the user and password. Then a camera that has never given a
+            picture is not asked again.
+    """
+
+    def __init__(self, message: str, *, password: bool = False) -> None:
+        super().__init__(message)
+        self.password = password
+
+
 class BadPictureError(CameraError):
     """One picture could not be read; the ones after it may be fine."""
 
@@ -60,6 +77,7 @@ class Source(Protocol):
 
         Raises:
             LostError: it did not work now, and may later.
+            RefusedError: it may work later, if it is tried seldom.
             CameraError: it will not work later either.
         """
 

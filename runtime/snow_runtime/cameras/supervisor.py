@@ -7,9 +7,10 @@ import random
 import threading
 from typing import TYPE_CHECKING, Final
 
+from snow_runtime.cameras.backoff import Backoff
 from snow_runtime.cameras.frame import Frame
 from snow_runtime.cameras.pump import Pump
-from snow_runtime.cameras.source import LostError
+from snow_runtime.cameras.source import LostError, RefusedError
 from snow_runtime.errors import CameraError, SnowError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _LOGGER = logging.getLogger(__name__)
 _MOST_HANGING: Final = 4  # reads left behind that still hang; no more are started beside them
 _GRACE: Final = 1.1  # a source reports its own time-out first, and better
 _SLACK_S: Final = 1.0
+_REFUSED: Final = Backoff(first_s=60.0, longest_s=300.0, jitter=0.2)  # a lockout takes more
 
 
 class Supervisor:
@@ -71,6 +73,7 @@ class Supervisor:
         self._pump: Pump | None = None  # the one whose pictures count
         self._hanging: list[Pump] = []
         self._attempt = 0
+        self._refusals = 0
         self._delay_s = 0.0
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
 
@@ -131,6 +134,7 @@ class Supervisor:
         stalled = self._watch(pump)
         self._end(pump)
         if pump.first_at_s is not None:
+            self._refusals = 0
             lasted_s = self._clock.monotonic_s() - pump.first_at_s
             if lasted_s >= self._delay_s:  # else it comes and goes: wait longer each time
                 self._attempt = 0
@@ -182,18 +186,28 @@ class Supervisor:
             self._journal.finish("ended")
             return False
         text = self._scrub(str(error) or type(error).__name__) if error else "the stream ended"
-        final = isinstance(error, SnowError) and not isinstance(error, LostError)
         self._attempt += 1
-        if final or not self._live or self._attempt == self._options.attempts:
+        if self._is_final(error) or not self._live or self._attempt == self._options.attempts:
             self._journal.finish("failed", text)
             _LOGGER.error("Camera %r failed: %s", self._name, text)
             return False
         self._journal.lost(text)
-        self._delay_s = self._options.backoff.delay_s(self._attempt - 1, self._rng)
+        self._delay_s = self._pause_s(error)
         _LOGGER.warning(
             "Camera %r is lost: %s Trying again in %.1f s.", self._name, text, self._delay_s
         )
         return True
+
+    def _is_final(self, error: Exception | None) -> bool:
+        if isinstance(error, RefusedError):  # a password that was right may be so again
+            return error.password and not self._journal.counters.frames
+        return isinstance(error, SnowError) and not isinstance(error, LostError)
+
+    def _pause_s(self, error: Exception | None) -> float:
+        if not isinstance(error, RefusedError):
+            return self._options.backoff.delay_s(self._attempt - 1, self._rng)
+        self._refusals += 1
+        return _REFUSED.delay_s(self._refusals - 1, self._rng)
 
     def _deliver(self, pump: Pump, picture: Picture) -> None:
         """Number a picture and leave it for readers; called by the pump's thread."""

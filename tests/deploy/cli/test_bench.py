@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from snow_deploy.cli.bench import _lines, command
+from snow_deploy.cli.bench import _keep, _lines, command
 from snow_runtime.bench import run
 from snow_runtime.bench.contender import Contender
 from snow_runtime.bench.errors import BenchError
@@ -108,6 +108,8 @@ def test_ctrl_c_prints_what_was_measured_so_far(
         (["--camera-size", "1280"], "'1280' is no width and height in pixels, such as 1280x720"),
         (["--camera-size", "0x720"], "'0x720' is no width"),
         (["--duration", "0"], "--duration"),
+        (["--duration", "nan"], "'nan' is no finite number"),
+        (["--duration", "inf"], "'inf' is no finite number"),
         (["--batch", "0"], "--batch"),
         (["--quick", "--duration", "3"], "--quick and --duration contradict each other"),
     ],
@@ -149,3 +151,27 @@ def test_the_fastest_is_kept(graph_path: Path, other: Path, tmp_path: Path) -> N
     assert result.exit_code == 0, result.stderr
     assert best.read_bytes() in (graph_path.read_bytes(), other.read_bytes())
     assert f"kept as {best}" in result.stderr
+
+
+def test_what_cannot_be_kept_is_said_before_anything_is_measured(
+    graph_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "bench", None)
+    for name in ("best.engine", "nowhere/best.onnx"):
+        found = invoke(graph_path, "--quick", "--keep", tmp_path / name)
+        assert isinstance(found.exception, BenchError)
+        assert "Give another --keep" in str(found.exception)
+
+
+def test_the_fastest_of_both_kinds_is_kept_by_what_it_is(
+    graph_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contenders = [
+        {"name": name, "path": str(path), "latency": {"p50_ms": ms}}
+        for name, path, ms in (("a.onnx", graph_path, 1.0), ("a.engine", tmp_path / "a.engine", 2))
+    ]
+
+    _keep({"interrupted": False, "contenders": contenders}, tmp_path / "best.engine")
+
+    assert (tmp_path / "best.onnx").read_bytes() == graph_path.read_bytes()
+    assert "best.onnx and not best.engine, by what it is" in capsys.readouterr().err

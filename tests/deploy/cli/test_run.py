@@ -44,6 +44,19 @@ def test_a_line_for_each_frame(graph_path: Path) -> None:
     assert lines[0]["tasks"]["food"]["label"].startswith("dish")
     assert result.stderr.startswith("5 frames answered; latency ms: p50 ")
     assert "door: " in result.stderr
+    assert "0.0 s lost, 0 damaged, 0 repeated, 0 reads left behind" in result.stderr
+
+
+def test_the_metrics_tell_what_a_camera_lost() -> None:
+    from snow_deploy.cli.run import _state
+    from snow_runtime.app.stats import Stats, prometheus
+    from snow_runtime.cameras import open_camera
+
+    with open_camera(CAMERA, name="door") as camera:
+        text = prometheus(Stats().snapshot(), {"door": _state(camera)})
+
+    for counter in ("lost_seconds", "repeats", "abandoned_reads"):
+        assert f'snow_camera_{counter}_total{{camera="door"}} 0' in text
 
 
 def test_two_cameras_on_one_model(graph_path: Path) -> None:

@@ -7,12 +7,11 @@ import select
 import sys
 import time
 from collections import Counter
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snow_runtime.app.outputs import JsonLines, Mqtt
+from snow_runtime.app.outputs import JsonLines
 from snow_runtime.app.patient import patient_text
 from snow_runtime.errors import InputError
 from tests.runtime.app.frames import answer_of
@@ -145,49 +144,3 @@ def test_errors_that_nobody_reads_hold_nothing_up() -> None:
         lines = stream.read().splitlines()
     assert len(lines) in (written, written - 1)  # of the last one only the beginning fits
     assert [line.split(":")[0] for line in lines[:3]] == ["warning 0", "warning 1", "warning 2"]
-
-
-class Client:
-    """What is used of paho's client."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.connected, self.rc = True, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *given, **named: self.calls.append((name, *given, *named.items()))
-
-    def is_connected(self) -> bool:
-        return self.connected
-
-    def publish(self, topic: str, payload: str) -> Any:
-        self.calls.append(("publish", topic, json.loads(payload)["frame"]))
-        return SimpleNamespace(rc=self.rc)
-
-
-def test_answers_go_to_the_broker_and_lost_ones_are_counted(counts: Counter[str]) -> None:
-    client = Client()
-    url = "mqtt://me:secret@broker:1999/site/one"
-    output = Mqtt(url, lambda what: counts.update([what]), client)
-
-    output.put(answer_of(number=1))
-    client.connected = False
-    output.put(answer_of(number=2))
-    client.connected, client.rc = True, 4
-    output.put(answer_of(number=3))
-    output.close()
-
-    assert ("username_pw_set", "me", "secret") in client.calls
-    assert ("connect_async", "broker", 1999, ("keepalive", 15)) in client.calls
-    assert [call[1:] for call in client.calls if call[0] == "publish"] == [
-        ("site/one/door", 1),
-        ("site/one/door", 3),
-    ]
-    assert counts == {"mqtt_lost": 2}
-    assert client.calls[-2:] == [("disconnect",), ("loop_stop",)]
-
-
-@pytest.mark.parametrize("url", ["broker", "http://broker", "mqtt://"])
-def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(InputError, match=r"expected mqtt://host"):
-        Mqtt(url, lambda _: None, Client())

@@ -23,7 +23,9 @@ from PIL import Image
 from snow_runtime.app.page import Limits, PageServer, new_token, pictures
 from snow_runtime.app.page.access import Guard, is_loopback
 from snow_runtime.app.page.board import Board
+from snow_runtime.app.page.connection import Faults
 from snow_runtime.app.page.wire import Request
+from snow_runtime.app.stats import Stats
 from snow_runtime.cameras.clock import SYSTEM_CLOCK
 from snow_runtime.cameras.frame import Frame
 from snow_runtime.errors import InputError
@@ -303,6 +305,7 @@ def test_another_site_cannot_switch(scene: Scene, page: PageServer) -> None:
     for headers in (
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": f"http://localhost:{port_of(page)}"},  # another name is another site
         {"Origin": "http://127.0.0.1:1"},
         {"Sec-Fetch-Site": "cross-site"},
@@ -510,7 +513,7 @@ def test_many_requests_on_one_connection(scene: Scene, page: PageServer) -> None
             assert connection.sock is sock is not None
             assert response.status == (404 if path == "/nothing" else 200)
     old = answer_to(page, b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-    assert old.endswith(b"ok\n")
+    assert b"\r\n\r\nok\n" in old
     split = answer_to(
         page,
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -579,6 +582,23 @@ def test_who_asks_for_nothing_makes_room(scene: Scene) -> None:
         assert idle[0].recv(4096) == b""  # who has been idle for the longest time
 
 
+def test_who_has_had_its_answer_makes_room_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snow_runtime.app.page.connection._LINGER_S", 30.0)
+    with scene.page(limits=Limits(connections=3)) as page, ExitStack() as stack:
+        idle = stack.enter_context(raw(page))
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.recv(4096)
+        for _ in range(8):  # each sends nonsense, gets its answer, and stays
+            lingering = stack.enter_context(raw(page))
+            lingering.sendall(b"nonsense\r\n\r\n")
+            assert lingering.recv(4096).startswith(b"HTTP/1.1 400 ")
+        assert status(page, "/healthz") == 200
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_all_connections_in_use(scene: Scene) -> None:
     with scene.page(limits=Limits(connections=2)) as page, ExitStack() as stack:
         for _ in range(2):
@@ -631,6 +651,17 @@ def test_starting_twice_is_starting_once(scene: Scene) -> None:
         assert len(threads()) == 1
 
 
+def test_a_start_that_fails_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = scene.page()
+    with monkeypatch.context() as broken:
+        broken.setattr("snow_runtime.app.page.server.Routes", None)
+        with pytest.raises(TypeError, match="not callable"):
+            page.start()
+        assert threads() == set()
+    with page:
+        assert status(page, "/healthz") == 200
+
+
 def test_a_port_in_use(scene: Scene, page: PageServer) -> None:
     with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port_of(page)}: .*in use.*another port"):
         scene.page(port=port_of(page)).start()
@@ -661,6 +692,47 @@ def test_it_is_served_over_ipv6(scene: Scene) -> None:
         client.sendall(f"GET / HTTP/1.0\r\nHost: [::1]:{port_of(page)}\r\n\r\n".encode())
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
     assert threads() == set()
+
+
+def test_errors_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    faults = Faults(clock=lambda: now)
+    for step_s in (0.0, 1.0, 58.0, 2.0):
+        now += step_s
+        faults.log(Request("GET", ("a\nb",), {}, {}), ZeroDivisionError("oops"))
+
+    assert len(caplog.records) == 2
+    assert "GET '/a\\nb'; 2 more" in caplog.records[1].getMessage()
+    assert "ZeroDivisionError: oops" in caplog.text
+
+
+def test_health_tells_of_a_model_that_hangs(scene: Scene) -> None:
+    now = 0.0
+    scene.stats = Stats(clock=lambda: now)
+
+    with scene.page() as page:
+
+        def health() -> tuple[int, str]:
+            scene.states["front"]["since_s"] = now - since_s
+            response, body = ask(page, "GET", "/healthz")
+            return response.status, body.decode()
+
+        since_s = 0.0
+        now = 50.0
+        assert health() == (200, "ok\n50.0 s since the last answer or the start\n")
+        now = 61.0  # there was never one
+        assert health() == (503, "no answers\n61.0 s since the last answer or the start\n")
+        scene.put()
+        assert health()[0] == 200
+        now = 3600.0
+        assert health()[0] == 503
+        scene.states["front"]["connected"] = 0  # nothing to answer
+        assert health() == (200, "ok\n3539.0 s since the last answer or the start\n")
+        scene.states["front"]["connected"] = 1
+        since_s = 3590.0  # it is back since ten seconds
+        assert health()[0] == 200
+    with scene.page(hung_after_s=5.0) as page:
+        assert health()[0] == 503
 
 
 def test_the_page_outlives_what_it_looks_at(

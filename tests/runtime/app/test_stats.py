@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,8 +33,42 @@ def test_frames_a_second_are_those_of_the_last_ten() -> None:
     assert stats.snapshot()["frames_per_s"] == 0
 
 
-@given(st.lists(st.floats(0, 1e4), min_size=1, max_size=300))
-def test_percentiles(latencies: list[float]) -> None:
+def test_time_counts_from_when_the_loop_begins() -> None:
+    clock = Clock()
+    stats = Stats(clock)
+    clock.now += 30  # the model is loaded
+    stats.begin()
+    for _ in range(8):
+        clock.now += 0.25
+        stats.saw("door", 5.0, 20.0)
+
+    found = stats.snapshot()
+    assert (found["up_s"], found["frames_per_s"], found["idle_s"]) == (2.0, 4.0, 0.0)
+    clock.now += 7
+    assert stats.snapshot()["idle_s"] == 7.0
+
+
+def test_percentiles_of_old_frames_vanish() -> None:
+    clock = Clock()
+    stats = Stats(clock)
+    stats.saw("door", 900.0, 950.0)
+    clock.now += 40
+    stats.saw("door", 5.0, 20.0)
+    assert stats.snapshot()["latency_ms"]["0.99"] == 900.0
+
+    clock.now += 40  # the first frame is out of the window
+    found = stats.snapshot()
+    assert (found["latency_ms"]["0.99"], found["age_ms"]["0.99"]) == (5.0, 20.0)
+    clock.now += 40
+    found = stats.snapshot()
+    assert (found["latency_ms"], found["age_ms"]) == ({}, {})
+    assert "snow_latency_ms" not in prometheus(found, {})
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=1, max_size=120))
+def test_percentiles_are_the_least_values_that_enough_frames_do_not_exceed(
+    latencies: list[float],
+) -> None:
     stats = Stats()
     for latency in latencies:
         stats.saw("door", latency, 0.0)
@@ -40,9 +76,10 @@ def test_percentiles(latencies: list[float]) -> None:
     found = stats.snapshot()["latency_ms"]
     assert list(found) == ["0.5", "0.9", "0.99"]
     for key, value in found.items():
-        share = sum(latency <= value for latency in latencies) / len(latencies)
-        assert share >= float(key) or value == max(latencies)
-    assert found["0.5"] <= found["0.9"] <= found["0.99"]
+        enough = Fraction(key) * len(latencies)
+        ordered = sorted(latencies)
+        expected = next(it for it in ordered if bisect_right(ordered, it) >= enough)
+        assert value == expected
 
 
 def test_nothing_yet() -> None:
@@ -68,3 +105,20 @@ def test_prometheus_reads_every_line(name: str) -> None:
     assert 'snow_events_total{what="mqtt_lost"} 3' in text
     assert 'snow_latency_ms{quantile="0.5"} 5' in text
     assert text.count("# TYPE snow_camera_drops_total counter") == 1
+
+
+def test_prometheus_gets_every_digit() -> None:
+    clock = Clock()
+    stats = Stats(clock)
+    stats.count("errors", 18_144_123)
+    clock.now += 1_814_417.25
+    row = {"frames": 18_144_999, "repeats": 1_234_567, "abandoned": 3, "lost_s": 86_461.125}
+
+    lines = prometheus(stats.snapshot(), {"a": row}).splitlines()
+
+    assert 'snow_events_total{what="errors"} 18144123' in lines
+    assert "snow_up_seconds 1814417.25" in lines
+    assert 'snow_camera_frames_total{camera="a"} 18144999' in lines
+    assert 'snow_camera_repeats_total{camera="a"} 1234567' in lines
+    assert 'snow_camera_abandoned_reads_total{camera="a"} 3' in lines
+    assert 'snow_camera_lost_seconds_total{camera="a"} 86461.125' in lines

@@ -1,19 +1,17 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from snow_runtime.bench import fastest
 from snow_runtime.bench.errors import BenchError
-from snow_runtime.bench.fastest import build_fastest, keep, medians_ms
+from snow_runtime.bench.fastest import build_fastest, check_keep, keep, kept_as, medians_ms
 from snow_runtime.engine.files import read_plan, read_record
 from snow_runtime.engine.make import BuiltEngine
 from snow_runtime.engine.options import BuildOptions
 from tests.runtime.engine.records import PLAN, engine_in, record_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def document(times: dict[str, float | None], *, interrupted: bool = False) -> dict[str, Any]:
@@ -55,6 +53,53 @@ def test_a_graph_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "best.onnx").read_bytes() == b"graph"
     with pytest.raises(BenchError, match="Give another --keep"):
         keep(tmp_path / "a.onnx", tmp_path / "a.onnx" / "best.onnx")
+
+
+GRAPHS, ENGINES = [Path("a.onnx"), Path("b.onnx")], [Path("a.engine"), Path("b.engine")]
+
+
+@pytest.mark.parametrize(
+    ("models", "name", "fits"),
+    [
+        (GRAPHS, "best.onnx", True),
+        (GRAPHS, "best.engine", False),
+        (GRAPHS, "best", False),
+        (ENGINES, "best.engine", True),
+        (ENGINES, "best.onnx", False),
+        (ENGINES, "best.plan", False),
+        ([*GRAPHS, *ENGINES], "best", True),
+        ([*GRAPHS, *ENGINES], "best.onnx", True),
+        ([*GRAPHS, *ENGINES], "best.v2", False),
+    ],
+)
+def test_the_name_to_keep_it_by_fits_what_it_is(
+    tmp_path: Path, models: list[Path], name: str, fits: bool
+) -> None:
+    output = tmp_path / name
+    if fits:
+        check_keep(output, models)
+        assert kept_as(output, models[-1]).name == f"best{models[-1].suffix}"
+        assert kept_as(output, models[0]).name == f"best{models[0].suffix}"
+    else:
+        with pytest.raises(BenchError, match=r"best.*expected '\.(onnx|engine)'"):
+            check_keep(output, models)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_of_another_name_is_kept_as_one(tmp_path: Path) -> None:
+    engine = engine_in(tmp_path)
+    other = engine.with_name("a.plan")
+    for suffix in ("", ".json"):
+        engine.with_name(engine.name + suffix).rename(other.with_name(other.name + suffix))
+
+    check_keep(tmp_path / "best.engine", [other])
+    with pytest.raises(BenchError, match=r"expected '\.engine'"):
+        check_keep(tmp_path / "best.plan", [other])
+
+
+def test_a_folder_that_cannot_be_written_to_is_seen_first(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="Give another --keep"):
+        check_keep(tmp_path / "nowhere" / "best.onnx", GRAPHS)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,16 @@ def test_a_process_that_dies_is_told_of(graph: Graph, monkeypatch: pytest.Monkey
     monkeypatch.setattr(startup, "_PROBE", "print('{no document'); print('[]')")
     with pytest.raises(BenchError, match=r"ended with code 0.*it wrote nothing"):
         start_once(graph.path, options)
+
+
+def test_a_process_that_hangs_is_ended(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "_PROBE", "import time; time.sleep(30)")
+    monkeypatch.setattr(startup, "_TIMEOUT_S", 0.2)
+
+    began = time.monotonic()
+    with pytest.raises(BenchError, match=r"starts graph\.onnx gave no answer in 0\.2 s"):
+        start_once(graph.path, BenchOptions((graph.path,)))
+    assert time.monotonic() - began < 10
 
 
 def test_what_libraries_print_does_not_get_in_the_way(

@@ -246,6 +246,18 @@ def test_a_plain_path_may_be_that_of_a_device(fake: type[FakeCapture]) -> None:
     assert fake.opened[:2] == ("/dev/null", "CAP_V4L2")
 
 
+@pytest.mark.usefixtures("fake")
+def test_a_device_that_is_not_there_yet_is_waited_for() -> None:
+    clock = FastClock()
+    for path in ("/dev/video-of-nobody", "/dev/snd/../v4l/by-id/usb-x"):
+        with open_camera(path, options=OPTIONS, clock=clock) as camera:
+            eventually(lambda: "there is no such device" in str(camera.status.error))
+            assert camera.status.state == "connecting"
+            assert camera.mode == "newest"
+    with pytest.raises(CameraError, match="no such file"):
+        open_camera("/dev/../no/such/video.mp4")
+
+
 def test_a_csi_camera_is_opened_by_its_pipeline(fake: type[FakeCapture]) -> None:
     fake.reads.release(100_000)
     with open_camera("csi://2?fps=60", options=OPTIONS) as camera:

@@ -237,16 +237,49 @@ def test_user_and_password_are_sent_and_never_shown(
     assert not [secret for secret in ("hunter", "t0ps3cret", "m%C3%A9", "mé") if secret in shown]
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_wrong_password_is_not_tried_again(status: int) -> None:
-    answer = b"HTTP/1.1 %d No\r\nWWW-Authenticate: Digest realm=x\r\n\r\n" % status
-    with MjpegServer(once(answer)) as server:
+def refusal(status: int) -> Any:
+    return once(b"HTTP/1.1 %d No\r\nWWW-Authenticate: Digest realm=x\r\n\r\n" % status)
+
+
+def test_a_wrong_password_is_not_tried_again() -> None:
+    with MjpegServer(refusal(401)) as server:
         camera = open_camera(server.uri.replace("//", "//me:hunter22@"), options=OPTIONS)
-        said = f"answered {status} and asks for 'Digest'"
+        said = "answered 401 and asks for 'Digest'"
         with camera, pytest.raises(CameraError, match=said) as e:
             camera.read(5)
         assert len(server.requests) == 1
     assert "hunter22" not in str(e.value)
+
+
+def test_a_camera_that_refuses_while_it_starts_is_tried_again_but_seldom() -> None:
+    clock = FastClock()
+    with watching(refusal(403), clock=clock) as (server, camera):
+        eventually(lambda: len(clock.delays) >= 5)
+        assert camera.status.state == "connecting"
+        assert "answered 403" in str(camera.status.error)
+        for delay, full in zip(clock.delays, [60, 120, 240, 300, 300], strict=False):
+            assert full * 0.75 <= delay <= full
+
+        server.behave = Client.stream
+        assert camera.read(5) is not None
+
+
+def test_a_password_that_was_right_may_be_so_again() -> None:
+    clock = FastClock()
+
+    def one(client: Client) -> None:
+        client.send(HEAD + part(jpeg(1)))
+
+    with watching(one, clock=clock, mode="every-frame") as (server, camera):
+        assert camera.read(5) is not None
+        server.behave = refusal(401)
+        eventually(lambda: "answered 401" in str(camera.status.error))
+        eventually(lambda: max(clock.delays, default=0) >= 60 * 0.75)
+        assert camera.status.state == "reconnecting"
+
+        server.behave = Client.stream
+        before = camera.counters.frames
+        eventually(lambda: camera.counters.frames > before)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from snow_runtime.app.page.wire import Request
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]{16,256}")
-_OPEN: Final = frozenset({("healthz",)})  # says nothing but that the page is served
+_OPEN: Final = frozenset({("healthz",)})  # says nothing but whether there are answers
 _ENTER: Final = b"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=./">
 <title>snow-deploy</title><p><a href="./">Go on to the page</a></p></html>
@@ -95,7 +95,7 @@ class Guard:
         origin = request.headers.get("origin")
         foreign = site not in ("none", "same-origin") and request.path != ("",)
         if request.method not in ("GET", "HEAD"):
-            foreign |= origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+            foreign |= origin is not None and _site(origin) != host.lower()
         if foreign:
             raise RequestError(HTTPStatus.FORBIDDEN, "Another site asked for this.")
 
@@ -149,6 +149,14 @@ def checked_token(host: str, token: str | None) -> str | None:
 def _name(host: str) -> str:
     """Take the port off a Host header."""
     return re.sub(r":\d*$", "", host)
+
+
+def _site(origin: str) -> str | None:
+    """Give the host and port of an Origin header; None where it is malformed."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _equal(given: str, token: str) -> bool:

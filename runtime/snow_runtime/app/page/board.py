@@ -43,6 +43,7 @@ class Board:
         cameras: Gives each camera's state and counters.
         tasks: Gives the names of the model's tasks.
         clock: Monotonic time in seconds.
+        hung_after_s: No answer for longer than this while a camera gives frames: the model hangs.
     """
 
     def __init__(
@@ -52,12 +53,15 @@ class Board:
         cameras: Cameras,
         tasks: Tasks,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        hung_after_s: float = 60.0,
     ) -> None:
         self._live = live
         self._stats = stats
         self._cameras = cameras
         self._tasks = tasks
         self._clock = clock
+        self._hung_after_s = hung_after_s
         self._sampled_at = float("-inf")
         self._figures = stats.snapshot()
         self._samples: dict[str, deque[Answer]] = {}
@@ -116,6 +120,17 @@ class Board:
     def metrics(self) -> str:
         """Write the counters as Prometheus reads them."""
         return prometheus(self._stats.snapshot(), self._cameras())
+
+    def health(self) -> tuple[bool, float]:
+        """Tell whether answers come, and the seconds since the last one, or since the start.
+
+        Without a camera that is connected there is nothing to answer, and all is well.
+        """
+        idle_s: float = self._stats.snapshot()["idle_s"]
+        # A camera that has come back after an hour gets its time too.
+        rows = [row for row in self._cameras().values() if row.get("connected")]
+        waited_s = min(idle_s, max((row.get("since_s", idle_s) for row in rows), default=0.0))
+        return waited_s <= self._hung_after_s, idle_s
 
     def switch(self, task: str, *, on: bool) -> bool:
         """Switch a task; return whether there is one of that name."""

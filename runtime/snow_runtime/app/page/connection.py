@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from snow_runtime.app.page.wire import RequestError, Response, read_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snow_runtime.app.page.access import Guard
     from snow_runtime.app.page.events import Events
     from snow_runtime.app.page.limits import Limits
@@ -22,9 +24,38 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 _LINGER_S: Final = 1.0
 _LINGER_BYTES: Final = 1 << 20
+_FAULT_S: Final = 60.0
 _BROKEN: Final = Response(
     b"The page has an error; the log says which.\n", status=HTTPStatus.INTERNAL_SERVER_ERROR
 )
+
+
+class Faults:
+    """Logs what could not be answered, once a minute: whoever asks could fill the disk with it.
+
+    Args:
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._quiet_until_s = float("-inf")
+        self._untold = 0
+
+    def log(self, request: Request, error: Exception) -> None:
+        """Log what came of a request."""
+        now = self._clock()
+        if now < self._quiet_until_s:
+            self._untold += 1
+            return
+        _LOGGER.error(
+            "the page could not answer %s %r; %d more since such an error was logged last",
+            request.method,
+            f"/{request.path[0]}",
+            self._untold,
+            exc_info=error,
+        )
+        self._quiet_until_s, self._untold = now + _FAULT_S, 0
 
 
 @dataclass(frozen=True)
@@ -36,12 +67,14 @@ class Site:
         routes: answer.
         events: are followed.
         limits: of what one client may take.
+        faults: log what went wrong.
     """
 
     guard: Guard
     routes: Routes
     events: Events
     limits: Limits
+    faults: Faults = field(default_factory=Faults)
 
 
 @dataclass
@@ -52,7 +85,7 @@ class Client:
         reader: from it.
         writer: to it.
         idle_since_s: when it began to ask for nothing, on the monotonic clock; None while it gets
-            an answer.
+            an answer, minus infinity once it has all that it will get: it is the first to go.
     """
 
     reader: asyncio.StreamReader
@@ -85,6 +118,7 @@ async def _exchange(site: Site, client: Client) -> bool:
     except RequestError as error:
         client.idle_since_s = None
         await _send(site, client, error.response().encode(keep_alive=False))
+        client.idle_since_s = float("-inf")
         await _linger(client)
         return False
     if request is None:
@@ -114,8 +148,8 @@ async def _answer(site: Site, request: Request, client: Client) -> Response | No
         return error.response()
     except (OSError, asyncio.TimeoutError):
         raise
-    except Exception:
-        _LOGGER.exception("the page could not answer %s /%s", request.method, request.path[0])
+    except Exception as error:  # noqa: BLE001 - it is logged
+        site.faults.log(request, error)
         return _BROKEN
 
 

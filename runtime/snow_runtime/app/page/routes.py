@@ -22,6 +22,7 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _PICTURE_WIDTH: Final = 640
+_HUNG: Final = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class Routes:
@@ -58,7 +59,7 @@ class Routes:
                 text = self._board.metrics()
                 return Response(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
             case "GET", ("healthz",):
-                return Response(b"ok\n")
+                return self._health()
             case "POST", ("tasks", name):
                 return self._switch(request, name)
             case "GET" | "POST", _:
@@ -66,6 +67,14 @@ class Routes:
         raise RequestError(
             HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and POST are answered.", {"Allow": "GET, POST"}
         )
+
+    def _health(self) -> Response:
+        well, idle_s = self._board.health()
+        text = (
+            f"{'ok' if well else 'no answers'}\n{idle_s:.1f} s since the last answer or the start\n"
+        )
+        code = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+        return Response(text.encode(), status=code)
 
     async def _picture(self, request: Request, camera: str) -> Response:
         width = request.query.get("width", str(_PICTURE_WIDTH))

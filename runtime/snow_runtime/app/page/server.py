@@ -42,12 +42,15 @@ class PageServer:
         live: The newest pictures and answers; its switches are the page's.
         stats: Counts and latencies.
         cameras: Gives by camera its `state`, `since_s` (seconds in that state), `error`, `frames`,
-            `drops`, `reconnections`, `bad_frames` and `connected`; called by the page's thread.
+            `drops`, `reconnections`, `bad_frames` and `connected`, and for `/metrics` also
+            `repeats`, `abandoned` and `lost_s`; called by the page's thread.
         tasks: Gives the names of the model's tasks, which may change; called by the page's thread.
         host: The address to serve; any but this machine's own needs a token.
         port: 0 for one that is free.
         token: What viewers have to know; see :func:`new_token`.
         limits: What viewers may take.
+        hung_after_s: When no frame was answered for so long, while a camera gave frames,
+            `/healthz` answers 503.
 
     Raises:
         InputError: The token is missing or unfit, or there is no such port.
@@ -64,6 +67,7 @@ class PageServer:
         port: int = 8080,
         token: str | None = None,
         limits: Limits | None = None,
+        hung_after_s: float = 60.0,
     ) -> None:
         if not 0 <= port <= _LAST_PORT:
             raise InputError(
@@ -72,13 +76,14 @@ class PageServer:
             )
         self._token = checked_token(host, token)
         self._live = live
-        self._board = Board(live, stats, cameras, tasks)
+        self._board = Board(live, stats, cameras, tasks, hung_after_s=hung_after_s)
         self._host = host
         self._port = port
         self._limits = limits or Limits()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
+        self._failure: Exception | None = None
         self._clients: dict[asyncio.Task[None], Client] = {}
 
     def __enter__(self) -> Self:
@@ -109,17 +114,23 @@ class PageServer:
 
         Raises:
             InputError: The address cannot be had.
+            Exception: Whatever else kept the thread from serving.
         """
         if self._thread is not None:
             return
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
         self._ready.clear()
+        self._failure = None
         self._thread = threading.Thread(
             target=self._run, args=(listener,), name="snow-page", daemon=True
         )
         self._thread.start()
         self._ready.wait()
+        if self._failure is not None:
+            self._thread.join(_STOP_S)
+            self._thread = self._loop = None
+            raise self._failure
 
     def stop(self) -> None:
         """Let go of all viewers and end the thread; may be called twice."""
@@ -134,6 +145,10 @@ class PageServer:
     def _run(self, listener: socket.socket) -> None:
         try:
             asyncio.run(self._serve(listener))
+        except Exception as error:
+            if self._ready.is_set():
+                raise
+            self._failure = error  # for whoever starts
         finally:
             listener.close()
             self._ready.set()  # a start that failed does not wait for ever
