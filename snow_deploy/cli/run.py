@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.options import FiniteRange
 from snow_deploy.cli.signals import Signals, patient_errors
 from snow_runtime.errors import CameraError, InputError, SnowError
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     help="Leave out answers with a lower probability.",

@@ -94,6 +94,7 @@ class Loop:
             GraphError: The model has failed at everything for half a minute.
         """
         answered = 0
+        self.stats.begin()
         with Ahead(self._fetch, self._prepare) as ahead:
             while not self._stopped:
                 ready = ahead.next(_WAIT_S)

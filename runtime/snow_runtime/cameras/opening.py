@@ -113,7 +113,8 @@ def _settle_path(address: Address) -> Address:
 
 def _is_for_devices(path: Path) -> bool:
     """Tell whether a path that does not exist is that of a camera not plugged in yet."""
-    return Path("/dev") in Path(os.path.abspath(path)).parents  # noqa: PTH100 - not resolved
+    parents = Path(os.path.abspath(path)).parents  # noqa: PTH100 - not resolved
+    return Path("/dev") in parents and Path("/dev/shm") not in parents  # noqa: S108 - not written
 
 
 def _source(address: Address, options: CameraOptions, clock: Clock, *, newest: bool) -> Source:

@@ -239,3 +239,12 @@ def test_failures_now_and_then_do_not() -> None:
 
     assert loop.run() == 10
     assert len(kept.answers) == 10
+
+
+def test_time_counts_from_when_the_loop_begins() -> None:
+    loop, _ = loop_of(Cameras([frame_of()]), None)
+    loop.stats._began = time.monotonic() - 500  # as if the model had taken so long to load
+
+    loop.run()
+
+    assert loop.stats.snapshot()["up_s"] < 100

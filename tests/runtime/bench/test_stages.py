@@ -63,7 +63,7 @@ def test_each_stage_gets_its_own_time(
     clock.delay(monkeypatch, session, "run", 7)
     clock.delay(monkeypatch, snow_runtime.model, "softmax", 0.5)  # once a task, of which are two
     if copy_ms is not None:
-        session.copy_ms = copy_ms
+        monkeypatch.setattr(type(session), "copy_ms", copy_ms)
 
     times = contender.call(Frames(options).take())
 
