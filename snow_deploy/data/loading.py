@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
 
 class Sample(NamedTuple):
-    """One picture: a float32 image `[3, S, S]`, or None where the picture can't be read."""
+    """One picture: a float32 image `[3, S, S]`, or None where the picture can't be read.
+
+    `place` is its index in the split.
+    """
 
     image: torch.Tensor | None
     target: int
     name: str
-    index: int
+    place: int
 
 
 class Batch(NamedTuple):
@@ -144,7 +147,7 @@ class _Collate:
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         readable = [
-            (sample.image, sample.target, sample.index)
+            (sample.image, sample.target, sample.place)
             for sample in samples
             if sample.image is not None
         ]

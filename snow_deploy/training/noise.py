@@ -40,5 +40,5 @@ class NoiseStream:
 
     def _keep(self) -> None:
         self._cpu = torch.get_rng_state()
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             self._cuda = torch.cuda.get_rng_state()

@@ -65,6 +65,6 @@ def all_agree(holds: bool, device: torch.device) -> bool:  # noqa: FBT001
 
 
 def _spread(flat: Tensor, tensors: list[Tensor]) -> None:
-    parts = flat.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view(tensor.shape))

@@ -65,8 +65,8 @@ def _check_options(first: TaskRequest, other: TaskRequest) -> None:
             option = f"--{name.replace('_', '-')}"
             msg = (
                 f"{first.name} and {other.name} cannot learn from the same batches: {option} is "
-                f"{here} for one and {there} for the other. Give {option} once, for all of them, or "
-                "train them in runs of their own."
+                f"{here} for one and {there} for the other. Give {option} once, for all of them, "
+                "or train them in runs of their own."
             )
             raise TrainingError(msg)
 
