@@ -106,8 +106,8 @@ def _step_ms(fleet: Fleet, setup: TrainingSetup, name: str, batch: int) -> tuple
     images = torch.randn(batch, 3, size, size, device=device)
     images = images.to(memory_format=torch.channels_last)
     targets = torch.randint(setup.classes, (batch,), device=device)
-    answer, trained = _contender(fleet, name, setup)
-    optimizer = torch.optim.SGD(trained, lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    answer, trained = _contender(fleet, name, setup, batch)
+    optimizer = torch.optim.SGD(trained, lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -125,7 +125,7 @@ def _step_ms(fleet: Fleet, setup: TrainingSetup, name: str, batch: int) -> tuple
 
 
 def _contender(
-    fleet: Fleet, name: str, setup: TrainingSetup
+    fleet: Fleet, name: str, setup: TrainingSetup, batch: int
 ) -> tuple[Callable[[Tensor], Tensor], list[nn.Parameter]]:
     """Build a contender on the device: its forward pass in training mode, and what it trains."""
     network: nn.Module
@@ -134,6 +134,7 @@ def _contender(
         network = network.to(setup.device).to(memory_format=torch.channels_last).train()
         return network, list(network.parameters())
     source = Source(fleet.source_weights).to(setup.device)
+    source.pack(batch, setup.image_size)
     if name == "snow":
         network = fleet.delta(setup.classes)
     else:

@@ -199,7 +199,8 @@ def _fit(
     store: Store, module: TaskModule, todo: Plan, probes: _Probes, settings: RunSettings
 ) -> tuple[list[Curve], lightning.Trainer]:
     """Train, from the checkpoint if there is one."""
-    if _compiles(settings):
+    compiled = _compiles(settings)
+    if compiled:
         module.source.network.compile()
     learners, options = module.active, module.options
     folders = [store.run_path(learner.name) for learner in learners]
@@ -215,6 +216,8 @@ def _fit(
             loggers=[TaskLogger(folder, learner.prefix) for folder, learner in pairs],
         )
         module.to(trainer.strategy.root_device)
+        if not compiled:
+            module.source.pack(options.batch_size, options.image_size)
         for learner in learners:
             if _starts_linear(learner) and todo.checkpoint is None:
                 learner.network.start_classifier(probes.fitted(learner.splits).cautious)
