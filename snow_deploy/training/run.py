@@ -10,9 +10,6 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from snow_deploy.errors import TrainingError
-from snow_deploy.models.schemes import build_network
-from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
 from snow_deploy.models.source import Source
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
@@ -21,6 +18,7 @@ from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.requests import TaskRequest, check_together
 from snow_deploy.training.selections import SelectionHistory
+from snow_deploy.training.starting import older_labels, start_network, task_before
 from snow_deploy.training.store import TaskRecord
 from snow_deploy.training.trainer import TaskLogger, interruptible, make_trainer, quiet_lightning
 from snow_deploy.training.unfinished import Plan, plan
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snow_deploy.data.pictures import Splits
-    from snow_deploy.models.network import TaskNetwork
     from snow_deploy.training.linear_probe import Probe
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import Store
@@ -109,18 +106,18 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
     check_together(requests)
     weights = store.source_weights()
     source = Source(weights)
-    before = {each.name: _task_before(store, each.options) for each in requests}
+    before = {each.name: task_before(store, each.options) for each in requests}
     facts = {each.name: _facts(each, source, before[each.name]) for each in requests}
     todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
     if not todo.names:
         return Outcome((), todo.trained, {})
+    size = requests[0].options.image_size
+    preprocessing = Preprocessing.for_size(size, weights.mean, weights.std)
     learners = [
-        _learner(source, each, before[each.name], alone=len(requests) == 1)
+        _learner(source, each, preprocessing, before[each.name], alone=len(requests) == 1)
         for each in requests
         if each.name in todo.names
     ]
-    options = learners[0].options
-    preprocessing = Preprocessing.for_size(options.image_size, weights.mean, weights.std)
     module = TaskModule(source, learners, preprocessing, workers=settings.workers)
     probes = _Probes(module, settings)
     curves, trainer = _fit(store, module, todo, probes, settings)
@@ -130,7 +127,7 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
     samples = held_out_samples(module.splits.final[1], preprocessing)
     records = []
     for learner in module.active:
-        known = _older(before[learner.name])
+        known = older_labels(before[learner.name])
         records.append(_record(learner, module, metrics.get(learner.name, {}), samples, known))
         if first:
             store.save_task(records[-1])
@@ -150,49 +147,18 @@ def _facts(request: TaskRequest, source: Source, before: TaskRecord | None) -> d
     return facts if before is None else {**facts, "after": before.fingerprint()}
 
 
-def _task_before(store: Store, options: TrainOptions) -> TaskRecord | None:
-    """Read the task that a network goes on from, and check that it can.
-
-    Raises:
-        TrainingError: It is of another scheme or image size.
-    """
-    if options.after is None:
-        return None
-    before = store.load_task(options.after)
-    same = before.options.scheme == options.scheme
-    if not same or before.preprocessing.image_size != options.image_size:
-        msg = (
-            f"task {before.name!r} is of the scheme {before.options.scheme} at "
-            f"{before.preprocessing.image_size} pixels, expected {options.scheme} at "
-            f"{options.image_size}. Name another one with --after, or train it anew."
-        )
-        raise TrainingError(msg)
-    return before
-
-
 def _learner(
-    source: Source, request: TaskRequest, before: TaskRecord | None, *, alone: bool
+    source: Source,
+    request: TaskRequest,
+    preprocessing: Preprocessing,
+    before: TaskRecord | None,
+    *,
+    alone: bool,
 ) -> Learner:
     """Build what is trained, from the same seed whichever tasks are beside it."""
     lightning.seed_everything(request.options.seed, verbose=False)
-    network = _network(source, request.splits, request.options, before)
+    network = start_network(source, request, preprocessing, before)
     return Learner(request.name, network, request.splits, request.options, alone=alone)
-
-
-def _network(
-    source: Source, splits: Splits, options: TrainOptions, before: TaskRecord | None
-) -> TaskNetwork:
-    """Build a task's network; it goes on from the task before, if there is one."""
-    sizes = [len(labels) for labels in _older(before).values()]
-    network = build_network(source, len(splits.labels), options, sizes)
-    if before is not None and isinstance(network, LearningWithoutForgetting):
-        network.follow(before.state)
-    return network
-
-
-def _older(before: TaskRecord | None) -> dict[str, tuple[str, ...]]:
-    """Return the labels of all tasks learned so far into the network of the task before."""
-    return {} if before is None else {**before.older, before.name: before.labels}
 
 
 def _fit(
