@@ -126,7 +126,7 @@ def _step_ms(fleet: Fleet, setup: TrainingSetup, name: str, batch: int) -> tuple
     """Return the milliseconds of a training step and the peak of the device's memory."""
     device, cuda = setup.device, setup.device.type == "cuda"
     step = _step(fleet, setup, name, batch)
-    for _ in range(_WARM_UP):
+    for _ in range(_WARM_UP if cuda else 1):
         step()
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
