@@ -178,7 +178,7 @@ def test_schemes_that_do_not_read_the_source_train_beside_those_that_do(
     store: Store, requests: list[TaskRequest]
 ) -> None:
     once = replace(requests[0].options, epochs=1, recipe=Recipe(lr=0.01))
-    schemes: list[Any] = ["fo", "ft", "mp"]
+    schemes: list[Any] = ["fo", "ft"]
     asked = [replace(requests[0], name=s, options=replace(once, scheme=s)) for s in schemes]
 
     train_tasks(store, asked, PLAIN)
