@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +37,7 @@ class TrainingSetup:
         steps: Timed together in one visit.
         rounds: Visits to each contender.
         smallest_batch: Below it nothing is tried.
+        cpu_time: On a CPU, count the processor's time instead of the clock's.
     """
 
     device: torch.device
@@ -44,6 +47,7 @@ class TrainingSetup:
     steps: int = 10
     rounds: int = 3
     smallest_batch: int = 8
+    cpu_time: bool = False
 
 
 def measure_training(
@@ -99,15 +103,51 @@ def _measure(fleet: Fleet, setup: TrainingSetup, batch: int) -> dict[str, Any]:
     }
 
 
+def training_peak_bytes(fleet: Fleet, setup: TrainingSetup, name: str, batch: int) -> int:
+    """Return what a contender's steps need beyond what is there before them, on a Linux CPU.
+
+    Networks and pictures are there before; momentum, gradients, activations and features are not.
+    """
+    step = _step(fleet, setup, name, batch)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _status_bytes("VmRSS")
+    for _ in range(_WARM_UP):
+        step()
+    return _status_bytes("VmHWM") - before
+
+
+def _status_bytes(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
+
+
 def _step_ms(fleet: Fleet, setup: TrainingSetup, name: str, batch: int) -> tuple[float, int | None]:
     """Return the milliseconds of a training step and the peak of the device's memory."""
     device, cuda = setup.device, setup.device.type == "cuda"
-    size = setup.image_size
+    step = _step(fleet, setup, name, batch)
+    for _ in range(_WARM_UP if cuda else 1):
+        step()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+        time_ms = elapsed_ms(step, setup.steps, cuda=True)
+        return time_ms, torch.cuda.max_memory_allocated(device)
+    if not setup.cpu_time:
+        return elapsed_ms(step, setup.steps, cuda=False), None
+    started = time.process_time()
+    for _ in range(setup.steps):
+        step()
+    return 1e3 * (time.process_time() - started) / setup.steps, None
+
+
+def _step(fleet: Fleet, setup: TrainingSetup, name: str, batch: int) -> Callable[[], None]:
+    """Build a contender and return one optimiser step of it."""
+    device, size = setup.device, setup.image_size
     images = torch.randn(batch, 3, size, size, device=device)
     images = images.to(memory_format=torch.channels_last)
     targets = torch.randint(setup.classes, (batch,), device=device)
-    answer, trained = _contender(fleet, name, setup)
-    optimizer = torch.optim.SGD(trained, lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    answer, trained = _contender(fleet, name, setup, batch)
+    optimizer = torch.optim.SGD(trained, lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -116,16 +156,11 @@ def _step_ms(fleet: Fleet, setup: TrainingSetup, name: str, batch: int) -> tuple
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    for _ in range(_WARM_UP):
-        step()
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(device)
-    time_ms = elapsed_ms(step, setup.steps, cuda=cuda)
-    return time_ms, torch.cuda.max_memory_allocated(device) if cuda else None
+    return step
 
 
 def _contender(
-    fleet: Fleet, name: str, setup: TrainingSetup
+    fleet: Fleet, name: str, setup: TrainingSetup, batch: int
 ) -> tuple[Callable[[Tensor], Tensor], list[nn.Parameter]]:
     """Build a contender on the device: its forward pass in training mode, and what it trains."""
     network: nn.Module
@@ -134,6 +169,7 @@ def _contender(
         network = network.to(setup.device).to(memory_format=torch.channels_last).train()
         return network, list(network.parameters())
     source = Source(fleet.source_weights).to(setup.device)
+    source.pack(batch, setup.image_size)
     if name == "snow":
         network = fleet.delta(setup.classes)
     else:

@@ -1,4 +1,4 @@
-"""`snow-deploy train`: one task from a data set into a store."""
+"""`snow-deploy train`: tasks from a data set into a store."""
 
 from __future__ import annotations
 
@@ -11,18 +11,29 @@ import click
 from click.core import ParameterSource
 
 from snow_deploy.cli.options import store_option
+from snow_deploy.cli.sweep import combinations, swept
 
 if TYPE_CHECKING:
-    from snow_deploy.data import Splits
     from snow_deploy.training.options import TrainOptions
-    from snow_deploy.training.store import Store, TaskRecord
+    from snow_deploy.training.requests import TaskRequest
+    from snow_deploy.training.run import Outcome
+    from snow_deploy.training.store import Store
 
 
 @click.command("train")
-@click.option("--task", required=True, help="Name of the task: a-z, 0-9, _ and -.")
+@click.option(
+    "--task",
+    "tasks",
+    required=True,
+    multiple=True,
+    help="Name of the task: a-z, 0-9, _ and -. Give --task and --data again for further tasks "
+    "that label the same pictures: they share the source's pass.",
+)
 @click.option(
     "--data",
+    "listed",
     required=True,
+    multiple=True,
     metavar="KIND:PATH",
     help="imagefolder:PATH, food101:ROOT, dtd:ROOT, stanfordcars:ROOT, cub200:PATH, "
     "stanford40:PATH, or demo:shape|colour|digit|texture.",
@@ -83,6 +94,15 @@ if TYPE_CHECKING:
     help="A BatchNorm on the chosen channels before they are weighted, after it (the weights "
     "then never learn), or none.",
 )
+@click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="OPTION=VALUE,VALUE",
+    help="Train a task for each value, on one pass of the source: scheme, subscription, k, width, "
+    "sigma2, pooling-norm, lr or recipe. Several sweeps give every combination. A task is called "
+    "NAME-k4-sigma2_1e-3 and so on; one that is in the store already is skipped.",
+)
 @click.option("--epochs", default=90, show_default=True, help="Passes over the training pictures.")
 @click.option("--batch-size", default=256, show_default=True, help="Pictures a step and device.")
 @click.option(
@@ -130,24 +150,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="Also measure a linear classifier on the same frozen features.",
 )
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run of this task.")
-@click.option("--overwrite", is_flag=True, help="Replace a task or an unfinished run.")
-def command(task: str, data: str, root: Path, **chosen: Any) -> None:
-    """Train one task on a frozen source and add it to the store.
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of these tasks.")
+@click.option("--overwrite", is_flag=True, help="Replace tasks or an unfinished run.")
+def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
+    """Train tasks on a frozen source and add them to the store.
 
     The first task brings the source into the store; later ones use it. An interrupted run goes
     on with --resume, to the same weights as if it had not been interrupted. With several GPUs
     start it through torchrun.
-    """
-    from snow_deploy.data import open_data
-    from snow_deploy.training.run import RunSettings, train_task
-    from snow_deploy.training.store import Store
-    from snow_runtime.manifest import check_task_name
 
-    check_task_name(task)
-    _refuse_unread(chosen["scheme"], chosen["subscription"])
-    options = _options(chosen)
-    splits = open_data(data, seed=options.seed, download=chosen["download"])
+    Several tasks, by --sweep or by --task and --data given again, are trained on one pass of the
+    source a batch. Each ends with what a run of its own ends with.
+    """
+    from snow_deploy.training.run import RunSettings, train_tasks
+    from snow_deploy.training.store import Store
+
+    requests = _requests(tasks, chosen)
     store = Store(root)
     _ensure_source(store, chosen["architecture"], chosen["weights"], chosen["source_labels"])
     settings = RunSettings(
@@ -159,16 +177,62 @@ def command(task: str, data: str, root: Path, **chosen: Any) -> None:
     )
     first = os.environ.get("RANK", "0") == "0"  # torchrun runs this once for each device
     if first:
-        _announce(task, splits, options)
-    record = train_task(store, task, splits, options, settings)
+        for request in requests:
+            _announce(request)
+    outcome = train_tasks(store, requests, settings)
     if first:
-        _report(store, record, splits.final[0])
+        _report(store, outcome, requests[0].splits.final[0])
+    _refuse_failures(outcome, len(requests))
 
 
-def _refuse_unread(scheme: str, subscription: str) -> None:
-    """Refuse options that were given, but that what is trained does not read."""
+def _requests(tasks: tuple[str, ...], chosen: dict[str, Any]) -> list[TaskRequest]:
+    """Read the data of every task and make the combinations that are swept."""
+    from snow_deploy.data import open_data
+    from snow_deploy.training.requests import TaskRequest, check_together
+    from snow_runtime.manifest import check_task_name
+
+    listed = chosen["listed"]
+    if len(tasks) != len(listed):
+        msg = (
+            f"--task is given {len(tasks)} times and --data {len(listed)} times; give them in pairs"
+        )
+        raise click.UsageError(msg)
+    for task in tasks:
+        check_task_name(task)
+    context, sweeps = click.get_current_context(), chosen["sweeps"]
+    variants = list(combinations(sweeps, chosen, context))
+    _refuse_unread([values for _, values in variants], swept(sweeps))
+    optioned = [(suffix, _options(values)) for suffix, values in variants]
+    requests = []
+    for task, data in zip(tasks, listed, strict=True):
+        splits = open_data(data, seed=chosen["seed"], download=chosen["download"])
+        requests += [TaskRequest(f"{task}{suffix}", splits, each) for suffix, each in optioned]
+    check_together(requests)
+    return requests
+
+
+def _refuse_unread(variants: list[dict[str, Any]], swept: set[str]) -> None:
+    """Refuse options that were given, but that what is trained does not read.
+
+    A swept one must be read by every variant, one that is given for all by at least one of them.
+    """
+    context = click.get_current_context()
+    for name in ("after", "subscription", "k", "width", "sigma2", "pooling_norm"):
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        deaf = [each for each in variants if not _reads(each, name)]
+        if deaf and (name in swept or (given and len(deaf) == len(variants))):
+            scheme, subscription = deaf[0]["scheme"], deaf[0]["subscription"]
+            delta = scheme == "snow"
+            what = f"--scheme {scheme}" + (f" --subscription {subscription}" if delta else "")
+            msg = f"{what} does not read --{name.replace('_', '-')}; leave it out"
+            raise click.UsageError(msg)
+
+
+def _reads(chosen: dict[str, Any], option: str) -> bool:
+    """Tell whether what is trained depends on an option."""
+    scheme, subscription = chosen["scheme"], chosen["subscription"]
     delta, pools = scheme == "snow", scheme == "snow" and subscription == "pooling"
-    read = {
+    read: dict[str, bool] = {
         "after": scheme == "lf",
         "subscription": delta,
         "k": delta and subscription in {"pooling", "conv1x1"},
@@ -176,12 +240,7 @@ def _refuse_unread(scheme: str, subscription: str) -> None:
         "sigma2": pools,
         "pooling_norm": pools,
     }
-    context = click.get_current_context()
-    for name, is_read in read.items():
-        if not is_read and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            what = f"--scheme {scheme}" + (f" --subscription {subscription}" if delta else "")
-            msg = f"{what} does not read --{name.replace('_', '-')}; leave it out"
-            raise click.UsageError(msg)
+    return read[option]
 
 
 def _options(chosen: dict[str, Any]) -> TrainOptions:
@@ -237,22 +296,42 @@ def _ensure_source(
     store.put_source(loaded)
 
 
-def _announce(task: str, splits: Splits, options: TrainOptions) -> None:
+def _announce(request: TaskRequest) -> None:
+    splits, options = request.splits, request.options
     split, pictures = splits.final
     click.echo(
-        f"task {task}: {len(splits.labels)} classes, {len(splits.train)} train and "
+        f"task {request.name}: {len(splits.labels)} classes, {len(splits.train)} train and "
         f"{len(pictures)} {split} pictures, {options.epochs} epochs, "
         f"learning rate {options.learning_rate(int(os.environ.get('WORLD_SIZE', '1'))):g}"
     )
 
 
-def _report(store: Store, record: TaskRecord, split: str) -> None:
-    metrics = record.metrics
-    linear = metrics.get("linear_accuracy")
-    click.echo(
-        f"task {record.name}: {split} accuracy {metrics['accuracy']:.4f}"
-        + ("" if linear is None else f", linear classifier {linear:.4f}")
-        + f", {metrics['parameters'] / 1e6:.2f} M parameters -> {store.task_path(record.name)}"
-    )
-    if metrics["skipped"]:
-        click.echo(f"{metrics['skipped']:.0f} pictures could not be read", err=True)
+def _report(store: Store, outcome: Outcome, split: str) -> None:
+    for name in outcome.trained_before:
+        click.echo(
+            f"task {name}: skipped, it is in {store.root} already; --overwrite trains it anew"
+        )
+    for record in outcome.records:
+        metrics = record.metrics
+        linear = metrics.get("linear_accuracy")
+        click.echo(
+            f"task {record.name}: {split} accuracy {metrics['accuracy']:.4f}"
+            + ("" if linear is None else f", linear classifier {linear:.4f}")
+            + f", {metrics['parameters'] / 1e6:.2f} M parameters -> {store.task_path(record.name)}"
+        )
+    skipped = max((record.metrics["skipped"] for record in outcome.records), default=0)
+    if skipped:
+        click.echo(f"{skipped:.0f} pictures could not be read", err=True)
+
+
+def _refuse_failures(outcome: Outcome, asked: int) -> None:
+    """End with an error where a task was given up; the others are stored by now."""
+    from snow_deploy.errors import TrainingError
+
+    if outcome.failures:
+        reasons = "; ".join(f"{name}: {why}" for name, why in outcome.failures.items())
+        msg = (
+            f"{len(outcome.failures)} of {asked} tasks were given up and are not stored "
+            f"({reasons}). Lower their --lr, or train them with --recipe steady."
+        )
+        raise TrainingError(msg)

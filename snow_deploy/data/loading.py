@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 
 class Sample(NamedTuple):
-    """One picture: a float32 image `[3, S, S]`, or None where the picture can't be read."""
+    """One picture: a float32 image `[3, S, S]`, or None where the picture can't be read.
+
+    `place` is its index in the split.
+    """
 
     image: torch.Tensor | None
     target: int
     name: str
+    place: int
 
 
 class Batch(NamedTuple):
@@ -40,11 +44,13 @@ class Batch(NamedTuple):
         images: float32 `[B, 3, S, S]`; B is 0 where no picture of the batch could be read.
         targets: int64 `[B]`.
         skipped: the names of the pictures left out.
+        indices: int64 `[B]`, which pictures of the split they are.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
     skipped: tuple[str, ...]
+    indices: torch.Tensor
 
 
 class TaskDataset(Dataset[Sample]):
@@ -67,11 +73,11 @@ class TaskDataset(Dataset[Sample]):
         try:
             picture = self._pictures.load(index)
         except InputError:
-            return Sample(None, target, name)
+            return Sample(None, target, name, index)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would seed the accelerators as well, and that would stay.
             torch.default_generator.manual_seed(keyed_seed("augment", self._seed, epoch, index))
-            return Sample(self._transform(picture), target, name)
+            return Sample(self._transform(picture), target, name, index)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -140,14 +146,19 @@ class _Collate:
         self._image_size = image_size
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
-        readable = [(sample.image, sample.target) for sample in samples if sample.image is not None]
+        readable = [
+            (sample.image, sample.target, sample.place)
+            for sample in samples
+            if sample.image is not None
+        ]
         size = self._image_size
         return Batch(
-            images=torch.stack([image for image, _ in readable])
+            images=torch.stack([image for image, _, _ in readable])
             if readable
             else torch.empty(0, 3, size, size),
-            targets=torch.tensor([target for _, target in readable], dtype=torch.int64),
+            targets=torch.tensor([target for _, target, _ in readable], dtype=torch.int64),
             skipped=tuple(sample.name for sample in samples if sample.image is None),
+            indices=torch.tensor([index for _, _, index in readable], dtype=torch.int64),
         )
 
 

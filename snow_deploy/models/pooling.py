@@ -101,15 +101,31 @@ class ChannelPooling(nn.Module):
         if self.training and deviation > 0:
             scores = scores + torch.randn_like(scores) * deviation
         chosen = top_channels(scores.detach(), self.k)
-        pooled = _gather(features, chosen)
-        if self.norm is not None and self.norm_first:
-            pooled = self.norm(pooled)
-        pooled = pooled * scores[chosen].view(1, -1, 1, 1)
-        if self.norm is not None and not self.norm_first:
-            pooled = self.norm(pooled)
+        pooled, weights = _gather(features, chosen), scores[chosen]
+        if self.norm is None:
+            pooled = pooled * weights.view(1, -1, 1, 1)
+        elif self.norm_first:
+            pooled = self._weighted_norm(self.norm, pooled, weights)
+        else:
+            pooled = self.norm(pooled * weights.view(1, -1, 1, 1))
         if self.relu is not None:
-            pooled = self.relu(pooled)
+            pooled = nn.functional.relu(pooled, inplace=True)  # nothing else holds it
         return pooled
+
+    def _weighted_norm(self, norm: nn.BatchNorm2d, pooled: Tensor, weights: Tensor) -> Tensor:
+        """Return norm(pooled) * weights in one pass: the weights go into the norm's affine."""
+        if self.training and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        return nn.functional.batch_norm(
+            pooled,
+            norm.running_mean,
+            norm.running_var,
+            norm.weight * weights,
+            norm.bias * weights,
+            self.training,
+            0.0 if norm.momentum is None else norm.momentum,
+            norm.eps,
+        )
 
     def extra_repr(self) -> str:
         """Describe the pooling in `print(module)`."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import LightningModule, Trainer
 
+    from snow_deploy.training.learner import Learner
+
 
 class Curve(Callback):
     """Collects each epoch's figures; the rows travel in the checkpoint, so a resume keeps them.
@@ -24,13 +26,19 @@ class Curve(Callback):
     pictures so far).
     """
 
-    def __init__(self, path: Path, *, echo: bool) -> None:
-        """Name the CSV file; `echo` prints a line per epoch (for logs and pipes)."""
+    def __init__(self, path: Path, learner: Learner, *, echo: bool) -> None:
+        """Name the CSV file and the task; `echo` prints a line per epoch (for logs and pipes)."""
         self.path = path
+        self.learner = learner
         self.echo = echo
         self.rows: list[dict[str, float]] = []
         self._started = 0.0
         self._lr = 0.0
+
+    @property
+    def state_key(self) -> str:
+        """The rows' name in a checkpoint."""
+        return self._generate_state_key(task=self.learner.name)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows so far."""
@@ -43,12 +51,16 @@ class Curve(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clock, and note the learning rate before the schedule moves on."""
         self._started = time.perf_counter()
-        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
+        self._lr = self.learner.rate
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write the row; the evaluation of this epoch is done by now."""
-        measured = trainer.callback_metrics
-        split = pl_module.split
+        """Write the row, unless the task has failed; the evaluation of this epoch is done."""
+        if self.learner.failure is not None:
+            return
+        prefix, split = self.learner.prefix, self.learner.split
+        measured = {
+            key.removeprefix(prefix): value for key, value in trainer.callback_metrics.items()
+        }
         row = {
             "epoch": float(trainer.current_epoch + 1),
             "loss": _value(measured.get("loss_epoch")),
@@ -70,7 +82,8 @@ class Curve(Callback):
                 {key: f"{value:.6g}" for key, value in row.items()} for row in self.rows
             )
         if self.echo:
-            print(_line(row, split, trainer.max_epochs or 0), flush=True)  # noqa: T201 - the run's own log
+            line = _line(row, split, trainer.max_epochs or 0)
+            print(f"{self.learner.name}  {line}" if prefix else line, flush=True)  # noqa: T201 - the run's own log
 
 
 def _value(metric: Any) -> float:

@@ -13,6 +13,8 @@ from snow_runtime.errors import InputError
 from snow_runtime.preprocessing import resize_and_crop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from snow_deploy.data.pictures import Pictures
     from snow_runtime.manifest import Preprocessing
 
@@ -20,7 +22,6 @@ SAMPLES = 5
 """Held-out pictures that travel with a task; not the batch that a graph is traced with."""
 
 
-@torch.no_grad()
 def measure(
     network: nn.Module, pictures: Pictures, preprocessing: Preprocessing, *, workers: int = 2
 ) -> tuple[float, float, set[str]]:
@@ -37,6 +38,39 @@ def measure(
     """
     network.eval()
     device = next(network.parameters()).device
+
+    def answer(images: Tensor) -> list[Tensor]:
+        return [network(images.to(device))]
+
+    ((loss, accuracy),), unreadable = measure_together(
+        answer, [pictures], preprocessing, workers=workers
+    )
+    return loss, accuracy, unreadable
+
+
+@torch.no_grad()
+def measure_together(
+    answer: Callable[[Tensor], Sequence[Tensor]],
+    labelled: Sequence[Pictures],
+    preprocessing: Preprocessing,
+    *,
+    workers: int = 2,
+) -> tuple[list[tuple[float, float]], set[str]]:
+    """Measure several tasks on the same pictures, which are loaded once.
+
+    Args:
+        answer: [B, 3, S, S] float32 on the CPU to the logits of each task, [B, classes].
+        labelled: The pictures as each task labels them.
+        preprocessing: As on the device.
+        workers: Processes that load pictures.
+
+    Returns:
+        Mean cross-entropy and accuracy (0 to 1) of each task; the names of unreadable pictures.
+
+    Raises:
+        DataError: No picture could be read.
+    """
+    pictures = labelled[0]
     loader = make_loader(
         pictures,
         preprocessing=preprocessing,
@@ -46,19 +80,24 @@ def measure(
         seed=0,
         workers=workers,
     )
-    loss, right, count, unreadable = 0.0, 0, 0, set[str]()
+    losses, right, count = [0.0] * len(labelled), [0] * len(labelled), 0
+    unreadable = set[str]()
     for batch in loader:
         unreadable.update(batch.skipped)
         if len(batch.images) == 0:
             continue
-        logits, targets = network(batch.images.to(device)).float(), batch.targets.to(device)
-        loss += nn.functional.cross_entropy(logits, targets, reduction="sum").item()
-        right += int((logits.argmax(1) == targets).sum())
-        count += len(targets)
+        count += len(batch.images)
+        indices = batch.indices.tolist()
+        for number, logits in enumerate(answer(batch.images)):
+            targets = torch.tensor([labelled[number].target(index) for index in indices])
+            targets = targets.to(logits.device)
+            loss = nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
+            losses[number] += loss.item()
+            right[number] += int((logits.argmax(1) == targets).sum())
     if count == 0:
         msg = f"none of the {len(pictures)} pictures to measure on could be read; check the files"
         raise DataError(msg)
-    return loss / count, right / count, unreadable
+    return [(a / count, b / count) for a, b in zip(losses, right, strict=True)], unreadable
 
 
 def held_out_samples(

@@ -1,4 +1,4 @@
-"""One task on a frozen source, as Lightning trains it."""
+"""Tasks on one frozen source, as Lightning trains them: one pass of the source for all."""
 
 from __future__ import annotations
 
@@ -10,72 +10,67 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 from snow_deploy.data.loading import make_loader
-from snow_deploy.data.seeding import keyed_seed
 from snow_deploy.errors import DataError, TrainingError
+from snow_deploy.training.learner import Learner
+from snow_deploy.training.replicas import all_agree, average_gradients, share_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+    from lightning.pytorch.core.optimizer import LightningOptimizer
+    from torch.optim.lr_scheduler import LRScheduler
     from torch.utils.data import DataLoader
 
     from snow_deploy.data.loading import Batch, Sample
-    from snow_deploy.data.pictures import Pictures, Splits
-    from snow_deploy.models.network import TaskNetwork
+    from snow_deploy.data.pictures import Pictures
     from snow_deploy.models.source import Source
-    from snow_deploy.training.options import TrainOptions
     from snow_runtime.manifest import Preprocessing
+
+_STATE = "learners."
 
 
 class TaskModule(lightning.LightningModule):
-    """Trains a task's network; the source runs under no_grad and is not part of the checkpoint.
+    """Trains the networks of one or several tasks on the same pictures.
 
-    Logs `loss`, `accuracy` and `images_per_s` of each training epoch, and `<split>_loss` and
-    `<split>_accuracy` of the evaluation split.
+    The source runs once for a batch, under no_grad, and is not part of the checkpoint. Each
+    learner then takes a step of its own, as it would alone: several passes, not one over a sum of
+    losses, so that only one network's activations are held at a time.
+
+    Logs `loss` and `accuracy` of each training epoch, and `<split>_loss` and `<split>_accuracy` of
+    the evaluation split, each behind the learner's prefix; and `images_per_s`.
     """
 
     def __init__(
         self,
         source: Source,
-        delta: TaskNetwork,
-        splits: Splits,
+        learners: Sequence[Learner],
         preprocessing: Preprocessing,
-        options: TrainOptions,
         *,
         workers: int = 2,
     ) -> None:
-        """Take the networks, the data and the options."""
+        """Take the source and learners whose pictures, batches and epochs are the same."""
         super().__init__()
+        self.automatic_optimization = False  # every learner has an optimiser
         self.strict_loading = False  # a checkpoint has no source in it
         self.source = source
-        self.delta = delta
-        self.splits = splits
+        self.learners = nn.ModuleList(learners)
         self.preprocessing = preprocessing
-        self.options = options
+        self.options = learners[0].options
+        self.splits = learners[0].splits
         self.workers = workers
-        self.split, self.evaluated = splits.evaluation
-        classes = len(splits.labels)
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=options.recipe.label_smoothing)
-        self.loss = MeanMetric()
-        self.accuracy = MulticlassAccuracy(classes, average="micro")
-        self.split_accuracy = MulticlassAccuracy(classes, average="micro")
-        self.split_loss = MeanMetric()
-        self.norms = [
-            (layer, layer.momentum)
-            for layer in delta.modules()
-            if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None
-        ]
         self.skipped: set[str] = set()
-        self.steps = 0  # of the optimiser in an epoch, once it is known
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Answer [B, 3, S, S] with [B, classes] logits."""
-        logits: Tensor = self.delta(*self._inputs(images))
-        return logits
+    @property
+    def active(self) -> list[Learner]:
+        """The learners that have not failed."""
+        return [each for each in self._all() if each.failure is None]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Answer [B, 3, S, S] with [B, classes] logits of each active learner."""
+        inputs = self._inputs(images)
+        return [learner.network(*inputs) for learner in self.active]
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Give this process's share of the training pictures."""
@@ -83,13 +78,17 @@ class TaskModule(lightning.LightningModule):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Give this process's share of the evaluation pictures."""
-        return self._loader(self.evaluated, train=False)
+        return self._loader(self.splits.evaluation[1], train=False)
+
+    def on_train_start(self) -> None:
+        """Begin everywhere with the same weights."""
+        for learner in self._all():
+            share_state([*learner.network.parameters(), *learner.network.buffers()])
 
     def on_train_epoch_start(self) -> None:
-        """Seed the noise by (seed, epoch, process), so that a resumed run draws the same."""
-        options = self.options
-        seed = keyed_seed("noise", options.seed, self.current_epoch, self.global_rank)
-        torch.manual_seed(seed)
+        """Seed every learner's noise."""
+        for learner in self._all():
+            learner.begin_epoch(self.current_epoch, self.global_rank)
         self._images, self._started = 0, time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
@@ -105,44 +104,56 @@ class TaskModule(lightning.LightningModule):
             )
             raise DataError(msg)
 
-    def on_train_batch_start(self, _batch: Batch, _index: int) -> None:
-        """Let the poolings explore, and the norms forget, as much as this step asks for."""
-        recipe, epochs = self.options.recipe, self.options.epochs
-        pace = self.options.norm_momentum(self.trainer.global_step)
-        for layer, momentum in self.norms:
-            layer.momentum = momentum * pace
-        exploration = recipe.exploration(self.trainer.global_step, self.steps, epochs)
-        for pooling in self.delta.poolings().values():
-            pooling.exploration = exploration
-
-    def training_step(self, batch: Batch, _index: int) -> Tensor | None:
-        """Return the loss of a batch, or None where too few of its pictures could be read.
+    def training_step(self, batch: Batch, _index: int) -> None:
+        """Let every learner take a step; none is taken with fewer than two readable pictures.
 
         Raises:
-            TrainingError: The loss is not finite.
+            TrainingError: No learner is left: every loss has stopped being finite.
         """
         self._note_skipped(batch)
-        if len(batch.images) < 2:
-            return self._no_loss()
-        images, features = self._inputs(batch.images)
-        loss, logits = self.delta.loss(images, features, batch.targets, self.criterion)
-        if not math.isfinite(loss.item()):
-            msg = (
-                f"the loss became {loss.item()} in epoch {self.current_epoch + 1}. Lower --lr, "
-                "or train with --recipe steady, whose classifier learns more slowly."
-            )
-            raise TrainingError(msg)
-        self.accuracy(logits, batch.targets)
-        self._images += len(batch.images) * self.trainer.world_size
-        rate = self._images / (time.perf_counter() - self._started)
-        size = len(batch.images)
-        self.loss(loss.detach(), size)
-        self.log("loss", self.loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
-        self.log(
-            "accuracy", self.accuracy, on_step=False, on_epoch=True, prog_bar=True, batch_size=size
-        )
-        self.log("images_per_s", rate, on_step=True, on_epoch=False, prog_bar=True)
-        return loss
+        inputs = self._inputs(batch.images) if len(batch.images) >= 2 else None
+        optimizers, schedules = _listed(self.optimizers()), _listed(self.lr_schedulers())
+        for learner, optimizer, schedule in zip(self._all(), optimizers, schedules, strict=True):
+            if learner.failure is None:
+                self._step(learner, optimizer, schedule, batch, inputs)
+        if not self.active:
+            raise TrainingError(self._why_nothing_is_left())
+        if inputs is not None:
+            self._images += len(batch.images) * self.trainer.world_size
+            rate = self._images / (time.perf_counter() - self._started)
+            self.log("images_per_s", rate, on_step=True, on_epoch=False, prog_bar=True)
+
+    def _step(
+        self,
+        learner: Learner,
+        optimizer: LightningOptimizer,
+        schedule: LRScheduler,
+        batch: Batch,
+        inputs: tuple[Tensor, Mapping[str, Tensor]] | None,
+    ) -> None:
+        """Take one learner's step; without inputs only as the other processes wait for it."""
+        parameters = list(learner.network.parameters())
+        share_state(learner.network.buffers())
+        learner.begin_step()
+        optimizer.zero_grad()
+        finite, loss = True, None
+        if inputs is not None:
+            loss, logits = learner.lose(*inputs, batch.indices)
+            finite = math.isfinite(loss.item())
+        if not all_agree(finite, self.device):
+            value = "no finite number in another process" if loss is None else f"{loss.item()}"
+            learner.failure = f"the loss became {value} in epoch {self.current_epoch + 1}"
+            optimizer.zero_grad()
+            return
+        if loss is not None:
+            self.manual_backward(loss)
+            learner.slow_classifier()
+        average_gradients(parameters)
+        optimizer.step()
+        schedule.step()
+        if loss is not None:
+            learner.note(loss, logits, batch.indices)
+            self._log_step(learner, len(batch.indices))
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Measure a batch of the evaluation split."""
@@ -150,17 +161,23 @@ class TaskModule(lightning.LightningModule):
         size = len(batch.images)
         if size == 0:
             return
-        logits = self(batch.images)
-        self.split_accuracy(logits, batch.targets)
-        self.split_loss(nn.functional.cross_entropy(logits.float(), batch.targets), size)
-        self.log(f"{self.split}_loss", self.split_loss, on_epoch=True, batch_size=size)
-        self.log(
-            f"{self.split}_accuracy",
-            self.split_accuracy,
-            on_epoch=True,
-            prog_bar=True,
-            batch_size=size,
-        )
+        for learner, logits in zip(self.active, self(batch.images), strict=True):
+            learner.evaluate(logits, batch.indices)
+            name = f"{learner.prefix}{learner.split}"
+            shown = not learner.prefix
+            self.log(f"{name}_loss", learner.split_loss, on_epoch=True, batch_size=size)
+            self.log(
+                f"{name}_accuracy",
+                learner.split_accuracy,
+                on_epoch=True,
+                prog_bar=shown,
+                batch_size=size,
+            )
+
+    def on_validation_epoch_start(self) -> None:
+        """Measure everywhere with the first process's statistics."""
+        for learner in self._all():
+            share_state(learner.network.buffers())
 
     def on_validation_epoch_end(self) -> None:
         """Let every process know which pictures the others had to skip."""
@@ -170,48 +187,66 @@ class TaskModule(lightning.LightningModule):
             self.skipped = set().union(*everywhere)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the delta's state only, and the names of the skipped pictures."""
+        """Keep the learners' state only, and the names of the skipped pictures."""
         state: dict[str, Tensor] = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if k.startswith("delta.")}
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if k.startswith(_STATE)}
         checkpoint["skipped"] = sorted(self.skipped)
+        checkpoint["learners"] = [
+            {"name": each.name, "step": each.step, "failure": each.failure} for each in self._all()
+        ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the names of the run that is resumed."""
+        """Take what the run that is resumed knew.
+
+        Raises:
+            TrainingError: It was written by another version, or for other tasks.
+        """
+        kept = checkpoint.get("learners", [])
+        if [each["name"] for each in kept] != [learner.name for learner in self._all()]:
+            msg = (
+                "the checkpoint of the interrupted run is of another version of snow-deploy, or of "
+                "other tasks. Start again with --overwrite."
+            )
+            raise TrainingError(msg)
         self.skipped = set(checkpoint["skipped"])
+        for learner, facts in zip(self._all(), kept, strict=True):
+            learner.step, learner.failure = facts["step"], facts["failure"]
 
-    def on_before_optimizer_step(self, _optimizer: torch.optim.Optimizer) -> None:
-        """Slow the classifier down by how many features it reads; see `Recipe`."""
-        features = self.options.recipe.classifier_features
-        if features:
-            for gradient, count in self.delta.classifier_gradients():
-                gradient.mul_(min(1.0, features / count))
+    def configure_optimizers(self) -> Any:
+        """Return every learner's optimiser and schedule."""
+        steps = int(self.trainer.estimated_stepping_batches) // self.options.epochs
+        made = [learner.configure(steps, self.trainer.world_size) for learner in self._all()]
+        return [optimizer for optimizer, _ in made], [
+            {"scheduler": schedule, "interval": "step"} for _, schedule in made
+        ]
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return SGD with the recipe's schedule, stepped per batch."""
-        recipe, options = self.options.recipe, self.options
-        rate = options.learning_rate(self.trainer.world_size)
-        poolings = [pooling.weight for pooling in self.delta.poolings().values()]
-        own = {id(weight) for weight in poolings}
-        others = [weight for weight in self.delta.parameters() if id(weight) not in own]
-        optimizer = torch.optim.SGD(
-            [
-                {"params": others, "lr": rate},
-                {"params": poolings, "lr": rate * recipe.pooling_lr_scale},
-            ],
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
-        steps = int(self.trainer.estimated_stepping_batches) // options.epochs
-        self.steps = steps
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: recipe.rate(step, steps, options.epochs)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def _all(self) -> list[Learner]:
+        return [each for each in self.learners if isinstance(each, Learner)]
 
     def _inputs(self, images: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Return what the task's network reads: the images, and the source's features of them."""
+        """Return what the networks read: the images, and the source's features of them."""
         images = images.contiguous(memory_format=torch.channels_last)
-        return images, self.source(images) if self.delta.needs_source else {}
+        needed = any(learner.network.needs_source for learner in self.active)
+        return images, self.source(images) if needed else {}
+
+    def _log_step(self, learner: Learner, size: int) -> None:
+        name, shown = learner.prefix, not learner.prefix
+        self.log(
+            f"{name}loss",
+            learner.loss,
+            on_step=True,
+            on_epoch=True,
+            prog_bar=shown,
+            batch_size=size,
+        )
+        self.log(
+            f"{name}accuracy",
+            learner.accuracy,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=shown,
+            batch_size=size,
+        )
 
     def _loader(self, pictures: Pictures, *, train: bool) -> DataLoader[Sample]:
         return make_loader(
@@ -226,13 +261,19 @@ class TaskModule(lightning.LightningModule):
             process=(self.global_rank, self.trainer.world_size),
         )
 
-    def _no_loss(self) -> Tensor | None:
-        """Skip a step; among several processes take part in it, for the others wait."""
-        if self.trainer.world_size == 1:
-            return None
-        return torch.stack([value.sum() for value in self.delta.parameters()]).sum() * 0.0
+    def _why_nothing_is_left(self) -> str:
+        advice = "Lower --lr, or train with --recipe steady, whose classifier learns more slowly."
+        if len(self.learners) == 1:
+            return f"{self._all()[0].failure}. {advice}"
+        reasons = "; ".join(f"{each.name}: {each.failure}" for each in self._all())
+        return f"no task is left to train ({reasons}). {advice}"
 
     def _note_skipped(self, batch: Batch) -> None:
         for name in sorted(set(batch.skipped) - self.skipped):
             self.skipped.add(name)
             warnings.warn(f"skipped a picture that cannot be read: {name}", stacklevel=2)
+
+
+def _listed(found: Any) -> list[Any]:
+    """Return what Lightning gives as one thing or as several, as a list."""
+    return found if isinstance(found, list) else [found]

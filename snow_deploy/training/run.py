@@ -1,48 +1,38 @@
-"""One training run: a task's data in, a trained task in the store out."""
+"""A training run: one or several tasks on the same pictures in, trained tasks in the store out."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 
-from snow_deploy.errors import StoreError, TrainingError
-from snow_deploy.models.schemes import build_network
-from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
-from snow_deploy.models.schemes.whole import FineTuning
 from snow_deploy.models.source import Source
-from snow_deploy.models.trunk import bare_norms, unfold_norms
 from snow_deploy.training.curve import Curve
+from snow_deploy.training.learner import Learner
 from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
-from snow_deploy.training.measure import held_out_samples, measure
+from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
-from snow_deploy.training.options import TrainOptions
+from snow_deploy.training.requests import TaskRequest, check_together
 from snow_deploy.training.selections import SelectionHistory
+from snow_deploy.training.starting import older_labels, start_network, task_before
 from snow_deploy.training.store import TaskRecord
-from snow_deploy.training.trainer import interruptible, make_trainer, quiet_lightning
-from snow_runtime.files import atomic_write
+from snow_deploy.training.trainer import TaskLogger, interruptible, make_trainer, quiet_lightning
+from snow_deploy.training.unfinished import Plan, plan
 from snow_runtime.manifest import Preprocessing
-from snow_runtime.preprocessing import normalise
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
 
     from snow_deploy.data.pictures import Splits
-    from snow_deploy.models.network import TaskNetwork
     from snow_deploy.training.linear_probe import Probe
+    from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import Store
-
-
-_UNFOLDED_ON = 64
-"""Training pictures that a folded source's norms take their statistics from."""
 
 
 @dataclass(frozen=True)
@@ -64,230 +54,221 @@ class RunSettings:
     compile_source: bool | None = None
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        records: The tasks as stored, in the order in which they were asked for.
+        trained_before: Names of those that the store had already.
+        failures: Why a task was given up, by its name; the others went on.
+    """
+
+    records: tuple[TaskRecord, ...]
+    trained_before: tuple[str, ...]
+    failures: Mapping[str, str]
+
+
 def train_task(
     store: Store, name: str, splits: Splits, options: TrainOptions, settings: RunSettings
 ) -> TaskRecord:
     """Train one task on the store's source and put it into the store.
 
+    As `train_tasks` with one task, which is never skipped: where the store has it already, that
+    is an error.
+    """
+    return train_tasks(store, [TaskRequest(name, splits, options)], settings).records[0]
+
+
+def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSettings) -> Outcome:
+    """Train tasks on one pass of the store's source a batch, and put them into the store.
+
+    Each ends with what a run of its own ends with. One whose loss stops being finite is given up
+    and not stored; the others go on.
+
     Args:
         store: Must hold a source.
-        name: The task's name.
-        splits: Its data.
-        options: What decides the weights.
+        requests: The tasks: the same pictures in the same order for all.
         settings: How to run.
 
     Returns:
-        The task as stored, with `accuracy` and `loss` of the final split, `parameters`,
+        The stored tasks, each with `accuracy` and `loss` of the final split, `parameters`,
         `images_per_s`, `skipped` and, with a baseline, `linear_accuracy`. Among several
-        processes the first one measures and stores; the others' record has no metrics.
+        processes the first one measures and stores; the others' records have no metrics.
 
     Raises:
         StoreError: The store has no source, or cannot be written.
-        TrainingError: The task is there already, or there is nothing to resume, or a resumed
-            run has other options, labels or another source.
-        DataError: No picture could be read.
+        TrainingError: The tasks cannot be trained together, a single one is there already, there
+            is nothing to resume, a resumed run has other options, labels or another source, or
+            every task was given up.
+        DataError: No picture could be read, or the tasks' pictures differ.
     """
+    check_together(requests)
     weights = store.source_weights()
     source = Source(weights)
-    preprocessing = Preprocessing.for_size(options.image_size, weights.mean, weights.std)
-    folder = store.run_path(name)
-    facts = {
-        "options": options.to_dict(),
-        "labels": list(splits.labels),
+    before = {each.name: task_before(store, each.options) for each in requests}
+    facts = {each.name: _facts(each, source, before[each.name]) for each in requests}
+    todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
+    if not todo.names:
+        return Outcome((), todo.trained, {})
+    size = requests[0].options.image_size
+    preprocessing = Preprocessing.for_size(size, weights.mean, weights.std)
+    learners = [
+        _learner(source, each, preprocessing, before[each.name], alone=len(requests) == 1)
+        for each in requests
+        if each.name in todo.names
+    ]
+    module = TaskModule(source, learners, preprocessing, workers=settings.workers)
+    probes = _Probes(module, settings)
+    curves, trainer = _fit(store, module, todo, probes, settings)
+    module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
+    first = trainer.is_global_zero
+    metrics = _measure(module, curves, probes, settings) if first else {}
+    samples = held_out_samples(module.splits.final[1], preprocessing)
+    records = []
+    for learner in module.active:
+        known = older_labels(before[learner.name])
+        records.append(_record(learner, module, metrics.get(learner.name, {}), samples, known))
+        if first:
+            store.save_task(records[-1])
+    if first:
+        todo.clear()
+    failures = {each.name: each.failure for each in learners if each.failure is not None}
+    return Outcome(tuple(records), todo.trained, failures)
+
+
+def _facts(request: TaskRequest, source: Source, before: TaskRecord | None) -> dict[str, object]:
+    """Return what a run that is resumed must have begun with."""
+    facts: dict[str, object] = {
+        "options": request.options.to_dict(),
+        "labels": list(request.splits.labels),
         "source": source.fingerprint,
     }
-    before = _task_before(store, options)
-    if before is not None:
-        facts["after"] = before.fingerprint()
-    checkpoint = _prepare(store, name, facts, settings)
-    lightning.seed_everything(options.seed, verbose=False)
-    delta = _network(source, splits, preprocessing, options, before)
-    module = TaskModule(source, delta, splits, preprocessing, options, workers=settings.workers)
-    if _compiles(settings):
-        source.network.compile()
-    curve = Curve(folder / "curve.csv", echo=not sys.stdout.isatty())
+    return facts if before is None else {**facts, "after": before.fingerprint()}
+
+
+def _learner(
+    source: Source,
+    request: TaskRequest,
+    preprocessing: Preprocessing,
+    before: TaskRecord | None,
+    *,
+    alone: bool,
+) -> Learner:
+    """Build what is trained, from the same seed whichever tasks are beside it."""
+    lightning.seed_everything(request.options.seed, verbose=False)
+    network = start_network(source, request, preprocessing, before)
+    return Learner(request.name, network, request.splits, request.options, alone=alone)
+
+
+def _fit(
+    store: Store, module: TaskModule, todo: Plan, probes: _Probes, settings: RunSettings
+) -> tuple[list[Curve], lightning.Trainer]:
+    """Train, from the checkpoint if there is one."""
+    compiled = _compiles(settings)
+    if compiled:
+        module.source.network.compile()
+    learners, options = module.active, module.options
+    folders = [store.run_path(learner.name) for learner in learners]
+    echo = not sys.stdout.isatty()
+    pairs = list(zip(folders, learners, strict=True))
+    curves = [Curve(folder / "curve.csv", learner, echo=echo) for folder, learner in pairs]
+    histories = [SelectionHistory(folder / "selections.npz", learner) for folder, learner in pairs]
     with quiet_lightning():
         trainer = make_trainer(
             options.epochs,
-            _callbacks(folder, curve),
+            [*curves, *histories, _checkpoints(todo)],
             precision=options.precision,
-            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+            loggers=[TaskLogger(folder, learner.prefix) for folder, learner in pairs],
         )
-        probe = None
-        if options.recipe.classifier_start == "linear" and checkpoint is None:
-            module.to(trainer.strategy.root_device)
-            probe = _fit(module, splits, settings)
-            delta.start_classifier(probe.cautious)
-        advice = f"interrupted; go on with: snow-deploy train --task {name} --resume …"
+        module.to(trainer.strategy.root_device)
+        if not compiled:
+            module.source.pack(options.batch_size, options.image_size)
+        for learner in learners:
+            if _starts_linear(learner) and todo.checkpoint is None:
+                learner.network.start_classifier(probes.fitted(learner.splits).cautious)
+        advice = "interrupted; go on with: the same command and --resume"
+        if len(learners) == 1 and not learners[0].prefix:
+            name = learners[0].name
+            advice = f"interrupted; go on with: snow-deploy train --task {name} --resume …"
+        resumed = todo.checkpoint is not None
         with interruptible(trainer, advice):
-            trainer.fit(module, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
-    module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
-    first = trainer.is_global_zero
-    metrics = _measure(module, curve, settings, probe) if first else {}
-    record = _record(name, module, metrics, before)
-    if first:
-        store.save_task(record)
-        (folder / "checkpoint.ckpt").unlink(missing_ok=True)
-    return record
+            trainer.fit(module, ckpt_path=todo.checkpoint, weights_only=True if resumed else None)
+    return curves, trainer
 
 
-def _task_before(store: Store, options: TrainOptions) -> TaskRecord | None:
-    """Read the task that a network goes on from, and check that it can.
-
-    Raises:
-        TrainingError: It is of another scheme or image size.
-    """
-    if options.after is None:
-        return None
-    before = store.load_task(options.after)
-    same = before.options.scheme == options.scheme
-    if not same or before.preprocessing.image_size != options.image_size:
-        msg = (
-            f"task {before.name!r} is of the scheme {before.options.scheme} at "
-            f"{before.preprocessing.image_size} pixels, expected {options.scheme} at "
-            f"{options.image_size}. Name another one with --after, or train it anew."
-        )
-        raise TrainingError(msg)
-    return before
+def _starts_linear(learner: Learner) -> bool:
+    """Tell whether the classifier begins as a logistic regression."""
+    return learner.options.recipe.classifier_start == "linear"
 
 
-def _network(
-    source: Source,
-    splits: Splits,
-    preprocessing: Preprocessing,
-    options: TrainOptions,
-    before: TaskRecord | None,
-) -> TaskNetwork:
-    """Build what is trained; it goes on from the task before, if there is one."""
-    sizes = [len(labels) for labels in _older(before).values()]
-    network = build_network(source, len(splits.labels), options, sizes)
-    if before is not None and isinstance(network, LearningWithoutForgetting):
-        network.follow(before.state)
-    elif isinstance(network, FineTuning | LearningWithoutForgetting) and bare_norms(network):
-        samples = held_out_samples(splits.train, preprocessing, _UNFOLDED_ON)
-        planes = [normalise(sample, preprocessing) for sample in samples.numpy()]
-        unfold_norms(network.network, torch.from_numpy(np.stack(planes)))
-    return network
-
-
-def _older(before: TaskRecord | None) -> dict[str, tuple[str, ...]]:
-    """Return the labels of all tasks learned so far into the network of the task before."""
-    return {} if before is None else {**before.older, before.name: before.labels}
-
-
-def _prepare(store: Store, name: str, facts: dict[str, Any], settings: RunSettings) -> Path | None:
-    """Check what an earlier run left; return the checkpoint to resume from, if any."""
-    folder = store.run_path(name)
-    checkpoint, record = folder / "checkpoint.ckpt", folder / "run.json"
-    if settings.resume and checkpoint.is_file() and record.is_file():
-        _check_same_run(_read_facts(record), facts)
-        return checkpoint
-    if settings.resume:
-        msg = f"there is no unfinished run of task {name!r} in {store.root}; leave --resume out"
-        raise TrainingError(msg)
-    if not settings.overwrite:
-        _refuse_overwriting(store, name, checkpoint)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in (checkpoint, folder / "curve.csv", folder / "selections.npz"):
-            stale.unlink(missing_ok=True)
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-        with atomic_write(record, "w") as file:
-            json.dump(facts, file, indent=1)
-    except OSError as error:
-        msg = f"{folder} cannot be written: {error}. Free space or access, or name another --store."
-        raise StoreError(msg) from error
-    return None
-
-
-def _read_facts(record: Path) -> dict[str, Any]:
-    """Read what `_prepare` wrote, the options checked."""
-    try:
-        facts = json.loads(record.read_text(encoding="utf-8"))
-        found = {key: facts[key] for key in ("labels", "source")} | {
-            "options": TrainOptions.from_dict(facts["options"]).to_dict()
-        }
-        return found | {"after": facts.get("after")}
-    except (ValueError, TypeError, KeyError, TrainingError) as error:
-        msg = f"{record} cannot be read ({error}). Start again with --overwrite."
-        raise TrainingError(msg) from error
-
-
-def _refuse_overwriting(store: Store, name: str, checkpoint: Path) -> None:
-    if name in store.tasks():
-        msg = (
-            f"{store.root} already has a task {name!r}. Give --overwrite to train it anew, "
-            "or choose another --task name."
-        )
-        raise TrainingError(msg)
-    if checkpoint.is_file():
-        msg = (
-            f"a run of task {name!r} in {store.root} was interrupted. Give --resume to go on "
-            "with it, or --overwrite to start again."
-        )
-        raise TrainingError(msg)
-
-
-def _check_same_run(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to resume with other labels, another source or other options."""
-    if then["labels"] != now["labels"]:
-        only_then = sorted(set(then["labels"]) - set(now["labels"]))
-        only_now = sorted(set(now["labels"]) - set(then["labels"]))
-        msg = (
-            "the data has other labels than the interrupted run: "
-            f"gone {only_then or 'none'}, new {only_now or 'none'}. "
-            "Resume with the data that the run began with, or start again with --overwrite."
-        )
-        raise TrainingError(msg)
-    if then["source"] != now["source"]:
-        msg = (
-            f"the interrupted run used the source {then['source'][:12]}, the store now holds "
-            f"{now['source'][:12]}. Start again with --overwrite."
-        )
-        raise TrainingError(msg)
-    if then["after"] != now.get("after"):
-        msg = (
-            "the task that the interrupted run goes on from was trained anew since. Start again "
-            "with --overwrite."
-        )
-        raise TrainingError(msg)
-    options = TrainOptions.from_dict(then["options"])
-    changed = options.differences(TrainOptions.from_dict(now["options"]))
-    if changed:
-        msg = (
-            f"the interrupted run had other options ({'; '.join(changed)}). Resume with the "
-            "same ones, or start again with --overwrite."
-        )
-        raise TrainingError(msg)
-
-
-def _callbacks(folder: Path, curve: Curve) -> list[lightning.Callback]:
-    checkpoint = ModelCheckpoint(
-        dirpath=folder,
+def _checkpoints(todo: Plan) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=todo.folder,
         filename="checkpoint",
         save_top_k=1,
         every_n_epochs=1,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    return [curve, SelectionHistory(folder / "selections.npz"), checkpoint]
+
+
+class _Probes:
+    """Linear classifiers on the source's features, one for each set of labels."""
+
+    def __init__(self, module: TaskModule, settings: RunSettings) -> None:
+        self._module = module
+        self._settings = settings
+        self._fitted: dict[int, Probe] = {}
+        self._accuracies: dict[int, float] = {}
+
+    def fitted(self, splits: Splits) -> Probe:
+        """Fit one to the training pictures, once."""
+        if id(splits) not in self._fitted:
+            self._fitted[id(splits)] = fit_probe(
+                self._module.source,
+                splits.train,
+                len(splits.labels),
+                self._module.preprocessing,
+                seed=self._module.options.seed,
+                workers=self._settings.workers,
+            )
+        return self._fitted[id(splits)]
+
+    def accuracy(self, splits: Splits) -> float:
+        """Measure the best one on the final split, once."""
+        if id(splits) not in self._accuracies:
+            probe = self._fitted.get(id(splits))
+            self._accuracies[id(splits)] = linear_probe_accuracy(
+                self._module.source,
+                splits,
+                self._module.preprocessing,
+                classifier=None if probe is None else probe.best,
+                seed=self._module.options.seed,
+                workers=self._settings.workers,
+            )
+        return self._accuracies[id(splits)]
 
 
 def _record(
-    name: str, module: TaskModule, metrics: dict[str, float], before: TaskRecord | None
+    learner: Learner,
+    module: TaskModule,
+    metrics: dict[str, float],
+    samples: Tensor,
+    older: dict[str, tuple[str, ...]],
 ) -> TaskRecord:
     """Put together what the store keeps of a trained task."""
-    state = module.delta.state_dict()
+    state = learner.network.state_dict()
     return TaskRecord(
-        name=name,
-        labels=module.splits.labels,
+        name=learner.name,
+        labels=learner.splits.labels,
         state={key: value.detach().cpu().clone() for key, value in state.items()},
         source=module.source.fingerprint,
         preprocessing=module.preprocessing,
-        options=module.options,
-        samples=held_out_samples(module.splits.final[1], module.preprocessing),
+        options=learner.options,
+        samples=samples,
         metrics=metrics,
-        older=_older(before),
+        older=older,
     )
 
 
@@ -297,39 +278,28 @@ def _compiles(settings: RunSettings) -> bool:
     return torch.cuda.is_available()
 
 
-def _fit(module: TaskModule, splits: Splits, settings: RunSettings) -> Probe:
-    return fit_probe(
-        module.source,
-        splits.train,
-        len(splits.labels),
+def _measure(
+    module: TaskModule, curves: Sequence[Curve], probes: _Probes, settings: RunSettings
+) -> dict[str, dict[str, float]]:
+    """Measure the trained tasks on the final split, and the linear classifier beside them."""
+    module.eval()
+    labelled = [learner.splits.final[1] for learner in module.active]
+    measured, unreadable = measure_together(
+        lambda images: module(images.to(module.device)),
+        labelled,
         module.preprocessing,
-        seed=module.options.seed,
         workers=settings.workers,
     )
-
-
-def _measure(
-    module: TaskModule, curve: Curve, settings: RunSettings, probe: Probe | None
-) -> dict[str, float]:
-    """Measure the trained task on the final split, and the linear classifier beside it."""
-    splits, preprocessing = module.splits, module.preprocessing
-    loss, accuracy, unreadable = measure(
-        module, splits.final[1], preprocessing, workers=settings.workers
-    )
-    metrics = {
-        "accuracy": accuracy,
-        "loss": loss,
-        "parameters": float(module.delta.count_parameters()),
-        "images_per_s": curve.rows[-1]["images_per_s"],
-        "skipped": float(len(module.skipped | unreadable)),
-    }
-    if settings.baseline:
-        metrics["linear_accuracy"] = linear_probe_accuracy(
-            module.source,
-            splits,
-            preprocessing,
-            classifier=None if probe is None else probe.best,
-            seed=module.options.seed,
-            workers=settings.workers,
-        )
+    metrics = {}
+    speed = max(curve.rows[-1]["images_per_s"] for curve in curves if curve.rows)
+    for learner, (loss, accuracy) in zip(module.active, measured, strict=True):
+        metrics[learner.name] = {
+            "accuracy": accuracy,
+            "loss": loss,
+            "parameters": float(learner.network.count_parameters()),
+            "images_per_s": speed,
+            "skipped": float(len(module.skipped | unreadable)),
+        }
+        if settings.baseline:
+            metrics[learner.name]["linear_accuracy"] = probes.accuracy(learner.splits)
     return metrics

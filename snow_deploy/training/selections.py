@@ -11,11 +11,12 @@ from lightning.pytorch import Callback
 from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from lightning.pytorch import Trainer
     from numpy.typing import NDArray
+
+    from snow_deploy.training.learner import Learner
 
 RECORDS_PER_EPOCH = 4
 
@@ -27,11 +28,17 @@ class SelectionHistory(Callback):
     name, [R, K] int32, ascending along K.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Name the .npz file."""
+    def __init__(self, path: Path, learner: Learner) -> None:
+        """Name the .npz file and the task."""
         self.path = path
+        self.learner = learner
         self.moments: list[float] = []
         self.records: list[dict[str, torch.Tensor]] = []
+
+    @property
+    def state_key(self) -> str:
+        """The records' name in a checkpoint."""
+        return self._generate_state_key(task=self.learner.name)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the records so far."""
@@ -42,15 +49,15 @@ class SelectionHistory(Callback):
         self.moments = list(state_dict["moments"])
         self.records = list(state_dict["records"])
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
         """Record the first selection, before any step."""
         if not self.records:
-            self._record(trainer, pl_module)
+            self._record(trainer)
 
     def on_train_batch_end(
         self,
         trainer: Trainer,
-        pl_module: Any,
+        pl_module: Any,  # noqa: ARG002
         outputs: Any,  # noqa: ARG002
         batch: Any,  # noqa: ARG002
         batch_idx: int,
@@ -58,7 +65,7 @@ class SelectionHistory(Callback):
         """Record after each quarter of an epoch."""
         steps = int(trainer.num_training_batches)
         if (batch_idx + 1) % max(1, steps // RECORDS_PER_EPOCH) == 0:
-            self._record(trainer, pl_module, (batch_idx + 1) / steps)
+            self._record(trainer, (batch_idx + 1) / steps)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
         """Write the file."""
@@ -74,9 +81,11 @@ class SelectionHistory(Callback):
         stacked = {n: torch.stack([record[n] for record in self.records]).numpy() for n in names}
         return {"epoch": np.array(self.moments), **stacked}
 
-    def _record(self, trainer: Trainer, pl_module: Any, share: float = 0.0) -> None:
+    def _record(self, trainer: Trainer, share: float = 0.0) -> None:
+        if self.learner.failure is not None:
+            return
         self.moments.append(trainer.current_epoch + share)
-        selections: Mapping[str, tuple[int, ...]] = pl_module.delta.selections()
+        selections = self.learner.network.selections()
         self.records.append(
             {name: torch.tensor(chosen, dtype=torch.int32) for name, chosen in selections.items()}
         )

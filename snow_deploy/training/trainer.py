@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from snow_deploy.training.replicas import Replicas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from lightning.pytorch.loggers import Logger
 
@@ -26,7 +30,6 @@ _DOES_NOT_APPLY = (
     ".*GPU available but not used.*",
     ".*Found .* module.* in eval mode.*",  # the source, on purpose
     ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
-    ".*training_step. returned .None.*",  # a batch of unreadable pictures: they are named
 )
 
 
@@ -35,7 +38,7 @@ def make_trainer(
     callbacks: Sequence[lightning.Callback],
     *,
     precision: str = "fp32",
-    logger: Logger | None = None,
+    loggers: Sequence[Logger] = (),
 ) -> lightning.Trainer:
     """Return a Trainer for one device, or for the processes that torchrun has started.
 
@@ -43,7 +46,7 @@ def make_trainer(
         epochs: Passes over the training pictures.
         callbacks: In order; a ModelCheckpoint among them turns checkpoints on.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
-        logger: Where the curves go, beside the callbacks.
+        loggers: Where the curves go, beside the callbacks.
     """
     interactive = sys.stdout.isatty()
     progress = [_Progress(leave=True)] if interactive else []
@@ -51,10 +54,11 @@ def make_trainer(
     return lightning.Trainer(
         max_epochs=epochs,
         devices=devices,
+        strategy="auto" if devices * nodes == 1 else Replicas(),
         num_nodes=nodes,
         precision=_lightning_precision(precision),
         callbacks=[*progress, *callbacks],
-        logger=logger or False,
+        logger=list(loggers) or False,
         enable_checkpointing=any(isinstance(item, Checkpoint) for item in callbacks),
         enable_progress_bar=interactive,
         enable_model_summary=False,
@@ -62,6 +66,24 @@ def make_trainer(
         use_distributed_sampler=False,  # the loaders share the pictures out themselves
         log_every_n_steps=10,
     )
+
+
+class TaskLogger(TensorBoardLogger):
+    """Writes one task's figures, under the names they have when it trains alone."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        """Name the run's folder and what stands before the names of the task's figures."""
+        super().__init__(folder, name="", version="tensorboard")
+        self._task = prefix
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write the task's figures and those of all tasks, not those of the others."""
+        own = {
+            name.removeprefix(self._task): value
+            for name, value in metrics.items()
+            if name.startswith(self._task) or "/" not in name
+        }
+        super().log_metrics(own, step)
 
 
 class _Progress(RichProgressBar):

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from snow_deploy.cli import main
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.training.options import RECIPES, TrainOptions, recipe_for
-from snow_deploy.training.run import RunSettings
+from snow_deploy.training.run import Outcome, RunSettings
 from snow_deploy.training.store import Store
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Splits
     from snow_deploy.models.weights import SourceWeights
-    from snow_deploy.training.store import TaskRecord
+    from snow_deploy.training.requests import TaskRequest
 
 DATA = "demo:shape?train=48&test=20&size=64"
 SHORT = ["--epochs", "2", "--batch-size", "16", "--image-size", "64", "--precision", "fp32"]
@@ -51,7 +51,7 @@ def train(store: Store, *arguments: str, task: str = "shape", data: str = DATA) 
 
 @dataclass
 class Call:
-    """What the command asked `train_task` for."""
+    """What the command asked `train_tasks` for, of one task."""
 
     store: Store
     name: str
@@ -65,13 +65,13 @@ def calls(monkeypatch: pytest.MonkeyPatch, trained_store: Store) -> list[Call]:
     """Put something in the place of the training that takes notes."""
     made: list[Call] = []
 
-    def note(*arguments: Any) -> TaskRecord:
-        made.append(Call(*arguments))
+    def note(store: Store, requests: list[TaskRequest], settings: RunSettings) -> Outcome:
+        made.extend(Call(store, r.name, r.splits, r.options, settings) for r in requests)
         record = trained_store.load_task("shape")
         metrics = {**record.metrics, "accuracy": 0.75, "linear_accuracy": 0.5, "skipped": 3.0}
-        return replace(record, metrics=metrics)
+        return Outcome((replace(record, metrics=metrics),), (), {})
 
-    monkeypatch.setattr("snow_deploy.training.run.train_task", note)
+    monkeypatch.setattr("snow_deploy.training.run.train_tasks", note)
     return made
 
 

@@ -32,24 +32,41 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+class Learning:
+    """A learner as the curve sees it."""
+
+    def __init__(self, name: str = "shape", prefix: str = "") -> None:
+        self.name, self.prefix, self.split = name, prefix, "val"
+        self.failure: str | None = None
+        self.optimizer = SimpleNamespace(param_groups=[{"lr": 0.0}])
+
+    @property
+    def rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+
+def make(path: Path, *, echo: bool = False, **learning: str) -> Curve:
+    learner: Any = Learning(**learning)
+    return Curve(path / "curve.csv", learner, echo=echo)
+
+
 def run_epoch(curve: Curve, epoch: int, *, first: bool = True, **measured: float) -> None:
     """Let the callback see one epoch, in which the schedule moves the rate on."""
-    group = {"lr": 0.1 / (epoch + 1)}
+    curve.learner.optimizer.param_groups[0]["lr"] = 0.1 / (epoch + 1)
     trainer: Any = SimpleNamespace(
         current_epoch=epoch,
         max_epochs=4,
         is_global_zero=first,
-        optimizers=[SimpleNamespace(param_groups=[group])],
         callback_metrics={key: torch.tensor(value) for key, value in measured.items()},
     )
-    module: Any = SimpleNamespace(split="val", skipped={"a", "b"})
+    module: Any = SimpleNamespace(skipped={"a", "b"})
     curve.on_train_epoch_start(trainer, module)
-    group["lr"] = 1e-9
+    curve.learner.optimizer.param_groups[0]["lr"] = 1e-9
     curve.on_train_epoch_end(trainer, module)
 
 
 def test_one_row_an_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    curve = Curve(tmp_path / "curve.csv", echo=True)
+    curve = make(tmp_path, echo=True)
     run_epoch(curve, 0, loss_epoch=2.5, accuracy=0.25, val_loss=2, val_accuracy=0.5, images_per_s=9)
     run_epoch(curve, 1, loss_epoch=1.5, accuracy=0.5, val_loss=1, val_accuracy=0.75)
 
@@ -70,9 +87,9 @@ def test_one_row_an_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_resumed_run_keeps_the_rows(tmp_path: Path) -> None:
-    first = Curve(tmp_path / "curve.csv", echo=False)
+    first = make(tmp_path)
     run_epoch(first, 0, loss_epoch=3.0)
-    resumed = Curve(tmp_path / "curve.csv", echo=False)
+    resumed = make(tmp_path)
     resumed.load_state_dict(first.state_dict())
     run_epoch(resumed, 1, loss_epoch=2.0)
 
@@ -80,7 +97,7 @@ def test_a_resumed_run_keeps_the_rows(tmp_path: Path) -> None:
 
 
 def test_only_the_first_process_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    curve = Curve(tmp_path / "curve.csv", echo=True)
+    curve = make(tmp_path, echo=True)
 
     run_epoch(curve, 0, first=False, loss_epoch=3.0)
 

@@ -37,16 +37,17 @@ from safetensors.torch import save_file
 from snow_deploy.cli import main
 from snow_deploy.training import run
 
-train_task = run.train_task
+train_tasks = run.train_tasks
 
 def recorded(*arguments):
-    record = train_task(*arguments)
+    outcome = train_tasks(*arguments)
+    (record,) = outcome.records
     rank = os.environ["RANK"]
     state = {key: value.contiguous() for key, value in record.state.items()}
     save_file(state, Path(sys.argv[-1]) / f"rank{rank}.safetensors")
-    return record
+    return outcome
 
-run.train_task = recorded
+run.train_tasks = recorded
 main(sys.argv[1:-1])
 """
 

@@ -15,6 +15,7 @@ from snow_deploy.data.pictures import Splits
 from snow_deploy.data.seeding import keyed_seed
 from snow_deploy.errors import DataError, TrainingError
 from snow_deploy.models.delta import Delta
+from snow_deploy.training.learner import Learner
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.trainer import make_trainer, quiet_lightning
@@ -65,8 +66,8 @@ class Watch(lightning.Callback):
         trainer: lightning.Trainer,  # noqa: ARG002
         pl_module: lightning.LightningModule,
     ) -> None:
-        delta = pl_module.delta
-        assert isinstance(delta, Delta)
+        assert isinstance(pl_module, TaskModule)
+        delta = delta_of(pl_module)
 
         def note(_delta: nn.Module, _inputs: Any, logits: Tensor) -> None:
             if pl_module.trainer.training:
@@ -102,9 +103,16 @@ def build(source: Source, open_demo: OpenDemo, short: TrainOptions) -> Callable[
         chosen = replace(short, **options)
         torch.manual_seed(11)
         delta = Delta(source, len(splits.labels), chosen.delta)
-        return TaskModule(source, delta, splits, PREPROCESSING, chosen, workers=0)
+        learner = Learner("shape", delta, splits, chosen)
+        return TaskModule(source, [learner], PREPROCESSING, workers=0)
 
     return make
+
+
+def delta_of(module: TaskModule) -> Delta:
+    network = module.active[0].network
+    assert isinstance(network, Delta)
+    return network
 
 
 def fit(module: TaskModule, *callbacks: lightning.Callback) -> lightning.Trainer:
@@ -130,7 +138,7 @@ def test_it_trains_as_a_plain_loop_does(
     plain = build(recipe=RECIPE)
     fit(trained)
 
-    options, delta = plain.options, plain.delta.train()
+    options, delta = plain.options, delta_of(plain).train()
     loader: Any = make_loader(
         open_demo().train,
         preprocessing=PREPROCESSING,
@@ -175,7 +183,7 @@ def test_it_trains_as_a_plain_loop_does(
             step += 1
 
     expected = delta.state_dict()
-    for key, value in trained.delta.state_dict().items():
+    for key, value in delta_of(trained).state_dict().items():
         torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6)
 
 
@@ -216,7 +224,7 @@ def test_the_noise_settles_as_the_recipe_has_it(build: Callable[..., TaskModule]
 
     class Look(lightning.Callback):
         def on_train_batch_end(self, *_: Any) -> None:
-            seen.append({pooling.exploration for pooling in module.delta.poolings().values()})
+            seen.append({pooling.exploration for pooling in delta_of(module).poolings().values()})
 
     fit(module, Look())
 
@@ -233,20 +241,20 @@ def test_the_optimiser_trains_the_delta_and_nothing_else(
 
     others, poolings = (group["params"] for group in trainer.optimizers[0].param_groups)
 
-    names = {id(parameter): name for name, parameter in module.delta.named_parameters()}
+    names = {id(parameter): name for name, parameter in delta_of(module).named_parameters()}
     assert {id(parameter) for parameter in (*others, *poolings)} == set(names)
     assert {names[id(weight)] for weight in poolings} == {
-        f"network.pooling.{name}.weight" for name in module.delta.poolings()
+        f"network.pooling.{name}.weight" for name in delta_of(module).poolings()
     }
 
 
 def test_every_parameter_is_trained(build: Callable[..., TaskModule]) -> None:
     module = build()
-    before = {key: value.clone() for key, value in module.delta.state_dict().items()}
+    before = {key: value.clone() for key, value in delta_of(module).state_dict().items()}
 
     fit(module)
 
-    for key, value in module.delta.state_dict().items():
+    for key, value in delta_of(module).state_dict().items():
         assert value.isfinite().all(), key
         assert not torch.equal(value, before[key]), key
 
@@ -304,14 +312,14 @@ def test_the_evaluation_is_of_the_whole_split_in_eval_mode(
         workers=0,
     )
     losses, right = [], []
-    delta = module.delta.eval()
+    delta = delta_of(module).eval()
     for batch in loader:
         with torch.no_grad():
             logits = delta(batch.images, source(batch.images))
         losses += nn.functional.cross_entropy(logits, batch.targets, reduction="none").tolist()
         right += (logits.argmax(1) == batch.targets).tolist()
     assert len(losses) == 20
-    assert module.split == "test"
+    assert module.active[0].split == "test"
     assert watch.logged["test_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     assert watch.logged["test_accuracy"] == pytest.approx(np.mean(right))
 
@@ -347,13 +355,15 @@ def test_a_batch_of_one_picture_is_no_step(
 ) -> None:
     """BatchNorm cannot be trained on one picture."""
     module, watch = build(with_broken(colours, set(range(22))), batch_size=23), Watch()
-    before = {key: value.clone() for key, value in module.delta.state_dict().items()}
+    before = {key: value.clone() for key, value in delta_of(module).state_dict().items()}
 
     with pytest.raises(DataError, match="none of the 23 training pictures could be read"):
         fit(module, watch)
 
     assert [len(targets) for targets in watch.targets] == [1]
-    assert all(torch.equal(value, before[key]) for key, value in module.delta.state_dict().items())
+    assert all(
+        torch.equal(value, before[key]) for key, value in delta_of(module).state_dict().items()
+    )
 
 
 @pytest.mark.filterwarnings("ignore:skipped a picture")
@@ -371,10 +381,15 @@ def test_a_checkpoint_holds_the_delta_and_not_the_source(
     module.skipped = {"b", "a"}
     checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
 
+    module.active[0].step = 5
     module.on_save_checkpoint(checkpoint)
     again = build()
     again.on_load_checkpoint(checkpoint)
 
-    saved = {key.removeprefix("delta."): value for key, value in checkpoint["state_dict"].items()}
-    assert saved.keys() == module.delta.state_dict().keys()
+    saved = {
+        key.removeprefix("learners.0.network."): value
+        for key, value in checkpoint["state_dict"].items()
+    }
+    assert saved.keys() == delta_of(module).state_dict().keys()
     assert again.skipped == module.skipped
+    assert again.active[0].step == 5

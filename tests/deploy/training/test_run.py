@@ -218,7 +218,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert store.tasks() == ()
     assert len(curve_of(store)) == 1
     checkpoint = torch.load(folder / "checkpoint.ckpt", weights_only=True)
-    assert all(key.startswith("delta.") for key in checkpoint["state_dict"])
+    assert all(key.startswith("learners.0.network.") for key in checkpoint["state_dict"])
 
     with pytest.raises(TrainingError, match=r"was interrupted\. Give --resume to go on.*overwrite"):
         train_task(store, "shape", open_demo(), short, PLAIN)
@@ -247,7 +247,7 @@ def test_a_run_killed_while_measuring_resumes_without_training(
         raise PowerCutError
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "measure", cut)
+        patch.setattr(run, "measure_together", cut)
         with pytest.raises(PowerCutError):
             train_task(store, "shape", open_demo(), short, PLAIN)
     monkeypatch.setattr(TaskModule, "training_step", cut)

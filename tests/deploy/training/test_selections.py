@@ -26,10 +26,15 @@ class Moving:
         return {"layer1.conv": (0, self.asked), "layer2.conv": (self.asked,)}
 
 
+def make(path: Path) -> SelectionHistory:
+    learner: Any = SimpleNamespace(name="shape", network=Moving(), failure=None)
+    return SelectionHistory(path / "s.npz", learner)
+
+
 def run(history: SelectionHistory, steps: int, epochs: range, *, first: bool = True) -> None:
     trainer: Any = SimpleNamespace(current_epoch=0, num_training_batches=steps)
     trainer.is_global_zero = first
-    module: Any = SimpleNamespace(delta=Moving())
+    module: Any = None
     history.on_train_start(trainer, module)
     for epoch in epochs:
         trainer.current_epoch = epoch
@@ -49,7 +54,7 @@ def run(history: SelectionHistory, steps: int, epochs: range, *, first: bool = T
 def test_the_start_and_every_quarter_of_an_epoch(
     tmp_path: Path, steps: int, moments: list[float]
 ) -> None:
-    run(SelectionHistory(tmp_path / "s.npz"), steps, range(2))
+    run(make(tmp_path), steps, range(2))
 
     with np.load(tmp_path / "s.npz") as file:
         found = dict(file)
@@ -63,9 +68,9 @@ def test_the_start_and_every_quarter_of_an_epoch(
 
 
 def test_a_resumed_run_goes_on(tmp_path: Path) -> None:
-    first = SelectionHistory(tmp_path / "s.npz")
+    first = make(tmp_path)
     run(first, 4, range(1))
-    resumed = SelectionHistory(tmp_path / "s.npz")
+    resumed = make(tmp_path)
     resumed.load_state_dict(first.state_dict())
 
     run(resumed, 4, range(1, 2))
@@ -74,13 +79,13 @@ def test_a_resumed_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_only_the_first_process_writes(tmp_path: Path) -> None:
-    run(SelectionHistory(tmp_path / "s.npz"), 4, range(1), first=False)
+    run(make(tmp_path), 4, range(1), first=False)
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_recorded_yet(tmp_path: Path) -> None:
-    assert SelectionHistory(tmp_path / "s.npz").history()["epoch"].shape == (0,)
+    assert make(tmp_path).history()["epoch"].shape == (0,)
 
 
 def test_the_history_of_a_run(trained_store: Store, source: Source) -> None:
