@@ -54,6 +54,11 @@ COMMANDS = {
         summary="Tell what a store, a file in it, a graph or an engine holds.",
         extra="export",
     ),
+    "paper": Entry(
+        module="snow_deploy.cli.paper",
+        summary="Repeat the paper's tables and figures on your own data.",
+        extra="train,export",
+    ),
     "predict": Entry(
         module="snow_deploy.cli.predict",
         summary="Ask an exported graph about photos.",

@@ -167,7 +167,7 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
 
     requests = _requests(tasks, chosen)
     store = Store(root)
-    _ensure_source(store, chosen["architecture"], chosen["weights"], chosen["source_labels"])
+    ensure_source(store, chosen["architecture"], chosen["weights"], chosen["source_labels"])
     settings = RunSettings(
         workers=chosen["workers"],
         resume=chosen["resume"],
@@ -274,7 +274,7 @@ def _options(chosen: dict[str, Any]) -> TrainOptions:
     return replace(options, recipe=replace(options.recipe, lr=at_reference))
 
 
-def _ensure_source(
+def ensure_source(
     store: Store, architecture: str | None, weights: str | None, labels: Path | None
 ) -> None:
     """Bring the source into the store, or check that it is the one asked for."""

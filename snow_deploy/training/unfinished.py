@@ -88,6 +88,12 @@ def plan(
     return Plan(names, trained, None, folder)
 
 
+def is_unfinished(store: Store, names: Sequence[str]) -> bool:
+    """Tell whether an interrupted run of exactly these tasks can be gone on with."""
+    folder = store.run_path(names[0]) if len(names) == 1 else _sweep_path(store, names)
+    return (folder / _CHECKPOINT).is_file()
+
+
 def _make_room(
     store: Store, facts: Mapping[str, dict[str, Any]], sweep: Path, *, alone: bool
 ) -> None:

@@ -1,0 +1,259 @@
+"""Options of `snow-deploy paper`'s commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snow_deploy.models.network import Scheme
+    from snow_deploy.paper.costs import Costing
+    from snow_deploy.paper.study import Study
+
+SCHEMES = ("fo", "fe", "ft", "mp", "pn", "lf", "snow")
+"""As in `snow_deploy.paper.study`, which this module must not import: it brings torch."""
+
+
+class Several(click.ParamType[Any]):
+    """Values of one type, with commas between them."""
+
+    def __init__(
+        self, kind: type[int | float | str], least: float | None = None, *, repeats: bool = False
+    ) -> None:
+        """Take the type of each, the least that a number may be, and whether one may repeat."""
+        self.kind, self.least, self.repeats = kind, least, repeats
+        self.name = f"{kind.__name__}s"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Read a text; refuse what is no such value, is too small, or is there twice."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(self.kind(part.strip()) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list such as 1,2,3", param, ctx)
+        if self.least is not None and any(each < self.least for each in found):  # type: ignore[operator]
+            self.fail(f"{value!r} has a value below {self.least:g}", param, ctx)
+        if len(set(found)) < len(found) and not self.repeats:
+            self.fail(f"{value!r} has a value twice", param, ctx)
+        return found
+
+
+class Schemes(Several):
+    """Names of schemes, with commas between them."""
+
+    def __init__(self) -> None:
+        """Take names."""
+        super().__init__(str)
+        self.name = "schemes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Read a text; refuse what is no scheme."""
+        found = super().convert(value, param, ctx)
+        for name in found:
+            if name not in SCHEMES:
+                self.fail(
+                    f"{name!r} is no scheme; expected some of {', '.join(SCHEMES)}", param, ctx
+                )
+        return found
+
+
+class SchemeBatch(click.ParamType[Any]):
+    """`SCHEME=N`."""
+
+    name = "scheme=n"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Read a text."""
+        if isinstance(value, tuple):
+            return value
+        scheme, _, number = str(value).partition("=")
+        if scheme not in SCHEMES or not number.isdecimal() or int(number) < 2:
+            self.fail(f"{value!r} is not such as ft=128", param, ctx)
+        return scheme, int(number)
+
+
+def _all(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="paper-output",
+    show_default=True,
+    help="Folder of the table, its plot, and what is kept to go on from.",
+)
+schemes_option = click.option(
+    "--schemes",
+    type=Schemes(),
+    default=",".join(SCHEMES),
+    show_default=True,
+    help="What is compared.",
+)
+_batch_and_size = _all(
+    click.option("--batch-size", default=256, show_default=True, help="Pictures a step."),
+    click.option(
+        "--image-size", default=224, show_default=True, help="Side of the input, in pixels."
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        default="auto",
+        show_default=True,
+        help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32.",
+    ),
+)
+
+
+def training_options(*, required: bool) -> Callable[[Any], Any]:
+    """Return the options of a command that trains; with `required`, on data that must be given."""
+    return _all(
+        click.option(
+            "--data",
+            multiple=True,
+            required=required,
+            metavar="NAME=KIND:PATH",
+            help="A data set, by any reader of `train --data`; several times."
+            + ("" if required else "  [default: none: no accuracies]"),
+        ),
+        output_option,
+        click.option(
+            "--store",
+            "root",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of the trained runs.  [default: OUTPUT/store]",
+        ),
+        click.option(
+            "--source",
+            "architecture",
+            help="Architecture of the source.  [default: the store's, or resnet50]",
+        ),
+        click.option(
+            "--weights",
+            help="The source's weights, as in train.  [default: the store's, or imagenet]",
+        ),
+        click.option(
+            "--seeds",
+            type=Several(int, 0),
+            default="0",
+            show_default=True,
+            help="Train each run once for each: mean and spread. Figures 5 and 6 take the first.",
+        ),
+        click.option("--epochs", default=90, show_default=True, help="Of each run."),
+        click.option(
+            "--recipe",
+            type=click.Choice(["paper", "steady"]),
+            default="paper",
+            show_default=True,
+            help="How runs are trained; see train.",
+        ),
+        _batch_and_size,
+        click.option(
+            "--workers", default=2, show_default=True, help="Processes that load pictures."
+        ),
+        click.option("--download", is_flag=True, help="Let torchvision download data."),
+    )
+
+
+def measuring_options() -> Callable[[Any], Any]:
+    """Return the options of a command that measures and trains nothing."""
+    return _all(
+        output_option,
+        click.option(
+            "--source", "architecture", default="resnet50", show_default=True, help="Architecture."
+        ),
+        _batch_and_size,
+    )
+
+
+classes_option = click.option(
+    "--classes",
+    type=Several(int, 2, repeats=True),
+    help="Classes of each task beside the source's own, for counts and speeds.  "
+    "[default: the data's, or the paper's 101,47,40,196,200]",
+)
+source_classes_option = click.option(
+    "--source-classes", default=1000, show_default=True, help="Classes of the source's own head."
+)
+speed_options = _all(
+    click.option("--steps", default=10, show_default=True, help="Steps timed together."),
+    click.option("--rounds", default=3, show_default=True, help="Visits to each, in turns."),
+    click.option(
+        "--batch",
+        "batches",
+        type=SchemeBatch(),
+        multiple=True,
+        help="SCHEME=N: another batch for one scheme, as ft=128 in the paper; several times.",
+    ),
+)
+
+
+def make_study(chosen: dict[str, Any], schemes: tuple[Scheme, ...] | None = None) -> Study:
+    """Make a study of a command's options; the source comes into the store where data is given."""
+    from snow_deploy.cli.train import ensure_source
+    from snow_deploy.paper.study import Study, parse_data
+    from snow_deploy.training.store import Store
+
+    data = parse_data(chosen.get("data", ()))
+    store = Store(chosen.get("root") or chosen["output"] / "store")
+    if data:
+        ensure_source(store, chosen["architecture"], chosen["weights"], None)
+    names = ("seeds", "recipe", "epochs", "workers", "download")
+    given = {name: chosen[name] for name in names if name in chosen}
+    return Study(
+        output=chosen["output"],
+        store=store,
+        data=data,
+        schemes=schemes or chosen.get("schemes", SCHEMES),
+        batch_size=chosen["batch_size"],
+        image_size=chosen["image_size"],
+        precision=chosen["precision"],
+        say=lambda line: click.echo(line, err=True),
+        **given,
+    )
+
+
+def make_costing(chosen: dict[str, Any], study: Study) -> Costing:
+    """Make what costs are of: the options', else the data's classes, else the paper's."""
+    from snow_deploy.data import open_data
+    from snow_deploy.paper.costs import Costing
+    from snow_deploy.paper.printed import ARCHITECTURE, CLASSES
+    from snow_deploy.paper.runs import SPLIT_SEED
+    from snow_deploy.paper.steps import Effort
+
+    classes: tuple[int, ...] = chosen["classes"] or ()
+    if not classes and study.data:
+        opened = [
+            open_data(spec, seed=SPLIT_SEED, download=study.download)
+            for spec in study.data.values()
+        ]
+        classes = tuple(len(splits.labels) for splits in opened)
+    architecture = chosen["architecture"]
+    if architecture is None:
+        kept = study.store.has_source()
+        architecture = study.store.source_weights().architecture if kept else ARCHITECTURE
+    return Costing(
+        architecture=architecture,
+        source_classes=chosen["source_classes"],
+        classes=classes or CLASSES,
+        effort=Effort(chosen.get("steps", 10), chosen.get("rounds", 3)),
+        batches=dict(chosen.get("batches", ())),
+        speed=chosen.get("speed", True),
+    )

@@ -1,0 +1,92 @@
+"""For which tasks and how thoroughly costs are counted and measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from snow_deploy.paper.networks import random_weights
+from snow_deploy.paper.printed import ARCHITECTURE, CLASSES, SOURCE_CLASSES, is_papers
+from snow_deploy.paper.step import StepSetup
+from snow_deploy.paper.steps import Effort, StepFigures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from snow_deploy.models.network import Scheme
+    from snow_deploy.models.weights import SourceWeights
+    from snow_deploy.training.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class Costing:
+    """What costs are of: the paper's networks, unless something else is asked for.
+
+    Attributes:
+        architecture: Of the source, torchvision's name.
+        source_classes: Of its own head, which counts as a task.
+        classes: Of each task beside it.
+        effort: How thoroughly steps are timed.
+        batches: Pictures a step, of the schemes that don't take the study's batch.
+        speed: Whether to measure at all, or only to count.
+    """
+
+    architecture: str = ARCHITECTURE
+    source_classes: int = SOURCE_CLASSES
+    classes: tuple[int, ...] = CLASSES
+    effort: Effort = field(default_factory=Effort)
+    batches: Mapping[Scheme, int] = field(default_factory=dict)
+    speed: bool = True
+
+    def setup(self, options: TrainOptions) -> StepSetup:
+        """Return what a step with these options is measured on."""
+        batch = self.batches.get(options.scheme, options.batch_size)
+        return StepSetup(
+            replace(options, batch_size=batch),
+            self.architecture,
+            self.source_classes,
+            self.classes,
+        )
+
+    def weights(self) -> SourceWeights:
+        """Return random weights of the source, to count on."""
+        return random_weights(self.architecture, self.source_classes)
+
+    def is_papers(self) -> bool:
+        """Tell whether parameters may stand beside the paper's."""
+        return is_papers(self.architecture, self.source_classes, self.classes)
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "architecture": self.architecture,
+            "source_classes": self.source_classes,
+            "classes": list(self.classes),
+        }
+
+    def note(self) -> str:
+        """Say what was counted."""
+        return (
+            f"parameters in millions: {self.architecture} with {self.source_classes} classes of "
+            f"its own and tasks of {', '.join(map(str, self.classes))}."
+        )
+
+
+def speed_note(figures: Mapping[str, StepFigures], image_size: int, device: str) -> str:
+    """Say what the speeds and peaks are of."""
+    batches = {figure.batch for figure in figures.values()}
+    batch = f"batch {batches.pop()}" if len(batches) == 1 else "the batch of the column"
+    return (
+        f"training step at {image_size} px, {batch}, random weights and pictures, on {device}; "
+        "least of several rounds in turns; the loading of pictures is left out."
+    )
+
+
+def ratio(value: float | None, base: float | None) -> float | None:
+    """Return value / base; None where one of them isn't known."""
+    return value / base if value is not None and base else None
+
+
+def megabytes(size_bytes: int | None) -> float | None:
+    """Return a size in units of a million bytes."""
+    return None if size_bytes is None else size_bytes / 1e6

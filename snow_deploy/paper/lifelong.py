@@ -1,0 +1,72 @@
+"""What a network that learns one task after the other still knows of the earlier ones."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from snow_deploy.data import open_data
+from snow_deploy.models.source import Source
+from snow_deploy.paper.kept import Kept, default_device
+from snow_deploy.paper.runs import SPLIT_SEED
+from snow_deploy.training.measure import measure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from snow_deploy.models.network import TaskNetwork
+    from snow_deploy.paper.study import Run, Study
+
+
+class _Answering(nn.Module):
+    """A network that reads no features, as a function of the images alone."""
+
+    def __init__(self, network: TaskNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer: Tensor = self.network(images, {})
+        return answer
+
+
+def remembered(
+    study: Study, seed: int, metrics: Mapping[str, Mapping[str, float]], kept: Kept
+) -> list[dict[str, float]]:
+    """Return, after each data set that `lf` has learned, its accuracy on those so far.
+
+    Args:
+        study: Its store holds the runs of `study.chain(seed)`.
+        seed: Of the runs.
+        metrics: Of these runs, by name.
+        kept: What is measured already.
+
+    Returns:
+        One row a data set learned, by name of the data; the newest one's is the run's own.
+    """
+    chain = study.chain(seed)
+    rows = []
+    for place, run in enumerate(chain):
+        row = {}
+        for older in chain[:place]:
+            study.say(f"accuracy on {older.data} after {run.data}, seed {seed}")
+            facts = {"run": run.name, "older": older.name}
+            value = kept.get("older", facts, partial(_older, study, run, older))
+            row[older.data] = value["accuracy"]
+        row[run.data] = metrics[run.name]["accuracy"]
+        rows.append(row)
+    return rows
+
+
+def _older(study: Study, run: Run, older: Run) -> dict[str, float]:
+    """Measure the network of a run on a data set that it learned before."""
+    record = study.store.load_task(run.name)
+    network = record.build_older(Source(study.store.source_weights()), older.name)
+    splits = open_data(study.data[older.data], seed=SPLIT_SEED, download=study.download)
+    answering = _Answering(network).to(default_device())
+    _, accuracy, _ = measure(
+        answering, splits.final[1], record.preprocessing, workers=study.workers
+    )
+    return {"accuracy": accuracy}

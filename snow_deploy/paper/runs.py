@@ -1,0 +1,139 @@
+"""Trains what a table needs and is not in the store yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snow_deploy.data import open_data
+from snow_deploy.errors import TrainingError
+from snow_deploy.training.requests import TaskRequest
+from snow_deploy.training.run import RunSettings, train_tasks
+from snow_deploy.training.unfinished import is_unfinished
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from snow_deploy.data.pictures import Splits
+    from snow_deploy.paper.study import Run, Study
+    from snow_deploy.training.store import Store
+
+SPLIT_SEED = 0
+"""Of data without a split of its own: every seed is measured on the same pictures."""
+
+
+def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, float]]:
+    """Train runs, go on with those that were interrupted, and skip what is done.
+
+    Deltas that learn from the same batches are trained together, on one pass of the source.
+
+    Args:
+        study: Its store holds the source.
+        runs: What is needed; one named twice is trained once, and one that goes on from another
+            stands behind it.
+
+    Returns:
+        By run name, the metrics of the final measurement.
+
+    Raises:
+        TrainingError: Data has other labels than when a run was trained, or a loss is not finite.
+        KeyboardInterrupt: Interrupted; the same call goes on.
+    """
+    splits: dict[str, Splits] = {}
+    found: dict[str, Mapping[str, float]] = {}
+    wanted = {run.name: run for run in runs}
+    groups = _together(list(wanted.values()))
+    for number, group in enumerate(groups, 1):
+        data = group[0].data
+        if data not in splits:
+            splits[data] = open_data(study.data[data], seed=SPLIT_SEED, download=study.download)
+        place = f"[{number}/{len(groups)}]"
+        missing = [run for run in group if run.name not in study.store.tasks()]
+        alone = [run for run in missing if is_unfinished(study.store, [run.name])]
+        for run in alone:  # another table was interrupted in it
+            _train(study, [run], splits[data], place)
+        if len(alone) < len(missing):
+            _train(study, group, splits[data], place)
+        for run in group:
+            found[run.name] = _metrics(study, run, splits[data])
+            done = "" if run in missing else "done before, "
+            study.say(f"{place} {describe(run)}: {done}accuracy {found[run.name]['accuracy']:.4f}")
+    return found
+
+
+def _together(runs: Sequence[Run]) -> list[list[Run]]:
+    """Group runs in order: deltas of the same data and seed are one group, each other run is one.
+
+    Runs of a study have all else in common that decides their batches.
+    """
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        options = run.options
+        shares = options.scheme == "snow" and options.precision != "fp16"
+        key = (run.data, options.seed) if shares else (run.name,)
+        groups.setdefault(key, []).append(run)
+    return list(groups.values())
+
+
+def _train(study: Study, group: Sequence[Run], splits: Splits, place: str) -> None:
+    """Train a group, or go on with it; what the store has of it already stays."""
+    names = [run.name for run in group]
+    resume = is_unfinished(study.store, names)
+    for run in group:
+        if run.name not in study.store.tasks():
+            study.say(f"{place} {'going on with' if resume else 'training'} {describe(run)}")
+    requests = [TaskRequest(run.name, splits, run.options) for run in group]
+    settings = RunSettings(workers=study.workers, baseline=False, resume=resume)
+    try:
+        outcome = train_tasks(study.store, requests, settings)
+    except KeyboardInterrupt:
+        advice = "interrupted; the same command goes on from here"
+        raise KeyboardInterrupt(advice) from None
+    for name, why in outcome.failures.items():
+        msg = f"{name} was given up: {why}"
+        raise TrainingError(msg)
+
+
+def _metrics(study: Study, run: Run, splits: Splits) -> Mapping[str, float]:
+    """Read a trained run's metrics, and check that its data is what it was."""
+    record = study.store.load_task(run.name)
+    if record.labels != splits.labels:
+        msg = (
+            f"the data {run.data!r} has {len(splits.labels)} labels that are not the "
+            f"{len(record.labels)} that {run.name} was trained with. Give the changed data "
+            "another name, or choose another --store."
+        )
+        raise TrainingError(msg)
+    return record.metrics
+
+
+def describe(run: Run) -> str:
+    """Say for people which run it is."""
+    options = run.options
+    words = [run.data, options.scheme, f"seed {options.seed}"]
+    if options.scheme == "snow":
+        delta = options.delta
+        words[2:2] = [delta.subscription, f"N/{delta.k}", f"width 1/{delta.width}"]
+        words.insert(5, f"sigma2 {delta.sigma2:g}")
+    return " ".join(words)
+
+
+def read_selections(store: Store, name: str) -> dict[str, NDArray[np.int64]]:
+    """Read which channels a run chose over training: `epoch` [R], and [R, K] by subscription.
+
+    Raises:
+        TrainingError: The run left no such file behind.
+    """
+    path = store.run_path(name) / "selections.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError) as error:
+        msg = (
+            f"{path} cannot be read ({error}). It is written while a run trains: train the run "
+            f"anew, after removing {store.task_path(name)}."
+        )
+        raise TrainingError(msg) from error

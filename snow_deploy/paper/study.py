@@ -1,0 +1,161 @@
+"""A study: which data, schemes and seeds are compared, and how each run is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from snow_deploy.errors import TrainingError
+from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.training.options import Precision, TrainOptions, recipe_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from snow_deploy.models.network import Scheme
+    from snow_deploy.training.store import Store
+
+SCHEMES: tuple[Scheme, ...] = ("fo", "fe", "ft", "mp", "pn", "lf", "snow")
+"""In the order of the tables; SNOW last, as what the others are compared with."""
+
+_DIGITS = 10
+_DATA_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One task to be trained.
+
+    Attributes:
+        name: Of the task in the store: data, scheme, and a digest of all that decides the weights.
+        data: The name of its data.
+        options: How it is trained.
+    """
+
+    name: str
+    data: str
+    options: TrainOptions
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the tables have in common.
+
+    Attributes:
+        output: Folder of the tables and of what was measured for them.
+        store: Where the trained runs lie; it holds the source where something is trained.
+        data: By name, what `train --data` takes.
+        schemes: What is compared.
+        seeds: Each run is trained once for each.
+        recipe: `paper` or `steady`.
+        epochs: Of each run.
+        batch_size: Pictures a step.
+        image_size: Side of the networks' input, in pixels.
+        precision: Arithmetic of training.
+        delta: SNOW's shape where a table doesn't vary it.
+        workers: Processes that load pictures.
+        download: Let torchvision download data.
+        say: Hears, a line at a time, what is done.
+    """
+
+    output: Path
+    store: Store
+    data: Mapping[str, str]
+    schemes: tuple[Scheme, ...] = SCHEMES
+    seeds: tuple[int, ...] = (0,)
+    recipe: str = "paper"
+    epochs: int = 90
+    batch_size: int = 256
+    image_size: int = 224
+    precision: Precision = "auto"
+    delta: DeltaOptions = field(default_factory=DeltaOptions)
+    workers: int = 2
+    download: bool = False
+    say: Callable[[str], None] = print
+
+    def options(
+        self,
+        scheme: Scheme,
+        seed: int,
+        *,
+        delta: DeltaOptions | None = None,
+        after: str | None = None,
+    ) -> TrainOptions:
+        """Return how a run is trained.
+
+        Args:
+            scheme: Of its network.
+            seed: Of its weights, order, crops and noise.
+            delta: Its shape, where the table varies it.
+            after: The run that it goes on from, for `lf`.
+        """
+        return TrainOptions(
+            delta=delta or self.delta,
+            recipe=recipe_for(self.recipe, scheme, follows=after is not None),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            image_size=self.image_size,
+            precision=self.precision,
+            seed=seed,
+            scheme=scheme,
+            after=after,
+        )
+
+    def run(self, data: str, options: TrainOptions) -> Run:
+        """Name a run: the same data, source and options give the same name, others another."""
+        source = self.store.source_weights().fingerprint()
+        facts = {"options": options.to_dict(), "data": self.data[data], "source": source}
+        return Run(f"{data}-{options.scheme}-{digest(facts)}", data, options)
+
+    def chain(self, seed: int) -> list[Run]:
+        """Return the runs of `lf`: each data set after the one before, into one network."""
+        runs: list[Run] = []
+        for data in self.data:
+            after = runs[-1].name if runs else None
+            runs.append(self.run(data, self.options("lf", seed, after=after)))
+        return runs
+
+    def facts(self) -> dict[str, Any]:
+        """Return, as plain JSON values, what a table's figures depend on."""
+        return {
+            "data": dict(self.data),
+            "schemes": list(self.schemes),
+            "seeds": list(self.seeds),
+            "recipe": self.recipe,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "image_size": self.image_size,
+            "precision": self.precision,
+        }
+
+
+def digest(facts: Mapping[str, Any]) -> str:
+    """Return a short hash of JSON values; it doesn't depend on the order of the keys."""
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def parse_data(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Read `NAME=KIND:PATH` several times.
+
+    Raises:
+        TrainingError: A name is missing, unfit for a task's, or given twice.
+    """
+    data: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, spec = pair.partition("=")
+        if not equals or not _DATA_NAME.fullmatch(name):
+            msg = (
+                f"--data {pair!r} has no name that fits, expected NAME=KIND:PATH with a name of "
+                "a-z, 0-9, _ and - (up to 40, a letter first), such as food=food101:data"
+            )
+            raise TrainingError(msg)
+        if name in data:
+            msg = f"--data gives the name {name!r} twice; give each data set a name of its own"
+            raise TrainingError(msg)
+        data[name] = spec
+    return data

@@ -1,0 +1,61 @@
+"""Table 3: the accuracy of every scheme on every data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snow_deploy.paper.accuracies import measure_accuracies
+from snow_deploy.paper.columns import accuracy_columns, training_note
+from snow_deploy.paper.kept import Kept
+from snow_deploy.paper.plots import COLOURS, grouped_bars, new_figure
+from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.spread import mean, spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from snow_deploy.paper.study import Study
+
+
+def make_table3(study: Study) -> tuple[Report, Figure]:
+    """Train what is missing and tabulate it: mean and spread over the seeds.
+
+    Args:
+        study: Its store holds the source.
+    """
+    found = measure_accuracies(study, Kept(study.output / "measured"))
+    rows: list[dict[str, Cell]] = []
+    for scheme, by_data in found.items():
+        row: dict[str, Cell] = {"scheme": scheme}
+        for data, accuracies in by_data.items():
+            row[data], row[f"{data}_spread"] = mean(accuracies), spread(accuracies)
+        row["mean"] = mean([value for values in by_data.values() for value in values])
+        rows.append({**row, "paper_mean": None})
+    columns = [Column("scheme", "scheme"), *accuracy_columns(study)]
+    notes = [training_note(study)]
+    if "lf" in found:
+        notes.append(
+            "lf learns the data sets in this order; its accuracies are the last network's."
+        )
+    report = Report("table3", "Table 3: accuracy by scheme", columns, rows, notes, study.facts())
+    return report, _draw(report, study)
+
+
+def _draw(report: Report, study: Study) -> Figure:
+    schemes = [str(cell) for cell in report.column("scheme")]
+    figure = new_figure(max(6.0, 1.2 * len(study.data) * len(schemes) / 3 + 3), 3.6)
+    axes = figure.subplots()
+    by_scheme = {str(row["scheme"]): row for row in report.rows}
+    grouped_bars(
+        axes,
+        list(study.data),
+        {scheme: [by_scheme[scheme][data] for data in study.data] for scheme in schemes},
+        {
+            scheme: [by_scheme[scheme][f"{data}_spread"] for data in study.data]
+            for scheme in schemes
+        },
+        COLOURS,
+    )
+    axes.set(ylabel="test accuracy", ylim=(0, 1.0), title=report.title)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure

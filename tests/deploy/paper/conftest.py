@@ -1,0 +1,133 @@
+"""A study whose runs are trained by something quick, and a small source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from snow_deploy.models.source import Source
+from snow_deploy.paper.networks import random_weights
+from snow_deploy.paper.study import Study
+from snow_deploy.training.run import Outcome
+from snow_deploy.training.store import Store, TaskRecord
+from snow_runtime.manifest import Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from snow_deploy.data.pictures import Splits
+    from snow_deploy.training.options import TrainOptions
+    from snow_deploy.training.requests import TaskRequest
+    from snow_deploy.training.run import RunSettings
+
+SMALL = "squeezenet1_1"
+DATA = {
+    "shape": "demo:shape?train=16&test=8&size=32",
+    "digit": "demo:digit?train=16&test=8&size=32",
+}
+
+
+@pytest.fixture(scope="session")
+def small_source() -> Source:
+    return Source(random_weights(SMALL, 7))
+
+
+@pytest.fixture
+def study(tmp_path: Path, small_source: Source) -> Study:
+    store = Store(tmp_path / "store")
+    store.put_source(small_source.weights)
+    lines: list[str] = []
+    return Study(
+        tmp_path / "out",
+        store,
+        DATA,
+        schemes=("fo", "lf", "snow"),
+        seeds=(0, 1),
+        epochs=1,
+        batch_size=8,
+        image_size=32,
+        precision="fp32",
+        workers=0,
+        say=lines.append,
+    )
+
+
+def told(study: Study) -> list[str]:
+    """Return the lines that a study was told."""
+    lines: list[str] = study.say.__self__  # type: ignore[attr-defined]
+    return lines
+
+
+def accuracy_of(data: str, options: TrainOptions) -> float:
+    """Return what the stand-in reaches: something else for everything that a table varies."""
+    base = {"fo": 0.5, "ft": 0.55, "lf": 0.6, "snow": 0.7}[options.scheme]
+    delta = options.delta
+    varied = 0.1 * delta.sigma2 + 0.001 * delta.k + 0.0001 * delta.width
+    kinds = {"pooling": 0.0, "conv1x1": 0.01, "attention": 0.02, "all": 0.03}
+    return (
+        base + (data == "digit") * 0.05 + 0.02 * options.seed + varied + kinds[delta.subscription]
+    )
+
+
+class Trainer:
+    """Stands in for `train_tasks`: notes what it is asked for and stores an empty network."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.names: list[str] = []
+        self.settings: list[RunSettings] = []
+        self.groups: list[list[str]] = []
+        self.interrupted_at: int | None = None
+
+    def __call__(
+        self, store: Store, requests: Sequence[TaskRequest], settings: RunSettings
+    ) -> Outcome:
+        self.settings.append(settings)
+        asked = [each for each in requests if each.name not in store.tasks()]
+        self.groups.append([each.name for each in requests])
+        records = [self.train(store, each.name, each.splits, each.options) for each in asked]
+        (store.run_path(requests[0].name) / "checkpoint.ckpt").unlink(missing_ok=True)
+        return Outcome(tuple(records), (), {})
+
+    def train(self, store: Store, name: str, splits: Splits, options: TrainOptions) -> TaskRecord:
+        if len(self.names) == self.interrupted_at:
+            raise KeyboardInterrupt("interrupted; go on with: snow-deploy train …")
+        self.names.append(name)
+        accuracy = accuracy_of(name.partition("-")[0], options)
+        record = TaskRecord(
+            name,
+            splits.labels,
+            {"weight": torch.zeros(1)},
+            self.source.fingerprint,
+            Preprocessing.for_size(options.image_size),
+            options,
+            torch.zeros(1, 32, 32, 3, dtype=torch.uint8),
+            {"accuracy": accuracy, "parameters": 1e6},
+        )
+        folder = store.run_path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "curve.csv").write_text(f"epoch,test_accuracy\n1,{accuracy}\n", encoding="utf-8")
+        np.savez(folder / "selections.npz", **self.history(len(self.names)))
+        store.save_task(record)
+        return record
+
+    def history(self, shift: int) -> dict[str, Any]:
+        """Choose K = N / 8 channels: at first the first ones, at the end some `shift` further."""
+        chosen = {}
+        for item in self.source.anatomy.subscriptions:
+            kept = max(1, item.channels // 8)
+            first = np.arange(kept, dtype=np.int32)
+            chosen[item.name] = np.stack([first, first + shift % 2])
+        return {"epoch": np.array([0.0, 1.0]), **chosen}
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch, small_source: Source) -> Trainer:
+    trainer = Trainer(small_source)
+    monkeypatch.setattr("snow_deploy.paper.runs.train_tasks", trainer)
+    monkeypatch.setattr("snow_deploy.paper.lifelong._older", lambda *_: {"accuracy": 0.25})
+    return trainer

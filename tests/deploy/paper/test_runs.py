@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from snow_deploy.errors import TrainingError
+from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.paper.runs import read_selections, train_runs
+from snow_deploy.training.run import Outcome
+from tests.deploy.paper.conftest import DATA, accuracy_of, told
+
+if TYPE_CHECKING:
+    from snow_deploy.models.network import Scheme
+    from snow_deploy.paper.study import Run, Study
+    from tests.deploy.paper.conftest import Trainer
+
+
+def three(study: Study) -> list[Run]:
+    return [study.run("shape", study.options("snow", seed)) for seed in (0, 1, 2)]
+
+
+def test_runs_are_trained_once_and_skipped_afterwards(study: Study, trainer: Trainer) -> None:
+    runs = three(study)
+
+    found = train_runs(study, [*runs, runs[0]])
+    again = train_runs(study, runs)
+
+    assert trainer.names == [run.name for run in runs]
+    assert again == found
+    assert [found[run.name]["accuracy"] for run in runs] == [
+        accuracy_of("shape", run.options) for run in runs
+    ]
+    assert [line for line in told(study) if "done before" in line] == told(study)[-3:]
+
+
+def test_an_interrupted_study_goes_on_with_the_run_it_was_at(
+    study: Study, trainer: Trainer
+) -> None:
+    runs = three(study)
+    trainer.interrupted_at = 1
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        train_runs(study, runs)
+    checkpoint = study.store.run_path(runs[1].name) / "checkpoint.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    trainer.interrupted_at = None
+    trainer.settings.clear()
+
+    train_runs(study, runs)
+
+    assert trainer.names == [run.name for run in runs]
+    assert [settings.resume for settings in trainer.settings] == [True, False]
+
+
+@pytest.mark.usefixtures("trainer")
+def test_a_data_set_that_changed_is_refused(study: Study) -> None:
+    run = three(study)[0]
+    train_runs(study, [run])
+    changed = replace(study, data={"shape": DATA["digit"]})
+
+    with pytest.raises(TrainingError, match="labels that are not the 6"):
+        train_runs(changed, [run])
+
+
+@pytest.mark.usefixtures("trainer")
+def test_missing_selections_say_how_to_get_them(study: Study) -> None:
+    run = three(study)[0]
+    train_runs(study, [run])
+    history = read_selections(study.store, run.name)
+    (study.store.run_path(run.name) / "selections.npz").unlink()
+
+    assert history["epoch"].tolist() == [0.0, 1.0]
+    assert all(np.diff(chosen, axis=1).min(initial=1) > 0 for chosen in list(history.values())[1:])
+    with pytest.raises(TrainingError, match="train the run anew"):
+        read_selections(study.store, run.name)
+
+
+@pytest.mark.usefixtures("trainer")
+def test_a_run_that_was_given_up_says_why(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = three(study)[0]
+    outcome = Outcome((), (), {run.name: "the loss became nan"})
+    monkeypatch.setattr("snow_deploy.paper.runs.train_tasks", lambda *_: outcome)
+
+    with pytest.raises(TrainingError, match="was given up: the loss became nan"):
+        train_runs(study, [run])
+
+
+def test_deltas_of_one_data_set_and_seed_share_a_pass_of_the_source(
+    study: Study, trainer: Trainer
+) -> None:
+    def runs(scheme: Scheme) -> list[Run]:
+        return [
+            study.run(data, study.options(scheme, seed, delta=DeltaOptions(k=k)))
+            for k in (4, 8)
+            for data in study.data
+            for seed in (0, 1)
+        ]
+
+    train_runs(study, runs("snow"))
+    shared = [len(group) for group in trainer.groups]
+    trainer.groups.clear()
+    train_runs(study, runs("fo")[:4])
+
+    assert shared == [2, 2, 2, 2]
+    assert [len(group) for group in trainer.groups] == [1, 1, 1, 1]
+
+
+def test_a_run_that_another_table_was_interrupted_in_is_finished_first(
+    study: Study, trainer: Trainer
+) -> None:
+    runs = [study.run("shape", study.options("snow", 0, delta=DeltaOptions(k=k))) for k in (4, 8)]
+    checkpoint = study.store.run_path(runs[1].name) / "checkpoint.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+
+    train_runs(study, runs)
+
+    assert trainer.groups == [[runs[1].name], [run.name for run in runs]]
+    assert [settings.resume for settings in trainer.settings] == [True, False]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from snow_deploy.errors import TrainingError
+from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.paper.study import parse_data
+from snow_deploy.training.options import recipe_for
+from snow_runtime.manifest import check_task_name
+
+if TYPE_CHECKING:
+    from snow_deploy.paper.study import Study
+
+
+def test_everything_that_decides_the_weights_decides_the_name(study: Study) -> None:
+    def name(study: Study, seed: int = 0, data: str = "shape", k: int = 8) -> str:
+        options = study.options("snow", seed, delta=DeltaOptions(k=k))
+        return study.run(data, options).name
+
+    names = [
+        name(study),
+        name(study, seed=1),
+        name(study, data="digit"),
+        name(study, k=4),
+        name(replace(study, epochs=2)),
+        name(replace(study, recipe="steady")),
+        name(replace(study, data={"shape": "demo:shape"})),
+    ]
+
+    assert name(replace(study, workers=2, seeds=(3,))) == names[0]
+    assert len(set(names)) == len(names)
+    assert all(check_task_name(each) == each for each in names)
+
+
+def test_the_recipe_is_the_schemes(study: Study) -> None:
+    assert study.options("ft", 3).recipe == recipe_for("paper", "ft")
+    assert study.options("snow", 3).recipe.lr == 10 * study.options("ft", 3).recipe.lr
+
+
+def test_a_chain_goes_from_each_data_set_to_the_next(study: Study) -> None:
+    first, second = study.chain(seed=1)
+
+    assert (first.data, second.data) == ("shape", "digit")
+    assert first.options.after is None
+    assert second.options.after == first.name
+    assert {first.options.seed, second.options.seed} == {1}
+
+
+def test_data_by_name() -> None:
+    found = parse_data(("food=food101:data", "demo=demo:shape?train=4"))
+
+    assert found == {"food": "food101:data", "demo": "demo:shape?train=4"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (("food101:data",), "no name that fits"),
+        (("Food=food101:data",), "no name that fits"),
+        ((f"{'a' * 41}=demo:shape",), "no name that fits"),
+        (("a=demo:shape", "a=demo:digit"), "'a' twice"),
+    ],
+)
+def test_data_without_a_name_of_its_own_is_refused(pairs: tuple[str, ...], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        parse_data(pairs)
