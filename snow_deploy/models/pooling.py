@@ -109,7 +109,7 @@ class ChannelPooling(nn.Module):
         else:
             pooled = self.norm(pooled * weights.view(1, -1, 1, 1))
         if self.relu is not None:
-            pooled = nn.functional.relu(pooled, inplace=True)  # nothing else holds it
+            pooled = self.relu(pooled)
         return pooled
 
     def _weighted_norm(self, norm: nn.BatchNorm2d, pooled: Tensor, weights: Tensor) -> Tensor:
