@@ -230,11 +230,8 @@ SMALL_ZOO = [
     "convnext_tiny",
 ]
 LARGE_ZOO = [
-    "resnet101",
     "resnet152",
     "wide_resnet50_2",
-    "wide_resnet101_2",
-    "resnext101_32x8d",
     "resnext101_64x4d",
     "vgg11_bn",
     "inception_v3",
