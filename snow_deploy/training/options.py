@@ -93,6 +93,8 @@ Of SNOW; `recipe_for` has those of the other schemes.
 """
 
 _OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW
+_GENTLE_RATE = 0.01  # likewise, of `steady` where every weight has been trained before
+_WHOLE = frozenset({"ft", "lf"})
 _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
 """Schemes whose classifier reads at first what the source's does, or something near it."""
 
@@ -100,8 +102,9 @@ _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
 def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> Recipe:
     """Return a recipe by its name, as a scheme needs it.
 
-    All but SNOW learn at a tenth of its rate (section 4.1). Their classifiers keep the rate that
-    `classifier_features` gives SNOW's.
+    All but SNOW learn at a tenth of its rate (section 4.1), and with `steady` those that go on from
+    a whole trained network at a hundredth: few epochs do not mend what a higher one shakes to
+    pieces. Their classifiers keep the rate that `classifier_features` gives SNOW's.
 
     Args:
         name: A key of `RECIPES`.
@@ -111,11 +114,12 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
     recipe = RECIPES[name]
     if scheme == "snow":
         return recipe
+    rate = _GENTLE_RATE if name == "steady" and scheme in _WHOLE else _OTHERS_RATE
     begins_linear = scheme in _READS_AS_THE_SOURCE and not follows
     return replace(
         recipe,
-        lr=_OTHERS_RATE,
-        classifier_features=round(recipe.classifier_features * recipe.lr / _OTHERS_RATE),
+        lr=rate,
+        classifier_features=round(recipe.classifier_features * recipe.lr / rate),
         classifier_start=recipe.classifier_start if begins_linear else "random",
         pooling_lr_scale=1.0,
         noise="constant",

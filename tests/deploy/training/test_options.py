@@ -204,11 +204,15 @@ def test_statistics_come_to_average_over_as_many_pictures_as_at_256(
 @pytest.mark.parametrize("name", ["paper", "steady"])
 @pytest.mark.parametrize("scheme", ["fo", "fe", "ft", "mp", "pn", "lf"])
 def test_the_other_schemes_learn_at_a_tenth_of_the_rate(name: str, scheme: Any) -> None:
-    """SNOW, section 4.1: 0.1 at a batch of 256 for all that it is compared with."""
+    """SNOW, section 4.1: 0.1 at a batch of 256 for all that it is compared with.
+
+    Whole trained networks at a tenth of that, in our own recipe.
+    """
     snow, other = recipe_for(name), recipe_for(name, scheme)
 
     assert snow == RECIPES[name]
-    assert (snow.lr, other.lr) == (1.0, 0.1)
+    gentle = name == "steady" and scheme in {"ft", "lf"}
+    assert (snow.lr, other.lr) == (1.0, 0.01 if gentle else 0.1)
     for same in ("schedule", "warmup_epochs", "momentum", "weight_decay", "smallest_crop"):
         assert getattr(other, same) == getattr(snow, same)
     assert other.lr * other.classifier_features == snow.lr * snow.classifier_features
