@@ -108,8 +108,8 @@ if TYPE_CHECKING:
 @click.option(
     "--lr",
     type=float,
-    help="Learning rate at this batch size.  [default: the recipe's, 1.0 at a batch of 256 for "
-    "snow and 0.1 for the others, scaled with the batch]",
+    help="Learning rate at this batch size.  [default: the recipe's; the paper's is 1.0 at a batch "
+    "of 256 for snow and 0.1 for the others, scaled with the batch]",
 )
 @click.option(
     "--recipe",
