@@ -151,25 +151,10 @@ def test_a_broker_that_is_gone_at_first_then_there_then_gone_and_back(
     assert 0 < counted(said, "mqtt_lost") < answered
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with a little more room than recording wants to leave free."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=66m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("this user may not mount a file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_disk_that_fills_up_while_recording(
-    small_disk: Path, start: Callable[..., Running], graph_path: Path
+    mount_disk: Callable[[str], Path], start: Callable[..., Running], graph_path: Path
 ) -> None:
+    small_disk = mount_disk("66m")  # a little more than recording wants to leave free
     path, filler = small_disk / "seen.mjpeg", small_disk / "filler"
     running = start(graph_path, "--camera", f"{CAMERA[:-2]}200", "--record", path, "--threads", 1)
 
