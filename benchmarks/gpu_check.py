@@ -1,4 +1,4 @@
-"""Everything that only a CUDA GPU can tell, in one command: tests, serving, training.
+"""Everything that only a CUDA GPU can tell, in one command: tests, serving, training, tables.
 
 Needs torch, torchvision, onnx and onnxruntime (its CPU wheel will do), and no install:
 
@@ -6,7 +6,8 @@ Needs torch, torchvision, onnx and onnxruntime (its CPU wheel will do), and no i
 
 Runs the tests marked `gpu` where pytest is there, then compares in torch, alternating the
 contenders: serving (the source alone, shared with separate and with fused deltas, six whole
-models) and training steps (SNOW, full fine-tuning, a linear classifier). Writes
+models) and training steps (SNOW, full fine-tuning, a linear classifier). Where the `train` extra
+is installed, tables 5 and 8 of the paper follow (`snow-deploy paper`). Writes
 benchmarks/results/<gpu>.json. Without a GPU it says so and exits 0; `--dry-run-cpu` walks the
 same path on the CPU with tiny networks, whose times mean nothing.
 """
@@ -19,6 +20,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 _LARGEST_ERROR = 0.05
 """Of fused against separate deltas, in units of a task's largest logit; half precision rounds."""
 _PYTEST = ("-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider")
+_TABLES = (("table5", "--batch", "ft=128"), ("table8",))
+_TABLES_NEED = ("click", "lightning", "matplotlib", "rich", "safetensors", "torchmetrics")
 # The project's own options name plugins that a bare GPU machine lacks.
 _WITHOUT_PLUGINS = ("-o", "addopts=--import-mode=importlib", "-o", "filterwarnings=default")
 
@@ -57,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     report["tests"] = {"outcome": "left out: dry run"} if dry else run_gpu_tests()
     print(f"tests marked gpu: {report['tests']['outcome']}", flush=True)
     report |= _measure(dry=dry)
+    report["paper"] = {} if dry else {name: paper_table(name, *more) for name, *more in _TABLES}
     path = options.output or RESULTS / f"{slug(report['machine']['device'])}.json"
     if not dry or options.output:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +109,22 @@ def run_gpu_tests() -> dict[str, Any]:
     print(done.stdout, done.stderr)
     lines = done.stdout.strip().splitlines() or ["no output"]
     return {"outcome": lines[-1].strip("= "), "returncode": done.returncode}
+
+
+def paper_table(name: str, *options: str) -> dict[str, Any]:
+    """Measure a table of the paper by its command; return its JSON, or why there is none."""
+    missing = [module for module in _TABLES_NEED if find_spec(module) is None]
+    if missing:
+        return {"outcome": f"left out: {', '.join(missing)} not installed"}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "snow_deploy", "paper", name, "-o", folder, *options]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+        print(done.stdout, done.stderr, flush=True)
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or ["no output"]
+            return {"outcome": f"failed: {lines[-1]}"}
+        found: dict[str, Any] = json.loads((Path(folder) / f"{name}.json").read_text("utf-8"))
+    return found
 
 
 def slug(name: str) -> str:

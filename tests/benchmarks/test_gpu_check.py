@@ -46,6 +46,19 @@ def test_a_result_is_named_for_the_gpu() -> None:
     assert gpu_check.slug("NVIDIA H100 80GB HBM3") == "h100-80gb-hbm3"
 
 
+def test_a_table_of_the_paper_is_taken_over() -> None:
+    found = gpu_check.paper_table("table5", "--no-speed", "--schemes", "fo", "--source", "resnet18")
+
+    assert [row["scheme"] for row in found["rows"]] == ["fo"]
+    assert found["rows"][0]["parameters_millions"] > 11
+
+
+def test_a_table_that_cannot_be_measured_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpu_check.paper_table("table5", "--schemes", "none")["outcome"].startswith("failed: ")
+    monkeypatch.setattr(gpu_check, "find_spec", lambda _name: None)
+    assert gpu_check.paper_table("table5")["outcome"].startswith("left out: click, lightning")
+
+
 def test_tests_are_left_out_where_they_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "find_spec", lambda _name: None)
     assert gpu_check.run_gpu_tests() == {"outcome": "left out: pytest and hypothesis not installed"}
