@@ -187,7 +187,10 @@ def test_it_trains_as_a_plain_loop_does(
         torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6)
 
 
-def test_the_statistics_follow_as_the_options_have_it(build: Callable[..., TaskModule]) -> None:
+def test_the_statistics_follow_as_the_options_have_it(
+    build: Callable[..., TaskModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snow_deploy.training.options._FOLLOWED_STEPS", 5)
     seen: list[set[float | None]] = []
 
     class Look(lightning.Callback):
@@ -199,11 +202,11 @@ def test_the_statistics_follow_as_the_options_have_it(build: Callable[..., TaskM
             assert len(norms) > 20
             seen.append({each.momentum for each in norms})
 
-    module = build(epochs=12)  # three steps an epoch
+    module = build(epochs=3)  # three steps each
     fit(module, Look())
 
-    assert seen[0] == seen[29] == {0.1}
-    assert list(seen[35]) == pytest.approx([0.1 * 30 / 36])
+    assert seen[0] == seen[4] == {0.1}
+    assert list(seen[8]) == pytest.approx([0.1 * 5 / 9])
 
 
 def test_the_rates_are_the_recipes(build: Callable[..., TaskModule]) -> None:
