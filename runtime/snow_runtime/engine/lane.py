@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -157,6 +158,22 @@ class Slot:
         count, rows = self._counts
         views = self._lane.tensors.view_logits(self.output.array, rows)
         return {name: view[:count].astype(np.float32) for name, view in views.items()}
+
+    def copy_ms(self, count: int) -> float:
+        """Time the copies of a batch of `count` by themselves, to the GPU and back, milliseconds.
+
+        Raises:
+            EngineError: CUDA failed.
+        """
+        lane = self._lane
+        rows = max(count, lane.tensors.least)
+        with lane.lock:
+            lane.stream.synchronize()
+            began_s = time.perf_counter()
+            self.input.upload(lane.stream, lane.tensors.input_bytes(rows))
+            self.output.download(lane.stream, lane.tensors.output_bytes(rows))
+            lane.stream.synchronize()
+        return 1e3 * (time.perf_counter() - began_s)
 
     def abandon(self) -> None:
         """Wait until nothing of a failed batch is under way: its buffers are used again."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from snow_runtime.session import Batch
 
 _LOGGER = logging.getLogger(__name__)
+_COPIES = 5  # timed; the least counts
 
 
 class EngineSession:
@@ -88,6 +89,8 @@ class EngineSession:
                 ]
             undo.pop_all()
         self._pool = SlotPool(lanes)
+        self._last_count = 0
+        self._copies_ms: dict[int, float] = {}
         # For sessions that nobody closes. Not at exit: other threads may compute until the very
         # end, and the end of the process frees everything.
         self._finalizer = weakref.finalize(self, _free_unasked, self._context, self._lanes)
@@ -97,6 +100,17 @@ class EngineSession:
     def batch_size(self) -> int | None:
         """How many pictures every call must bring; None if the engine takes any number."""
         return self._tensors.batch_size
+
+    @property
+    def copy_ms(self) -> float | None:
+        """Milliseconds that copies such as the last run's take by themselves, both ways.
+
+        Timed when first asked for at a batch size, apart from any run; None before the first run.
+        """
+        if self._last_count == 0:
+            return None
+        whole, rest = divmod(self._last_count, self._tensors.most)
+        return whole * self._part_copy_ms(self._tensors.most) + self._part_copy_ms(rest)
 
     def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """Compute every task's logits.
@@ -116,12 +130,21 @@ class EngineSession:
         with self._pool.call():
             check_batch(self.manifest, self.batch_size, batch)
             most = self._tensors.most
+            self._last_count = len(batch)
             parts = [batch[start : start + most] for start in range(0, len(batch), most)]
             with self._context.current(), self._pool.lend(min(2, len(parts))) as slots:
                 logits = _compute(parts, slots)
         if len(logits) == 1:
             return logits[0]
         return {name: np.concatenate([part[name] for part in logits]) for name in logits[0]}
+
+    def _part_copy_ms(self, count: int) -> float:
+        if count == 0:
+            return 0.0
+        if count not in self._copies_ms:
+            with self._pool.call(), self._context.current(), self._pool.lend(1) as slots:
+                self._copies_ms[count] = min(slots[0].copy_ms(count) for _ in range(_COPIES))
+        return self._copies_ms[count]
 
     def close(self) -> None:
         """Wait for the calls under way and free all memory; a second time does nothing.

@@ -72,6 +72,28 @@ def test_batches_below_the_smallest_are_filled_up(driver: FakeDriver, manifest: 
     session.close()
 
 
+def test_copies_are_timed_by_themselves_once_a_batch_size(
+    driver: FakeDriver, manifest: Manifest
+) -> None:
+    engine = FakeEngine(driver, manifest, (1, 4))
+    session = EngineSession(engine, manifest, TENSORRT)
+    assert session.copy_ms is None
+    batch = batch_of(6)  # in two parts
+    logits = session.run(batch)
+    before = driver.calls["cuMemcpyHtoDAsync"]
+
+    first = session.copy_ms
+    assert first is not None
+    assert first > 0
+    assert driver.calls["cuMemcpyHtoDAsync"] == before + 10
+    assert session.copy_ms == first
+    assert driver.calls["cuMemcpyHtoDAsync"] == before + 10
+
+    check(engine, logits, batch)
+    check(engine, session.run(batch), batch)
+    session.close()
+
+
 def test_an_engine_of_one_batch_size(driver: FakeDriver, manifest: Manifest) -> None:
     engine = FakeEngine(driver, manifest, (2, 2))
     session = EngineSession(engine, manifest, TENSORRT)
