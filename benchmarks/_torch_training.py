@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from benchmarks._clock import alternate
 from benchmarks._scenario import FeatureClassifier
 from benchmarks._torch_serving import elapsed_ms
+from snow_deploy.heap import give_back_freed_memory
+from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.source import Source
+from snow_runtime.bench.memory import read_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,16 +113,16 @@ def training_peak_bytes(fleet: Fleet, setup: TrainingSetup, name: str, batch: in
     """
     step = _step(fleet, setup, name, batch)
     gc.collect()
+    give_back_freed_memory()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = _status_bytes("VmRSS")
+    before = read_memory().now_bytes
     for _ in range(_WARM_UP):
         step()
-    return _status_bytes("VmHWM") - before
-
-
-def _status_bytes(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
+    after = read_memory().peak_bytes
+    if before is None or after is None:
+        msg = "the system does not tell how much memory a process holds"
+        raise RuntimeError(msg)
+    return after - before
 
 
 def _step_ms(fleet: Fleet, setup: TrainingSetup, name: str, batch: int) -> tuple[float, int | None]:
@@ -175,9 +178,10 @@ def _contender(
     else:
         network = FeatureClassifier(source.anatomy.head_channels, setup.classes)
     network = network.to(setup.device).train()
+    reads = network.reads if name == "snow" else (HEAD,)
 
     def answer(images: Tensor) -> Tensor:
-        logits: Tensor = network(images, source(images))
+        logits: Tensor = network(images, source.stream(images, reads))
         return logits
 
     return answer, list(network.parameters())

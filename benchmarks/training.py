@@ -26,6 +26,7 @@ from benchmarks._torch_training import (
     measure_training,
     training_peak_bytes,
 )
+from snow_deploy.heap import keep_freed_memory
 from snow_runtime.files import atomic_write
 
 _CLASSES = 10
@@ -34,6 +35,7 @@ _CLASSES = 10
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; with --peak-of only one contender's peak memory, in bytes."""
     options = _parse(arguments)
+    keep_freed_memory()  # as `snow-deploy train` does
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

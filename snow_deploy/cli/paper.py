@@ -59,6 +59,9 @@ def command() -> None:
     where it was, what is done is skipped, and what has other options is made anew. See
     docs/reproduction.md.
     """
+    from snow_deploy.heap import keep_freed_memory
+
+    keep_freed_memory()
 
 
 @command.command("table3")

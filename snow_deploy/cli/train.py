@@ -162,9 +162,11 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
     Several tasks, by --sweep or by --task and --data given again, are trained on one pass of the
     source a batch. Each ends with what a run of its own ends with.
     """
+    from snow_deploy.heap import keep_freed_memory
     from snow_deploy.training.run import RunSettings, train_tasks
     from snow_deploy.training.store import Store
 
+    keep_freed_memory()
     requests = _requests(tasks, chosen)
     store = Store(root)
     ensure_source(store, chosen["architecture"], chosen["weights"], chosen["source_labels"])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.mirror import POOLING, Mirror
-from snow_deploy.models.network import TaskNetwork
+from snow_deploy.models.network import TaskNetwork, looked_up
 from snow_deploy.models.pooling import ChannelPooling
 from snow_deploy.models.subscriptions import Subscribing, make_subscription
 
@@ -70,6 +70,11 @@ class Delta(TaskNetwork):
         """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
         logits: Tensor = self.network(images, features)
         return logits
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What it subscribes to, and what the source's classifier reads."""
+        return looked_up(self.network)
 
     @torch.no_grad()
     def start_classifier(self, linear: nn.Linear) -> None:

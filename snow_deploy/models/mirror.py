@@ -10,9 +10,10 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
+from snow_deploy.models.network import look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from snow_deploy.models.source import Source
 
@@ -164,7 +165,7 @@ class Mirror:
         return self.subscribed[item.name]
 
     def _feature(self, key: str) -> fx.Node:
-        node = self.graph.call_function(_lookup, (self.inputs, key))
+        node = self.graph.call_function(look_up, (self.inputs, key))
         self.values[node] = torch.zeros(self.shapes[key])
         return node
 
@@ -246,10 +247,6 @@ class Mirror:
                 value = self.root.get_parameter(str(node.target))
         self.values[node] = value
         return node
-
-
-def _lookup(features: Mapping[str, Tensor], key: str) -> Tensor:
-    return features[key]
 
 
 def _groups_like(layer: nn.Conv2d, width: int, out: int) -> int:

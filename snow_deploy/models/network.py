@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,12 +23,10 @@ class TaskNetwork(nn.Module, ABC):
     task. Frozen copies of the source's weights are neither.
 
     Attributes:
-        needs_source: Whether it reads the source's features; if not, it is given none.
         fuses: Whether the exporter may merge it with other tasks' networks of equal shape.
         num_classes: C, the task's classes.
     """
 
-    needs_source: ClassVar[bool] = True
     fuses: ClassVar[bool] = True
     num_classes: int
 
@@ -38,7 +36,8 @@ class TaskNetwork(nn.Module, ABC):
 
         Args:
             images: [B, 3, H, W] float32, normalised, as the source got them.
-            features: From `Source.forward` on the same images; empty without `needs_source`.
+            features: From `Source.forward` or `Source.stream` on the same images; those that it
+                `reads` are enough.
 
         Returns:
             [B, C] logits.
@@ -64,6 +63,11 @@ class TaskNetwork(nn.Module, ABC):
         """
         logits: Tensor = self(images, features)
         return criterion(logits, targets), logits
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """Keys of the source's features that a forward pass looks up, each as often as it does."""
 
     @abstractmethod
     def start_classifier(self, linear: nn.Linear) -> None:
@@ -95,3 +99,13 @@ class TaskNetwork(nn.Module, ABC):
     def count_parameters(self) -> int:
         """Count the task's own parameters, the classifier's included."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def look_up(features: Mapping[str, Tensor], key: str) -> Tensor:
+    """Read one of the source's features; in a network's graph this is the node that does."""
+    return features[key]
+
+
+def looked_up(network: fx.GraphModule) -> tuple[str, ...]:
+    """Return the keys that a graph's `look_up` nodes read, in order."""
+    return tuple(str(node.args[1]) for node in network.graph.nodes if node.target is look_up)

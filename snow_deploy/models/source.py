@@ -20,9 +20,10 @@ from snow_deploy.models.anatomy import (
     output_node,
     trace,
 )
+from snow_deploy.models.streaming import FeatureStream, split_at_features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from snow_deploy.models.anatomy import Anatomy
     from snow_deploy.models.weights import SourceWeights
@@ -101,12 +102,29 @@ class Source(nn.Module):
             One tensor per subscription by its name, [B, N, H', W'] (a squeeze convolution's
             is [B, N, 1, 1]); `head`, what the classifier reads, [B, F]; `logits`, [B, classes].
         """
-        packed = self._packed and images.device.type == "cpu" and images.dtype == torch.float32
-        network = self.network
-        if packed and not torch.is_autocast_enabled("cpu"):
-            network = self._packed[0]
-        features: dict[str, Tensor] = network(images)
+        features: dict[str, Tensor] = self._network_for(images)(images)
         return features
+
+    def stream(self, images: Tensor, reads: Sequence[str]) -> FeatureStream:
+        """Run the source only as far as features are read, and hold each only until it is.
+
+        Args:
+            images: As for `forward`.
+            reads: Keys of what `forward` returns, each as often as it will be read.
+        """
+        return FeatureStream(self._network_for(images), images, reads)
+
+    def compile_parts(self) -> None:
+        """Let torch compile each part between two features; call it instead of `pack`."""
+        self.network = split_at_features(self.network)
+        for part in self.network.children():
+            part.compile()
+
+    def _network_for(self, images: Tensor) -> fx.GraphModule:
+        packed = self._packed and images.device.type == "cpu" and images.dtype == torch.float32
+        if packed and not torch.is_autocast_enabled("cpu"):
+            return self._packed[0]
+        return self.network
 
     def pack(self, batch_size: int, image_size: int) -> None:
         """Let passes in float32 on the CPU be as fast as they can be, where torch has oneDNN.

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 
 from snow_deploy.errors import TrainingError
+from snow_deploy.heap import give_back_freed_memory, keep_freed_memory
 from snow_deploy.paper.step import WARM_UP, Step, StepSetup
 from snow_runtime.bench.memory import read_memory
 
@@ -55,7 +55,8 @@ def measure_here(setup: StepSetup) -> int:
     """
     step = Step(setup, torch.device("cpu"))
     batch = step.images.numel() * step.images.element_size()
-    _give_back()
+    gc.collect()
+    give_back_freed_memory()  # a step would take unnoticed what building the networks left
     _RESET.write_text(_FORGET_PEAK, encoding="ascii")
     before = read_memory().now_bytes or 0
     for _ in range(WARM_UP):
@@ -64,13 +65,6 @@ def measure_here(setup: StepSetup) -> int:
     return step.held_bytes() + batch + max(0, after - before)
 
 
-def _give_back() -> None:
-    """Return what building the networks left to the system: a step would take it unnoticed."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
-
-
 if __name__ == "__main__":
+    keep_freed_memory()  # as the commands do
     print(measure_here(StepSetup.from_dict(json.load(sys.stdin))))  # noqa: T201

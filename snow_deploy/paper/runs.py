@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from snow_deploy.paper.study import Run, Study
     from snow_deploy.training.store import Store
 
+_SHARE_A_PASS = frozenset({"snow", "fo", "fe"})
+"""Schemes that train on the same features of the frozen source; `pn` has it give many more."""
+
 SPLIT_SEED = 0
 """Of data without a split of its own: every seed is measured on the same pictures."""
 
@@ -28,7 +31,7 @@ SPLIT_SEED = 0
 def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, float]]:
     """Train runs, go on with those that were interrupted, and skip what is done.
 
-    Deltas that learn from the same batches are trained together, on one pass of the source.
+    What learns from the same batches on the source is trained together, on one pass of it.
 
     Args:
         study: Its store holds the source.
@@ -65,14 +68,14 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
 
 
 def _together(runs: Sequence[Run]) -> list[list[Run]]:
-    """Group runs in order: deltas of the same data and seed are one group, each other run is one.
+    """Group runs in order: those of the same data and seed are one where their schemes share it.
 
-    Runs of a study have all else in common that decides their batches.
+    Each other run is one. Runs of a study have all else in common that decides their batches.
     """
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         options = run.options
-        shares = options.scheme == "snow" and options.precision != "fp16"
+        shares = options.scheme in _SHARE_A_PASS and options.precision != "fp16"
         key = (run.data, options.seed) if shares else (run.name,)
         groups.setdefault(key, []).append(run)
     return list(groups.values())

@@ -13,6 +13,8 @@ from snow_deploy.paper.networks import new_task, random_weights
 from snow_deploy.training.options import TrainOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
 WARM_UP = 3
@@ -61,7 +63,7 @@ class Step:
         source = Source(random_weights(setup.architecture, setup.source_classes))
         self.device = device
         self.network = new_task(source, options, setup.classes).to(device).train()
-        self.source = source.to(device) if self.network.needs_source else None
+        self.source = source.to(device) if self.network.reads else None
         self.criterion = nn.CrossEntropyLoss()
         recipe = options.recipe
         self.optimizer = torch.optim.SGD(
@@ -84,10 +86,15 @@ class Step:
         self.optimizer.zero_grad()
         enabled = self.dtype != torch.float32
         with torch.autocast(self.device.type, self.dtype, enabled=enabled):
-            features = {} if self.source is None else self.source(self.images)
+            features = self._features()
             loss, _ = self.network.loss(self.images, features, self.targets, self.criterion)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+
+    def _features(self) -> Mapping[str, Tensor]:
+        if self.source is None:
+            return {}
+        return self.source.stream(self.images, self.network.reads)  # as in training
 
     def held_bytes(self) -> int:
         """Return the size of the networks that the step needs."""

@@ -155,7 +155,7 @@ def pooled_features(
     features, targets = [], []
     for batch in loader:
         images = batch.images.to(device, memory_format=torch.channels_last)
-        features.append(source(images)[HEAD].flatten(1))
+        features.append(source.stream(images, [HEAD])[HEAD].flatten(1))
         targets.append(batch.targets.to(device))
     return torch.cat(features).float(), torch.cat(targets)
 

@@ -224,10 +224,15 @@ class TaskModule(lightning.LightningModule):
         return [each for each in self.learners if isinstance(each, Learner)]
 
     def _inputs(self, images: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Return what the networks read: the images, and the source's features of them."""
+        """Return what the networks read: the images, and the source's features of them.
+
+        One network alone gets a stream, so that the features need not all be held together.
+        """
         images = images.contiguous(memory_format=torch.channels_last)
-        needed = any(learner.network.needs_source for learner in self.active)
-        return images, self.source(images) if needed else {}
+        readers = [each.network for each in self.active if each.network.reads]
+        if len(readers) == 1:
+            return images, self.source.stream(images, readers[0].reads)
+        return images, self.source(images) if readers else {}
 
     def _log_step(self, learner: Learner, size: int) -> None:
         name, shown = learner.prefix, not learner.prefix

@@ -167,7 +167,7 @@ def _fit(
     """Train, from the checkpoint if there is one."""
     compiled = _compiles(settings)
     if compiled:
-        module.source.network.compile()
+        module.source.compile_parts()
     learners, options = module.active, module.options
     folders = [store.run_path(learner.name) for learner in learners]
     echo = not sys.stdout.isatty()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.mirror import Mirror
-from snow_deploy.models.network import TaskNetwork
+from snow_deploy.models.network import TaskNetwork, looked_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,11 @@ class HeadNetwork(TaskNetwork):
         """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
         logits: Tensor = self.head(images, features)
         return logits
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Where it begins."""
+        return looked_up(self.head)
 
     @torch.no_grad()
     def start_classifier(self, linear: nn.Linear) -> None:

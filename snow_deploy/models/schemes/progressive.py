@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, module_of
+from snow_deploy.models.network import look_up, looked_up
 from snow_deploy.models.schemes.head import HeadNetwork, build_head
 from snow_deploy.models.source import output_key
 from snow_deploy.models.trunk import build_trunk
@@ -42,6 +43,11 @@ class ProgressiveColumn(HeadNetwork):
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
         return super().forward(images, {HEAD: self.network(images, features)})
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What its adapters read."""
+        return looked_up(self.network)
 
     def start_classifier(self, linear: nn.Linear) -> None:
         """Refuse: the column knows nothing yet of what the source's classifier reads.
@@ -85,10 +91,6 @@ def _add_adapter(column: fx.GraphModule, node: fx.Node, features: fx.Node, chann
         total = graph.call_function(torch.add)
     node.replace_all_uses_with(total)
     with graph.inserting_before(total):
-        output = graph.call_function(_lookup, (features, output_key(name)))
+        output = graph.call_function(look_up, (features, output_key(name)))
         adapted = graph.call_module(target, (output,))
     total.args = (node, adapted)
-
-
-def _lookup(features: Mapping[str, Tensor], key: str) -> Tensor:
-    return features[key]

@@ -23,7 +23,6 @@ class WholeNetwork(HeadNetwork):
         network: From images to what the head's classifier reads.
     """
 
-    needs_source: ClassVar[bool] = False
     fuses: ClassVar[bool] = False
 
     def __init__(
@@ -36,6 +35,11 @@ class WholeNetwork(HeadNetwork):
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Answer one task: [B, 3, H, W] images to [B, C] logits."""
         return super().forward(images, {HEAD: self.network(images)})
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Nothing of the source."""
+        return ()
 
 
 class FineTuning(WholeNetwork):

@@ -102,10 +102,24 @@ def test_deltas_of_one_data_set_and_seed_share_a_pass_of_the_source(
     train_runs(study, runs("snow"))
     shared = [len(group) for group in trainer.groups]
     trainer.groups.clear()
-    train_runs(study, runs("fo")[:4])
+    train_runs(study, runs("ft")[:4])
 
     assert shared == [2, 2, 2, 2]
     assert [len(group) for group in trainer.groups] == [1, 1, 1, 1]
+
+
+def test_schemes_on_the_source_share_its_pass(study: Study, trainer: Trainer) -> None:
+    schemes: tuple[Scheme, ...] = ("fo", "fe", "ft", "mp", "pn", "snow")
+    runs = {scheme: study.run("shape", study.options(scheme, 0)) for scheme in schemes}
+
+    train_runs(study, list(runs.values()))
+
+    assert trainer.groups == [
+        [runs["fo"].name, runs["fe"].name, runs["snow"].name],
+        [runs["ft"].name],
+        [runs["mp"].name],
+        [runs["pn"].name],
+    ]
 
 
 def test_a_run_that_another_table_was_interrupted_in_is_finished_first(
