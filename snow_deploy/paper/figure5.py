@@ -131,7 +131,7 @@ def _draw(
             epochs, accuracies = zip(*curves[data, sigma2], strict=True)
             line[-1].plot(epochs, accuracies, "o-", ms=3, color=colour, label=f"σ² = {sigma2:g}")
         line[-1].set(xlabel="epoch", ylabel="accuracy")
-        line[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        line[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         line[-1].legend(fontsize=7, frameon=False)
         tidy(line[-1])
     for axes in grid[-1][:-1]:

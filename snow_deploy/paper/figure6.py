@@ -96,8 +96,8 @@ def _draw(report: Report, histories: Mapping[str, History]) -> Figure:
     every = max(1, len(places) // 16)
     names = [str(cell) for cell in report.column("subscription")]
     left.set_xticks(places[::every], names[::every], rotation=60, ha="right", fontsize=7)
-    left.set(ylabel="share of the K chosen channels", ylim=(0, 1), title=report.title)
-    left.legend(fontsize=8, frameon=False)
+    left.set(ylabel="share of the K chosen channels", ylim=(0, 1.15), title=report.title)
+    left.legend(fontsize=8, frameon=False, ncols=2, loc="upper center")
     tidy(left)
     for colour, (data, history) in zip(COLOURS, histories.items(), strict=False):
         right.plot(history["epoch"], share_final(history), "-", color=colour, label=data)

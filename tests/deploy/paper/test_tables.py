@@ -65,6 +65,7 @@ def test_table3_is_the_mean_and_spread_over_seeds(study: Study, trainer: Trainer
     assert snow["digit_spread"] == pytest.approx(statistics.stdev(accuracies))
     assert snow["mean"] == pytest.approx((snow["digit"] + snow["shape"]) / 2)
     assert row(report, scheme="lf")["shape"] == 0.25  # after it has learned digits
+    assert report.facts["accuracy_by_seed"]["snow"]["digit"] == accuracies
     assert len(trainer.names) == 3 * 2 * 2
     assert len(figure.axes[0].patches) == 6
 
