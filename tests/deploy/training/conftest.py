@@ -15,6 +15,8 @@ from snow_runtime.errors import InputError
 from snow_runtime.manifest import Preprocessing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -52,6 +54,9 @@ class ColourSource(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return {"head": images.mean((2, 3))}
+
+    def stream(self, images: Tensor, _reads: Sequence[str]) -> dict[str, Tensor]:
+        return self.forward(images)
 
 
 @pytest.fixture
