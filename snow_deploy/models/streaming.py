@@ -38,14 +38,18 @@ class FeatureStream(Mapping[str, Tensor]):
         self._interpreter = fx.Interpreter(network, garbage_collect_values=False)
         self._interpreter.args_iter = iter([images])
         self._values: dict[fx.Node, Any] = self._interpreter.env
-        self._pending = iter(_needed(network.graph, set(self._makers.values())))
         self._readers = Counter(self._makers[key] for key in reads)
-        for node in _needed(network.graph, set(self._makers.values())):
+        needed = _needed(network.graph, set(self._readers))
+        for node in needed:
             self._readers.update(node.all_input_nodes)
+        self._pending = iter(needed)
 
     def __getitem__(self, key: str) -> Tensor:
         """Go on with the pass until a feature is there, and give it."""
-        node = self._makers[key]
+        node = self._makers.get(key)
+        if node is None:
+            msg = f"{key} is none of the features that were said to be read"
+            raise KeyError(msg)
         with torch.no_grad():
             while node not in self._values:
                 self._advance(key)

@@ -138,7 +138,7 @@ def test_a_feature_is_there_as_often_as_was_said(own: Source, images: Tensor) ->
     assert stream[HEAD] is stream[HEAD]
     with pytest.raises(KeyError, match="more often"):
         _ = stream[HEAD]
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="none of the features"):
         _ = stream[LOGITS]
 
 

@@ -83,7 +83,8 @@ def test_the_source_is_not_run_for_those_that_do_not_read_it(
     def run(*_: Any) -> None:
         pytest.fail("the source was run")
 
-    monkeypatch.setattr(Source, "forward", run)
+    for way in ("forward", "stream"):
+        monkeypatch.setattr(Source, way, run)
     options = replace(as_scheme("ft"), recipe=recipe_for("paper", "ft"))
 
     train_task(store, "shape", pictures(), options, PLAIN)
