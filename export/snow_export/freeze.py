@@ -34,8 +34,8 @@ class Pooling(Protocol):
     def relu(self) -> nn.ReLU | None:
         """A ReLU behind that, or None."""
 
-    def selection(self) -> tuple[int, ...]:
-        """Return the K channels that evaluation reads, ascending."""
+    def order(self) -> tuple[int, ...]:
+        """Return the K channels that evaluation reads, in the order in which they come out."""
 
 
 class StaticPooling(nn.Module):
@@ -65,7 +65,7 @@ class StaticPooling(nn.Module):
     def frozen(cls, pooling: Pooling) -> StaticPooling:
         """Fix a trained pooling: its selection, and weight and norm folded into one affine."""
         weight = pooling.weight.detach()
-        index = torch.tensor(pooling.selection(), dtype=torch.int64, device=weight.device)
+        index = torch.tensor(pooling.order(), dtype=torch.int64, device=weight.device)
         scale = weight[index].double()
         shift = None
         if pooling.norm is not None:

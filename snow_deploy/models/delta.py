@@ -15,7 +15,7 @@ from snow_deploy.models.pooling import ChannelPooling
 from snow_deploy.models.subscriptions import Subscribing, make_subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from snow_deploy.models.pooling import PoolingNorm
     from snow_deploy.models.source import Source
@@ -71,6 +71,34 @@ class Delta(TaskNetwork):
         logits: Tensor = self.network(images, features)
         return logits
 
+    def loss(
+        self,
+        images: Tensor,
+        features: Mapping[str, Tensor],
+        targets: Tensor,
+        criterion: Callable[[Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Add the loss of what the classifier answers from its local features alone.
+
+        It counts `local_loss` times. Where the source's features tell most pictures apart, the
+        other loss leaves the rest of the delta little to learn from.
+
+        Raises:
+            SourceError: The classifier is not linear, and there is a `local_loss`.
+        """
+        if not self.local_loss:
+            return super().loss(images, features, targets, criterion)
+        classifier = self._linear_classifier()
+        read: list[Tensor] = []
+        with classifier.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0])):
+            logits = self(images, features)
+        local = classifier.in_features - self.source_features
+        alone = nn.functional.linear(
+            read[0][:, :local], classifier.weight[:, :local], classifier.bias
+        )
+        total = criterion(logits, targets) + self.local_loss * criterion(alone, targets)
+        return total, logits
+
     @property
     def reads(self) -> tuple[str, ...]:
         """What it subscribes to, and what the source's classifier reads."""
@@ -86,18 +114,24 @@ class Delta(TaskNetwork):
         Raises:
             SourceError: The source's classifier is a convolution, or the sizes differ.
         """
-        classifier = self.network.get_submodule(self.classifier)
-        local = getattr(classifier, "in_features", 0) - linear.in_features
-        fits = isinstance(classifier, nn.Linear) and local >= 0
-        if not fits or linear.out_features != self.num_classes:
+        classifier = self._linear_classifier()
+        local = classifier.in_features - linear.in_features
+        if local < 0 or linear.out_features != self.num_classes:
             msg = (
                 f"{self.classifier} cannot begin as a linear classifier of {linear.in_features} "
                 f"features and {linear.out_features} classes; train with --recipe paper"
             )
             raise SourceError(msg)
-        classifier.weight[:, :local] = 0  # type: ignore[operator]
-        classifier.weight[:, local:] = linear.weight  # type: ignore[operator]
-        classifier.bias.copy_(linear.bias)  # type: ignore[operator]
+        classifier.weight[:, :local] = 0
+        classifier.weight[:, local:] = linear.weight
+        classifier.bias.copy_(linear.bias)
+
+    def _linear_classifier(self) -> nn.Linear:
+        classifier = self.network.get_submodule(self.classifier)
+        if not isinstance(classifier, nn.Linear):
+            msg = f"{self.classifier} is not a linear layer; train with --recipe paper"
+            raise SourceError(msg)
+        return classifier
 
     def classifier_gradients(self) -> list[tuple[Tensor, int]]:
         """Return the classifier's gradients after a backward pass, and the features behind each.

@@ -25,9 +25,11 @@ class TaskNetwork(nn.Module, ABC):
     Attributes:
         fuses: Whether the exporter may merge it with other tasks' networks of equal shape.
         num_classes: C, the task's classes.
+        local_loss: Weight of a delta's second loss, for training loops; others don't read it.
     """
 
     fuses: ClassVar[bool] = True
+    local_loss: float = 0.0
     num_classes: int
 
     @abstractmethod

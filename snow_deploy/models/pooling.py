@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -41,11 +41,17 @@ class ChannelPooling(nn.Module):
     A BatchNorm right behind the weights takes every scale out again, theirs too: they get no
     gradient and the choice stays what it began as. Before the weights it leaves them in force.
 
+    A chosen channel comes out at the place at which it came out last, where that is free; what
+    reads this layer can so learn what comes at which place (ADR 9).
+
     Shapes: [B, N, H, W] -> [B, K, H, W].
 
     Attributes:
         exploration: Factor on the noise's deviation, for training loops that let it fade.
+        places: [N] int64, where of K each channel came out last in training.
     """
+
+    places: Tensor
 
     def __init__(
         self,
@@ -85,6 +91,7 @@ class ChannelPooling(nn.Module):
         self.sigma2 = sigma2
         self.exploration = 1.0
         self.weight = nn.Parameter(torch.ones(channels))
+        self.register_buffer("places", torch.arange(channels) % k)
         self.norm = None if norm == "none" else nn.BatchNorm2d(k)
         self.norm_first = norm == "before"
         self.relu = nn.ReLU() if relu else None
@@ -94,13 +101,20 @@ class ChannelPooling(nn.Module):
         """Return the K channels that evaluation reads, ascending."""
         return tuple(top_channels(self.weight, self.k).tolist())
 
+    @torch.no_grad()
+    def order(self) -> tuple[int, ...]:
+        """Return the K channels that evaluation reads, in the order in which they come out."""
+        return tuple(self._placed(top_channels(self.weight, self.k)).tolist())
+
     def forward(self, features: Tensor) -> Tensor:
         """Pool [B, N, H, W] to [B, K, H, W]."""
         scores = self.weight
         deviation = self.sigma2**0.5 * self.exploration
         if self.training and deviation > 0:
             scores = scores + torch.randn_like(scores) * deviation
-        chosen = top_channels(scores.detach(), self.k)
+        chosen = self._placed(top_channels(scores.detach(), self.k))
+        if self.training:
+            self.places[chosen] = torch.arange(self.k, device=chosen.device)
         pooled, weights = _gather(features, chosen), scores[chosen]
         if self.norm is None:
             pooled = pooled * weights.view(1, -1, 1, 1)
@@ -111,6 +125,25 @@ class ChannelPooling(nn.Module):
         if self.relu is not None:
             pooled = self.relu(pooled)
         return pooled
+
+    @torch.no_grad()
+    def _placed(self, chosen: Tensor) -> Tensor:
+        """Order channels [K] by place; of several at the same one the heaviest keeps it.
+
+        The others take the free places. Nothing here depends on a value on the host, so that a
+        GPU is never waited for.
+        """
+        ranks = torch.arange(self.k, device=chosen.device)
+        heaviest = torch.sort(self.weight[chosen], descending=True, stable=True).indices
+        chosen = chosen[heaviest]
+        nobody = torch.full_like(ranks, self.k)
+        holders = nobody.scatter_reduce(0, self.places[chosen], ranks, "amin")
+        placed = torch.zeros(self.k + 1, dtype=torch.bool, device=chosen.device)
+        placed = placed.index_fill(0, holders, value=True)[: self.k]
+        free = torch.sort(holders, descending=True, stable=True)
+        waiting = torch.sort(placed.int(), stable=True).indices
+        holders[free.indices] = torch.where(free.values == self.k, waiting, free.values)
+        return chosen[holders]
 
     def _weighted_norm(self, norm: nn.BatchNorm2d, pooled: Tensor, weights: Tensor) -> Tensor:
         """Return norm(pooled) * weights in one pass: the weights go into the norm's affine."""
@@ -126,6 +159,17 @@ class ChannelPooling(nn.Module):
             0.0 if norm.momentum is None else norm.momentum,
             norm.eps,
         )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
+    ) -> None:
+        """Load; what was trained before there were places gave its channels out ascending."""
+        weight, key = state_dict.get(f"{prefix}weight"), f"{prefix}places"
+        if key not in state_dict and weight is not None and weight.shape == self.weight.shape:
+            places = torch.arange(self.channels) % self.k
+            places[top_channels(weight, self.k).cpu()] = torch.arange(self.k)
+            state_dict[key] = places
+        super()._load_from_state_dict(state_dict, prefix, *others, **named)
 
     def extra_repr(self) -> str:
         """Describe the pooling in `print(module)`."""

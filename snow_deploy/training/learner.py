@@ -60,6 +60,7 @@ class Learner(nn.Module):
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         self.split_loss = MeanMetric()
         self.split_accuracy = MulticlassAccuracy(classes, average="micro")
+        network.local_loss = options.recipe.local_loss
         self.norms = [
             (layer, layer.momentum)
             for layer in network.modules()

@@ -17,6 +17,7 @@ Noise = Literal["constant", "settling"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _REFERENCE_BATCH = 256
+_EXPLORING = 0.25  # share of a run, with settling noise
 _FOLLOWED_STEPS = 30  # a BatchNorm's statistics follow the weights closely for so long
 
 
@@ -37,7 +38,10 @@ class Recipe:
             ones.
         pooling_lr_scale: Learning rate, over the others', of the pooling weights.
         noise: `constant`; or `settling`: the deviation of the pooling's noise falls to zero in the
-            first half of the run, so that the second half trains on the channels that stay.
+            first quarter of the run, so that the rest trains on the channels that stay.
+        local_loss: Weight of a second loss, on what a delta's classifier answers from its local
+            features alone. Without it the local ones of a short run learn little, for the source's
+            tell most pictures apart.
         smallest_crop: Of a photo's area, in training: crops are of this share or more.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
         momentum: Of SGD.
@@ -51,6 +55,7 @@ class Recipe:
     classifier_start: ClassifierStart = "random"
     pooling_lr_scale: float = 1.0
     noise: Noise = "constant"
+    local_loss: float = 0.0
     smallest_crop: float = 0.25
     label_smoothing: float = 0.0
     momentum: float = 0.9
@@ -71,7 +76,7 @@ class Recipe:
         """Return the factor on the deviation of the pooling's noise at a step, 0 to 1."""
         if self.noise == "constant":
             return 1.0
-        return max(0.0, 1 - 2 * step / (steps_per_epoch * epochs))
+        return max(0.0, 1 - step / (_EXPLORING * steps_per_epoch * epochs))
 
 
 RECIPES = {
@@ -84,6 +89,7 @@ RECIPES = {
         classifier_start="linear",
         pooling_lr_scale=10.0,
         noise="settling",
+        local_loss=1.0,
         smallest_crop=0.5,
     ),
 }
@@ -123,6 +129,7 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
         classifier_start=recipe.classifier_start if begins_linear else "random",
         pooling_lr_scale=1.0,
         noise="constant",
+        local_loss=0.0,
     )
 
 

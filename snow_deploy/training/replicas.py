@@ -47,12 +47,15 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 @torch.no_grad()
 def share_state(tensors: Iterable[Tensor]) -> None:
     """Give every process the first one's values."""
-    shared = [tensor for tensor in tensors if tensor.is_floating_point()]
-    if world_size() == 1 or not shared:
+    if world_size() == 1:
         return
-    flat = torch.cat([tensor.detach().reshape(-1) for tensor in shared])
-    distributed.broadcast(flat, 0)
-    _spread(flat, shared)
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_dtype.setdefault(tensor.dtype, []).append(tensor)
+    for shared in by_dtype.values():
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in shared])
+        distributed.broadcast(flat, 0)
+        _spread(flat, shared)
 
 
 def all_agree(holds: bool, device: torch.device) -> bool:  # noqa: FBT001

@@ -181,7 +181,7 @@ def gathered(path: Path) -> list[tuple[int, ...]]:
     return found
 
 
-def test_the_manifests_selections_are_the_gathers_indices(
+def test_the_manifests_selections_are_what_the_graph_gathers(
     both: Path, layout: Layout, trained_store: Store
 ) -> None:
     manifest = manifest_of(both)
@@ -203,9 +203,20 @@ def test_the_manifests_selections_are_the_gathers_indices(
 
     assert {task: manifest.task(task).selections for task in TASKS} == chosen
     assert manifest.task("source").selections == {}
-    separate = [selection for task in TASKS for selection in chosen[task].values()]
+    # The graph gathers the same channels, each at its place.
+    orders = {
+        task: {
+            name: pooling.order()
+            for name, pooling in trained_store.load_task(task).build(source).poolings().items()
+        }
+        for task in TASKS
+    }
+    for task in TASKS:
+        ascending = {name: tuple(sorted(order)) for name, order in orders[task].items()}
+        assert ascending == chosen[task]
+    separate = [order for task in TASKS for order in orders[task].values()]
     fused = [
-        tuple(itertools.chain.from_iterable(chosen[task][item.name] for task in TASKS))
+        tuple(itertools.chain.from_iterable(orders[task][item.name] for task in TASKS))
         for item in source.anatomy.subscriptions
     ]
     expected = separate if layout == "separate" else fused

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import pytest
@@ -185,7 +186,8 @@ def test_it_answers_by_the_mirrored_arithmetic(source: Source) -> None:
 
     def conv(name: str, local: Tensor, subscription: str) -> Tensor:
         pooling = delta.poolings()[subscription]
-        chosen = torch.topk(pooling.weight, pooling.k).indices.sort().values
+        chosen = torch.tensor(pooling.order())
+        assert set(chosen.tolist()) == set(torch.topk(pooling.weight, pooling.k).indices.tolist())
         pooled = features[subscription][:, chosen] * pooling.weight[chosen].view(-1, 1, 1)
         result: Tensor = layers[name](torch.cat([local, pooled], 1))
         return result
@@ -349,8 +351,42 @@ def test_a_linear_classifier_that_does_not_fit(source: Source) -> None:
     for linear in (nn.Linear(512, 4), nn.Linear(600, 5)):
         with pytest.raises(SourceError, match="fc cannot begin as a linear classifier"):
             delta.start_classifier(linear)
-    with pytest.raises(SourceError, match=r"classifier\.1 cannot begin as a linear classifier"):
-        Delta(blank_source("squeezenet1_1"), 5, DeltaOptions()).start_classifier(nn.Linear(512, 5))
+
+
+def test_a_classifier_that_is_not_linear() -> None:
+    source = blank_source("squeezenet1_1")
+    delta = Delta(source, 5, DeltaOptions())
+    images = torch.randn(2, 3, 64, 64)
+    told = r"classifier\.1 is not a linear layer; train with --recipe paper"
+
+    with pytest.raises(SourceError, match=told):
+        delta.start_classifier(nn.Linear(512, 5))
+    delta.local_loss = 1.0
+    with pytest.raises(SourceError, match=told):
+        delta.loss(images, source(images), torch.arange(2), nn.functional.cross_entropy)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_loss_of_what_the_local_features_answer(shown: Source, weight: float) -> None:
+    delta = Delta(shown, 5, DeltaOptions()).eval()
+    images, targets = torch.randn(3, 3, 64, 64), torch.tensor([0, 3, 4])
+    features = shown(images)
+    delta.local_loss = weight
+
+    loss, logits = delta.loss(images, features, targets, nn.functional.cross_entropy)
+
+    without = copy.deepcopy(delta)
+    classifier = without.network.get_submodule(without.classifier)
+    with torch.no_grad():
+        classifier.get_parameter("weight")[:, -shown.anatomy.head_channels :] = 0
+        answers, local = delta(images, features), without(images, features)
+    assert torch.equal(logits, answers)
+    expected = nn.functional.cross_entropy(answers, targets)
+    expected += weight * nn.functional.cross_entropy(local, targets)
+    torch.testing.assert_close(loss.detach(), expected, rtol=1e-4, atol=1e-5)
+    loss.backward()  # type: ignore[no-untyped-call]
+    # Nothing stays behind that would be run or saved with the delta.
+    assert not any(module._forward_pre_hooks for module in delta.modules())
 
 
 def test_its_parts_are_trained_with_it(source: Source) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import get_args
+from itertools import pairwise
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from torch import nn
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.pooling import ChannelPooling, PoolingNorm, top_channels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
 
 Floats = NDArray[np.float32]
 NORMS = get_args(PoolingNorm)
@@ -40,11 +45,27 @@ def choose(scores: Floats, k: int) -> list[int]:
     return sorted(chosen)
 
 
+def arrange(chosen: list[int], weights: Floats, places: Sequence[int]) -> list[int]:
+    """Seat the chosen one by one, the heaviest first; who finds a seat taken waits for the rest."""
+    seats: list[int | None] = [None] * len(chosen)
+    waiting = []
+    for channel in sorted(chosen, key=lambda channel: (-weights[channel], channel)):
+        if seats[places[channel]] is None:
+            seats[places[channel]] = channel
+        else:
+            waiting.append(channel)
+    return [waiting.pop(0) if seat is None else seat for seat in seats]
+
+
 def algorithm_1(features: Floats, weights: Floats, noise: Floats, k: int) -> Floats:
     """SNOW's Algorithm 1, channel by channel; in evaluation the noise is zero."""
     noisy = weights + noise
-    pooled = [features[:, channel] * noisy[channel] for channel in choose(noisy, k)]
-    return np.stack(pooled, axis=1)
+    order = arrange(choose(noisy, k), weights, at_first(len(weights), k))
+    return np.stack([features[:, channel] * noisy[channel] for channel in order], axis=1)
+
+
+def at_first(channels: int, k: int) -> list[int]:
+    return [channel % k for channel in range(channels)]
 
 
 def pooling_of(weights: list[float], k: int, sigma2: float = 1e-3) -> ChannelPooling:
@@ -110,7 +131,66 @@ def test_selection_is_what_evaluation_reads() -> None:
     pooled = pooling(marked).flatten().tolist()
 
     assert pooling.selection() == (0, 2, 4)
-    assert pooled == pytest.approx([10 * 0.5, 12 * 3, 14 * 0.75])
+    assert pooling.order() == (0, 4, 2)  # at first, channel c belongs at place c % 3
+    assert pooled == pytest.approx([10 * 0.5, 14 * 0.75, 12 * 3])
+
+
+@given(scores_and_k(), st.randoms(use_true_random=False))
+def test_the_order_is_that_of_the_places(case: tuple[list[float], int], random: Random) -> None:
+    weights, k = case
+    pooling = pooling_of(weights, k)
+    places = [random.randrange(k) for _ in weights]
+    pooling.places.copy_(torch.tensor(places))
+
+    expected = arrange(list(pooling.selection()), np.array(weights, np.float32), places)
+    assert list(pooling.order()) == expected
+
+
+def test_a_channel_comes_out_where_it_came_out_before() -> None:
+    """Whoever comes in takes the place of who goes; nobody else moves."""
+    pooling = pooling_of([4.0, 3.0, 2.0, 1.0, 0.0, 0.0], 3, sigma2=0.0).train()
+    features = features_of(6)
+    pooling(features)
+    assert pooling.order() == (0, 1, 2)
+
+    for weights, order in [
+        ([4.0, 0.0, 2.0, 0.0, 0.0, 1.0], (0, 5, 2)),  # 5 for 1: at 2, its own, is a heavier one
+        ([0.0, 0.0, 2.0, 1.0, 0.0, 3.0], (3, 5, 2)),  # 3 for 0
+        ([3.0, 0.0, 2.0, 0.0, 0.0, 1.0], (0, 5, 2)),  # 0 is back at its place
+        ([0.0, 3.0, 2.0, 0.0, 0.0, 4.0], (1, 5, 2)),  # 1 finds its own taken by a heavier one
+    ]:
+        with torch.no_grad():
+            pooling.weight.copy_(torch.tensor(weights))
+        pooling(features)
+        assert pooling.order() == order
+
+
+def test_evaluation_moves_no_channel() -> None:
+    pooling = pooling_of([0.0, 3.0, 2.0, 1.0], 2, sigma2=0.0).eval()
+    before = pooling.places.clone()
+
+    pooling(features_of(4))
+
+    assert torch.equal(pooling.places, before)
+
+
+def test_while_it_explores_most_channels_stay_where_they_are() -> None:
+    """In ascending order one channel more or less moves all that come behind it."""
+    torch.manual_seed(0)
+    weights = torch.randn(512) * 0.05
+    pooling = ChannelPooling(512, 64, sigma2=0.0).train()
+    orders, ascending = [], []
+    for _ in range(60):
+        with torch.no_grad():
+            pooling.weight.copy_(weights + torch.randn(512) * 0.016)
+        pooling(torch.zeros(1, 512, 1, 1))
+        orders.append(torch.tensor(pooling.order()))
+        ascending.append(torch.tensor(pooling.selection()))
+
+    def stay(rows: list[torch.Tensor]) -> float:
+        return float(np.mean([(a == b).float().mean() for a, b in pairwise(rows[30:])]))
+
+    assert stay(orders) > 2 * stay(ascending)
 
 
 @pytest.mark.parametrize("sigma2", [0.04, 0.5])
@@ -173,7 +253,8 @@ def test_only_chosen_weights_get_a_gradient(training: bool) -> None:
 
     (pooling(features) * upstream).sum().backward()
 
-    chosen = choose(1 + noise, 5)
+    weights = np.ones(12, np.float32)
+    chosen = arrange(choose(weights + noise, 5), weights, at_first(12, 5))
     expected = np.zeros(12, np.float32)
     for place, channel in enumerate(chosen):
         expected[channel] = (features[:, channel] * upstream[:, place]).sum().item()
@@ -199,6 +280,29 @@ def test_the_weight_is_trained_and_saved() -> None:
     assert again.selection() == pooling.selection()
 
 
+def test_what_was_saved_without_places_comes_out_ascending() -> None:
+    state = pooling_of([0.0, 3.0, 2.0, 1.0, 5.0], 3).state_dict()
+    del state["places"]
+    pooling = ChannelPooling(5, 3)
+
+    pooling.load_state_dict(state)
+
+    assert pooling.order() == pooling.selection() == (1, 2, 4)
+
+
+def test_places_are_saved() -> None:
+    pooling = pooling_of([0.0, 3.0, 2.0, 1.0, 5.0], 3, sigma2=0.0).train()
+    pooling(features_of(5))
+    with torch.no_grad():
+        pooling.weight[1] = 6
+    again = ChannelPooling(5, 3)
+
+    again.load_state_dict(pooling.state_dict())
+
+    assert again.order() == pooling.order() == (1, 4, 2)
+    assert pooling_of([0.0, 6.0, 2.0, 1.0, 5.0], 3).order() == (4, 1, 2)
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("norm", NORMS)
@@ -215,8 +319,8 @@ def test_norm_and_relu_stand_where_they_should(
 
     pooled = pooling(features).detach().numpy()
 
-    weights = np.array([1, 3, 2], np.float32)[:, None, None]
-    expected = features.numpy()[:, [0, 3, 5]]
+    weights = np.array([3, 1, 2], np.float32)[:, None, None]
+    expected = features.numpy()[:, [3, 0, 5]]  # 0 and 3 belong at place 0; 3 is heavier
     if norm != "before":
         expected = expected * weights
     if pooling.norm is not None:

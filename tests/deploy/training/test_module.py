@@ -231,9 +231,13 @@ def test_the_noise_settles_as_the_recipe_has_it(build: Callable[..., TaskModule]
 
     fit(module, Look())
 
-    expected = [1, 2 / 3, 1 / 3, 0, 0, 0]
+    expected = [1, 1 / 3, 0, 0, 0, 0]
     assert [next(iter(values)) for values in seen] == pytest.approx(expected)
     assert {len(values) for values in seen} == {1}
+
+
+def test_the_local_loss_is_the_recipes(build: Callable[..., TaskModule]) -> None:
+    assert delta_of(build(recipe=replace(RECIPE, local_loss=0.5))).local_loss == 0.5
 
 
 def test_the_optimiser_trains_the_delta_and_nothing_else(

@@ -173,13 +173,13 @@ def test_numbers_out_of_range_are_named(
         TrainOptions(DeltaOptions(**delta), Recipe(**recipe), **rest)
 
 
-def test_the_noise_settles_in_the_first_half_of_the_run() -> None:
+def test_the_noise_settles_in_the_first_quarter_of_the_run() -> None:
     recipe = Recipe(noise="settling", warmup_epochs=1)
 
     found = [recipe.exploration(step, 4, 4) for step in range(16)]
 
-    assert found[:8] == [1 - number / 8 for number in range(8)]
-    assert found[8:] == [0.0] * 8
+    assert found[:4] == [1 - number / 4 for number in range(4)]
+    assert found[4:] == [0.0] * 12
     constant = replace(recipe, noise="constant")
     assert {constant.exploration(step, 4, 4) for step in range(16)} == {1.0}
 
@@ -218,6 +218,7 @@ def test_the_other_schemes_learn_at_a_tenth_of_the_rate(name: str, scheme: Any) 
     for same in ("schedule", "warmup_epochs", "momentum", "weight_decay", "smallest_crop"):
         assert getattr(other, same) == getattr(snow, same)
     assert other.lr * other.classifier_features == snow.lr * snow.classifier_features
+    assert (snow.local_loss, other.local_loss) == (1.0 if name == "steady" else 0.0, 0.0)
 
 
 def test_which_classifiers_begin_as_a_linear_one() -> None:
