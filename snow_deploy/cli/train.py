@@ -117,8 +117,8 @@ if TYPE_CHECKING:
     default="paper",
     show_default=True,
     help="paper: three steps, as published. steady: the classifier starts as logistic "
-    "regression and learns slowly, warm-up, cosine, larger crops; for few epochs and small "
-    "batches.",
+    "regression and learns slowly, warm-up, cosine, larger crops, a second loss on what the "
+    "delta's own features answer; for few epochs and small batches.",
 )
 @click.option(
     "--smallest-crop",

@@ -166,23 +166,24 @@ class TrainOptions:
         Raises:
             TrainingError: A number is out of range; the message names it.
         """
+        schemes, subscriptions = get_args(Scheme), get_args(Subscribing)
         checks = {
-            "epochs": self.epochs >= 1,
-            "batch-size": self.batch_size >= 2,
-            "image-size": self.image_size >= 32,
-            "k": self.delta.k >= 1,
-            "width": self.delta.width >= 1,
-            "sigma2": 0 <= self.delta.sigma2 < math.inf,
-            "lr": 0 < self.recipe.lr < math.inf,
-            "smallest-crop": 0 < self.recipe.smallest_crop <= 1,
-            "seed": 0 <= self.seed < 2**32,
-            "scheme": self.scheme in get_args(Scheme),
-            "subscription": self.delta.subscription in get_args(Subscribing),
-            "after": self.after is None or self.scheme == "lf",
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch-size": (self.batch_size >= 2, "2 or more"),
+            "image-size": (self.image_size >= 32, "32 pixels or more"),
+            "k": (self.delta.k >= 1, "1 or more"),
+            "width": (self.delta.width >= 1, "1 or more"),
+            "sigma2": (0 <= self.delta.sigma2 < math.inf, "a variance, 0 or more"),
+            "lr": (0 < self.recipe.lr < math.inf, "a number above 0"),
+            "smallest-crop": (0 < self.recipe.smallest_crop <= 1, "a share above 0, up to 1"),
+            "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
+            "scheme": (self.scheme in schemes, ", ".join(schemes)),
+            "subscription": (self.delta.subscription in subscriptions, ", ".join(subscriptions)),
+            "after": (self.after is None or self.scheme == "lf", "--scheme lf with it"),
         }
-        for name, holds in checks.items():
+        for name, (holds, expected) in checks.items():
             if not holds:
-                msg = f"--{name} is out of range; see `snow-deploy train --help`"
+                msg = f"--{name} is out of range; expected {expected}"
                 raise TrainingError(msg)
 
     def learning_rate(self, world_size: int = 1) -> float:

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from tests.conftest import RandomWeights
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-SHOWN = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0"]
+SHOWN: list[tuple[str, Layout]] = [
+    *(("resnet18", layout) for layout in LAYOUTS),
+    ("resnet50", "fused"),
+    ("mobilenet_v2", "summed"),
+    ("efficientnet_b0", "fused"),
+]
 
 
 def onnx_run(path: Path, images: Tensor) -> dict[str, NDArray[np.float32]]:
@@ -35,15 +40,11 @@ def onnx_run(path: Path, images: Tensor) -> dict[str, NDArray[np.float32]]:
     return dict(zip(names, session.run(None, {"image": images.numpy()}), strict=True))
 
 
-@pytest.fixture(scope="module", params=SHOWN)
-def shown(request: pytest.FixtureRequest, random_weights: RandomWeights) -> ExportRequest:
-    return request_of(Source(random_weights(request.param)), DeltaOptions())
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("architecture", "layout"), SHOWN)
 def test_the_file_answers_as_torch_does(
-    shown: ExportRequest, layout: Layout, tmp_path: Path
+    architecture: str, layout: Layout, random_weights: RandomWeights, tmp_path: Path
 ) -> None:
+    shown = request_of(Source(random_weights(architecture)), DeltaOptions())
     path = tmp_path / "snow.onnx"
 
     export_graph(replace(shown, options=GraphOptions(layout)), path)
