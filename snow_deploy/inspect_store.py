@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from snow_runtime.manifest import TaskEntry
 
 _USUAL_SIZE = 224  # pixels; what a source without tasks is measured at
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked", ".places")
 
 
 def inspect_store(root: Path) -> Inspection:

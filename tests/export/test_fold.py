@@ -78,14 +78,14 @@ def test_folding_changes_no_answer(network: nn.Module, left: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "folds"),
+    ("architecture", "options", "folds"),
     [
-        (DeltaOptions(pooling_norm="none", pooling_relu=False), True),
-        (DeltaOptions(pooling_norm="none", pooling_relu=True), False),
-        (DeltaOptions(pooling_norm="before", pooling_relu=False), False),
+        ("resnet18", DeltaOptions(pooling_norm="none", pooling_relu=False), True),
+        ("resnet18", DeltaOptions(pooling_norm="none", pooling_relu=True), False),
+        ("resnet18", DeltaOptions(pooling_norm="before", pooling_relu=False), False),
+        ("densenet121", DeltaOptions(pooling_norm="none", pooling_relu=False), True),
     ],
 )
-@pytest.mark.parametrize("architecture", ["resnet18", "densenet121"])
 def test_a_bare_pooling_folds_into_the_convolutions_that_read_it(
     architecture: str, options: DeltaOptions, folds: bool, random_weights: RandomWeights
 ) -> None:

@@ -52,10 +52,17 @@ def deltas(source: Source) -> dict[str, nn.Module]:
     return {name: mixed(source, n, seed) for seed, (name, n) in enumerate(CLASSES.items())}
 
 
-@pytest.mark.parametrize("layout", ["fused", "summed"])
 @pytest.mark.parametrize(
-    "architecture",
-    ["resnet18", "mobilenet_v2", "efficientnet_b0", "squeezenet1_1", "resnext50_32x4d"],
+    ("architecture", "layout"),
+    [
+        ("resnet18", "fused"),
+        ("resnet18", "summed"),
+        ("mobilenet_v2", "summed"),
+        ("efficientnet_b0", "fused"),
+        ("squeezenet1_1", "fused"),
+        ("squeezenet1_1", "summed"),
+        ("resnext50_32x4d", "fused"),
+    ],
 )
 def test_one_fused_network_answers_as_the_deltas_do(
     architecture: str, layout: Layout, random_weights: RandomWeights
@@ -76,7 +83,7 @@ def test_one_fused_network_answers_as_the_deltas_do(
             torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-5)
 
 
-SUBSETS = [("food",), ("cars", "food"), ("food", "cars"), ("food", "birds", "cars")]
+SUBSETS = [("cars", "food"), ("food", "birds", "cars")]
 
 
 @pytest.mark.parametrize("layout", get_args(Layout))

@@ -232,9 +232,6 @@ SMALL_ZOO = [
     "convnext_tiny",
 ]
 LARGE_ZOO = [
-    "resnet152",
-    "wide_resnet50_2",
-    "resnext101_64x4d",
     "vgg11_bn",
     "inception_v3",
     "efficientnet_v2_s",

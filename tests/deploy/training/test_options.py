@@ -169,7 +169,7 @@ def test_unknown_options_are_not_dropped() -> None:
 def test_numbers_out_of_range_are_named(
     name: str, delta: dict[str, Any], recipe: dict[str, Any], rest: dict[str, Any]
 ) -> None:
-    with pytest.raises(TrainingError, match=rf"^--{name} is out of range; expected \w"):
+    with pytest.raises(TrainingError, match=rf"^--{name} is out of range; expected \S"):
         TrainOptions(DeltaOptions(**delta), Recipe(**recipe), **rest)
 
 
