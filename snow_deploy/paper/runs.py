@@ -31,7 +31,8 @@ SPLIT_SEED = 0
 def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, float]]:
     """Train runs, go on with those that were interrupted, and skip what is done.
 
-    What learns from the same batches on the source is trained together, on one pass of it.
+    What learns from the same batches on the source is trained together, on one pass of it. Where
+    a run is given up the others are still trained.
 
     Args:
         study: Its store holds the source.
@@ -42,11 +43,13 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
         By run name, the metrics of the final measurement.
 
     Raises:
-        TrainingError: Data has other labels than when a run was trained, or a loss is not finite.
+        TrainingError: Data has other labels than when a run was trained; or runs were given up, as
+            their loss was not finite, and everything else is trained.
         KeyboardInterrupt: Interrupted; the same call goes on.
     """
     splits: dict[str, Splits] = {}
     found: dict[str, Mapping[str, float]] = {}
+    failed: dict[str, str] = {}
     wanted = {run.name: run for run in runs}
     groups = _together(list(wanted.values()))
     for number, group in enumerate(groups, 1):
@@ -55,15 +58,29 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
             splits[data] = open_data(study.data[data], seed=SPLIT_SEED, download=study.download)
         place = f"[{number}/{len(groups)}]"
         missing = [run for run in group if run.name not in study.store.tasks()]
+        without = [run.name for run in missing if run.options.after in failed]
+        if without:  # `lf` trains alone
+            failed |= dict.fromkeys(without, "the run that it goes on from was given up")
+            missing = []
         alone = [run for run in missing if is_unfinished(study.store, [run.name])]
         for run in alone:  # another table was interrupted in it
-            _train(study, [run], splits[data], place)
+            failed |= _train(study, [run], splits[data], place)
         if len(alone) < len(missing):
-            _train(study, group, splits[data], place)
+            failed |= _train(study, group, splits[data], place)
         for run in group:
+            if run.name in failed:
+                study.say(f"{place} {describe(run)}: given up, {failed[run.name]}")
+                continue
             found[run.name] = _metrics(study, run, splits[data])
             done = "" if run in missing else "done before, "
             study.say(f"{place} {describe(run)}: {done}accuracy {found[run.name]['accuracy']:.4f}")
+    if failed:
+        lost = "; ".join(f"{describe(wanted[name])}: {why}" for name, why in failed.items())
+        msg = (
+            f"{len(failed)} of {len(wanted)} runs were given up ({lost}). The others are trained "
+            "and kept. Leave those out, or choose other options, such as --recipe steady."
+        )
+        raise TrainingError(msg)
     return found
 
 
@@ -81,8 +98,12 @@ def _together(runs: Sequence[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
-def _train(study: Study, group: Sequence[Run], splits: Splits, place: str) -> None:
-    """Train a group, or go on with it; what the store has of it already stays."""
+def _train(study: Study, group: Sequence[Run], splits: Splits, place: str) -> Mapping[str, str]:
+    """Train a group, or go on with it; what the store has of it already stays.
+
+    Returns:
+        Why a run was given up, by its name.
+    """
     names = [run.name for run in group]
     resume = is_unfinished(study.store, names)
     for run in group:
@@ -95,9 +116,7 @@ def _train(study: Study, group: Sequence[Run], splits: Splits, place: str) -> No
     except KeyboardInterrupt:
         advice = "interrupted; the same command goes on from here"
         raise KeyboardInterrupt(advice) from None
-    for name, why in outcome.failures.items():
-        msg = f"{name} was given up: {why}"
-        raise TrainingError(msg)
+    return outcome.failures
 
 
 def _metrics(study: Study, run: Run, splits: Splits) -> Mapping[str, float]:

@@ -9,7 +9,6 @@ import pytest
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.paper.runs import read_selections, train_runs
-from snow_deploy.training.run import Outcome
 from tests.deploy.paper.conftest import DATA, accuracy_of, told
 
 if TYPE_CHECKING:
@@ -78,14 +77,22 @@ def test_missing_selections_say_how_to_get_them(study: Study) -> None:
         read_selections(study.store, run.name)
 
 
-@pytest.mark.usefixtures("trainer")
-def test_a_run_that_was_given_up_says_why(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = three(study)[0]
-    outcome = Outcome((), (), {run.name: "the loss became nan"})
-    monkeypatch.setattr("snow_deploy.paper.runs.train_tasks", lambda *_: outcome)
+def test_where_a_run_is_given_up_the_others_are_trained(study: Study, trainer: Trainer) -> None:
+    """And what goes on from it is not tried."""
+    chain = study.chain(0)
+    runs = [*chain, *three(study)]
+    trainer.diverging = {chain[0].name, runs[3].name}
 
-    with pytest.raises(TrainingError, match="was given up: the loss became nan"):
-        train_runs(study, [run])
+    with pytest.raises(TrainingError) as told_at_the_end:
+        train_runs(study, runs)
+
+    message = str(told_at_the_end.value)
+    assert "3 of 5 runs were given up (shape lf seed 0: the loss became nan; digit lf" in message
+    assert "seed 0: the run that it goes on from was given up; shape snow" in message
+    assert set(study.store.tasks()) == {runs[2].name, runs[4].name}
+    assert chain[1].name not in trainer.names
+    trainer.diverging.clear()
+    assert train_runs(study, runs).keys() == {run.name for run in runs}
 
 
 def test_deltas_of_one_data_set_and_seed_share_a_pass_of_the_source(
