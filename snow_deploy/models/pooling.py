@@ -104,15 +104,15 @@ class ChannelPooling(nn.Module):
     @torch.no_grad()
     def order(self) -> tuple[int, ...]:
         """Return the K channels that evaluation reads, in the order in which they come out."""
-        return tuple(self._placed(top_channels(self.weight, self.k)).tolist())
+        return tuple(self._choose(self.weight).tolist())
 
     def forward(self, features: Tensor) -> Tensor:
         """Pool [B, N, H, W] to [B, K, H, W]."""
-        scores = self.weight
+        scores: Tensor = self.weight
         deviation = self.sigma2**0.5 * self.exploration
         if self.training and deviation > 0:
             scores = scores + torch.randn_like(scores) * deviation
-        chosen = self._placed(top_channels(scores.detach(), self.k))
+        chosen = self._choose(scores)
         if self.training:
             self.places[chosen] = torch.arange(self.k, device=chosen.device)
         pooled, weights = _gather(features, chosen), scores[chosen]
@@ -127,23 +127,24 @@ class ChannelPooling(nn.Module):
         return pooled
 
     @torch.no_grad()
-    def _placed(self, chosen: Tensor) -> Tensor:
-        """Order channels [K] by place; of several at the same one the heaviest keeps it.
+    def _choose(self, scores: Tensor) -> Tensor:
+        """Return the top K of scores [N], each at its place; of several the heaviest keeps it.
 
-        The others take the free places. Nothing here depends on a value on the host, so that a
-        GPU is never waited for.
+        The others take the free places. Nothing here waits for a value of the GPU's, and what
+        needs no second sort does without: at 48 poolings a step they are what costs.
         """
+        chosen = torch.sort(scores, descending=True, stable=True).indices[: self.k]
+        if scores is not self.weight:
+            chosen = torch.sort(chosen).values
+            heaviest = torch.sort(self.weight[chosen], descending=True, stable=True).indices
+            chosen = chosen[heaviest]
+        wanted = self.places[chosen]
         ranks = torch.arange(self.k, device=chosen.device)
-        heaviest = torch.sort(self.weight[chosen], descending=True, stable=True).indices
-        chosen = chosen[heaviest]
-        nobody = torch.full_like(ranks, self.k)
-        holders = nobody.scatter_reduce(0, self.places[chosen], ranks, "amin")
-        placed = torch.zeros(self.k + 1, dtype=torch.bool, device=chosen.device)
-        placed = placed.index_fill(0, holders, value=True)[: self.k]
-        free = torch.sort(holders, descending=True, stable=True)
-        waiting = torch.sort(placed.int(), stable=True).indices
-        holders[free.indices] = torch.where(free.values == self.k, waiting, free.values)
-        return chosen[holders]
+        holders = torch.full_like(ranks, self.k).scatter_reduce(0, wanted, ranks, "amin")
+        free, waiting = holders == self.k, holders[wanted] != ranks
+        queue = ranks.new_empty(self.k + 1)  # its last entry is nobody's
+        queue.scatter_(0, torch.where(waiting, waiting.cumsum(0) - 1, self.k), ranks)
+        return chosen[torch.where(free, queue[free.cumsum(0) - 1], holders)]
 
     def _weighted_norm(self, norm: nn.BatchNorm2d, pooled: Tensor, weights: Tensor) -> Tensor:
         """Return norm(pooled) * weights in one pass: the weights go into the norm's affine."""
