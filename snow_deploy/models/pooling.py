@@ -130,8 +130,8 @@ class ChannelPooling(nn.Module):
     def _choose(self, scores: Tensor) -> Tensor:
         """Return the top K of scores [N], each at its place; of several the heaviest keeps it.
 
-        The others take the free places. Nothing here waits for a value of the GPU's, and what
-        needs no second sort does without: at 48 poolings a step they are what costs.
+        The others take the free places. Nothing here waits for a value of the GPU's. Without
+        noise the scores are the weights, and one sort is enough.
         """
         chosen = torch.sort(scores, descending=True, stable=True).indices[: self.k]
         if scores is not self.weight:

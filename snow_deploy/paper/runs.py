@@ -66,7 +66,8 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
         for run in alone:  # another table was interrupted in it
             failed |= _train(study, [run], splits[data], place)
         if len(alone) < len(missing):
-            failed |= _train(study, group, splits[data], place)
+            rest = [run for run in group if run.name not in failed]
+            failed |= _train(study, rest, splits[data], place)
         for run in group:
             if run.name in failed:
                 study.say(f"{place} {describe(run)}: given up, {failed[run.name]}")
