@@ -141,3 +141,18 @@ def test_a_run_that_another_table_was_interrupted_in_is_finished_first(
 
     assert trainer.groups == [[runs[1].name], [run.name for run in runs]]
     assert [settings.resume for settings in trainer.settings] == [True, False]
+
+
+def test_what_was_given_up_alone_is_not_tried_again_in_its_group(
+    study: Study, trainer: Trainer
+) -> None:
+    runs = [study.run("shape", study.options("snow", 0, delta=DeltaOptions(k=k))) for k in (4, 8)]
+    checkpoint = study.store.run_path(runs[1].name) / "checkpoint.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    trainer.diverging = {runs[1].name}
+
+    with pytest.raises(TrainingError, match="1 of 2 runs were given up"):
+        train_runs(study, runs)
+
+    assert trainer.groups == [[runs[1].name], [runs[0].name]]
