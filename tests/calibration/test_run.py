@@ -304,8 +304,7 @@ def test_layers_are_chosen_by_pattern() -> None:
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("target", ["sm86", "sm89"])
-@pytest.mark.parametrize("layout", ["fused", "summed"])
+@pytest.mark.parametrize(("layout", "target"), [("fused", "sm86"), ("summed", "sm89")])
 def test_tensorrt_compiles_int8_convolutions(
     float_graph: Callable[..., Path],
     samples: Samples,
