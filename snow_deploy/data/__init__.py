@@ -7,6 +7,7 @@ listing            what the readers of published lists share
 torchvision_sets   Food-101, DTD and Stanford Cars, by torchvision
 cub200             CUB-200-2011, as published
 stanford40         Stanford-40 Actions, as published
+table              a CSV file with a column for each question
 demo               rendered pictures and the questions about them, nothing to download
 demo_picture       how one of them is rendered
 drawing            filled outlines and strokes

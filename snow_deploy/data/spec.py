@@ -22,7 +22,7 @@ class DataSpec:
     Attributes:
         kind: which reader.
         location: a folder, or the question of a demo.
-        options: what follows a `?`, for the demo only: a folder's name may hold one.
+        options: what follows a `?`, for `demo` and `csv` only: a folder's name may hold one.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class DataSpec:
 
 
 def parse_spec(spec: str) -> DataSpec:
-    """Read `KIND:LOCATION` or `demo:QUESTION?option=value&option=value`.
+    """Read `KIND:LOCATION`; of `demo` and `csv` also `KIND:LOCATION?option=value&option=value`.
 
     Raises:
         DataError: the kind is unknown, or the location or an option is missing or given twice.
@@ -40,7 +40,7 @@ def parse_spec(spec: str) -> DataSpec:
     if not colon or kind not in _READERS:
         raise DataError(f'"{spec}" names no known kind of data; {_expected()}. Name one.')
     options: dict[str, str] = {}
-    if kind == "demo":
+    if kind in _WITH_OPTIONS:
         location, _, query = location.partition("?")
         options = _parse_options(spec, query)
     if not location:
@@ -53,8 +53,8 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
 
     Args:
         spec: `imagefolder:PATH`, `food101:ROOT`, `dtd:ROOT`, `stanfordcars:ROOT`, `cub200:PATH`,
-            `stanford40:PATH` or `demo:QUESTION`, the last with options such as
-            `demo:shape?train=4000&size=64`.
+            `stanford40:PATH`, `csv:FILE?label=COLUMN` or `demo:QUESTION`, the last with options
+            such as `demo:shape?train=4000&size=64`.
         seed: decides the split of data that has none of its own.
         download: fetch the data first, where torchvision can; the other kinds ignore it.
 
@@ -81,8 +81,8 @@ def _parse_options(spec: str, query: str) -> dict[str, str]:
 
 
 def _expected() -> str:
-    kinds = (f"{kind}:{'QUESTION' if kind == 'demo' else 'PATH'}" for kind in _READERS)
-    return "expected " + ", ".join(kinds)
+    named = {"demo": "QUESTION", "csv": "FILE?label=COLUMN"}
+    return "expected " + ", ".join(f"{kind}:{named.get(kind, 'PATH')}" for kind in _READERS)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Request:
 
     @property
     def folder(self) -> Path:
-        """The location as a path."""
+        """The location as a path, of a folder or file."""
         return Path(self.spec.location).expanduser()
 
 
@@ -144,6 +144,12 @@ def _stanford40(request: _Request) -> Splits:
     return read_stanford40(request.folder)
 
 
+def _csv(request: _Request) -> Splits:
+    from snow_deploy.data.table import read_csv
+
+    return read_csv(request.folder, request.spec.options, seed=request.seed)
+
+
 def _demo(request: _Request) -> Splits:
     from snow_deploy.data.demo import read_demo
 
@@ -157,5 +163,7 @@ _READERS: dict[str, Callable[[_Request], Splits]] = {
     "stanfordcars": _stanford_cars,
     "cub200": _cub200,
     "stanford40": _stanford40,
+    "csv": _csv,
     "demo": _demo,
 }
+_WITH_OPTIONS = frozenset({"csv", "demo"})

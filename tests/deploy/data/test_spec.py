@@ -45,7 +45,7 @@ def test_any_text_is_either_read_or_refused(spec: str) -> None:
     except DataError as error:
         assert "expected" in str(error)  # noqa: PT017 - most texts are refused, not all
     else:
-        assert parsed.kind in [*KINDS, "demo"]
+        assert parsed.kind in [*KINDS, "csv", "demo"]
         assert parsed.location
 
 
@@ -70,7 +70,7 @@ def test_a_spec_that_cannot_be_used_is_explained(spec: str, message: str) -> Non
         open_data(spec)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "stanfordcars"])
+@pytest.mark.parametrize("kind", ["csv", *(kind for kind in KINDS if kind != "stanfordcars")])
 def test_every_kind_leads_to_its_reader(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError, match="missing"):
         open_data(f"{kind}:{tmp_path / 'missing'}")
