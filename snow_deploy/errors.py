@@ -5,12 +5,19 @@ SnowError                  (snow_runtime.errors; the command line catches this o
     ├── SourceError        weights or an architecture that cannot serve as a source
     ├── DataError          a data set that cannot be read, split or trained on
     ├── StoreError         a store that is missing, damaged or belongs to another source
-    └── TrainingError      options that contradict each other, a run that cannot be resumed
+    └── TrainingError      options that contradict each other, runs that come to nothing
+        ├── ResumeError    an interrupted run that cannot be gone on with
+        └── DivergedError  every task's loss has stopped being finite
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from snow_runtime.errors import SnowError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class SnowDeployError(SnowError):
@@ -30,4 +37,21 @@ class StoreError(SnowDeployError):
 
 
 class TrainingError(SnowDeployError):
-    """Options that contradict each other, or a run that cannot be resumed."""
+    """Options that contradict each other, or a run that came to nothing."""
+
+
+class ResumeError(TrainingError):
+    """What an interrupted run left behind cannot be gone on with."""
+
+
+class DivergedError(TrainingError):
+    """Every task of a run was given up.
+
+    Attributes:
+        failures: Why, by the task's name.
+    """
+
+    def __init__(self, message: str, failures: Mapping[str, str]) -> None:
+        """Take the message, and why each task was given up."""
+        super().__init__(message)
+        self.failures = dict(failures)

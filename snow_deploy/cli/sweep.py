@@ -45,14 +45,18 @@ def combinations(
 
 def swept(sweeps: Sequence[str]) -> set[str]:
     """Return the swept options, as the command's parameters are called."""
-    return {_key(text.partition("=")[0].strip()) for text in sweeps}
+    return {_key(_name(text)) for text in sweeps}
+
+
+def _name(text: str) -> str:
+    """Return the option that a sweep names, with or without its dashes."""
+    return text.partition("=")[0].strip().removeprefix("--")
 
 
 def _axis(text: str, context: click.Context) -> tuple[str, list[tuple[str, Any]]]:
     """Read one sweep: the option, and its values as text and as the option reads them."""
-    name, _, listed = text.partition("=")
-    name = name.strip().removeprefix("--")
-    values = [value.strip() for value in listed.split(",")]
+    name = _name(text)
+    values = [value.strip() for value in text.partition("=")[2].split(",")]
     if name not in SWEEPABLE:
         msg = (
             f"--{name} cannot be swept: the tasks of a sweep learn from the same batches over the "
@@ -60,11 +64,12 @@ def _axis(text: str, context: click.Context) -> tuple[str, list[tuple[str, Any]]
             "them."
         )
         raise click.UsageError(msg)
-    if not all(values) or len(set(values)) < len(values):
+    option = next(each for each in context.command.params if each.name == _key(name))
+    read = [option.type.convert(value, option, context) for value in values if value]
+    if len(set(read)) < len(values):
         msg = f"--sweep {text}: expected {name}=VALUE,VALUE with values that differ"
         raise click.UsageError(msg)
-    option = next(each for each in context.command.params if each.name == _key(name))
-    return name, [(value, option.type.convert(value, option, context)) for value in values]
+    return name, list(zip(values, read, strict=True))
 
 
 def _token(name: str, text: str) -> str:

@@ -98,8 +98,8 @@ class DemoPictures:
         return _QUESTIONS[self.question].answer(Answers.draw(self._draws(index)))
 
     def name(self, index: int) -> str:
-        """Return the split and the number of one picture."""
-        return f"demo/{self.split}/{index}"
+        """Return what decides how one picture looks: split, seed and size, and its number."""
+        return f"demo-{self.split}-seed{self.seed}-{self.size}px/{index}"
 
     def load(self, index: int) -> Image.Image:
         """Return one picture, RGB, `size` by `size`."""

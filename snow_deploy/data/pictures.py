@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from snow_deploy.errors import DataError
@@ -155,6 +157,22 @@ class Splits:
     def final(self) -> tuple[str, Pictures]:
         """The split that the final figures come from, with its name: test, else val."""
         return self._first_of(("test", self.test), ("val", self.val))
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of which pictures are in which split, and of which class.
+
+        A picture is known by its own name and its folder's, so that the data may lie elsewhere;
+        what is in the file is not read.
+        """
+        digest = hashlib.sha256()
+        for split, pictures in (("train", self.train), ("val", self.val), ("test", self.test)):
+            if pictures is None:
+                continue
+            for index in range(len(pictures)):
+                name = "/".join(PurePath(pictures.name(index)).parts[-2:])
+                label = pictures.labels[pictures.target(index)]
+                digest.update(f"{split}\0{name}\0{label}\n".encode())
+        return digest.hexdigest()
 
     @staticmethod
     def _first_of(*candidates: tuple[str, Pictures | None]) -> tuple[str, Pictures]:

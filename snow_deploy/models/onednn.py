@@ -54,12 +54,14 @@ class _Convolution(nn.Module):
         super().__init__()
         geometry = (list(layer.padding), list(layer.stride), list(layer.dilation), layer.groups)
         weight = layer.weight.detach().to_mkldnn()
-        self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(  # noqa: SLF001
+        packed = torch._C._nn.mkldnn_reorder_conv2d_weight(  # noqa: SLF001
             weight,
             *geometry,
             shape,  # type: ignore[call-arg]
         )
-        self.bias = None if layer.bias is None else layer.bias.detach()
+        self.register_buffer("weight", packed, persistent=False)
+        bias = None if layer.bias is None else layer.bias.detach()
+        self.register_buffer("bias", bias, persistent=False)
         self.geometry = geometry
         self.relu = relu
 

@@ -75,7 +75,7 @@ class Source(nn.Module):
         self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = _fold(traced, self.anatomy)
         self.network.to(memory_format=torch.channels_last)
-        self._packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
+        self.packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
         self.requires_grad_(requires_grad=False)
         self.train(mode=False)
 
@@ -121,9 +121,9 @@ class Source(nn.Module):
             part.compile()
 
     def _network_for(self, images: Tensor) -> fx.GraphModule:
-        packed = self._packed and images.device.type == "cpu" and images.dtype == torch.float32
+        packed = self.packed and images.device.type == "cpu" and images.dtype == torch.float32
         if packed and not torch.is_autocast_enabled("cpu"):
-            return self._packed[0]
+            return self.packed[0]
         return self.network
 
     def pack(self, batch_size: int, image_size: int) -> None:
@@ -140,7 +140,7 @@ class Source(nn.Module):
         if on_cpu and onednn.is_available():
             image = torch.zeros(batch_size, 3, image_size, image_size)
             image = image.to(memory_format=torch.channels_last)
-            self._packed = [onednn.pack(self.network, image)]
+            self.packed = [onednn.pack(self.network, image)]
 
     def tap_outputs(self, convolutions: Iterable[str]) -> None:
         """From now on also return what convolutions put out, by `output_key` of their names.

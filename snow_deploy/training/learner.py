@@ -30,6 +30,7 @@ class Learner(nn.Module):
         step: Optimiser steps so far.
         steps: Of them in an epoch, once it is known.
         failure: Why it learns no more; None while it does.
+        answers: Whether all its answers on the evaluation split were finite numbers.
     """
 
     train_targets: Tensor
@@ -70,6 +71,7 @@ class Learner(nn.Module):
         self.step = 0
         self.steps = 0
         self.failure: str | None = None
+        self.answers = True
 
     def configure(
         self, steps: int, world_size: int
@@ -148,7 +150,10 @@ class Learner(nn.Module):
         self.loss(loss.detach(), len(indices))
 
     def evaluate(self, logits: Tensor, indices: Tensor) -> None:
-        """Count a batch of the evaluation split into its figures."""
+        """Count a batch of the evaluation split into its figures, unless an answer is no number."""
+        if not logits.isfinite().all():
+            self.answers = False
+            return
         targets = self.evaluated_targets[indices]
         self.split_accuracy(logits, targets)
         self.split_loss(nn.functional.cross_entropy(logits.float(), targets), len(indices))

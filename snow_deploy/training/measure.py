@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -105,17 +106,26 @@ def held_out_samples(
 ) -> Tensor:
     """Return evenly spaced readable pictures, resized and cropped: [M, S, S, 3] uint8.
 
+    Args:
+        pictures: Of each of `count` stretches of equal length, the first readable one is taken.
+        preprocessing: As on the device.
+        count: M; less where there are fewer pictures, or a whole stretch cannot be read.
+
     Raises:
         DataError: No picture could be read.
     """
+    stretches = min(count, len(pictures))
+    ends = [place * len(pictures) // stretches for place in range(stretches + 1)]
     samples: list[Tensor] = []
-    for index in range(0, len(pictures), max(1, len(pictures) // count)):
-        try:
-            cropped = resize_and_crop(pictures.load(index), preprocessing)
-        except InputError:
-            continue
-        samples.append(torch.from_numpy(cropped.copy()))
+    for start, end in pairwise(ends):
+        for index in range(start, end):
+            try:
+                cropped = resize_and_crop(pictures.load(index), preprocessing)
+            except InputError:
+                continue
+            samples.append(torch.from_numpy(cropped.copy()))
+            break
     if not samples:
         msg = f"none of the {len(pictures)} pictures to measure on could be read; check the files"
         raise DataError(msg)
-    return torch.stack(samples[:count])
+    return torch.stack(samples)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.data.loading import make_loader
-from snow_deploy.errors import DataError, TrainingError
+from snow_deploy.errors import DataError, DivergedError, ResumeError
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.replicas import all_agree, average_gradients, share_state
 
@@ -108,7 +108,7 @@ class TaskModule(lightning.LightningModule):
         """Let every learner take a step; none is taken with fewer than two readable pictures.
 
         Raises:
-            TrainingError: No learner is left: every loss has stopped being finite.
+            DivergedError: No learner is left: every loss has stopped being finite.
         """
         self._note_skipped(batch)
         inputs = self._inputs(batch.images) if len(batch.images) >= 2 else None
@@ -116,8 +116,7 @@ class TaskModule(lightning.LightningModule):
         for learner, optimizer, schedule in zip(self._all(), optimizers, schedules, strict=True):
             if learner.failure is None:
                 self._step(learner, optimizer, schedule, batch, inputs)
-        if not self.active:
-            raise TrainingError(self._why_nothing_is_left())
+        self._check_what_is_left()
         if inputs is not None:
             self._images += len(batch.images) * self.trainer.world_size
             rate = self._images / (time.perf_counter() - self._started)
@@ -163,6 +162,8 @@ class TaskModule(lightning.LightningModule):
             return
         for learner, logits in zip(self.active, self(batch.images), strict=True):
             learner.evaluate(logits, batch.indices)
+            if not learner.answers:
+                continue
             name = f"{learner.prefix}{learner.split}"
             shown = not learner.prefix
             self.log(f"{name}_loss", learner.split_loss, on_epoch=True, batch_size=size)
@@ -177,10 +178,22 @@ class TaskModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Measure everywhere with the first process's statistics."""
         for learner in self._all():
+            learner.answers = True
             share_state(learner.network.buffers())
 
     def on_validation_epoch_end(self) -> None:
-        """Let every process know which pictures the others had to skip."""
+        """Give up what answers with no finite numbers; share the names of what was skipped.
+
+        A last step may do that to a network, and no loss behind it would tell.
+
+        Raises:
+            DivergedError: No learner is left.
+        """
+        for learner in self.active:
+            if not all_agree(learner.answers, self.device):
+                epoch = self.current_epoch + 1
+                learner.failure = f"its answers were no finite numbers after epoch {epoch}"
+        self._check_what_is_left()
         if self.trainer.world_size > 1:
             everywhere: list[set[str]] = [set()] * self.trainer.world_size
             torch.distributed.all_gather_object(everywhere, self.skipped)
@@ -199,7 +212,7 @@ class TaskModule(lightning.LightningModule):
         """Take what the run that is resumed knew.
 
         Raises:
-            TrainingError: It was written by another version, or for other tasks.
+            ResumeError: It was written by another version, or for other tasks.
         """
         kept = checkpoint.get("learners", [])
         if [each["name"] for each in kept] != [learner.name for learner in self._all()]:
@@ -207,7 +220,7 @@ class TaskModule(lightning.LightningModule):
                 "the checkpoint of the interrupted run is of another version of snow-deploy, or of "
                 "other tasks. Start again with --overwrite."
             )
-            raise TrainingError(msg)
+            raise ResumeError(msg)
         self.skipped = set(checkpoint["skipped"])
         for learner, facts in zip(self._all(), kept, strict=True):
             learner.step, learner.failure = facts["step"], facts["failure"]
@@ -265,6 +278,11 @@ class TaskModule(lightning.LightningModule):
             workers=self.workers,
             process=(self.global_rank, self.trainer.world_size),
         )
+
+    def _check_what_is_left(self) -> None:
+        if not self.active:
+            failures = {each.name: str(each.failure) for each in self._all()}
+            raise DivergedError(self._why_nothing_is_left(), failures)
 
     def _why_nothing_is_left(self) -> str:
         advice = "Lower --lr, or train with --recipe steady, whose classifier learns more slowly."

@@ -98,9 +98,10 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
 
     Raises:
         StoreError: The store has no source, or cannot be written.
-        TrainingError: The tasks cannot be trained together, a single one is there already, there
-            is nothing to resume, a resumed run has other options, labels or another source, or
-            every task was given up.
+        TrainingError: The tasks cannot be trained together, or a single one is there already.
+        ResumeError: There is nothing to resume, or what was begun had other options, labels,
+            pictures or another source.
+        DivergedError: Every task was given up.
         DataError: No picture could be read, or the tasks' pictures differ.
     """
     check_together(requests)
@@ -142,6 +143,7 @@ def _facts(request: TaskRequest, source: Source, before: TaskRecord | None) -> d
     facts: dict[str, object] = {
         "options": request.options.to_dict(),
         "labels": list(request.splits.labels),
+        "pictures": request.splits.fingerprint(),
         "source": source.fingerprint,
     }
     return facts if before is None else {**facts, "after": before.fingerprint()}
@@ -269,6 +271,7 @@ def _record(
         samples=samples,
         metrics=metrics,
         older=older,
+        pictures=learner.splits.fingerprint(),
     )
 
 

@@ -62,16 +62,17 @@ class SelectionHistory(Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        """Record after each quarter of an epoch."""
+        """Record after each quarter of an epoch, as near as its steps come; the last is one."""
         steps = int(trainer.num_training_batches)
-        if (batch_idx + 1) % max(1, steps // RECORDS_PER_EPOCH) == 0:
+        before, now = (place * RECORDS_PER_EPOCH // steps for place in (batch_idx, batch_idx + 1))
+        if now > before:
             self._record(trainer, (batch_idx + 1) / steps)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
         """Write the file."""
         if trainer.is_global_zero:
             with atomic_write(self.path) as file:
-                np.savez_compressed(file, allow_pickle=False, **self.history())
+                np.savez_compressed(file, **self.history())  # type: ignore[arg-type]
 
     def history(self) -> dict[str, NDArray[Any]]:
         """Return what the file holds."""

@@ -57,6 +57,7 @@ class TaskRecord:
         metrics: Figures of the final measurement, such as `accuracy` (0 to 1).
         older: Labels of the tasks learned before into the same network, by name, in order; only
             learning without forgetting has any.
+        pictures: The fingerprint of the data's splits; empty where it was not noted.
     """
 
     name: str
@@ -68,6 +69,7 @@ class TaskRecord:
     samples: Tensor
     metrics: Mapping[str, float] = field(default_factory=dict)
     older: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pictures: str = ""
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the delta's tensors."""
@@ -216,6 +218,7 @@ class Store:
             "options": record.options.to_dict(),
             "metrics": dict(record.metrics),
             "older": [[name, *labels] for name, labels in record.older.items()],
+            "pictures": record.pictures,
         }
         path = self.task_path(record.name)
         self._write(path, {**record.state, _SAMPLES: record.samples}, facts)
@@ -293,6 +296,7 @@ def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
         samples=samples,
         metrics=facts["metrics"],
         older={name: tuple(labels) for name, *labels in facts.get("older", [])},
+        pictures=facts.get("pictures", ""),
     )
 
 

@@ -8,18 +8,22 @@ import signal
 import sys
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError  # noqa: TID251 - what reading a damaged file raises
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from snow_deploy.errors import ResumeError, StoreError
 from snow_deploy.training.replicas import Replicas
+from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from lightning.pytorch.loggers import Logger
 
@@ -58,6 +62,7 @@ def make_trainer(
         num_nodes=nodes,
         precision=_lightning_precision(precision),
         callbacks=[*progress, *callbacks],
+        plugins=[Checkpoints()],
         logger=list(loggers) or False,
         enable_checkpointing=any(isinstance(item, Checkpoint) for item in callbacks),
         enable_progress_bar=interactive,
@@ -66,6 +71,49 @@ def make_trainer(
         use_distributed_sampler=False,  # the loaders share the pictures out themselves
         log_every_n_steps=10,
     )
+
+
+class Checkpoints(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | os.PathLike[str],
+        storage_options: Any | None = None,  # noqa: ARG002
+    ) -> None:
+        """Write it beside its place, and put it there when it is on the disk.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(Path(path)) as file:
+                torch.save(checkpoint, file)  # noqa: TID251 - as Lightning; weights only are read
+        except OSError as error:
+            msg = f"{path} cannot be written: {error}. Free space or access, then go on."
+            raise StoreError(msg) from error
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any | None = None,
+        weights_only: bool | None = None,  # noqa: FBT001
+    ) -> dict[str, Any]:
+        """Read it.
+
+        Raises:
+            ResumeError: It is damaged.
+        """
+        try:
+            found: dict[str, Any] = super().load_checkpoint(Path(path), map_location, weights_only)
+        except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+            # What torch says of a pickle advises to read it without care.
+            why = "it is damaged" if isinstance(error, UnpicklingError) else str(error)
+            msg = f"the checkpoint {path} cannot be read ({why}). Start again with --overwrite."
+            raise ResumeError(msg) from error
+        return found
 
 
 class TaskLogger(TensorBoardLogger):
@@ -113,7 +161,9 @@ def _devices_and_nodes() -> tuple[int, int]:
 
 def _lightning_precision(precision: str) -> Any:
     if precision == "auto":
-        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(
+            including_emulation=False
+        )
         precision = "bf16" if has_bf16 else "fp32"
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
 

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snow_deploy.errors import StoreError, TrainingError
+from snow_deploy.errors import ResumeError, StoreError, TrainingError
 from snow_deploy.training.options import TrainOptions
 from snow_runtime.files import atomic_write
 
@@ -53,13 +53,15 @@ def plan(
 
     Args:
         store: Where.
-        facts: By task: its `options`, `labels`, `source` and the task it goes on from (`after`).
+        facts: By task: its `options`, `labels`, `pictures`, `source` and the task it goes on from
+            (`after`).
         resume: Go on from the last checkpoint.
         overwrite: Replace tasks and unfinished runs.
 
     Raises:
-        TrainingError: A single task is there already, there is nothing to resume, or what was
-            begun had other options, labels or another source.
+        TrainingError: A single task is there already.
+        ResumeError: There is nothing to resume, or what was begun had other options, labels,
+            pictures or another source.
         StoreError: The store cannot be written.
     """
     asked = tuple(facts)
@@ -71,7 +73,7 @@ def plan(
         if not checkpoint.is_file() or not all(_record(store, name).is_file() for name in names):
             what = f"run of task {asked[0]!r}" if alone else f"sweep of {', '.join(asked)}"
             msg = f"there is no unfinished {what} in {store.root}; leave --resume out"
-            raise TrainingError(msg)
+            raise ResumeError(msg)
         for name in names:
             _check_same_run(_read_facts(_record(store, name)), facts[name])
         return Plan(names, tuple(name for name in asked if name not in names), checkpoint, folder)
@@ -92,6 +94,12 @@ def is_unfinished(store: Store, names: Sequence[str]) -> bool:
     """Tell whether an interrupted run of exactly these tasks can be gone on with."""
     folder = store.run_path(names[0]) if len(names) == 1 else _sweep_path(store, names)
     return (folder / _CHECKPOINT).is_file()
+
+
+def forget(store: Store, names: Sequence[str]) -> None:
+    """Take away what an interrupted run of exactly these tasks would be gone on with from."""
+    folder = store.run_path(names[0]) if len(names) == 1 else _sweep_path(store, names)
+    (folder / _CHECKPOINT).unlink(missing_ok=True)
 
 
 def _make_room(
@@ -136,7 +144,7 @@ def _read_sweep(path: Path) -> tuple[str, ...]:
         return tuple(str(name) for name in json.loads(path.read_text(encoding="utf-8"))["tasks"])
     except (ValueError, TypeError, KeyError) as error:
         msg = f"{path} cannot be read ({error}). Start again with --overwrite."
-        raise TrainingError(msg) from error
+        raise ResumeError(msg) from error
 
 
 def _trained(store: Store, facts: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
@@ -153,6 +161,8 @@ def _trained(store: Store, facts: Mapping[str, dict[str, Any]]) -> tuple[str, ..
         changed = record.options.differences(TrainOptions.from_dict(wanted["options"]))
         if list(record.labels) != wanted["labels"]:
             changed.append("other labels")
+        elif _differ(record.pictures, wanted.get("pictures")):
+            changed.append("other pictures")
         if changed:
             msg = (
                 f"{store.root} has a task {name!r} that was trained otherwise "
@@ -190,14 +200,14 @@ def _read_facts(record: Path) -> dict[str, Any]:
         found = {key: facts[key] for key in ("labels", "source")} | {
             "options": TrainOptions.from_dict(facts["options"]).to_dict()
         }
-        return found | {"after": facts.get("after")}
+        return found | {key: facts.get(key) for key in ("after", "pictures")}
     except (ValueError, TypeError, KeyError, TrainingError) as error:
         msg = f"{record} cannot be read ({error}). Start again with --overwrite."
-        raise TrainingError(msg) from error
+        raise ResumeError(msg) from error
 
 
 def _check_same_run(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to resume with other labels, another source or other options."""
+    """Refuse to resume with other labels or pictures, another source or other options."""
     if then["labels"] != now["labels"]:
         only_then = sorted(set(then["labels"]) - set(now["labels"]))
         only_now = sorted(set(now["labels"]) - set(then["labels"]))
@@ -206,19 +216,25 @@ def _check_same_run(then: dict[str, Any], now: dict[str, Any]) -> None:
             f"gone {only_then or 'none'}, new {only_now or 'none'}. "
             "Resume with the data that the run began with, or start again with --overwrite."
         )
-        raise TrainingError(msg)
+        raise ResumeError(msg)
+    if _differ(then["pictures"], now.get("pictures")):
+        msg = (
+            "the data has other pictures than the interrupted run. Resume with the data that the "
+            "run began with, or start again with --overwrite."
+        )
+        raise ResumeError(msg)
     if then["source"] != now["source"]:
         msg = (
             f"the interrupted run used the source {then['source'][:12]}, the store now holds "
             f"{now['source'][:12]}. Start again with --overwrite."
         )
-        raise TrainingError(msg)
+        raise ResumeError(msg)
     if then["after"] != now.get("after"):
         msg = (
             "the task that the interrupted run goes on from was trained anew since. Start again "
             "with --overwrite."
         )
-        raise TrainingError(msg)
+        raise ResumeError(msg)
     options = TrainOptions.from_dict(then["options"])
     changed = options.differences(TrainOptions.from_dict(now["options"]))
     if changed:
@@ -226,4 +242,9 @@ def _check_same_run(then: dict[str, Any], now: dict[str, Any]) -> None:
             f"the interrupted run had other options ({'; '.join(changed)}). Resume with the "
             "same ones, or start again with --overwrite."
         )
-        raise TrainingError(msg)
+        raise ResumeError(msg)
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    """Tell whether two lists of pictures differ; runs from before they were noted have none."""
+    return bool(one) and bool(other) and one != other

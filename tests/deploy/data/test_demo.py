@@ -100,7 +100,7 @@ def test_train_and_test_have_their_own_answers() -> None:
 
 def test_a_picture_has_a_name_and_no_other_place() -> None:
     train = read_demo("shape", {"train": "3"}).train
-    assert train.name(2) == "demo/train/2"
+    assert train.name(2) == "demo-train-seed0-64px/2"
     for index in (3, -1):
         with pytest.raises(IndexError):
             train.load(index)

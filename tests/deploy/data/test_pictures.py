@@ -85,3 +85,22 @@ def test_differing_classes_are_named_both_ways() -> None:
 def test_a_long_list_of_names_is_cut() -> None:
     assert name_some(["a", "b"]) == "a, b"
     assert name_some(list("abcdefghij")) == "a, b, c, d, e, f, g, h and 2 more"
+
+
+def test_a_fingerprint_is_of_which_pictures_are_where(tmp_path: Path) -> None:
+    def splits(root: Path, train: tuple[int, ...], test: tuple[int, ...]) -> Splits:
+        both = [
+            FilePictures(
+                tuple(root / split / f"{n}.jpg" for n in range(len(targets))), targets, ("a", "b")
+            )
+            for split, targets in (("x", train), ("y", test))
+        ]
+        return Splits(train=both[0], val=None, test=both[1])
+
+    first = splits(tmp_path, (0, 1), (1, 0)).fingerprint()
+
+    assert splits(tmp_path / "moved", (0, 1), (1, 0)).fingerprint() == first
+    others = [splits(tmp_path, *way) for way in (((0, 0), (1, 0)), ((0, 1), (1,)))]
+    swapped = splits(tmp_path, (0, 1), (1, 0))
+    others.append(Splits(train=swapped.train, val=swapped.test, test=None))
+    assert len({first, *(each.fingerprint() for each in others)}) == 4

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from snow_deploy.data import open_data
-from snow_deploy.errors import DataError, StoreError, TrainingError
+from snow_deploy.errors import DataError, ResumeError, StoreError, TrainingError
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training import linear_probe, run
@@ -302,6 +302,20 @@ def test_a_run_is_not_resumed_with_other_labels(
 ) -> None:
     with pytest.raises(TrainingError, match=r"other labels .*gone \['circle', .*new \['0', '1'"):
         train_task(unfinished, "shape", open_demo("digit"), short, RESUME)
+
+
+def test_a_run_is_not_resumed_with_other_pictures(unfinished: Store, short: TrainOptions) -> None:
+    others = open_data("demo:shape?train=48&test=20&size=64&seed=1")
+
+    with pytest.raises(ResumeError, match="other pictures than the interrupted run"):
+        train_task(unfinished, "shape", others, short, RESUME)
+
+
+def test_a_damaged_checkpoint_is_not_resumed(
+    unfinished: Store, open_demo: OpenDemo, short: TrainOptions
+) -> None:
+    with pytest.raises(ResumeError, match=r"checkpoint\.ckpt cannot be read .*--overwrite"):
+        train_task(unfinished, "shape", open_demo(), short, RESUME)
 
 
 def test_a_run_is_not_resumed_on_another_source(

@@ -49,6 +49,8 @@ def run(history: SelectionHistory, steps: int, epochs: range, *, first: bool = T
         (1, [0, 1, 2]),
         (4, [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]),
         (8, [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]),
+        (7, [0, *(step / 7 for step in (2, 4, 6, 7, 9, 11, 13, 14))]),
+        (25, [0, *(step / 25 for step in (7, 13, 19, 25, 32, 38, 44, 50))]),
     ],
 )
 def test_the_start_and_every_quarter_of_an_epoch(
@@ -59,7 +61,7 @@ def test_the_start_and_every_quarter_of_an_epoch(
     with np.load(tmp_path / "s.npz") as file:
         found = dict(file)
 
-    assert found["epoch"].tolist() == moments
+    assert found["epoch"].tolist() == pytest.approx(moments)
     assert found["epoch"].dtype == np.float64
     assert set(found) == {"epoch", "layer1.conv", "layer2.conv"}
     assert found["layer1.conv"].dtype == np.int32

@@ -212,6 +212,8 @@ def test_options_that_change_the_batches(
     [
         ("demo:digit?train=40&test=20&size=64", "in train they have 48 and 40"),
         ("demo:digit?train=48&test=9&size=64", "in test they have 20 and 9"),
+        ("demo:digit?train=48&test=20&size=64&seed=1", "in train number 0 is demo-train-seed0-64"),
+        ("demo:digit?train=48&test=20&size=32", "in train number 0 is demo-train-seed0-64px/0 and"),
     ],
 )
 def test_other_pictures(requests: list[TaskRequest], data: str, message: str) -> None:

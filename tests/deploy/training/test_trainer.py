@@ -3,7 +3,7 @@ from __future__ import annotations
 import signal
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import lightning
 import pytest
@@ -11,7 +11,13 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from snow_deploy.training.trainer import interruptible, make_trainer, quiet_lightning
+from snow_deploy.errors import ResumeError, StoreError
+from snow_deploy.training.trainer import (
+    Checkpoints,
+    interruptible,
+    make_trainer,
+    quiet_lightning,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +100,11 @@ def test_the_automatic_precision_is_what_the_machine_has(
     monkeypatch: pytest.MonkeyPatch, cuda: bool, bf16: bool, lightnings: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+
+    def supported(including_emulation: bool = True) -> bool:
+        return bf16 or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     monkeypatch.setattr(lightning, "Trainer", lambda **options: options)
 
     options: Any = make_trainer(1, [], precision="auto")
@@ -165,3 +175,31 @@ def test_real_warnings_still_show() -> None:
         warn()
 
     assert len(caught) == 1
+
+
+def test_a_checkpoint_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs" / "checkpoint.ckpt"
+    checkpoints = Checkpoints()
+    checkpoints.save_checkpoint({"epoch": 1}, path)
+
+    def half(_: object, file: IO[bytes]) -> None:
+        file.write(b"PK")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(StoreError, match="No space left on device"):
+        checkpoints.save_checkpoint({"epoch": 2}, path)
+
+    assert checkpoints.load_checkpoint(path, weights_only=True) == {"epoch": 1}
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and nothing", b"\x80\x02nonsense", b"x"])
+def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "checkpoint.ckpt"
+    path.write_bytes(content)
+
+    with pytest.raises(ResumeError, match=r"checkpoint\.ckpt cannot be read .*--overwrite"):
+        Checkpoints().load_checkpoint(path, weights_only=True)
