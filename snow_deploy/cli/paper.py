@@ -12,6 +12,7 @@ from snow_deploy.cli.paper_options import (
     make_costing,
     make_study,
     measuring_options,
+    rounds_option,
     schemes_option,
     source_classes_option,
     speed_options,
@@ -86,7 +87,7 @@ def table4(**chosen: Any) -> None:
 
 
 @command.command("table5")
-@measuring_options()
+@measuring_options(steps=True)
 @schemes_option
 @classes_option
 @source_classes_option
@@ -111,7 +112,7 @@ def table6(**chosen: Any) -> None:
     from snow_deploy.paper.table6 import make_table6
 
     study = make_study(chosen)
-    _show(chosen["output"], *make_table6(study, make_costing(chosen, study)))
+    _show(chosen["output"], *make_table6(study, make_costing(chosen, study, ("snow",))))
 
 
 @command.command("table7")
@@ -137,11 +138,11 @@ def table7(**chosen: Any) -> None:
 
 
 @command.command("table8")
-@measuring_options()
+@measuring_options(steps=False)
 @schemes_option
 @classes_option
 @source_classes_option
-@click.option("--rounds", default=3, show_default=True, help="Visits to each, in turns.")
+@rounds_option
 @click.option(
     "--serving-batch",
     type=Several(int, 1),

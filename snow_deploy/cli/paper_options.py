@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from snow_deploy.models.network import Scheme
     from snow_deploy.paper.costs import Costing
@@ -107,11 +108,12 @@ schemes_option = click.option(
     show_default=True,
     help="What is compared.",
 )
+_image_size_option = click.option(
+    "--image-size", default=224, show_default=True, help="Side of the input, in pixels."
+)
 _batch_and_size = _all(
     click.option("--batch-size", default=256, show_default=True, help="Pictures a step."),
-    click.option(
-        "--image-size", default=224, show_default=True, help="Side of the input, in pixels."
-    ),
+    _image_size_option,
     click.option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -119,6 +121,26 @@ _batch_and_size = _all(
         show_default=True,
         help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32.",
     ),
+)
+rounds_option = click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Visits to each, in turns.",
+)
+_OF_TRAINING = {
+    "root": "--store",
+    "weights": "--weights",
+    "seeds": "--seeds",
+    "epochs": "--epochs",
+    "recipe": "--recipe",
+    "download": "--download",
+}
+"""Options that without data mean nothing."""
+_OF_A_STUDY = (
+    *("schemes", "seeds", "recipe", "epochs", "batch_size", "image_size", "precision"),
+    *("workers", "download"),
 )
 
 
@@ -166,20 +188,24 @@ def training_options(*, required: bool) -> Callable[[Any], Any]:
         ),
         _batch_and_size,
         click.option(
-            "--workers", default=2, show_default=True, help="Processes that load pictures."
+            "--workers",
+            type=click.IntRange(0),
+            default=2,
+            show_default=True,
+            help="Processes that load pictures.",
         ),
         click.option("--download", is_flag=True, help="Let torchvision download data."),
     )
 
 
-def measuring_options() -> Callable[[Any], Any]:
-    """Return the options of a command that measures and trains nothing."""
+def measuring_options(*, steps: bool) -> Callable[[Any], Any]:
+    """Return the options of a command that trains nothing; with `steps` it measures training's."""
     return _all(
         output_option,
         click.option(
             "--source", "architecture", default="resnet50", show_default=True, help="Architecture."
         ),
-        _batch_and_size,
+        _batch_and_size if steps else _image_size_option,
     )
 
 
@@ -190,11 +216,19 @@ classes_option = click.option(
     "[default: the data's, or the paper's 101,47,40,196,200]",
 )
 source_classes_option = click.option(
-    "--source-classes", default=1000, show_default=True, help="Classes of the source's own head."
+    "--source-classes",
+    type=click.IntRange(2),
+    help="Classes of the source's own head.  [default: the store's, or 1000]",
 )
 speed_options = _all(
-    click.option("--steps", default=10, show_default=True, help="Steps timed together."),
-    click.option("--rounds", default=3, show_default=True, help="Visits to each, in turns."),
+    click.option(
+        "--steps",
+        type=click.IntRange(1),
+        default=10,
+        show_default=True,
+        help="Steps timed together.",
+    ),
+    rounds_option,
     click.option(
         "--batch",
         "batches",
@@ -205,36 +239,77 @@ speed_options = _all(
 )
 
 
-def make_study(chosen: dict[str, Any], schemes: tuple[Scheme, ...] | None = None) -> Study:
-    """Make a study of a command's options; the source comes into the store where data is given."""
+def make_study(chosen: dict[str, Any]) -> Study:
+    """Make a study of a command's options; the source comes into the store where data is given.
+
+    Raises:
+        click.UsageError: There is no data for what was given to train on it.
+    """
     from snow_deploy.cli.train import ensure_source
     from snow_deploy.paper.study import Study, parse_data
     from snow_deploy.training.store import Store
 
     data = parse_data(chosen.get("data", ()))
+    if "data" in chosen and not data:
+        _refuse_without_data()
     store = Store(chosen.get("root") or chosen["output"] / "store")
     if data:
         ensure_source(store, chosen["architecture"], chosen["weights"], None)
-    names = ("seeds", "recipe", "epochs", "workers", "download")
-    given = {name: chosen[name] for name in names if name in chosen}
+    given = {name: chosen[name] for name in _OF_A_STUDY if name in chosen}
     return Study(
         output=chosen["output"],
         store=store,
         data=data,
-        schemes=schemes or chosen.get("schemes", SCHEMES),
-        batch_size=chosen["batch_size"],
-        image_size=chosen["image_size"],
-        precision=chosen["precision"],
         say=lambda line: click.echo(line, err=True),
         **given,
     )
 
 
-def make_costing(chosen: dict[str, Any], study: Study) -> Costing:
-    """Make what costs are of: the options', else the data's classes, else the paper's."""
+def _refuse_without_data() -> None:
+    """Refuse options of training where there is nothing to train on."""
+    context = click.get_current_context()
+    for name, option in _OF_TRAINING.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            msg = (
+                f"{option} is of training, and without --data nothing is trained. Give --data "
+                f"NAME=KIND:PATH, or leave {option} out."
+            )
+            raise click.UsageError(msg)
+
+
+def _batches(pairs: Sequence[tuple[str, int]], compared: Sequence[str]) -> dict[Scheme, int]:
+    """Read `--batch SCHEME=N` several times.
+
+    Raises:
+        click.UsageError: A scheme is named twice, or is not compared.
+    """
+    batches: dict[Any, int] = {}
+    for scheme, number in pairs:
+        if scheme in batches or scheme not in compared:
+            why = "is given twice" if scheme in batches else "is of a scheme that is not compared"
+            msg = f"--batch {scheme}={number} {why}; give one for some of {', '.join(compared)}"
+            raise click.UsageError(msg)
+        batches[scheme] = number
+    return batches
+
+
+def make_costing(
+    chosen: dict[str, Any], study: Study, compared: Sequence[str] | None = None
+) -> Costing:
+    """Make what costs are of: the options', else the store's and the data's, else the paper's.
+
+    Args:
+        chosen: The command's values.
+        study: Made of them.
+        compared: Schemes whose steps are measured; None for the study's.
+
+    Raises:
+        click.UsageError: A batch is given for a scheme that is not compared.
+    """
     from snow_deploy.data import open_data
+    from snow_deploy.models.source import Source
     from snow_deploy.paper.costs import Costing
-    from snow_deploy.paper.printed import ARCHITECTURE, CLASSES
+    from snow_deploy.paper.printed import ARCHITECTURE, CLASSES, SOURCE_CLASSES
     from snow_deploy.paper.runs import SPLIT_SEED
     from snow_deploy.paper.steps import Effort
 
@@ -245,15 +320,15 @@ def make_costing(chosen: dict[str, Any], study: Study) -> Costing:
             for spec in study.data.values()
         ]
         classes = tuple(len(splits.labels) for splits in opened)
-    architecture = chosen["architecture"]
-    if architecture is None:
-        kept = study.store.has_source()
-        architecture = study.store.source_weights().architecture if kept else ARCHITECTURE
+    architecture, own = ARCHITECTURE, SOURCE_CLASSES
+    if study.store.has_source():
+        source = Source(study.store.source_weights())
+        architecture, own = source.architecture, source.num_classes
     return Costing(
-        architecture=architecture,
-        source_classes=chosen["source_classes"],
+        architecture=chosen["architecture"] or architecture,
+        source_classes=chosen["source_classes"] or own,
         classes=classes or CLASSES,
         effort=Effort(chosen.get("steps", 10), chosen.get("rounds", 3)),
-        batches=dict(chosen.get("batches", ())),
+        batches=_batches(chosen.get("batches", ()), compared or study.schemes),
         speed=chosen.get("speed", True),
     )

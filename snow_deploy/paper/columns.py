@@ -14,18 +14,29 @@ def accuracy_columns(study: Study) -> list[Column]:
     """Return a column for each data set, their mean, and the paper's."""
     columns = []
     for data in study.data:
-        columns.append(Column(data, data, "share"))
+        columns.append(Column(accuracy_key(data), data, "share"))
         if len(study.seeds) > 1:
-            columns.append(Column(f"{data}_spread", "±", "share"))
+            columns.append(Column(spread_key(data), "±", "share"))
     if len(study.data) > 1:
         columns.append(Column("mean", "mean", "share"))
     return [*columns, Column("paper_mean", "paper", "share", printed=True)]
 
 
-def training_note(study: Study) -> str:
-    """Say what the accuracies are of."""
+def accuracy_key(data: str) -> str:
+    """Return the key of a data set's accuracy; no name of a data set makes it another column's."""
+    return f"{data}_accuracy"
+
+
+def spread_key(data: str) -> str:
+    """Return the key of the spread of a data set's accuracy over the seeds."""
+    return f"{data}_accuracy_spread"
+
+
+def training_note(study: Study, *, spread: bool = True) -> str:
+    """Say what the accuracies are of; without `spread` they are means alone."""
+    over = "± is the standard deviation over them" if spread else "the mean over them"
     return (
         f"test accuracy, 0 to 1, after the last of {study.epochs} epochs, recipe {study.recipe}, "
-        f"batch {study.batch_size}, {study.image_size} px, {len(study.seeds)} seed(s)"
-        + ("; ± is the standard deviation over them." if len(study.seeds) > 1 else ".")
+        f"batch {study.batch_size}, {study.image_size} px, "
+        + (f"{len(study.seeds)} seeds; {over}." if len(study.seeds) > 1 else "one seed.")
     )

@@ -62,6 +62,7 @@ class Costing:
             "architecture": self.architecture,
             "source_classes": self.source_classes,
             "classes": list(self.classes),
+            **({"steps": self.effort.steps, "rounds": self.effort.rounds} if self.speed else {}),
         }
 
     def note(self) -> str:

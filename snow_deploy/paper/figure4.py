@@ -52,6 +52,7 @@ def make_figure4(study: Study, costing: Costing) -> tuple[Report, Figure]:
     setups = {scheme: costing.setup(chosen) for scheme, chosen in options.items()}
     figures = measure_steps(setups, kept, costing.effort, study.say)
     source = Source(costing.weights())
+    papers = printed.SPEED_OVER_FT if costing.is_papers() else {}
     base = figures["ft"].images_per_s if "ft" in figures else None
     rows: list[dict[str, Cell]] = [
         {
@@ -61,14 +62,14 @@ def make_figure4(study: Study, costing: Costing) -> tuple[Report, Figure]:
             "batch": figures[scheme].batch,
             "images_per_s": figures[scheme].images_per_s,
             "speed_over_ft": ratio(figures[scheme].images_per_s, base),
-            "paper_speed_over_ft": printed.value(printed.SPEED_OVER_FT.get(scheme)),
+            "paper_speed_over_ft": printed.value(papers.get(scheme)),
             "parameters_millions": count_together(source, options[scheme], costing.classes) / 1e6,
         }
         for scheme, by_data in found.items()
     ]
     device = describe_device(default_device())
     notes = [
-        training_note(study),
+        training_note(study, spread=False),
         speed_note(figures, study.image_size, str(device["device"])),
         costing.note(),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,7 @@ def make_figure5(
         TrainingError: There is no such subscription.
     """
     seed = study.seeds[0]
+    study = replace(study, seeds=(seed,))
     runs = {
         (data, sigma2): study.run(
             data, study.options("snow", seed, delta=replace(study.delta, sigma2=sigma2))
@@ -78,7 +80,7 @@ def make_figure5(
         for (data, sigma2), run in runs.items()
     ]
     notes = [
-        training_note(replace(study, seeds=(seed,))),
+        training_note(study),
         (
             "channels tried: share of the source's channels that evaluation read at some moment; "
             "settled: from this epoch on 95 % of the channels chosen at the end are chosen."
@@ -104,10 +106,17 @@ def _subscription(history: History, wanted: str | None) -> str:
 def _read_curve(study: Study, run: Run) -> Curve:
     """Read a run's accuracy over its epochs."""
     path = study.store.run_path(run.name) / "curve.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    key = next(key for key in rows[0] if key.endswith("_accuracy"))
-    return [(float(row["epoch"]), float(row[key])) for row in rows]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        key = next(key for key in rows[0] if key.endswith("_accuracy"))
+        return [(float(row["epoch"]), float(row[key])) for row in rows]
+    except (OSError, ValueError, IndexError, StopIteration) as error:
+        msg = (
+            f"{path} cannot be read ({error!r}). It is written while a run trains: train the run "
+            f"anew, after removing {study.store.task_path(run.name)}."
+        )
+        raise TrainingError(msg) from error
 
 
 def _draw(
@@ -127,7 +136,7 @@ def _draw(
             _draw_choices(axes, histories[data, sigma2], name, channels)
             axes.set_title(f"{data}, σ² = {sigma2:g}", fontsize=9)
         line[0].set_ylabel("epoch")
-        for colour, sigma2 in zip(COLOURS, sigma2s, strict=False):
+        for colour, sigma2 in zip(cycle(COLOURS), sigma2s, strict=False):
             epochs, accuracies = zip(*curves[data, sigma2], strict=True)
             line[-1].plot(epochs, accuracies, "o-", ms=3, color=colour, label=f"σ² = {sigma2:g}")
         line[-1].set(xlabel="epoch", ylabel="accuracy")

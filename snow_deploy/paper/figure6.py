@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,7 @@ def make_figure6(study: Study) -> tuple[Report, Figure]:
         msg = "figure6 compares the channels of several tasks; give --data twice or more often"
         raise TrainingError(msg)
     seed = study.seeds[0]
+    study = replace(study, seeds=(seed,))
     runs = {data: study.run(data, study.options("snow", seed)) for data in study.data}
     train_runs(study, list(runs.values()))
     histories = {data: read_selections(study.store, run.name) for data, run in runs.items()}
@@ -99,7 +101,7 @@ def _draw(report: Report, histories: Mapping[str, History]) -> Figure:
     left.set(ylabel="share of the K chosen channels", ylim=(0, 1.15), title=report.title)
     left.legend(fontsize=8, frameon=False, ncols=2, loc="upper center")
     tidy(left)
-    for colour, (data, history) in zip(COLOURS, histories.items(), strict=False):
+    for colour, (data, history) in zip(cycle(COLOURS), histories.items(), strict=False):
         right.plot(history["epoch"], share_final(history), "-", color=colour, label=data)
     right.set(xlabel="epoch", ylabel="share of the final channels", title="how selections settle")
     right.set_ylim(0, 1.03)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snow_deploy import __version__
 from snow_deploy.paper.study import digest
 from snow_runtime.files import atomic_write
 
@@ -58,7 +59,7 @@ def describe_device(device: torch.device) -> dict[str, Any]:
         name = torch.cuda.get_device_name(device)
     else:
         name = f"{_processor()}, {torch.get_num_threads()} threads"
-    return {"device": name, "torch": str(torch.__version__)}
+    return {"device": name, "torch": str(torch.__version__), "snow_deploy": __version__}
 
 
 def _processor(listing: Path = Path("/proc/cpuinfo")) -> str:

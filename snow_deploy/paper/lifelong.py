@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from snow_deploy.data import open_data
 from snow_deploy.models.source import Source
-from snow_deploy.paper.kept import Kept, default_device
+from snow_deploy.paper.kept import Kept, default_device, describe_device
 from snow_deploy.paper.runs import SPLIT_SEED
 from snow_deploy.training.measure import measure
 
@@ -47,12 +47,18 @@ def remembered(
         One row a data set learned, by name of the data; the newest one's is the run's own.
     """
     chain = study.chain(seed)
+    device = describe_device(default_device())
     rows = []
     for place, run in enumerate(chain):
         row = {}
         for older in chain[:place]:
             study.say(f"accuracy on {older.data} after {run.data}, seed {seed}")
-            facts = {"run": run.name, "older": older.name}
+            facts = {
+                "run": study.store.load_task(run.name).fingerprint(),
+                "pictures": study.store.load_task(older.name).pictures,
+                "older": older.name,
+                **device,
+            }
             value = kept.get("older", facts, partial(_older, study, run, older))
             row[older.data] = value["accuracy"]
         row[run.data] = metrics[run.name]["accuracy"]

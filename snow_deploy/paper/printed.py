@@ -62,12 +62,6 @@ PEAK_OVER_FT: Final = {"snow": Printed(0.32, _TRAINING)}
 SERVING_OVER_FT: Final = {"snow": Printed(7.5, _HEADLINE)}
 """Pictures a second in serving over those of separate models."""
 
-CLAIMS: Final = {
-    "training speed over fine-tuning": Printed(2.4, _HEADLINE),
-    "parameters over separate models": Printed(0.2, _HEADLINE),
-    "serving throughput over separate models": SERVING_OVER_FT["snow"],
-}
-
 
 def value(printed: Printed | None) -> float | None:
     """Return the figure, or None where it is not known."""

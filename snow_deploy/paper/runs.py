@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
 from snow_deploy.data import open_data
-from snow_deploy.errors import TrainingError
+from snow_deploy.errors import DivergedError, ResumeError, TrainingError
 from snow_deploy.training.requests import TaskRequest
 from snow_deploy.training.run import RunSettings, train_tasks
-from snow_deploy.training.unfinished import is_unfinished
+from snow_deploy.training.unfinished import forget, is_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +45,8 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
         By run name, the metrics of the final measurement.
 
     Raises:
-        TrainingError: Data has other labels than when a run was trained; or runs were given up, as
-            their loss was not finite, and everything else is trained.
+        TrainingError: Data has other labels or pictures than when a run was trained; or runs were
+            given up, as their loss was not finite, and everything else is trained.
         KeyboardInterrupt: Interrupted; the same call goes on.
     """
     splits: dict[str, Splits] = {}
@@ -113,21 +115,31 @@ def _train(study: Study, group: Sequence[Run], splits: Splits, place: str) -> Ma
     requests = [TaskRequest(run.name, splits, run.options) for run in group]
     settings = RunSettings(workers=study.workers, baseline=False, resume=resume)
     try:
-        outcome = train_tasks(study.store, requests, settings)
+        try:
+            return train_tasks(study.store, requests, settings).failures
+        except ResumeError as error:
+            study.say(f"{place} what was interrupted begins anew: {error}")
+            forget(study.store, names)
+            return train_tasks(study.store, requests, replace(settings, resume=False)).failures
+    except DivergedError as error:
+        return error.failures
     except KeyboardInterrupt:
         advice = "interrupted; the same command goes on from here"
         raise KeyboardInterrupt(advice) from None
-    return outcome.failures
 
 
 def _metrics(study: Study, run: Run, splits: Splits) -> Mapping[str, float]:
     """Read a trained run's metrics, and check that its data is what it was."""
     record = study.store.load_task(run.name)
+    changed = None
     if record.labels != splits.labels:
+        changed = f"labels ({len(splits.labels)} of them) that are not those"
+    elif record.pictures and record.pictures != splits.fingerprint():
+        changed = "pictures, or classes or splits of theirs, that are not those"
+    if changed is not None:
         msg = (
-            f"the data {run.data!r} has {len(splits.labels)} labels that are not the "
-            f"{len(record.labels)} that {run.name} was trained with. Give the changed data "
-            "another name, or choose another --store."
+            f"the data {run.data!r} has {changed} that {run.name} was trained with. Give the "
+            "changed data another name, or choose another --store."
         )
         raise TrainingError(msg)
     return record.metrics
@@ -154,7 +166,7 @@ def read_selections(store: Store, name: str) -> dict[str, NDArray[np.int64]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         msg = (
             f"{path} cannot be read ({error}). It is written while a run trains: train the run "
             f"anew, after removing {store.task_path(name)}."

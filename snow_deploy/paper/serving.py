@@ -14,6 +14,7 @@ from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
 from snow_deploy.models.source import Source
 from snow_deploy.paper.kept import Kept, default_device, describe_device
 from snow_deploy.paper.networks import random_weights
+from snow_deploy.paper.study import digest
 from snow_deploy.paper.turns import alternate, elapsed_ms
 from snow_export.fold import fold_norms
 from snow_export.layout import arrange
@@ -88,6 +89,8 @@ def measure_serving(
 ) -> dict[str, float]:
     """Time every contender on random pictures in alternating rounds; return pictures a second.
 
+    Times are kept for these contenders together: beside others they are taken anew.
+
     Args:
         setups: The contenders.
         batch: Pictures a call.
@@ -97,6 +100,7 @@ def measure_serving(
     """
     device = default_device()
     servers: dict[str, fx.GraphModule] = {}
+    together = digest({name: _facts(setup, device) for name, setup in setups.items()})
 
     def measure(name: str) -> dict[str, float]:
         if name not in servers:
@@ -105,7 +109,12 @@ def measure_serving(
 
     def visit(name: str, number: int) -> float:
         say(f"serving, batch {batch}, round {number + 1} of {rounds}: {name}")
-        facts = {**_facts(setups[name], device), "batch": batch, "round": number}
+        facts = {
+            **_facts(setups[name], device),
+            "batch": batch,
+            "round": number,
+            "together": together,
+        }
         ms: float = kept.get("serving", facts, partial(measure, name))["ms"]
         return ms
 

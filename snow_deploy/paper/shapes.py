@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snow_deploy.paper.columns import accuracy_key, spread_key
 from snow_deploy.paper.runs import train_runs
 from snow_deploy.paper.spread import mean, spread
 
@@ -21,8 +22,8 @@ def measure_shapes(study: Study, shapes: Sequence[DeltaOptions]) -> list[Accurac
     """Train SNOW in every shape on every data set and seed; skip what is done.
 
     Returns:
-        For each shape, by name of the data, the mean over the seeds and, as `NAME_spread`, the
-        spread; and `mean`, over data sets too.
+        For each shape, under the keys of `accuracy_columns`, the mean over the seeds and the
+        spread of each data set; and `mean`, over data sets too.
     """
     runs = {
         (place, data, seed): study.run(data, study.options("snow", seed, delta=shape))
@@ -37,7 +38,7 @@ def measure_shapes(study: Study, shapes: Sequence[DeltaOptions]) -> list[Accurac
         everything: list[float] = []
         for data in study.data:
             values = [metrics[runs[place, data, seed].name]["accuracy"] for seed in study.seeds]
-            row[data], row[f"{data}_spread"] = mean(values), spread(values)
+            row[accuracy_key(data)], row[spread_key(data)] = mean(values), spread(values)
             everything += values
         rows.append({**row, "mean": mean(everything) if everything else None})
     return rows

@@ -63,6 +63,7 @@ class Step:
         source = Source(random_weights(setup.architecture, setup.source_classes))
         self.device = device
         self.network = new_task(source, options, setup.classes).to(device).train()
+        self.network.local_loss = options.recipe.local_loss  # as in training
         self.source = source.to(device) if self.network.reads else None
         self.criterion = nn.CrossEntropyLoss()
         recipe = options.recipe
@@ -97,9 +98,10 @@ class Step:
         return self.source.stream(self.images, self.network.reads)  # as in training
 
     def held_bytes(self) -> int:
-        """Return the size of the networks that the step needs."""
+        """Return the size of the networks that the step needs, packed copies too."""
         modules: list[nn.Module] = [self.network]
-        modules += [] if self.source is None else [self.source]
+        if self.source is not None:
+            modules += [self.source, *self.source.packed]
         tensors: list[Tensor] = []
         for module in modules:
             tensors += [*module.parameters(), *module.buffers()]
@@ -109,6 +111,6 @@ class Step:
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return what autocast computes in; fp16's loss scale would change neither time nor memory."""
     if precision == "auto":
-        has = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        has = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bf16" if has else "fp32"
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

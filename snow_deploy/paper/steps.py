@@ -13,6 +13,7 @@ from snow_deploy.errors import TrainingError
 from snow_deploy.paper.kept import Kept, default_device, describe_device
 from snow_deploy.paper.peak import peak_bytes
 from snow_deploy.paper.step import WARM_UP, Step, StepSetup
+from snow_deploy.paper.study import digest
 from snow_deploy.paper.turns import alternate, elapsed_ms
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def measure_steps(
 ) -> dict[str, StepFigures]:
     """Time steps of every contender in alternating rounds, and take their peak memory.
 
-    On a GPU a batch that doesn't fit is halved until it does.
+    On a GPU a batch that doesn't fit is halved until it does. Times are kept for these contenders
+    together: beside others they are taken anew, as what they were taken beside may have changed.
 
     Args:
         setups: The contenders.
@@ -73,10 +75,17 @@ def measure_steps(
         options = replace(setup.options, batch_size=value["batch"])
         fitting[name], peaks[name] = replace(setup, options=options), value["peak_bytes"]
 
+    together = digest({name: setup.to_dict() for name, setup in fitting.items()})
+
     def visit(name: str, number: int) -> float:
         setup = fitting[name]
         say(f"training step, round {number + 1} of {effort.rounds}: {name}")
-        facts = {**_facts(setup, device), "steps": effort.steps, "round": number}
+        facts = {
+            **_facts(setup, device),
+            "steps": effort.steps,
+            "round": number,
+            "together": together,
+        }
         value = kept.get("step", facts, lambda: {"ms": _time(setup, device, effort.steps)})
         ms: float = value["ms"]
         return ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snow_deploy.errors import TrainingError
@@ -130,7 +130,16 @@ class Study:
             "batch_size": self.batch_size,
             "image_size": self.image_size,
             "precision": self.precision,
+            "delta": asdict(self.delta),
+            **self._source(),
         }
+
+    def _source(self) -> dict[str, str]:
+        """Name the source, where there is one."""
+        if not self.store.has_source():
+            return {}
+        weights = self.store.source_weights()
+        return {"source": weights.architecture, "source_fingerprint": weights.fingerprint()}
 
 
 def digest(facts: Mapping[str, Any]) -> str:

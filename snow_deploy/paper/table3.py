@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper.accuracies import measure_accuracies
-from snow_deploy.paper.columns import accuracy_columns, training_note
+from snow_deploy.paper.columns import accuracy_columns, accuracy_key, spread_key, training_note
 from snow_deploy.paper.kept import Kept
 from snow_deploy.paper.plots import COLOURS, grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, Report
@@ -28,7 +28,7 @@ def make_table3(study: Study) -> tuple[Report, Figure]:
     for scheme, by_data in found.items():
         row: dict[str, Cell] = {"scheme": scheme}
         for data, accuracies in by_data.items():
-            row[data], row[f"{data}_spread"] = mean(accuracies), spread(accuracies)
+            row[accuracy_key(data)], row[spread_key(data)] = mean(accuracies), spread(accuracies)
         row["mean"] = mean([value for values in by_data.values() for value in values])
         rows.append({**row, "paper_mean": None})
     columns = [Column("scheme", "scheme"), *accuracy_columns(study)]
@@ -50,9 +50,12 @@ def _draw(report: Report, study: Study) -> Figure:
     grouped_bars(
         axes,
         list(study.data),
-        {scheme: [by_scheme[scheme][data] for data in study.data] for scheme in schemes},
         {
-            scheme: [by_scheme[scheme][f"{data}_spread"] for data in study.data]
+            scheme: [by_scheme[scheme][accuracy_key(data)] for data in study.data]
+            for scheme in schemes
+        },
+        {
+            scheme: [by_scheme[scheme][spread_key(data)] for data in study.data]
             for scheme in schemes
         },
         COLOURS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from snow_deploy.models.source import Source
@@ -56,12 +57,19 @@ def make_table5(study: Study, costing: Costing) -> tuple[Report, Figure]:
     base = figures.get("ft")
     rows = [_row(scheme, counts[scheme], figures.get(scheme), base) for scheme in study.schemes]
     if not costing.is_papers():
-        rows = [{**row, "paper_parameters_millions": None} for row in rows]
+        papers = [column.key for column in _COLUMNS if column.printed]
+        rows = [{**row, **dict.fromkeys(papers)} for row in rows]
     device = describe_device(default_device())
     notes = [costing.note()]
     if figures:
         notes.append(speed_note(figures, study.image_size, str(device["device"])))
-    facts = {**costing.facts(), "image_size": study.image_size, **device}
+    facts = {
+        **costing.facts(),
+        "image_size": study.image_size,
+        "precision": study.precision,
+        "delta": asdict(study.delta),
+        **device,
+    }
     title = "Table 5: parameters, memory and speed of training"
     report = Report("table5", title, _COLUMNS, rows, notes, facts)
     return report, draw_costs(report, "scheme")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from snow_deploy.models.source import Source
@@ -69,7 +70,7 @@ def _draw(report: Report, widths: Sequence[int], ks: Sequence[int]) -> Figure:
     figure = new_figure(6.0, 3.6)
     axes = figure.subplots()
     trained = any(row.get("mean") is not None for row in report.rows)
-    for colour, width in zip(COLOURS, widths, strict=False):
+    for colour, width in zip(cycle(COLOURS), widths, strict=False):
         rows = [row for row in report.rows if row["width"] == f"1/{width}"]
         millions = [float(row["parameters_millions"] or 0) for row in rows]
         across = millions if trained else [float(place) for place in range(len(ks))]

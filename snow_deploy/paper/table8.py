@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
@@ -43,6 +44,7 @@ def make_table8(study: Study, costing: Costing, batches: Sequence[int]) -> tuple
     }
     kept = Kept(study.output / "measured")
     tasks = 1 + len(costing.classes)
+    papers = printed.SERVING_OVER_FT if costing.is_papers() else {}
     rows: list[dict[str, Cell]] = []
     for batch in batches:
         speeds = measure_serving(setups, batch, kept, costing.effort.rounds, study.say)
@@ -53,7 +55,7 @@ def make_table8(study: Study, costing: Costing, batches: Sequence[int]) -> tuple
                 "batch": batch,
                 "images_per_s": speed,
                 "over_ft": ratio(speed, speeds.get("ft")),
-                "paper_over_ft": printed.value(printed.SERVING_OVER_FT.get(scheme)),
+                "paper_over_ft": printed.value(papers.get(scheme)),
             }
             for scheme, speed in speeds.items()
         ]
@@ -63,7 +65,13 @@ def make_table8(study: Study, costing: Costing, batches: Sequence[int]) -> tuple
         f"source's own included: torch, fp32, norms folded, random weights, on "
         f"{device['device']}; ft is separate models."
     )
-    facts = {**costing.facts(), "image_size": study.image_size, **device}
+    facts = {
+        **{key: value for key, value in costing.facts().items() if key != "steps"},
+        "image_size": study.image_size,
+        "precision": "fp32",
+        "delta": asdict(study.delta),
+        **device,
+    }
     title = f"Table 8: serving {tasks} tasks"
     report = Report("table8", title, _COLUMNS, rows, [note], facts)
     figure = new_figure(6.4, 3.4)

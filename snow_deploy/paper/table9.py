@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.paper.columns import training_note
+from snow_deploy.paper.columns import accuracy_key, training_note
 from snow_deploy.paper.kept import Kept
 from snow_deploy.paper.lifelong import remembered
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, Report
 from snow_deploy.paper.runs import train_runs
-from snow_deploy.paper.spread import mean
+from snow_deploy.paper.spread import mean, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,8 +44,9 @@ def make_table9(study: Study) -> tuple[Report, Figure]:
     }
     metrics = train_runs(study, [*chains, *own.values()])
     kept = Kept(study.output / "measured")
+    steps_by_seed = [remembered(study, seed, metrics, kept) for seed in study.seeds]
     learned = {
-        "lf": _mean_steps([remembered(study, seed, metrics, kept) for seed in study.seeds]),
+        "lf": _mean_steps(steps_by_seed),
         "snow": _snow_steps(
             {
                 data: mean([metrics[own[data, seed].name]["accuracy"] for seed in study.seeds])
@@ -54,22 +55,30 @@ def make_table9(study: Study) -> tuple[Report, Figure]:
         ),
     }
     rows = [row for scheme, steps in learned.items() for row in _rows(scheme, steps)]
+    last = [_forgotten(steps, len(steps) - 1) for steps in steps_by_seed]
+    for row in rows:
+        final = row["scheme"] == "lf" and row["after"] == list(study.data)[-1]
+        row["forgotten_spread"] = spread([value or 0.0 for value in last]) if final else None
     columns = [
         Column("scheme", "scheme"),
         Column("after", "after learning"),
-        *(Column(data, data, "share") for data in study.data),
+        *(Column(accuracy_key(data), data, "share") for data in study.data),
         Column("forgotten", "forgotten", "share"),
+        *([Column("forgotten_spread", "±", "share")] if len(study.seeds) > 1 else []),
         Column("paper_forgotten", "paper", "share", printed=True),
     ]
     notes = [
-        training_note(study),
+        training_note(study, spread=False),
         (
             "forgotten: mean over the earlier data sets of the accuracy when it was learned, less "
             "the accuracy now. SNOW's tasks share nothing that is trained: theirs cannot move."
         ),
     ]
+    if len(study.seeds) > 1:
+        notes.append("± is the standard deviation over the seeds of what LF forgot in the end.")
     title = "Table 9: lifelong learning"
-    report = Report("table9", title, columns, rows, notes, study.facts())
+    facts = {**study.facts(), "lf_by_seed": steps_by_seed}
+    report = Report("table9", title, columns, rows, notes, facts)
     return report, _draw(title, learned, list(study.data))
 
 
@@ -90,11 +99,17 @@ def _rows(scheme: str, steps: Steps) -> list[dict[str, Cell]]:
     names = list(steps[-1])
     rows = []
     for place, step in enumerate(steps):
-        lost = [steps[number][data] - step[data] for number, data in enumerate(names[:place])]
         row: dict[str, Cell] = {"scheme": scheme, "after": names[place]}
-        row |= {data: step.get(data) for data in names}
-        rows.append({**row, "forgotten": mean(lost) if lost else None, "paper_forgotten": None})
+        row |= {accuracy_key(data): step.get(data) for data in names}
+        rows.append({**row, "forgotten": _forgotten(steps, place), "paper_forgotten": None})
     return rows
+
+
+def _forgotten(steps: Steps, place: int) -> float | None:
+    """Return how much of the earlier accuracies is lost at one place of the order."""
+    names = list(steps[-1])[:place]
+    lost = [steps[number][data] - steps[place][data] for number, data in enumerate(names)]
+    return mean(lost) if lost else None
 
 
 def _draw(title: str, learned: Mapping[str, Steps], names: Sequence[str]) -> Figure:

@@ -47,6 +47,14 @@ def test_every_option_has_help(name: str) -> None:
         ("table5 --classes 3,1", "a value below 2"),
         ("table7 --k 4,4", "a value twice"),
         ("table3 --data a=demo:shape --seeds 0,x", "is not a list such as 1,2,3"),
+        ("table5 --rounds 0", "0 is not in the range x>=1"),
+        ("table5 --steps 0", "0 is not in the range x>=1"),
+        ("table5 --batch ft=4 --batch ft=8", "--batch ft=8 is given twice"),
+        ("table5 --schemes snow --batch ft=8", "is of a scheme that is not compared"),
+        ("table6 --batch ft=8", "is of a scheme that is not compared; give one for some of snow"),
+        ("table6 --epochs 3", "--epochs is of training, and without --data nothing is trained"),
+        ("table7 --weights none.pth", "Give --data NAME=KIND:PATH, or leave --weights out"),
+        ("table8 --precision bf16", "No such option"),
     ],
 )
 def test_options_that_cannot_be_read(arguments: str, message: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from snow_deploy.errors import DivergedError, ResumeError
 from snow_deploy.models.source import Source
 from snow_deploy.paper.networks import random_weights
 from snow_deploy.paper.study import Study
@@ -86,11 +87,14 @@ class Trainer:
         self.groups: list[list[str]] = []
         self.interrupted_at: int | None = None
         self.diverging: set[str] = set()
+        self.cannot_resume = ""
 
     def __call__(
         self, store: Store, requests: Sequence[TaskRequest], settings: RunSettings
     ) -> Outcome:
         self.settings.append(settings)
+        if settings.resume and self.cannot_resume:
+            raise ResumeError(self.cannot_resume)
         asked = [each for each in requests if each.name not in store.tasks()]
         self.groups.append([each.name for each in requests])
         failures = {
@@ -101,6 +105,8 @@ class Trainer:
             for each in asked
             if each.name not in failures
         ]
+        if failures and not records:
+            raise DivergedError(next(iter(failures.values())), failures)
         (store.run_path(requests[0].name) / "checkpoint.ckpt").unlink(missing_ok=True)
         return Outcome(tuple(records), (), failures)
 
@@ -118,6 +124,7 @@ class Trainer:
             options,
             torch.zeros(1, 32, 32, 3, dtype=torch.uint8),
             {"accuracy": accuracy, "parameters": 1e6},
+            pictures=splits.fingerprint(),
         )
         folder = store.run_path(name)
         folder.mkdir(parents=True, exist_ok=True)

@@ -60,8 +60,11 @@ def test_a_data_set_that_changed_is_refused(study: Study) -> None:
     train_runs(study, [run])
     changed = replace(study, data={"shape": DATA["digit"]})
 
-    with pytest.raises(TrainingError, match="labels that are not the 6"):
+    with pytest.raises(TrainingError, match=r"labels \(10 of them\) that are not those"):
         train_runs(changed, [run])
+    others = replace(study, data={"shape": DATA["shape"] + "&seed=1"})
+    with pytest.raises(TrainingError, match="has pictures, or classes or splits of theirs"):
+        train_runs(others, [run])
 
 
 @pytest.mark.usefixtures("trainer")
@@ -156,3 +159,31 @@ def test_what_was_given_up_alone_is_not_tried_again_in_its_group(
         train_runs(study, runs)
 
     assert trainer.groups == [[runs[1].name], [runs[0].name]]
+
+
+def test_what_cannot_be_gone_on_with_begins_anew(study: Study, trainer: Trainer) -> None:
+    run = three(study)[0]
+    checkpoint = study.store.run_path(run.name) / "checkpoint.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    trainer.cannot_resume = "it is damaged. Start again with --overwrite."
+
+    train_runs(study, [run])
+
+    assert [settings.resume for settings in trainer.settings] == [True, False]
+    assert any("begins anew: it is damaged" in line for line in told(study))
+    assert study.store.tasks() == (run.name,)
+
+
+def test_a_run_that_diverges_for_real_stops_no_other(study: Study) -> None:
+    """It is alone in its group, and training it comes to nothing: an error of the trainer's."""
+    hopeless = study.options("fo", 0)
+    hopeless = replace(hopeless, recipe=replace(hopeless.recipe, lr=1e30))
+    study = replace(study, data={"shape": DATA["shape"], "digit": DATA["digit"]})
+    lost, kept = study.run("shape", hopeless), study.run("digit", study.options("fo", 0))
+
+    for _ in range(2):  # the second time over what the first one left
+        with pytest.raises(TrainingError, match=r"1 of 2 runs were given up .*no finite numbers"):
+            train_runs(study, [lost, kept])
+
+    assert study.store.tasks() == (kept.name,)

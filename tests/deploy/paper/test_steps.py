@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from snow_deploy.errors import TrainingError
+from snow_deploy.models import onednn
 from snow_deploy.paper import peak, steps
 from snow_deploy.paper.kept import Kept
 from snow_deploy.paper.step import Step, StepSetup
 from snow_deploy.paper.steps import Effort, measure_steps
-from snow_deploy.training.options import TrainOptions
+from snow_deploy.training.options import TrainOptions, recipe_for
 from tests.deploy.paper.conftest import SMALL
 
 if TYPE_CHECKING:
@@ -43,9 +44,18 @@ def test_a_step_moves_the_task_alone(scheme: Scheme) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert (step.source is not None) == (scheme == "snow")
     held = 4 * step.network.count_parameters()
-    if step.source is not None:
-        held += 4 * sum(parameter.numel() for parameter in step.source.parameters())
+    if step.source is not None:  # oneDNN's packed weights are another copy of it
+        copies = 2 if onednn.is_available() else 1
+        held += copies * 4 * sum(parameter.numel() for parameter in step.source.parameters())
     assert step.held_bytes() >= held
+
+
+def test_a_step_has_the_recipes_second_loss() -> None:
+    plain, steady = setup(), setup()
+    steady = replace(steady, options=replace(steady.options, recipe=recipe_for("steady", "snow")))
+
+    assert Step(plain, CPU).network.local_loss == 0
+    assert Step(steady, CPU).network.local_loss == 1
 
 
 def test_learning_without_forgetting_asks_a_teacher() -> None:
@@ -128,3 +138,26 @@ def test_other_options_are_measured_anew(tmp_path: Path, monkeypatch: pytest.Mon
         measure_steps({"snow": wanted}, Kept(tmp_path), Effort(1, 1), print)
 
     assert calls == [first, other]
+
+
+def test_beside_others_a_contender_is_timed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a ratio would be of times from two days."""
+    times = iter([10.0, 20.0, 40.0])
+    monkeypatch.setattr(steps, "_time", lambda *_: next(times))
+    monkeypatch.setattr(steps, "peak_bytes", lambda _: None)
+    alone, both = {"ft": setup("ft", 2)}, {"ft": setup("ft", 2), "snow": setup("snow", 2)}
+
+    measure_steps(alone, Kept(tmp_path), Effort(1, 1), print)
+    found = measure_steps(both, Kept(tmp_path), Effort(1, 1), print)
+
+    assert found["ft"].images_per_s == pytest.approx(2 / 0.020)
+
+
+def test_a_system_that_will_not_tell_its_peak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peak, "_RESET", tmp_path / "none")
+
+    assert peak.peak_bytes(setup()) is None

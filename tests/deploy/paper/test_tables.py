@@ -61,10 +61,10 @@ def test_table3_is_the_mean_and_spread_over_seeds(study: Study, trainer: Trainer
 
     accuracies = [accuracy_of("digit", study.options("snow", seed)) for seed in (0, 1)]
     snow = row(report, scheme="snow")
-    assert snow["digit"] == pytest.approx(statistics.mean(accuracies))
-    assert snow["digit_spread"] == pytest.approx(statistics.stdev(accuracies))
-    assert snow["mean"] == pytest.approx((snow["digit"] + snow["shape"]) / 2)
-    assert row(report, scheme="lf")["shape"] == 0.25  # after it has learned digits
+    assert snow["digit_accuracy"] == pytest.approx(statistics.mean(accuracies))
+    assert snow["digit_accuracy_spread"] == pytest.approx(statistics.stdev(accuracies))
+    assert snow["mean"] == pytest.approx((snow["digit_accuracy"] + snow["shape_accuracy"]) / 2)
+    assert row(report, scheme="lf")["shape_accuracy"] == 0.25  # after it has learned digits
     assert report.facts["accuracy_by_seed"]["snow"]["digit"] == accuracies
     assert len(trainer.names) == 3 * 2 * 2
     assert len(figure.axes[0].patches) == 6
@@ -74,7 +74,7 @@ def test_table3_is_the_mean_and_spread_over_seeds(study: Study, trainer: Trainer
 def test_one_seed_has_no_spread(study: Study) -> None:
     report, _ = make_table3(replace(study, seeds=(0,)))
 
-    assert row(report, scheme="fo")["shape_spread"] is None
+    assert row(report, scheme="fo")["shape_accuracy_spread"] is None
     assert "±" not in report.cells()[0]
 
 
@@ -87,7 +87,7 @@ def test_table4_has_every_pair(study: Study) -> None:
         study.options("snow", seed, delta=DeltaOptions(k=4, sigma2=0.5)) for seed in study.seeds
     ]
     expected = statistics.mean(accuracy_of("shape", each) for each in options)
-    assert row(report, sigma2=0.5, k="N/4")["shape"] == pytest.approx(expected)
+    assert row(report, sigma2=0.5, k="N/4")["shape_accuracy"] == pytest.approx(expected)
 
 
 @pytest.mark.usefixtures("_measured")
@@ -99,12 +99,36 @@ def test_table5_is_over_fine_tuning(study: Study, small_source: Source) -> None:
     counted = small_source.count_parameters() + sum(task.count_parameters() for task in tasks)
     assert snow["parameters_millions"] == counted / 1e6
     assert snow["paper_parameters_millions"] is None  # other networks than the paper's
-    assert (snow["speed_over_ft"], snow["paper_speed_over_ft"]) == (120 / 50, 2.65)
+    assert (snow["speed_over_ft"], snow["paper_speed_over_ft"]) == (120 / 50, None)
     assert (snow["peak_megabytes"], snow["peak_over_ft"]) == (1.0, 1.0)
     assert row(report, scheme="lf")["parameters_millions"] == pytest.approx(
         (small_source.count_parameters() + (512 + 1) * 16) / 1e6
     )
     assert len(figure.axes) == 3
+
+
+@pytest.mark.usefixtures("_measured")
+def test_the_papers_ratios_stand_beside_the_papers_networks(study: Study) -> None:
+    report, _ = make_table5(replace(study, schemes=("ft", "snow")), Costing())
+
+    snow = row(report, scheme="snow")
+    assert (snow["paper_speed_over_ft"], snow["paper_peak_over_ft"]) == (2.65, 0.32)
+    assert report.facts["precision"] == "fp32"
+    assert (report.facts["steps"], report.facts["rounds"]) == (10, 3)
+
+
+@pytest.mark.usefixtures("trainer")
+@pytest.mark.parametrize("name", ["mean", "k", "scheme", "after", "shape_accuracy", "paper"])
+def test_no_name_of_a_data_set_is_another_column(study: Study, name: str) -> None:
+    data = {"shape": study.data["shape"], name: study.data["digit"]}
+    study = replace(study, data=data, schemes=("snow",))
+
+    for report, _ in (make_table3(study), make_table4(study, (0.0,), (4,)), make_table9(study)):
+        keys = [column.key for column in report.columns]
+        assert len(set(keys)) == len(keys)
+        assert all(0 < float(found["shape_accuracy"] or 0) < 1 for found in report.rows)
+        labels = [found.get("scheme", found.get("k")) for found in report.rows]
+        assert all(label in {"snow", "lf", "N/4"} for label in labels)
 
 
 @pytest.mark.usefixtures("_measured")
@@ -146,7 +170,7 @@ def test_table7_with_data_trains_every_shape(study: Study, trainer: Trainer) -> 
     report, _ = make_table7(study, COSTING, (8, 16), (4, 8))
 
     assert len(trainer.names) == 4 * 2 * 2
-    assert row(report, width="1/16", k="N/4")["shape"] == pytest.approx(
+    assert row(report, width="1/16", k="N/4")["shape_accuracy"] == pytest.approx(
         statistics.mean(
             accuracy_of("shape", study.options("snow", seed, delta=DeltaOptions(4, 16)))
             for seed in study.seeds
@@ -164,7 +188,9 @@ def test_table8_is_over_separate_models(study: Study, monkeypatch: pytest.Monkey
 
     snow = row(report, scheme="snow", batch=4)
     assert (snow["images_per_s"], snow["over_ft"], snow["tasks"]) == (480, 2.4, 3)
-    assert snow["paper_over_ft"] == 7.5
+    assert snow["paper_over_ft"] is None
+    papers, _ = make_table8(replace(study, schemes=("ft", "snow")), Costing(), (1,))
+    assert row(papers, scheme="snow")["paper_over_ft"] == 7.5
 
 
 @pytest.mark.usefixtures("trainer")
@@ -172,10 +198,14 @@ def test_table9_says_what_is_forgotten(study: Study) -> None:
     report, _ = make_table9(study)
 
     learned = statistics.mean(accuracy_of("shape", study.options("lf", seed)) for seed in (0, 1))
-    assert row(report, scheme="lf", after="shape")["shape"] == pytest.approx(learned)
-    assert row(report, scheme="lf", after="digit")["shape"] == 0.25
+    assert row(report, scheme="lf", after="shape")["shape_accuracy"] == pytest.approx(learned)
+    assert row(report, scheme="lf", after="digit")["shape_accuracy"] == 0.25
     assert row(report, scheme="lf", after="digit")["forgotten"] == pytest.approx(learned - 0.25)
     assert row(report, scheme="snow", after="digit")["forgotten"] == 0
+    lost = [accuracy_of("shape", study.options("lf", seed)) - 0.25 for seed in (0, 1)]
+    spreads = [found["forgotten_spread"] for found in report.rows]
+    assert spreads == [None, pytest.approx(statistics.stdev(lost)), None, None]
+    assert [steps[1]["shape"] for steps in report.facts["lf_by_seed"]] == [0.25, 0.25]
 
 
 @pytest.mark.usefixtures("_measured", "trainer")
@@ -198,6 +228,8 @@ def test_figure5_shows_every_variance(study: Study) -> None:
         (data, sigma2) for data in study.data for sigma2 in (0.0, 0.5)
     ]
     assert len(figure.axes) == 2 * 3
+    assert "one seed" in report.notes[0]
+    assert report.facts["seeds"] == [0]
     with pytest.raises(TrainingError, match="no subscription 'nothing'"):
         make_figure5(study, (0.0,), "nothing")
 
