@@ -3,8 +3,8 @@
     python -m benchmarks.sweep --train 160 --test 32 --output sweep.json
 
 Real JPEG files, ResNet-50 with random weights, whole runs as `snow-deploy train` makes them:
-building, training, evaluating, measuring, storing. Interpreters are started for neither side. The
-sweep is run before the nine runs and after them, and its smaller time counts.
+building, training, evaluating, measuring, storing. Interpreters are started for neither side. Each
+is done twice, the sweep before the nine runs and after them; the smaller time of each run counts.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from PIL import Image
 
 from benchmarks._scenario import Fleet, Scenario
 from snow_deploy.data import open_data
+from snow_deploy.heap import keep_freed_memory
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.training.options import Recipe, TrainOptions
 from snow_deploy.training.requests import TaskRequest
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")
+    keep_freed_memory()  # as the command does
     clock = time.process_time if options.cpu_time else time.perf_counter
     settings = RunSettings(workers=options.workers, **_SETTINGS)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         first = timed(requests)
         runs = [timed([request]) for request in requests]
+        again = [timed([request]) for request in reversed(requests)]
+        runs = [min(times) for times in zip(runs, reversed(again), strict=True)]
         sweep = min(first, timed(requests))
     report: dict[str, Any] = {
         "architecture": options.architecture,

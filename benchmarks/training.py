@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     report: dict[str, Any] = {
         "architecture": options.architecture,
         "image_size": options.image_size,
-        "device": torch.cuda.get_device_name() if bf16 else device.type,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "clock": "cpu" if options.cpu_time else "wall",
         "dtype": str(setup.dtype).removeprefix("torch."),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="KIND:PATH",
     help="imagefolder:PATH, food101:ROOT, dtd:ROOT, stanfordcars:ROOT, cub200:PATH, "
-    "stanford40:PATH, or demo:shape|colour|digit|texture.",
+    "stanford40:PATH, csv:FILE?label=COLUMN, or demo:shape|colour|digit|texture.",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download the data set.")
 @store_option

@@ -2,19 +2,25 @@ from __future__ import annotations
 
 import csv
 import json
+import statistics
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from snow_deploy.cli import main
 from snow_deploy.cli.paper import command
 from snow_deploy.cli.paper_options import SCHEMES
+from snow_deploy.data import open_data
+from snow_deploy.models.source import Source
 from snow_deploy.paper import study
 from snow_deploy.paper.networks import random_weights
 from snow_deploy.training.store import Store
+from snow_runtime.preprocessing import normalise, resize_and_crop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,13 +81,30 @@ def check_files(folder: Path, name: str) -> list[dict[str, Any]]:
     return rows
 
 
+def accuracy_by_hand(store: Store, name: str, data: str) -> float:
+    """Return how often the only older head of an LF network is right."""
+    record = store.load_task(name)
+    network = record.build(Source(store.source_weights()))
+    pictures = open_data(data).final[1]
+    planes = [
+        normalise(resize_and_crop(pictures.load(index), record.preprocessing), record.preprocessing)
+        for index in range(len(pictures))
+    ]
+    with torch.no_grad():
+        pooled = network.get_submodule("network")(torch.from_numpy(np.stack(planes)))
+        (head,) = network.get_submodule("older").children()
+        answers = head(None, {"head": pooled}).argmax(1).tolist()
+    right = [answer == pictures.target(index) for index, answer in enumerate(answers)]
+    return statistics.fmean(right)
+
+
 def test_a_table_on_real_runs_and_then_from_what_is_there(tmp_path: Path) -> None:
     """The whole way: two data sets, LF through both, SNOW on each; then again without training."""
     store = Store(tmp_path / "out" / "store")
     store.put_source(random_weights("squeezenet1_1", 7))
     options = [
-        *("--data", "shape=demo:shape?train=8&test=4&size=64"),
-        *("--data", "digit=demo:digit?train=8&test=4&size=64"),
+        *("--data", "shape=demo:shape?train=8&test=12&size=64"),
+        *("--data", "digit=demo:digit?train=8&test=12&size=64"),
         *["--epochs", "1", "--batch-size", "4", "--image-size", "64"],
         *["--precision", "fp32", "--workers", "0"],
         *("-o", str(tmp_path / "out")),
@@ -96,6 +119,8 @@ def test_a_table_on_real_runs_and_then_from_what_is_there(tmp_path: Path) -> Non
     rows = check_files(tmp_path / "out", "table9")
     assert [row["scheme"] for row in rows] == ["lf", "lf", "snow", "snow"]
     assert again.stderr.count("done before") == 4
+    (last,) = (name for name in store.tasks() if store.load_task(name).older)
+    assert rows[1]["shape_accuracy"] == accuracy_by_hand(store, last, "demo:shape?test=12&size=64")
     table = first.stdout[first.stdout.index("Table 9") :]
     assert again.stdout == table
     assert figure.exit_code == 0, figure.output
