@@ -33,8 +33,8 @@ def command(output: Path, *, quick: bool) -> None:
 
     options = DemoOptions()
     if quick:
-        few = PretrainOptions(data="demo:scene?train=128&test=64&size=48&seed=1", epochs=1)
-        options = DemoOptions(few, train=128, test=64, epochs=2, rounds=3)
+        few = PretrainOptions(data="demo:scene?train=64&test=32&size=48&seed=1", epochs=1)
+        options = DemoOptions(few, train=64, test=32, epochs=2, rounds=3, workers=0)
     output.mkdir(parents=True, exist_ok=True)
     outcome = walk(output, options, click.echo)
     report = write_report(outcome, output / "report.html", options)

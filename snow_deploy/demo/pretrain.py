@@ -67,7 +67,7 @@ class _Pretraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def pretrain(options: PretrainOptions) -> tuple[SourceWeights, float]:
+def pretrain(options: PretrainOptions, *, workers: int) -> tuple[SourceWeights, float]:
     """Train a source from scratch; return it and its own test accuracy, 0 to 1."""
     splits = open_data(options.data, seed=options.seed)
     preprocessing = Preprocessing.for_size(options.image_size, IMAGENET_MEAN, IMAGENET_STD)
@@ -80,12 +80,12 @@ def pretrain(options: PretrainOptions) -> tuple[SourceWeights, float]:
         augmentation=splits.augmentation,
         batch_size=options.batch_size,
         seed=options.seed,
-        workers=1,
+        workers=workers,
     )
     module = _Pretraining(network, options.lr)
     with quiet_lightning():
         make_trainer(options.epochs, []).fit(module, loader)
-    accuracy = measure(network, splits.final[1], preprocessing, workers=1)[1]
+    accuracy = measure(network, splits.final[1], preprocessing, workers=workers)[1]
     unnamed = SourceWeights(
         options.architecture, {}, labels=splits.labels, origin="the demo's pre-training"
     )

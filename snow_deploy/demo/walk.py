@@ -41,6 +41,7 @@ class DemoOptions:
         epochs: Epochs of each task.
         batch_size: Pictures a step.
         rounds: Rounds of the latency measurement.
+        workers: Processes that render pictures; starting one takes longer than a few pictures.
     """
 
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
@@ -49,6 +50,7 @@ class DemoOptions:
     epochs: int = 3
     batch_size: int = 32
     rounds: int = 40
+    workers: int = 1
 
     def data(self, task: str) -> str:
         """Return the data spec of a task; all tasks look at the same pictures."""
@@ -90,7 +92,7 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
     store = Store(folder / "store")
     shutil.rmtree(store.root, ignore_errors=True)
     with clock("Pre-train a small source"):
-        weights, source_accuracy = pretrain(options.pretrain)
+        weights, source_accuracy = pretrain(options.pretrain, workers=options.workers)
         store.put_source(weights)
         say(f"source: {source_accuracy:.3f} on its own {len(weights.labels or ())} classes")
     source = Source(weights)
@@ -136,7 +138,7 @@ def _train(store: Store, task: str, options: DemoOptions) -> TaskRecord:
         precision="fp32",
     )
     splits = open_data(options.data(task))
-    return train_task(store, task, splits, train, RunSettings(workers=1))
+    return train_task(store, task, splits, train, RunSettings(workers=options.workers))
 
 
 def _predict(graph: Path, options: DemoOptions) -> list[tuple[int, Result, dict[str, str]]]:
