@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -158,8 +159,9 @@ class Splits:
         """The split that the final figures come from, with its name: test, else val."""
         return self._first_of(("test", self.test), ("val", self.val))
 
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """Return the SHA-256 (hex) of which pictures are in which split, and of which class.
+        """The SHA-256 (hex) of which pictures are in which split, and of which class.
 
         A picture is known by its own name and its folder's, so that the data may lie elsewhere;
         what is in the file is not read.

@@ -134,7 +134,7 @@ def _metrics(study: Study, run: Run, splits: Splits) -> Mapping[str, float]:
     changed = None
     if record.labels != splits.labels:
         changed = f"labels ({len(splits.labels)} of them) that are not those"
-    elif record.pictures and record.pictures != splits.fingerprint():
+    elif record.pictures and record.pictures != splits.fingerprint:
         changed = "pictures, or classes or splits of theirs, that are not those"
     if changed is not None:
         msg = (

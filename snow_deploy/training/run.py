@@ -143,7 +143,7 @@ def _facts(request: TaskRequest, source: Source, before: TaskRecord | None) -> d
     facts: dict[str, object] = {
         "options": request.options.to_dict(),
         "labels": list(request.splits.labels),
-        "pictures": request.splits.fingerprint(),
+        "pictures": request.splits.fingerprint,
         "source": source.fingerprint,
     }
     return facts if before is None else {**facts, "after": before.fingerprint()}
@@ -271,7 +271,7 @@ def _record(
         samples=samples,
         metrics=metrics,
         older=older,
-        pictures=learner.splits.fingerprint(),
+        pictures=learner.splits.fingerprint,
     )
 
 

@@ -97,10 +97,10 @@ def test_a_fingerprint_is_of_which_pictures_are_where(tmp_path: Path) -> None:
         ]
         return Splits(train=both[0], val=None, test=both[1])
 
-    first = splits(tmp_path, (0, 1), (1, 0)).fingerprint()
+    first = splits(tmp_path, (0, 1), (1, 0)).fingerprint
 
-    assert splits(tmp_path / "moved", (0, 1), (1, 0)).fingerprint() == first
+    assert splits(tmp_path / "moved", (0, 1), (1, 0)).fingerprint == first
     others = [splits(tmp_path, *way) for way in (((0, 0), (1, 0)), ((0, 1), (1,)))]
     swapped = splits(tmp_path, (0, 1), (1, 0))
     others.append(Splits(train=swapped.train, val=swapped.test, test=None))
-    assert len({first, *(each.fingerprint() for each in others)}) == 4
+    assert len({first, *(each.fingerprint for each in others)}) == 4

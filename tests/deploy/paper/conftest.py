@@ -124,7 +124,7 @@ class Trainer:
             options,
             torch.zeros(1, 32, 32, 3, dtype=torch.uint8),
             {"accuracy": accuracy, "parameters": 1e6},
-            pictures=splits.fingerprint(),
+            pictures=splits.fingerprint,
         )
         folder = store.run_path(name)
         folder.mkdir(parents=True, exist_ok=True)
