@@ -7,7 +7,8 @@ SnowError                  (snow_runtime.errors; the command line catches this o
     ├── StoreError         a store that is missing, damaged or belongs to another source
     └── TrainingError      options that contradict each other, runs that come to nothing
         ├── ResumeError    an interrupted run that cannot be gone on with
-        └── DivergedError  every task's loss has stopped being finite
+        │   └── DamagedCheckpointError  as its checkpoint is damaged
+        └── DivergedError  every task's loss or weights have stopped being finite
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ class TrainingError(SnowDeployError):
 
 class ResumeError(TrainingError):
     """What an interrupted run left behind cannot be gone on with."""
+
+
+class DamagedCheckpointError(ResumeError):
+    """A checkpoint that is there, can be read, and makes no sense."""
 
 
 class DivergedError(TrainingError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.paper_options import (
+    OF_STEPS,
     Several,
     classes_option,
     make_costing,
@@ -132,7 +133,7 @@ def table7(**chosen: Any) -> None:
     """Size of the delta and channels kept: parameters and accuracy."""
     from snow_deploy.paper.table7 import make_table7
 
-    study = make_study(chosen)
+    study = make_study(chosen, unread=OF_STEPS)
     made = make_table7(study, make_costing(chosen, study), chosen["widths"], chosen["ks"])
     _show(chosen["output"], *made)
 

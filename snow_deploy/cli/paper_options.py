@@ -129,15 +129,10 @@ rounds_option = click.option(
     show_default=True,
     help="Visits to each, in turns.",
 )
-_OF_TRAINING = {
-    "root": "--store",
-    "weights": "--weights",
-    "seeds": "--seeds",
-    "epochs": "--epochs",
-    "recipe": "--recipe",
-    "download": "--download",
-}
-"""Options that without data mean nothing."""
+_OF_TRAINING = ("weights", "seeds", "epochs", "workers", "download")
+"""Options that mean nothing where nothing is trained."""
+OF_STEPS = ("recipe", "batch_size", "image_size", "precision")
+"""Options that mean nothing where no training step is measured either."""
 _OF_A_STUDY = (
     *("schemes", "seeds", "recipe", "epochs", "batch_size", "image_size", "precision"),
     *("workers", "download"),
@@ -239,8 +234,12 @@ speed_options = _all(
 )
 
 
-def make_study(chosen: dict[str, Any]) -> Study:
+def make_study(chosen: dict[str, Any], *, unread: Sequence[str] = ()) -> Study:
     """Make a study of a command's options; the source comes into the store where data is given.
+
+    Args:
+        chosen: The command's values.
+        unread: Those that, like all that is of training, mean nothing without data.
 
     Raises:
         click.UsageError: There is no data for what was given to train on it.
@@ -251,7 +250,7 @@ def make_study(chosen: dict[str, Any]) -> Study:
 
     data = parse_data(chosen.get("data", ()))
     if "data" in chosen and not data:
-        _refuse_without_data()
+        _refuse_without_data([*_OF_TRAINING, *unread])
     store = Store(chosen.get("root") or chosen["output"] / "store")
     if data:
         ensure_source(store, chosen["architecture"], chosen["weights"], None)
@@ -265,11 +264,12 @@ def make_study(chosen: dict[str, Any]) -> Study:
     )
 
 
-def _refuse_without_data() -> None:
+def _refuse_without_data(names: Sequence[str]) -> None:
     """Refuse options of training where there is nothing to train on."""
     context = click.get_current_context()
-    for name, option in _OF_TRAINING.items():
+    for name in names:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
             msg = (
                 f"{option} is of training, and without --data nothing is trained. Give --data "
                 f"NAME=KIND:PATH, or leave {option} out."
@@ -321,7 +321,7 @@ def make_costing(
         ]
         classes = tuple(len(splits.labels) for splits in opened)
     architecture, own = ARCHITECTURE, SOURCE_CLASSES
-    if study.store.has_source():
+    if study.data or (chosen["architecture"] is None and study.store.has_source()):
         source = Source(study.store.source_weights())
         architecture, own = source.architecture, source.num_classes
     return Costing(
@@ -330,5 +330,5 @@ def make_costing(
         classes=classes or CLASSES,
         effort=Effort(chosen.get("steps", 10), chosen.get("rounds", 3)),
         batches=_batches(chosen.get("batches", ()), compared or study.schemes),
-        speed=chosen.get("speed", True),
+        speed=chosen.get("speed", "rounds" in chosen),
     )

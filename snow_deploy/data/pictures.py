@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from snow_deploy.errors import DataError
@@ -163,17 +163,23 @@ class Splits:
     def fingerprint(self) -> str:
         """The SHA-256 (hex) of which pictures are in which split, and of which class.
 
-        A picture is known by its own name and its folder's, so that the data may lie elsewhere;
-        what is in the file is not read.
+        A picture is known by its path from the folder that all of them are in, so that the data
+        may lie elsewhere; what is in the file is not read.
         """
+        splits = (("train", self.train), ("val", self.val), ("test", self.test))
+        listed = [
+            (split, *os.path.split(pictures.name(index)), pictures.labels[pictures.target(index)])
+            for split, pictures in splits
+            if pictures is not None
+            for index in range(len(pictures))
+        ]
+        places = {folder: os.path.realpath(folder) for folder in {each[1] for each in listed}}
+        root = os.path.commonpath(list(places.values()))
+        known = {folder: os.path.relpath(place, root) for folder, place in places.items()}
         digest = hashlib.sha256()
-        for split, pictures in (("train", self.train), ("val", self.val), ("test", self.test)):
-            if pictures is None:
-                continue
-            for index in range(len(pictures)):
-                name = "/".join(PurePath(pictures.name(index)).parts[-2:])
-                label = pictures.labels[pictures.target(index)]
-                digest.update(f"{split}\0{name}\0{label}\n".encode())
+        for split, folder, name, label in listed:
+            facts = f"{split}\0{known[folder]}\0{name}\0{label}\n"
+            digest.update(facts.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     @staticmethod

@@ -21,7 +21,7 @@ class DataSpec:
 
     Attributes:
         kind: which reader.
-        location: a folder, or the question of a demo.
+        location: a folder or file, or the question of a demo.
         options: what follows a `?`, for `demo` and `csv` only: a folder's name may hold one.
     """
 
@@ -31,7 +31,7 @@ class DataSpec:
 
 
 def parse_spec(spec: str) -> DataSpec:
-    """Read `KIND:LOCATION`; of `demo` and `csv` also `KIND:LOCATION?option=value&option=value`.
+    """Read `KIND:LOCATION`, `csv:FILE?label=COLUMN`, `demo:QUESTION?option=value&option=value`.
 
     Raises:
         DataError: the kind is unknown, or the location or an option is missing or given twice.
@@ -40,9 +40,13 @@ def parse_spec(spec: str) -> DataSpec:
     if not colon or kind not in _READERS:
         raise DataError(f'"{spec}" names no known kind of data; {_expected()}. Name one.')
     options: dict[str, str] = {}
-    if kind in _WITH_OPTIONS:
+    if kind == "demo":
         location, _, query = location.partition("?")
         options = _parse_options(spec, query)
+    elif kind == "csv":  # a column is named as it stands there, with any sign that it has in it
+        location, mark, query = location.partition("?")
+        name, _, column = query.partition("=")
+        options = {name: column} if mark else {}
     if not location:
         raise DataError(f'"{spec}" names nothing after "{kind}:"; {_expected()}. Complete it.')
     return DataSpec(kind, location, options)
@@ -166,4 +170,3 @@ _READERS: dict[str, Callable[[_Request], Splits]] = {
     "csv": _csv,
     "demo": _demo,
 }
-_WITH_OPTIONS = frozenset({"csv", "demo"})

@@ -7,7 +7,7 @@
     0002.jpg,test,soup,green
 
 `csv:pictures.csv?label=food` and `csv:pictures.csv?label=colour` are two label sets over the same
-pictures, which one pass of the source serves.
+pictures, which one pass of the source serves where both answer the same rows.
 """
 
 from __future__ import annotations
@@ -63,6 +63,11 @@ def read_csv(path: Path, options: Mapping[str, str] | None = None, *, seed: int 
     found: dict[str, FilePictures] = {}
     for split in _SPLITS:
         places = [place for place in answered if splits[place] == split]
+        if split in splits and not places:
+            raise DataError(
+                f'No picture in the {split} split of {path} has an answer under "{column}". Give '
+                "some, or leave the split out."
+            )
         if places:
             found[split] = FilePictures(
                 paths=tuple(path.parent / rows[place][_FILE] for place in places),
@@ -89,16 +94,17 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     """Return the rows by heading, blanks around each field taken away."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
+            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
             headings = [heading.strip() for heading in reader.fieldnames or ()]
             lines = [(reader.line_num, line) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise DataError(f"Cannot read {path}: {reason}; {_EXPECTED}. Correct it.") from error
     if _FILE not in headings or len(set(headings)) < len(headings):
-        seen = name_some(headings) or "nothing"
-        raise DataError(f"{path} has the headings {seen}; {_EXPECTED}. Correct the first line.")
+        found = name_some(headings) or "nothing"
+        raise DataError(f"{path} has the headings {found}; {_EXPECTED}. Correct the first line.")
     rows = []
+    seen = set[str]()
     for number, line in lines:
         fields = list(line.values())
         if None in line or None in fields:
@@ -109,6 +115,12 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
         row = dict(zip(headings, (field.strip() for field in fields), strict=True))
         if not row[_FILE]:
             raise DataError(f"Line {number} of {path} names no file. Correct it.")
+        if row[_FILE] in seen:
+            raise DataError(
+                f"Line {number} of {path} lists {row[_FILE]} again: it would be trained and tested "
+                "on. Leave one of the lines out."
+            )
+        seen.add(row[_FILE])
         rows.append(row)
     if not rows:
         raise DataError(f"{path} lists no pictures; {_EXPECTED}. Add some.")
@@ -116,8 +128,9 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _column(path: Path, headings: list[str], options: dict[str, str]) -> str:
-    questions = [heading for heading in headings if heading not in {_FILE, _SPLIT}]
+    questions = [heading for heading in headings if heading not in {_FILE, _SPLIT, ""}]
     chosen = options.pop(_OPTION, None)
+    chosen = None if chosen is None else chosen.strip()
     if options:
         raise DataError(
             f"csv data has no option {', '.join(sorted(options))}, expected {_OPTION} alone. "

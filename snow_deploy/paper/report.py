@@ -77,7 +77,10 @@ class Report:
         yield from self.notes
         empty = [c for c in self.columns if any(row.get(c.key) is None for row in self.rows)]
         if any(column.printed for column in empty):
-            yield f"{_DASH} in a column of the paper: its printed figure is not known to us."
+            yield (
+                f"{_DASH} in a column of the paper: its printed figure is not known to us, or is "
+                "of other networks."
+            )
         if any(not column.printed for column in empty):
             yield f"{_DASH} elsewhere: not measured in this run, or it does not apply."
 

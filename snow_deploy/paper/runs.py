@@ -9,10 +9,15 @@ from zipfile import BadZipFile
 import numpy as np
 
 from snow_deploy.data import open_data
-from snow_deploy.errors import DivergedError, ResumeError, TrainingError
+from snow_deploy.errors import (
+    DamagedCheckpointError,
+    DivergedError,
+    ResumeError,
+    TrainingError,
+)
 from snow_deploy.training.requests import TaskRequest
 from snow_deploy.training.run import RunSettings, train_tasks
-from snow_deploy.training.unfinished import forget, is_unfinished
+from snow_deploy.training.unfinished import checkpoint_path, forget, is_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +39,7 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
     """Train runs, go on with those that were interrupted, and skip what is done.
 
     What learns from the same batches on the source is trained together, on one pass of it. Where
-    a run is given up the others are still trained.
+    a run is given up, as its loss or weights are not finite, the others are still trained.
 
     Args:
         study: Its store holds the source.
@@ -45,8 +50,8 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
         By run name, the metrics of the final measurement.
 
     Raises:
-        TrainingError: Data has other labels or pictures than when a run was trained; or runs were
-            given up, as their loss was not finite, and everything else is trained.
+        TrainingError: Data has other labels or pictures than when a run was trained or begun; or
+            runs were given up, and everything else is trained.
         KeyboardInterrupt: Interrupted; the same call goes on.
     """
     splits: dict[str, Splits] = {}
@@ -59,24 +64,18 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
         if data not in splits:
             splits[data] = open_data(study.data[data], seed=SPLIT_SEED, download=study.download)
         place = f"[{number}/{len(groups)}]"
-        missing = [run for run in group if run.name not in study.store.tasks()]
-        without = [run.name for run in missing if run.options.after in failed]
-        if without:  # `lf` trains alone
-            failed |= dict.fromkeys(without, "the run that it goes on from was given up")
-            missing = []
-        alone = [run for run in missing if is_unfinished(study.store, [run.name])]
-        for run in alone:  # another table was interrupted in it
-            failed |= _train(study, [run], splits[data], place)
-        if len(alone) < len(missing):
-            rest = [run for run in group if run.name not in failed]
-            failed |= _train(study, rest, splits[data], place)
+        done = {run.name for run in group if run.name in study.store.tasks()}
+        found |= {run.name: _metrics(study, run, splits[data]) for run in group if run.name in done}
+        failed |= _train_missing(study, group, splits[data], place, failed)
         for run in group:
             if run.name in failed:
                 study.say(f"{place} {describe(run)}: given up, {failed[run.name]}")
                 continue
-            found[run.name] = _metrics(study, run, splits[data])
-            done = "" if run in missing else "done before, "
-            study.say(f"{place} {describe(run)}: {done}accuracy {found[run.name]['accuracy']:.4f}")
+            if run.name not in done:
+                found[run.name] = _metrics(study, run, splits[data])
+            before = "done before, " if run.name in done else ""
+            accuracy = found[run.name]["accuracy"]
+            study.say(f"{place} {describe(run)}: {before}accuracy {accuracy:.4f}")
     if failed:
         lost = "; ".join(f"{describe(wanted[name])}: {why}" for name, why in failed.items())
         msg = (
@@ -101,6 +100,28 @@ def _together(runs: Sequence[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
+def _train_missing(
+    study: Study, group: Sequence[Run], splits: Splits, place: str, failed: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Train what the store has not of a group.
+
+    Returns:
+        Why a run was given up, by its name.
+    """
+    missing = [run for run in group if run.name not in study.store.tasks()]
+    without = [run.name for run in missing if run.options.after in failed]
+    if without:  # `lf` trains alone
+        return dict.fromkeys(without, "the run that it goes on from was given up")
+    given_up: dict[str, str] = {}
+    alone = [run for run in missing if is_unfinished(study.store, [run.name])]
+    for run in alone:  # another table was interrupted in it
+        given_up |= _train(study, [run], splits, place)
+    if len(alone) < len(missing):
+        rest = [run for run in group if run.name not in given_up]
+        given_up |= _train(study, rest, splits, place)
+    return given_up
+
+
 def _train(study: Study, group: Sequence[Run], splits: Splits, place: str) -> Mapping[str, str]:
     """Train a group, or go on with it; what the store has of it already stays.
 
@@ -117,10 +138,14 @@ def _train(study: Study, group: Sequence[Run], splits: Splits, place: str) -> Ma
     try:
         try:
             return train_tasks(study.store, requests, settings).failures
-        except ResumeError as error:
-            study.say(f"{place} what was interrupted begins anew: {error}")
+        except DamagedCheckpointError:
+            study.say(f"{place} begins anew: the checkpoint of what was interrupted is damaged")
             forget(study.store, names)
-            return train_tasks(study.store, requests, replace(settings, resume=False)).failures
+        except ResumeError as error:
+            kept = checkpoint_path(study.store, names)
+            msg = f"{error} Or, as `paper` replaces nothing, remove {kept} to begin it anew."
+            raise TrainingError(msg) from error
+        return train_tasks(study.store, requests, replace(settings, resume=False)).failures
     except DivergedError as error:
         return error.failures
     except KeyboardInterrupt:

@@ -30,7 +30,6 @@ class Learner(nn.Module):
         step: Optimiser steps so far.
         steps: Of them in an epoch, once it is known.
         failure: Why it learns no more; None while it does.
-        answers: Whether all its answers on the evaluation split were finite numbers.
     """
 
     train_targets: Tensor
@@ -71,7 +70,6 @@ class Learner(nn.Module):
         self.step = 0
         self.steps = 0
         self.failure: str | None = None
-        self.answers = True
 
     def configure(
         self, steps: int, world_size: int
@@ -107,6 +105,11 @@ class Learner(nn.Module):
         """The learning rate of the next step."""
         rate: float = self.optimizer.param_groups[0]["lr"]
         return rate
+
+    def is_finite(self) -> bool:
+        """Tell whether all of the network's weights and statistics are finite numbers."""
+        values = [*self.network.parameters(), *self.network.buffers()]
+        return all(bool(value.isfinite().all()) for value in values)
 
     def begin_epoch(self, epoch: int, rank: int) -> None:
         """Seed the noise by (seed, epoch, process), so that a resumed run draws the same."""
@@ -150,10 +153,7 @@ class Learner(nn.Module):
         self.loss(loss.detach(), len(indices))
 
     def evaluate(self, logits: Tensor, indices: Tensor) -> None:
-        """Count a batch of the evaluation split into its figures, unless an answer is no number."""
-        if not logits.isfinite().all():
-            self.answers = False
-            return
+        """Count a batch of the evaluation split into its figures."""
         targets = self.evaluated_targets[indices]
         self.split_accuracy(logits, targets)
         self.split_loss(nn.functional.cross_entropy(logits.float(), targets), len(indices))

@@ -108,7 +108,7 @@ class TaskModule(lightning.LightningModule):
         """Let every learner take a step; none is taken with fewer than two readable pictures.
 
         Raises:
-            DivergedError: No learner is left: every loss has stopped being finite.
+            DivergedError: No learner is left: each loss or network has stopped being finite.
         """
         self._note_skipped(batch)
         inputs = self._inputs(batch.images) if len(batch.images) >= 2 else None
@@ -116,7 +116,7 @@ class TaskModule(lightning.LightningModule):
         for learner, optimizer, schedule in zip(self._all(), optimizers, schedules, strict=True):
             if learner.failure is None:
                 self._step(learner, optimizer, schedule, batch, inputs)
-        self._check_what_is_left()
+        self.check_what_is_left()
         if inputs is not None:
             self._images += len(batch.images) * self.trainer.world_size
             rate = self._images / (time.perf_counter() - self._started)
@@ -162,8 +162,6 @@ class TaskModule(lightning.LightningModule):
             return
         for learner, logits in zip(self.active, self(batch.images), strict=True):
             learner.evaluate(logits, batch.indices)
-            if not learner.answers:
-                continue
             name = f"{learner.prefix}{learner.split}"
             shown = not learner.prefix
             self.log(f"{name}_loss", learner.split_loss, on_epoch=True, batch_size=size)
@@ -176,24 +174,23 @@ class TaskModule(lightning.LightningModule):
             )
 
     def on_validation_epoch_start(self) -> None:
-        """Measure everywhere with the first process's statistics."""
-        for learner in self._all():
-            learner.answers = True
-            share_state(learner.network.buffers())
+        """Measure everywhere with the first process's statistics, and only what can be measured.
 
-    def on_validation_epoch_end(self) -> None:
-        """Give up what answers with no finite numbers; share the names of what was skipped.
-
-        A last step may do that to a network, and no loss behind it would tell.
+        A step may leave a network without finite weights, and after an epoch's last step no loss
+        tells.
 
         Raises:
             DivergedError: No learner is left.
         """
-        for learner in self.active:
-            if not all_agree(learner.answers, self.device):
+        for learner in self._all():
+            share_state(learner.network.buffers())
+            if learner.failure is None and not all_agree(learner.is_finite(), self.device):
                 epoch = self.current_epoch + 1
-                learner.failure = f"its answers were no finite numbers after epoch {epoch}"
-        self._check_what_is_left()
+                learner.failure = f"its weights were no finite numbers after epoch {epoch}"
+        self.check_what_is_left()
+
+    def on_validation_epoch_end(self) -> None:
+        """Let every process know which pictures the others had to skip."""
         if self.trainer.world_size > 1:
             everywhere: list[set[str]] = [set()] * self.trainer.world_size
             torch.distributed.all_gather_object(everywhere, self.skipped)
@@ -279,7 +276,8 @@ class TaskModule(lightning.LightningModule):
             process=(self.global_rank, self.trainer.world_size),
         )
 
-    def _check_what_is_left(self) -> None:
+    def check_what_is_left(self) -> None:
+        """Raise DivergedError where every learner was given up."""
         if not self.active:
             failures = {each.name: str(each.failure) for each in self._all()}
             raise DivergedError(self._why_nothing_is_left(), failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -83,8 +84,8 @@ def train_task(
 def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSettings) -> Outcome:
     """Train tasks on one pass of the store's source a batch, and put them into the store.
 
-    Each ends with what a run of its own ends with. One whose loss stops being finite is given up
-    and not stored; the others go on.
+    Each ends with what a run of its own ends with. One whose loss or weights stop being finite is
+    given up and not stored; the others go on.
 
     Args:
         store: Must hold a source.
@@ -125,6 +126,7 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     first = trainer.is_global_zero
     metrics = _measure(module, curves, probes, settings) if first else {}
+    module.check_what_is_left()
     samples = held_out_samples(module.splits.final[1], preprocessing)
     records = []
     for learner in module.active:
@@ -284,7 +286,10 @@ def _compiles(settings: RunSettings) -> bool:
 def _measure(
     module: TaskModule, curves: Sequence[Curve], probes: _Probes, settings: RunSettings
 ) -> dict[str, dict[str, float]]:
-    """Measure the trained tasks on the final split, and the linear classifier beside them."""
+    """Measure the trained tasks on the final split, and the linear classifier beside them.
+
+    One that does not answer every picture with finite numbers is given up.
+    """
     module.eval()
     labelled = [learner.splits.final[1] for learner in module.active]
     measured, unreadable = measure_together(
@@ -296,6 +301,9 @@ def _measure(
     metrics = {}
     speed = max(curve.rows[-1]["images_per_s"] for curve in curves if curve.rows)
     for learner, (loss, accuracy) in zip(module.active, measured, strict=True):
+        if not math.isfinite(loss):
+            learner.failure = f"its loss on the final pictures is {loss}"
+            continue
         metrics[learner.name] = {
             "accuracy": accuracy,
             "loss": loss,

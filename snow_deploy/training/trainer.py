@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from snow_deploy.errors import ResumeError, StoreError
+from snow_deploy.errors import DamagedCheckpointError, StoreError
 from snow_deploy.training.replicas import Replicas
 from snow_runtime.files import atomic_write
 
@@ -73,6 +74,10 @@ def make_trainer(
     )
 
 
+_OF_ITS_ARCHIVE = "PytorchStreamReader"
+"""What torch's message has in it where a checkpoint's zip archive is broken."""
+
+
 class Checkpoints(TorchCheckpointIO):
     """Writes a checkpoint whole or not at all."""
 
@@ -89,8 +94,10 @@ class Checkpoints(TorchCheckpointIO):
         """
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO()  # torch would hide the error of a full disk behind its own
+            torch.save(checkpoint, content)  # noqa: TID251 - as Lightning; weights only are read
             with atomic_write(Path(path)) as file:
-                torch.save(checkpoint, file)  # noqa: TID251 - as Lightning; weights only are read
+                file.write(content.getbuffer())
         except OSError as error:
             msg = f"{path} cannot be written: {error}. Free space or access, then go on."
             raise StoreError(msg) from error
@@ -98,21 +105,26 @@ class Checkpoints(TorchCheckpointIO):
     def load_checkpoint(
         self,
         path: str | os.PathLike[str],
-        map_location: Any | None = None,
+        map_location: Any | None = "cpu",  # whatever it was written from; Lightning moves it
         weights_only: bool | None = None,  # noqa: FBT001
     ) -> dict[str, Any]:
         """Read it.
 
         Raises:
-            ResumeError: It is damaged.
+            StoreError: It cannot be read.
+            DamagedCheckpointError: It is damaged.
         """
         try:
             found: dict[str, Any] = super().load_checkpoint(Path(path), map_location, weights_only)
-        except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        except OSError as error:
+            msg = f"the checkpoint {path} cannot be read: {error}. Give access to it, then go on."
+            raise StoreError(msg) from error
+        except (RuntimeError, UnpicklingError, EOFError, LookupError) as error:
+            if isinstance(error, RuntimeError) and _OF_ITS_ARCHIVE not in str(error):
+                raise
             # What torch says of a pickle advises to read it without care.
-            why = "it is damaged" if isinstance(error, UnpicklingError) else str(error)
-            msg = f"the checkpoint {path} cannot be read ({why}). Start again with --overwrite."
-            raise ResumeError(msg) from error
+            msg = f"the checkpoint {path} is damaged. Start again with --overwrite."
+            raise DamagedCheckpointError(msg) from error
         return found
 
 

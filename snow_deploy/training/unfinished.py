@@ -92,14 +92,18 @@ def plan(
 
 def is_unfinished(store: Store, names: Sequence[str]) -> bool:
     """Tell whether an interrupted run of exactly these tasks can be gone on with."""
+    return checkpoint_path(store, names).is_file()
+
+
+def checkpoint_path(store: Store, names: Sequence[str]) -> Path:
+    """Return where a run of exactly these tasks keeps what it is gone on with from."""
     folder = store.run_path(names[0]) if len(names) == 1 else _sweep_path(store, names)
-    return (folder / _CHECKPOINT).is_file()
+    return folder / _CHECKPOINT
 
 
 def forget(store: Store, names: Sequence[str]) -> None:
     """Take away what an interrupted run of exactly these tasks would be gone on with from."""
-    folder = store.run_path(names[0]) if len(names) == 1 else _sweep_path(store, names)
-    (folder / _CHECKPOINT).unlink(missing_ok=True)
+    checkpoint_path(store, names).unlink(missing_ok=True)
 
 
 def _make_room(

@@ -60,6 +60,7 @@ def test_every_option_has_help(name: str) -> None:
         ("table6 --batch ft=8", "is of a scheme that is not compared; give one for some of snow"),
         ("table6 --epochs 3", "--epochs is of training, and without --data nothing is trained"),
         ("table7 --weights none.pth", "Give --data NAME=KIND:PATH, or leave --weights out"),
+        ("table7 --recipe steady", "--recipe is of training, and without --data nothing"),
         ("table8 --precision bf16", "No such option"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,16 @@ def test_a_fingerprint_is_of_which_pictures_are_where(tmp_path: Path) -> None:
     first = splits(tmp_path, (0, 1), (1, 0)).fingerprint
 
     assert splits(tmp_path / "moved", (0, 1), (1, 0)).fingerprint == first
+    assert splits(Path("elsewhere"), (0, 1), (1, 0)).fingerprint == first
+    assert splits(Path(), (0, 1), (1, 0)).fingerprint == first
     others = [splits(tmp_path, *way) for way in (((0, 0), (1, 0)), ((0, 1), (1,)))]
     swapped = splits(tmp_path, (0, 1), (1, 0))
     others.append(Splits(train=swapped.train, val=swapped.test, test=None))
     assert len({first, *(each.fingerprint for each in others)}) == 4
+
+
+def test_a_name_that_is_no_text_has_a_fingerprint_too() -> None:
+    path = Path(os.fsdecode(b"cats/caf\xe9.jpg"))
+    one = FilePictures((path, Path("cats/b.jpg")), (0, 1), ("a", "b"))
+
+    assert len(Splits(train=one, val=None, test=one).fingerprint) == 64

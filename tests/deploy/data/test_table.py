@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LISTED = """\
 file,split,food,colour
 a/1.jpg,train,pizza,red
-a/2.jpg,train,soup,red
+a/2.jpg, train, "soup", red
 a/3.jpg,train,pizza, green
 b/4.jpg,val,soup,green
 b/5.jpg,val,pizza,red
@@ -102,6 +102,12 @@ def test_without_a_split_every_column_has_the_same_one(tmp_path: Path) -> None:
         ("file,a,b\n1.jpg,x,y\n", {"label": "c"}, '"c" is not there: .* has a, b'),
         ("file,split\n1.jpg,train\n", {}, "has none"),
         ("file,a\n1.jpg,x\n", {"labels": "a"}, "no option labels, expected label alone"),
+        ("file,a\n1.jpg,x\n2.jpg,y\n1.jpg,y\n", {}, r"Line 4 of .* lists 1\.jpg again"),
+        (
+            "file,split,a\n1.jpg,train,x\n2.jpg,train,y\n3.jpg,val,x\n4.jpg,val,y\n5.jpg,test,\n",
+            {},
+            "No picture in the test split of .* has an answer",
+        ),
         ("file,split,a\n1.jpg,training,x\n", {}, 'is in the split "training", expected one of'),
         ("file,split,a\n1.jpg,test,x\n2.jpg,test,y\n", {}, "no picture to train on"),
         ("file,split,a\n1.jpg,train,x\n2.jpg,test,y\n", {}, "train split of .* no picture of y"),
@@ -147,3 +153,13 @@ def test_any_table_is_either_read_or_refused(
         return
     assert len(splits.labels) >= 2
     assert len(splits.train) <= len(rows) + 1 + len(noise)
+
+
+@pytest.mark.parametrize("column", ["R&D", "a+b", "50%", "what?", "x=y", "größe"])
+def test_a_column_is_named_as_it_stands_there(tmp_path: Path, column: str) -> None:
+    """An index without a heading, as some programs write it, is no question."""
+    lines = [f"{n},{n}.jpg,{'ab'[n % 2]}\n" for n in range(20)]
+    path = write(tmp_path, f",file,{column}\n" + "".join(lines))
+
+    assert open_data(f"csv:{path}?label={column}").labels == ("a", "b")
+    assert open_data(f"csv:{path}").labels == ("a", "b")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from snow_deploy.errors import DivergedError, ResumeError
+from snow_deploy.errors import DivergedError
 from snow_deploy.models.source import Source
 from snow_deploy.paper.networks import random_weights
 from snow_deploy.paper.study import Study
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_deploy.data.pictures import Splits
+    from snow_deploy.errors import ResumeError
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.requests import TaskRequest
     from snow_deploy.training.run import RunSettings
@@ -87,14 +88,14 @@ class Trainer:
         self.groups: list[list[str]] = []
         self.interrupted_at: int | None = None
         self.diverging: set[str] = set()
-        self.cannot_resume = ""
+        self.cannot_resume: ResumeError | None = None
 
     def __call__(
         self, store: Store, requests: Sequence[TaskRequest], settings: RunSettings
     ) -> Outcome:
         self.settings.append(settings)
-        if settings.resume and self.cannot_resume:
-            raise ResumeError(self.cannot_resume)
+        if settings.resume and self.cannot_resume is not None:
+            raise self.cannot_resume
         asked = [each for each in requests if each.name not in store.tasks()]
         self.groups.append([each.name for each in requests])
         failures = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from snow_deploy.errors import TrainingError
+from snow_deploy.errors import DamagedCheckpointError, ResumeError, TrainingError
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.paper.runs import read_selections, train_runs
 from tests.deploy.paper.conftest import DATA, accuracy_of, told
@@ -161,18 +161,32 @@ def test_what_was_given_up_alone_is_not_tried_again_in_its_group(
     assert trainer.groups == [[runs[1].name], [runs[0].name]]
 
 
-def test_what_cannot_be_gone_on_with_begins_anew(study: Study, trainer: Trainer) -> None:
+def test_where_a_checkpoint_is_damaged_the_run_begins_anew(study: Study, trainer: Trainer) -> None:
     run = three(study)[0]
     checkpoint = study.store.run_path(run.name) / "checkpoint.ckpt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    trainer.cannot_resume = "it is damaged. Start again with --overwrite."
+    trainer.cannot_resume = DamagedCheckpointError("the checkpoint is damaged")
 
     train_runs(study, [run])
 
     assert [settings.resume for settings in trainer.settings] == [True, False]
-    assert any("begins anew: it is damaged" in line for line in told(study))
+    assert any("begins anew: the checkpoint" in line for line in told(study))
     assert study.store.tasks() == (run.name,)
+
+
+def test_a_good_checkpoint_is_not_thrown_away(study: Study, trainer: Trainer) -> None:
+    """A folder of photos that is not there today is there tomorrow."""
+    run = three(study)[0]
+    checkpoint = study.store.run_path(run.name) / "checkpoint.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    trainer.cannot_resume = ResumeError("the data has other pictures than the interrupted run.")
+
+    with pytest.raises(TrainingError, match=r"other pictures .*remove .*checkpoint\.ckpt to begin"):
+        train_runs(study, [run])
+
+    assert checkpoint.exists()
 
 
 def test_a_run_that_diverges_for_real_stops_no_other(study: Study) -> None:
@@ -187,3 +201,15 @@ def test_a_run_that_diverges_for_real_stops_no_other(study: Study) -> None:
             train_runs(study, [lost, kept])
 
     assert study.store.tasks() == (kept.name,)
+
+
+def test_changed_data_is_told_before_anything_is_trained(study: Study, trainer: Trainer) -> None:
+    """And in the words of this command, which has no --overwrite."""
+    fo, fe = (study.run("shape", study.options(scheme, 0)) for scheme in ("fo", "fe"))
+    train_runs(study, [fo])
+    changed = replace(study, data={"shape": DATA["shape"] + "&seed=1"})
+
+    with pytest.raises(TrainingError, match="Give the changed data another name, or choose"):
+        train_runs(changed, [fo, fe])
+
+    assert trainer.names == [fo.name]

@@ -14,7 +14,13 @@ import torch
 from PIL import Image
 
 from snow_deploy.data import open_data
-from snow_deploy.errors import DataError, ResumeError, StoreError, TrainingError
+from snow_deploy.errors import (
+    DamagedCheckpointError,
+    DataError,
+    ResumeError,
+    StoreError,
+    TrainingError,
+)
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training import linear_probe, run
@@ -314,7 +320,7 @@ def test_a_run_is_not_resumed_with_other_pictures(unfinished: Store, short: Trai
 def test_a_damaged_checkpoint_is_not_resumed(
     unfinished: Store, open_demo: OpenDemo, short: TrainOptions
 ) -> None:
-    with pytest.raises(ResumeError, match=r"checkpoint\.ckpt cannot be read .*--overwrite"):
+    with pytest.raises(DamagedCheckpointError, match=r"checkpoint\.ckpt is damaged.*--overwrite"):
         train_task(unfinished, "shape", open_demo(), short, RESUME)
 
 

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import warnings
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
-from snow_deploy.errors import ResumeError, StoreError
+from snow_deploy.errors import DamagedCheckpointError, StoreError
 from snow_deploy.training.trainer import (
     Checkpoints,
     interruptible,
@@ -184,11 +188,10 @@ def test_a_checkpoint_is_whole_or_not_there(
     checkpoints = Checkpoints()
     checkpoints.save_checkpoint({"epoch": 1}, path)
 
-    def half(_: object, file: IO[bytes]) -> None:
-        file.write(b"PK")
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left on device"):
         checkpoints.save_checkpoint({"epoch": 2}, path)
 
@@ -196,10 +199,43 @@ def test_a_checkpoint_is_whole_or_not_there(
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and nothing", b"\x80\x02nonsense", b"x"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 and nothing", b"\x80\x02nonsense", b"x", b".", b"\x80\x02q\x01."]
+)
 def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "checkpoint.ckpt"
     path.write_bytes(content)
 
-    with pytest.raises(ResumeError, match=r"checkpoint\.ckpt cannot be read .*--overwrite"):
+    with pytest.raises(DamagedCheckpointError, match=r"checkpoint\.ckpt is damaged.*--overwrite"):
         Checkpoints().load_checkpoint(path, weights_only=True)
+
+
+@given(cut=st.floats(0, 0.9), noise=st.binary(max_size=8))
+def test_any_part_of_a_checkpoint_is_damaged(tmp_path: Path, cut: float, noise: bytes) -> None:
+    path = tmp_path / "checkpoint.ckpt"
+    Checkpoints().save_checkpoint({"weight": torch.ones(3), "epoch": 1}, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(cut * len(whole))] + noise)
+
+    with pytest.raises(DamagedCheckpointError, match="is damaged"):
+        Checkpoints().load_checkpoint(path, weights_only=True)
+
+
+def test_a_checkpoint_comes_back_without_the_device_it_was_written_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(
+        TorchCheckpointIO,
+        "load_checkpoint",
+        lambda _self, _path, device, _only: asked.append(device),
+    )
+
+    Checkpoints().load_checkpoint(tmp_path / "checkpoint.ckpt", weights_only=True)
+
+    assert asked == ["cpu"]
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"none\.ckpt cannot be read: "):
+        Checkpoints().load_checkpoint(tmp_path / "none.ckpt", weights_only=True)
