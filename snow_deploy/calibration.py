@@ -43,7 +43,7 @@ def pictures_of(
         CalibrationError: The graph or the data cannot be calibrated with.
         DataError: The data cannot be read.
     """
-    _, manifest = read_float_graph(graph)
+    manifest = read_float_graph(graph).manifest
     data = data_of_tasks(specs, manifest, seed)
     preprocessing = manifest.preprocessing
     return draw_samples(data, preprocessing, samples), labelled(data, preprocessing, validation)

@@ -110,17 +110,7 @@ def verify_graph(
         GraphError: The file cannot be read, or carries no manifest.
         StoreError: The file was exported from other weights than the store holds.
     """
-    manifest = read_graph(path).manifest
-    if manifest is None:
-        msg = f"{path} carries no manifest; verify a file that `snow-deploy export` wrote"
-        raise GraphError(msg)
-    if manifest.precision == "int8":
-        msg = (
-            f"{path} is INT8, which rounds by design; verify takes fp32 and fp16 files. What INT8 "
-            "costs each task, `snow-deploy calibrate` measures; `snow-deploy inspect --int8` "
-            "checks the form."
-        )
-        raise GraphError(msg)
+    manifest = manifest_to_verify(path)
     names = [task.name for task in manifest.tasks if task.name != SOURCE]
     with_source = any(task.name == SOURCE for task in manifest.tasks)
     request = gather(store, names, with_source=with_source)
@@ -133,6 +123,26 @@ def verify_graph(
     if pictures is not None:
         request = replace(request, pictures=pictures)
     return verify(request, path, batches)
+
+
+def manifest_to_verify(path: Path) -> Manifest:
+    """Read what a file says of itself, and check that it can be verified.
+
+    Raises:
+        GraphError: The file cannot be read, carries no manifest, or is INT8.
+    """
+    manifest = read_graph(path).manifest
+    if manifest is None:
+        msg = f"{path} carries no manifest; verify a file that `snow-deploy export` wrote"
+        raise GraphError(msg)
+    if manifest.precision == "int8":
+        msg = (
+            f"{path} is INT8, which rounds by design; verify takes fp32 and fp16 files. What INT8 "
+            "costs each task, `snow-deploy calibrate` measures; `snow-deploy inspect --int8` "
+            "checks the form."
+        )
+        raise GraphError(msg)
+    return manifest
 
 
 def _check_same_weights(request: ExportRequest, manifest: Manifest, store: Store) -> None:

@@ -17,7 +17,7 @@ from snow_calibration.quantise import quantise
 from snow_calibration.ranges import Origin, measure_ranges
 from snow_export.half_range import check_range
 from snow_runtime.errors import HalfError
-from snow_runtime.files import atomic_write, sha256_file
+from snow_runtime.files import atomic_write
 from snow_runtime.graph_file import with_manifest
 from snow_runtime.half import to_fp16
 from snow_runtime.manifest import Quantisation
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Rest = Literal["fp32", "fp16"]
 
-_RANGE_PICTURES = 4  # on which half precision is checked for overflow
+_RANGE_PICTURES = 16  # on which half precision is checked for overflow
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,14 @@ class Calibration:
         manifest: What it says about itself.
         ranges: Of every tensor that may be read quantised, whichever layers are kept.
         rest: Precision of what stays in floating point.
+        float_bytes: Size of the graph that it is made from.
     """
 
     model: onnx.ModelProto
     manifest: Manifest
     ranges: Ranges
     rest: Rest = "fp16"
+    float_bytes: int = 0
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -114,17 +116,15 @@ def calibrate(
             the rest overflows half precision, or the file holds the ranges of something else.
         GraphError: The file cannot be read.
     """
-    model, manifest = read_float_graph(path)
-    pixels = samples.in_order().pixels
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or _RANGE_PICTURES
-    feed = as_input(pixels[:batch].repeat(-(-batch // len(pixels)), axis=0)[:batch], manifest)
+    graph = read_float_graph(path)
+    model, manifest = graph.model, graph.manifest
     if rest == "fp16":
-        _check_half(model, feed)
+        _check_half(model, as_input(samples.spread(_RANGE_PICTURES), manifest))
     tensors = possible_tensors(model.graph)
-    origin = Origin(sha256_file(path), samples.sha256, len(samples), method)
+    origin = Origin(graph.sha256, samples.sha256, len(samples), method)
     run = observer(model, manifest, tensors)
     ranges = measure_ranges(run, tensors, samples, origin, ranges_path, progress=progress)
-    return Calibration(model, manifest, ranges, rest)
+    return Calibration(model, manifest, ranges, rest, graph.size_bytes)
 
 
 def _check_half(model: onnx.ModelProto, feed: Batch) -> None:

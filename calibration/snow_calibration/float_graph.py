@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,24 @@ if TYPE_CHECKING:
     Values = dict[str, NDArray[np.float32]]
 
 
-def read_float_graph(path: Path) -> tuple[onnx.ModelProto, Manifest]:
+@dataclass(frozen=True)
+class FloatGraph:
+    """A graph that can be calibrated.
+
+    Attributes:
+        model: Its content.
+        manifest: What it says about itself.
+        sha256: Of its content, weights in other files included.
+        size_bytes: Likewise.
+    """
+
+    model: onnx.ModelProto
+    manifest: Manifest
+    sha256: str
+    size_bytes: int
+
+
+def read_float_graph(path: Path) -> FloatGraph:
     """Read a graph that can be calibrated: of this project, in fp32, nothing quantised yet.
 
     Raises:
@@ -47,7 +65,8 @@ def read_float_graph(path: Path) -> tuple[onnx.ModelProto, Manifest]:
             "fp32; calibrate makes the rest of it half precision with --rest fp16."
         )
         raise CalibrationError(msg)
-    return found.model, found.manifest
+    size = sum(file.stat().st_size for file in found.files)
+    return FloatGraph(found.model, found.manifest, found.sha256, size)
 
 
 def observer(

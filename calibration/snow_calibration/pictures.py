@@ -59,6 +59,12 @@ class Samples:
         order = sorted(range(len(self)), key=self.keys.__getitem__)
         return Samples(tuple(self.keys[index] for index in order), self.pixels[order])
 
+    def spread(self, count: int) -> NDArray[np.uint8]:
+        """Return pictures spread evenly over all of them, by name: [at most count, S, S, 3]."""
+        places = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
+        found: NDArray[np.uint8] = self.in_order().pixels[places]
+        return found
+
     @property
     def sha256(self) -> str:
         """Of the names and the pictures, in whatever order they came."""

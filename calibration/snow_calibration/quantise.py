@@ -39,10 +39,11 @@ def quantise(
     Args:
         model: A float32 graph.
         plan: From `make_plan` on this graph.
-        thresholds: By tensor of the plan, the largest magnitude that INT8 has to hold, > 0.
+        thresholds: By tensor of the plan, the largest magnitude that INT8 has to hold; zero
+            where it is always zero.
 
     Raises:
-        CalibrationError: A threshold is missing, or is no positive number.
+        CalibrationError: A threshold is missing, or is no number from zero up.
     """
     quantised = onnx.ModelProto()
     quantised.CopyFrom(model)
@@ -160,18 +161,21 @@ class _Weights:
 def _activation_scales(
     plan: Plan, thresholds: Mapping[str, float]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the scale of every name of scales in the plan: wide enough for all its tensors."""
+    """Return the scale of every name of scales in the plan: wide enough for all its tensors.
+
+    A tensor that is always zero fits any scale, and widens none that it shares.
+    """
     largest: dict[str, float] = {}
     for tensor, name in plan.tensors.items():
         threshold = thresholds.get(tensor)
-        if threshold is None or not 0 < threshold < np.inf:
+        if threshold is None or not 0 <= threshold < np.inf:
             msg = (
-                f"there is no range for {tensor} (found {threshold}, expected a positive number). "
+                f"there is no range for {tensor} (found {threshold}, expected zero or more). "
                 "Calibrate this graph anew, without --ranges of another."
             )
             raise CalibrationError(msg)
         largest[name] = max(largest.get(name, 0.0), threshold)
-    return {name: half_scale(threshold) for name, threshold in largest.items()}
+    return {name: half_scale(threshold or 1.0) for name, threshold in largest.items()}
 
 
 def _output_axis(node: onnx.NodeProto) -> int:

@@ -220,10 +220,10 @@ def _take(ranges: Ranges, name: str, values: NDArray[np.float32], key: str) -> N
 
 
 def _threshold(ranges: Ranges, name: str) -> float:
-    """Return a tensor's threshold; one that is always zero fits any."""
+    """Return a tensor's threshold; zero for one that is always zero."""
     largest = ranges.largest[name]
     if largest == 0:
-        return 1.0
+        return 0.0
     return threshold(ranges.counts[name], largest, ranges.origin.method)
 
 

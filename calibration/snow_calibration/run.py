@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from snow_calibration.calibrate import calibrate, choose_layers, write_graph
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
@@ -80,7 +78,7 @@ def calibrate_and_judge(
     Raises:
         CalibrationError: See `calibrate`; or the file cannot be written.
     """
-    fixed = _check(graph, output, settings)  # all of this before the long part
+    fixed = check(graph, output, settings)
     found = calibrate(
         graph,
         samples,
@@ -103,7 +101,7 @@ def calibrate_and_judge(
             lambda kept: bench.scores(found.int8(kept)),
             fixed=fixed,
             max_drop=settings.max_drop,
-            most=max(1, round(_MOST_GIVEN_BACK * len(found.layers))) if settings.auto else 0,
+            most=_most_given_back(len(found.layers), len(fixed)) if settings.auto else 0,
         )
         half, notes = _half(bench, found)
     last = with_self_check(found.int8(steps[-1].kept))
@@ -115,7 +113,7 @@ def calibrate_and_judge(
         fp16=half,
         steps=tuple(steps),
         sensitivities=tuple(ranked),
-        file_bytes=(graph.stat().st_size, last.ByteSize()),
+        file_bytes=(found.float_bytes, last.ByteSize()),
         notes=(*notes, *_unjudged(found, truth)),
     )
     if report.holds:
@@ -127,11 +125,20 @@ def _stage(progress: Told | None, stage: str) -> Callable[[int, int], None] | No
     return None if progress is None else lambda done, total: progress(stage, done, total)
 
 
-def _check(graph: Path, output: Path, settings: Settings) -> tuple[str, ...]:
-    """Refuse what cannot work out in the end; return the layers that are kept in any case."""
-    model, _ = read_float_graph(graph)
+def check(graph: Path, output: Path, settings: Settings) -> tuple[str, ...]:
+    """Refuse, before the long part, what cannot work out; return the layers kept in any case.
+
+    Raises:
+        CalibrationError: The graph, a path or a pattern of layers cannot be used.
+    """
+    model = read_float_graph(graph).model
     _check_paths(graph, output, settings.ranges)
     return choose_layers(layers_of(model.graph), settings.keep)
+
+
+def _most_given_back(layers: int, fixed: int) -> int:
+    """Return how many layers the search may give back; one at least stays INT8."""
+    return min(max(1, round(_MOST_GIVEN_BACK * layers)), layers - fixed - 1)
 
 
 def _ranking(
@@ -141,9 +148,7 @@ def _ranking(
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Sensitivity, ...]:
     """Rank the layers on pictures spread over the samples."""
-    count = min(len(samples), _SENSITIVITY_PICTURES)
-    spread = np.linspace(0, len(samples) - 1, count).round().astype(int)
-    pixels = samples.in_order().pixels[spread]
+    pixels = samples.spread(_SENSITIVITY_PICTURES)
     return sensitivities(found, pixels, fixed=fixed, progress=progress)
 
 
@@ -159,12 +164,17 @@ def _check_paths(graph: Path, output: Path, ranges: Path) -> None:
         if first.resolve() == second.resolve():
             msg = f"{one} and {other} are the same file, {second}; name another"
             raise CalibrationError(msg)
+    _check_writable(output, "-o")
+    _check_writable(ranges, "--ranges")
+
+
+def _check_writable(path: Path, option: str) -> None:
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        msg = f"{output} cannot be written: {error}. Choose another -o, or free space."
+        msg = f"{path} cannot be written: {error}. Choose another {option}, or free space."
         raise CalibrationError(msg) from error
 
 

@@ -129,7 +129,8 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
         with atomic_write(path) as file:
             file.write(content)
             file.flush()
-            found = compare(reference, onnx_answers(Path(file.name), request.feed(pictures)))
+            feed = request.feed(pictures)
+            found = compare(reference, onnx_answers(Path(file.name), feed, request.options.batch))
             check_parity(found, TOLERANCES[request.options.precision])
     except OSError as error:
         msg = f"{path} cannot be written: {error}. Choose another -o, or free space."
@@ -162,7 +163,7 @@ def build_graph(request: ExportRequest) -> onnx.ModelProto:
     )
     model = to_onnx(network, manifest, options.batch)
     if options.precision == "fp16":
-        check_range(model, request.feed(parity_pictures(request)))
+        check_range(model, request.feed(request.pictures))
         model = to_fp16(model)
         check_graph(model)
     return with_manifest(model, manifest)
@@ -178,10 +179,13 @@ def trained_answers(
 
 
 def parity_pictures(request: ExportRequest) -> NDArray[np.uint8]:
-    """Return the pictures in a number that the graph takes, other than the example's batch."""
+    """Return the pictures in a number that the graph takes, other than the example's batch.
+
+    Of a graph of one batch size that is a multiple of it; the first pictures come again.
+    """
     pictures, batch = request.pictures, request.options.batch
     if batch is not None:
-        return np.resize(pictures, (batch, *pictures.shape[1:]))
+        return np.resize(pictures, (-(-len(pictures) // batch) * batch, *pictures.shape[1:]))
     if len(pictures) == EXAMPLE_BATCH:
         return np.concatenate([pictures, pictures[:1]])
     return pictures

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snow_export.intermediate import run_exposed
+from snow_export.intermediate import Exposed, with_any_batch
 from snow_runtime.half import check_half
 
 if TYPE_CHECKING:
@@ -19,12 +19,15 @@ def check_range(model: onnx.ModelProto, batch: Batch) -> None:
     """Refuse half precision where a value on real pictures would overflow.
 
     Args:
-        model: The float32 graph.
-        batch: Real pictures as the graph's input has them, [B, ...].
+        model: The float32 graph, of any batch size.
+        batch: Real pictures as the graph's input has them, [B, ...]; run one by one, since all
+            values inside are held together.
 
     Raises:
         HalfError: A layer's output is beyond the largest half; the message names the first.
     """
-    for name, value in run_exposed(model, batch):
-        if np.issubdtype(value.dtype, np.floating):
-            check_half(name, value)
+    exposed = Exposed(with_any_batch(model))
+    for number in range(len(batch)):
+        for name, value in exposed.run(batch[number : number + 1]):
+            if np.issubdtype(value.dtype, np.floating):
+                check_half(name, value)

@@ -15,29 +15,40 @@ if TYPE_CHECKING:
 
     from snow_runtime.session import Batch
 
-_AT_ONCE = 64
-"""Values taken out of one run; a large graph's would fill the memory together."""
+
+class Exposed:
+    """A graph that answers with the values of all its nodes."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        """Open any graph of this project's; optimisations that would merge nodes are off."""
+        self._names = [name for node in model.graph.node for name in node.output if name]
+        declared = {output.name for output in model.graph.output}
+        exposed = onnx.ModelProto()
+        exposed.CopyFrom(model)
+        exposed.graph.output.extend(
+            helper.make_empty_tensor_value_info(name)
+            for name in self._names
+            if name not in declared
+        )
+        self._input = exposed.graph.input[0].name
+        self._session = _session(exposed)
+
+    def run(self, batch: Batch) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Yield (name, value) of every node's outputs, in the order of the graph.
+
+        ONNX Runtime holds them all until the run ends: a hundred megabytes and more a picture.
+        """
+        values = self._session.run(self._names, {self._input: batch})
+        yield from zip(self._names, values, strict=True)
 
 
-def run_exposed(model: onnx.ModelProto, batch: Batch) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield (name, value) of every node's outputs, in the order of the graph.
-
-    Args:
-        model: Any graph of this project's; optimisations that would merge nodes are off.
-        batch: Its input.
-    """
-    names = [name for node in model.graph.node for name in node.output if name]
-    declared = {output.name for output in model.graph.output}
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    exposed.graph.output.extend(
-        helper.make_empty_tensor_value_info(name) for name in names if name not in declared
-    )
-    session = _session(exposed)
-    feed = {exposed.graph.input[0].name: batch}
-    for start in range(0, len(names), _AT_ONCE):
-        wanted = names[start : start + _AT_ONCE]
-        yield from zip(wanted, session.run(wanted, feed), strict=True)
+def with_any_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a graph of this exporter that takes any number of pictures."""
+    free = onnx.ModelProto()
+    free.CopyFrom(model)
+    for value in (*free.graph.input, *free.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return free
 
 
 def first_divergence(
@@ -48,8 +59,8 @@ def first_divergence(
     Values are matched by name, so both graphs must come from this exporter. None: every value
     that both graphs have agrees.
     """
-    expected = dict(run_exposed(reference, batch))
-    for name, value in run_exposed(model, batch):
+    expected = dict(Exposed(reference).run(batch))
+    for name, value in Exposed(model).run(batch):
         if name not in expected or expected[name].shape != value.shape:
             continue
         scale = max(1.0, float(np.abs(expected[name]).max()))

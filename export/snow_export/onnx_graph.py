@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from snow_runtime.manifest import Manifest
 
 
+_LARGEST_BYTES = 2**31 - 2**24
+"""Of the weights; protobuf's messages end at 2 GiB, and the graph itself takes its share."""
+
+
 def to_onnx(
     network: SharedNetwork, manifest: Manifest, batch: int | None = None
 ) -> onnx.ModelProto:
@@ -56,8 +60,15 @@ def check_graph(model: onnx.ModelProto) -> None:
     """Check that a graph is valid, and that nothing in it is random or sorts at run time.
 
     Raises:
-        ExportError: It is not; the message names the operator.
+        ExportError: It is not; the message names the operator. Or it is too large for one file.
     """
+    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    if size > _LARGEST_BYTES:
+        msg = (
+            f"the graph's weights are {size / 1e9:.2f} GB, and an ONNX file ends at 2.1 GB. Export "
+            "fewer tasks into one graph, or with --layout separate, whose weights are the least."
+        )
+        raise ExportError(msg)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

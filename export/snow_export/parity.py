@@ -84,11 +84,21 @@ def torch_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[n
     return {name: logits.float().cpu().numpy() for name, logits in named}
 
 
-def onnx_answers(path: Path, images: Batch) -> dict[str, NDArray[np.float32]]:
-    """Run a graph file in ONNX Runtime on the CPU: [B, classes] by output."""
+def onnx_answers(
+    path: Path, images: Batch, batch: int | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Run a graph file in ONNX Runtime on the CPU: [B, classes] by output.
+
+    Args:
+        path: The file.
+        images: [B, ...], as its input has them.
+        batch: How many to run at once, B being a multiple of it; None runs all of them.
+    """
     session = OnnxSession(path, providers=["CPUExecutionProvider"])
+    step = batch or len(images)
     try:
-        return session.run(images)
+        parts = [session.run(images[start : start + step]) for start in range(0, len(images), step)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     finally:
         session.close()
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from snow_export.export import build_graph, trained_answers
+from snow_export.export import build_graph, parity_pictures, trained_answers
 from snow_export.freeze import freeze
 from snow_export.intermediate import first_divergence
 from snow_export.network import Head, SharedNetwork
 from snow_export.parity import TOLERANCES, compare, onnx_answers, torch_answers
+from snow_runtime.errors import HalfError
 from snow_runtime.graph_file import read_graph
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ class Verification:
         rungs: In order, the file last.
         diverges: Where the file's rung fails: the first value inside the file that differs
             from a graph made anew from the store, and its relative error.
+        notes: Why a rung is missing.
     """
 
     rungs: tuple[Rung, ...]
     diverges: tuple[str, float] | None
+    notes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -85,24 +88,25 @@ def verify(request: ExportRequest, path: Path, batches: Sequence[int] = BATCHES)
         ExportError: A rung cannot be built.
         GraphError: The file cannot be read.
     """
-    rungs = []
+    rungs, notes = [], list[str]()
     with tempfile.TemporaryDirectory() as folder:
-        for name, precision, answer in _rungs(request, path, Path(folder)):
-            sizes = batches
-            if name == "file" and request.options.batch is not None:
-                sizes = (request.options.batch,)
+        for name, precision, answer in _rungs(request, path, Path(folder), notes):
+            sizes, fixed = batches, request.options.batch
+            if name == "file" and fixed is not None:
+                sizes = (fixed,)
             for batch in sizes:
-                pictures = _pictures(request, batch)
+                whole = name == "file" and fixed is not None
+                pictures = parity_pictures(request) if whole else _pictures(request, batch)
                 found = compare(trained_answers(request, pictures), answer(pictures))
                 rungs.append(Rung(name, batch, TOLERANCES[precision], tuple(found)))
     diverges = None
     if not all(rung.holds for rung in rungs if rung.name == "file"):
         diverges = _divergence(request, path)
-    return Verification(tuple(rungs), diverges)
+    return Verification(tuple(rungs), diverges, tuple(notes))
 
 
-def _rungs(request: ExportRequest, path: Path, folder: Path) -> Rungs:
-    """Yield each rung's name, precision and how it answers pictures."""
+def _rungs(request: ExportRequest, path: Path, folder: Path, notes: list[str]) -> Rungs:
+    """Yield each rung's name, precision and how it answers pictures; note those that cannot be."""
     heads = [Head(name, freeze(delta)) for name, delta in request.deltas.items()]
     frozen = SharedNetwork(request.source, heads, request.outputs)
     yield "frozen torch", "fp32", lambda pictures: torch_answers(frozen, request.images(pictures))
@@ -110,7 +114,14 @@ def _rungs(request: ExportRequest, path: Path, folder: Path) -> Rungs:
         form = replace(request.options, layout=layout, precision=precision, batch=None)
         wanted = replace(request, options=form)
         made = folder / f"{layout}-{precision}.onnx"
-        made.write_bytes(build_graph(wanted).SerializeToString())
+        try:
+            made.write_bytes(build_graph(wanted).SerializeToString())
+        except HalfError as error:
+            if request.options.precision == "fp16":
+                raise
+            why = str(error).partition(". ")[0]
+            notes.append(f"{layout} {precision} is left out: {why}; the file is fp32")
+            continue
         yield (
             f"{layout} {precision}",
             precision,
@@ -119,7 +130,7 @@ def _rungs(request: ExportRequest, path: Path, folder: Path) -> Rungs:
     yield (
         "file",
         request.options.precision,
-        lambda pictures: onnx_answers(path, request.feed(pictures)),
+        lambda pictures: onnx_answers(path, request.feed(pictures), request.options.batch),
     )
 
 

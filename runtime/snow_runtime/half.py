@@ -20,7 +20,7 @@ FP16_LARGEST = 65504.0
 """The largest finite half."""
 INPUT_SCOPE = "input/"
 """Nodes and constants under this prefix normalise the picture; they stay in float32."""
-_HALVED = "input_half"
+_HALVED = "input:half"  # no task can be called so
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,27 +102,37 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     where there is none); otherwise the exit code is 1. A report (.json, .png) is written beside.
     """
     from snow_calibration.report import finite, write_report
-    from snow_calibration.run import calibrate_and_judge
+    from snow_calibration.run import calibrate_and_judge, check
     from snow_deploy.calibration import pictures_of
 
     as_json, output = options.pop("as_json"), options["output"]
     chosen = _settings(graph, options)
+    check(graph, output, chosen)  # before thousands of pictures are read
     samples, truth = pictures_of(
         graph, specs, options["samples"], options["validation"], options["seed"]
     )
     with _progress() as told:
         report = calibrate_and_judge(graph, output, samples, truth, chosen, progress=told)
     # A rejected graph is not written, so its report must not take the place of the file's.
-    suffix = ".report.json" if report.holds else ".rejected.report.json"
-    write_report(report, output.with_suffix(suffix))
+    kept, rejected = (
+        output.with_name(output.name.removesuffix(".onnx") + suffix)
+        for suffix in (".report.json", ".rejected.report.json")
+    )
+    write_report(report, kept if report.holds else rejected)
+    if report.holds:  # what was rejected before says nothing of the file that is there now
+        for stale in (rejected, rejected.with_suffix(".png")):
+            stale.unlink(missing_ok=True)
     if as_json:
         click.echo(json.dumps(finite(report.to_dict()), indent=2))
     else:
         for line in report.lines():
             click.echo(line)
     if not report.holds:
+        numbers = all(math.isfinite(score.logit_error) for score in report.steps[-1].scores)
         advice = "Try another --method, or more --samples with another --ranges"
         advice += "" if chosen.auto else ", or give --auto"
+        if not numbers and chosen.rest == "fp16":
+            advice = "Some answers are no numbers: half precision overflows. Give --rest fp32"
         click.echo(f"error: a task loses too much; {output} was not written. {advice}.", err=True)
         context.exit(1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from snow_deploy.cli.options import store_option
 
@@ -97,6 +98,9 @@ def _options(form: dict[str, Any]) -> GraphOptions:
     entry = InputEntry()
     if form["input_dtype"] == "uint8":
         entry = InputEntry(dtype="uint8", layout="NHWC", colour=form["colour"])
+    elif click.get_current_context().get_parameter_source("colour") is ParameterSource.COMMANDLINE:
+        msg = "--colour is the order of uint8 frames; give --input uint8 too, or leave it out"
+        raise click.UsageError(msg)
     layout: Layout = "fused" if form["layout"] == "auto" else form["layout"]
     return GraphOptions(layout, form["precision"], entry, form["batch"])
 

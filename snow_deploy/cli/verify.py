@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from snow_deploy.training.store import Store
     from snow_export.verify import Verification
 
 _PICTURES = 16
@@ -52,14 +51,15 @@ def command(
     is compared with trained torch. Allowed error, relative to the task's largest logit: 1e-4 in
     fp32, 2e-2 in fp16. The exit code is 1 where a step fails.
     """
+    from snow_calibration.report import finite
     from snow_deploy.graph import verify_graph
     from snow_deploy.training.store import Store
 
     sizes = _sizes(batch_sizes)
     store = Store(root)
-    found = verify_graph(store, graph, sizes, None if data is None else _pictures(store, data))
+    found = verify_graph(store, graph, sizes, None if data is None else _pictures(graph, data))
     if as_json:
-        click.echo(json.dumps(_document(found), indent=2))
+        click.echo(json.dumps(finite(_document(found)), indent=2, allow_nan=False))
     else:
         _print(found)
     if not found.holds:
@@ -77,17 +77,24 @@ def _sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _pictures(store: Store, spec: str) -> NDArray[np.uint8]:
+def _pictures(graph: Path, spec: str) -> NDArray[np.uint8]:
+    """Read pictures as the graph takes them."""
     from snow_deploy.data import open_data
+    from snow_deploy.graph import manifest_to_verify
     from snow_deploy.training.measure import held_out_samples
 
-    preprocessing = store.load_task(store.tasks()[0]).preprocessing
+    preprocessing = manifest_to_verify(graph).preprocessing
     return held_out_samples(open_data(spec).final[1], preprocessing, _PICTURES).numpy()
 
 
 def _document(found: Verification) -> dict[str, Any]:
     rungs = [{**asdict(rung), "holds": rung.holds} for rung in found.rungs]
-    return {"holds": found.holds, "rungs": rungs, "diverges": found.diverges}
+    return {
+        "holds": found.holds,
+        "rungs": rungs,
+        "diverges": found.diverges,
+        "notes": list(found.notes),
+    }
 
 
 def _print(found: Verification) -> None:
@@ -101,6 +108,8 @@ def _print(found: Verification) -> None:
                 f"{rung.name:<15} {rung.batch:>5}  {task.task:<16} {task.relative_error:>8.1e} "
                 f"{rung.tolerance:>8.0e} {task.cosine:>9.6f} {task.same_top1:.0%}{mark}"
             )
+    for note in found.notes:
+        click.echo(f"note: {note}")
     if found.diverges is not None:
         name, error = found.diverges
         click.echo(f"the file first differs from a new export at {name} (error {error:.1e})")

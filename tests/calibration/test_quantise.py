@@ -138,7 +138,7 @@ def test_the_same_numbers_where_the_rest_is_half() -> None:
     assert np.abs(run(half, batch()) - run(quantised, batch())).mean() < 5e-3
 
 
-@pytest.mark.parametrize("value", [None, 0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [None, -1.0, float("nan"), float("inf")])
 def test_a_missing_or_senseless_range_is_refused(value: float | None) -> None:
     model = small_net()
     ranges = {k: v for k, v in RANGES.items() if k != "relu2"}
@@ -168,3 +168,21 @@ def test_a_weight_comes_back_within_half_a_step(seed: int, size: float) -> None:
         wide = scale.reshape([-1 if index == axis else 1 for index in range(3)])
         assert np.abs(levels).max() <= LEVELS
         assert (np.abs(levels * wide - weight) <= wide * 0.5001).all()
+
+
+def test_a_tensor_that_is_always_zero_widens_no_scale() -> None:
+    """It shares one with what it is concatenated with, which would lose its levels."""
+
+    def made(relu2: float) -> onnx.ModelProto:
+        ranges = {**RANGES, "relu1": 0.04, "relu2": relu2, "concat": 0.05}
+        return quantise(small_net(), make_plan(small_net().graph, ()), ranges)
+
+    assert run(made(0.0), batch()) == pytest.approx(run(made(0.01), batch()))
+    assert run(made(0.0), batch()) != pytest.approx(run(made(1.0), batch()))
+
+
+def test_zeros_alone_fit_any_scale() -> None:
+    nothing = dict.fromkeys(RANGES, 0.0)
+    quantised = quantise(small_net(), make_plan(small_net().graph, ()), nothing)
+
+    assert np.isfinite(run(quantised, batch())).all()

@@ -249,11 +249,11 @@ def test_the_hash_is_of_the_pictures_too(samples: Samples) -> None:
     assert Samples(samples.keys, changed).sha256 != samples.sha256
 
 
-def test_a_tensor_that_is_always_zero_fits_any_scale(samples: Samples, tmp_path: Path) -> None:
+def test_a_tensor_that_is_always_zero_has_no_range(samples: Samples, tmp_path: Path) -> None:
     def zeros(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         return {"a": np.zeros(pixels.shape, np.float32)}
 
     for method in ("minmax", "entropy", "mse", "percentile"):
         path = tmp_path / f"{method}.json"
         found = measure_ranges(zeros, ("a",), samples, origin(samples, method), path)
-        assert found.thresholds == {"a": 1.0}
+        assert found.thresholds == {"a": 0.0}

@@ -12,12 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from snow_calibration.calibrate import calibrate, choose_layers
 from snow_calibration.errors import CalibrationError
+from snow_calibration.float_graph import read_float_graph
 from snow_calibration.gate import answers_of, scores
 from snow_calibration.lint import lint
 from snow_calibration.pictures import Labelled, as_input
 from snow_calibration.plan import layers_of
 from snow_calibration.report import write_report
-from snow_calibration.run import Settings, calibrate_and_judge
+from snow_calibration.run import Settings, calibrate_and_judge, check
 from snow_runtime import load
 from snow_runtime.errors import GraphError
 from snow_runtime.graph_file import with_manifest
@@ -325,3 +326,30 @@ def test_tensorrt_compiles_int8_convolutions(
     assert plain["Int8"] == 0
     assert kinds["Int8"] > 0.25 * len(found.layers)
     assert kinds["Half"] < 0.1 * plain["Half"]
+
+
+def test_weights_in_another_file_are_part_of_the_graph(
+    float_graph: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "outside.onnx"
+    plain = onnx.load(float_graph())
+    onnx.save(plain, path, save_as_external_data=True, location="w.bin", size_threshold=1)
+    before = read_float_graph(path)
+    weights = bytearray((tmp_path / "w.bin").read_bytes())
+    weights[5] ^= 1
+    (tmp_path / "w.bin").write_bytes(weights)
+
+    after = read_float_graph(path)
+
+    assert before.sha256 != after.sha256
+    assert before.size_bytes == after.size_bytes > 0.9 * plain.ByteSize()
+
+
+def test_ranges_that_cannot_be_written_are_told_before_the_long_part(
+    float_graph: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(tmp_path / "file" / "r.json")
+
+    with pytest.raises(CalibrationError, match=r"r\.json cannot be written: .* another --ranges"):
+        check(float_graph(), tmp_path / "x.onnx", settings)

@@ -10,6 +10,7 @@ from snow_calibration.float_graph import read_float_graph
 from snow_calibration.gate import TaskScore
 from snow_calibration.plan import make_plan
 from snow_calibration.ranges import Origin, Ranges
+from snow_calibration.run import _most_given_back
 from snow_calibration.search import Sensitivity, Step, keep_worst, sensitivities
 
 if TYPE_CHECKING:
@@ -65,6 +66,13 @@ def test_it_stops_after_so_many_layers() -> None:
     assert not steps[-1].holds
 
 
+@pytest.mark.parametrize(
+    ("layers", "fixed", "most"), [(100, 0, 10), (5, 0, 1), (20, 17, 2), (20, 18, 1), (20, 19, 0)]
+)
+def test_the_search_leaves_a_layer_for_int8(layers: int, fixed: int, most: int) -> None:
+    assert _most_given_back(layers, fixed) == most
+
+
 def test_without_the_search_one_graph_is_measured() -> None:
     assert len(search(most=0)) == 1
 
@@ -73,7 +81,8 @@ def test_the_broken_layer_is_the_most_sensitive(
     float_graph: Callable[..., Path], samples: Samples
 ) -> None:
     path = float_graph()
-    model, manifest = read_float_graph(path)
+    graph = read_float_graph(path)
+    model, manifest = graph.model, graph.manifest
     tensors = make_plan(model.graph).tensors
     thresholds = dict.fromkeys(tensors, 30.0)
     # A range so wide that everything in front of one layer becomes zero.
@@ -97,7 +106,8 @@ def test_the_broken_layer_is_the_most_sensitive(
 def test_any_batch_is_answered_whole(float_graph: Callable[..., Path], samples: Samples) -> None:
     changes = []
     for batch in (None, 3, 8):
-        model, manifest = read_float_graph(float_graph(batch=batch))
+        graph = read_float_graph(float_graph(batch=batch))
+        model, manifest = graph.model, graph.manifest
         thresholds = dict.fromkeys(make_plan(model.graph).tensors, 30.0)
         ranges = Ranges(Origin("0" * 64, "1" * 64, 20, "minmax"), thresholds=thresholds)
         (found,) = sensitivities(

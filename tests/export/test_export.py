@@ -11,11 +11,14 @@ import torch
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.errors import ExportError, ParityError
-from snow_export.export import GraphOptions, export_graph
+from snow_export.export import GraphOptions, build_graph, export_graph
+from snow_export.parity import compare
+from snow_runtime.errors import HalfError
 from snow_runtime.manifest import Layout, TaskEntry
 from tests.export.requests import LABELS, random_delta, request_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.models.pooling import PoolingNorm
     from snow_export.export import ExportRequest
+    from snow_export.parity import TaskParity
     from tests.conftest import RandomWeights
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -179,3 +183,67 @@ def test_a_delta_that_answers_with_no_number_leaves_no_file(
     with pytest.raises(ParityError, match="task 'birds' answers with infinity or NaN"):
         export_graph(request, tmp_path / "snow.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tasks_may_be_called_as_functions_are(request_18: ExportRequest, tmp_path: Path) -> None:
+    """`cat` and `add` are what torch.fx calls its nodes; half precision has names of its own."""
+    names = dict(zip(LABELS, ("cat", "add", "flatten"), strict=True))
+    request = replace(
+        request_18,
+        deltas={names[name]: delta for name, delta in request_18.deltas.items()},
+        tasks=tuple(
+            replace(task, name=names[task.name], output=names[task.name])
+            for task in request_18.tasks
+        ),
+        options=GraphOptions(precision="fp16"),
+    )
+    path = tmp_path / "snow.onnx"
+
+    found = export_graph(request, path)
+
+    assert [parity.task for parity in found] == ["cat", "add", "flatten"]
+    assert list(onnx_run(path, torch.randn(2, 3, 64, 64))) == ["cat", "add", "flatten"]
+
+
+def test_every_picture_is_compared_whatever_the_batch_is(
+    request_18: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five pictures at a batch of two: three runs, the first picture once more."""
+    request = replace(request_18, options=GraphOptions(batch=2))
+    seen: list[int] = []
+
+    def note(reference: Mapping[str, NDArray[np.float32]], answers: object) -> list[TaskParity]:
+        seen.append(len(reference["food"]))
+        return compare(reference, answers)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("snow_export.export.compare", note)
+    export_graph(request, tmp_path / "snow.onnx")
+
+    assert seen == [6]
+
+
+def test_an_overflow_on_the_last_picture_stops_half_precision(request_18: ExportRequest) -> None:
+    request = replace(request_18, options=GraphOptions(precision="fp16", batch=1))
+    fed: list[int] = []
+
+    def feed(self: ExportRequest, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        images = self.images(pictures).numpy()
+        fed.append(len(images))
+        images[-1] *= 1e7
+        return images
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(request), "feed", feed)
+        with pytest.raises(HalfError, match="half precision ends at 65504"):
+            build_graph(request)
+
+    assert fed == [len(request.pictures)]
+
+
+def test_a_graph_that_is_too_large_for_a_file_is_told(
+    request_18: ExportRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snow_export.onnx_graph._LARGEST_BYTES", 10_000)
+
+    with pytest.raises(ExportError, match=r"weights are .* GB, .* Export fewer tasks"):
+        build_graph(request_18)

@@ -76,3 +76,19 @@ def test_a_file_of_one_batch_size_is_run_at_that_one(
 
     assert [(r.name, r.batch) for r in found.rungs][-2:] == [("fused fp16", 1), ("file", 2)]
     assert found.holds
+
+
+def test_an_fp32_file_that_half_precision_could_not_hold(
+    request_18: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "snow.onnx"
+    export_graph(request_18, path)
+    monkeypatch.setattr("snow_runtime.half.FP16_LARGEST", 1e-3)
+
+    found = verify(request_18, path, (1,))
+
+    assert found.holds
+    assert [rung.name for rung in found.rungs] == [step for step in STEPS if "fp16" not in step]
+    (note,) = found.notes
+    assert note.startswith("fused fp16 is left out: ")
+    assert note.endswith("; the file is fp32")

@@ -157,6 +157,8 @@ def emit(
     from snow_export.emit.picture import picture
 
     emitter = Emitter(flat, network, image)
+    for task in network.outputs:  # torch.fx calls nodes `cat` and `add`, as a task may be called
+        emitter.reserve(task)
     outputs: Sequence[fx.Node] = ()
     for node in flat.graph.nodes:
         if node.op == "placeholder":

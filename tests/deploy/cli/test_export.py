@@ -114,3 +114,13 @@ def test_an_output_that_cannot_be_written(trained_store: Store, tmp_path: Path) 
 
 def test_a_folder_is_no_output(trained_store: Store, tmp_path: Path) -> None:
     assert export(trained_store, "-o", str(tmp_path)).exit_code == 2
+
+
+def test_an_order_of_channels_is_of_frames(trained_store: Store, tmp_path: Path) -> None:
+    output = str(tmp_path / "x.onnx")
+    arguments = ["export", "--store", str(trained_store.root), "-o", output, "--colour", "rgb"]
+
+    result = CliRunner().invoke(main, arguments)
+
+    assert result.exit_code == 2
+    assert "give --input uint8 too" in " ".join(result.stderr.replace("│", " ").split())

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import onnx
@@ -9,11 +11,11 @@ from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
 from snow_deploy.cli import main
+from snow_deploy.training.store import Store
+from snow_runtime.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from snow_deploy.training.store import Store
 
 
 def run(*arguments: str) -> Result:
@@ -49,14 +51,47 @@ def test_a_changed_graph_fails_with_the_layer_and_exit_code_1(
     assert "first differs from a new export at source/layer3.0.conv1" in result.stdout
 
 
-def test_a_graph_of_another_store_is_refused(
-    trained_store: Store, graph: Path, tmp_path: Path
+@pytest.mark.parametrize("data", [(), ("--data", "demo:shape?train=2&test=5&size=48")])
+def test_a_store_that_is_not_there_is_told(
+    graph: Path, tmp_path: Path, data: tuple[str, ...]
 ) -> None:
-    empty = run("verify", str(graph), "--store", str(tmp_path / "none"))
+    empty = run("verify", str(graph), "--store", str(tmp_path / "none"), *data)
 
     assert empty.exit_code == 1
     assert empty.stderr.startswith("error: ")
-    assert trained_store.has_source()
+    assert "holds no source" in empty.stderr
+
+
+def test_a_task_that_was_trained_anew_is_told(
+    trained_store: Store, graph: Path, tmp_path: Path
+) -> None:
+    other = Store(tmp_path / "store")
+    shutil.copytree(trained_store.root, other.root)
+    record = other.load_task("shape")
+    moved = {key: value + (value.is_floating_point()) for key, value in record.state.items()}
+    other.save_task(replace(record, state=moved))
+
+    result = run("verify", str(graph), "--store", str(other.root))
+
+    assert result.exit_code == 1
+    assert "shape of the file is not what" in " ".join(result.stderr.split())
+
+
+def test_pictures_are_prepared_as_the_graph_takes_them(
+    trained_store: Store, graph: Path, tmp_path: Path
+) -> None:
+    """Whatever other tasks the store has."""
+    other = Store(tmp_path / "store")
+    shutil.copytree(trained_store.root, other.root)
+    record = other.load_task("shape")
+    smaller = replace(record, name="a", preprocessing=Preprocessing.for_size(32))
+    other.save_task(smaller)
+    data = ("--data", "demo:shape?train=2&test=5&size=48", "--batch-sizes", "2", "--json")
+
+    result = run("verify", str(graph), "--store", str(other.root), *data)
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["notes"] == []
 
 
 @pytest.mark.parametrize("sizes", ["", "0", "two", "1,,2"])
