@@ -112,6 +112,9 @@ def verify_graph(
     """
     manifest = manifest_to_verify(path)
     names = [task.name for task in manifest.tasks if task.name != SOURCE]
+    if not names:
+        msg = f"{path} answers the source's own task alone; verify a graph of trained tasks"
+        raise GraphError(msg)
     with_source = any(task.name == SOURCE for task in manifest.tasks)
     request = gather(store, names, with_source=with_source)
     _check_same_weights(request, manifest, store)
@@ -163,8 +166,12 @@ def gather(
 ) -> ExportRequest:
     """Load the source and the tasks, and check that they fit together."""
     names = store.tasks() if names is None else tuple(names)
+    if SOURCE in names:
+        msg = "the source's own head is no task; ask for it with --with-source"
+        raise StoreError(msg)
     if not names or "" in names:
-        msg = f"there is no task to export (store {store.root} has: {_list(store.tasks())})"
+        seen = "an empty name is among the tasks" if any(names) else "there is no task to export"
+        msg = f"{seen} (store {store.root} has: {_list(store.tasks())})"
         raise StoreError(msg)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -66,7 +66,10 @@ def read_graph(path: Path) -> GraphFile:
     """
     content = _content(path)
     model = _parse(path, content)
-    others = _check_external_data(path, model)
+    try:
+        others = _check_external_data(path, model)
+    except (ValueError, OSError) as error:  # an offset that is no number, a name with a NUL in it
+        raise _unusable(path, str(error)) from error
     try:
         onnx.checker.check_model(str(path))
         load_external_data_for_model(model, str(path.parent))

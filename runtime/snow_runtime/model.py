@@ -57,6 +57,8 @@ def load(
         raise ValueError(f"Cannot compute with {threads} threads: expected 1 or more, or None.")
     path = Path(path)
     if not is_engine(path):
+        if contexts != 1 or rebuild != "never":
+            raise ValueError(f"Cannot load {path}: contexts and rebuild are options of engines.")
         session = OnnxSession(path, providers, threads)
         return Model(session, session.manifest)
     if providers is not None or threads is not None:

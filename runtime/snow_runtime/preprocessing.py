@@ -38,6 +38,8 @@ Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
 _LONGEST_ASPECT = 32
 # Single-channel modes of 16 bits. Pillow also opens 16-bit PGM files as 32-bit "I".
 _DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
+_SIXTEEN_BITS_AS_I = frozenset({"PNG", "PPM", None})
+"""Formats whose "I" is of 16 bits; None is an image made in memory."""
 
 
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -257,6 +259,11 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
             "The image is of 32-bit floating point, expected 8 or 16 bits a channel, since its "
             "range is not known. Scale it to 0 to 255 and save it as 8 bits."
         )
+    if image.mode == "I" and image.format not in _SIXTEEN_BITS_AS_I:
+        raise InputError(
+            "The image is of 32-bit integers, expected 8 or 16 bits a channel, since its range is "
+            "not known. Scale it to 0 to 255 and save it as 8 bits."
+        )
     image = _upright(image)
     if image.mode in _DEEP_MODES:
         deep = np.asarray(image).astype(np.int64).clip(0, 65535)
@@ -274,6 +281,7 @@ def _upright(image: Image.Image) -> Image.Image:
     """
     from PIL import ExifTags, Image
 
+    image.load()  # Pillow turns TIFFs by itself then, and drops their orientation
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - Pillow's EXIF reader raises whatever the bytes lead it into

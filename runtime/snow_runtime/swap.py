@@ -7,6 +7,7 @@ the old one stays, and no call fails because of a swap.
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from snow_runtime.prepared import Prepared
     from snow_runtime.preprocessing import Colour, Picture
     from snow_runtime.results import Result
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass
@@ -112,10 +116,12 @@ class SwappableModel:
                 _check_tasks(path, model, needed)
                 model.warmup()
                 model.self_check()
-                self._put(model)
+                retired = self._put(model)
             except BaseException:
                 model.close()
                 raise
+            if retired is not None:
+                _close_retired(retired)
         return model.manifest
 
     def close(self) -> None:
@@ -140,14 +146,14 @@ class SwappableModel:
     ) -> None:
         self.close()
 
-    def _put(self, model: Model) -> None:
+    def _put(self, model: Model) -> Model | None:
+        """Let a model take the place; return the old one where nobody uses it."""
         with self._lock:
             old = self._present()
             self._held = _Held(model)
             self.swaps += 1
             idle = self._retire(old)
-        if idle:
-            old.model.close()
+        return old.model if idle else None
 
     @contextmanager
     def _calling(self) -> Iterator[Model]:
@@ -162,7 +168,7 @@ class SwappableModel:
                 held.calls -= 1
                 last = held.retired and held.calls == 0
             if last:
-                held.model.close()
+                _close_retired(held.model)
 
     @staticmethod
     def _retire(held: _Held) -> bool:
@@ -175,6 +181,14 @@ class SwappableModel:
         if held is None:
             raise GraphError("The model is closed, expected an open one. Load it again.")
         return held
+
+
+def _close_retired(model: Model) -> None:
+    """Close a model that nobody uses any more; that it fails to is no fault of who called."""
+    try:
+        model.close()
+    except Exception:
+        _LOGGER.exception("The model that was swapped out could not be closed.")
 
 
 def _check_tasks(path: str | os.PathLike[str], model: Model, needed: Collection[str]) -> None:

@@ -120,5 +120,6 @@ def _missing_dependency(
 
 def _fail(message: str) -> NoReturn:
     """Print one `error: …` line to stderr and leave."""
-    click.echo(f"error: {message}", err=True)
+    line = " ".join(part.strip() for part in message.splitlines())
+    click.echo(f"error: {line}", err=True)
     sys.exit(_EXIT_FAILED)

@@ -41,9 +41,12 @@ def command(
     A photo that cannot be read is named on the standard error, the others are answered all the
     same, and the exit code is 1.
     """
-    from snow_runtime.model import load
+    from snow_runtime.model import is_engine, load
     from snow_runtime.preprocessing import load_image
 
+    if threads is not None and is_engine(model):
+        msg = f"--threads is for graphs, and {model} is an engine: it computes on the GPU."
+        raise click.UsageError(msg)
     documents = []
     unreadable = 0
     with load(model, threads=threads) as graph:

@@ -137,7 +137,13 @@ if TYPE_CHECKING:
     help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of weights, order, crops and noise.")
-@click.option("--workers", default=2, show_default=True, help="Processes that load pictures.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="Processes that load pictures.",
+)
 @click.option(
     "--compile/--no-compile",
     "compile_source",
@@ -201,6 +207,9 @@ def _requests(tasks: tuple[str, ...], chosen: dict[str, Any]) -> list[TaskReques
         raise click.UsageError(msg)
     for task in tasks:
         check_task_name(task)
+    if chosen["resume"] and chosen["overwrite"]:
+        msg = "--resume goes on with a run and --overwrite begins it anew; give one of them"
+        raise click.UsageError(msg)
     context, sweeps = click.get_current_context(), chosen["sweeps"]
     variants = list(combinations(sweeps, chosen, context))
     _refuse_unread([values for _, values in variants], swept(sweeps))
@@ -291,11 +300,33 @@ def ensure_source(
                 "choose another --store."
             )
             raise StoreError(msg)
+        if labels is not None:
+            store.put_source(store.source_weights().with_labels(_read_labels(labels)))
         return
     loaded = load_weights(weights or "imagenet", architecture or kept or "resnet50")
     if labels is not None:
-        loaded = loaded.with_labels(labels.read_text(encoding="utf-8").splitlines())
+        loaded = loaded.with_labels(_read_labels(labels))
     store.put_source(loaded)
+
+
+def _read_labels(path: Path) -> list[str]:
+    """Read one label a line.
+
+    Raises:
+        SourceError: The file cannot be read, or a line is empty.
+    """
+    from snow_deploy.errors import SourceError
+
+    try:
+        labels = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"the labels {path} cannot be read: {error}. Give a text file in UTF-8."
+        raise SourceError(msg) from error
+    for number, label in enumerate(labels, 1):
+        if not label.strip():
+            msg = f"line {number} of {path} is empty, expected a label. Give one label a line."
+            raise SourceError(msg)
+    return labels
 
 
 def _announce(request: TaskRequest) -> None:

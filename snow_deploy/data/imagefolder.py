@@ -15,6 +15,7 @@ _TRAIN = "train"
 _VAL_NAMES = ("val", "valid")
 _TEST = "test"
 _SPLIT_NAMES = frozenset({_TRAIN, *_VAL_NAMES, _TEST})
+_SPLIT_LIKE = _SPLIT_NAMES | {"training", "validation", "testing", "eval", "dev"}
 _FEWEST_CLASSES = 2
 
 # Formats that PIL recognises but can't decode by itself: a stub, or an outside program.
@@ -35,6 +36,7 @@ def read_imagefolder(path: Path, *, seed: int = 0) -> Splits:
     """
     check_folder(path, _LAYOUT)
     folders = _subfolders(path)
+    _check_layout(path, folders)
     if _has_splits(path, folders):
         return _read_splits(path, folders, seed=seed)
     return split_files(_read_classes(path), seed=seed)
@@ -55,9 +57,15 @@ def find_pictures(folder: Path) -> list[Path]:
     found: list[Path] = []
     extensions = picture_extensions()
     seen: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    top = os.path.realpath(folder)
+
+    def refuse(error: OSError) -> None:
+        raise _unreadable(Path(error.filename), error) from error
+
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
         real = os.path.realpath(parent)
-        if real in seen:  # a link to a folder above it
+        above = real != top and Path(top).is_relative_to(real)
+        if real in seen or above:  # a link to a folder above: other classes are in it
             folders.clear()
             continue
         seen.add(real)
@@ -68,9 +76,38 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def _subfolders(path: Path) -> list[str]:
-    return sorted(
-        entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-    )
+    try:
+        return sorted(
+            entry.name
+            for entry in path.iterdir()
+            if entry.is_dir() and not entry.name.startswith(".")
+        )
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"The folder {path} cannot be read: {error.strerror}. Give access to it.")
+
+
+def _check_layout(path: Path, folders: list[str]) -> None:
+    """Refuse what looks like splits and is none of those that are read.
+
+    Raises:
+        DataError: `Train` and `Test`, `train` and `eval`, or `train` beside classes.
+    """
+    lacking = [name for name in folders if name.lower() not in _SPLIT_LIKE]
+    odd = [name for name in folders if name not in _SPLIT_NAMES]
+    if _has_splits(path, folders):
+        if odd:
+            raise DataError(
+                f"{path} has {name_some(odd)} beside its splits, which would not be read; "
+                f"{_LAYOUT}. Rename or remove them."
+            )
+    elif len(folders) > 1 and not lacking and all(_subfolders(path / each) for each in folders):
+        raise DataError(
+            f"{path} has {name_some(folders)}, which look like splits; {_LAYOUT}. Rename them."
+        )
 
 
 def _has_splits(path: Path, folders: list[str]) -> bool:

@@ -13,6 +13,7 @@ pictures, which one pass of the source serves where both answer the same rows.
 from __future__ import annotations
 
 import csv
+import os
 from typing import TYPE_CHECKING
 
 from snow_deploy.data.pictures import FilePictures, Splits, name_some
@@ -115,12 +116,13 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
         row = dict(zip(headings, (field.strip() for field in fields), strict=True))
         if not row[_FILE]:
             raise DataError(f"Line {number} of {path} names no file. Correct it.")
-        if row[_FILE] in seen:
+        place = os.path.normpath(path.parent / row[_FILE])
+        if place in seen:
             raise DataError(
                 f"Line {number} of {path} lists {row[_FILE]} again: it would be trained and tested "
                 "on. Leave one of the lines out."
             )
-        seen.add(row[_FILE])
+        seen.add(place)
         rows.append(row)
     if not rows:
         raise DataError(f"{path} lists no pictures; {_EXPECTED}. Add some.")

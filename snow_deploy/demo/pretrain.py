@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from snow_deploy.data.loading import Batch
 
 
+ORIGIN = "the demo's pre-training"
+"""What its source says of itself, by which an earlier demo's store is known."""
+
+
 @dataclass(frozen=True)
 class PretrainOptions:
     """How the source is made.
@@ -86,7 +90,5 @@ def pretrain(options: PretrainOptions, *, workers: int) -> tuple[SourceWeights, 
     with quiet_lightning():
         make_trainer(options.epochs, []).fit(module, loader)
     accuracy = measure(network, splits.final[1], preprocessing, workers=workers)[1]
-    unnamed = SourceWeights(
-        options.architecture, {}, labels=splits.labels, origin="the demo's pre-training"
-    )
+    unnamed = SourceWeights(options.architecture, {}, labels=splits.labels, origin=ORIGIN)
     return from_network(network, unnamed), accuracy

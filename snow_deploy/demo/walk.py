@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.data import open_data
 from snow_deploy.demo.latency import compare_latency
-from snow_deploy.demo.pretrain import PretrainOptions, pretrain
+from snow_deploy.demo.pretrain import ORIGIN, PretrainOptions, pretrain
+from snow_deploy.errors import StoreError
 from snow_deploy.graph import export_source, export_tasks
 from snow_deploy.models.source import Source
 from snow_deploy.training.options import RECIPES, TrainOptions
@@ -18,7 +19,7 @@ from snow_deploy.training.store import Store
 from snow_runtime.model import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from snow_deploy.training.store import TaskRecord
@@ -90,6 +91,8 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
     """Run the demo in a folder; an earlier demo's files there are replaced."""
     clock = _Clock(say)
     store = Store(folder / "store")
+    graph, whole = folder / "snow.onnx", folder / "whole.onnx"
+    _check_replaceable(store, (store.root, graph, whole))
     shutil.rmtree(store.root, ignore_errors=True)
     with clock("Pre-train a small source"):
         weights, source_accuracy = pretrain(options.pretrain, workers=options.workers)
@@ -101,9 +104,7 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
         with clock(f"Train task {task}"):
             records.append(_train(store, task, options))
     with clock("Export one graph, check it against torch"):
-        graph = folder / "snow.onnx"
         parity = export_tasks(store, TASKS, graph)
-        whole = folder / "whole.onnx"
         export_source(store, records[0], whole)
     with clock("Predict held-out pictures with the exported graph"):
         predictions = _predict(graph, options)
@@ -127,6 +128,19 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
         predictions=predictions,
         seconds=clock.seconds,
     )
+
+
+def _check_replaceable(store: Store, files: Sequence[Path]) -> None:
+    """Refuse to replace what is not an earlier demo's.
+
+    Raises:
+        StoreError: So it would be.
+    """
+    there = [path for path in files if path.exists()]
+    ours = store.has_source() and store.source_weights().origin == ORIGIN
+    if there and not ours:
+        msg = f"{there[0]} is there, and is not an earlier demo's. Choose another -o."
+        raise StoreError(msg)
 
 
 def _train(store: Store, task: str, options: DemoOptions) -> TaskRecord:

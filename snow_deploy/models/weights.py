@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError  # noqa: TID251 - what reading a foreign file raises
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
-_TENSORFLOW_PORTS = ("googlenet", "inception_v3")  # their ImageNet weights expect [-1, 1]
+_PORTS = ("googlenet", "inception_v3")  # from TensorFlow, with heads for training only
+_EXPECT_HALVES = (*_PORTS, "efficientnet_v2_l")  # their ImageNet weights want pictures in [-1, 1]
 _COUNTER = "num_batches_tracked"  # training bookkeeping, no part of the function
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # the ports' heads for training only
 
@@ -147,7 +149,7 @@ def build_network(architecture: str, num_classes: int) -> nn.Module:
         raise SourceError(msg)
     # These two draw their weights slowly, and warn, unless told not to.
     ported = {"init_weights": False, "aux_logits": False}
-    options = ported if architecture in _TENSORFLOW_PORTS else {}
+    options = ported if architecture in _PORTS else {}
     network: nn.Module = torchvision.models.get_model(
         architecture, num_classes=num_classes, **options
     )
@@ -217,6 +219,12 @@ def _load_torchvision(name: str, architecture: str) -> SourceWeights:
         )
         raise SourceError(msg)
     member = known[wanted]
+    if not member.meta.get("categories"):
+        msg = (
+            f"{member.name} of {architecture} has no classifier that answers anything; choose "
+            "other weights, such as imagenet"
+        )
+        raise SourceError(msg)
     try:
         state = member.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:
@@ -243,6 +251,12 @@ def _load_file(path: Path, architecture: str) -> SourceWeights:
     try:
         tensors, metadata = _read_tensors(path)
         state = _clean(tensors)
+    except UnpicklingError as error:  # torch's text advises to read it without care
+        msg = (
+            f"{path} holds other things than tensors, or is damaged. Save the state dict alone, as "
+            ".safetensors or by torch.save."
+        )
+        raise SourceError(msg) from error
     except Exception as error:
         msg = f"{path} cannot be read as a file of tensors: {error}. Download or save it again."
         raise SourceError(msg) from error
@@ -270,7 +284,7 @@ def _load_file(path: Path, architecture: str) -> SourceWeights:
 
 def _normalisation(architecture: str) -> tuple[Triple, Triple]:
     """Return the mean and deviation that torchvision's weights expect."""
-    return (_HALF, _HALF) if architecture in _TENSORFLOW_PORTS else (IMAGENET_MEAN, IMAGENET_STD)
+    return (_HALF, _HALF) if architecture in _EXPECT_HALVES else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -11,7 +11,7 @@ of its tensors and facts, so that a damaged one is refused.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from snow_deploy.models.schemes import build_network
 from snow_deploy.models.schemes.lwf import LearningWithoutForgetting, older_task
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import TrainOptions
-from snow_runtime.errors import SnowError
+from snow_runtime.errors import ManifestError, SnowError
 from snow_runtime.files import atomic_write
 from snow_runtime.manifest import Preprocessing, TaskEntry, check_task_name
 
@@ -161,7 +161,8 @@ class Store:
 
     def tasks(self) -> tuple[str, ...]:
         """Return the names of the trained tasks, in alphabetical order."""
-        return tuple(sorted(path.stem for path in (self.root / "tasks").glob("*.safetensors")))
+        stems = (path.stem for path in (self.root / "tasks").glob("*.safetensors"))
+        return tuple(sorted(stem for stem in stems if _is_task_name(stem)))
 
     def put_source(self, weights: SourceWeights) -> None:
         """Write the source, or make sure that the one already here is the same.
@@ -180,7 +181,9 @@ class Store:
                     "--weights out to use the one that is here, or choose another --store."
                 )
                 raise StoreError(msg)
-            return
+            if weights.labels in {None, kept.labels}:
+                return
+            weights = replace(kept, labels=weights.labels)  # other names, the same function
         facts = {
             "architecture": weights.architecture,
             "stride_in_1x1": weights.stride_in_1x1,
@@ -321,6 +324,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _text(facts: dict[str, Any]) -> str:
     """Write facts as JSON; equal ones give the same text."""
     return json.dumps(facts, sort_keys=True)
+
+
+def _is_task_name(text: str) -> bool:
+    """Tell a task's name from those that copying tools leave behind, such as `._food`."""
+    try:
+        check_task_name(text)
+    except ManifestError:
+        return False
+    return True
 
 
 def _damaged(path: Path, why: str) -> str:

@@ -123,6 +123,26 @@ def test_weights_outside_the_folder(tmp_path: Path, make_model: MakeModel, locat
 
 
 @pytest.mark.parametrize(
+    ("key", "value"), [("offset", "-4"), ("length", "x"), ("location", "w\0.bin")]
+)
+def test_a_place_of_weights_that_makes_no_sense(
+    tmp_path: Path, make_model: MakeModel, key: str, value: str
+) -> None:
+    (tmp_path / "w.bin").write_bytes(b"\0" * 432)
+    external(tmp_path / "graph.onnx", make_model(), "w.bin")
+    model = onnx.load(tmp_path / "graph.onnx", load_external_data=False)
+    tensor = next(each for each in model.graph.initializer if each.external_data)
+    entries = {each.key: each.value for each in tensor.external_data} | {key: value}
+    del tensor.external_data[:]
+    for name, text in entries.items():
+        tensor.external_data.add(key=name, value=text)
+    (tmp_path / "graph.onnx").write_bytes(model.SerializeToString())
+
+    with pytest.raises(GraphError):
+        read_graph(tmp_path / "graph.onnx")
+
+
+@pytest.mark.parametrize(
     ("content", "seen"), [(None, "does not exist"), (b"\0" * 12, "has 12 bytes")]
 )
 def test_weights_that_are_not_all_there(

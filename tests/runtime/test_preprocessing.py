@@ -194,15 +194,19 @@ def test_other_modes_agree_with_pillows_own_conversion(
     np.testing.assert_array_equal(pixels(load_image(path)), expected)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("orientation", range(10))
-def test_exif_orientation_is_applied_once(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation_is_applied_once(tmp_path: Path, orientation: int, suffix: str) -> None:
+    """Whether the picture is loaded yet or not: Pillow turns TIFFs by itself as it loads them."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     Image.fromarray(noise(16, 24)).save(tmp_path / "a.png", exif=exif)
     with Image.open(tmp_path / "a.png") as opened:
         expected = np.asarray(ImageOps.exif_transpose(opened))
+    Image.fromarray(noise(16, 24)).save(tmp_path / f"b.{suffix}", exif=exif)
+    with Image.open(tmp_path / f"b.{suffix}") as opened:
         np.testing.assert_array_equal(pixels(as_rgb(opened)), expected)
-    loaded = load_image(tmp_path / "a.png")
+    loaded = load_image(tmp_path / f"b.{suffix}")
     np.testing.assert_array_equal(pixels(loaded), expected)
     np.testing.assert_array_equal(pixels(as_rgb(loaded)), expected)
 
@@ -212,6 +216,17 @@ def test_a_damaged_exif_block_does_not_hide_the_picture(tmp_path: Path) -> None:
     block = b"Exif\x00\x00" + b"MM\x00*" + struct.pack(">IH", 8, 65535)
     Image.fromarray(noise(16, 24)).save(tmp_path / "a.png", exif=block)
     np.testing.assert_array_equal(pixels(load_image(tmp_path / "a.png")), noise(16, 24))
+
+
+def test_thirty_two_bits_are_refused(tmp_path: Path) -> None:
+    """Unlike 16 bits, which Pillow opens in the same mode from some formats."""
+    values = noise(8, 8)[..., 0]
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "a.tif")
+    Image.fromarray(values.astype(np.uint16) * 257).save(tmp_path / "a.png")
+
+    with pytest.raises(InputError, match=r"32-bit integers, expected 8 or 16 bits"):
+        load_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(pixels(load_image(tmp_path / "a.png"))[..., 0], values)
 
 
 def test_a_photo_outlives_its_file(tmp_path: Path) -> None:

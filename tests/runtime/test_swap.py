@@ -112,6 +112,26 @@ def test_a_new_model_that_fails_leaves_the_old_one(
     assert threading.active_count() <= before + 1
 
 
+def test_an_old_model_that_fails_to_close_stays_out(
+    two_tasks: Path,
+    one_task: Path,
+    frame: NDArray[np.uint8],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An engine's may, where the GPU is gone: the new one answers all the same."""
+    old = load(two_tasks)
+
+    def fail() -> None:
+        raise GraphError("the driver is gone")
+
+    old.close = fail  # type: ignore[method-assign]
+    with SwappableModel(old) as model:
+        model.swap(one_task)
+
+        assert (model.swaps, list(model(frame))) == (1, ["birds"])
+    assert "could not be closed" in caplog.text
+
+
 def with_other_answers(model: onnx.ModelProto) -> onnx.ModelProto:
     (entry,) = model.metadata_props
     manifest = Manifest.from_json(entry.value)

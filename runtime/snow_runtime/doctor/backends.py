@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.doctor.findings import Finding
@@ -67,7 +69,8 @@ def _provider(runtime: Any, provider: str, need: Need, available: list[str]) -> 
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         if provider == _CUDA and hasattr(runtime, "preload_dlls"):
-            runtime.preload_dlls()
+            with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses
+                runtime.preload_dlls()
         session = runtime.InferenceSession(
             _ONE_RELU, options, providers=[provider], enable_fallback=0
         )

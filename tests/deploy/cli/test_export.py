@@ -79,7 +79,8 @@ def test_the_fastest_layout(trained_store: Store, tmp_path: Path) -> None:
         ("shape,cars", "has no task 'cars' (it has: digit, shape)"),
         ("shape,shape", "shape is named twice"),
         ("", "there is no task to export"),
-        ("shape,,digit", "there is no task to export"),
+        ("shape,,digit", "an empty name is among the tasks"),
+        ("source,shape", "ask for it with --with-source"),
         ("Shape", "A task cannot be called 'Shape'"),
     ],
 )

@@ -114,16 +114,14 @@ def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:
     arguments = (
         "--k 4 --width 16 --sigma2 0.5 --pooling-norm none --epochs 3 --batch-size 64 "
         "--recipe steady --lr 0.2 --image-size 96 --precision bf16 --seed 5 --workers 1 "
-        "--compile --no-baseline --resume --overwrite"
+        "--compile --no-baseline --resume"
     )
 
     result = train(trained_store, *arguments.split())
 
     assert result.exit_code == 0, result.output
     (call,) = calls
-    assert call.settings == RunSettings(
-        workers=1, resume=True, overwrite=True, baseline=False, compile_source=True
-    )
+    assert call.settings == RunSettings(workers=1, resume=True, baseline=False, compile_source=True)
     assert call.options.delta == DeltaOptions(4, 16, 0.5, "none")
     assert replace(call.options.recipe, lr=1.0) == replace(RECIPES["steady"], lr=1.0)
     rest = {"epochs": 3, "batch_size": 64, "image_size": 96, "precision": "bf16", "seed": 5}
@@ -239,6 +237,18 @@ def test_labels_of_the_source(tmp_path: Path, weights_file: Path) -> None:
     kept = Store(tmp_path / "store").source_weights().labels
     assert kept == ("ape", "bée", "cat", "dog", "elk", "fox", "gnu")
 
+    labels.write_bytes("\ufeffa\nb\nc\nd\ne\nf\ng\n".encode())  # of a store that is there already
+    result = train(Store(tmp_path / "store"), "--source-labels", str(labels))
+    assert result.exit_code == 0, result.output
+    assert Store(tmp_path / "store").source_weights().labels == tuple("abcdefg")
+
+    labels.write_bytes(b"ape\nb\xe9e\n")
+    result = train(Store(tmp_path / "other"), *named)
+    assert (result.exit_code, "cannot be read" in result.stderr) == (1, True)
+    labels.write_text("ape\n\nbee\n", encoding="utf-8")
+    result = train(Store(tmp_path / "other"), *named)
+    assert "line 2 of" in result.stderr
+
     labels.write_text("ape\n", encoding="utf-8")
     result = train(Store(tmp_path / "other"), *named)
     assert result.exit_code == 1
@@ -303,7 +313,14 @@ def test_nothing_to_resume(trained_store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--recipe", "quick"], ["--precision", "int4"], ["--k", "x"]]
+    "arguments",
+    [
+        ["--recipe", "quick"],
+        ["--precision", "int4"],
+        ["--k", "x"],
+        ["--workers", "-1"],
+        ["--resume", "--overwrite"],
+    ],
 )
 def test_values_that_are_no_choice(trained_store: Store, arguments: list[str]) -> None:
     assert train(trained_store, *arguments).exit_code == 2

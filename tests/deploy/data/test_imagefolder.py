@@ -168,3 +168,32 @@ def test_a_path_that_is_no_folder_is_explained(tmp_path: Path) -> None:
 def test_names_in_any_script_are_labels(tmp_path: Path, write_pictures: WritePictures) -> None:
     write_pictures(tmp_path, *folder("猫", "chien été", count=2))
     assert read_imagefolder(tmp_path).labels == ("chien été", "猫")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("Train", "Test"), "has Test, Train, which look like splits"),
+        (("training", "validation"), "has training, validation, which look like splits"),
+        (("train", "validation"), "has validation beside its splits, which would not be read"),
+        (("train", "eval", "test"), "has eval beside its splits"),
+        (("train", "test", "car"), "has car beside its splits"),
+    ],
+)
+def test_folders_that_would_be_misread_are_refused(
+    tmp_path: Path, write_pictures: WritePictures, folders: tuple[str, ...], message: str
+) -> None:
+    for split in folders:
+        write_pictures(tmp_path / split, *folder("cat", "dog", count=2))
+
+    with pytest.raises(DataError, match=message):
+        read_imagefolder(tmp_path)
+
+
+def test_a_link_to_a_folder_above_brings_no_other_class(
+    tmp_path: Path, write_pictures: WritePictures
+) -> None:
+    write_pictures(tmp_path, *folder("a", "b", count=3))
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+
+    assert len(find_pictures(tmp_path / "a")) == 3

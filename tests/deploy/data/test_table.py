@@ -103,6 +103,7 @@ def test_without_a_split_every_column_has_the_same_one(tmp_path: Path) -> None:
         ("file,split\n1.jpg,train\n", {}, "has none"),
         ("file,a\n1.jpg,x\n", {"labels": "a"}, "no option labels, expected label alone"),
         ("file,a\n1.jpg,x\n2.jpg,y\n1.jpg,y\n", {}, r"Line 4 of .* lists 1\.jpg again"),
+        ("file,a\n1.jpg,x\n./1.jpg,y\n", {}, r"Line 3 of .* lists \./1\.jpg again"),
         (
             "file,split,a\n1.jpg,train,x\n2.jpg,train,y\n3.jpg,val,x\n4.jpg,val,y\n5.jpg,test,\n",
             {},

@@ -68,3 +68,15 @@ def test_the_report_is_one_page_that_needs_nothing_else(demo: tuple[Path, str]) 
     assert all(picture.startswith("data:image/png;base64,") for picture in parser.pictures)
     assert not parser.elsewhere
     assert "{{" not in page
+
+
+def test_what_is_not_a_demos_is_not_replaced(tmp_path: Path) -> None:
+    """The store that `train` uses unless told otherwise, in the same folder."""
+    (tmp_path / "store" / "tasks").mkdir(parents=True)
+    (tmp_path / "store" / "tasks" / "food.safetensors").touch()
+
+    result = CliRunner().invoke(main, ["demo", "--quick", "-o", str(tmp_path)])
+
+    assert result.exit_code == 1
+    assert "store is there, and is not an earlier demo's" in result.output
+    assert (tmp_path / "store" / "tasks" / "food.safetensors").exists()

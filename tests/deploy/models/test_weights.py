@@ -23,6 +23,7 @@ from snow_deploy.models.weights import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     SourceWeights,
+    _normalisation,
     _unfilled_network,
     architectures,
     build_network,
@@ -144,8 +145,9 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(
     else:
         torch.save(attack if inside == "alone" else {**network.state_dict(), "x": attack}, path)
 
-    with pytest.raises(SourceError, match=r"w\.pth cannot be read as a file of tensors"):
+    with pytest.raises(SourceError, match=r"w\.pth (holds other things|cannot be read)") as told:
         load_weights(str(path), ARCHITECTURE)
+    assert "weights_only=False" not in str(told.value)  # torch's advice is to run the attack
     assert not proof.exists()
     if inside == "plain pickle":  # the attack would have worked
         pickle.loads(path.read_bytes())  # noqa: S301
@@ -327,6 +329,19 @@ class TestDownloads:
         load_weights("imagenet", "resnet18")
 
         assert len(urls) == 1
+
+    def test_weights_without_a_classifier_are_not_fetched(self, urls: list[str]) -> None:
+        with pytest.raises(SourceError, match="IMAGENET1K_FEATURES of vgg16 has no classifier"):
+            load_weights("IMAGENET1K_FEATURES", "vgg16")
+        assert urls == []
+
+    @pytest.mark.parametrize("architecture", ["googlenet", "inception_v3", "efficientnet_v2_l"])
+    def test_the_normalisation_is_that_of_torchvisions_weights(self, architecture: str) -> None:
+        """Of the two ports torchvision moves the pictures inside the network."""
+        assert _normalisation(architecture) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        if architecture == "efficientnet_v2_l":
+            family = torchvision.models.get_model_weights(architecture)
+            assert family.IMAGENET1K_V1.transforms().mean == [0.5, 0.5, 0.5]
 
     @pytest.mark.usefixtures("urls")
     def test_a_port_from_tensorflow_answers_as_torchvision_does(self) -> None:
@@ -520,7 +535,7 @@ def test_files_of_anything_are_refused(tmp_path: Path, content: bytes, suffix: s
     path = tmp_path / f"w.{suffix}"
     path.write_bytes(content)
 
-    with pytest.raises(SourceError, match=r"cannot be read as a file of tensors"):
+    with pytest.raises(SourceError, match=r"cannot be read as a file of tensors|or is damaged"):
         load_weights(str(path), ARCHITECTURE)
 
 

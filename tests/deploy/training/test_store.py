@@ -393,3 +393,23 @@ def test_a_write_that_fails_in_the_middle_keeps_the_old_task(
 
     assert same_record(store.load_task("birds"), record)
     assert files_in(store.root) == ["tasks/birds.safetensors"]
+
+
+def test_files_that_copying_leaves_behind_are_no_tasks(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (store.root / "tasks").mkdir(parents=True)
+    for name in ("._food", "food copy", "Food"):
+        (store.root / "tasks" / f"{name}.safetensors").touch()
+
+    assert store.tasks() == ()
+
+
+def test_a_source_may_get_its_labels_later(tmp_path: Path, weights: SourceWeights) -> None:
+    store = Store(tmp_path)
+    store.put_source(replace(weights, labels=None))
+
+    store.put_source(replace(weights, labels=tuple("abcdefg")))
+    store.put_source(replace(weights, labels=None))  # what knows none takes none away
+
+    assert store.source_weights().labels == tuple("abcdefg")
+    assert store.source_weights().fingerprint() == weights.fingerprint()
