@@ -310,7 +310,7 @@ def test_the_parity_pictures_are_the_tasks_held_out_samples(trained_store: Store
     [
         (["shape", "digit", "shape"], "shape is named twice; name each task once"),
         ([], r"there is no task to export \(store .* has: digit, shape\)"),
-        (["shape", ""], "there is no task to export"),
+        (["shape", ""], "an empty name is among the tasks"),
         (["shape", "cars"], r"has no task 'cars' \(it has: digit, shape\)"),
         (["Shape"], "A task cannot be called 'Shape'"),
     ],
