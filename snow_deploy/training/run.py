@@ -15,6 +15,7 @@ from snow_deploy.models.source import Source
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
+from snow_deploy.training.lock import alone
 from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.requests import TaskRequest, check_together
@@ -99,13 +100,22 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
 
     Raises:
         StoreError: The store has no source, or cannot be written.
-        TrainingError: The tasks cannot be trained together, or a single one is there already.
+        TrainingError: The tasks cannot be trained together, a single one is there already, or
+            another process is training one of them.
         ResumeError: There is nothing to resume, or what was begun had other options, labels,
             pictures or another source.
         DivergedError: Every task was given up.
         DataError: No picture could be read, or the tasks' pictures differ.
     """
     check_together(requests)
+    with alone(store, [each.name for each in requests]):
+        return _train_together(store, requests, settings)
+
+
+def _train_together(
+    store: Store, requests: Sequence[TaskRequest], settings: RunSettings
+) -> Outcome:
+    """Do what `train_tasks` says, while nobody else does."""
     weights = store.source_weights()
     source = Source(weights)
     before = {each.name: task_before(store, each.options) for each in requests}

@@ -24,6 +24,7 @@ from snow_deploy.errors import (
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training import linear_probe, run
+from snow_deploy.training.lock import alone
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.run import RunSettings, train_task
@@ -183,6 +184,7 @@ def test_a_delta_may_begin_as_the_linear_classifier(
 KILLED = """
 import os, sys, torch
 from snow_deploy.data import open_data
+from snow_deploy.training.lock import alone
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import TrainOptions
 from snow_deploy.training.run import RunSettings, train_task
@@ -473,3 +475,22 @@ def test_mixed_precision_trains_too(store: Store, short: TrainOptions) -> None:
 
     assert {value.dtype for value in record.state.values()} == {torch.float32, torch.int64}
     assert np.isfinite(record.metrics["loss"])
+
+
+def test_two_processes_do_not_train_the_same_task(
+    store: Store, trained_store: Store, open_demo: OpenDemo, short: TrainOptions
+) -> None:
+    """Not with --overwrite either: the other one's files would be taken from under it."""
+    everything = replace(PLAIN, overwrite=True)
+
+    with alone(store, ["shape"]):
+        before = files_in(store.root)
+        with pytest.raises(TrainingError, match="another process is training task 'shape'"):
+            train_task(store, "shape", open_demo(), short, everything)
+        assert files_in(store.root) == before
+        with alone(store, ["digit"]):
+            pass
+    with alone(store, ["shape"]):  # it is free again, and leaves no empty folder behind
+        pass
+    assert not store.run_path("shape").exists()
+    assert trained_store.run_path("shape").exists()
