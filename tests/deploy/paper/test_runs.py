@@ -12,9 +12,19 @@ from snow_deploy.paper.runs import read_selections, train_runs
 from tests.deploy.paper.conftest import DATA, accuracy_of, told
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_deploy.models.network import Scheme
     from snow_deploy.paper.study import Run, Study
     from tests.deploy.paper.conftest import Trainer
+
+
+def interrupt(study: Study, run: Run) -> Path:
+    """Leave behind what a run that was interrupted does; return its checkpoint."""
+    checkpoint = study.store.run_path(run.name) / "checkpoint.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    return checkpoint
 
 
 def three(study: Study) -> list[Run]:
@@ -42,9 +52,7 @@ def test_an_interrupted_study_goes_on_with_the_run_it_was_at(
     trainer.interrupted_at = 1
     with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
         train_runs(study, runs)
-    checkpoint = study.store.run_path(runs[1].name) / "checkpoint.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
+    interrupt(study, runs[1])
     trainer.interrupted_at = None
     trainer.settings.clear()
 
@@ -136,9 +144,7 @@ def test_a_run_that_another_table_was_interrupted_in_is_finished_first(
     study: Study, trainer: Trainer
 ) -> None:
     runs = [study.run("shape", study.options("snow", 0, delta=DeltaOptions(k=k))) for k in (4, 8)]
-    checkpoint = study.store.run_path(runs[1].name) / "checkpoint.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
+    interrupt(study, runs[1])
 
     train_runs(study, runs)
 
@@ -150,9 +156,7 @@ def test_what_was_given_up_alone_is_not_tried_again_in_its_group(
     study: Study, trainer: Trainer
 ) -> None:
     runs = [study.run("shape", study.options("snow", 0, delta=DeltaOptions(k=k))) for k in (4, 8)]
-    checkpoint = study.store.run_path(runs[1].name) / "checkpoint.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
+    interrupt(study, runs[1])
     trainer.diverging = {runs[1].name}
 
     with pytest.raises(TrainingError, match="1 of 2 runs were given up"):
@@ -163,9 +167,7 @@ def test_what_was_given_up_alone_is_not_tried_again_in_its_group(
 
 def test_where_a_checkpoint_is_damaged_the_run_begins_anew(study: Study, trainer: Trainer) -> None:
     run = three(study)[0]
-    checkpoint = study.store.run_path(run.name) / "checkpoint.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
+    interrupt(study, run)
     trainer.cannot_resume = DamagedCheckpointError("the checkpoint is damaged")
 
     train_runs(study, [run])
@@ -178,9 +180,7 @@ def test_where_a_checkpoint_is_damaged_the_run_begins_anew(study: Study, trainer
 def test_a_good_checkpoint_is_not_thrown_away(study: Study, trainer: Trainer) -> None:
     """A folder of photos that is not there today is there tomorrow."""
     run = three(study)[0]
-    checkpoint = study.store.run_path(run.name) / "checkpoint.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
+    checkpoint = interrupt(study, run)
     trainer.cannot_resume = ResumeError("the data has other pictures than the interrupted run.")
 
     with pytest.raises(TrainingError, match=r"other pictures .*remove .*checkpoint\.ckpt to begin"):
