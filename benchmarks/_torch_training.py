@@ -172,7 +172,7 @@ def _contender(
         network = network.to(setup.device).to(memory_format=torch.channels_last).train()
         return network, list(network.parameters())
     source = Source(fleet.source_weights).to(setup.device)
-    source.pack(batch, setup.image_size)
+    source.pack(batch, setup.image_size, setup.dtype)
     if name == "snow":
         network = fleet.delta(setup.classes)
     else:

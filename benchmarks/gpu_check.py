@@ -31,6 +31,7 @@ import torchvision
 from benchmarks._scenario import Fleet, Scenario
 from benchmarks._torch_serving import fused_agreement, measure_serving, serving_contenders
 from benchmarks._torch_training import TrainingSetup, measure_training
+from snow_deploy.training.precision import autocast_dtype
 from snow_runtime.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,7 +148,7 @@ def _measure(*, dry: bool) -> dict[str, Any]:
     for row in serving:
         _print_serving(row)
     del contenders
-    setup = TrainingSetup(device, _training_dtype(dry=dry), size, max(scenario.task_classes))
+    setup = TrainingSetup(device, autocast_dtype("auto", device), size, max(scenario.task_classes))
     if dry:
         setup = TrainingSetup(device, torch.float32, size, 5, steps=1, rounds=1)
     training = measure_training(fleet, setup, (8,) if dry else (256, 128))
@@ -161,12 +162,6 @@ def _measure(*, dry: bool) -> dict[str, Any]:
         "serving": {"dtype": "float32" if dry else "float16", "rows": serving},
         "training": {"dtype": str(setup.dtype).removeprefix("torch."), "rows": training},
     }
-
-
-def _training_dtype(*, dry: bool) -> torch.dtype:
-    """Return bfloat16 where the GPU has it: what `train --precision auto` takes."""
-    bf16 = not dry and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if bf16 else torch.float32
 
 
 def _print_serving(row: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from benchmarks._torch_training import (
     training_peak_bytes,
 )
 from snow_deploy.heap import keep_freed_memory
+from snow_deploy.training.precision import autocast_dtype
 from snow_runtime.files import atomic_write
 
 _CLASSES = 10
@@ -39,11 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     fleet = Fleet(Scenario(options.architecture, options.image_size))
     setup = TrainingSetup(
         device,
-        torch.bfloat16 if bf16 else torch.float32,
+        autocast_dtype(options.precision, device),
         options.image_size,
         _CLASSES,
         steps=10 if device.type == "cuda" else 1,
@@ -82,6 +82,7 @@ def _peak_alone(name: str, options: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "benchmarks.training", "--peak-of", name]
     command += ["--architecture", options.architecture, "--image-size", str(options.image_size)]
     command += ["--batch", str(options.batch), "--threads", str(options.threads)]
+    command += ["--precision", options.precision]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return int(done.stdout.split()[-1])
 
@@ -93,6 +94,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32, help="pictures a step")
     parser.add_argument("--rounds", type=int, default=5, help="visits to each contender")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="as of `snow-deploy train`: auto is bf16 on a GPU that has it, else fp32",
+    )
     parser.add_argument(
         "--cpu-time",
         action="store_true",

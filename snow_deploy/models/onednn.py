@@ -18,28 +18,35 @@ from snow_deploy.models.anatomy import input_of, module_of, run_nodes
 _SUMS = (operator.add, operator.iadd, torch.add)
 
 
-def is_available() -> bool:
-    """Tell whether this torch has oneDNN's fused convolutions."""
+def is_available(dtype: torch.dtype = torch.float32) -> bool:
+    """Tell whether this torch has oneDNN's fused convolutions, and the processor the dtype."""
     found: bool = torch.backends.mkldnn.is_available() and hasattr(  # type: ignore[no-untyped-call]
         torch.ops.mkldnn, "_convolution_pointwise"
     )
-    return found
+    if found and dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
+    return found and dtype == torch.float32
 
 
 @torch.no_grad()
-def pack(network: fx.GraphModule, image: Tensor) -> fx.GraphModule:
+def pack(
+    network: fx.GraphModule, image: Tensor, dtype: torch.dtype = torch.float32
+) -> fx.GraphModule:
     """Return a copy of a network whose convolutions are packed and fused, for inference only.
 
     Args:
         network: float32 on the CPU, without norms in training mode; it stays as it is.
-        image: [B, 3, H, W], an example. Other sizes give the same answers, if more slowly.
+        image: [B, 3, H, W] float32, an example. Other sizes give the same answers, if more slowly.
+        dtype: What the copy computes in, weights, sums and features; it takes float32 images.
     """
-    packed = copy.deepcopy(network)
-    values = run_nodes(packed, image)
+    packed = copy.deepcopy(network).to(dtype)
+    values = run_nodes(packed, image.to(dtype))
     for node in list(packed.graph.nodes):
         layer = module_of(packed, node)
         if isinstance(layer, nn.Conv2d) and isinstance(layer.padding, tuple):
             _replace(packed, node, layer, values[input_of(node)], values)
+    if dtype != torch.float32:
+        _convert_images(packed.graph, dtype)
     packed.graph.eliminate_dead_code()
     packed.delete_all_unused_submodules()
     packed.graph.lint()
@@ -102,6 +109,15 @@ def _replace(
         fused = packed.graph.call_module(name, inputs)
     values[fused] = values[last]
     last.replace_all_uses_with(fused)
+
+
+def _convert_images(graph: fx.Graph, dtype: torch.dtype) -> None:
+    """Let the network begin with images in its own dtype."""
+    (images,) = (node for node in graph.nodes if node.op == "placeholder")
+    with graph.inserting_after(images):
+        converted = graph.call_method("to", (images, dtype))
+    images.replace_all_uses_with(converted)
+    converted.args = (images, dtype)
 
 
 def _only_reader(node: fx.Node) -> fx.Node | None:

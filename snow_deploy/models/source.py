@@ -76,6 +76,7 @@ class Source(nn.Module):
         self.network = _fold(traced, self.anatomy)
         self.network.to(memory_format=torch.channels_last)
         self.packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
+        self._packed_for = torch.float32
         self.requires_grad_(requires_grad=False)
         self.train(mode=False)
 
@@ -121,13 +122,15 @@ class Source(nn.Module):
             part.compile()
 
     def _network_for(self, images: Tensor) -> fx.GraphModule:
-        packed = self.packed and images.device.type == "cpu" and images.dtype == torch.float32
-        if packed and not torch.is_autocast_enabled("cpu"):
-            return self.packed[0]
+        if self.packed and images.device.type == "cpu" and images.dtype == torch.float32:
+            autocast = torch.is_autocast_enabled("cpu")
+            asked = torch.get_autocast_dtype("cpu") if autocast else images.dtype
+            if asked == self._packed_for:
+                return self.packed[0]
         return self.network
 
-    def pack(self, batch_size: int, image_size: int) -> None:
-        """Let passes in float32 on the CPU be as fast as they can be, where torch has oneDNN.
+    def pack(self, batch_size: int, image_size: int, dtype: torch.dtype = torch.float32) -> None:
+        """Let passes on the CPU be as fast as they can be, where torch has oneDNN.
 
         They take another copy of the weights and give the same features within rounding. What
         changes `network` afterwards is not seen by them.
@@ -135,12 +138,15 @@ class Source(nn.Module):
         Args:
             batch_size: Pictures in the passes to come; others give the same answers.
             image_size: Their side in pixels; likewise.
+            dtype: Of the passes meant: float32, or what autocast makes of them. Passes in another
+                run `network`, as all do where oneDNN does not compute in it.
         """
         on_cpu = next(self.network.parameters()).device.type == "cpu"
-        if on_cpu and onednn.is_available():
+        if on_cpu and onednn.is_available(dtype):
             image = torch.zeros(batch_size, 3, image_size, image_size)
             image = image.to(memory_format=torch.channels_last)
-            self.packed = [onednn.pack(self.network, image)]
+            self.packed = [onednn.pack(self.network, image, dtype)]
+            self._packed_for = dtype
 
     def tap_outputs(self, convolutions: Iterable[str]) -> None:
         """From now on also return what convolutions put out, by `output_key` of their names.

@@ -11,6 +11,7 @@ from torch import nn
 from snow_deploy.models.source import Source
 from snow_deploy.paper.networks import new_task, random_weights
 from snow_deploy.training.options import TrainOptions
+from snow_deploy.training.precision import autocast_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,10 +75,11 @@ class Step:
             weight_decay=recipe.weight_decay,
             fused=True,  # as in training
         )
-        self.dtype = _dtype(options.precision, device)
+        # fp16's loss scale is left out: it would change neither time nor memory
+        self.dtype = autocast_dtype(options.precision, device)
         size = options.image_size
-        if self.source is not None and self.dtype == torch.float32:
-            self.source.pack(options.batch_size, size)  # as in training
+        if self.source is not None:
+            self.source.pack(options.batch_size, size, self.dtype)  # as in training
         images = torch.randn(options.batch_size, 3, size, size, device=device)
         self.images = images.to(memory_format=torch.channels_last)
         self.targets = torch.randint(setup.classes[-1], (options.batch_size,), device=device)
@@ -106,11 +108,3 @@ class Step:
         for module in modules:
             tensors += [*module.parameters(), *module.buffers()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return what autocast computes in; fp16's loss scale would change neither time nor memory."""
-    if precision == "auto":
-        has = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bf16" if has else "fp32"
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

@@ -18,6 +18,7 @@ from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
 from snow_deploy.training.lock import alone
 from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
+from snow_deploy.training.precision import autocast_dtype
 from snow_deploy.training.requests import TaskRequest, check_together
 from snow_deploy.training.selections import SelectionHistory
 from snow_deploy.training.starting import older_labels, start_network, task_before
@@ -197,7 +198,8 @@ def _fit(
         )
         module.to(trainer.strategy.root_device)
         if not compiled:
-            module.source.pack(options.batch_size, options.image_size)
+            dtype = autocast_dtype(options.precision, trainer.strategy.root_device)
+            module.source.pack(options.batch_size, options.image_size, dtype)
         for learner in learners:
             if _starts_linear(learner) and todo.checkpoint is None:
                 learner.network.start_classifier(probes.fitted(learner.splits).cautious)

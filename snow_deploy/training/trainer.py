@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from snow_deploy.errors import DamagedCheckpointError, StoreError
+from snow_deploy.training.precision import autocast_dtype
 from snow_deploy.training.replicas import Replicas
 from snow_runtime.files import atomic_write
 
@@ -115,7 +116,12 @@ class Checkpoints(TorchCheckpointIO):
             DamagedCheckpointError: It is damaged.
         """
         try:
-            found: dict[str, Any] = super().load_checkpoint(Path(path), map_location, weights_only)
+            with warnings.catch_warnings():
+                # on an unknown pickle it warns before it fails, and what it warns of is no help
+                warnings.filterwarnings("ignore", "Detected pickle protocol")
+                found: dict[str, Any] = super().load_checkpoint(
+                    Path(path), map_location, weights_only
+                )
         except OSError as error:
             msg = f"the checkpoint {path} cannot be read: {error}. Give access to it, then go on."
             raise StoreError(msg) from error
@@ -172,12 +178,9 @@ def _devices_and_nodes() -> tuple[int, int]:
 
 
 def _lightning_precision(precision: str) -> Any:
-    if precision == "auto":
-        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(
-            including_emulation=False
-        )
-        precision = "bf16" if has_bf16 else "fp32"
-    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    names = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
+    return names[autocast_dtype(precision, device)]
 
 
 @contextmanager

@@ -200,7 +200,16 @@ def test_a_checkpoint_is_whole_or_not_there(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"PK\x03\x04 and nothing", b"\x80\x02nonsense", b"x", b".", b"\x80\x02q\x01."]
+    "content",
+    [
+        b"",
+        b"PK\x03\x04 and nothing",
+        b"\x80\x02nonsense",
+        b"x",
+        b".",
+        b"\x80\x02q\x01.",
+        b"\x80\x00",
+    ],
 )
 def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "checkpoint.ckpt"
