@@ -119,7 +119,8 @@ _batch_and_size = _all(
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
         default="auto",
         show_default=True,
-        help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32.",
+        help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32. On "
+        "CPUs with AVX512-BF16 or AMX, bf16 is up to twice as fast.",
     ),
 )
 rounds_option = click.option(

@@ -134,7 +134,8 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
     show_default=True,
-    help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32.",
+    help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32. On "
+    "CPUs with AVX512-BF16 or AMX, bf16 is up to twice as fast.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of weights, order, crops and noise.")
 @click.option(
