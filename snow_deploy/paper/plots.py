@@ -27,12 +27,18 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+_BARS_WITH_ROOM = 10
+"""So many bars side by side leave each one's value room to be written across."""
+
+
 def grouped_bars(
     axes: Axes,
     labels: Sequence[str],
     groups: Mapping[str, Sequence[Cell]],
     spreads: Mapping[str, Sequence[Cell]] | None = None,
+    *,
     colours: Sequence[str] = COLOURS,
+    form: str = "",
 ) -> None:
     """Draw, for each label, a bar of each group; a missing value has none.
 
@@ -42,12 +48,14 @@ def grouped_bars(
         groups: By the legend's text, a value for each label.
         spreads: Error bars, likewise.
         colours: Of the groups.
+        form: How a value is written above its bar, as `{:.3f}`; empty for none.
     """
     width = 0.8 / max(1, len(groups))
+    upright = len(labels) * len(groups) <= _BARS_WITH_ROOM
     places = np.arange(len(labels), dtype=float)
     for number, (name, values) in enumerate(groups.items()):
         errors = _numbers((spreads or {}).get(name, [None] * len(labels)))
-        axes.bar(
+        bars = axes.bar(
             places + (number - (len(groups) - 1) / 2) * width,
             _numbers(values),
             width * 0.92,
@@ -56,28 +64,17 @@ def grouped_bars(
             label=name,
             color=colours[number % len(colours)],
         )
+        if form:
+            texts = ["" if np.isnan(value) else form.format(value) for value in _numbers(values)]
+            axes.bar_label(bars, texts, padding=3, fontsize=8, rotation=0 if upright else 90)
+    if form:
+        axes.margins(y=0.12)
     axes.set_xticks(places, labels)
     axes.grid(axis="y", alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if len(groups) > 1:
         axes.legend(fontsize=8, frameon=False)
-
-
-def annotate_bars(axes: Axes, values: Sequence[Cell], form: str) -> None:
-    """Write each value above its bar."""
-    for place, value in enumerate(_numbers(values)):
-        if not np.isnan(value):
-            axes.annotate(
-                form.format(value),
-                (place, value),
-                ha="center",
-                va="bottom",
-                fontsize=8,
-                xytext=(0, 1),
-                textcoords="offset points",
-            )
-    axes.margins(y=0.12)
 
 
 def heat_map(

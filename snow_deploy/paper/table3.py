@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from snow_deploy.paper.accuracies import measure_accuracies
 from snow_deploy.paper.columns import accuracy_columns, accuracy_key, spread_key, training_note
 from snow_deploy.paper.kept import Kept
-from snow_deploy.paper.plots import COLOURS, grouped_bars, new_figure
+from snow_deploy.paper.plots import grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, Report
 from snow_deploy.paper.spread import mean, spread
 
@@ -58,8 +58,9 @@ def _draw(report: Report, study: Study) -> Figure:
             scheme: [by_scheme[scheme][spread_key(data)] for data in study.data]
             for scheme in schemes
         },
-        COLOURS,
+        form="{:.3f}",
     )
-    axes.set(ylabel="test accuracy", ylim=(0, 1.0), title=report.title)
+    axes.set(ylabel="test accuracy", ylim=(0, 1.12), title=report.title)
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])  # the room above them is for the values
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

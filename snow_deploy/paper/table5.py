@@ -10,7 +10,7 @@ from snow_deploy.paper import printed
 from snow_deploy.paper.costs import megabytes, ratio, speed_note
 from snow_deploy.paper.kept import Kept, default_device, describe_device
 from snow_deploy.paper.networks import count_together
-from snow_deploy.paper.plots import OURS, PAPERS, annotate_bars, grouped_bars, new_figure
+from snow_deploy.paper.plots import OURS, PAPERS, grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, Report
 from snow_deploy.paper.steps import StepFigures, measure_steps
 
@@ -108,8 +108,8 @@ def draw_costs(report: Report, label: str) -> Figure:
     grouped_bars(first, labels, values, colours=(OURS, PAPERS))
     first.set(ylabel="parameters, millions")
     for axes, key in zip(others, measured, strict=True):
-        grouped_bars(axes, labels, {"ours": report.column(key)}, colours=(OURS,))
-        annotate_bars(axes, report.column(key), "{:.4g}")
+        ours = {"ours": report.column(key)}
+        grouped_bars(axes, labels, ours, colours=(OURS,), form="{:.4g}")
         axes.set(ylabel=panels[key])
     figure.suptitle(report.title, fontsize=10)
     return figure

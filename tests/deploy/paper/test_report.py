@@ -4,6 +4,7 @@ import csv
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from PIL import Image
 
 from snow_deploy.paper.plots import grouped_bars, new_figure
@@ -62,3 +63,17 @@ def test_a_dash_is_explained_where_there_is_one() -> None:
     ours, papers = sorted(gaps.footnotes())
     assert "not measured" in ours
     assert "printed figure is not known" in papers
+
+
+@pytest.mark.parametrize(("tasks", "rotation"), [(2, 0.0), (6, 90.0)])
+def test_bars_say_their_values_where_there_is_one(tasks: int, rotation: float) -> None:
+    axes = new_figure(4, 3).subplots()
+    labels = [str(task) for task in range(tasks)]
+    ours: list[Cell] = [0.5, *[None] * (tasks - 1)]
+    spread: list[Cell] = [0.01, *[None] * (tasks - 1)]
+
+    grouped_bars(axes, labels, {"a": ours, "b": ours}, {"a": spread}, form="{:.3f}")
+
+    shown = [text for text in axes.texts if text.get_text()]
+    assert [text.get_text() for text in shown] == ["0.500", "0.500"]
+    assert {text.get_rotation() for text in shown} == {rotation}
