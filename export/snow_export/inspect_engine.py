@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from snow_export.inspection import EngineFacts, Inspection
-from snow_runtime.engine.files import read_plan, read_record
+from snow_runtime.engine.files import read_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,7 @@ def inspect_engine(path: Path) -> Inspection:
     Raises:
         EngineError: The plan or its record is missing or damaged, or they do not belong together.
     """
-    record = read_record(path)
-    read_plan(path, record)
+    record, _ = read_engine(path)
     manifest = record.manifest
     return Inspection(
         kind="engine",

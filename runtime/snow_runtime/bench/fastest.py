@@ -12,7 +12,7 @@ from snow_runtime.bench.errors import BenchError
 from snow_runtime.bench.options import QUICK_DURATION_S, BenchOptions
 from snow_runtime.bench.run import bench
 from snow_runtime.driver import gpu_here
-from snow_runtime.engine.files import read_plan, read_record, write_engine
+from snow_runtime.engine.files import read_engine, read_record, write_engine
 from snow_runtime.engine.make import BuiltEngine, build_engine
 from snow_runtime.files import atomic_write
 from snow_runtime.model import is_engine
@@ -88,9 +88,9 @@ def keep(model: Path, output: Path) -> None:
         BenchError: A graph cannot be written.
     """
     if is_engine(model):
-        record = read_record(model)
+        record, content = read_engine(model)
         graph = os.path.relpath((model.parent / record.graph).resolve(), output.resolve().parent)
-        write_engine(output, read_plan(model, record), replace(record, graph=graph))
+        write_engine(output, content, replace(record, graph=graph))
         return
     try:
         with atomic_write(output) as stream:

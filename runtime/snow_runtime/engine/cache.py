@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime._version import __version__
-from snow_runtime.engine.files import read_plan, read_record, write_engine
+from snow_runtime.engine.files import read_engine, write_engine
 from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import EngineError
 from snow_runtime.files import atomic_write
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from snow_runtime.engine.options import BuildOptions
     from snow_runtime.engine.record import EngineRecord
 
+_LOGGER = logging.getLogger(__name__)
 LIMIT_BYTES: Final = 2 << 30
 _STALE_S: Final = 24 * 3600  # a temporary file this old belongs to a build that was killed
 
@@ -88,7 +90,11 @@ class EngineCache:
                 "or another folder in SNOW_DEPLOY_CACHE."
             ) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _LOGGER.warning("another process is building this engine; waiting for it")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
@@ -99,8 +105,7 @@ class EngineCache:
         if not engine.exists():
             return None
         try:
-            record = read_record(engine)
-            content = read_plan(engine, record)
+            record, content = read_engine(engine)
         except EngineError:
             _remove(engine)
             return None

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from snow_runtime.engine.paths import record_path
@@ -61,6 +61,23 @@ def write_engine(engine: Path, content: bytes, record: EngineRecord) -> None:
         raise _unwritable(engine, error) from error
 
 
+def read_engine(engine: Path) -> tuple[EngineRecord, bytes]:
+    """Read a plan and its record; where they are just being replaced, the new ones.
+
+    Raises:
+        EngineError: One is missing or damaged, or they do not belong together.
+    """
+    try:
+        record = read_record(engine)
+        return record, read_plan(engine, record)
+    except EngineError:
+        with ExitStack() as held:
+            with suppress(OSError):  # a folder that only root may list, or one without locks
+                held.enter_context(locked(engine.parent, shared=True))
+            record = read_record(engine)  # nobody is between the two files now
+            return record, read_plan(engine, record)
+
+
 def read_record(engine: Path) -> EngineRecord:
     """Read the record beside a plan.
 
@@ -112,11 +129,16 @@ def read_plan(engine: Path, record: EngineRecord) -> bytes:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder's engines; the lock goes with the process."""
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Keep other processes out of a folder's engines; the lock goes with the process.
+
+    Args:
+        folder: Where the engines are.
+        shared: Keep out only those who write.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

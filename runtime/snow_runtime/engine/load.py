@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from snow_runtime.engine.backend import Backend, find_backend, start
 from snow_runtime.engine.cache import EngineCache, default_folder
-from snow_runtime.engine.files import read_plan, read_record, write_engine
+from snow_runtime.engine.files import read_engine, read_record, write_engine
 from snow_runtime.engine.host import Host, this_host
 from snow_runtime.engine.log import listen
 from snow_runtime.engine.paths import record_path
@@ -64,7 +64,7 @@ def open_engine(path: Path, rebuild: Rebuild = "never") -> OpenEngine:
     path = path.resolve()  # of a link, the record lies where it points
     record = read_record(path)
     try:
-        return _open(path, record)
+        return _open(path)
     except EngineError as error:
         host, _ = this_host()
         if rebuild == "never" or host.gpu is None:  # what was built without one would be a guess
@@ -127,8 +127,8 @@ def _other_machine(record: EngineRecord, host: Host) -> str | None:
     return None
 
 
-def _open(path: Path, record: EngineRecord) -> OpenEngine:
-    content = read_plan(path, record)
+def _open(path: Path) -> OpenEngine:
+    record, content = read_engine(path)
     host, _ = this_host()
     backend = _backend(record)
     check_fits(path, record, backend, host)
@@ -194,7 +194,7 @@ def _rebuild(path: Path, record: EngineRecord, failure: EngineError, host: Host)
             backend_name=backend.name,
             cache=None if folder is None else EngineCache(folder / "engines"),
         )
-        opened = _open(aside, built.record)
+        opened = _open(aside)
         write_engine(path, aside.read_bytes(), built.record)
     finally:
         for leftover in (aside, record_path(aside)):

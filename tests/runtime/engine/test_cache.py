@@ -161,7 +161,7 @@ def test_what_killed_builds_left_goes(tmp_path: Path) -> None:
     assert fresh.exists()
 
 
-def test_one_builds_and_the_others_wait(tmp_path: Path) -> None:
+def test_one_builds_and_the_others_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = EngineCache(tmp_path)
     builds: list[str] = []
 
@@ -178,6 +178,8 @@ def test_one_builds_and_the_others_wait(tmp_path: Path) -> None:
         thread.join()
 
     assert len(builds) == 1
+    assert caplog.messages
+    assert set(caplog.messages) == {"another process is building this engine; waiting for it"}
 
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snow_runtime.engine.files import check_writable, read_plan, read_record, write_engine
+from snow_runtime.engine.files import (
+    check_writable,
+    read_engine,
+    read_plan,
+    read_record,
+    write_engine,
+)
 from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import EngineError
 from tests.runtime.engine.records import PLAN, engine_in, record_of
@@ -157,6 +163,43 @@ def test_a_file_system_that_is_read_only(small_disk: Path) -> None:
     with pytest.raises(EngineError, match="Read-only file system"):
         write_engine(engine, PLAN, record_of())
     assert read_plan(engine, read_record(engine)) == PLAN
+
+
+def test_a_reader_never_sees_half_of_a_pair(tmp_path: Path) -> None:
+    engine, done = tmp_path / "snow.engine", threading.Event()
+    contents = [bytes([number]) * 20_000 for number in range(2)]
+    write_engine(engine, contents[0], record_of(contents[0]))
+
+    def write() -> None:
+        while not done.is_set():
+            for content in contents:
+                write_engine(engine, content, record_of(content))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(200):
+            record, content = read_engine(engine)
+            assert record == record_of(content)
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_a_pair_in_a_folder_that_cannot_be_locked_is_told_as_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tmp_path / "snow.engine"
+    write_engine(engine, PLAN, record_of(PLAN))
+    engine.write_bytes(b"another")
+
+    def unlockable(*_: object) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("fcntl.flock", unlockable)
+
+    with pytest.raises(EngineError, match=r"truncated|swapped"):
+        read_engine(engine)
 
 
 def test_two_writers_never_mix_their_pairs(tmp_path: Path) -> None:
