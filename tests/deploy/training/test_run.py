@@ -184,7 +184,6 @@ def test_a_delta_may_begin_as_the_linear_classifier(
 KILLED = """
 import os, sys, torch
 from snow_deploy.data import open_data
-from snow_deploy.training.lock import alone
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import TrainOptions
 from snow_deploy.training.run import RunSettings, train_task
