@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.mirror import POOLING, Mirror
 from snow_deploy.models.network import TaskNetwork, looked_up
-from snow_deploy.models.pooling import ChannelPooling
+from snow_deploy.models.pooling import ChannelPooling, drawn_together
 from snow_deploy.models.subscriptions import Subscribing, make_subscription
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Delta(TaskNetwork):
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
-        logits: Tensor = self.network(images, features)
+        with drawn_together(self.poolings().values()):
+            logits: Tensor = self.network(images, features)
         return logits
 
     def loss(

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import TrainingError
+from snow_deploy.models.choice import arranged_top_channels, top_channels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 PoolingNorm = Literal["before", "after", "none"]
 """Where a BatchNorm stands: on the chosen maps before they are weighted, after it, or nowhere."""
 
 
-def top_channels(scores: Tensor, k: int) -> Tensor:
-    """Return the indices of the `k` largest scores, ascending.
+class _Draw(NamedTuple):
+    """What a pooling does in one pass.
 
-    Of equal scores the lower index wins, on every device and in every library: the sort is
-    stable. `torch.topk` makes no such promise.
-
-    Args:
-        scores: [N], any float dtype.
-        k: How many to choose, 1 <= k <= N.
-
-    Returns:
-        [k] int64, strictly ascending.
+    Attributes:
+        chosen: [K] int64, the channel that comes out at each place.
+        weights: [K], what each is multiplied by; a norm that stands before has its gain in them.
+        shift: [K], that norm's shift times the weights.
     """
-    order = torch.sort(scores, descending=True, stable=True).indices
-    return torch.sort(order[:k]).values
+
+    chosen: Tensor
+    weights: Tensor
+    shift: Tensor | None
 
 
 class ChannelPooling(nn.Module):
@@ -95,6 +97,7 @@ class ChannelPooling(nn.Module):
         self.norm = None if norm == "none" else nn.BatchNorm2d(k)
         self.norm_first = norm == "before"
         self.relu = nn.ReLU() if relu else None
+        self._drawn: _Draw | None = None
 
     @torch.no_grad()
     def selection(self) -> tuple[int, ...]:
@@ -104,58 +107,46 @@ class ChannelPooling(nn.Module):
     @torch.no_grad()
     def order(self) -> tuple[int, ...]:
         """Return the K channels that evaluation reads, in the order in which they come out."""
-        return tuple(self._choose(self.weight).tolist())
+        weights = self.weight[None]
+        (order,) = arranged_top_channels(weights, weights, self.places[None], self.k)
+        return tuple(order.tolist())
 
     def forward(self, features: Tensor) -> Tensor:
         """Pool [B, N, H, W] to [B, K, H, W]."""
-        scores: Tensor = self.weight
-        deviation = self.sigma2**0.5 * self.exploration
-        if self.training and deviation > 0:
-            scores = scores + torch.randn_like(scores) * deviation
-        chosen = self._choose(scores)
-        if self.training:
-            self.places[chosen] = torch.arange(self.k, device=chosen.device)
-        pooled, weights = _gather(features, chosen), scores[chosen]
+        drawn = self._drawn or next(_draw([self]))
+        pooled = _gather(features, drawn.chosen)
         if self.norm is None:
-            pooled = pooled * weights.view(1, -1, 1, 1)
+            pooled = pooled * drawn.weights.view(1, -1, 1, 1)
         elif self.norm_first:
-            pooled = self._weighted_norm(self.norm, pooled, weights)
+            pooled = self._weighted_norm(self.norm, pooled, drawn)
         else:
-            pooled = self.norm(pooled * weights.view(1, -1, 1, 1))
+            pooled = self.norm(pooled * drawn.weights.view(1, -1, 1, 1))
         if self.relu is not None:
             pooled = self.relu(pooled)
         return pooled
 
-    @torch.no_grad()
-    def _choose(self, scores: Tensor) -> Tensor:
-        """Return the top K of scores [N], each at its place; of several the heaviest keeps it.
+    @property
+    def _deviation(self) -> float:
+        """The noise's in this pass."""
+        return self.sigma2**0.5 * self.exploration if self.training else 0.0
 
-        The others take the free places. Nothing here waits for a value of the GPU's. Without
-        noise the scores are the weights, and one sort is enough.
-        """
-        chosen = torch.sort(scores, descending=True, stable=True).indices[: self.k]
-        if scores is not self.weight:
-            chosen = torch.sort(chosen).values
-            heaviest = torch.sort(self.weight[chosen], descending=True, stable=True).indices
-            chosen = chosen[heaviest]
-        wanted = self.places[chosen]
-        ranks = torch.arange(self.k, device=chosen.device)
-        holders = torch.full_like(ranks, self.k).scatter_reduce(0, wanted, ranks, "amin")
-        free, waiting = holders == self.k, holders[wanted] != ranks
-        queue = ranks.new_empty(self.k + 1)  # its last entry is nobody's
-        queue.scatter_(0, torch.where(waiting, waiting.cumsum(0) - 1, self.k), ranks)
-        return chosen[torch.where(free, queue[free.cumsum(0) - 1], holders)]
+    @property
+    def _likeness(self) -> tuple[object, ...]:
+        """What poolings must have in common to draw together."""
+        weight = self.weight
+        norm_first = self.norm is not None and self.norm_first
+        return self.channels, self.k, self.training, self._deviation, norm_first, weight.device
 
-    def _weighted_norm(self, norm: nn.BatchNorm2d, pooled: Tensor, weights: Tensor) -> Tensor:
-        """Return norm(pooled) * weights in one pass: the weights go into the norm's affine."""
+    def _weighted_norm(self, norm: nn.BatchNorm2d, pooled: Tensor, drawn: _Draw) -> Tensor:
+        """Return the weighted norm in one pass: the weights are in the norm's affine."""
         if self.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
         return nn.functional.batch_norm(
             pooled,
             norm.running_mean,
             norm.running_var,
-            norm.weight * weights,
-            norm.bias * weights,
+            drawn.weights,
+            drawn.shift,
             self.training,
             0.0 if norm.momentum is None else norm.momentum,
             norm.eps,
@@ -175,6 +166,53 @@ class ChannelPooling(nn.Module):
     def extra_repr(self) -> str:
         """Describe the pooling in `print(module)`."""
         return f"{self.channels} -> {self.k}, sigma2={self.sigma2}"
+
+
+@contextmanager
+def drawn_together(poolings: Iterable[ChannelPooling]) -> Iterator[None]:
+    """Let poolings draw their noise and choose their channels together for the pass inside.
+
+    The choice is some thirty operations on a few numbers. A ResNet-50's delta has 48 poolings, of
+    six shapes: one by one, choosing took longer than what there is to compute in it. A pooling that
+    is called twice inside gives the same channels twice.
+    """
+    groups: dict[tuple[object, ...], list[ChannelPooling]] = {}
+    for pooling in poolings:
+        groups.setdefault(pooling._likeness, []).append(pooling)  # noqa: SLF001
+    try:
+        for group in groups.values():
+            for pooling, drawn in zip(group, _draw(group), strict=True):
+                pooling._drawn = drawn  # noqa: SLF001
+        yield
+    finally:
+        for group in groups.values():
+            for pooling in group:
+                pooling._drawn = None  # noqa: SLF001
+
+
+def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[_Draw]:
+    """Choose for one pass of poolings that are alike, and note the new places in training."""
+    first = poolings[0]
+    weight = scores = torch.stack([pooling.weight for pooling in poolings])
+    deviation = first._deviation  # noqa: SLF001
+    if deviation > 0:
+        scores = weight + torch.randn_like(weight) * deviation
+    places = torch.stack([pooling.places for pooling in poolings])
+    chosen = arranged_top_channels(scores, weight, places, first.k)
+    if first.training:
+        ranks = torch.arange(first.k, device=chosen.device).expand_as(chosen)
+        for pooling, moved in zip(poolings, places.scatter(1, chosen, ranks), strict=True):
+            pooling.places.copy_(moved)
+    weights = scores.gather(1, chosen)
+    norms = [pooling.norm for pooling in poolings if pooling.norm is not None and first.norm_first]
+    if not norms:
+        for row, factors in zip(chosen, weights, strict=True):
+            yield _Draw(row, factors, None)
+        return
+    gains = torch.stack([norm.weight for norm in norms]) * weights
+    shifts = torch.stack([norm.bias for norm in norms]) * weights
+    for row, gain, shift in zip(chosen, gains, shifts, strict=True):
+        yield _Draw(row, gain, shift)
 
 
 def _gather(features: Tensor, chosen: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.pooling import ChannelPooling, PoolingNorm, top_channels
+from snow_deploy.models.choice import top_channels
+from snow_deploy.models.pooling import ChannelPooling, PoolingNorm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
