@@ -10,8 +10,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.mirror import POOLING, divide
 from snow_deploy.models.choice import top_channels
+from snow_deploy.models.mirror import POOLING, divide
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights
 from snow_deploy.training.store import Store, read_stored

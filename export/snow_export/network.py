@@ -91,7 +91,8 @@ class _LayerTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, fx.GraphModule):
             return False
-        return isinstance(m, nn.LayerNorm) or super().is_leaf_module(m, module_qualified_name)
+        whole = isinstance(m, nn.LayerNorm | nn.BatchNorm2d)
+        return whole or super().is_leaf_module(m, module_qualified_name)
 
 
 def flatten(network: SharedNetwork) -> fx.GraphModule:

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
+from snow_deploy.models.narrow import NarrowBatchNorm2d
 from snow_deploy.models.network import look_up
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Mirror:
     def _resized(self, node: fx.Node, layer: nn.Module, arrives: Tensor) -> nn.Module:
         """Build a fresh layer of the same kind for the width that arrives."""
         if isinstance(layer, nn.BatchNorm2d):
-            return nn.BatchNorm2d(arrives.shape[1], layer.eps, layer.momentum, layer.affine)
+            return NarrowBatchNorm2d(arrives.shape[1], layer.eps, layer.momentum, layer.affine)
         if isinstance(layer, nn.Linear):
             out = divide(layer.out_features, self.width)
             return nn.Linear(arrives.shape[-1], out, bias=layer.bias is not None)

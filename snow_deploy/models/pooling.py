@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.choice import arranged_top_channels, top_channels
+from snow_deploy.models.narrow import NarrowBatchNorm2d, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,12 +25,12 @@ class _Draw(NamedTuple):
     Attributes:
         chosen: [K] int64, the channel that comes out at each place.
         weights: [K], what each is multiplied by; a norm that stands before has its gain in them.
-        shift: [K], that norm's shift times the weights.
+        shift: [K], that norm's shift times the weights; zero without one.
     """
 
     chosen: Tensor
     weights: Tensor
-    shift: Tensor | None
+    shift: Tensor
 
 
 class ChannelPooling(nn.Module):
@@ -94,7 +95,7 @@ class ChannelPooling(nn.Module):
         self.exploration = 1.0
         self.weight = nn.Parameter(torch.ones(channels))
         self.register_buffer("places", torch.arange(channels) % k)
-        self.norm = None if norm == "none" else nn.BatchNorm2d(k)
+        self.norm = None if norm == "none" else NarrowBatchNorm2d(k)
         self.norm_first = norm == "before"
         self.relu = nn.ReLU() if relu else None
         self._drawn: _Draw | None = None
@@ -115,12 +116,12 @@ class ChannelPooling(nn.Module):
         """Pool [B, N, H, W] to [B, K, H, W]."""
         drawn = self._drawn or next(_draw([self]))
         pooled = _gather(features, drawn.chosen)
-        if self.norm is None:
-            pooled = pooled * drawn.weights.view(1, -1, 1, 1)
-        elif self.norm_first:
-            pooled = self._weighted_norm(self.norm, pooled, drawn)
-        else:
-            pooled = self.norm(pooled * drawn.weights.view(1, -1, 1, 1))
+        if self.norm is not None and self.norm_first:  # in one pass: the weights are in its affine
+            relu = self.relu is not None
+            return normalize(self.norm, pooled, drawn.weights, drawn.shift, relu=relu)
+        pooled = pooled * drawn.weights.view(1, -1, 1, 1)
+        if self.norm is not None:
+            pooled = self.norm(pooled)
         if self.relu is not None:
             pooled = self.relu(pooled)
         return pooled
@@ -136,21 +137,6 @@ class ChannelPooling(nn.Module):
         weight = self.weight
         norm_first = self.norm is not None and self.norm_first
         return self.channels, self.k, self.training, self._deviation, norm_first, weight.device
-
-    def _weighted_norm(self, norm: nn.BatchNorm2d, pooled: Tensor, drawn: _Draw) -> Tensor:
-        """Return the weighted norm in one pass: the weights are in the norm's affine."""
-        if self.training and norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
-        return nn.functional.batch_norm(
-            pooled,
-            norm.running_mean,
-            norm.running_var,
-            drawn.weights,
-            drawn.shift,
-            self.training,
-            0.0 if norm.momentum is None else norm.momentum,
-            norm.eps,
-        )
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
@@ -205,14 +191,12 @@ def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[_Draw]:
             pooling.places.copy_(moved)
     weights = scores.gather(1, chosen)
     norms = [pooling.norm for pooling in poolings if pooling.norm is not None and first.norm_first]
-    if not norms:
-        for row, factors in zip(chosen, weights, strict=True):
-            yield _Draw(row, factors, None)
-        return
-    gains = torch.stack([norm.weight for norm in norms]) * weights
-    shifts = torch.stack([norm.bias for norm in norms]) * weights
-    for row, gain, shift in zip(chosen, gains, shifts, strict=True):
-        yield _Draw(row, gain, shift)
+    shifts = torch.zeros_like(weights)
+    if norms:
+        shifts = torch.stack([norm.bias for norm in norms]) * weights
+        weights = torch.stack([norm.weight for norm in norms]) * weights
+    for row, factors, shift in zip(chosen, weights, shifts, strict=True):
+        yield _Draw(row, factors, shift)
 
 
 def _gather(features: Tensor, chosen: Tensor) -> Tensor:

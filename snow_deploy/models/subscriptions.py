@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from torch import Tensor, nn
 
 from snow_deploy.models.mirror import divide
+from snow_deploy.models.narrow import NarrowBatchNorm2d
 from snow_deploy.models.pooling import ChannelPooling
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def make_subscription(channels: int, options: DeltaOptions) -> nn.Module:
     if options.subscription == "conv1x1":
         projection = nn.Conv2d(channels, kept, 1, bias=False)
         nn.init.kaiming_normal_(projection.weight, mode="fan_out", nonlinearity="relu")
-        return nn.Sequential(projection, nn.BatchNorm2d(kept), nn.ReLU())
+        return nn.Sequential(projection, NarrowBatchNorm2d(kept), nn.ReLU())
     return ChannelPooling(
         channels,
         kept,

@@ -13,7 +13,7 @@ from torch import nn
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.choice import top_channels
-from snow_deploy.models.pooling import ChannelPooling, PoolingNorm
+from snow_deploy.models.pooling import ChannelPooling, PoolingNorm, drawn_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,6 +192,80 @@ def test_while_it_explores_most_channels_stay_where_they_are() -> None:
         return float(np.mean([(a == b).float().mean() for a, b in pairwise(rows[30:])]))
 
     assert stay(orders) > 2 * stay(ascending)
+
+
+@given(
+    st.lists(scores_and_k(), min_size=1, max_size=3),
+    st.integers(1, 3),
+    st.integers(0, 2**32),
+    st.sampled_from([0.0, 0.25]),
+)
+def test_drawn_together_each_is_algorithm_1(
+    cases: list[tuple[list[float], int]], alike: int, seed: int, sigma2: float
+) -> None:
+    """Of each shape there are some; every one has weights, noise and places of its own."""
+    shapes = {(len(weights), k): (weights, k) for weights, k in cases}
+    groups = [
+        [pooling_of(weights[turn:] + weights[:turn], k, sigma2).train() for turn in range(alike)]
+        for weights, k in shapes.values()
+    ]
+    poolings = [pooling for group in groups for pooling in group]
+    for step in range(2):
+        before = [pooling.places.tolist() for pooling in poolings]
+        torch.manual_seed(seed + step)
+        drawn = [torch.randn(alike, group[0].channels) * sigma2**0.5 for group in groups]
+        noises = [row.numpy() for group in drawn for row in group]
+        torch.manual_seed(seed + step)
+
+        with drawn_together(poolings):
+            pooled = [pooling(features_of(pooling.channels)) for pooling in poolings]
+
+        for pooling, noise, places, ours in zip(poolings, noises, before, pooled, strict=True):
+            weights = pooling.weight.detach().numpy()
+            order = arrange(choose(weights + noise, pooling.k), weights, places)
+            features = features_of(pooling.channels).numpy()
+            expected = np.stack([features[:, c] * (weights + noise)[c] for c in order], axis=1)
+            np.testing.assert_allclose(ours.detach().numpy(), expected, rtol=1e-6, atol=1e-7)
+            assert pooling.places[order].tolist() == list(range(pooling.k))
+
+
+def test_what_was_drawn_together_is_for_one_pass() -> None:
+    """Also for one that fails: the next pass draws anew."""
+    poolings = [ChannelPooling(64, 8, sigma2=1.0).train() for _ in range(2)]
+    features = features_of(64)
+
+    def fail() -> None:
+        with drawn_together(poolings):
+            seen.append(poolings[0](features))
+            seen.append(poolings[0](features))
+            raise RuntimeError
+
+    seen: list[torch.Tensor] = []
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            fail()
+    seen.append(poolings[0](features))
+
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    assert not torch.equal(seen[3], seen[4])
+
+
+def test_poolings_that_differ_do_not_draw_together() -> None:
+    """Noise of another deviation, another norm, evaluation: each gets its own."""
+    still, moving = (pooling_of([3.0, 1.0, 2.0], 2, sigma2) for sigma2 in (0.0, 4.0))
+    weighted, normed = ChannelPooling(3, 2, norm="none"), ChannelPooling(3, 2, norm="before")
+    seen = pooling_of([3.0, 1.0, 2.0], 2, 4.0).eval()
+    features = features_of(3)
+    before = torch.get_rng_state()
+
+    with drawn_together([seen, still]):
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.equal(seen(features), still(features))
+    with drawn_together([still, moving, weighted, normed]):
+        assert torch.equal(still(features), seen(features))
+        assert not torch.equal(moving(features), seen(features))
+        assert normed(features).mean().abs() < 1e-6 < weighted(features).mean().abs()
 
 
 @pytest.mark.parametrize("sigma2", [0.04, 0.5])
