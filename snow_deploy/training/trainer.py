@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError  # noqa: TID251 - what reading a damaged file raises
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import lightning
 import torch
@@ -115,23 +117,39 @@ class Checkpoints(TorchCheckpointIO):
             StoreError: It cannot be read.
             DamagedCheckpointError: It is damaged.
         """
+        damaged = f"the checkpoint {path} is damaged. Start again with --overwrite."
         try:
-            with warnings.catch_warnings():
-                # on an unknown pickle it warns before it fails, and what it warns of is no help
-                warnings.filterwarnings("ignore", "Detected pickle protocol")
-                found: dict[str, Any] = super().load_checkpoint(
-                    Path(path), map_location, weights_only
-                )
+            if not _is_whole(Path(path)):
+                raise DamagedCheckpointError(damaged)
+            found: dict[str, Any] = super().load_checkpoint(Path(path), map_location, weights_only)
         except OSError as error:
             msg = f"the checkpoint {path} cannot be read: {error}. Give access to it, then go on."
             raise StoreError(msg) from error
-        except (RuntimeError, UnpicklingError, EOFError, LookupError) as error:
+        except (RuntimeError, UnpicklingError, EOFError, LookupError, ValueError) as error:
             if isinstance(error, RuntimeError) and _OF_ITS_ARCHIVE not in str(error):
                 raise
             # What torch says of a pickle advises to read it without care.
-            msg = f"the checkpoint {path} is damaged. Start again with --overwrite."
-            raise DamagedCheckpointError(msg) from error
+            raise DamagedCheckpointError(damaged) from error
         return found
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether every part of a checkpoint, which is a zip archive, has its checksum.
+
+    What torch raises on other bytes depends on the bytes.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        with ZipFile(path) as archive:
+            return archive.testzip() is None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a damaged offset was sought
+            return False
+        raise
+    except Exception:  # noqa: BLE001 - nor does zipfile say what it raises
+        return False
 
 
 class TaskLogger(TensorBoardLogger):

@@ -549,7 +549,7 @@ def test_truncated_torch_files_are_refused(
     content = path.read_bytes()
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1), "length")])
 
-    with pytest.raises(SourceError, match=r"w\.pth cannot be read as a file of tensors"):
+    with pytest.raises(SourceError, match=r"w\.pth (cannot be read as a file of|holds other)"):
         load_weights(str(path), ARCHITECTURE)
 
 

@@ -209,6 +209,8 @@ def test_a_checkpoint_is_whole_or_not_there(
         b".",
         b"\x80\x02q\x01.",
         b"\x80\x00",
+        b"r",  # a number should follow
+        b"X\xff\xff\xff\x7f",  # two gigabytes of text should
     ],
 )
 def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
@@ -230,6 +232,22 @@ def test_any_part_of_a_checkpoint_is_damaged(tmp_path: Path, cut: float, noise: 
         Checkpoints().load_checkpoint(path, weights_only=True)
 
 
+@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+def test_a_changed_byte_is_told_or_means_nothing(tmp_path: Path, place: float, value: int) -> None:
+    path = tmp_path / "checkpoint.ckpt"
+    Checkpoints().save_checkpoint({"weight": torch.ones(3), "epoch": 1}, path)
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] = value
+    path.write_bytes(content)
+
+    try:
+        found = Checkpoints().load_checkpoint(path, weights_only=True)
+    except DamagedCheckpointError:
+        return
+    assert torch.equal(found["weight"], torch.ones(3))
+    assert found["epoch"] == 1
+
+
 def test_a_checkpoint_comes_back_without_the_device_it_was_written_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +258,10 @@ def test_a_checkpoint_comes_back_without_the_device_it_was_written_from(
         lambda _self, _path, device, _only: asked.append(device),
     )
 
-    Checkpoints().load_checkpoint(tmp_path / "checkpoint.ckpt", weights_only=True)
+    path = tmp_path / "checkpoint.ckpt"
+    Checkpoints().save_checkpoint({"epoch": 1}, path)
+
+    Checkpoints().load_checkpoint(path, weights_only=True)
 
     assert asked == ["cpu"]
 
