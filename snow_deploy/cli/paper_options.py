@@ -252,17 +252,19 @@ def make_study(chosen: dict[str, Any], *, unread: Sequence[str] = ()) -> Study:
     data = parse_data(chosen.get("data", ()))
     if "data" in chosen and not data:
         _refuse_without_data([*_OF_TRAINING, *unread])
-    store = Store(chosen.get("root") or chosen["output"] / "store")
-    if data:
-        ensure_source(store, chosen["architecture"], chosen["weights"], None)
     given = {name: chosen[name] for name in _OF_A_STUDY if name in chosen}
-    return Study(
+    study = Study(
         output=chosen["output"],
-        store=store,
+        store=Store(chosen.get("root") or chosen["output"] / "store"),
         data=data,
         say=lambda line: click.echo(line, err=True),
         **given,
     )
+    for name in data:  # all of it, before weights are fetched and hours are trained
+        study.splits(name)
+    if data:
+        ensure_source(study.store, chosen["architecture"], chosen["weights"], None)
+    return study
 
 
 def _refuse_without_data(names: Sequence[str]) -> None:
@@ -307,20 +309,14 @@ def make_costing(
     Raises:
         click.UsageError: A batch is given for a scheme that is not compared.
     """
-    from snow_deploy.data import open_data
     from snow_deploy.models.source import Source
     from snow_deploy.paper.costs import Costing
     from snow_deploy.paper.printed import ARCHITECTURE, CLASSES, SOURCE_CLASSES
-    from snow_deploy.paper.runs import SPLIT_SEED
     from snow_deploy.paper.steps import Effort
 
     classes: tuple[int, ...] = chosen["classes"] or ()
     if not classes and study.data:
-        opened = [
-            open_data(spec, seed=SPLIT_SEED, download=study.download)
-            for spec in study.data.values()
-        ]
-        classes = tuple(len(splits.labels) for splits in opened)
+        classes = tuple(len(study.splits(data).labels) for data in study.data)
     architecture, own = ARCHITECTURE, SOURCE_CLASSES
     if study.data or (chosen["architecture"] is None and study.store.has_source()):
         source = Source(study.store.source_weights())

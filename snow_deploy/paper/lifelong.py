@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from snow_deploy.data import open_data
 from snow_deploy.models.source import Source
 from snow_deploy.paper.kept import Kept, default_device, describe_device
-from snow_deploy.paper.runs import SPLIT_SEED
 from snow_deploy.training.measure import measure
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def _older(study: Study, run: Run, older: Run) -> dict[str, float]:
     """Measure the network of a run on a data set that it learned before."""
     record = study.store.load_task(run.name)
     network = record.build_older(Source(study.store.source_weights()), older.name)
-    splits = open_data(study.data[older.data], seed=SPLIT_SEED, download=study.download)
+    splits = study.splits(older.data)
     answering = _Answering(network).to(default_device())
     _, accuracy, _ = measure(
         answering, splits.final[1], record.preprocessing, workers=study.workers

@@ -8,7 +8,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from snow_deploy.data import open_data
 from snow_deploy.errors import (
     DamagedCheckpointError,
     DivergedError,
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 _SHARE_A_PASS = frozenset({"snow", "fo", "fe"})
 """Schemes that train on the same features of the frozen source; `pn` has it give many more."""
 
-SPLIT_SEED = 0
-"""Of data without a split of its own: every seed is measured on the same pictures."""
-
 
 def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, float]]:
     """Train runs, go on with those that were interrupted, and skip what is done.
@@ -54,25 +50,23 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
             runs were given up, and everything else is trained.
         KeyboardInterrupt: Interrupted; the same call goes on.
     """
-    splits: dict[str, Splits] = {}
     found: dict[str, Mapping[str, float]] = {}
     failed: dict[str, str] = {}
     wanted = {run.name: run for run in runs}
     groups = _together(list(wanted.values()))
     for number, group in enumerate(groups, 1):
         data = group[0].data
-        if data not in splits:
-            splits[data] = open_data(study.data[data], seed=SPLIT_SEED, download=study.download)
+        splits = study.splits(data)
         place = f"[{number}/{len(groups)}]"
         done = {run.name for run in group if run.name in study.store.tasks()}
-        found |= {run.name: _metrics(study, run, splits[data]) for run in group if run.name in done}
-        failed |= _train_missing(study, group, splits[data], place, failed)
+        found |= {run.name: _metrics(study, run, splits) for run in group if run.name in done}
+        failed |= _train_missing(study, group, splits, place, failed)
         for run in group:
             if run.name in failed:
                 study.say(f"{place} {describe(run)}: given up, {failed[run.name]}")
                 continue
             if run.name not in done:
-                found[run.name] = _metrics(study, run, splits[data])
+                found[run.name] = _metrics(study, run, splits)
             before = "done before, " if run.name in done else ""
             accuracy = found[run.name]["accuracy"]
             study.say(f"{place} {describe(run)}: {before}accuracy {accuracy:.4f}")

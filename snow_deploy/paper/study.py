@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from snow_deploy.data import open_data
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.training.options import Precision, TrainOptions, recipe_for
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from snow_deploy.data.pictures import Splits
     from snow_deploy.models.network import Scheme
     from snow_deploy.training.store import Store
 
@@ -23,6 +25,7 @@ SCHEMES: tuple[Scheme, ...] = ("fo", "fe", "ft", "mp", "pn", "lf", "snow")
 """In the order of the tables; SNOW last, as what the others are compared with."""
 
 _DIGITS = 10
+_SPLIT_SEED = 0  # of data without a split of its own: every run is measured on the same pictures
 _DATA_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
@@ -76,6 +79,18 @@ class Study:
     workers: int = 2
     download: bool = False
     say: Callable[[str], None] = print
+    _opened: dict[str, Splits] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def splits(self, data: str) -> Splits:
+        """Open a data set, once; what is opened stays as it was then.
+
+        Raises:
+            DataError: It can't be used.
+        """
+        if data not in self._opened:
+            spec, download = self.data[data], self.download
+            self._opened[data] = open_data(spec, seed=_SPLIT_SEED, download=download)
+        return self._opened[data]
 
     def options(
         self,

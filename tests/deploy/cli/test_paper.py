@@ -129,6 +129,21 @@ def test_a_table_on_real_runs_and_then_from_what_is_there(tmp_path: Path) -> Non
     check_files(tmp_path / "out", "figure6")
 
 
+def test_data_that_is_not_there_is_told_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after weights were fetched, nor after the data set before it was trained on."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "downloads"))
+    data = ["--data", "a=demo:shape?train=16&test=12", "--data", f"b=imagefolder:{tmp_path}/typo"]
+
+    result = CliRunner().invoke(main, ["paper", "table3", *data, "-o", str(tmp_path / "out")])
+
+    assert result.exit_code == 1
+    assert f"{tmp_path}/typo" in result.stderr
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "downloads").exists()
+
+
 def test_a_count_needs_neither_data_nor_weights(tmp_path: Path) -> None:
     options = "--source squeezenet1_1 --source-classes 7 --classes 3,3 --no-speed"
     schemes = "--schemes fo,ft,snow"
