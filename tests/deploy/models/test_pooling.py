@@ -166,6 +166,23 @@ def test_a_channel_comes_out_where_it_came_out_before() -> None:
         assert pooling.order() == order
 
 
+@pytest.mark.parametrize("k", [63, 64, 200])
+def test_many_channels_come_out_in_order_too(k: int) -> None:
+    generator = torch.Generator().manual_seed(k)
+    pooling = ChannelPooling(300, k, sigma2=0.0).eval()
+    with torch.no_grad():
+        pooling.weight.copy_(torch.rand(300, generator=generator))
+    pooling.places.copy_(torch.randint(k, (300,), generator=generator))
+    features = features_of(300)
+
+    pooled = pooling(features)
+
+    order = list(pooling.order())
+    assert order != sorted(order)
+    expected = features[:, order] * pooling.weight[order].view(-1, 1, 1)
+    assert torch.equal(pooled, expected)
+
+
 def test_evaluation_moves_no_channel() -> None:
     pooling = pooling_of([0.0, 3.0, 2.0, 1.0], 2, sigma2=0.0).eval()
     before = pooling.places.clone()
