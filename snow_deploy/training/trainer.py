@@ -143,10 +143,14 @@ def _is_whole(path: Path) -> bool:
     """
     try:
         with ZipFile(path) as archive:
-            return archive.testzip() is None
+            # Of what is marked as a folder torch reads nothing, and leaves a tensor as it was.
+            marked = any(entry.external_attr for entry in archive.infolist())
+            return archive.testzip() is None and not marked
     except OSError as error:
         if error.errno == errno.EINVAL:  # a damaged offset was sought
             return False
+        raise
+    except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - nor does zipfile say what it raises
         return False

@@ -248,6 +248,18 @@ def test_a_changed_byte_is_told_or_means_nothing(tmp_path: Path, place: float, v
     assert found["epoch"] == 1
 
 
+def test_a_part_that_is_marked_as_a_folder_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.ckpt"
+    Checkpoints().save_checkpoint({"weight": torch.ones(3), "epoch": 1}, path)
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"/data/0"))
+    content[entry + 38] |= 0x10  # the external attributes begin here
+    path.write_bytes(content)
+
+    with pytest.raises(DamagedCheckpointError):
+        Checkpoints().load_checkpoint(path, weights_only=True)
+
+
 def test_a_checkpoint_comes_back_without_the_device_it_was_written_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
