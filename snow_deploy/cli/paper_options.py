@@ -260,10 +260,16 @@ def make_study(chosen: dict[str, Any], *, unread: Sequence[str] = ()) -> Study:
         say=lambda line: click.echo(line, err=True),
         **given,
     )
+    if not data:
+        return study
+    source = study.store, chosen["architecture"], chosen["weights"], None
+    at_hand = study.store.has_source() or Path(chosen["weights"] or "imagenet").suffix
+    if at_hand:  # a wrong one is told before much data is looked through
+        ensure_source(*source)
     for name in data:  # all of it, before weights are fetched and hours are trained
         study.splits(name)
-    if data:
-        ensure_source(study.store, chosen["architecture"], chosen["weights"], None)
+    if not at_hand:
+        ensure_source(*source)
     return study
 
 
