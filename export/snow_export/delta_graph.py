@@ -48,7 +48,9 @@ class _DeltaTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, fx.GraphModule):
             return False
-        whole = isinstance(m, StaticPooling | nn.LayerNorm | nn.BatchNorm2d)  # subclasses too
+        whole = isinstance(
+            m, StaticPooling | nn.LayerNorm | nn.BatchNorm2d | nn.Conv2d
+        )  # subclasses too
         return whole or super().is_leaf_module(m, module_qualified_name)
 
 

@@ -72,7 +72,7 @@ class SharedNetwork(nn.Module):
 
 
 class _LayerTracer(fx.Tracer):
-    """Looks into everything but torch's own layers and norms derived from them."""
+    """Looks into everything but torch's own layers, and some that are derived from them."""
 
     def trace(
         self, root: nn.Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None
@@ -91,7 +91,7 @@ class _LayerTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, fx.GraphModule):
             return False
-        whole = isinstance(m, nn.LayerNorm | nn.BatchNorm2d)
+        whole = isinstance(m, nn.LayerNorm | nn.BatchNorm2d | nn.Conv2d)
         return whole or super().is_leaf_module(m, module_qualified_name)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
-from snow_deploy.models.narrow import NarrowBatchNorm2d
+from snow_deploy.models.narrow import NarrowBatchNorm2d, NarrowPointwise, needs_care
 from snow_deploy.models.network import look_up
 
 if TYPE_CHECKING:
@@ -258,7 +258,8 @@ def _groups_like(layer: nn.Conv2d, width: int, out: int) -> int:
 
 def convolution_like(layer: nn.Conv2d, width: int, out: int, groups: int) -> nn.Conv2d:
     """Build a convolution of the same geometry, initialised as torchvision's ResNets are."""
-    convolution = nn.Conv2d(
+    kind = NarrowPointwise if needs_care(layer, width, groups) else nn.Conv2d
+    convolution = kind(
         width,
         out,
         layer.kernel_size,  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""BatchNorm of a few channels in training on a CPU.
+"""Layers of a few channels on a CPU: a faster BatchNorm in training, a safe strided convolution.
 
-Between channels_last tensors torch's kernel goes from pixel to pixel: on eight channels it takes as
-long as on 32. A delta of 1/8 of a ResNet-50's width has eight where its maps are largest. Here
+Between channels_last tensors torch's BatchNorm goes from pixel to pixel: on eight channels it takes
+as long as on 32. A delta of 1/8 of a ResNet-50's width has eight where its maps are largest. Here
 neighbouring pixels make one row, wide enough for the processor's registers.
 """
 
@@ -14,10 +14,34 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 _WIDE: Final = 16
-"""Channels from which torch's own kernel is the faster one (measured, with AVX2 and AVX512)."""
+"""Channels from which torch's own kernels are the faster ones, and sound."""
 
 _ROW: Final = 64
 _FEWEST_PIXELS: Final = 16384
+
+
+class NarrowPointwise(nn.Conv2d):
+    """A 1x1 convolution with a stride, of few channels.
+
+    oneDNN's backward pass for such weights writes past its workspace where the input is
+    channels_last and has fewer channels than a register (oneDNN issue 6035): the process dies, or
+    goes on with wrong gradients. On a CPU the pixels that the stride leaves are therefore taken
+    first, and convolved without one.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Convolve [B, C, H, W]."""
+        if features.device.type != "cpu":
+            return super().forward(features)
+        down, right = self.stride
+        rest = features[:, :, ::down, ::right].contiguous(memory_format=torch.channels_last)
+        return nn.functional.conv2d(rest, self.weight, self.bias)
+
+
+def needs_care(layer: nn.Conv2d, channels: int, groups: int) -> bool:
+    """Tell whether a convolution like this one, of so many channels, is a `NarrowPointwise`."""
+    pointwise = layer.kernel_size == (1, 1) and layer.padding in {(0, 0), "valid"}
+    return pointwise and layer.stride != (1, 1) and groups == 1 and channels < _WIDE
 
 
 class NarrowBatchNorm2d(nn.BatchNorm2d):
@@ -68,6 +92,7 @@ def _is_narrow(norm: nn.BatchNorm2d, features: Tensor) -> bool:
     return (
         norm.training
         and 1 < norm.num_features < _WIDE
+        and norm.num_features == features.shape[1]
         and norm.affine
         and norm.momentum is not None
         and norm.running_mean is not None
@@ -95,25 +120,27 @@ class _NarrowNorm(torch.autograd.Function):
         rows = _Rows(features)
         values = rows.of(features)
         mean = rows.over_pixels(values.sum(0)) / rows.pixels
-        centred = values - rows.wide(mean)
+        # Not a view: what follows may change it in place.
+        answer = torch.empty_like(features, memory_format=torch.channels_last)
+        centred = torch.sub(values, rows.wide(mean), out=rows.of(answer))
         variance = rows.over_pixels((centred * centred).sum(0)) / rows.pixels
         statistics[0].lerp_(mean, momentum)
         statistics[1].lerp_(variance * (rows.pixels / (rows.pixels - 1)), momentum)
         inverse = (variance + eps).rsqrt()
-        result = centred.mul_(rows.wide(weight * inverse)).add_(rows.wide(bias))
+        centred.mul_(rows.wide(weight * inverse)).add_(rows.wide(bias))
         if relu:
-            result.relu_()
-        ctx.save_for_backward(features, weight, mean, inverse, result if relu else None)
-        return rows.back(result)
+            centred.relu_()
+        ctx.save_for_backward(features, weight, mean, inverse, answer if relu else None)
+        return answer
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, mean, inverse, result = ctx.saved_tensors
+        features, weight, mean, inverse, answer = ctx.saved_tensors
         rows = _Rows(features)
         upstream = rows.of(gradient)
-        if result is not None:
-            upstream = torch.ops.aten.threshold_backward(upstream, result, 0)
+        if answer is not None:
+            upstream = torch.ops.aten.threshold_backward(upstream, rows.of(answer), 0)
         centred = rows.of(features) - rows.wide(mean)
         of_bias = rows.over_pixels(upstream.sum(0))
         of_weight = rows.over_pixels((upstream * centred).sum(0)) * inverse

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from snow_deploy.models.delta import Delta, DeltaOptions
-from snow_deploy.models.narrow import NarrowBatchNorm2d, normalize
+from snow_deploy.models.narrow import NarrowBatchNorm2d, NarrowPointwise, normalize
 from snow_deploy.models.pooling import ChannelPooling, drawn_together
 from tests.deploy.models.test_delta import blank_source
 
@@ -52,10 +52,12 @@ def assert_near(ours: Tensor | None, theirs: Tensor | None, unit: float = 1.0) -
     pixels=st.sampled_from([LARGE, (1, 128, 128), (3, 75, 77), (5, 61, 64), (16384, 1, 1)]),
     momentum=st.sampled_from([0.1, 0.0125, 1.0]),
     relu=st.booleans(),
+    seed=st.integers(0, 2**32),
 )
 def test_it_is_torchs_norm(
-    channels: int, pixels: tuple[int, int, int], momentum: float, relu: bool
+    channels: int, pixels: tuple[int, int, int], momentum: float, relu: bool, seed: int
 ) -> None:
+    torch.manual_seed(seed)
     norm = randomized(channels, momentum)
     twin = reference(norm)
     features = features_of(channels, pixels).requires_grad_()
@@ -65,9 +67,10 @@ def test_it_is_torchs_norm(
     ours = normalize(norm, features, norm.weight, norm.bias, relu=relu)
     theirs = twin(double).relu() if relu else twin(double)
     assert in_rows(ours)
-    torch.autograd.backward(ours, upstream)
     # Where rounding alone decides on which side of the ReLU a value is, either is right.
-    theirs.backward(upstream.double() * ((ours > 0) == (theirs > 0)))
+    upstream = upstream * ((ours > 0) == (theirs > 0))
+    torch.autograd.backward(ours, upstream)
+    theirs.backward(upstream.double())
 
     count = features.numel() / channels
     assert ours.is_contiguous(memory_format=torch.channels_last)
@@ -124,6 +127,28 @@ def test_a_strided_gradient_is_the_same() -> None:
     assert torch.equal(first, second)
 
 
+def test_what_follows_may_change_the_answer() -> None:
+    norm, features = randomized(8), features_of(8, LARGE).requires_grad_()
+    twin = nn.BatchNorm2d(8)
+    twin.load_state_dict(norm.state_dict())
+    gradients: list[Tensor | None] = []
+    for layer in (norm, twin):
+        features.grad = None
+        nn.Sequential(layer, nn.ReLU(inplace=True))(features).square().mean().backward()
+        gradients.append(features.grad)
+
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-8)
+
+
+def test_another_number_of_channels_is_refused_as_torch_does() -> None:
+    norm = randomized(8)
+
+    with pytest.raises(RuntimeError, match="should contain 1 elements not 8"):
+        norm(features_of(1, (4, 256, 256)))
+
+    assert not bool(norm.running_mean.any())  # type: ignore[union-attr]
+
+
 def test_what_needs_no_gradient_gets_none() -> None:
     norm, features = randomized(8), features_of(8, LARGE)
 
@@ -147,9 +172,63 @@ def test_a_poolings_norm_is_computed_in_rows_too() -> None:
     assert bool((pooled >= 0).all())
 
 
+def test_a_source_with_functions_in_place() -> None:
+    """torchvision's GoogLeNet writes a ReLU over what a norm answered."""
+    source = blank_source("googlenet")
+    delta = Delta(source, 3, DeltaOptions())
+    images = torch.randn(4, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+
+    delta(images, source(images)).sum().backward()
+
+    assert all(weight.grad is not None for weight in delta.parameters())
+
+
 def test_a_deltas_narrow_layers_have_it() -> None:
     delta = Delta(blank_source("mobilenet_v2"), 3, DeltaOptions())
     norms = [layer for layer in delta.modules() if isinstance(layer, nn.BatchNorm2d)]
 
     assert min(norm.num_features for norm in norms) < 8
     assert all(isinstance(norm, NarrowBatchNorm2d) for norm in norms)
+
+
+@pytest.mark.parametrize(
+    ("channels", "stride", "bias"), [(1, 2, False), (4, 2, True), (15, 3, True), (8, (2, 1), False)]
+)
+def test_a_narrow_strided_convolution_is_torchs(
+    channels: int, stride: int | tuple[int, int], bias: bool
+) -> None:
+    ours = NarrowPointwise(channels, 6, 1, stride, bias=bias)
+    theirs = nn.Conv2d(channels, 6, 1, stride, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    features = features_of(channels, (4, 64, 61)).requires_grad_()
+    double = features.detach().double().contiguous().requires_grad_()
+
+    ours(features).square().mean().backward()
+    theirs(double).square().mean().backward()
+
+    assert_near(ours(features), theirs(double))
+    assert_near(features.grad, double.grad)
+    for name, weight in theirs.named_parameters():
+        assert_near(ours.get_parameter(name).grad, weight.grad)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "narrow"),
+    [
+        ("regnet_y_400mf", DeltaOptions(), 2),
+        ("resnet18", DeltaOptions(k=16, width=16), 1),  # 4 channels of its own and 4 chosen ones
+        ("resnet18", DeltaOptions(), 0),
+        ("resnet50", DeltaOptions(k=16, width=16), 0),
+    ],
+)
+def test_a_delta_has_them_where_it_must(
+    architecture: str, options: DeltaOptions, narrow: int
+) -> None:
+    source = blank_source(architecture)
+    delta = Delta(source, 3, options)
+    images = torch.randn(2, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+    found = [layer for layer in delta.modules() if isinstance(layer, NarrowPointwise)]
+
+    assert len(found) == narrow
+    delta(images, source(images)).sum().backward()
+    assert all(layer.weight.grad is not None for layer in found)
