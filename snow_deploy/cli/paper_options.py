@@ -263,7 +263,8 @@ def make_study(chosen: dict[str, Any], *, unread: Sequence[str] = ()) -> Study:
     if not data:
         return study
     source = study.store, chosen["architecture"], chosen["weights"], None
-    at_hand = study.store.has_source() or Path(chosen["weights"] or "imagenet").suffix
+    weights = chosen["weights"]
+    at_hand = study.store.has_source() if weights is None else bool(Path(weights).suffix)
     if at_hand:  # a wrong one is told before much data is looked through
         ensure_source(*source)
     for name in data:  # all of it, before weights are fetched and hours are trained

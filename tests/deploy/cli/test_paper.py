@@ -144,6 +144,15 @@ def test_data_that_is_not_there_is_told_before_anything_else(
     assert not (tmp_path / "downloads").exists()
 
 
+def test_a_source_that_is_not_there_is_told_before_data_is_opened(tmp_path: Path) -> None:
+    missing = ["--data", f"a=imagefolder:{tmp_path}/typo", "--weights", f"{tmp_path}/typo.pth"]
+
+    result = CliRunner().invoke(main, ["paper", "table3", *missing, "-o", str(tmp_path / "out")])
+
+    assert result.exit_code == 1
+    assert f"there is no weights file {tmp_path}/typo.pth" in result.stderr
+
+
 def test_a_count_needs_neither_data_nor_weights(tmp_path: Path) -> None:
     options = "--source squeezenet1_1 --source-classes 7 --classes 3,3 --no-speed"
     schemes = "--schemes fo,ft,snow"
