@@ -11,6 +11,9 @@ from torchvision.ops import stochastic_depth
 from snow_export.errors import ExportError
 from snow_export.freeze import StaticPooling
 
+DERIVED_LAYERS = (nn.LayerNorm, nn.BatchNorm2d, nn.Conv2d)
+"""Layers of torch's that are written as such where a network has a class of its own for them."""
+
 _IDENTITIES: frozenset[Any] = frozenset({functional.dropout, stochastic_depth})
 """Functions that change nothing in evaluation."""
 
@@ -48,9 +51,7 @@ class _DeltaTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, fx.GraphModule):
             return False
-        whole = isinstance(
-            m, StaticPooling | nn.LayerNorm | nn.BatchNorm2d | nn.Conv2d
-        )  # subclasses too
+        whole = isinstance(m, (StaticPooling, *DERIVED_LAYERS))
         return whole or super().is_leaf_module(m, module_qualified_name)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx, nn
 
+from snow_export.delta_graph import DERIVED_LAYERS
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class _LayerTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, fx.GraphModule):
             return False
-        whole = isinstance(m, nn.LayerNorm | nn.BatchNorm2d | nn.Conv2d)
+        whole = isinstance(m, DERIVED_LAYERS)
         return whole or super().is_leaf_module(m, module_qualified_name)
 
 
