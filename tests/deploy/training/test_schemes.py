@@ -90,6 +90,8 @@ def test_the_source_is_not_run_for_those_that_do_not_read_it(
 
     train_task(store, "shape", pictures(), options, PLAIN)
 
+    assert store.load_task("shape").options.scheme == "ft"
+
 
 def test_fine_tuning_begins_as_a_source_whose_norms_are_folded(
     tmp_path: Path, random_weights: RandomWeights

@@ -90,7 +90,10 @@ def test_other_lines_are_no_layers(line: str) -> None:
 
 @given(st.text())
 def test_any_line_can_be_read(line: str) -> None:
-    parse_log([line, f"Name: {line}, LayerType: kgen, {line}"])
+    layers = parse_log([line, f"Name: {line}, LayerType: kgen, {line}"])
+
+    assert len(layers) <= 2
+    assert all(isinstance(layer, CompiledLayer) for layer in layers)
 
 
 def test_the_inspector_of_tensorrt_10() -> None:

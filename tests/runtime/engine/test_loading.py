@@ -59,7 +59,8 @@ def test_a_plan_by_any_other_name(graph: Path, install: Install) -> None:
     install("tensorrt-11.4")
     build_engine(graph, graph.with_name("snow.plan"), BuildOptions("fp16"))
 
-    snow_runtime.load(graph.with_name("snow.plan")).close()
+    with snow_runtime.load(graph.with_name("snow.plan")) as model:
+        assert model.manifest.precision == "fp16"
 
 
 def test_rebuilding_if_told(graph: Path, install: Install) -> None:
