@@ -29,6 +29,7 @@ from snow_calibration.pictures import as_input
 from snow_calibration.thresholds import Method
 from snow_deploy.calibration import pictures_of
 from snow_runtime.graph_file import with_manifest
+from snow_runtime.import_onnxruntime import silence_onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +104,8 @@ def _contenders(
 
 
 def _onnxruntime(graph: Path, samples: Samples, path: Path, method: str) -> None:
-    from onnxruntime.quantization import (
+    silence_onnxruntime()
+    from onnxruntime.quantization import (  # noqa: TID251 - silenced above
         CalibrationDataReader,
         CalibrationMethod,
         QuantType,

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import onnxruntime
 
 import snow_runtime
 from benchmarks._clock import alternate, fastest_ms
 from snow_runtime.app.loop import Loop, LoopOptions
 from snow_runtime.app.outputs import Nowhere
 from snow_runtime.bench.memory import read_memory
+from snow_runtime.import_onnxruntime import import_onnxruntime
 from snow_runtime.preprocessing import normalise
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _latencies(path: Path, frame: NDArray[np.uint8], threads: int) -> dict[str, 
 
 
 def _bare(path: Path, threads: int, interpolation: int) -> Callable[[NDArray[np.uint8]], object]:
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

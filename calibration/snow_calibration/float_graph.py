@@ -12,6 +12,7 @@ from onnx import helper
 from snow_calibration.errors import CalibrationError
 from snow_calibration.pictures import as_input
 from snow_runtime.graph_file import read_graph
+from snow_runtime.import_onnxruntime import import_onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,15 +78,13 @@ def observer(
     A graph of a fixed batch gets the picture as often as it takes pictures: its ranges are the
     same.
     """
-    import onnxruntime
-
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     known = {value.name for value in (*exposed.graph.output, *exposed.graph.input)}
     exposed.graph.output.extend(
         helper.make_empty_tensor_value_info(name) for name in tensors if name not in known
     )
-    session = open_session(onnxruntime, exposed)
+    session = open_session(exposed)
     first = model.graph.input[0]
     batch = first.type.tensor_type.shape.dim[0].dim_value or 1
     made = [name for name in tensors if name != first.name]
@@ -100,8 +99,9 @@ def observer(
     return run
 
 
-def open_session(onnxruntime: Any, model: onnx.ModelProto) -> Any:
+def open_session(model: onnx.ModelProto) -> Any:
     """Open a graph in memory on the CPU, quietly."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.x64quantprecision", "1")  # as the runtime does

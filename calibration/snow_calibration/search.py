@@ -139,9 +139,7 @@ def keep_worst(
 def _answers(
     model: onnx.ModelProto, calibration: Calibration, pixels: NDArray[np.uint8]
 ) -> Answers:
-    import onnxruntime
-
-    session = open_session(onnxruntime, model)
+    session = open_session(model)
     first = model.graph.input[0]
     size = first.type.tensor_type.shape.dim[0].dim_value or 1
     names = [task.output for task in calibration.manifest.tasks]

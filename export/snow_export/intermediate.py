@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from snow_runtime.import_onnxruntime import import_onnxruntime
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -71,8 +73,7 @@ def first_divergence(
 
 
 def _session(model: onnx.ModelProto) -> Any:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

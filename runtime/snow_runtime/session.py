@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from snow_runtime.agreement import TensorSpec, check_agreement
 from snow_runtime.binding import BoundRuns
 from snow_runtime.errors import GraphError, MissingDependencyError
+from snow_runtime.import_onnxruntime import import_onnxruntime
 from snow_runtime.manifest import METADATA_KEY, Manifest
 from snow_runtime.session_checks import check_batch
 
@@ -141,7 +142,7 @@ class OnnxSession:
         self._session = self._bound = None
 
     def _bind(self, device: str) -> BoundRuns:
-        runtime, name = _import_onnxruntime(), self.manifest.input.name
+        runtime, name = import_onnxruntime(), self.manifest.input.name
         return BoundRuns(runtime, self._session, device, name, self._names)
 
     def _check_logits(self, logits: dict[str, NDArray[np.float32]], count: int) -> None:
@@ -171,21 +172,9 @@ def _check_file(path: Path) -> None:
         raise GraphError(f"{what}: the file is empty, {advice}, or export it again.")
 
 
-def _import_onnxruntime() -> ModuleType:
-    install = "pip install 'snow-deploy[cpu]' (with an NVIDIA GPU: pip install 'snow-deploy[gpu]')"
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"ONNX Runtime runs the graph and cannot be imported: {error}. Install it: {install}."
-        ) from error
-    module: ModuleType = onnxruntime
-    return module
-
-
 def _open(path: Path, providers: Sequence[str] | None, threads: int | None) -> Any:
     """Make the session with the providers asked for, or with CUDA or else the CPU."""
-    runtime = _import_onnxruntime()
+    runtime = import_onnxruntime()
     available = runtime.get_available_providers()
     if providers is not None:
         _check_providers(providers, available)

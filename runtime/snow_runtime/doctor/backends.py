@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.doctor.findings import Finding
+from snow_runtime.import_onnxruntime import silence_onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ def check_onnxruntime(machine: Machine) -> Iterator[Finding]:
             "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'snow-deploy[gpu]'",
             ("cuda",),
         )
+    silence_onnxruntime()
     try:
         runtime = machine.load("onnxruntime")
     except ImportError as error:
