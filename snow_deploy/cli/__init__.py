@@ -23,11 +23,13 @@ COMMANDS = {
         module="snow_deploy.cli.build_engine",
         summary="Compile a graph with TensorRT or TensorRT-RTX.",
         extra="rtx",
+        makes_files=True,
     ),
     "calibrate": Entry(
         module="snow_deploy.cli.calibrate",
         summary="Make an fp32 graph INT8, if every task keeps its accuracy.",
         extra="train,export,cpu",
+        makes_files=True,
     ),
     "cost": Entry(
         module="snow_deploy.cli.cost",
@@ -38,6 +40,7 @@ COMMANDS = {
         module="snow_deploy.cli.demo",
         summary="Train, export and predict on rendered pictures.",
         extra="train,export,cpu",
+        makes_files=True,
     ),
     "doctor": Entry(
         module="snow_deploy.cli.doctor",
@@ -48,6 +51,7 @@ COMMANDS = {
         module="snow_deploy.cli.export",
         summary="Export tasks of a store as one ONNX graph.",
         extra="export,cpu",
+        makes_files=True,
     ),
     "inspect": Entry(
         module="snow_deploy.cli.inspect",
@@ -58,6 +62,7 @@ COMMANDS = {
         module="snow_deploy.cli.paper",
         summary="Repeat the paper's tables and figures on your own data.",
         extra="train,export",
+        makes_files=True,
     ),
     "predict": Entry(
         module="snow_deploy.cli.predict",
@@ -78,6 +83,7 @@ COMMANDS = {
         module="snow_deploy.cli.train",
         summary="Train one task on a frozen source and add it to a store.",
         extra="train",
+        makes_files=True,
     ),
 }
 

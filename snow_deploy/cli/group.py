@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from snow_deploy.cli.unread_output import abandon_output, unread_output_is_lost
 from snow_runtime.errors import MissingDependencyError, SnowError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _OWN_PACKAGES = frozenset({"snow_deploy", "snow_export", "snow_calibration", "snow_runtime"})
 _EXIT_FAILED = 1
@@ -28,11 +29,14 @@ class Entry:
         module: The module whose `command` is the click command.
         summary: The line that `snow-deploy --help` prints for it.
         extra: The extras that the command needs, as in `pip install 'snow-deploy[EXTRA]'`.
+        makes_files: Whether its result is a file: then it goes on where nobody reads what it
+            prints.
     """
 
     module: str
     summary: str
     extra: str
+    makes_files: bool = False
 
 
 class LazyGroup(click.Group):
@@ -46,6 +50,21 @@ class LazyGroup(click.Group):
     def __init__(self, *, entries: Mapping[str, Entry], **attributes: Any) -> None:
         super().__init__(**attributes)
         self.entries = dict(entries)
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
+        """Run the command line; what the system refuses, such as a full disk, becomes one line.
+
+        Raises:
+            OSError: With `--debug`, so that Python prints the traceback.
+        """
+        given = sys.argv[1:] if args is None else list(args)
+        try:
+            return super().main(args, *others, **options)
+        except OSError as error:
+            if "--debug" in given[:1]:
+                raise
+            abandon_output(sys.stdout)
+            _fail(f"{error}. Look whether the disk is full and the path is right.")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the command names, without importing any."""
@@ -73,6 +92,8 @@ class LazyGroup(click.Group):
             hint = f"Did you mean {near[0]!r}?" if near else f"Commands: {', '.join(known)}."
             msg = f"No such command {name!r}. {hint}"
             raise click.UsageError(msg, ctx)
+        if name in self.entries and self.entries[name].makes_files and not ctx.resilient_parsing:
+            ctx.with_resource(unread_output_is_lost())
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -78,8 +78,8 @@ def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
     """Ask MODEL, a graph or an engine, about every frame of the cameras.
 
     Frames that wait together are answered together, and each camera's newest frame counts: a model
-    slower than a camera never lags behind it. SIGHUP loads MODEL anew while frames flow, SIGTERM
-    and Ctrl-C end it cleanly.
+    slower than a camera never lags behind it. SIGHUP loads MODEL anew while frames flow; SIGTERM,
+    Ctrl-C and closing the terminal end it cleanly.
     """
     named = _named(uris)
     options = _load_options(model, form)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from snow_deploy.cli.terminal import Terminal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
@@ -20,10 +22,15 @@ if TYPE_CHECKING:
     from snow_runtime.app.loop import Loop
 
 _POLL_S: Final = 0.1
+_EXIT_HUNG_UP: Final = 129  # 128 + SIGHUP, as shells have it
+_FORGET_POLLS: Final = 20
+"""A terminal that has been gone for so long without a signal left this process behind."""
 
 
 class Signals:
     """SIGTERM and Ctrl-C end a loop, SIGHUP has its model loaded anew; from the first moment on.
+
+    SIGHUP ends it where it comes because the terminal was closed, unless `nohup` began it.
 
     Before there is a loop, SIGTERM and Ctrl-C end the command, and SIGHUP is kept for later; after
     it, while the command cleans up, they do nothing. Handlers only set flags: one may interrupt
@@ -35,16 +42,19 @@ class Signals:
     def __init__(self) -> None:
         self._loop: Loop | None = None
         self._ending = False
-        self._reload_wanted = False
+        self._hung_up = False
+        self._terminal = Terminal()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         handlers: dict[signal.Signals, Callable[[int, Any], None]] = {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
-            signal.SIGHUP: self._want_reload,
+            signal.SIGHUP: self._hang_up,
         }
         self._before = {number: signal.signal(number, do) for number, do in handlers.items()}
+        if self._before[signal.SIGHUP] == signal.SIG_IGN:  # nohup: the terminal may go
+            self._terminal.forget()
         return self
 
     def __exit__(
@@ -65,7 +75,7 @@ class Signals:
             reload: Called in a thread for SIGHUP; once for all that came while it was at work.
         """
         self._loop = loop
-        threading.Thread(target=self._reload, args=[reload], name="swap", daemon=True).start()
+        threading.Thread(target=self._watch, args=[reload], name="swap", daemon=True).start()
         try:
             yield
         finally:
@@ -81,14 +91,25 @@ class Signals:
             click.echo("ended before it began", err=True)
             raise click.exceptions.Exit(0)
 
-    def _want_reload(self, *_: object) -> None:
-        self._reload_wanted = True
+    def _hang_up(self, *_: object) -> None:
+        self._hung_up = True
+        if self._loop is None and self._terminal.was_closed():
+            raise click.exceptions.Exit(_EXIT_HUNG_UP)
 
-    def _reload(self, reload: Callable[[], None]) -> None:
+    def _watch(self, reload: Callable[[], None]) -> None:
+        """Load anew for each SIGHUP, or stop for one that tells that the terminal was closed."""
+        gone = 0
         while not self._ending:
-            if self._reload_wanted:
-                self._reload_wanted = False
-                reload()
+            hung_up, self._hung_up = self._hung_up, False
+            closed = self._terminal.was_closed()
+            if hung_up:
+                if closed and self._loop is not None:
+                    self._loop.stop()
+                else:
+                    reload()
+            gone = gone + 1 if closed else 0
+            if gone >= _FORGET_POLLS:  # put into the background, and left behind by its shell
+                self._terminal.forget()
             time.sleep(_POLL_S)
 
 

@@ -105,8 +105,18 @@ class _Request:
 
     @property
     def folder(self) -> Path:
-        """The location as a path, of a folder or file."""
-        return Path(self.spec.location).expanduser()
+        """The location as a path, of a folder or file.
+
+        Raises:
+            DataError: It begins at a home that the system doesn't know.
+        """
+        try:
+            return Path(self.spec.location).expanduser()
+        except RuntimeError as error:
+            raise DataError(
+                f'"{self.spec.location}" begins at a home that this system does not know. '
+                "Give the whole path."
+            ) from error
 
 
 # Each reader is imported when it is asked for: torchvision's take a second to import.
