@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from snow_runtime.cameras import Camera
     from snow_runtime.swap import SwappableModel
 
+_NAME = re.compile(r"([\w-]+)=(?=.)")
+
 
 @click.command("run")
 @click.argument("model", type=click.Path(path_type=Path), default="snow.onnx")
@@ -62,7 +64,8 @@ if TYPE_CHECKING:
 @click.option(
     "--record",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Append frames to FILE.mjpeg and answers to FILE.jsonl; one pair a camera.",
+    help="Append frames to FILE.mjpeg and answers to FILE.jsonl; of several cameras, which then "
+    "need names, to FILE-NAME.mjpeg each.",
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Serve the live page and /metrics here."
@@ -82,6 +85,8 @@ def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
     Ctrl-C and closing the terminal end it cleanly.
     """
     named = _named(uris)
+    if form["record"] is not None:
+        _refuse_nameless(uris)
     options = _load_options(model, form)
     with ExitStack() as stack:
         stack.enter_context(patient_errors())
@@ -106,7 +111,7 @@ def _run(  # noqa: PLR0917 - the command's parts
     stats = Stats()
     output = _output(form, stats.count)
     stack.callback(output.close)
-    recorders = _recorders(form["record"], [name for name, _ in named], stats.count, stack)
+    recorders = _recorders(form["record"], named, stats.count, stack)
     model = load(path, **options)
     swappable = stack.enter_context(SwappableModel(model))
     wanted = _wanted(form["tasks"], swappable)
@@ -133,13 +138,20 @@ def _named(given: tuple[str, ...]) -> list[tuple[str, str]]:
     """Take names and addresses apart; a camera without a name gets a number."""
     found = []
     for number, text in enumerate(given):
-        name = re.match(r"([\w-]+)=(?=.)", text)
+        name = _NAME.match(text)
         found.append((name[1], text[name.end() :]) if name else (f"camera{number}", text))
     names = [name for name, _ in found]
     if len(set(names)) < len(names):
         msg = f"Two cameras have one name: {', '.join(names)}. Give each another: NAME=URI."
         raise click.UsageError(msg)
     return found
+
+
+def _refuse_nameless(given: tuple[str, ...]) -> None:
+    """Refuse to record several cameras of which one is known by its place on the line only."""
+    if len(given) > 1 and any(_NAME.match(text) is None for text in given):
+        msg = "--record names files after cameras: give each a name, as in --camera door=URI."
+        raise click.UsageError(msg)
 
 
 def _load_options(model: Path, form: dict[str, Any]) -> dict[str, Any]:
@@ -184,19 +196,32 @@ def _output(form: dict[str, Any], count: Callable[[str], None]) -> Output:
 
 
 def _recorders(
-    path: Path | None, names: list[str], count: Callable[[str], None], stack: ExitStack
+    path: Path | None, named: list[tuple[str, str]], count: Callable[[str], None], stack: ExitStack
 ) -> dict[str, Any]:
-    from snow_runtime.app.record import Recorder
+    from snow_runtime.app.record import Recorder, recording_path
 
     if path is None:
         return {}
+    several = len(named) > 1
     found = {}
-    for number, name in enumerate(names):
-        suffix = f"-{number}" if len(names) > 1 else ""
-        recorder = Recorder(path.with_name(f"{path.stem}{suffix}.mjpeg"), count)
+    for name, uri in named:
+        target = recording_path(path, name if several else None)
+        if target.exists() and _is_source(uri, target):
+            msg = f"--record would write to {target}, which the camera {name} reads; name another."
+            raise click.UsageError(msg)
+        recorder = Recorder(target, count, camera=name)
         stack.callback(recorder.close)
         found[name] = recorder
     return found
+
+
+def _is_source(uri: str, path: Path) -> bool:
+    """Tell whether a camera reads a file."""
+    from snow_runtime.cameras.uri import parse
+
+    address = parse(uri)
+    read = Path(address.target)
+    return address.scheme in {"path", "file"} and read.is_file() and read.samefile(path)
 
 
 def _serve(form: dict[str, Any], loop: Loop, cameras: list[Camera], stack: ExitStack) -> None:

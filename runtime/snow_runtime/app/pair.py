@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -24,15 +25,31 @@ class RecordedPair:
 
     Args:
         path: The pictures' file; existing ones are gone on with.
+        camera: Whose they are; None for whichever.
 
     Raises:
-        OSError: They cannot be opened, or are no plain files.
+        OSError: They cannot be opened, are no plain files, somebody else writes to them, or they
+            hold something else than what this camera recorded. Then nothing of them is changed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, camera: str | None = None) -> None:
+        index = path.with_suffix(".jsonl")
+        orphaned = not path.exists()
         self._pictures = _open(path)
-        self._lines = _open(path.with_suffix(".jsonl"))
-        self._mend()
+        try:
+            self._lines = _open(index)
+            try:
+                _refuse_other_writers(path, self._pictures, index, self._lines)
+                _refuse_other_contents(index, self._lines, orphaned=orphaned, camera=camera)
+                self._mend()
+            except OSError:
+                self._lines.close()
+                raise
+        except OSError:
+            self._pictures.close()
+            if orphaned:
+                path.unlink(missing_ok=True)
+            raise
 
     def append(self, picture: bytes, facts: Mapping[str, Any]) -> None:
         """Write both, or neither.
@@ -86,6 +103,54 @@ def _picture_end(line: bytes) -> int | None:
         return int(facts["offset"]) + int(facts["bytes"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _refuse_other_writers(path: Path, pictures: FileIO, index: Path, lines: FileIO) -> None:
+    """Refuse files that a running process writes to, this one's standard output among them.
+
+    Raises:
+        OSError: They are written to.
+    """
+    ours = [(path, pictures), (index, lines)]
+    if _identity(pictures.fileno()) == _identity(lines.fileno()):
+        raise OSError(f"{index} is the same file")
+    for name, stream in ours:
+        for descriptor, what in ((1, "standard output"), (2, "standard error")):
+            if _identity(stream.fileno()) == _identity(descriptor):
+                raise OSError(f"{what} goes to {name} too, and both would write to it")
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(f"another process, or another camera, records to {name}") from error
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(descriptor)
+    except OSError:  # it is closed
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _refuse_other_contents(
+    index: Path, lines: FileIO, *, orphaned: bool, camera: str | None
+) -> None:
+    """Refuse an index that no recording of this camera made: going on would cut it off.
+
+    Raises:
+        OSError: It is another's.
+    """
+    lines.seek(0)
+    first = lines.readline()
+    if not first.endswith(b"\n"):
+        return  # nothing, or what a power cut left of the first line
+    if _picture_end(first) is None:
+        raise OSError(f"{index} holds other lines than a recording's")
+    if orphaned:
+        raise OSError(f"{index} tells of pictures that are gone; move it away, or bring them back")
+    whose = json.loads(first).get("camera")
+    if camera is not None and whose not in (None, camera):
+        raise OSError(f"it holds what the camera {whose} saw, and this one is {camera}")
 
 
 def _open(path: Path) -> FileIO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from contextlib import suppress
@@ -27,6 +28,30 @@ _LOOK_EVERY: Final = 30  # frames
 _WAITING: Final = 4  # frames, each of some megabytes
 _PATIENCE_S: Final = 0.5
 _END_S: Final = 0.8
+_OTHER_KINDS: Final = re.compile(
+    r"\.(mp4|m4v|mkv|webm|avi|mov|ts|flv|wmv|mpe?g|mjpg|h26[45]|hevc|gif|jpe?g|png|jsonl?|csv|txt|"
+    r"log|onnx|engine)",
+    re.IGNORECASE,
+)
+
+
+def recording_path(given: Path, camera: str | None) -> Path:
+    """Name the pictures' file of a recording: `NAME.mjpeg`, or `NAME-CAMERA.mjpeg`.
+
+    Args:
+        given: `NAME` or `NAME.mjpeg`, with its folder.
+        camera: The camera's name where several are recorded, else None.
+
+    Raises:
+        InputError: It names a file of another kind.
+    """
+    if _OTHER_KINDS.fullmatch(given.suffix):
+        raise InputError(
+            f"--record {given} asks for a {given.suffix} file, and recordings are Motion JPEG. "
+            f"Give --record {given.with_suffix('.mjpeg')}; its answers go to a .jsonl beside it."
+        )
+    name = given.stem if given.suffix.lower() == ".mjpeg" else given.name
+    return given.with_name(f"{name}{'' if camera is None else f'-{camera}'}.mjpeg")
 
 
 class Recorder:
@@ -41,9 +66,10 @@ class Recorder:
         count: Is told `recording_lost` for each frame that was not written.
         quality: Of JPEG, 1 to 100.
         free_bytes: Gives the free space of a folder.
+        camera: Whose frames they are; a file with another camera's is refused. None takes any.
 
     Raises:
-        InputError: The file cannot be opened, or is no plain file.
+        InputError: The file cannot be opened, is no plain file, or is not this camera's alone.
         MissingDependencyError: OpenCV is not installed.
     """
 
@@ -53,6 +79,7 @@ class Recorder:
         count: Callable[[str], None],
         quality: int = 85,
         free_bytes: Callable[[Path], int] | None = None,
+        camera: str | None = None,
     ) -> None:
         try:
             import cv2
@@ -70,10 +97,10 @@ class Recorder:
         self._paused = self._stalled = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._files = RecordedPair(path)
+            self._files = RecordedPair(path, camera)
         except OSError as error:
             raise InputError(
-                f"{path} cannot be written: {error}. Give another --record, or free space."
+                f"{path} cannot be recorded to: {error}. Give another --record, or free space."
             ) from error
         self._waiting: queue.Queue[tuple[Frame, Answer] | None] = queue.Queue(_WAITING)
         self._ending = False

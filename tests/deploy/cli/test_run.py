@@ -91,6 +91,33 @@ def test_recording(graph_path: Path, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\xff\xd8")
 
 
+def test_recordings_are_named_after_their_cameras_in_any_order(
+    graph_path: Path, tmp_path: Path
+) -> None:
+    cameras = [f"{name}={CAMERA}" for name in ("door", "yard")]
+    for order in (cameras, cameras[::-1]):
+        given = [part for camera in order for part in ("--camera", camera)]
+        result = run(graph_path, *given, "--frames", 8, "--record", tmp_path / "seen")
+        assert result.exit_code == 0, result.stderr
+    for name in ("door", "yard"):
+        lines = (tmp_path / f"seen-{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        assert {json.loads(line)["camera"] for line in lines} == {name}
+
+    nameless = run(graph_path, "--camera", CAMERA, *given[2:], "--record", tmp_path / "seen")
+    assert (nameless.exit_code, "give each a name" in nameless.stderr) == (2, True)
+
+
+def test_a_video_is_not_recorded_over_itself(graph_path: Path, tmp_path: Path) -> None:
+    video = tmp_path / "seen.mjpeg"
+    run(graph_path, "--camera", CAMERA, "--frames", 3, "--record", video, "--output", "none")
+    before = video.read_bytes()
+
+    result = run(graph_path, "--camera", f"file:{video}", "--record", video)
+
+    assert (result.exit_code, "reads; name another" in result.stderr) == (2, True)
+    assert video.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

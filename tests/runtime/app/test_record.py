@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from snow_runtime.app.pair import RecordedPair
-from snow_runtime.app.record import Recorder
+from snow_runtime.app.record import Recorder, recording_path
 from snow_runtime.errors import InputError
 from tests.runtime.app.frames import answer_of, frame_of
 
@@ -171,3 +173,79 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.mjpeg")
     with pytest.raises(InputError, match="no plain file"):
         Recorder(tmp_path / "fifo.mjpeg", lambda _: None)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_index_that_standard_output_goes_to_is_left_alone(tmp_path: Path) -> None:
+    index = tmp_path / "seen.jsonl"
+    code = (
+        "import sys; from pathlib import Path; from snow_runtime.app.record import Recorder\n"
+        "print('an answer', flush=True)\n"
+        "Recorder(Path(sys.argv[1]), lambda _: None)"
+    )
+    with index.open("w") as stream:
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "seen.mjpeg"],
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert "standard output goes to" in done.stderr.splitlines()[-1]
+    assert contents(tmp_path) == {"seen.jsonl": b"an answer\n"}
+
+
+@pytest.mark.parametrize(
+    ("line", "pictures", "said"),
+    [
+        (b'{"camera": "door", "frame": 1}\n', None, "holds other lines than a recording's"),
+        (b"any text\n", b"", "holds other lines than a recording's"),
+        (b'{"camera": "door", "offset": 0, "bytes": 4}\n', None, "pictures that are gone"),
+        (b'{"camera": "yard", "offset": 0, "bytes": 4}\n', b"1234", "what the camera yard saw"),
+    ],
+)
+def test_files_that_this_camera_did_not_record_stay_as_they_are(
+    tmp_path: Path, line: bytes, pictures: bytes | None, said: str
+) -> None:
+    path = tmp_path / "seen.mjpeg"
+    path.with_suffix(".jsonl").write_bytes(line + b'{"half')
+    if pictures is not None:
+        path.write_bytes(pictures)
+    before = contents(tmp_path)
+
+    with pytest.raises(InputError, match=said):
+        Recorder(path, lambda _: None, camera="door")
+
+    assert contents(tmp_path) == before
+
+
+def test_two_recorders_do_not_share_a_file(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "seen.mjpeg", lambda _: None)
+    with pytest.raises(InputError, match="another camera, records to"):
+        Recorder(tmp_path / "seen.mjpeg", lambda _: None)
+    recorder.close()
+    Recorder(tmp_path / "seen.mjpeg", lambda _: None).close()
+
+
+@pytest.mark.parametrize(
+    ("given", "camera", "expected"),
+    [
+        ("seen.mjpeg", None, "seen.mjpeg"),
+        ("seen.MJPEG", "door", "seen-door.mjpeg"),
+        ("seen", "door", "seen-door.mjpeg"),
+        ("a.cam", None, "a.cam.mjpeg"),
+        ("a.10h", None, "a.10h.mjpeg"),
+        ("a.10h.mjpeg", "door", "a.10h-door.mjpeg"),
+    ],
+)
+def test_names_of_recordings(given: str, camera: str | None, expected: str, tmp_path: Path) -> None:
+    assert recording_path(tmp_path / given, camera) == tmp_path / expected
+
+
+@pytest.mark.parametrize("given", ["x.mp4", "x.MKV", "x.jsonl", "x.mjpg"])
+def test_a_kind_that_is_not_recorded(given: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"recordings are Motion JPEG. Give --record .*x\.mjpeg;"):
+        recording_path(tmp_path / given, None)
