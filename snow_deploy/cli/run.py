@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from snow_deploy.cli.options import FiniteRange
 from snow_deploy.cli.signals import Signals, patient_errors
@@ -34,7 +35,7 @@ _NAME = re.compile(r"([\w-]+)=(?=.)")
     multiple=True,
     required=True,
     help="file://, a folder, v4l2:///dev/video0, rtsp://, http://, csi://0, synthetic://; several "
-    "share the model.",
+    "share the model. In the place of a secret write {env:NAME} or {file:PATH}.",
 )
 @click.option("--tasks", metavar="A,B", help="Answer these only.  [default: all of the model]")
 @click.option(
@@ -59,7 +60,9 @@ _NAME = re.compile(r"([\w-]+)=(?=.)")
     help="jsonl: a line on standard output for each frame.",
 )
 @click.option(
-    "--mqtt", metavar="URL", help="The broker: mqtt://[user:password@]host[:port][/topic]."
+    "--mqtt",
+    metavar="URL",
+    help="The broker: mqtt://[user:{env:NAME}@]host[:port][/topic], or mqtts://.",
 )
 @click.option(
     "--record",
@@ -71,7 +74,9 @@ _NAME = re.compile(r"([\w-]+)=(?=.)")
     "--port", type=click.IntRange(0, 65535), help="Serve the live page and /metrics here."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the live page.")
-@click.option("--token", envvar="SNOW_TOKEN", help="Of the page; made up where one is needed.")
+@click.option(
+    "--token", envvar="SNOW_TOKEN", help="Of the page, or {file:PATH}; made up where one is needed."
+)
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of ONNX Runtime.")
 @click.option(
@@ -84,6 +89,7 @@ def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
     slower than a camera never lags behind it. SIGHUP loads MODEL anew while frames flow; SIGTERM,
     Ctrl-C and closing the terminal end it cleanly.
     """
+    uris, form = _with_secrets(uris, form)
     named = _named(uris)
     if form["record"] is not None:
         _refuse_nameless(uris)
@@ -132,6 +138,28 @@ def _run(  # noqa: PLR0917 - the command's parts
     _summary(answered, loop, cameras)
     if all(camera.status.state == "failed" for camera in cameras):
         raise CameraError("No camera is left: each failed, as said above. Check the addresses.")
+
+
+def _with_secrets(
+    uris: tuple[str, ...], form: dict[str, Any]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Read the secrets that addresses name, and warn of those that stand there themselves."""
+    from snow_runtime.secret_references import holds_password, resolve_secrets
+
+    context = click.get_current_context()
+    open_ones = [*uris, form["mqtt"] or ""]
+    typed = context.get_parameter_source("token") is ParameterSource.COMMANDLINE
+    if any(map(holds_password, open_ones)) or (typed and not form["token"].startswith("{")):
+        click.echo(
+            "warning: a password or token stands on the command line, where every user of this "
+            "machine can read it; write {env:NAME} or {file:PATH} in its place",
+            err=True,
+        )
+    resolved = {
+        name: form[name] and resolve_secrets(form[name], escape=name == "mqtt")
+        for name in ("mqtt", "token")
+    }
+    return tuple(resolve_secrets(uri, escape=True) for uri in uris), {**form, **resolved}
 
 
 def _named(given: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import signal
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +21,39 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
+    from typing_extensions import Self
 
 pytest.importorskip("cv2")
 CAMERA = "synthetic://?width=64&height=48&fps=0"
+
+
+class Http:
+    """A camera that refuses everybody, and remembers who asked."""
+
+    def __init__(self) -> None:
+        seen = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                seen.authorization = self.headers["Authorization"] or seen.authorization
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.authorization = ""
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def run(*arguments: object) -> Result:
@@ -105,6 +138,27 @@ def test_recordings_are_named_after_their_cameras_in_any_order(
 
     nameless = run(graph_path, "--camera", CAMERA, *given[2:], "--record", tmp_path / "seen")
     assert (nameless.exit_code, "give each a name" in nameless.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("password", "warned"), [("hunter2", True), ("{env:DOOR}", False), ("{file:door}", False)]
+)
+def test_secrets_are_kept_off_the_command_line(
+    graph_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    password: str,
+    warned: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DOOR", "hunter2")
+    (tmp_path / "door").write_text("hunter2\n", encoding="utf-8")
+    with Http() as server:
+        camera = f"http://admin:{password}@127.0.0.1:{server.port}/stream"
+        result = run(graph_path, "--camera", camera, "--frames", 1)
+    assert server.authorization == "Basic " + base64.b64encode(b"admin:hunter2").decode()
+    assert ("stands on the command line" in result.stderr) is warned
+    assert "hunter2" not in result.output
 
 
 def test_a_video_is_not_recorded_over_itself(graph_path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Secrets that an address names instead of holding: `{env:NAME}` and `{file:PATH}`.
+
+What stands on a command line can be read by every user of the machine. Neither form means anything
+to a shell, so neither is replaced before the command begins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from snow_runtime.errors import InputError
+
+_REFERENCE: Final = re.compile(r"\{(env|file):([^{}]*)\}")
+_MOST_BYTES: Final = 64 << 10  # a token or a password; not a file named by mistake
+
+
+def resolve_secrets(text: str, *, escape: bool) -> str:
+    """Put secrets in the places of their references.
+
+    Args:
+        text: An address such as `rtsp://admin:{file:/run/secrets/door}@host/stream`, or a secret
+            alone.
+        escape: Whether a secret becomes part of an address: then `@`, `/` and other signs in it
+            are written as `%40` and `%2F`.
+
+    Raises:
+        InputError: A variable or file is not there, empty, or holds more than one line.
+    """
+
+    def secret(reference: re.Match[str]) -> str:
+        found = _read(*reference.groups())
+        return quote(found, safe="") if escape else found
+
+    return _REFERENCE.sub(secret, text)
+
+
+def holds_password(address: str) -> bool:
+    """Tell whether a password stands in an address itself, rather than a reference to one."""
+    authority = _REFERENCE.sub("", address).partition("://")[2].partition("/")[0]
+    user_info, at_sign, _ = authority.rpartition("@")
+    return bool(at_sign and user_info.partition(":")[2])
+
+
+def _read(kind: str, name: str) -> str:
+    if kind == "env":
+        found, what = os.environ.get(name), f"the environment variable {name}"
+        if found is None:
+            raise InputError(
+                f"{{env:{name}}} names a variable that is not set. Set {name} for this command, "
+                "or correct the name."
+            )
+    else:
+        found, what = _read_file(name), f"the file {name}"
+    secret = found.removesuffix("\n").removesuffix("\r")
+    if not secret or re.search(r"[\0\r\n]", secret):
+        seen = "has several lines" if secret else "is empty"
+        raise InputError(
+            f"{what} is to hold a secret, and it {seen}, expected one line. Correct it."
+        )
+    return secret
+
+
+def _read_file(name: str) -> str:
+    try:
+        with Path(name).open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise InputError(
+                f"The file {name} is to hold a secret, and it is larger than 64 KiB, expected one "
+                "line. Name another."
+            )
+        return content.decode()
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a NUL in the name
+        why = "it is no text in UTF-8" if isinstance(error, ValueError) else error
+        raise InputError(
+            f"{{file:{name}}} names a file that cannot be read: {why}. Correct the path, or let "
+            "this user read it."
+        ) from error
