@@ -65,6 +65,36 @@ _NAME = re.compile(r"([\w-]+)=(?=.)")
     help="The broker: mqtt://[user:{env:NAME}@]host[:port][/topic], or mqtts://.",
 )
 @click.option(
+    "--mqtt-ca",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Certificates (PEM) to trust of an mqtts:// broker.  [default: the system's]",
+)
+@click.option(
+    "--mqtt-cert",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="This client's certificate (PEM), for brokers that ask for one.",
+)
+@click.option(
+    "--mqtt-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The certificate's key, if it lies in a file of its own.",
+)
+@click.option(
+    "--mqtt-qos",
+    type=click.Choice(["0", "1"]),
+    default="1",
+    show_default=True,
+    help="1: the broker says what became of each answer.",
+)
+@click.option("--mqtt-retain", is_flag=True, help="Have the broker keep each camera's last answer.")
+@click.option(
+    "--mqtt-version",
+    type=click.Choice(["5", "3.1.1"]),
+    default="5",
+    show_default=True,
+    help="Of the protocol; an older broker cannot tell that it refused an answer.",
+)
+@click.option(
     "--record",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Append frames to FILE.mjpeg and answers to FILE.jsonl; of several cameras, which then "
@@ -213,14 +243,33 @@ def _wanted(names: str | None, model: SwappableModel) -> tuple[str, ...] | None:
 
 def _output(form: dict[str, Any], count: Callable[[str], None]) -> Output:
     from snow_runtime.app.mqtt import Mqtt
+    from snow_runtime.app.mqtt_broker import MqttOptions
     from snow_runtime.app.outputs import JsonLines, Nowhere
 
     if (form["output"] == "mqtt") != (form["mqtt"] is not None):
         msg = "--output mqtt and --mqtt URL belong together."
         raise click.UsageError(msg)
+    _refuse_unread_mqtt(form["output"])
     if form["output"] == "mqtt":
-        return Mqtt(form["mqtt"], count)
+        options = MqttOptions(
+            authorities=form["mqtt_ca"],
+            certificate=form["mqtt_cert"],
+            key=form["mqtt_key"],
+            qos=1 if form["mqtt_qos"] == "1" else 0,
+            retain=form["mqtt_retain"],
+            version=form["mqtt_version"],
+        )
+        return Mqtt(form["mqtt"], count, options)
     return JsonLines(count) if form["output"] == "jsonl" else Nowhere()
+
+
+def _refuse_unread_mqtt(output: str) -> None:
+    context = click.get_current_context()
+    for name in ("mqtt_ca", "mqtt_cert", "mqtt_key", "mqtt_qos", "mqtt_retain", "mqtt_version"):
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and output != "mqtt":
+            msg = f"--{name.replace('_', '-')} is for --output mqtt; leave it out."
+            raise click.UsageError(msg)
 
 
 def _recorders(

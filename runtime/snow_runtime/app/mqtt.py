@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import re
+import ssl
 import sys
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
-from snow_runtime.errors import InputError, MissingDependencyError
+from snow_runtime.app.mqtt_broker import Broker, MqttOptions
+from snow_runtime.app.seldom import Seldom
+from snow_runtime.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,97 +20,63 @@ if TYPE_CHECKING:
     from snow_runtime.app.answers import Answer
 
 _LOGGER = logging.getLogger(__name__)
-_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _WAITING: Final = 64
 """So many answers wait for the network at most: more would only be older."""
 _CLOSE_S: Final = 0.9
-
-
-@dataclass(frozen=True)
-class Broker:
-    """Where a broker is, and what to say there.
-
-    Attributes:
-        host: A name or an IP address.
-        port: Of the host.
-        secure: Whether TLS is spoken.
-        topic: Answers go to `topic/CAMERA`.
-        user: None for none.
-        password: None for none.
-    """
-
-    host: str
-    port: int
-    secure: bool
-    topic: str
-    user: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
-
-    @staticmethod
-    def parse(url: str) -> Broker:
-        """Take an address apart: `mqtt://[user:password@]host[:port][/topic]`, or `mqtts://`.
-
-        User, password and topic may hold signs as `%40`.
-
-        Raises:
-            InputError: It is not of that form, or nothing can be published on the topic.
-        """
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-            usable = bool(host and host.encode("idna")) and parts.scheme in _PORTS and port != 0
-        except ValueError:  # its text may hold the password
-            usable = False
-        usable = usable and not re.search(r"[\0-\x1f\x7f]", url)  # urlsplit passes over some
-        topic = unquote(parts.path).strip("/") if usable else ""
-        if usable and ("#" in url or parts.query or re.search(r"[+#\0]", topic)):
-            raise InputError(
-                "The MQTT topic holds '+', '#', '?' or a NUL, expected none of them: they mean "
-                "something else there. Give another, as in --mqtt mqtt://host/topic."
-            )
-        if not usable or host is None:
-            raise InputError(
-                "The MQTT broker's address is not one, expected mqtt://host[:1883][/topic]. Give "
-                "--mqtt in that form; write signs such as / and # in a password as %2F and %23."
-            )
-        user, password = (None if it is None else unquote(it) for it in _login(parts))
-        secure = parts.scheme == "mqtts"
-        return Broker(host, port or _PORTS[parts.scheme], secure, topic or "snow", user, password)
+_ONLINE: Final = "online"
+_OFFLINE: Final = "offline"
 
 
 class Mqtt:
     """Publishes each answer as JSON; the client reconnects by itself.
 
     What no broker takes is lost and counted, never kept: it would be stale. Whether a broker is
-    there, and why not, is logged whenever it changes.
+    there, and why not, is logged whenever it changes. `topic/status` is `online` as long as this
+    client is, then `offline`, by the broker's own hand where the client is cut off; it is retained.
 
     Args:
         url: `mqtt://[user:password@]host[:port][/topic]`; answers go to `topic/CAMERA`, where the
-            signs that a topic gives a meaning are `_` in the camera's name.
-        count: Is told `mqtt_lost` for each answer that the network did not take.
+            signs that a topic gives a meaning are `_` in the camera's name, and a camera called
+            `status` is `status_`.
+        count: Is told `mqtt_lost` for each answer that nobody is known to have taken, and
+            `mqtt_refused` for each that the broker refused, as its access list may.
+        options: How to speak to the broker.
         client: In place of paho's, for tests.
 
     Raises:
-        InputError: The URL is not one of MQTT, or its topic cannot be published on.
+        InputError: The URL is not one of MQTT, its topic cannot be published on, or a certificate
+            cannot be used.
         MissingDependencyError: paho-mqtt is not installed.
     """
 
-    def __init__(self, url: str, count: Callable[[str], None], client: Any = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        count: Callable[[str], None],
+        options: MqttOptions | None = None,
+        client: Any = None,
+    ) -> None:
         broker = Broker.parse(url)
+        self._options = options or MqttOptions()
+        tls = self._options.tls_context(secure=broker.secure)
         self._topic = broker.topic
+        self._status = {"topic": f"{broker.topic}/status", "qos": self._options.qos, "retain": True}
+        self._own = 0  # the id of the message that tells the status
         self._where = f"{broker.host}:{broker.port}"
         self._count = count
         self._lock = threading.Lock()
         self._waiting = 0  # given to the client, and not yet to the network
         self._connection = 0
         self._state = ""
+        self._faults = Seldom(_LOGGER)
         self._closing = False
-        self._client = client or _paho()
+        self._client = client or _paho(self._options.version)
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
-        if broker.secure:
-            self._client.tls_set()
-        self._client.on_pre_connect = lambda *_: self._settle()  # paho has thrown away the rest
+        if tls is not None:
+            self._client.tls_set_context(tls)
+        self._client.will_set(payload=_OFFLINE, **self._status)
+        self._client.on_pre_connect = self._on_pre_connect
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
@@ -136,6 +103,8 @@ class Mqtt:
     def close(self) -> None:
         """Let the network take what still waits, for a second at most, and disconnect."""
         self._closing = True
+        if self._client.is_connected():
+            self._own = self._client.publish(payload=_OFFLINE, **self._status).mid
         self._client.disconnect()
         # The client ends only when a broker has taken all; its own thread ends with the program.
         ending = threading.Thread(target=self._client.loop_stop, name="mqtt end", daemon=True)
@@ -146,10 +115,12 @@ class Mqtt:
     def _publish(self, answer: Answer) -> bool:
         if not self._client.is_connected():
             return False
-        camera = re.sub(r"[/+#\0]", "_", answer.camera)
-        text = json.dumps(answer.to_dict())
+        camera = re.sub(r"[/+#\0]|^status$", _harmless, answer.camera)
+        text, options = json.dumps(answer.to_dict()), self._options
+        topic = f"{self._topic}/{camera}"
         try:
-            return bool(self._client.publish(f"{self._topic}/{camera}", text).rc == 0)
+            sent = self._client.publish(topic, text, qos=options.qos, retain=options.retain)
+            return bool(sent.rc == 0)
         except ValueError:  # a name of 65 kB, or one that is no text
             return False
 
@@ -161,20 +132,35 @@ class Mqtt:
         for _ in range(lost):
             self._count("mqtt_lost")
 
-    def _on_publish(self, *_: Any) -> None:
+    def _on_pre_connect(self, *_: Any) -> None:
+        self._settle()
+        self._client.drop_out_messages()  # they were counted, and are old by now
+
+    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, *_: Any) -> None:
+        if mid == self._own:
+            return
         with self._lock:
             self._waiting = max(0, self._waiting - 1)
+        if reason is not None and reason.is_failure:
+            self._count("mqtt_refused")
+            self._faults.warning(f"The MQTT broker {self._where} refuses answers: {reason}.")
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
         if reason.is_failure:
-            self._tell("refused", f"refuses the connection: {reason}. Look at user and password.")
+            old = "protocol version" in str(reason).lower()
+            advice = "Give --mqtt-version 3.1.1" if old else "Look at user and password"
+            self._tell("refused", f"refuses the connection: {reason}. {advice}.")
         else:
+            self._own = self._client.publish(payload=_ONLINE, **self._status).mid
             self._tell("connected", "is connected.")
 
     def _on_connect_fail(self, *_: Any) -> None:
         # paho calls this while it handles the exception, and does not tell which.
         why = sys.exc_info()[1] or "no connection"
-        self._tell("unreachable", f"cannot be reached: {why}. Trying again.")
+        advice = ""
+        if isinstance(why, ssl.SSLCertVerificationError):
+            advice = " Where it has a certificate of your own making, give --mqtt-ca FILE."
+        self._tell("unreachable", f"cannot be reached: {why}.{advice} Trying again.")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
         self._settle()
@@ -193,11 +179,12 @@ class Mqtt:
         _LOGGER.log(level, "The MQTT broker %s %s", self._where, text)
 
 
-def _login(parts: Any) -> tuple[str | None, str | None]:
-    return (parts.username, parts.password) if parts.username else (None, None)
+def _harmless(found: re.Match[str]) -> str:
+    """Write a sign that a topic gives a meaning, or the name of our own topic, otherwise."""
+    return f"{found[0]}_" if len(found[0]) > 1 else "_"
 
 
-def _paho() -> Any:
+def _paho(version: str) -> Any:
     try:
         from paho.mqtt import client
     except ImportError as error:
@@ -205,6 +192,7 @@ def _paho() -> Any:
             "Answers go to MQTT by paho-mqtt, which is not installed; run: "
             "pip install 'snow-deploy[mqtt]'"
         ) from error
-    from paho.mqtt.enums import CallbackAPIVersion
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-    return client.Client(CallbackAPIVersion.VERSION2)
+    protocol = MQTTProtocolVersion.MQTTv5 if version == "5" else MQTTProtocolVersion.MQTTv311
+    return client.Client(CallbackAPIVersion.VERSION2, protocol=protocol)

@@ -125,7 +125,7 @@ def test_a_broker_that_is_gone_at_first_then_there_then_gone_and_back(
 
     got: list[dict[str, Any]] = []
     listener = paho.Client(CallbackAPIVersion.VERSION2)
-    listener.on_connect = lambda client, *_: client.subscribe("yard/#")
+    listener.on_connect = lambda client, *_: client.subscribe("yard/door")
     listener.on_message = lambda _client, _data, message: got.append(json.loads(message.payload))
     listener.reconnect_delay_set(1, 1)
     address = f"mqtt://127.0.0.1:{broker.port}/yard"

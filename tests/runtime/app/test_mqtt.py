@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snow_runtime.app.mqtt import Broker, Mqtt
+from snow_runtime.app.mqtt import Mqtt
+from snow_runtime.app.mqtt_broker import Broker
 from snow_runtime.errors import InputError
 from tests.runtime.app.conftest import until
 from tests.runtime.app.frames import answer_of
@@ -34,7 +35,7 @@ class Client:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        self.connected, self.rc = True, 0
+        self.connected, self.rc, self.mid = True, 0, 0
 
     def __getattr__(self, name: str) -> Any:
         return lambda *given, **named: self.calls.append((name, *given, *named.items()))
@@ -42,11 +43,15 @@ class Client:
     def is_connected(self) -> bool:
         return self.connected
 
-    def publish(self, topic: str, payload: str) -> Any:
+    def publish(self, topic: str, payload: str, qos: int, retain: bool) -> Any:
         if len(topic) > 65_535:
             raise ValueError("Topic too long")
-        self.calls.append(("publish", topic, json.loads(payload)["frame"]))
-        return SimpleNamespace(rc=self.rc)
+        self.mid += 1
+        if topic.endswith("/status"):
+            self.calls.append(("status", payload, qos, retain))
+        else:
+            self.calls.append(("publish", topic, json.loads(payload)["frame"]))
+        return SimpleNamespace(rc=self.rc, mid=self.mid)
 
     def connects(self, failure: str = "") -> None:
         reason = type("Reason", (str,), {"is_failure": bool(failure)})(failure)
@@ -79,7 +84,7 @@ def counts() -> Counter[str]:
 
 @pytest.fixture
 def output(client: Client, counts: Counter[str]) -> Mqtt:
-    return Mqtt(URL, lambda what: counts.update([what]), client)
+    return Mqtt(URL, lambda what: counts.update([what]), client=client)
 
 
 def test_answers_go_to_the_broker_and_lost_ones_are_counted(
@@ -97,7 +102,7 @@ def test_answers_go_to_the_broker_and_lost_ones_are_counted(
     assert ("connect_async", "broker", 1999, ("keepalive", 15)) in client.calls
     assert client.published == [("site/one/door", 1), ("site/one/door", 3)]
     assert counts == {"mqtt_lost": 2}
-    assert client.calls[-2:] == [("disconnect",), ("loop_stop",)]
+    assert client.calls[-3:] == [("status", "offline", 1, True), ("disconnect",), ("loop_stop",)]
 
 
 @pytest.mark.parametrize(
@@ -117,14 +122,14 @@ def test_answers_go_to_the_broker_and_lost_ones_are_counted(
 )
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(InputError, match=r"expected mqtt://host") as caught:
-        Mqtt(url, lambda _: None, Client())
+        Mqtt(url, lambda _: None, client=Client())
     assert "hunter22" not in str(caught.value)
 
 
 @pytest.mark.parametrize("topic", ["a/+/b", "a/#", "a%23", "a%2Bb", "a%00b", "a?b"])
 def test_a_topic_that_nothing_can_be_published_on(topic: str) -> None:
     with pytest.raises(InputError, match="topic holds") as caught:
-        Mqtt(f"mqtt://me:hunter22@broker/{topic}", lambda _: None, Client())
+        Mqtt(f"mqtt://me:hunter22@broker/{topic}", lambda _: None, client=Client())
     assert "hunter22" not in str(caught.value)
 
 
@@ -170,7 +175,7 @@ def test_a_broker_that_takes_nothing_any_more(
 def test_a_connection_lost_while_publishing_is_counted_once(
     output: Mqtt, client: Client, counts: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def publish(*_: object) -> Any:
+    def publish(*_: object, **_options: object) -> Any:
         client.disconnects()
         return SimpleNamespace(rc=4)
 
@@ -227,7 +232,7 @@ class Deaf:
                 found, _ = self.listener.accept()
                 self.clients.append(found)
                 found.recv(4096)
-                found.sendall(bytes([0x20, 2, 0, self.answer]))
+                found.sendall(bytes([0x20, 3, 0, self.answer, 0]))
 
     def close(self) -> None:
         self.listener.close()
@@ -248,7 +253,7 @@ def test_closing_takes_a_second_at_most(deaf: Deaf, counts: Counter[str]) -> Non
     until(output._client.is_connected)
     while counts["mqtt_lost"] < 10:  # until the system's buffers and ours are full
         output.put(answer_of(camera="x" * 60_000))
-    assert len(output._client._out_packet) <= 64 + 1  # and a ping
+    assert len(output._client._out_messages) <= 64 + 1  # and the status
     before = counts["mqtt_lost"]
     began = time.monotonic()
     output.close()
@@ -257,7 +262,7 @@ def test_closing_takes_a_second_at_most(deaf: Deaf, counts: Counter[str]) -> Non
     assert counts["mqtt_lost"] > before + 50
 
 
-@pytest.mark.parametrize("deaf", [5], indirect=True)
+@pytest.mark.parametrize("deaf", [0x87], indirect=True)
 def test_a_refusal_is_told_with_its_reason(deaf: Deaf, caplog: pytest.LogCaptureFixture) -> None:
     output = Mqtt(deaf.url, lambda _: None)
     until(lambda: "refuses the connection: Not authorized" in caplog.text)

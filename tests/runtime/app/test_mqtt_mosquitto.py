@@ -1,0 +1,222 @@
+"""Answers to a real broker: Debian's mosquitto."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+import socket
+import subprocess
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from snow_runtime.app.mqtt import Mqtt
+from snow_runtime.app.mqtt_broker import MqttOptions
+from snow_runtime.errors import InputError
+from tests.runtime.app.conftest import until
+from tests.runtime.app.frames import answer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Start = Callable[..., int]
+
+paho = pytest.importorskip("paho.mqtt.client")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a broker with a configuration; give its port."""
+    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    if program is None:
+        pytest.skip("mosquitto is not installed (apt install mosquitto)")
+    started = []
+
+    def start(*lines: str) -> int:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = int(free.getsockname()[1])
+        path = tmp_path / f"{port}.conf"
+        path.write_text(
+            "\n".join([f"listener {port} 127.0.0.1", "user root", *lines]), encoding="utf-8"
+        )
+        started.append(subprocess.Popen([program, "-c", path], stderr=subprocess.DEVNULL))
+        until(lambda: answers(port))
+        return port
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Listener:
+    """A subscriber that comes when it is made."""
+
+    def __init__(self, port: int, topic: str, user: str | None = None) -> None:
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self.got: dict[str, tuple[str, bool]] = {}
+        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        if user is not None:
+            self._client.username_pw_set(user, "x")
+        self._client.on_connect = lambda client, *_: client.subscribe(topic, 1)
+        self._client.on_message = self._keep
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def _keep(self, _client: Any, _data: Any, message: Any) -> None:
+        self.got[message.topic] = message.payload.decode(), message.retain
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def counts() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def opened() -> Iterator[list[Any]]:
+    found: list[Any] = []
+    yield found
+    for each in found:
+        each.close()
+
+
+@pytest.mark.parametrize(("version", "refused"), [("5", 1), ("3.1.1", 0)])
+def test_what_an_access_list_refuses_is_counted_where_the_protocol_tells(  # noqa: PLR0917
+    start: Start,
+    tmp_path: Path,
+    counts: Counter[str],
+    opened: list[Any],
+    version: Any,
+    refused: int,
+) -> None:
+    (tmp_path / "acl").write_text("topic readwrite t/door\ntopic readwrite t/status\n")
+    port = start("allow_anonymous true", f"acl_file {tmp_path / 'acl'}")
+    output = Mqtt(
+        f"mqtt://127.0.0.1:{port}/t",
+        lambda what: counts.update([what]),
+        MqttOptions(version=version),
+    )
+    opened += [output, listener := Listener(port, "t/#")]
+    until(lambda: listener.got.get("t/status") == ("online", True))
+
+    output.put(answer_of(camera="yard"))
+    output.put(answer_of(camera="door"))
+
+    until(lambda: "t/door" in listener.got)
+    until(lambda: counts["mqtt_refused"] == refused)
+    assert counts["mqtt_lost"] == 0
+
+
+def test_who_comes_later_learns_the_last_answer_and_that_nobody_is_there(
+    start: Start, opened: list[Any]
+) -> None:
+    port = start("allow_anonymous true")
+    output = Mqtt(f"mqtt://127.0.0.1:{port}/t", lambda _: None, MqttOptions(retain=True))
+    opened.append(listener := Listener(port, "t/#"))
+    until(lambda: listener.got.get("t/status") is not None)
+    output.put(answer_of(number=3))
+    output.put(answer_of(camera="status"))
+    output.close()
+
+    opened.append(later := Listener(port, "t/#"))
+    until(lambda: len(later.got) == 3)
+    assert later.got["t/status"] == ("offline", True)
+    assert later.got["t/door"][1]
+    assert json.loads(later.got["t/door"][0])["frame"] == 3
+    assert json.loads(later.got["t/status_"][0])["camera"] == "status"
+
+
+def test_the_broker_tells_when_the_client_is_cut_off(start: Start, opened: list[Any]) -> None:
+    port = start("allow_anonymous true")
+    output = Mqtt(f"mqtt://127.0.0.1:{port}/t", lambda _: None)
+    opened += [output, listener := Listener(port, "t/status")]
+    until(lambda: listener.got.get("t/status", ("",))[0] == "online")
+
+    output._client.socket().shutdown(socket.SHUT_RDWR)  # no word of leave, as in a power cut
+
+    until(lambda: listener.got["t/status"][0] == "offline")
+    until(lambda: listener.got["t/status"][0] == "online")  # it comes back by itself
+
+
+def make_certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """Make an authority and a certificate for 127.0.0.1; give the authority's, and both files."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl(*new, "-x509", "-subj", "/CN=ours", "-keyout", "ca.key", "-out", "ca.pem")
+    openssl(*new, "-subj", "/CN=broker", "-keyout", "host.key", "-out", "host.csr")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names"]
+    openssl("x509", "-req", "-in", "host.csr", *signed, "-out", "host.pem")
+    return folder / "ca.pem", folder / "host.pem", folder / "host.key"
+
+
+# paho leaves a socket to the garbage collector where the handshake fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_authority_of_ones_own(
+    start: Start, tmp_path: Path, opened: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    authority, certificate, key = make_certificates(tmp_path)
+    port = start(
+        "allow_anonymous true",
+        f"certfile {certificate}",
+        f"keyfile {key}",
+        f"cafile {authority}",
+        "require_certificate true",
+    )
+    url = f"mqtts://127.0.0.1:{port}/t"
+
+    stranger = Mqtt(url, lambda _: None)
+    until(lambda: "give --mqtt-ca FILE. Trying again" in caplog.text)
+    stranger.close()
+
+    own = MqttOptions(authority, certificate, key)
+    opened.append(output := Mqtt(url, lambda _: None, own))
+    until(output._client.is_connected)
+    del stranger
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "said"),
+    [
+        ("mqtt://host", {"authorities": "ca.pem"}, "begins with mqtts://"),
+        ("mqtts://host", {"authorities": "nowhere.pem"}, "nowhere.pem, cannot be used"),
+        ("mqtts://host", {"authorities": "empty.pem"}, "empty.pem, cannot be used"),
+        ("mqtts://host", {"key": "ca.key"}, "Give --mqtt-cert too"),
+        ("mqtts://host", {"certificate": "ca.pem", "key": "locked.key"}, "without a password"),
+    ],
+)
+def test_certificates_that_cannot_be_used(
+    tmp_path: Path, url: str, options: dict[str, str], said: str
+) -> None:
+    make_certificates(tmp_path)
+    (tmp_path / "empty.pem").touch()
+    locked = ["-aes128", "-passout", "pass:hunter2", "-out", "locked.key"]
+    subprocess.run(
+        ["openssl", "ec", "-in", "ca.key", *locked], cwd=tmp_path, check=True, capture_output=True
+    )
+    paths: dict[str, Any] = {name: tmp_path / file for name, file in options.items()}
+
+    with pytest.raises(InputError, match=said):
+        Mqtt(url, lambda _: None, MqttOptions(**paths))
