@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 @click.option(
     "--need",
     "needs",
-    type=click.Choice(["cpu", "cuda", "tensorrt", "tensorrt-rtx", "opencv", "gstreamer", "camera"]),
+    type=click.Choice(
+        ["cpu", "cuda", "tensorrt", "tensorrt-rtx", "opencv", "gstreamer", "video", "camera"]
+    ),
     multiple=True,
     help="What has to work here; the exit code is 1 where it does not.",
 )

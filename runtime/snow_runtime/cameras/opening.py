@@ -15,7 +15,8 @@ from snow_runtime.cameras.gstreamer import csi_pipeline
 from snow_runtime.cameras.mjpeg import MjpegSource
 from snow_runtime.cameras.options import CameraOptions
 from snow_runtime.cameras.synthetic import SyntheticSource
-from snow_runtime.cameras.uri import numbers, parse
+from snow_runtime.cameras.uri import numbers, parse, refuse_unescaped
+from snow_runtime.cameras.video import Video, VideoSource
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def open_camera(
         live = probe.fps > 0
     mode = mode or ("newest" if live else "every-frame")
     newest = mode == "newest"
-    if newest and not live and not isinstance(probe, CaptureSource) and not probe.interval_s:
+    if newest and not live and not isinstance(probe, VideoSource) and not probe.interval_s:
         raise CameraError(
             f"Cannot open {address.text!r} in mode 'newest': it has no rate, expected ?fps=N with "
             "N above 0. Give one, or take mode 'every-frame'."
@@ -126,41 +127,38 @@ def _source(address: Address, options: CameraOptions, clock: Clock, *, newest: b
         return SyntheticSource(address)
     if scheme in ("http", "https"):
         return MjpegSource(address, options, clock, newest=newest)
+    if scheme in ("rtsp", "rtsps"):
+        return VideoSource(_stream(address, options, newest=newest))
+    if scheme == "file":
+        return VideoSource(_file(address, options, newest=newest))
     if scheme not in _CAPTURED:
         raise CameraError(
             f"Cannot open the camera {address.text!r}: {scheme}:// is not known, expected one of "
             f"{', '.join(_SCHEMES)} or a path. Correct the address."
         )
-    capture = _CAPTURED[scheme](address, options, newest=newest)
+    capture = _CAPTURED[scheme](address, newest=newest)
     return CaptureSource(capture, gstreamer=scheme == "csi")
 
 
-def _limits(options: CameraOptions) -> dict[str, int]:
-    return {
-        "CAP_PROP_OPEN_TIMEOUT_MSEC": int(options.open_timeout_s * 1000) or 1,
-        "CAP_PROP_READ_TIMEOUT_MSEC": int(options.stall_s * 1000) or 1,
-    }
-
-
-def _stream(address: Address, options: CameraOptions, *, newest: bool) -> Capture:
-    # FFmpeg's decoder holds back a frame for each thread beyond the first.
-    threads = {"CAP_PROP_N_THREADS": 1} if newest else {}
-    return Capture(
+def _stream(address: Address, options: CameraOptions, *, newest: bool) -> Video:
+    refuse_unescaped(address)
+    return Video(
         address.target,
         address.text,
-        "CAP_FFMPEG",
         live=True,
-        parameters={**_limits(options), **threads},
         newest=newest,
+        open_timeout_s=options.open_timeout_s,
+        stall_s=options.stall_s,
+        options={"rtsp_transport": "tcp"},  # over UDP, pictures would come with holes
     )
 
 
-def _csi(address: Address, _options: CameraOptions, *, newest: bool) -> Capture:
+def _csi(address: Address, *, newest: bool) -> Capture:
     pipeline = csi_pipeline(address, newest=newest)
-    return Capture(pipeline, address.text, "CAP_GSTREAMER", live=True, newest=newest)
+    return Capture(pipeline, address.text, "CAP_GSTREAMER", newest=newest)
 
 
-def _device(address: Address, _options: CameraOptions, *, newest: bool) -> Capture:
+def _device(address: Address, *, newest: bool) -> Capture:
     query = numbers(
         address,
         {"width": (0, 16, 16384), "height": (0, 16, 16384), "fps": (0.0, 0.1, 1000)},
@@ -183,14 +181,13 @@ def _device(address: Address, _options: CameraOptions, *, newest: bool) -> Captu
         address.target,
         address.text,
         "CAP_V4L2",
-        live=True,
         settings={**first, **settings, **queue},
         device=Path(address.target),
         newest=newest,
     )
 
 
-def _file(address: Address, options: CameraOptions, *, newest: bool) -> Capture:
+def _file(address: Address, options: CameraOptions, *, newest: bool) -> Video:
     numbers(address, {})  # a query has no meaning here
     if not Path(address.target).exists():
         raise CameraError(
@@ -198,20 +195,14 @@ def _file(address: Address, options: CameraOptions, *, newest: bool) -> Capture:
             f"folder of pictures or an address that begins with {', '.join(_SCHEMES)}. Check the "
             "path."
         )
-    return Capture(
+    return Video(
         str(Path(address.target).absolute()),  # FFmpeg takes `a:b.mp4` for a protocol named a
         address.text,
-        "CAP_FFMPEG",
         live=False,
-        parameters=_limits(options),
         newest=newest,
+        open_timeout_s=options.open_timeout_s,
+        stall_s=options.stall_s,
     )
 
 
-_CAPTURED: Final = {
-    "csi": _csi,
-    "file": _file,
-    "rtsp": _stream,
-    "rtsps": _stream,
-    "v4l2": _device,
-}
+_CAPTURED: Final = {"csi": _csi, "v4l2": _device}

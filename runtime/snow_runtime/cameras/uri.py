@@ -129,6 +129,23 @@ def _number(address: Address, key: str, default: float, limits: tuple[float, flo
     return value
 
 
+def refuse_unescaped(address: Address) -> None:
+    """Refuse a network address with a sign that ends the password too early.
+
+    Raises:
+        CameraError: a `#` stands in it, or a `/` or `?` in its password.
+    """
+    authority, *rest = re.split(r"[/?#]", address.target.partition("://")[2], maxsplit=1)
+    port = "" if "@" in authority or "]" in authority else authority.partition(":")[2]
+    ended = bool(rest) and "@" in rest[0] and port != "" and not port.isdecimal()
+    if "#" in address.target or ended:
+        raise CameraError(
+            f"Cannot open the camera {address.text!r}: a sign in its password or path ends the "
+            "address too early, expected #, /, ? and @ in them to be written %23, %2F, %3F and "
+            "%40. Correct the address."
+        )
+
+
 def hide(uri: str) -> str:
     """Give an address as it may be shown: without user and password, tokens and other secrets.
 

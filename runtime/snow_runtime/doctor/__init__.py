@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_runtime.doctor.backends import check_onnxruntime, check_tensorrt
-from snow_runtime.doctor.cameras import check_cameras, check_opencv
+from snow_runtime.doctor.cameras import check_cameras, check_opencv, check_pyav
 from snow_runtime.doctor.cuda import check_driver, check_jetson
 from snow_runtime.doctor.findings import NEEDS, Finding, Machine, Need
 
@@ -20,6 +20,7 @@ _CHECKS = (
     check_onnxruntime,
     check_tensorrt,
     check_opencv,
+    check_pyav,
     check_cameras,
 )
 

@@ -1,4 +1,4 @@
-"""OpenCV and the cameras that the system offers."""
+"""OpenCV, PyAV and the cameras that the system offers."""
 
 from __future__ import annotations
 
@@ -59,6 +59,23 @@ def check_opencv(machine: Machine) -> Iterator[Finding]:
             "and without pip's OpenCV",
             ("gstreamer",),
         )
+
+
+def check_pyav(machine: Machine) -> Iterator[Finding]:
+    """Look for PyAV, by which videos and RTSP cameras are read."""
+    try:
+        av = machine.load("av")
+    except Exception as error:  # noqa: BLE001 - as for OpenCV
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "av"
+        yield Finding(
+            "PyAV",
+            "absent" if missing else "problem",
+            "is not installed" if missing else f"cannot be imported ({str(error)[:200]})",
+            "pip install 'snow-deploy[camera]'",
+            ("video",),
+        )
+        return
+    yield Finding("PyAV", "ok", f"{av.__version__}, reads videos and RTSP", serves=("video",))
 
 
 def check_cameras(machine: Machine) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Level = Literal["ok", "absent", "problem"]
-Need = Literal["cpu", "cuda", "tensorrt", "tensorrt-rtx", "opencv", "gstreamer", "camera"]
+Need = Literal["cpu", "cuda", "tensorrt", "tensorrt-rtx", "opencv", "gstreamer", "video", "camera"]
 
 NEEDS: Final[tuple[Need, ...]] = (
     "cpu",
@@ -22,6 +22,7 @@ NEEDS: Final[tuple[Need, ...]] = (
     "tensorrt-rtx",
     "opencv",
     "gstreamer",
+    "video",
     "camera",
 )
 """What a user may ask for."""

@@ -184,7 +184,7 @@ def test_a_device_is_told_what_to_do(fake: type[FakeCapture], tmp_path: Path) ->
         fake.reads.release()
 
     assert frame is not None
-    assert fake.opened == (str(device), "CAP_V4L2", [])
+    assert fake.opened == (str(device), "CAP_V4L2")
     assert list(fake.settings.items()) == [
         ("CAP_PROP_FOURCC", cv2.VideoWriter_fourcc(*"MJPG")),
         ("CAP_PROP_FRAME_WIDTH", 640),
@@ -265,11 +265,3 @@ def test_a_csi_camera_is_opened_by_its_pipeline(fake: type[FakeCapture]) -> None
 
     assert fake.opened[0].startswith("nvarguscamerasrc sensor-id=2 ! ")
     assert fake.opened[1] == "CAP_GSTREAMER"
-
-
-def test_an_opencv_without_ffmpeg_takes_what_it_has(fake: type[FakeCapture], video: Path) -> None:
-    fake.reads.release(100_000)
-    with open_camera(video) as camera:
-        assert camera.read(5) is not None
-
-    assert fake.opened == (str(video), "CAP_ANY")

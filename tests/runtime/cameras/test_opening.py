@@ -14,9 +14,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("uri", ["rtsp://h/x", "http://h/x", "v4l2:///dev/video0", "csi://0"])
-def test_without_opencv_the_pip_command_is_told(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
+@pytest.mark.parametrize(
+    ("uri", "library"),
+    [
+        ("rtsp://h/x", "av"),
+        ("http://h/x", "cv2"),
+        ("v4l2:///dev/video0", "cv2"),
+        ("csi://0", "cv2"),
+    ],
+)
+def test_without_its_library_the_pip_command_is_told(
+    uri: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
 
     with pytest.raises(MissingDependencyError, match=r"pip install 'snow-deploy\[camera\]'"):
         open_camera(uri)
@@ -95,3 +105,25 @@ def test_an_unknown_mode() -> None:
 
     with pytest.raises(ValueError, match="expected"):
         open_camera("synthetic://", mode=mode)
+
+
+@pytest.mark.parametrize("password", ["p#ss", "p/ss", "p?ss", "p%23s#s", "#"])
+def test_a_sign_that_ends_the_address_too_early(password: str) -> None:
+    with pytest.raises(CameraError, match="ends the address too early") as raised:
+        open_camera(f"rtsp://admin:{password}@camera/stream")
+    assert password not in str(raised.value).replace("expected #, /, ? and @", "")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://admin:p%23ss@camera:554/stream",
+        "rtsp://camera:554/user=admin&password=a@b&stream=0",
+        "rtsp://camera/profile?x=a@b",
+        "rtsp://[fe80::1]:554/stream@1",
+    ],
+)
+def test_addresses_that_only_look_like_it(uri: str) -> None:
+    from snow_runtime.cameras.uri import parse, refuse_unescaped
+
+    refuse_unescaped(parse(uri))

@@ -22,7 +22,7 @@ from tests.runtime.cameras.scripted import FastClock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("cv2")
+pytest.importorskip("av")
 
 OPTIONS = CameraOptions(open_timeout_s=10, stall_s=5, close_timeout_s=5)
 PROBE = """
@@ -158,10 +158,18 @@ def test_the_password_is_used_and_never_shown(
         with open_camera(right, options=OPTIONS) as camera:
             assert camera.read(10) is not None
         shown = f"{camera!r} {camera.status}"
-        with open_camera(wrong, options=replace(OPTIONS, attempts=1)) as camera:
+        with open_camera(wrong, options=OPTIONS) as camera:  # it is not tried again and again
             eventually(lambda: camera.status.state == "failed")
+        assert "401" in str(camera.status.error)
         shown += f"{camera!r} {camera.status}"
     finally:
         server.kill()
 
     assert "hunter" not in shown + caplog.text + "".join(capfd.readouterr())
+
+
+def test_a_stream_that_is_not_there_is_told(server: RtspServer) -> None:
+    with open_camera(f"{server.uri}less", options=OPTIONS) as camera:
+        eventually(lambda: camera.status.error)
+        assert "404 Not Found: it has no such stream" in str(camera.status.error)
+        assert camera.status.state == "connecting"  # a camera may be starting

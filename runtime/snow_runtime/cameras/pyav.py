@@ -1,0 +1,34 @@
+"""PyAV, Python's hold on FFmpeg, imported where a camera needs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snow_runtime.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def load_av() -> ModuleType:
+    """Import PyAV. Its FFmpeg writes no log: that would show addresses.
+
+    Raises:
+        MissingDependencyError: it is not installed, or cannot be imported.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"PyAV reads videos and RTSP cameras and cannot be imported: {error}. Install it: "
+            "pip install 'snow-deploy[camera]'."
+        ) from error
+    module: ModuleType = av
+    return module
+
+
+def describe(error: Exception) -> str:
+    """Say what went wrong in FFmpeg, without the address that its own text holds."""
+    if type(error).__name__ == "ExitError":  # PyAV ends a call that takes too long by this
+        return "it took too long"
+    return str(getattr(error, "strerror", None) or type(error).__name__)
