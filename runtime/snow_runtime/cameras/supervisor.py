@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snow_runtime.cameras.clock import Clock
     from snow_runtime.cameras.mailbox import Mailbox
     from snow_runtime.cameras.options import CameraOptions
-    from snow_runtime.cameras.source import Picture, Source
+    from snow_runtime.cameras.source import BadPictureError, Picture, Source
     from snow_runtime.cameras.status import Journal
 
 _LOGGER = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Supervisor:
         self._attempt = 0
         self._refusals = 0
         self._delay_s = 0.0
+        self._last_bad: tuple[Pump | None, str] = (None, "")
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
 
     def start(self) -> None:
@@ -123,7 +124,9 @@ class Supervisor:
             self._make_source,
             deliver=self._deliver,
             bad=self._bad,
+            repeated=self._repeated,
             wake=self._wake,
+            live=self._live,
             options=self._options,
             clock=self._clock,
             name=f"camera {self._name} reader",
@@ -160,6 +163,8 @@ class Supervisor:
         kind = LostError if self._live else CameraError
         if pump.opened:
             seen = f"no new picture for {self._options.stall_s:g} s"
+            if self._last_bad[0] is pump:
+                seen += f", but damaged ones ({self._last_bad[1]})"
         else:
             seen = f"not open after {self._options.open_timeout_s:g} s"
         return kind(
@@ -186,12 +191,13 @@ class Supervisor:
             self._journal.finish("ended")
             return False
         text = self._scrub(str(error) or type(error).__name__) if error else "the stream ended"
+        code = getattr(error, "code", None)
         self._attempt += 1
         if self._is_final(error) or not self._live or self._attempt == self._options.attempts:
-            self._journal.finish("failed", text)
+            self._journal.finish("failed", text, code)
             _LOGGER.error("Camera %r failed: %s", self._name, text)
             return False
-        self._journal.lost(text)
+        self._journal.lost(text, code)
         self._delay_s = self._pause_s(error)
         _LOGGER.warning(
             "Camera %r is lost: %s Trying again in %.1f s.", self._name, text, self._delay_s
@@ -200,7 +206,7 @@ class Supervisor:
 
     def _is_final(self, error: Exception | None) -> bool:
         if isinstance(error, RefusedError):  # a password that was right may be so again
-            return error.password and not self._journal.counters.frames
+            return error.password and not self._journal.seen
         return isinstance(error, SnowError) and not isinstance(error, LostError)
 
     def _pause_s(self, error: Exception | None) -> float:
@@ -220,9 +226,18 @@ class Supervisor:
         frame = Frame(picture.image, number, at, self._name, self._clock, fresh_s)
         self._mailbox.put(frame, pump.cancelled)
 
-    def _bad(self, error: Exception | None) -> None:
-        if error is None:
-            self._journal.add(repeats=1)
-            return
-        self._journal.add(bad_frames=1)
-        _LOGGER.debug("Camera %r: %s", self._name, self._scrub(str(error)))
+    def _bad(self, error: BadPictureError) -> None:
+        self._journal.add(bad_frames=1, frames=error.skipped, drops=error.skipped)
+        text = self._scrub(str(error))
+        self._last_bad = (self._pump, text)
+        _LOGGER.debug("Camera %r: %s", self._name, text)
+
+    def _repeated(self, picture: Picture, frozen: bool) -> None:  # noqa: FBT001 - a callback
+        self._journal.add(repeats=1, frames=picture.skipped, drops=picture.skipped)
+        if frozen and self._journal.freeze():
+            _LOGGER.warning(
+                "Camera %r is frozen: it has sent the same picture for %g s. It is not answered "
+                "again until another comes. Look at the camera.",
+                self._name,
+                self._options.frozen_s,
+            )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("uri", ["rtsp://h/x", "http://h/x", "v4l2:///dev/video0", "csi://0"])
+@pytest.mark.parametrize("uri", ["rtsp://h/x", "v4l2:///dev/video0", "csi://0"])
 def test_without_opencv_the_pip_command_is_told(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
 
