@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Look at each N-th frame of a camera only.",
+    help="Look at one in N frames of a camera only.",
 )
 @click.option(
     "--min-confidence",
@@ -227,12 +227,14 @@ def _state(camera: Camera) -> dict[str, Any]:
         "state": status.state,
         "since_s": time.monotonic() - status.since.monotonic_s,
         "error": status.error,
+        "code": status.code,
         "connected": int(status.state == "connected"),
         "frames": counters.frames,
         "drops": counters.drops,
         "reconnections": counters.reconnections,
         "bad_frames": counters.bad_frames,
         "repeats": counters.repeats,
+        "freezes": counters.freezes,
         "abandoned": counters.abandoned,
         "lost_s": counters.lost_s,
     }
@@ -262,6 +264,7 @@ def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:
             f"{camera.name}: {counters.frames} frames, {counters.drops} dropped, "
             f"{counters.reconnections} reconnections, {counters.lost_s:.1f} s lost, "
             f"{counters.bad_frames} damaged, {counters.repeats} repeated, "
+            f"{counters.freezes} times frozen, "
             f"{counters.abandoned} reads left behind{error}",
             err=True,
         )
