@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.named_cameras import named_cameras, options_by_camera
 from snow_deploy.cli.options import FiniteRange
 from snow_deploy.cli.signals import Signals, patient_errors
 from snow_runtime.errors import CameraError, InputError, SnowError
@@ -33,6 +33,18 @@ if TYPE_CHECKING:
     required=True,
     help="file://, a folder, v4l2:///dev/video0, rtsp://, http://, csi://0, synthetic://; several "
     "share the model.",
+)
+@click.option(
+    "--tls-fingerprint",
+    metavar="[NAME=]SHA256",
+    multiple=True,
+    help="Of an https:// camera: accept the certificate with this fingerprint, and no other.",
+)
+@click.option(
+    "--tls-host",
+    metavar="[NAME=]HOST",
+    multiple=True,
+    help="Of an https:// camera: the name that its certificate is for.",
 )
 @click.option("--tasks", metavar="A,B", help="Answer these only.  [default: all of the model]")
 @click.option(
@@ -81,7 +93,7 @@ def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
     slower than a camera never lags behind it. SIGHUP loads MODEL anew while frames flow, SIGTERM
     and Ctrl-C end it cleanly.
     """
-    named = _named(uris)
+    named = named_cameras(uris)
     options = _load_options(model, form)
     with ExitStack() as stack:
         stack.enter_context(patient_errors())
@@ -104,6 +116,7 @@ def _run(  # noqa: PLR0917 - the command's parts
     from snow_runtime.swap import SwappableModel
 
     stats = Stats()
+    how = options_by_camera([name for name, _ in named], form["tls_fingerprint"], form["tls_host"])
     output = _output(form, stats.count)
     stack.callback(output.close)
     recorders = _recorders(form["record"], [name for name, _ in named], stats.count, stack)
@@ -112,7 +125,9 @@ def _run(  # noqa: PLR0917 - the command's parts
     wanted = _wanted(form["tasks"], swappable)
     model.warmup()
     model.self_check()
-    cameras = [stack.enter_context(open_camera(uri, name=name)) for name, uri in named]
+    cameras = [
+        stack.enter_context(open_camera(uri, name=name, options=how[name])) for name, uri in named
+    ]
     loop = Loop(
         swappable,
         stack.enter_context(CameraGroup(cameras)),
@@ -127,19 +142,6 @@ def _run(  # noqa: PLR0917 - the command's parts
     _summary(answered, loop, cameras)
     if all(camera.status.state == "failed" for camera in cameras):
         raise CameraError("No camera is left: each failed, as said above. Check the addresses.")
-
-
-def _named(given: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Take names and addresses apart; a camera without a name gets a number."""
-    found = []
-    for number, text in enumerate(given):
-        name = re.match(r"([\w-]+)=(?=.)", text)
-        found.append((name[1], text[name.end() :]) if name else (f"camera{number}", text))
-    names = [name for name, _ in found]
-    if len(set(names)) < len(names):
-        msg = f"Two cameras have one name: {', '.join(names)}. Give each another: NAME=URI."
-        raise click.UsageError(msg)
-    return found
 
 
 def _load_options(model: Path, form: dict[str, Any]) -> dict[str, Any]:

@@ -118,11 +118,12 @@ class Journal:
             self._last_frame_s = self._clock.monotonic_s()
             return self._counters.frames - 1
 
-    def freeze(self) -> bool:
+    def freeze(self, error: str) -> bool:
         """Enter that nothing but one picture has come for a while; give whether that is new."""
         with self._lock:
             if self._status.state != "connected":
                 return False
+            self._status = replace(self._status, error=error)
             self._become("frozen")
             self._add(freezes=1)
             return True

@@ -234,10 +234,11 @@ class Supervisor:
 
     def _repeated(self, picture: Picture, frozen: bool) -> None:  # noqa: FBT001 - a callback
         self._journal.add(repeats=1, frames=picture.skipped, drops=picture.skipped)
-        if frozen and self._journal.freeze():
-            _LOGGER.warning(
-                "Camera %r is frozen: it has sent the same picture for %g s. It is not answered "
-                "again until another comes. Look at the camera.",
-                self._name,
-                self._options.frozen_s,
-            )
+        if not frozen:
+            return
+        error = (
+            f"It has sent the same picture for {self._options.frozen_s:g} s, which is not handed "
+            "out again until another comes. Look at the camera."
+        )
+        if self._journal.freeze(error):
+            _LOGGER.warning("Camera %r is frozen: %s", self._name, error)

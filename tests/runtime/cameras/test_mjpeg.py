@@ -501,6 +501,7 @@ def test_a_frozen_camera_is_told_from_a_live_one(caplog: pytest.LogCaptureFixtur
         assert camera.read(5) is not None
         assert camera.status.state == "connected"
         assert camera.counters.reconnections == 0
+        assert "the same picture for 0.6 s" in str(camera.status.error)
     assert caplog.text.count("is frozen") == 1
 
 
