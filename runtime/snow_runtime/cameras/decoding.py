@@ -51,7 +51,8 @@ class JpegDecoder:
         except ImportError as error:
             raise MissingDependencyError(
                 f"simplejpeg decodes this camera's pictures and cannot be imported: {error}. "
-                "Install it: pip install 'snow-deploy[camera]'."
+                "Install it: pip install 'snow-deploy[camera]' (on Jetson, beside its own OpenCV: "
+                "pip install simplejpeg)."
             ) from error
         self._decode: Any = simplejpeg.decode_jpeg
         self._outcomes: deque[_Outcome] = deque(maxlen=_WINDOW)

@@ -265,7 +265,17 @@ main()
 
 
 def test_a_library_that_writes_to_standard_error_while_nobody_reads_it(graph_path: Path) -> None:
-    command = [sys.executable, "-c", LOUD, "run", graph_path, "--camera", CAMERA, "--threads", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        LOUD,
+        "run",
+        str(graph_path),
+        "--camera",
+        CAMERA,
+        "--threads",
+        "1",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
         try:

@@ -60,7 +60,7 @@ def test_lines_of_many_kinds_are_a_flood_too() -> None:
 
 def written(descriptor: int, text: bytes) -> int:
     """Write as C does, without Python's locks and without its errors."""
-    return ctypes.CDLL(None).write(descriptor, text, len(text))
+    return int(ctypes.CDLL(None).write(descriptor, text, len(text)))
 
 
 @pytest.fixture

@@ -97,7 +97,9 @@ def test_prometheus_reads_every_line(name: str) -> None:
     stats.saw(name, 5.0, 20.0)
     stats.count("mqtt_lost", 3)
     clock.now += 1
-    rows = {name: {"frames": 9, "drops": 2, "reconnections": 0, "bad_frames": 1, "connected": 1}}
+    rows: dict[str, dict[str, object]] = {
+        name: {"frames": 9, "drops": 2, "reconnections": 0, "bad_frames": 1, "connected": 1}
+    }
     rows[name] |= {"state": "frozen"}
 
     text = prometheus(stats.snapshot(), rows)

@@ -30,7 +30,8 @@ _UNAUTHORIZED: Final = 401
 class CameraAuth(HTTPDigestAuth):
     """Answers the camera's challenge, by Digest where it knows that and else by Basic.
 
-    Nothing is sent before it asks: a camera that knows Digest never gets the password itself.
+    Nothing is sent before it asks: a camera that knows Digest never gets the password itself. Some
+    refuse without saying what they know; Basic is what they mean.
 
     Args:
         login: whose it is.
@@ -44,8 +45,9 @@ class CameraAuth(HTTPDigestAuth):
         """Ask again with user and password, once."""
         if r.status_code != _UNAUTHORIZED or "Authorization" in r.request.headers:
             return r
-        known = {found.lower() for found in _SCHEME.findall(r.headers.get("WWW-Authenticate", ""))}
-        if not known:
+        asked = r.headers.get("WWW-Authenticate", "")
+        known = {found.lower() for found in _SCHEME.findall(asked)}
+        if asked and not known:
             return r
         r.raw.close()  # its text, which may be long, is of no interest
         if "digest" in known:

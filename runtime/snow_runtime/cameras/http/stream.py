@@ -189,7 +189,8 @@ def _new_session() -> requests.Session:
     except ImportError as error:
         raise MissingDependencyError(
             f"requests reads this camera and cannot be imported: {error}. Install it: "
-            "pip install 'snow-deploy[camera]'."
+            "pip install 'snow-deploy[camera]' (on Jetson, beside its own OpenCV: pip install "
+            "requests)."
         ) from error
     session = requests.Session()
     session.trust_env = False  # no proxies, and no passwords from ~/.netrc
