@@ -75,7 +75,8 @@ class Supervisor:
         self._attempt = 0
         self._refusals = 0
         self._delay_s = 0.0
-        self._last_bad: tuple[Pump | None, str] = (None, "")
+        self._last_bad: tuple[Pump | None, str] = (None, "")  # whose picture, and what it had
+        self._also = ""  # what else is to be said of the last connection's end
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
 
     def start(self) -> None:
@@ -136,6 +137,8 @@ class Supervisor:
         pump.start()
         stalled = self._watch(pump)
         self._end(pump)
+        only_bad = self._last_bad[0] is pump and (stalled or pump.first_at_s is None)
+        self._also = f" Damaged pictures came: {self._last_bad[1]}" if only_bad else ""
         if pump.first_at_s is not None:
             self._refusals = 0
             lasted_s = self._clock.monotonic_s() - pump.first_at_s
@@ -163,8 +166,6 @@ class Supervisor:
         kind = LostError if self._live else CameraError
         if pump.opened:
             seen = f"no new picture for {self._options.stall_s:g} s"
-            if self._last_bad[0] is pump:
-                seen += f", but damaged ones ({self._last_bad[1]})"
         else:
             seen = f"not open after {self._options.open_timeout_s:g} s"
         return kind(
@@ -191,6 +192,7 @@ class Supervisor:
             self._journal.finish("ended")
             return False
         text = self._scrub(str(error) or type(error).__name__) if error else "the stream ended"
+        text += self._also
         code = getattr(error, "code", None)
         self._attempt += 1
         if self._is_final(error) or not self._live or self._attempt == self._options.attempts:

@@ -462,12 +462,23 @@ def test_a_camera_of_damaged_pictures_says_so() -> None:
             client.send(part(half(jpeg(client.server.next_number()))))
 
     with watching(stream, options=SHORT, clock=FastClock()) as (_server, camera):
-        said = "no new picture for 0.3 s, but damaged ones .*premature end"
+        said = "no new picture for 0.3 s.* Damaged pictures came: .*premature end"
         eventually(lambda: re.search(said, str(camera.status.error)))
         assert camera.counters.frames == camera.counters.drops
         assert camera.counters.bad_frames > 5
         assert camera.status.state == "connecting"
         assert camera.poll() is None
+
+
+def test_a_connection_that_ends_after_damaged_pictures_says_so() -> None:
+    options = replace(OPTIONS, attempts=1)
+    with watching(lambda client: client.send(HEAD + part(half(jpeg(1)))), options=options) as (
+        _server,
+        camera,
+    ):
+        said = "ended the stream.* Damaged pictures came: .*premature end"
+        with pytest.raises(CameraError, match=said):
+            camera.read(5)
 
 
 def test_the_same_bytes_again_are_no_new_picture() -> None:
