@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.options import FiniteRange
 from snow_deploy.cli.signals import Signals, patient_errors
 from snow_runtime.errors import CameraError, InputError, SnowError
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from snow_runtime.app.outputs import Output
     from snow_runtime.cameras import Camera
     from snow_runtime.swap import SwappableModel
-
-_NAME = re.compile(r"([\w-]+)=(?=.)")
 
 
 @click.command("run")
@@ -37,13 +35,25 @@ _NAME = re.compile(r"([\w-]+)=(?=.)")
     help="file://, a folder, v4l2:///dev/video0, rtsp://, http://, csi://0, synthetic://; several "
     "share the model. In the place of a secret write {env:NAME} or {file:PATH}.",
 )
+@click.option(
+    "--tls-fingerprint",
+    metavar="[NAME=]SHA256",
+    multiple=True,
+    help="Of an https:// camera: accept the certificate with this fingerprint, and no other.",
+)
+@click.option(
+    "--tls-host",
+    metavar="[NAME=]HOST",
+    multiple=True,
+    help="Of an https:// camera: the name that its certificate is for.",
+)
 @click.option("--tasks", metavar="A,B", help="Answer these only.  [default: all of the model]")
 @click.option(
     "--every",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Look at each N-th frame of a camera only.",
+    help="Look at one in N frames of a camera only.",
 )
 @click.option(
     "--min-confidence",
@@ -120,9 +130,9 @@ def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
     Ctrl-C and closing the terminal end it cleanly.
     """
     uris, form = _with_secrets(uris, form)
-    named = _named(uris)
+    named = named_cameras(uris)
     if form["record"] is not None:
-        _refuse_nameless(uris)
+        refuse_nameless(uris)
     options = _load_options(model, form)
     with ExitStack() as stack:
         stack.enter_context(patient_errors())
@@ -145,6 +155,7 @@ def _run(  # noqa: PLR0917 - the command's parts
     from snow_runtime.swap import SwappableModel
 
     stats = Stats()
+    how = options_by_camera([name for name, _ in named], form["tls_fingerprint"], form["tls_host"])
     output = _output(form, stats.count)
     stack.callback(output.close)
     recorders = _recorders(form["record"], named, stats.count, stack)
@@ -153,7 +164,9 @@ def _run(  # noqa: PLR0917 - the command's parts
     wanted = _wanted(form["tasks"], swappable)
     model.warmup()
     model.self_check()
-    cameras = [stack.enter_context(open_camera(uri, name=name)) for name, uri in named]
+    cameras = [
+        stack.enter_context(open_camera(uri, name=name, options=how[name])) for name, uri in named
+    ]
     loop = Loop(
         swappable,
         stack.enter_context(CameraGroup(cameras)),
@@ -190,26 +203,6 @@ def _with_secrets(
         for name in ("mqtt", "token")
     }
     return tuple(resolve_secrets(uri, escape=True) for uri in uris), {**form, **resolved}
-
-
-def _named(given: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Take names and addresses apart; a camera without a name gets a number."""
-    found = []
-    for number, text in enumerate(given):
-        name = _NAME.match(text)
-        found.append((name[1], text[name.end() :]) if name else (f"camera{number}", text))
-    names = [name for name, _ in found]
-    if len(set(names)) < len(names):
-        msg = f"Two cameras have one name: {', '.join(names)}. Give each another: NAME=URI."
-        raise click.UsageError(msg)
-    return found
-
-
-def _refuse_nameless(given: tuple[str, ...]) -> None:
-    """Refuse to record several cameras of which one is known by its place on the line only."""
-    if len(given) > 1 and any(_NAME.match(text) is None for text in given):
-        msg = "--record names files after cameras: give each a name, as in --camera door=URI."
-        raise click.UsageError(msg)
 
 
 def _load_options(model: Path, form: dict[str, Any]) -> dict[str, Any]:
@@ -329,12 +322,15 @@ def _state(camera: Camera) -> dict[str, Any]:
         "state": status.state,
         "since_s": time.monotonic() - status.since.monotonic_s,
         "error": status.error,
+        "code": status.code,
         "connected": int(status.state == "connected"),
         "frames": counters.frames,
         "drops": counters.drops,
         "reconnections": counters.reconnections,
         "bad_frames": counters.bad_frames,
         "repeats": counters.repeats,
+        "freezes": counters.freezes,
+        "size_changes": counters.size_changes,
         "abandoned": counters.abandoned,
         "lost_s": counters.lost_s,
     }
@@ -364,6 +360,7 @@ def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:
             f"{camera.name}: {counters.frames} frames, {counters.drops} dropped, "
             f"{counters.reconnections} reconnections, {counters.lost_s:.1f} s lost, "
             f"{counters.bad_frames} damaged, {counters.repeats} repeated, "
+            f"{counters.freezes} times frozen, {counters.size_changes} changes of size, "
             f"{counters.abandoned} reads left behind{error}",
             err=True,
         )

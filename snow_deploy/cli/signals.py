@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 import threading
@@ -117,9 +118,11 @@ class Signals:
 def patient_errors() -> Iterator[None]:
     """Within it, standard error waits for no reader: what nobody takes is lost.
 
-    Log records go there too. A program that waits for ever to say that a camera is gone helps
-    nobody.
+    Log records go there too, and what libraries write to the descriptor themselves. A program that
+    waits for ever to say that a camera is gone helps nobody. If it ends by an error, that does not
+    wait either.
     """
+    from snow_runtime.app.flood import GuardedDescriptor
     from snow_runtime.app.patient import descriptor_of, patient_text
 
     before = sys.stderr
@@ -127,8 +130,24 @@ def patient_errors() -> Iterator[None]:
     if descriptor is None:
         yield
         return
-    sys.stderr = patient_text(descriptor, before.encoding)
+    try:
+        with GuardedDescriptor(descriptor) as outer, _crashes_told(outer):
+            sys.stderr = patient_text(outer, before.encoding)
+            yield
+    except BaseException:
+        sys.stderr = patient_text(descriptor, before.encoding)
+        raise
+    sys.stderr = before
+
+
+@contextmanager
+def _crashes_told(descriptor: int) -> Iterator[None]:
+    """Within it, a crash in a library says where: its own last words may not get through."""
+    if faulthandler.is_enabled():
+        yield
+        return
+    faulthandler.enable(descriptor)
     try:
         yield
     finally:
-        sys.stderr = before
+        faulthandler.disable()

@@ -45,7 +45,8 @@ class LoopOptions:
 
     Attributes:
         tasks: Names of the tasks to answer; None for all.
-        every: Look at each N-th frame of a camera only.
+        every: Look at one in N frames of a camera only: at the first that is fetched of frames 0 to
+            N - 1, the first of N to 2 N - 1, and so on.
         min_confidence: Answers with a lower probability are left out, in [0, 1].
         frames: Stop after so many; None goes on until the cameras end or :meth:`Loop.stop`.
     """
@@ -80,6 +81,9 @@ class Loop:
     live: Live = field(default_factory=Live)
     failures: Failures = field(default_factory=Failures)
     _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
+    _turns: dict[str, int] = field(
+        default_factory=dict
+    )  # by camera, of its last frame that was due
     _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
     _failed: int = 0  # so many of them; written by the thread that computes
     _seldom: Seldom = field(default_factory=lambda: Seldom(_LOGGER))
@@ -120,9 +124,17 @@ class Loop:
         waiting = self.cameras.wait(_WAIT_S, at_most=left)
         if not waiting and self.cameras.ended:
             return None
-        frames = [frame for frame in waiting if frame.number % self.options.every == 0]
+        frames = [frame for frame in waiting if self._is_due(frame)]
         self._taken += len(frames)
         return frames
+
+    def _is_due(self, frame: Frame) -> bool:
+        """Tell whether it is a camera's first in its turn; frames in between may never be seen."""
+        turn = frame.number // self.options.every
+        if self.options.every > 1 and turn == self._turns.get(frame.camera):
+            return False
+        self._turns[frame.camera] = turn
+        return True
 
     def _left(self) -> int | None:
         """Give how many frames may still be taken; None: any number."""

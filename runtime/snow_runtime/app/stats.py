@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from snow_runtime.cameras.status import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +24,12 @@ _CAMERA: Final = (
     ("reconnections", "reconnections_total", "Outages that ended."),
     ("bad_frames", "bad_frames_total", "Damaged frames."),
     ("repeats", "repeats_total", "Frames that came again instead of a new one."),
+    ("freezes", "freezes_total", "Times that it sent one frame for ever."),
+    ("size_changes", "size_changes_total", "Times that its frames changed their size."),
     ("abandoned", "abandoned_reads_total", "Reads that hung and were left behind."),
     ("lost_s", "lost_seconds_total", "Time without frames in all outages."),
-    ("connected", "connected", "Whether frames come."),
+    ("connected", "connected", "Whether new frames come."),
+    ("code", "answer_code", "HTTP or RTSP status instead of frames, as 401 or 404; 0 for none."),
 )
 """Of each camera: the counter, the metric's name and its help."""
 _PREFIX: Final = "snow"
@@ -100,7 +105,8 @@ def prometheus(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]
     Args:
         stats: What :meth:`Stats.snapshot` gave.
         cameras: By camera name its counters (`frames`, `drops`, `reconnections`, `bad_frames`,
-            `repeats`, `abandoned`, `lost_s`) and `connected`, 0 or 1; those that are there.
+            `repeats`, `freezes`, `abandoned`, `lost_s`), its `state`, `connected`, 0 or 1, and
+            `code`, what it answered instead of frames or None; those that are there.
     """
     return "\n".join([*_lines(stats, cameras), ""])
 
@@ -120,10 +126,19 @@ def _lines(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]]) -
     yield from _metric("events_total", "counter", "What else has happened.", events)
     for key, name, title in _CAMERA:
         values = {
-            f'camera="{_escape(camera)}"': row[key] for camera, row in cameras.items() if key in row
+            f'camera="{_escape(camera)}"': row[key] or 0
+            for camera, row in cameras.items()
+            if key in row
         }
         kind = "counter" if name.endswith("_total") else "gauge"
         yield from _metric(f"camera_{name}", kind, f"Camera: {title}", values)
+    states = {
+        f'camera="{_escape(camera)}",state="{state}"': int(row["state"] == state)
+        for camera, row in cameras.items()
+        if "state" in row
+        for state in get_args(State)
+    }
+    yield from _metric("camera_state", "gauge", "Camera: 1 for the state that it is in.", states)
 
 
 def _metric(name: str, kind: str, help_text: str, values: Mapping[str, float]) -> Iterator[str]:

@@ -20,7 +20,8 @@ What each module holds::
     synthetic.py    draws them
     folder.py       reads a folder of them
     capture.py      files, RTSP, V4L2 and CSI through OpenCV; gstreamer.py writes the CSI pipeline
-    mjpeg.py        MJPEG over HTTP; jpeg.py cuts the pictures out
+    mjpeg.py        MJPEG over HTTP: http/ connects, jpeg.py cuts the pictures out, decoding.py
+                    decodes them and tells which are damaged
 """
 
 from __future__ import annotations

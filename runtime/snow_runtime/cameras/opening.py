@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from snow_runtime.cameras.gstreamer import csi_pipeline
 from snow_runtime.cameras.mjpeg import MjpegSource
 from snow_runtime.cameras.options import CameraOptions
 from snow_runtime.cameras.synthetic import SyntheticSource
-from snow_runtime.cameras.uri import numbers, parse, refuse_unescaped
+from snow_runtime.cameras.uri import hide, numbers, parse, refuse_unescaped
 from snow_runtime.cameras.video import Video, VideoSource
 from snow_runtime.errors import CameraError
 
@@ -49,7 +50,8 @@ def open_camera(
                                            ``fourcc``, such as ``MJPG``
     ``csi://0?width=1280&height=720``      a CSI camera on Jetson; also ``fps`` and ``flip``
     ``rtsp://USER:PASSWORD@HOST/PATH``     a network camera
-    ``http://USER:PASSWORD@HOST/PATH``     MJPEG over HTTP or HTTPS, with basic authentication
+    ``http://USER:PASSWORD@HOST/PATH``     MJPEG over HTTP or HTTPS, with Basic or Digest
+                                           authentication
     ``synthetic://?width=1280&fps=30``     pictures drawn here; also ``height`` and ``seed``;
                                            ``fps=0`` is as fast as they are asked for
     =====================================  =======================================================
@@ -192,8 +194,8 @@ def _file(address: Address, options: CameraOptions, *, newest: bool) -> Video:
     if not Path(address.target).exists():
         raise CameraError(
             f"Cannot open the camera {address.text!r}: there is no such file, expected a video, a "
-            f"folder of pictures or an address that begins with {', '.join(_SCHEMES)}. Check the "
-            "path."
+            f"folder of pictures or an address that begins with {', '.join(_SCHEMES)}. "
+            f"{_likely_meant(address.target)}."
         )
     return Video(
         str(Path(address.target).absolute()),  # FFmpeg takes `a:b.mp4` for a protocol named a
@@ -203,6 +205,15 @@ def _file(address: Address, options: CameraOptions, *, newest: bool) -> Video:
         open_timeout_s=options.open_timeout_s,
         stall_s=options.stall_s,
     )
+
+
+def _likely_meant(path: str) -> str:
+    """Advise on a path where nothing is: OpenCV counts cameras, and a scheme is soon forgotten."""
+    if device := re.fullmatch(r"(?:video)?(\d{1,3})", path):
+        return f"For a USB camera give /dev/video{device[1]}"
+    if re.match(r"[\w.-]+(:\d+)?/|[\w.-]+:\d+$", path) and "." in path.partition("/")[0]:
+        return f"For a network camera give its whole address, such as rtsp://{hide(path)}"
+    return "Check the path"
 
 
 _CAPTURED: Final = {"csi": _csi, "v4l2": _device}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from snow_runtime.cameras.backoff import Backoff
 
 Mode = Literal["newest", "every-frame"]
+
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,16 @@ class CameraOptions:
             camera that sends less than one picture in five seconds, make it longer.
         close_timeout_s: seconds that the end of a connection is waited for. A read that hangs for
             longer, which only a driver or a library can do, is left behind and counted.
+        frozen_s: a camera that has sent nothing but one and the same picture for so many seconds
+            counts as frozen. Until it sends another, that picture is not handed out again.
         attempts: after how many connections in a row that were not made, or did not last, the
             camera counts as failed; None for no bound.
         backoff: the delays between attempts. After a camera has refused access they are one to
             five minutes, whatever this says: asking often may lock the account.
+        tls_fingerprint: of an HTTPS camera, the SHA-256 of its certificate in 64 hexadecimal
+            digits, with or without colons. That certificate is accepted, and no other.
+        tls_host: of an HTTPS camera, the name that its certificate is for, if it is not the one in
+            the address.
 
     Raises:
         ValueError: a value is out of its range.
@@ -35,15 +44,25 @@ class CameraOptions:
     open_timeout_s: float = 10.0
     stall_s: float = 5.0
     close_timeout_s: float = 2.0
+    frozen_s: float = 10.0
     attempts: int | None = None
     backoff: Backoff = field(default_factory=Backoff)
+    tls_fingerprint: str | None = None
+    tls_host: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        times = (self.open_timeout_s, self.stall_s, self.close_timeout_s)
+        times = (self.open_timeout_s, self.stall_s, self.close_timeout_s, self.frozen_s)
         counts = (self.queue_frames, 1 if self.attempts is None else self.attempts)
         if min(counts) < 1 or not all(0 < seconds < float("inf") for seconds in times):
             raise ValueError(
                 f"Cannot read a camera as {self} says: expected times above 0 and counts of at "
                 "least 1. Change what is out of its range."
+            )
+        digits = (self.tls_fingerprint or "").replace(":", "")
+        if self.tls_fingerprint is not None and not _SHA256.fullmatch(digits):
+            raise ValueError(
+                f"The fingerprint {self.tls_fingerprint!r} is none, expected the 64 hexadecimal "
+                "digits of a SHA-256. Take it from: openssl x509 -noout -sha256 -fingerprint -in "
+                "CERTIFICATE."
             )

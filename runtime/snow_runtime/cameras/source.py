@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 
 class LostError(CameraError):
-    """The connection is gone, or could not be made: trying again may help."""
+    """The connection is gone, or could not be made: trying again may help.
+
+    Args:
+        message: what to tell the user.
+        code: what the camera answered instead of pictures, as HTTP and RTSP count: 404 for what it
+            has not; None if it answered nothing.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RefusedError(CameraError):
@@ -36,15 +46,26 @@ class RefusedError(CameraError):
         message: what to tell the user.
         password: whether it refuses the user and password. Then a camera that has never given a
             picture is not asked again.
+        code: what it answered, as HTTP and RTSP count: 401 or 403.
     """
 
-    def __init__(self, message: str, *, password: bool = False) -> None:
+    def __init__(self, message: str, *, password: bool = False, code: int | None = None) -> None:
         super().__init__(message)
         self.password = password
+        self.code = code
 
 
 class BadPictureError(CameraError):
-    """One picture could not be read; the ones after it may be fine."""
+    """One picture could not be read; the ones after it may be fine.
+
+    Args:
+        message: what to tell the user.
+        skipped: older pictures that the source passed over before it.
+    """
+
+    def __init__(self, message: str, *, skipped: int = 0) -> None:
+        super().__init__(message)
+        self.skipped = skipped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,12 +78,15 @@ class Picture:
             is that one again, and no new picture.
         at: when it was here in full; None: at the end of the read.
         skipped: older pictures that the source passed over to give this one.
+        coded: the picture as the camera sent it, where that is at hand. With the same bytes as the
+            one before it is no new picture.
     """
 
     image: NDArray[np.uint8]
     number: int | None = None
     at: Instant | None = None
     skipped: int = 0
+    coded: bytes | None = None
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from snow_runtime.cameras.clock import Clock, Instant
 
-State = Literal["connecting", "connected", "reconnecting", "ended", "failed", "closed"]
+State = Literal["connecting", "connected", "frozen", "reconnecting", "ended", "failed", "closed"]
 
 _FINAL: Final[tuple[State, ...]] = ("ended", "failed", "closed")
 
@@ -20,15 +20,20 @@ class Status:
 
     Attributes:
         state: ``connecting`` until the first picture, ``connected`` while pictures come,
-            ``reconnecting`` when they stopped; ``ended`` after the last picture of a file,
-            ``failed`` when trying again is no use, ``closed`` by the application.
+            ``frozen`` while nothing but one and the same comes, ``reconnecting`` when they
+            stopped; ``ended`` after the last picture of a file, ``failed`` when trying again is no
+            use, ``closed`` by the application.
         since: when that state began.
         error: what went wrong last, without passwords; None if nothing did.
+        code: what the camera answered last instead of pictures, as HTTP and RTSP count: 401 for a
+            wrong password, 404 for a path that it has not. None if it gives pictures, or answered
+            nothing.
     """
 
     state: State
     since: Instant
     error: str | None = None
+    code: int | None = None
 
     @property
     def final(self) -> bool:
@@ -46,6 +51,8 @@ class Counters:
         reconnections: outages that ended with a new picture.
         bad_frames: pictures that came damaged and were thrown away.
         repeats: times that the source gave a picture again instead of a new one.
+        freezes: times that a camera froze: it sent nothing but one picture for a while.
+        size_changes: times that a picture was of another size than the one before.
         abandoned: reads that hung, and were left behind.
         lost_s: seconds without pictures in all outages, the present one included, each counted
             from its last picture before to the first one after.
@@ -56,6 +63,8 @@ class Counters:
     reconnections: int = 0
     bad_frames: int = 0
     repeats: int = 0
+    freezes: int = 0
+    size_changes: int = 0
     abandoned: int = 0
     lost_s: float = 0.0
 
@@ -69,12 +78,19 @@ class Journal:
         self._status = Status("connecting", clock.now())
         self._counters = Counters()
         self._last_frame_s = 0.0
+        self._seen = False
 
     @property
     def status(self) -> Status:
         """The state now."""
         with self._lock:
             return self._status
+
+    @property
+    def seen(self) -> bool:
+        """Whether a picture was ever there."""
+        with self._lock:
+            return self._seen
 
     @property
     def counters(self) -> Counters:
@@ -97,18 +113,30 @@ class Journal:
                 lost = self._counters.lost_s + self._since_last_frame_s()
                 self._counters = replace(self._counters, lost_s=lost)
                 self._add(reconnections=1)
+            self._seen = True
             self._become("connected")
+            self._status = replace(self._status, code=None)
             self._add(frames=1 + skipped, drops=skipped)
             self._last_frame_s = self._clock.monotonic_s()
             return self._counters.frames - 1
 
-    def lost(self, error: str) -> None:
-        """Enter that a connection is gone, or was not made."""
+    def freeze(self, error: str) -> bool:
+        """Enter that nothing but one picture has come for a while; give whether that is new."""
         with self._lock:
+            if self._status.state != "connected":
+                return False
             self._status = replace(self._status, error=error)
-            self._become("reconnecting" if self._counters.frames else "connecting")
+            self._become("frozen")
+            self._add(freezes=1)
+            return True
 
-    def finish(self, state: State, error: str | None = None) -> None:
+    def lost(self, error: str, code: int | None = None) -> None:
+        """Enter that a connection is gone, or was not made; with what was answered instead."""
+        with self._lock:
+            self._status = replace(self._status, error=error, code=code)
+            self._become("reconnecting" if self._seen else "connecting")
+
+    def finish(self, state: State, error: str | None = None, code: int | None = None) -> None:
         """Enter a final state; the first one stays."""
         with self._lock:
             if self._status.final:
@@ -116,7 +144,8 @@ class Journal:
             if self._status.state == "reconnecting":
                 lost = self._counters.lost_s + self._since_last_frame_s()
                 self._counters = replace(self._counters, lost_s=lost)
-            self._status = replace(self._status, error=error or self._status.error)
+            error, code = error or self._status.error, code or self._status.code
+            self._status = replace(self._status, error=error, code=code)
             self._become(state)
 
     def _become(self, state: State) -> None:

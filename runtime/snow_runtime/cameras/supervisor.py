@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snow_runtime.cameras.clock import Clock
     from snow_runtime.cameras.mailbox import Mailbox
     from snow_runtime.cameras.options import CameraOptions
-    from snow_runtime.cameras.source import Picture, Source
+    from snow_runtime.cameras.source import BadPictureError, Picture, Source
     from snow_runtime.cameras.status import Journal
 
 _LOGGER = logging.getLogger(__name__)
@@ -74,7 +74,10 @@ class Supervisor:
         self._hanging: list[Pump] = []
         self._attempt = 0
         self._refusals = 0
+        self._size: tuple[int, ...] | None = None  # width, height of the last picture
         self._delay_s = 0.0
+        self._last_bad: tuple[Pump | None, str] = (None, "")  # whose picture, and what it had
+        self._also = ""  # what else is to be said of the last connection's end
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
 
     def start(self) -> None:
@@ -123,7 +126,9 @@ class Supervisor:
             self._make_source,
             deliver=self._deliver,
             bad=self._bad,
+            repeated=self._repeated,
             wake=self._wake,
+            live=self._live,
             options=self._options,
             clock=self._clock,
             name=f"camera {self._name} reader",
@@ -133,6 +138,8 @@ class Supervisor:
         pump.start()
         stalled = self._watch(pump)
         self._end(pump)
+        only_bad = self._last_bad[0] is pump and (stalled or pump.first_at_s is None)
+        self._also = f" Damaged pictures came: {self._last_bad[1]}" if only_bad else ""
         if pump.first_at_s is not None:
             self._refusals = 0
             lasted_s = self._clock.monotonic_s() - pump.first_at_s
@@ -186,12 +193,14 @@ class Supervisor:
             self._journal.finish("ended")
             return False
         text = self._scrub(str(error) or type(error).__name__) if error else "the stream ended"
+        text += self._also
+        code = getattr(error, "code", None)
         self._attempt += 1
         if self._is_final(error) or not self._live or self._attempt == self._options.attempts:
-            self._journal.finish("failed", text)
+            self._journal.finish("failed", text, code)
             _LOGGER.error("Camera %r failed: %s", self._name, text)
             return False
-        self._journal.lost(text)
+        self._journal.lost(text, code)
         self._delay_s = self._pause_s(error)
         _LOGGER.warning(
             "Camera %r is lost: %s Trying again in %.1f s.", self._name, text, self._delay_s
@@ -200,7 +209,7 @@ class Supervisor:
 
     def _is_final(self, error: Exception | None) -> bool:
         if isinstance(error, RefusedError):  # a password that was right may be so again
-            return error.password and not self._journal.counters.frames
+            return error.password and not self._journal.seen
         return isinstance(error, SnowError) and not isinstance(error, LostError)
 
     def _pause_s(self, error: Exception | None) -> float:
@@ -215,14 +224,33 @@ class Supervisor:
             if pump is not self._pump or pump.cancelled.is_set():
                 return
             number = self._journal.frame(picture.skipped)
+            self._note_size(picture)
         at = picture.at or self._clock.now()
         fresh_s = self._mailbox.fresh_s
         frame = Frame(picture.image, number, at, self._name, self._clock, fresh_s)
         self._mailbox.put(frame, pump.cancelled)
 
-    def _bad(self, error: Exception | None) -> None:
-        if error is None:
-            self._journal.add(repeats=1)
+    def _note_size(self, picture: Picture) -> None:
+        """Count a picture of another size than the one before, and say so."""
+        size = picture.image.shape[1::-1]
+        if self._size not in (None, size):
+            self._journal.add(size_changes=1)
+            _LOGGER.info("Camera %r now gives pictures of %d x %d pixels.", self._name, *size)
+        self._size = size
+
+    def _bad(self, error: BadPictureError) -> None:
+        self._journal.add(bad_frames=1, frames=error.skipped, drops=error.skipped)
+        text = self._scrub(str(error))
+        self._last_bad = (self._pump, text)
+        _LOGGER.debug("Camera %r: %s", self._name, text)
+
+    def _repeated(self, picture: Picture, frozen: bool) -> None:  # noqa: FBT001 - a callback
+        self._journal.add(repeats=1, frames=picture.skipped, drops=picture.skipped)
+        if not frozen:
             return
-        self._journal.add(bad_frames=1)
-        _LOGGER.debug("Camera %r: %s", self._name, self._scrub(str(error)))
+        error = (
+            f"It has sent the same picture for {self._options.frozen_s:g} s, which is not handed "
+            "out again until another comes. Look at the camera."
+        )
+        if self._journal.freeze(error):
+            _LOGGER.warning("Camera %r is frozen: %s", self._name, error)

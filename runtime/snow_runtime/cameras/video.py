@@ -252,20 +252,34 @@ class VideoSource:
                 f"Cannot read the video {self._what.text!r}: {text}, expected a complete video "
                 "file. Play it with another program, or convert it."
             )
-        error = self._av.error
-        if isinstance(seen, (error.HTTPUnauthorizedError, error.HTTPForbiddenError)):
+        code = self._code(seen)
+        if code in (401, 403):
             return RefusedError(
                 f"The camera {self._what.text!r} refuses access ({text}), expected user and "
                 "password to be right. Correct them; signs such as @ and # are written %40 and "
                 "%23.",
-                password=isinstance(seen, error.HTTPUnauthorizedError),
+                password=code == 401,
+                code=code,
             )
-        if isinstance(seen, error.HTTPNotFoundError):
+        if code == 404:
             text += ": it has no such stream"
         return LostError(
             f"The camera {self._what.text!r} gives no pictures: {text}, expected a stream. Look at "
-            "its address, at the camera and at the network."
+            "its address, at the camera and at the network.",
+            code=code,
         )
+
+    def _code(self, seen: Exception | str) -> int | None:
+        """Give what an RTSP server answered, as far as FFmpeg tells."""
+        error = self._av.error
+        told = {
+            error.HTTPBadRequestError: 400,
+            error.HTTPUnauthorizedError: 401,
+            error.HTTPForbiddenError: 403,
+            error.HTTPNotFoundError: 404,
+            error.HTTPServerError: 500,
+        }
+        return next((code for kind, code in told.items() if isinstance(seen, kind)), None)
 
 
 def _square(width: int, height: int, ratio: float) -> tuple[int, int]:

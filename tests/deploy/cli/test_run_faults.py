@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -244,3 +245,44 @@ def test_told_to_end_while_nobody_reads(start: Callable[..., Running], graph_pat
 
     assert running.process.stderr is not None
     assert counted(running.process.stderr.read(), "stdout_lost") > 0
+
+
+LOUD = """
+import ctypes, sys
+from snow_deploy.cli import main
+from snow_runtime.cameras.synthetic import SyntheticSource
+
+read, libc = SyntheticSource.read, ctypes.CDLL(None)
+
+def loud(self):
+    for _ in range(100):
+        libc.dprintf(2, b"%s of a library in C\\n", b"words " * 50)
+    return read(self)
+
+SyntheticSource.read = loud
+main()
+"""
+
+
+def test_a_library_that_writes_to_standard_error_while_nobody_reads_it(graph_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        LOUD,
+        "run",
+        str(graph_path),
+        "--camera",
+        CAMERA,
+        "--threads",
+        "1",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        try:
+            for _ in range(20):
+                assert json.loads(running.stdout.readline())["camera"] == "camera0"
+
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(DEADLINE_S) == 0
+        finally:
+            running.kill()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -98,3 +99,30 @@ def test_errors_to_a_reader_that_sleeps(monkeypatch: pytest.MonkeyPatch) -> None
         assert sys.stderr is stream
     with os.fdopen(reading, encoding="utf-8") as stream:
         assert stream.readline().startswith("0 x")
+
+
+def test_what_libraries_write_to_the_descriptor_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with patient_errors():
+            for number in range(20_000):
+                ctypes.CDLL(None).dprintf(writing, b"a warning %d of a library\n", number)
+            click.echo("our own words", err=True)
+    with os.fdopen(reading, encoding="utf-8") as stream:
+        said = stream.read().splitlines()
+    assert len(said) < 20
+    assert "our own words" in said
+
+
+def test_an_error_at_the_end_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with pytest.raises(ZeroDivisionError), patient_errors():
+            raise ZeroDivisionError
+        for _ in range(2000):
+            click.echo("x" * 100, err=True)
+    os.close(reading)

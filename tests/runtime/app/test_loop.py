@@ -68,6 +68,38 @@ def test_only_each_nth_frame_of_a_camera() -> None:
     assert [answer.number for answer in kept.answers] == [0, 3, 6]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "every", "answered"),
+    [
+        ([1, 3, 5, 7, 9], 2, [1, 3, 5, 7, 9]),  # frames that come in pairs: one is never seen
+        ([0, 1, 2, 3, 4, 5], 2, [0, 2, 4]),
+        ([1, 2, 4, 5, 8, 9, 10], 3, [1, 4, 8, 9]),
+        ([4, 8, 9, 100, 101, 109, 110], 10, [4, 100, 110]),
+    ],
+)
+def test_one_in_n_frames_whichever_of_them_are_seen(
+    numbers: list[int], every: int, answered: list[int]
+) -> None:
+    loop, kept = loop_of(
+        Cameras(*[[frame_of(number=n)] for n in numbers]), LoopOptions(every=every)
+    )
+    loop.run()
+
+    assert [answer.number for answer in kept.answers] == answered
+
+
+def test_each_camera_has_its_own_turns() -> None:
+    batches = [[frame_of("door", n), frame_of("yard", n + 101)] for n in range(1, 7)]
+    loop, kept = loop_of(Cameras(*batches), LoopOptions(every=3))
+    loop.run()
+
+    numbers = {
+        camera: [answer.number for answer in kept.answers if answer.camera == camera]
+        for camera in ("door", "yard")
+    }
+    assert numbers == {"door": [1, 3, 6], "yard": [102, 105]}
+
+
 def test_tasks_and_confidence() -> None:
     options = LoopOptions(tasks=("birds",), min_confidence=0.8)
     loop, kept = loop_of(Cameras([frame_of()], [frame_of(value=200)]), options)

@@ -61,6 +61,7 @@ class MjpegServer:
         behave: Callable[[Client], None] = Client.stream,
         port: int = 0,
         context: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.behave = behave
         self._context = context
@@ -69,7 +70,8 @@ class MjpegServer:
         self._number = 0
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name="mjpeg server", daemon=True)
         self._thread.start()

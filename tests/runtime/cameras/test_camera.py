@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import subprocess
 import sys
 import threading
@@ -439,3 +440,66 @@ def test_a_camera_shows_its_name_and_state() -> None:
         camera.read(5)
 
         assert repr(camera) == "<Camera 'door' newest connected>"
+
+
+def test_a_still_scene_is_handed_out_for_a_while_and_then_counts_as_frozen() -> None:
+    """The same pixels, decoded anew each time, as of a video that is still or has stopped."""
+
+    def still() -> Any:
+        time.sleep(0.01)
+        return Picture(numbered(4))
+
+    options = replace(OPTIONS, frozen_s=0.3)
+    steps = [1, *[still] * 10_000]
+    camera, script = scripted(*steps, mode="every-frame", options=options)
+    with camera:
+        frames = [camera.read(5) for _ in range(5)]
+        assert [frame and number_of(frame.image) for frame in frames] == [1, 4, 4, 4, 4]
+        assert camera.status.state == "connected"
+        while camera.read(1) is not None:
+            pass
+        eventually(lambda: camera.status.state == "frozen")
+        count = camera.counters.frames
+        eventually(lambda: camera.counters.repeats > 20)
+        assert (camera.counters.frames, camera.counters.freezes) == (count, 1)
+        with script.lock:
+            script.steps[:0] = [5]
+        frame = camera.read(5)
+        assert frame is not None
+        assert number_of(frame.image) == 5
+        assert camera.counters.freezes == 1
+    assert script.opened == 1
+
+
+def test_a_file_may_show_the_same_picture_as_often_as_it_likes() -> None:
+    options = replace(OPTIONS, frozen_s=0.01)
+    pictures = [Picture(numbered(4), coded=b"the same") for _ in range(20)]
+
+    def slow() -> Any:
+        time.sleep(0.02)
+        return pictures.pop()
+
+    steps = [slow] * len(pictures)
+    with scripted(*steps, None, live=False, mode="every-frame", options=options)[0] as camera:
+        assert len(list(camera)) == 20
+    assert (camera.counters.repeats, camera.counters.freezes) == (0, 0)
+
+
+def test_pictures_that_differ_in_one_pixel_are_two() -> None:
+    pictures = [Picture(numbered(4)) for _ in range(6)]
+    for place, picture in enumerate(pictures):
+        picture.image[-1, -1] = place  # not among the first that are compared
+    options = replace(OPTIONS, frozen_s=1e-9)
+    with scripted(*pictures, None, mode="every-frame", options=options)[0] as camera:
+        assert [frame.image[-1, -1, 0] for frame in itertools.islice(camera, 6)] == [*range(6)]
+
+
+def test_pictures_passed_over_before_a_bad_or_an_old_one_are_counted() -> None:
+    same = [Picture(numbered(1), coded=b"x"), Picture(numbered(1), coded=b"x", skipped=3)]
+    bad = BadPictureError("half a picture", skipped=2)
+    with scripted(*same, bad, 5, mode="every-frame")[0] as camera:
+        frames = [camera.read(5), camera.read(5)]
+
+        assert [frame and frame.number for frame in frames] == [0, 6]
+        assert (camera.counters.frames, camera.counters.drops) == (7, 5)
+        assert (camera.counters.repeats, camera.counters.bad_frames) == (1, 1)

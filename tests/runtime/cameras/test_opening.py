@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     ("uri", "library"),
     [
         ("rtsp://h/x", "av"),
-        ("http://h/x", "cv2"),
+        ("http://h/x", "requests"),
         ("v4l2:///dev/video0", "cv2"),
         ("csi://0", "cv2"),
     ],
@@ -127,3 +127,21 @@ def test_addresses_that_only_look_like_it(uri: str) -> None:
     from snow_runtime.cameras.uri import parse, refuse_unescaped
 
     refuse_unescaped(parse(uri))
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("0", "For a USB camera give /dev/video0."),
+        ("12", "For a USB camera give /dev/video12."),
+        ("video3", "For a USB camera give /dev/video3."),
+        ("192.168.1.9:554/stream", "such as rtsp://192.168.1.9:554/stream."),
+        ("cam.example:8080", "such as rtsp://cam.example:8080."),
+        ("no/such.mp4", "Check the path."),
+        ("nosuch.mp4", "Check the path."),
+    ],
+)
+def test_what_was_likely_meant_by_a_path_where_nothing_is(path: str, said: str) -> None:
+    with pytest.raises(CameraError, match="there is no such file") as caught:
+        open_camera(path)
+    assert str(caught.value).endswith(said)

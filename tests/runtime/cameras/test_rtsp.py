@@ -160,7 +160,7 @@ def test_the_password_is_used_and_never_shown(
         shown = f"{camera!r} {camera.status}"
         with open_camera(wrong, options=OPTIONS) as camera:  # it is not tried again and again
             eventually(lambda: camera.status.state == "failed")
-        assert "401" in str(camera.status.error)
+        assert camera.status.code == 401
         shown += f"{camera!r} {camera.status}"
     finally:
         server.kill()
@@ -172,4 +172,5 @@ def test_a_stream_that_is_not_there_is_told(server: RtspServer) -> None:
     with open_camera(f"{server.uri}less", options=OPTIONS) as camera:
         eventually(lambda: camera.status.error)
         assert "404 Not Found: it has no such stream" in str(camera.status.error)
+        assert camera.status.code == 404
         assert camera.status.state == "connecting"  # a camera may be starting

@@ -101,6 +101,7 @@ def test_a_picture_that_changes_its_size_comes_in_its_own(tmp_path: Path) -> Non
 
     with open_camera(path) as camera:
         seen = {number_of(frame.image): frame.image.shape[1::-1] for frame in camera}
+        assert camera.counters.size_changes == 2
 
     assert seen == {n: sizes[n // 10] for n in range(30)}
 
