@@ -71,20 +71,24 @@ def pictures_of(graph: Path, specs: Sequence[str], drawing: Drawing) -> tuple[Sa
     known, notes = _known(data, manifest, drawing)
     preprocessing = manifest.preprocessing
     samples = draw_samples(data, preprocessing, drawing.samples)
-    truth = {
-        task: replace(found, known=known[task])
-        for task, found in labelled(data, preprocessing, drawing.judged).items()
-    }
+    truth = {}
+    for task, found in labelled(data, preprocessing, drawing.judged).items():
+        truth[task] = replace(found, known=known[task]).distinct()
+        if copies := len(found.targets) - len(truth[task].targets):
+            notes.append(
+                f"{copies} of the {len(found.targets)} pictures that judge task {task!r} are "
+                "copies of others, and count once"
+            )
     search = {}
     if drawing.search:
         search = labelled(data, preprocessing, drawing.judged, choose=for_search, seed=1)
     without = draw_unlabelled(drawing.unlabelled, data, preprocessing, drawing.judged)
-    return samples, Judged(truth, search, without, notes)
+    return samples, Judged(truth, search, without, tuple(notes))
 
 
 def _known(
     data: Mapping[str, Splits], manifest: Manifest, drawing: Drawing
-) -> tuple[dict[str, Known], tuple[str, ...]]:
+) -> tuple[dict[str, Known], list[str]]:
     """Tell what is known of each task's pictures, and what is to be said of them."""
     known: dict[str, Known] = {}
     notes = []
@@ -96,7 +100,7 @@ def _known(
             found = "held out"  # a part of them
         known[task] = found
         notes += [] if note is None else [note]
-    return known, tuple(notes)
+    return known, notes
 
 
 def data_of_tasks(

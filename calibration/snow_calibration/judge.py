@@ -31,6 +31,9 @@ ERROR: Final = 0.05
 FEWEST_JUDGED: Final = 16
 """Fewer pictures than this judge nothing, however much may be lost."""
 
+_FAR: Final = 5
+"""Times too few pictures are not even tried."""
+
 _MOST_NEEDED: Final = 1_000_000  # pictures; more would decide is no advice
 
 
@@ -130,31 +133,38 @@ def holm(values: Sequence[float], error: float = ERROR) -> list[tuple[bool, floa
 
 def check_enough(
     pictures: Mapping[str, int], max_drop: float, unlabelled: Mapping[str, int] | None = None
-) -> None:
-    """Refuse so few pictures that not even answers that are all the same would pass.
+) -> str | None:
+    """Refuse far too few pictures, before anything is measured on them.
 
     Args:
         pictures: How many labelled ones each task is judged by.
         max_drop: Points that a task may lose, percent.
         unlabelled: How many without labels there are for some tasks.
 
+    Returns:
+        What is to be said where not even answers that are all the same would pass; else None.
+
     Raises:
-        CalibrationError: So it is; the message says how many are needed.
+        CalibrationError: It would take more than `_FAR` times as many pictures to pass so.
     """
     check_judged(pictures)
     same = [TaskScore(task, count, 1.0, 0.0, 1.0, 0.0, 0, 0) for task, count in pictures.items()]
     agree = [Agreement(task, count, 0) for task, count in (unlabelled or {}).items()]
-    for verdict in judge(same, max_drop, agree):
-        if verdict.outcome != "pass":
-            shown = min(verdict.most_drop, verdict.most_changed or math.inf)
-            needed = f"{verdict.needed} or more" if verdict.needed else "many more"
-            msg = (
-                f"task {verdict.task!r} has {verdict.pictures} pictures to judge by, too few for "
-                f"--max-drop {max_drop:g}: even if INT8 changed none of the answers, it could lose "
-                f"up to {shown:.2g} points. Expected {needed}: add pictures, give --unlabelled "
-                "FOLDER or a larger --max-drop, or --accept-undecided to do without an answer."
-            )
-            raise CalibrationError(msg)
+    short = [each for each in judge(same, max_drop, agree) if each.outcome != "pass"]
+    if not short:
+        return None
+    worst = min(short, key=lambda verdict: verdict.pictures)
+    shown = min(worst.most_drop, math.inf if worst.most_changed is None else worst.most_changed)
+    told = (
+        f"task {worst.task!r} has {worst.pictures} pictures to judge by, too few to pass with "
+        f"--max-drop {max_drop:g}: even if INT8 changed none of the answers, it could lose up to "
+        f"{shown:.2g} points. Expected {worst.needed or 'many more'} or more: add pictures, or "
+        "give --unlabelled FOLDER or a larger --max-drop"
+    )
+    if worst.needed is None or worst.needed > _FAR * worst.pictures:
+        msg = f"{told}, or --accept-undecided to have the graph without an answer."
+        raise CalibrationError(msg)
+    return f"{told}."
 
 
 def would_pass(found: Sequence[TaskScore], max_drop: float, pictures: Mapping[str, int]) -> bool:

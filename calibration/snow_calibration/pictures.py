@@ -99,6 +99,21 @@ class Labelled:
         """Check them."""
         check_pixels(self.pixels, len(self.targets))
 
+    def distinct(self) -> Labelled:
+        """Leave out copies: one picture that is there ten times says no more than once.
+
+        What is left where there were some is not all that an accuracy was measured on.
+        """
+        first: dict[bytes, int] = {}
+        for index, picture in enumerate(self.pixels):
+            digest = hashlib.sha256(np.ascontiguousarray(picture).data).digest()
+            first.setdefault(digest, index)
+        if len(first) == len(self.targets):
+            return self
+        kept = list(first.values())
+        known = "held out" if self.known == "measured" else self.known
+        return Labelled(self.pixels[kept], self.targets[kept], known)
+
 
 def check_pixels(pixels: NDArray[Any], count: int) -> None:
     """Refuse what are no pictures [M, S, S, 3] uint8, or not `count` of them.

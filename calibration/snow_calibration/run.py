@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -156,11 +157,12 @@ def calibrate_and_judge(
 
 
 def _check_pictures(judged: Judged, settings: Settings) -> None:
-    """Refuse, before the long part, pictures that cannot decide."""
+    """Refuse, or warn of, pictures that cannot decide: before the long part."""
     check_judged(judged.counts)
     if not settings.accept_undecided:
         without = {task: len(pixels) for task, pixels in judged.unlabelled.items()}
-        check_enough(judged.counts, settings.max_drop, without)
+        if said := check_enough(judged.counts, settings.max_drop, without):
+            warnings.warn(said, stacklevel=3)
     if settings.auto and (missing := sorted(set(judged.truth) - set(judged.search))):
         msg = (
             f"there are no pictures to search on for {', '.join(missing)}: layers must not be "

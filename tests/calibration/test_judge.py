@@ -196,18 +196,25 @@ class TestErrorRates:
         assert np.mean(passed) <= 0.055
 
 
-def test_so_few_that_nothing_could_pass_are_refused_before_the_work() -> None:
-    with pytest.raises(
-        CalibrationError, match=r"'a' has 60 pictures to judge by, too few .* could lose up to"
-    ) as caught:
-        check_enough({"a": 60, "b": 60}, 3)
+def test_where_nothing_could_pass_it_is_said_before_the_work() -> None:
+    said = check_enough({"a": 60, "b": 60}, 3)
 
-    needed = int(str(caught.value).partition("Expected ")[2].split()[0])
-    check_enough({"a": needed, "b": needed}, 3)
-    with pytest.raises(CalibrationError, match="too few"):
-        check_enough({"a": needed - 1, "b": needed - 1}, 3)
-    check_enough({"a": 60, "b": 60}, 3, {"a": 1000, "b": 1000})
-    check_enough({"a": 20}, 100)
+    assert said is not None
+    assert "'a' has 60 pictures to judge by, too few to pass with --max-drop 3" in said
+    needed = int(said.partition("Expected ")[2].split()[0])
+    assert check_enough({"a": needed, "b": needed}, 3) is None
+    assert check_enough({"a": needed - 1, "b": needed - 1}, 3) is not None
+    assert check_enough({"a": 60, "b": 60}, 3, {"a": 1000, "b": 1000}) is None
+    assert check_enough({"a": 20}, 100) is None
+    shown = float(said.partition("lose up to ")[2].split()[0])
+    assert shown == pytest.approx(verdict(60, 0, 0).most_drop, rel=0.3)  # wider for two tasks
+    assert shown > verdict(60, 0, 0).most_drop
+
+
+@pytest.mark.parametrize(("pictures", "max_drop"), [(20, 3), (90, 0.5), (300, 0.1)])
+def test_far_too_few_are_refused(pictures: int, max_drop: float) -> None:
+    with pytest.raises(CalibrationError, match=f"has {pictures} pictures to judge by, too few"):
+        check_enough({"a": pictures}, max_drop)
 
 
 @pytest.mark.parametrize("count", [1, 5, FEWEST_JUDGED - 1])

@@ -223,3 +223,19 @@ def test_pictures_to_search_on_are_others_than_those_that_judge(photos: Path) ->
     three = data_of_tasks(specs, tasks)["pets"]
     assert for_judging(three) is three.test
     assert for_search(three) is three.val
+
+
+def test_copies_of_a_picture_count_once(photos: Path) -> None:
+    original = (photos / "test" / "cat" / "00.png").read_bytes()
+    for number in range(50):
+        (photos / "test" / "cat" / f"copy{number}.png").write_bytes(original)
+    data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=PETS))
+
+    found = replace(labelled(data, PREPROCESSING, 1000)["pets"], known="measured")
+
+    assert len(found.targets) == 90
+    assert len(found.distinct().targets) == 40
+    assert found.distinct().known == "held out"
+    assert Counter(found.distinct().targets.tolist()) == {0: 30, 1: 10}
+    once = found.distinct()
+    assert once.distinct() is once

@@ -117,7 +117,7 @@ def test_so_few_pictures_are_no_gate(trained_store: Store, graph: Path, tmp_path
     result = calibrate(trained_store, graph, tmp_path)
 
     assert result.exit_code == 1
-    assert "has 20 pictures to judge by, too few for --max-drop 3" in result.stderr
+    assert "has 20 pictures to judge by, too few to pass with --max-drop 3" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
