@@ -57,6 +57,7 @@ class Verdict:
             exceed; None without such pictures.
         needed: About how many labelled pictures would decide, at the rates seen; None where it
             is decided, or no number is near.
+        finite: Whether all answers are numbers; else it fails.
     """
 
     task: str
@@ -72,9 +73,12 @@ class Verdict:
     changed: int = 0
     most_changed: float | None = None
     needed: int | None = None
+    finite: bool = True
 
     def line(self) -> str:
         """Say it in one line."""
+        if not self.finite:
+            return f"{self.task}: {self.outcome}; some answers are no numbers"
         said = (
             f"{self.task}: {self.outcome}; lost {self.lost} and won {self.won} of {self.pictures} "
             f"answers (McNemar p = {self.mcnemar:.2g}), a drop of {self.least_drop:.2f} to "
@@ -252,6 +256,7 @@ class _Case:
             0 if compared is None else compared.changed,
             most_changed,
             self._needed(level, failed[1]) if outcome == "undecided" else None,
+            score.finite,
         )
 
     def _needed(self, pass_level: float, fail_level: float) -> int | None:

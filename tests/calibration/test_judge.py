@@ -60,7 +60,7 @@ def test_the_number_that_would_decide_does_at_these_rates(lost: int, won: int) -
 
     def decided(pictures: int) -> bool:
         counts = Counts(100, lost, won).scaled(pictures)
-        return bool(min(paired.below(counts, 0.03), paired.above(counts, 0.03)) < 0.05)
+        return min(paired.below(counts, 0.03), paired.above(counts, 0.03)) < 0.05
 
     assert found.outcome == "undecided"
     assert found.needed is not None
@@ -86,6 +86,7 @@ def test_answers_that_are_no_numbers_fail() -> None:
     found = judge([score(400, 0, 0, error=math.nan), score(400, 0, 0, "b")], 100)
 
     assert [each.outcome for each in found] == ["fail", "pass"]
+    assert found[0].line() == "a: fail; some answers are no numbers"
     assert together(found) == "fail"
 
 
@@ -112,7 +113,7 @@ def test_holm_is_the_closure_of_bonferroni(seed: int) -> None:
     found = [shown for shown, _ in holm(values)]
 
     def refused(subset: Sequence[int]) -> bool:
-        return min(values[n] for n in subset) < 0.05 / len(subset)
+        return bool(min(values[n] for n in subset) < 0.05 / len(subset))
 
     subsets = [s for size in range(1, 6) for s in itertools.combinations(range(5), size)]
     assert found == [all(refused(s) for s in subsets if n in s) for n in range(5)]

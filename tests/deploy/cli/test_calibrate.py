@@ -113,6 +113,27 @@ def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
         }
 
 
+def test_a_search_and_pictures_without_labels(
+    trained_store: Store, graph: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    (tmp_path / "camera").mkdir()
+    for number in range(30):
+        pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "camera" / f"{number}.png")
+    more = ("--auto", "--unlabelled", f"shape={tmp_path / 'camera'}", "--max-drop", "100")
+
+    result = calibrate(trained_store, graph, tmp_path, *more, "--json")
+
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    found = {verdict["task"]: verdict for verdict in report["verdicts"]}
+    assert {task: each["unlabelled"] for task, each in found.items()} == {"shape": 30, "digit": 0}
+    assert {each["pictures"] for each in found.values()} == {20}
+    (step,) = report["steps"]  # enough at once; on the 48 training pictures
+    assert [score["pictures"] for score in step["scores"]] == [48, 48]
+
+
 def test_so_few_pictures_are_no_gate(trained_store: Store, graph: Path, tmp_path: Path) -> None:
     result = calibrate(trained_store, graph, tmp_path)
 
