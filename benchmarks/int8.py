@@ -27,7 +27,7 @@ from snow_calibration.gate import answers_of, scores
 from snow_calibration.lint import lint
 from snow_calibration.pictures import as_input
 from snow_calibration.thresholds import Method
-from snow_deploy.calibration import pictures_of
+from snow_deploy.calibration import Drawing, pictures_of
 from snow_runtime.graph_file import with_manifest
 from snow_runtime.import_onnxruntime import silence_onnxruntime
 
@@ -49,7 +49,9 @@ def main() -> None:
         print("not measured: needs a trained graph and its data; see --help")
         return
     logging.getLogger().setLevel(logging.ERROR)
-    samples, truth = pictures_of(chosen.graph, chosen.data, chosen.samples, 100_000)
+    drawing = Drawing(chosen.samples, judged=100_000)
+    samples, judged = pictures_of(chosen.graph, chosen.data, drawing)
+    truth = judged.truth
     reference = answers_of(chosen.graph, truth)
     found: dict[str, Any] = {}
     print(f"{'contender':<22} {'task':<14} {'top-1':>7} {'drop':>6} {'agreement':>9} {'error':>8}")

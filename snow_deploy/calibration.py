@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,87 +11,157 @@ import numpy as np
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.pictures import FEWEST, Labelled, Samples
+from snow_calibration.run import Judged
 from snow_deploy.data import open_data
 from snow_deploy.data.pictures import name_some
 from snow_deploy.data.seeding import keyed_permutation
 from snow_deploy.errors import DataError
+from snow_deploy.provenance import provenance, trained_seed
+from snow_deploy.unlabelled import draw_unlabelled
 from snow_runtime.errors import InputError
 from snow_runtime.preprocessing import resize_and_crop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from snow_calibration.pictures import Known
     from snow_deploy.data.pictures import Pictures, Splits
     from snow_runtime.manifest import Manifest, Preprocessing
 
 
-def pictures_of(
-    graph: Path, specs: Sequence[str], samples: int, validation: int, seed: int = 0
-) -> tuple[Samples, dict[str, Labelled]]:
+@dataclass(frozen=True)
+class Drawing:
+    """What to draw.
+
+    Attributes:
+        samples: How many training pictures to calibrate on, in all.
+        judged: How many to judge each task by, at most, and as many without labels.
+        search: Draw pictures to search on, too.
+        unlabelled: Folders of pictures without labels: `[TASK=]FOLDER`, for all tasks without.
+        seed: That splits data which has no splits of its own; None for each task's own.
+        other_pictures: Take data that is split otherwise than when the task was trained, too.
+    """
+
+    samples: int = 512
+    judged: int = 2000
+    search: bool = False
+    unlabelled: Sequence[str] = ()
+    seed: int | None = None
+    other_pictures: bool = False
+
+
+def pictures_of(graph: Path, specs: Sequence[str], drawing: Drawing) -> tuple[Samples, Judged]:
     """Draw what a graph is calibrated on, and what it is judged by.
 
     Args:
         graph: An fp32 graph.
         specs: See `data_of_tasks`.
-        samples: How many training pictures to calibrate on, in all.
-        validation: How many to judge each task by, at most.
-        seed: That the tasks were trained with: it splits data that has no splits of its own.
+        drawing: How many, and which.
 
     Raises:
-        CalibrationError: The graph or the data cannot be calibrated with.
+        CalibrationError: The graph or the data cannot be calibrated with, or the data is split
+            otherwise than when a task was trained.
         DataError: The data cannot be read.
     """
     manifest = read_float_graph(graph).manifest
-    data = data_of_tasks(specs, manifest, seed)
+    data = data_of_tasks(specs, manifest, drawing.seed)
+    known, notes = _known(data, manifest, drawing)
     preprocessing = manifest.preprocessing
-    return draw_samples(data, preprocessing, samples), labelled(data, preprocessing, validation)
+    samples = draw_samples(data, preprocessing, drawing.samples)
+    truth = {}
+    for task, found in labelled(data, preprocessing, drawing.judged).items():
+        truth[task] = replace(found, known=known[task]).distinct()
+        if copies := len(found.targets) - len(truth[task].targets):
+            notes.append(
+                f"{copies} of the {len(found.targets)} pictures that judge task {task!r} are "
+                "copies of others, and count once"
+            )
+    search = {}
+    if drawing.search:
+        search = labelled(data, preprocessing, drawing.judged, choose=for_search, seed=1)
+    without = draw_unlabelled(drawing.unlabelled, data, preprocessing, drawing.judged)
+    return samples, Judged(truth, search, without, tuple(notes))
 
 
-def data_of_tasks(specs: Sequence[str], manifest: Manifest, seed: int = 0) -> dict[str, Splits]:
+def _known(
+    data: Mapping[str, Splits], manifest: Manifest, drawing: Drawing
+) -> tuple[dict[str, Known], list[str]]:
+    """Tell what is known of each task's pictures, and what is to be said of them."""
+    known: dict[str, Known] = {}
+    notes = []
+    for task, splits in data.items():
+        entry = manifest.task(task)
+        seed = trained_seed(entry) if drawing.seed is None else drawing.seed
+        found, note = provenance(entry, splits, seed, accept=drawing.other_pictures)
+        if found == "measured" and len(splits.final[1]) > drawing.judged:
+            found = "held out"  # a part of them
+        known[task] = found
+        notes += [] if note is None else [note]
+    return known, notes
+
+
+def data_of_tasks(
+    specs: Sequence[str], manifest: Manifest, seed: int | None = None
+) -> dict[str, Splits]:
     """Open data sets and find the task of each: `TASK=KIND:PATH`, or the one with its labels.
 
     The source's own head may have data and need not.
+
+    Args:
+        specs: The data sets.
+        manifest: Has the tasks.
+        seed: Splits data that has no splits of its own; None for each task's own.
 
     Raises:
         CalibrationError: A task is unknown, has no data, or has two, or there is no task.
         DataError: A data set cannot be read, or has other labels than its task.
     """
-    tasks = {task.name: task.labels for task in manifest.tasks}
+    tasks = {task.name: task for task in manifest.tasks}
     needed = [task.name for task in manifest.tasks if task.sha256 is not None]
     if not needed:
         msg = "the graph has no task but the source's own head; export some with --tasks"
         raise CalibrationError(msg)
     found: dict[str, Splits] = {}
     for spec in specs:
-        name, equals, rest = spec.partition("=")
-        named = bool(equals) and ":" not in name
-        data = open_data(rest if named else spec, seed=seed)
-        if named and name not in tasks:
-            msg = f"the graph has no task {name!r}, expected one of {', '.join(tasks)}"
+        named, rest = _named(spec)
+        if named is not None and named not in tasks:
+            msg = f"the graph has no task {named!r}, expected one of {', '.join(tasks)}"
             raise CalibrationError(msg)
-        fitting = [name] if named else [task for task in tasks if tasks[task] == data.labels]
+        likely = trained_seed(tasks[named or needed[0]]) if seed is None else seed
+        data = open_data(rest, seed=likely)
+        fitting = [name for name in tasks if tasks[name].labels == data.labels]
+        if named is not None:
+            fitting = [named]
         if len(fitting) != 1:
             fits = f"fits {' and '.join(fitting)}" if fitting else "has the labels of no task"
             msg = f"{spec} {fits}; say which it is for, as in --data {needed[0]}={spec}"
             raise CalibrationError(msg)
-        task = fitting[0]
-        if data.labels != tasks[task]:
+        task = tasks[fitting[0]]
+        if data.labels != task.labels:
             msg = (
                 f"{spec} has {len(data.labels)} labels ({', '.join(data.labels[:3])} …), expected "
-                f"the {len(tasks[task])} that task {task!r} was trained with"
+                f"the {len(task.labels)} that task {task.name!r} was trained with"
             )
             raise DataError(msg)
-        if task in found:
-            msg = f"task {task!r} has two --data; give one for each task"
+        if task.name in found:
+            msg = f"task {task.name!r} has two --data; give one for each task"
             raise CalibrationError(msg)
-        found[task] = data
+        if seed is None and trained_seed(task) != likely:
+            data = open_data(rest, seed=trained_seed(task))
+        found[task.name] = data
     if missing := sorted(set(needed) - set(found)):
         msg = f"there is no --data for {', '.join(missing)}; every task is calibrated and judged"
         raise CalibrationError(msg)
     return found
+
+
+def _named(spec: str) -> tuple[str | None, str]:
+    """Split `TASK=KIND:PATH` into both; without a task, None and the whole."""
+    name, equals, rest = spec.partition("=")
+    return (name, rest) if equals and ":" not in name else (None, spec)
 
 
 def draw_samples(
@@ -131,15 +202,31 @@ def draw_samples(
     return Samples(tuple(keys), np.stack(pixels))
 
 
+def for_search(splits: Splits) -> Pictures:
+    """Return what layers are chosen on: val where test judges, else the training pictures."""
+    return splits.train if splits.val is None or splits.test is None else splits.val
+
+
+def for_judging(splits: Splits) -> Pictures:
+    """Return what a task is judged by: test, or val where there is no test."""
+    return splits.final[1]
+
+
 def labelled(
-    data: Mapping[str, Splits], preprocessing: Preprocessing, most: int, seed: int = 0
+    data: Mapping[str, Splits],
+    preprocessing: Preprocessing,
+    most: int,
+    *,
+    choose: Callable[[Splits], Pictures] = for_judging,
+    seed: int = 0,
 ) -> dict[str, Labelled]:
-    """Take each task's pictures to judge by: of val, or of test where there is no val.
+    """Take each task's pictures with their labels.
 
     Args:
         data: By task.
         preprocessing: The graph's.
         most: Take so many of a task, evenly over its classes, where it has more.
+        choose: Which of its splits.
         seed: Of that choice.
 
     Raises:
@@ -147,7 +234,7 @@ def labelled(
     """
     found = {}
     for task, splits in data.items():
-        pictures = splits.evaluation[1]
+        pictures = choose(splits)
         drawn = list(_readable(pictures, preprocessing, most, seed))
         if not drawn:
             msg = f"none of the {len(pictures)} pictures of task {task!r} could be read"

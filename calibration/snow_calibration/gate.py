@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,7 @@ from snow_calibration.pictures import as_input
 from snow_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +36,8 @@ class TaskScore:
         drop: Points of top-1 lost against fp32, percent; below 0 where it won some.
         agreement: Share with the same best label as fp32, 0 to 1.
         logit_error: Mean absolute difference of a logit from fp32's.
+        lost: Pictures answered rightly by fp32 and wrongly now.
+        won: Pictures answered wrongly by fp32 and rightly now.
     """
 
     task: str
@@ -43,14 +46,43 @@ class TaskScore:
     drop: float
     agreement: float
     logit_error: float
+    lost: int
+    won: int
+
+    @property
+    def finite(self) -> bool:
+        """Whether all answers are numbers."""
+        return math.isfinite(self.logit_error)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How often one task is answered as by fp32, on pictures without labels.
+
+    Attributes:
+        task: Its name.
+        pictures: How many were compared.
+        changed: Of them, those with another best label.
+    """
+
+    task: str
+    pictures: int
+    changed: int
+
+
 def answers_of(path: Path, data: Mapping[str, Labelled]) -> Answers:
+    """Run a graph file on every task's labelled pictures: see `answers_to`."""
+    return answers_to(path, {task: labelled.pixels for task, labelled in data.items()})
+
+
+def answers_to(path: Path, pixels: Mapping[str, NDArray[np.uint8]]) -> Answers:
     """Run a graph file on every task's pictures: float32 [M, C] by task.
+
+    Tasks that are given one and the same array are answered together.
 
     Raises:
         GraphError: The file cannot be run.
@@ -59,13 +91,18 @@ def answers_of(path: Path, data: Mapping[str, Labelled]) -> Answers:
     session = OnnxSession(path, providers=["CPUExecutionProvider"])
     try:
         outputs = {task.name: task.output for task in session.manifest.tasks}
-        if missing := sorted(set(data) - set(outputs)):
+        if missing := sorted(set(pixels) - set(outputs)):
             msg = (
                 f"{path} does not answer {', '.join(missing)}, expected some of "
                 f"{', '.join(outputs)}. Name the task that each --data is for."
             )
             raise CalibrationError(msg)
-        return {task: _answer(session, outputs[task], data[task]) for task in data}
+        found: Answers = {}
+        for array in {id(array): array for array in pixels.values()}.values():
+            tasks = [task for task, own in pixels.items() if own is array]
+            answers = _answer(session, [outputs[task] for task in tasks], array)
+            found |= dict(zip(tasks, answers, strict=True))
+        return {task: found[task] for task in pixels}
     finally:
         session.close()
 
@@ -78,34 +115,44 @@ def scores(
     for task, labelled in data.items():
         seen, expected = answers[task], reference[task]
         best, known = seen.argmax(1), expected.argmax(1)
-        right, before = (best == labelled.targets).sum(), (known == labelled.targets).sum()
+        right, before = best == labelled.targets, known == labelled.targets
+        lost, won = int((before & ~right).sum()), int((right & ~before).sum())
         count = len(labelled.targets)
         found.append(
             TaskScore(
                 task,
                 count,
-                float(right / count),
-                100 * int(before - right) / count,
+                float(right.mean()),
+                100 * (lost - won) / count,
                 float((best == known).mean()),
                 float(np.abs(seen.astype(np.float64) - expected).mean()),
+                lost,
+                won,
             )
         )
     return tuple(found)
 
 
-def holds(found: tuple[TaskScore, ...], max_drop: float) -> bool:
-    """Whether no task lost more than `max_drop` points; an answer of NaN never holds."""
-    return all(score.drop <= max_drop and np.isfinite(score.logit_error) for score in found)
+def agreements(answers: Answers, reference: Answers) -> tuple[Agreement, ...]:
+    """Count the answers that differ from fp32's; one that is no number differs."""
+    found = []
+    for task, seen in answers.items():
+        same = (seen.argmax(1) == reference[task].argmax(1)) & np.isfinite(seen).all(1)
+        found.append(Agreement(task, len(same), int((~same).sum())))
+    return tuple(found)
 
 
-def _answer(session: OnnxSession, output: str, labelled: Labelled) -> NDArray[np.float32]:
+def _answer(
+    session: OnnxSession, outputs: Sequence[str], pictures: NDArray[np.uint8]
+) -> list[NDArray[np.float32]]:
     """Run the pictures in batches, the last one filled up where the graph's batch is fixed."""
     size = session.batch_size or _BATCH
     logits = []
-    for start in range(0, len(labelled.pixels), size):
-        pixels = labelled.pixels[start : start + size]
+    for start in range(0, len(pictures), size):
+        pixels = pictures[start : start + size]
         count = len(pixels)
         if session.batch_size is not None:
             pixels = np.resize(pixels, (size, *pixels.shape[1:]))
-        logits.append(session.run(as_input(pixels, session.manifest))[output][:count])
-    return np.concatenate(logits)
+        answers = session.run(as_input(pixels, session.manifest))
+        logits.append([answers[output][:count] for output in outputs])
+    return [np.concatenate(parts) for parts in zip(*logits, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from snow_runtime.manifest import Manifest
     from snow_runtime.session import Batch
+
+Known = Literal["measured", "held out", "unknown"]
 
 FEWEST: Final = 16
 """Fewer pictures than this say too little about the ranges."""
@@ -82,6 +84,8 @@ class Labelled:
     Attributes:
         pixels: [M, S, S, 3] uint8, resized and cropped, red first.
         targets: [M] indices into the task's labels.
+        known: `measured` for the very pictures that the accuracy in the manifest is of; `held
+            out` for others that were not trained on; `unknown` where that cannot be told.
 
     Raises:
         CalibrationError: None at all, or of another type or shape.
@@ -89,10 +93,26 @@ class Labelled:
 
     pixels: NDArray[np.uint8]
     targets: NDArray[np.int64]
+    known: Known = "unknown"
 
     def __post_init__(self) -> None:
         """Check them."""
         check_pixels(self.pixels, len(self.targets))
+
+    def distinct(self) -> Labelled:
+        """Leave out copies: one picture that is there ten times says no more than once.
+
+        What is left where there were some is not all that an accuracy was measured on.
+        """
+        first: dict[bytes, int] = {}
+        for index, picture in enumerate(self.pixels):
+            digest = hashlib.sha256(np.ascontiguousarray(picture).data).digest()
+            first.setdefault(digest, index)
+        if len(first) == len(self.targets):
+            return self
+        kept = list(first.values())
+        known = "held out" if self.known == "measured" else self.known
+        return Labelled(self.pixels[kept], self.targets[kept], known)
 
 
 def check_pixels(pixels: NDArray[Any], count: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from snow_calibration.errors import CalibrationError
-from snow_calibration.gate import holds
+from snow_calibration.judge import together
 from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_calibration.gate import TaskScore
+    from snow_calibration.judge import Outcome, Verdict
     from snow_calibration.ranges import Origin
     from snow_calibration.search import Sensitivity, Step
 
@@ -27,10 +29,15 @@ class Report:
     Attributes:
         origin: Graph, pictures and method.
         rest: Precision of what is not INT8.
-        max_drop: Points that no task may lose more than.
+        max_drop: Points that each task must be shown to lose less than.
         fp32: Scores of the graph that was calibrated.
         fp16: Of the same in half precision; empty where it overflows.
-        steps: Of the INT8 graphs that were tried, the one that counts last.
+        int8: Of the INT8 graph that is judged.
+        verdicts: What they say of each task.
+        written: Whether the graph is: it passed, or is undecided and that was accepted.
+        kept: Its layers in floating point.
+        int8_share: Share of the layers that is INT8, 0 to 1.
+        steps: The INT8 graphs that a search tried, the one that it chose last; empty without.
         sensitivities: By layer, the most sensitive first; empty where they were not measured.
         file_bytes: Of the fp32 file and of the INT8 one.
         notes: What else is to be known, such as outputs that were not judged.
@@ -41,52 +48,62 @@ class Report:
     max_drop: float
     fp32: tuple[TaskScore, ...]
     fp16: tuple[TaskScore, ...]
+    int8: tuple[TaskScore, ...]
+    verdicts: tuple[Verdict, ...]
+    written: bool
+    kept: tuple[str, ...]
+    int8_share: float
     steps: tuple[Step, ...]
     sensitivities: tuple[Sensitivity, ...]
     file_bytes: tuple[int, int]
     notes: tuple[str, ...] = ()
 
     @property
+    def outcome(self) -> Outcome:
+        """Of all tasks together."""
+        return together(self.verdicts)
+
+    @property
     def holds(self) -> bool:
-        """Whether the gate does."""
-        return self.steps[-1].holds
+        """Whether the graph passed."""
+        return self.outcome == "pass"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
             **asdict(self),
             "steps": [step.to_dict() for step in self.steps],
+            "outcome": self.outcome,
             "holds": self.holds,
         }
 
     def lines(self) -> Iterator[str]:
-        """Yield the table, and what each layer that was given back bought."""
+        """Yield the table, the verdicts, and what each layer that was given back bought."""
         yield (
-            f"{'precision':<10} {'task':<16} {'pictures':>8} {'top-1':>7} {'drop':>6} "
-            f"{'agreement':>9} {'logit error':>11}"
+            f"{'precision':<10} {'task':<16} {'pictures':>8} {'top-1':>7} {'drop':>6} {'lost':>5} "
+            f"{'won':>5} {'agreement':>9} {'logit error':>11}"
         )
-        last = self.steps[-1]
-        for precision, found in (("fp32", self.fp32), ("fp16", self.fp16), ("int8", last.scores)):
+        for precision, found in (("fp32", self.fp32), ("fp16", self.fp16), ("int8", self.int8)):
             for score in found:
-                mark = ""
-                if precision == "int8" and not holds((score,), self.max_drop):
-                    finite = math.isfinite(score.logit_error)
-                    mark = "  TOO MUCH" if finite else "  NO NUMBER"
+                mark = "" if score.finite else "  NO NUMBER"
                 yield (
                     f"{precision:<10} {score.task:<16} {score.pictures:>8} {score.top1:>7.4f} "
-                    f"{score.drop:>6.2f} {score.agreement:>9.4f} {score.logit_error:>11.2e}{mark}"
+                    f"{score.drop:>6.2f} {score.lost:>5} {score.won:>5} {score.agreement:>9.4f} "
+                    f"{score.logit_error:>11.2e}{mark}"
                 )
-        for before, after in zip(self.steps, self.steps[1:], strict=False):
+        yield from (verdict.line() for verdict in self.verdicts)
+        for before, after in itertools.pairwise(self.steps):
             yield (
                 f"{after.added} back in {self.rest}: worst drop {before.worst_drop:.2f} -> "
-                f"{after.worst_drop:.2f} points"
+                f"{after.worst_drop:.2f} points on the pictures searched on"
             )
         yield from (f"note: {note}" for note in self.notes)
         floating, int8 = self.file_bytes
         yield (
-            f"{last.int8_share:.1%} of the layers in INT8, {len(last.kept)} in {self.rest}; "
+            f"{self.int8_share:.1%} of the layers in INT8, {len(self.kept)} in {self.rest}; "
             f"{int8 / 1e6:.1f} MB, {int8 / floating:.3f} of the fp32 file"
         )
+        yield f"gate of {self.max_drop:g} points: {self.outcome}"
 
 
 def write_report(report: Report, path: Path) -> tuple[Path, Path]:
@@ -118,24 +135,52 @@ def finite(value: Any) -> Any:
 
 
 def _plot(report: Report) -> Any:
-    """Draw each task's accuracy against the share of layers in INT8."""
+    """Draw each task's drop with what is shown of it, beside the gate and what a search tried."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    tasks = len(report.verdicts)
+    searched = len(report.steps) > 1
+    figure = Figure(figsize=(7.2, 1.6 + 0.5 * tasks + 2.4 * searched), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for number, floating in enumerate(report.fp32):
-        colour = f"C{number}"
-        shares = [100 * step.int8_share for step in report.steps]
+    if searched:
+        axes, below = figure.subplots(2, 1, height_ratios=(0.6 + 0.5 * tasks, 2.4))
+        _plot_search(report, below)
+    else:
+        axes = figure.subplots()
+    for number, verdict in enumerate(report.verdicts):
+        spread = [
+            [max(verdict.drop - verdict.least_drop, 0)],
+            [max(verdict.most_drop - verdict.drop, 0)],
+        ]
+        axes.errorbar([verdict.drop], [number], xerr=spread, fmt="o", color=f"C{number}", capsize=4)
+        if verdict.most_changed is not None:
+            axes.plot([verdict.most_changed], [number], "|", color=f"C{number}", ms=16)
+    half = {score.task: score.drop for score in report.fp16}
+    axes.plot([half.get(each.task, math.nan) for each in report.verdicts], range(tasks), "ks", ms=3)
+    axes.axvline(0, color="0.5", lw=1)
+    axes.axvline(report.max_drop, color="C3", lw=1, ls=":")
+    named = [
+        f"{each.task}: {each.outcome}\nlost {each.lost}, won {each.won} of {each.pictures}"
+        for each in report.verdicts
+    ]
+    axes.set_yticks(range(tasks), named, fontsize=8)
+    axes.set(xlabel="points of top-1 lost to INT8", ylim=(tasks - 0.5, -0.5))
+    axes.set_title(
+        f"bars: what is shown; dotted: the gate, {report.max_drop:g} points; square: fp16; "
+        "|: from agreement",
+        fontsize=8,
+    )
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def _plot_search(report: Report, axes: Any) -> None:
+    """Draw each task's accuracy against the share of layers in INT8, as the search saw it."""
+    shares = [100 * step.int8_share for step in report.steps]
+    for number, score in enumerate(report.steps[0].scores):
         measured = [100 * step.scores[number].top1 for step in report.steps]
-        axes.plot(shares, measured, "o-", color=colour, label=f"{floating.task}, INT8")
-        if report.fp16:
-            axes.plot([0], [100 * report.fp16[number].top1], "s", color=colour, mfc="none")
-        axes.axhline(100 * floating.top1, color=colour, lw=1, label=f"{floating.task}, fp32")
-        axes.axhline(100 * floating.top1 - report.max_drop, color=colour, lw=1, ls=":", alpha=0.7)
-    axes.set(xlabel="layers in INT8, %  (square: fp16)", ylabel="top-1, %", xlim=(-4, 104))
-    axes.set_title(f"dotted: {report.max_drop:g} points below fp32", fontsize=9)
+        axes.plot(shares, measured, "o-", color=f"C{number}", label=score.task)
+    axes.set(xlabel="layers in INT8, %", ylabel="top-1 of the search, %")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
-    return figure

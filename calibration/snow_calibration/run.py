@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snow_calibration.bench import Bench, compare
 from snow_calibration.calibrate import calibrate, choose_layers, write_graph
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
-from snow_calibration.gate import answers_of, scores
+from snow_calibration.judge import check_enough, check_judged, judge, together, would_pass
 from snow_calibration.plan import layers_of
 from snow_calibration.report import Report
-from snow_calibration.search import keep_worst, sensitivities
-from snow_runtime.errors import HalfError
+from snow_calibration.search import Sensitivity, Step, keep_worst, sensitivities
+from snow_calibration.stored import check_accuracies
 from snow_runtime.self_check import with_self_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import onnx
+    import numpy as np
+    from numpy.typing import NDArray
 
     from snow_calibration.calibrate import Calibration, Rest
-    from snow_calibration.gate import Answers, TaskScore
     from snow_calibration.pictures import Labelled, Samples
-    from snow_calibration.search import Sensitivity
     from snow_calibration.thresholds import Method
 
     Told = Callable[[str, int, int], None]
+
+MAX_DROP = 3.0
+"""Points of top-1; what a few hundred pictures can decide about."""
 
 _SENSITIVITY_PICTURES = 32
 _MOST_GIVEN_BACK = 0.1  # of the layers
@@ -43,82 +48,169 @@ class Settings:
         ranges: The ranges' file.
         method: How thresholds are chosen.
         rest: Precision of what is not INT8.
-        max_drop: Points of top-1 that no task may lose.
+        max_drop: Points of top-1 that each task must be shown to lose less than; above 0.
         keep: Patterns of layers to leave in floating point.
-        auto: Give the worst layers back to floating point where the gate does not hold.
+        auto: Give the worst layers back to floating point where INT8 loses too much.
+        accept_undecided: Write a graph that is neither shown to be good nor to be bad, too.
+        other_pictures: Judge by pictures that the tasks may have been trained on, too.
     """
 
     ranges: Path
     method: Method = "entropy"
     rest: Rest = "fp16"
-    max_drop: float = 0.5
+    max_drop: float = MAX_DROP
     keep: Sequence[str] = ()
     auto: bool = False
+    accept_undecided: bool = False
+    other_pictures: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The pictures of the gate, none of which were trained on.
+
+    Attributes:
+        truth: What each task is judged by.
+        search: By task, others that layers are chosen on with `auto`; they may be trained on.
+        unlabelled: By task, [M, S, S, 3] uint8: without labels, resized and cropped.
+        notes: What the report is to say of them.
+    """
+
+    truth: Mapping[str, Labelled]
+    search: Mapping[str, Labelled] = field(default_factory=dict)
+    unlabelled: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many labelled pictures each task is judged by."""
+        return {task: len(labelled.targets) for task, labelled in self.truth.items()}
 
 
 def calibrate_and_judge(
     graph: Path,
     output: Path,
     samples: Samples,
-    truth: Mapping[str, Labelled],
+    judged: Judged | Mapping[str, Labelled],
     settings: Settings,
     *,
     progress: Told | None = None,
 ) -> Report:
-    """Write an INT8 graph, if one passes the gate, and report what was measured.
+    """Write an INT8 graph, if it passes the gate, and report what was measured.
 
     Args:
         graph: An fp32 graph of `snow-deploy export`.
-        output: The INT8 file; left alone where no graph passes.
+        output: The INT8 file; left alone where the graph does not pass.
         samples: What ranges are measured on.
-        truth: What each task is judged by.
+        judged: What each task is judged by.
         settings: How.
         progress: Told the stage, and how much of how much of it is done.
 
     Raises:
-        CalibrationError: See `calibrate`; or the file cannot be written.
+        CalibrationError: See `calibrate`; or the pictures are too few to judge by, or fp32 does
+            not answer them as the graph says of itself, or the file cannot be written.
     """
     fixed = check(graph, output, settings)
-    found = calibrate(
-        graph,
-        samples,
-        settings.ranges,
-        method=settings.method,
-        rest=settings.rest,
-        progress=_stage(progress, "ranges"),
-    )
+    judged = judged if isinstance(judged, Judged) else Judged(judged)
+    _check_pictures(judged, settings)
     with tempfile.TemporaryDirectory() as folder:
-        bench = _Bench(Path(folder), truth, answers_of(graph, truth))
-        ranked: list[Sensitivity] = []
-
-        def rank() -> list[Sensitivity]:
-            ranked.extend(_ranking(found, samples, fixed, _stage(progress, "layers")))
-            return ranked
-
-        steps = keep_worst(
-            found.layers,
-            rank,
-            lambda kept: bench.scores(found.int8(kept)),
-            fixed=fixed,
-            max_drop=settings.max_drop,
-            most=_most_given_back(len(found.layers), len(fixed)) if settings.auto else 0,
+        bench = Bench.of(Path(folder), graph, judged.truth)
+        manifest = read_float_graph(graph).manifest
+        notes = check_accuracies(
+            manifest, bench.fp32(), judged.truth, accept=settings.other_pictures
         )
-        half, notes = _half(bench, found)
-    last = with_self_check(found.int8(steps[-1].kept))
+        found = calibrate(
+            graph,
+            samples,
+            settings.ranges,
+            method=settings.method,
+            rest=settings.rest,
+            progress=_stage(progress, "ranges"),
+        )
+        ranking = partial(_ranking, found, samples, fixed, _stage(progress, "layers"))
+        chosen = _choose(Path(folder), graph, found, judged, settings, ranking, fixed)
+        candidate = bench.write(found.int8(chosen.kept))
+        int8, compared = bench.scores(candidate), compare(graph, candidate, judged.unlabelled)
+        half, unmeasured = bench.half(found)
+    verdicts = judge(int8, settings.max_drop, compared)
+    outcome = together(verdicts)
+    last = with_self_check(found.int8(chosen.kept))
     report = Report(
         origin=found.ranges.origin,
         rest=settings.rest,
         max_drop=settings.max_drop,
-        fp32=scores(bench.reference, bench.reference, truth),
+        fp32=bench.fp32(),
         fp16=half,
-        steps=tuple(steps),
-        sensitivities=tuple(ranked),
+        int8=int8,
+        verdicts=verdicts,
+        written=outcome == "pass" or (outcome == "undecided" and settings.accept_undecided),
+        kept=chosen.kept,
+        int8_share=1 - len(chosen.kept) / len(found.layers),
+        steps=chosen.steps,
+        sensitivities=chosen.ranked,
         file_bytes=(found.float_bytes, last.ByteSize()),
-        notes=(*notes, *_unjudged(found, truth)),
+        notes=(*judged.notes, *notes, *unmeasured, *_unjudged(found, judged.truth)),
     )
-    if report.holds:
+    if report.written:
         write_graph(last, output)
     return report
+
+
+def _check_pictures(judged: Judged, settings: Settings) -> None:
+    """Refuse, or warn of, pictures that cannot decide: before the long part."""
+    check_judged(judged.counts)
+    if not settings.accept_undecided:
+        without = {task: len(pixels) for task, pixels in judged.unlabelled.items()}
+        if said := check_enough(judged.counts, settings.max_drop, without):
+            warnings.warn(said, stacklevel=3)
+    if settings.auto and (missing := sorted(set(judged.truth) - set(judged.search))):
+        msg = (
+            f"there are no pictures to search on for {', '.join(missing)}: layers must not be "
+            "chosen on those that judge them. Give some, or leave the search out."
+        )
+        raise CalibrationError(msg)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The layers that stay in floating point, and what was tried to find them."""
+
+    kept: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
+    ranked: tuple[Sensitivity, ...] = ()
+
+
+def _choose(  # noqa: PLR0917 - one call, above
+    folder: Path,
+    graph: Path,
+    found: Calibration,
+    judged: Judged,
+    settings: Settings,
+    ranking: Callable[[], tuple[Sensitivity, ...]],
+    fixed: tuple[str, ...],
+) -> _Choice:
+    """Choose layers to give back, on pictures that do not judge; without `auto`, none.
+
+    It is enough where the rates seen would pass on as many pictures as there are to judge by.
+    """
+    if not settings.auto:
+        return _Choice(fixed)
+    bench = Bench.of(folder, graph, judged.search)
+    ranked: list[Sensitivity] = []
+
+    def rank() -> list[Sensitivity]:
+        ranked.extend(ranking())
+        return ranked
+
+    steps = keep_worst(
+        found.layers,
+        rank,
+        lambda kept: bench.scores(bench.write(found.int8(kept))),
+        fixed=fixed,
+        holds=lambda scored: would_pass(scored, settings.max_drop, judged.counts),
+        most=_most_given_back(len(found.layers), len(fixed)),
+    )
+    return _Choice(steps[-1].kept, tuple(steps), tuple(ranked))
 
 
 def _stage(progress: Told | None, stage: str) -> Callable[[int, int], None] | None:
@@ -129,8 +221,14 @@ def check(graph: Path, output: Path, settings: Settings) -> tuple[str, ...]:
     """Refuse, before the long part, what cannot work out; return the layers kept in any case.
 
     Raises:
-        CalibrationError: The graph, a path or a pattern of layers cannot be used.
+        CalibrationError: The graph, a path, a pattern of layers or the drop cannot be used.
     """
+    if settings.max_drop <= 0:
+        msg = (
+            f"max_drop is {settings.max_drop:g}, expected more than 0: no number of pictures shows "
+            "that nothing at all is lost. Allow some points."
+        )
+        raise CalibrationError(msg)
     model = read_float_graph(graph).model
     _check_paths(graph, output, settings.ranges)
     return choose_layers(layers_of(model.graph), settings.keep)
@@ -176,25 +274,3 @@ def _check_writable(path: Path, option: str) -> None:
     except OSError as error:
         msg = f"{path} cannot be written: {error}. Choose another {option}, or free space."
         raise CalibrationError(msg) from error
-
-
-def _half(bench: _Bench, found: Calibration) -> tuple[tuple[TaskScore, ...], list[str]]:
-    """Measure the fp16 graph; where a weight is too large for one, say so instead."""
-    try:
-        return bench.scores(found.half()), []
-    except HalfError as error:
-        return (), [f"fp16 was not measured: {error}"]
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """Measures graphs as files, opened the way a device opens them."""
-
-    folder: Path
-    truth: Mapping[str, Labelled]
-    reference: Answers
-
-    def scores(self, model: onnx.ModelProto) -> tuple[TaskScore, ...]:
-        path = self.folder / "candidate.onnx"
-        write_graph(model, path)
-        return scores(answers_of(path, self.truth), self.reference, self.truth)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snow_calibration.float_graph import open_session
-from snow_calibration.gate import holds
 from snow_calibration.pictures import as_input
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ class Step:
         kept: The layers in floating point.
         added: The one that is new among them; None for the first step.
         int8_share: Share of the layers that is INT8, 0 to 1.
-        scores: How well each task is answered.
-        holds: Whether the gate does.
+        scores: How well each task is answered, on the pictures that are searched on.
+        holds: Whether that is well enough to stop.
     """
 
     kept: tuple[str, ...]
@@ -104,17 +103,17 @@ def keep_worst(
     measure: Callable[[Sequence[str]], tuple[TaskScore, ...]],
     *,
     fixed: Sequence[str],
-    max_drop: float,
+    holds: Callable[[tuple[TaskScore, ...]], bool],
     most: int,
 ) -> list[Step]:
-    """Give the worst layers back to floating point, one by one, until the gate holds.
+    """Give the worst layers back to floating point, one by one, until it is enough.
 
     Args:
         layers: All that could be INT8.
-        ranking: Gives the layers by sensitivity; asked only where the gate does not hold at once.
+        ranking: Gives the layers by sensitivity; asked only where it is not enough at once.
         measure: From the kept layers to the scores of their graph.
         fixed: Kept from the start.
-        max_drop: Points that no task may lose more than.
+        holds: Tells from the scores whether it is enough.
         most: How many layers may be given back.
 
     Returns:
@@ -125,7 +124,7 @@ def keep_worst(
     while True:
         found = measure(kept)
         share = 1 - len(kept) / len(layers)
-        steps.append(Step(kept, added, share, found, holds(found, max_drop)))
+        steps.append(Step(kept, added, share, found, holds(found)))
         if steps[-1].holds or len(steps) > most:
             return steps
         if worst is None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from snow_runtime import checks
+from snow_runtime.data_entry import DataEntry, read_data
 from snow_runtime.errors import ManifestError
 
 Layout = Literal["separate", "fused", "summed"]
@@ -155,6 +156,8 @@ class TaskEntry:
         metrics: figures measured when the task was trained, such as accuracies in [0, 1].
         scheme: ``snow``, or the scheme compared with it that the network is of; None for the
             source's own head, and in graphs from before there were several.
+        data: which pictures it was trained and measured on, as hashes; None for the source's own
+            head, and in graphs from before it was noted.
 
     Raises:
         ManifestError: a field has the wrong type or range.
@@ -169,6 +172,7 @@ class TaskEntry:
     selections: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
     scheme: str | None = None
+    data: DataEntry | None = None
 
     def __post_init__(self) -> None:
         check_task_name(checks.text("a task's name", self.name), allow_source=True)
@@ -331,7 +335,7 @@ class Manifest:
             Preprocessing, "preprocessing", parts["preprocessing"]
         )
         parts["tasks"] = tuple(
-            checks.build(TaskEntry, f"tasks[{index}]", task)
+            _read_task(f"tasks[{index}]", task)
             for index, task in enumerate(checks.items("tasks", parts["tasks"]))
         )
         if "input" in parts:
@@ -343,6 +347,12 @@ class Manifest:
         if parts.get("self_check") is not None:
             parts["self_check"] = checks.build(SelfCheck, "self_check", parts["self_check"])
         return cls(**parts)
+
+
+def _read_task(where: str, value: object) -> TaskEntry:
+    parts = dict(checks.members(TaskEntry, where, value))
+    parts["data"] = read_data(f"{where}.data", parts.get("data"))
+    return TaskEntry(**parts)
 
 
 def _numbers(where: str, value: object) -> tuple[float, ...]:

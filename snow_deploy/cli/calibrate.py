@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,11 @@ from snow_deploy.cli.options import FiniteRange
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from snow_calibration.report import Report
     from snow_calibration.run import Settings
+    from snow_deploy.calibration import Drawing
+
+_EXITS = {"fail": 3, "undecided": 4}
 
 
 @click.command("calibrate")
@@ -53,10 +56,23 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-drop",
-    type=FiniteRange(min=0),
-    default=0.5,
+    type=FiniteRange(min=0, min_open=True),
+    default=3.0,
     show_default=True,
-    help="Points of top-1 that no task may lose against fp32.",
+    help="Points of top-1 that every task must be shown to lose less than, against fp32. The "
+    "smaller, the more pictures it takes to tell.",
+)
+@click.option(
+    "--unlabelled",
+    metavar="[TASK=]FOLDER",
+    multiple=True,
+    help="Pictures without labels, such as a camera's, that no task was trained on. Where INT8 "
+    "answers few enough of them otherwise than fp32, a task passes by that. For all tasks, or one.",
+)
+@click.option(
+    "--accept-undecided",
+    is_flag=True,
+    help="Write a graph that is neither shown to be good enough nor to lose too much, too.",
 )
 @click.option(
     "--keep-fp16",
@@ -64,7 +80,12 @@ if TYPE_CHECKING:
     multiple=True,
     help="Leave a layer in floating point; `*` stands for anything, as in 'source/layer4*'.",
 )
-@click.option("--auto", is_flag=True, help="Leave the worst layers in floating point, if need be.")
+@click.option(
+    "--auto",
+    is_flag=True,
+    help="Leave the worst layers in floating point, if need be; they are chosen on validation "
+    "data, or on training data where there is only one kind of held-out data.",
+)
 @click.option(
     "--rest",
     type=click.Choice(["fp16", "fp32"]),
@@ -83,14 +104,19 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=2000,
     show_default=True,
-    help="Judge by at most so many pictures of a task.",
+    help="Judge by at most so many pictures of a task, and as many of --unlabelled.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="The one that the tasks were trained with; it splits data without splits of its own.",
+    help="It splits data without splits of its own.  [default: the one that each task was trained "
+    "with]",
+)
+@click.option(
+    "--other-pictures",
+    is_flag=True,
+    help="Judge by pictures that the tasks may have been trained on, or whose accuracy is not the "
+    "stored one: the report says so.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.pass_context
@@ -98,8 +124,11 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     """Make an INT8 graph of GRAPH, an fp32 one, and judge it by every task's accuracy.
 
     Pairs of QuantizeLinear and DequantizeLinear are put where TensorRT fuses them. The graph is
-    written only if no task loses more than --max-drop points on its validation data (test data
-    where there is none); otherwise the exit code is 1. A report (.json, .png) is written beside.
+    written only if it is shown that every task loses less than --max-drop points on its test data
+    (validation data where there is none). A report (.json, .png) is written beside.
+
+    Exit codes: 0 the graph was written; 1 an error; 2 an option that is not understood; 3 a task
+    is shown to lose more than --max-drop; 4 undecided: too few pictures to tell.
     """
     from snow_calibration.report import finite, write_report
     from snow_calibration.run import calibrate_and_judge, check
@@ -108,18 +137,16 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     as_json, output = options.pop("as_json"), options["output"]
     chosen = _settings(graph, options)
     check(graph, output, chosen)  # before thousands of pictures are read
-    samples, truth = pictures_of(
-        graph, specs, options["samples"], options["validation"], options["seed"]
-    )
+    samples, judged = pictures_of(graph, specs, _drawing(options))
     with _progress() as told:
-        report = calibrate_and_judge(graph, output, samples, truth, chosen, progress=told)
+        report = calibrate_and_judge(graph, output, samples, judged, chosen, progress=told)
     # A rejected graph is not written, so its report must not take the place of the file's.
     kept, rejected = (
         output.with_name(output.name.removesuffix(".onnx") + suffix)
         for suffix in (".report.json", ".rejected.report.json")
     )
-    write_report(report, kept if report.holds else rejected)
-    if report.holds:  # what was rejected before says nothing of the file that is there now
+    write_report(report, kept if report.written else rejected)
+    if report.written:  # what was rejected before says nothing of the file that is there now
         for stale in (rejected, rejected.with_suffix(".png")):
             stale.unlink(missing_ok=True)
     if as_json:
@@ -127,14 +154,30 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     else:
         for line in report.lines():
             click.echo(line)
+    if not report.written:
+        click.echo(f"error: {_reason(report, chosen)}", err=True)
+        context.exit(_EXITS[report.outcome])
     if not report.holds:
-        numbers = all(math.isfinite(score.logit_error) for score in report.steps[-1].scores)
-        advice = "Try another --method, or more --samples with another --ranges"
-        advice += "" if chosen.auto else ", or give --auto"
-        if not numbers and chosen.rest == "fp16":
-            advice = "Some answers are no numbers: half precision overflows. Give --rest fp32"
-        click.echo(f"error: a task loses too much; {output} was not written. {advice}.", err=True)
-        context.exit(1)
+        click.echo(f"warning: {output} was written undecided, as --accept-undecided asks", err=True)
+
+
+def _reason(report: Report, chosen: Settings) -> str:
+    """Say why the graph was not written, and what to do."""
+    if report.outcome == "undecided":
+        told = (
+            "the pictures are too few to tell whether every task loses less than "
+            f"{chosen.max_drop:g} points"
+        )
+        advice = (
+            "Give more pictures (the lines above say how many), --unlabelled FOLDER, or a larger "
+            "--max-drop; --accept-undecided writes it all the same"
+        )
+        return f"{told}; the graph was not written. {advice}."
+    advice = "Try another --method, or more --samples with another --ranges"
+    advice += "" if chosen.auto else ", or give --auto"
+    if not all(score.finite for score in report.int8) and chosen.rest == "fp16":
+        advice = "Some answers are no numbers: half precision overflows. Give --rest fp32"
+    return f"a task loses too much; the graph was not written. {advice}."
 
 
 def _settings(graph: Path, options: dict[str, Any]) -> Settings:
@@ -148,6 +191,21 @@ def _settings(graph: Path, options: dict[str, Any]) -> Settings:
         max_drop=options["max_drop"],
         keep=options["keep_fp16"],
         auto=options["auto"],
+        accept_undecided=options["accept_undecided"],
+        other_pictures=options["other_pictures"],
+    )
+
+
+def _drawing(options: dict[str, Any]) -> Drawing:
+    from snow_deploy.calibration import Drawing
+
+    return Drawing(
+        samples=options["samples"],
+        judged=options["validation"],
+        search=options["auto"],
+        unlabelled=options["unlabelled"],
+        seed=options["seed"],
+        other_pictures=options["other_pictures"],
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from snow_deploy.errors import DataError
+from snow_runtime.data_entry import SplitEntry
 from snow_runtime.preprocessing import load_image
 
 if TYPE_CHECKING:
@@ -166,21 +167,42 @@ class Splits:
         A picture is known by its path from the folder that all of them are in, so that the data
         may lie elsewhere; what is in the file is not read.
         """
-        splits = (("train", self.train), ("val", self.val), ("test", self.test))
+        digest = hashlib.sha256()
+        for split, facts in self._listed:
+            digest.update(f"{split}\0{facts}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def entries(self) -> dict[str, SplitEntry]:
+        """The fingerprint of each split by itself, and how many pictures it has."""
+        digests = {split: hashlib.sha256() for split in self._named}
+        for split, facts in self._listed:
+            digests[split].update(f"{facts}\n".encode("utf-8", "surrogateescape"))
+        return {
+            split: SplitEntry(digests[split].hexdigest(), len(pictures))
+            for split, pictures in self._named.items()
+        }
+
+    @property
+    def _named(self) -> dict[str, Pictures]:
+        """The splits that there are, by name."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: pictures for split, pictures in splits.items() if pictures is not None}
+
+    @functools.cached_property
+    def _listed(self) -> list[tuple[str, str]]:
+        """Each picture's split, and its path from the folder that all are in with its class."""
         listed = [
             (split, *os.path.split(pictures.name(index)), pictures.labels[pictures.target(index)])
-            for split, pictures in splits
-            if pictures is not None
+            for split, pictures in self._named.items()
             for index in range(len(pictures))
         ]
         places = {folder: os.path.realpath(folder) for folder in {each[1] for each in listed}}
         root = os.path.commonpath(list(places.values()))
         known = {folder: os.path.relpath(place, root) for folder, place in places.items()}
-        digest = hashlib.sha256()
-        for split, folder, name, label in listed:
-            facts = f"{split}\0{known[folder]}\0{name}\0{label}\n"
-            digest.update(facts.encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        return [
+            (split, f"{known[folder]}\0{name}\0{label}") for split, folder, name, label in listed
+        ]
 
     @staticmethod
     def _first_of(*candidates: tuple[str, Pictures | None]) -> tuple[str, Pictures]:

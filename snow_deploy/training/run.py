@@ -286,6 +286,7 @@ def _record(
         metrics=metrics,
         older=older,
         pictures=learner.splits.fingerprint,
+        splits=learner.splits.entries,
     )
 
 

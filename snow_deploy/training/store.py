@@ -23,6 +23,7 @@ from snow_deploy.models.schemes import build_network
 from snow_deploy.models.schemes.lwf import LearningWithoutForgetting, older_task
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import TrainOptions
+from snow_runtime.data_entry import DataEntry, SplitEntry
 from snow_runtime.errors import ManifestError, SnowError
 from snow_runtime.files import atomic_write
 from snow_runtime.manifest import Preprocessing, TaskEntry, check_task_name
@@ -58,6 +59,7 @@ class TaskRecord:
         older: Labels of the tasks learned before into the same network, by name, in order; only
             learning without forgetting has any.
         pictures: The fingerprint of the data's splits; empty where it was not noted.
+        splits: The fingerprint of each split by itself; empty where it was not noted.
     """
 
     name: str
@@ -70,6 +72,7 @@ class TaskRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     older: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pictures: str = ""
+    splits: Mapping[str, SplitEntry] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the delta's tensors."""
@@ -93,7 +96,13 @@ class TaskRecord:
             selections=dict(selections),
             metrics=dict(self.metrics),
             scheme=scheme,
+            data=self._data(),
         )
+
+    def _data(self) -> DataEntry | None:
+        if not self.pictures:
+            return None
+        return DataEntry(self.pictures, self.options.seed, dict(self.splits))
 
     def build(self, source: Source) -> TaskNetwork:
         """Build the task's network, in eval mode, with these weights.
@@ -222,6 +231,7 @@ class Store:
             "metrics": dict(record.metrics),
             "older": [[name, *labels] for name, labels in record.older.items()],
             "pictures": record.pictures,
+            "splits": {name: vars(entry) for name, entry in record.splits.items()},
         }
         path = self.task_path(record.name)
         self._write(path, {**record.state, _SAMPLES: record.samples}, facts)
@@ -300,6 +310,7 @@ def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
         metrics=facts["metrics"],
         older={name: tuple(labels) for name, *labels in facts.get("older", [])},
         pictures=facts.get("pictures", ""),
+        splits={name: SplitEntry(**entry) for name, entry in facts.get("splits", {}).items()},
     )
 
 

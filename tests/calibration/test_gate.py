@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from snow_calibration.errors import CalibrationError
-from snow_calibration.gate import answers_of, holds, scores
+from snow_calibration.gate import Agreement, agreements, answers_of, answers_to, scores
 from snow_calibration.pictures import FEWEST, Labelled, Samples, as_input
 from snow_runtime import load
 from snow_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
@@ -41,22 +41,57 @@ def test_scores_by_hand() -> None:
     assert (b.top1, b.drop, b.agreement, b.logit_error) == (0.75, 0.0, 1.0, 0.5)
 
 
-def test_the_gate_looks_at_every_task() -> None:
-    reference: Answers = {"a": logits(0, 1, 2, 0), "b": logits(1, 1, 0, 0)}
-    worse: Answers = {"a": logits(0, 1, 2, 0), "b": logits(0, 1, 0, 0)}
-    found = scores(worse, reference, DATA)
+def test_answers_lost_and_won_are_counted_by_picture() -> None:
+    reference: Answers = {"a": logits(0, 1, 1, 1), "b": logits(1, 1, 1, 1)}
+    answers: Answers = {"a": logits(1, 1, 2, 0), "b": logits(0, 0, 0, 0)}
 
-    assert found[1].drop == 25
-    assert holds(found, 25)
-    assert not holds(found, 24.9)
+    a, b = scores(answers, reference, DATA)
+
+    assert (a.lost, a.won, a.drop) == (1, 2, -25.0)
+    assert (b.lost, b.won, b.drop) == (2, 2, 0.0)
 
 
-def test_an_answer_of_nan_never_holds() -> None:
+def test_an_answer_of_nan_is_no_number() -> None:
     reference: Answers = {"a": logits(0, 1, 2, 0), "b": logits(1, 1, 0, 0)}
     nan: Answers = {"a": reference["a"].copy(), "b": reference["b"]}
     nan["a"][0, 2] = np.nan
 
-    assert not holds(scores(nan, reference, DATA), 100)
+    assert [score.finite for score in scores(nan, reference, DATA)] == [False, True]
+
+
+def test_answers_that_changed_are_counted_without_labels() -> None:
+    reference: Answers = {"a": logits(0, 1, 2, 1), "b": logits(1, 1, 1, 0)}
+    answers: Answers = {"a": logits(0, 0, 2, 0), "b": logits(1, 1, 1, 0) + np.float32(0.5)}
+    answers["b"][3, 0] = np.inf
+
+    found = agreements(answers, reference)
+
+    assert found == (Agreement("a", 4, 2), Agreement("b", 4, 1))
+
+
+def test_tasks_that_look_at_the_same_pictures_are_answered_together(
+    float_graph: Callable[..., Path], samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snow_runtime.session import OnnxSession
+
+    runs = []
+    run = OnnxSession.run
+
+    def counted(self: OnnxSession, feed: Any) -> Any:
+        runs.append(len(feed))
+        return run(self, feed)
+
+    graph = float_graph()
+    monkeypatch.setattr(OnnxSession, "run", counted)
+    apart = answers_to(graph, {task: samples.pixels.copy() for task in ("food", "cars", "birds")})
+    assert sum(runs) == 60
+    runs.clear()
+    together = answers_to(graph, dict.fromkeys(("food", "cars", "birds"), samples.pixels))
+
+    assert sum(runs) == 20
+    assert list(together) == ["food", "cars", "birds"]
+    for task, answer in apart.items():
+        assert np.array_equal(together[task], answer)
 
 
 def test_answers_are_onnx_runtimes_on_every_picture(

@@ -13,12 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from snow_calibration.calibrate import calibrate, choose_layers
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
-from snow_calibration.gate import answers_of, scores
+from snow_calibration.gate import answers_of, answers_to, scores
 from snow_calibration.lint import lint
 from snow_calibration.pictures import Labelled, as_input
 from snow_calibration.plan import layers_of
 from snow_calibration.report import write_report
-from snow_calibration.run import Settings, calibrate_and_judge, check
+from snow_calibration.run import Judged, Settings, calibrate_and_judge, check
 from snow_runtime import load
 from snow_runtime.errors import GraphError
 from snow_runtime.graph_file import with_manifest
@@ -51,8 +51,10 @@ def test_the_whole_way(
     assert lint(onnx.load(output)) == ()
     # The figures are those of the written file, computed anew.
     again = scores(answers_of(output, truth), answers_of(graph, truth), truth)
-    assert again == report.steps[-1].scores
+    assert again == report.int8
     assert report.holds
+    assert report.written
+    assert report.steps == ()
     assert report.file_bytes == (graph.stat().st_size, output.stat().st_size)
     assert output.stat().st_size < 0.35 * graph.stat().st_size
     with load(output) as model:
@@ -62,39 +64,134 @@ def test_the_whole_way(
         assert (entry.method, entry.samples, entry.rest, entry.kept) == ("minmax", 20, rest, ())
         assert model(samples.pixels[0])["food"].label
     # INT8 is near fp32, and not the same.
-    for score in report.steps[-1].scores:
+    for score in report.int8:
         assert score.agreement >= 0.6
         assert score.logit_error > 0
     assert all(score.drop == 0 and score.logit_error == 0 for score in report.fp32)
     assert all(score.logit_error < 0.01 for score in report.fp16)
 
 
-def test_a_failing_gate_writes_nothing_and_reports(
-    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
-) -> None:
-    output = tmp_path / "snow.int8.onnx"
-    output.write_bytes(b"before")
+def coarse(graph: Path, samples: Samples, ranges: Path) -> None:
+    """Measure ranges with steps so coarse that tasks are answered by chance."""
+    calibrate(graph, samples, ranges, method="minmax")
+    document = json.loads(ranges.read_text())
+    document["thresholds"] = {name: value * 60 for name, value in document["thresholds"].items()}
+    ranges.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def perfect(float_graph: Callable[..., Path], truth: dict[str, Labelled]) -> dict[str, Labelled]:
+    """Give pictures whose labels are what fp32 answers."""
     reference = answers_of(float_graph(), truth)
-    perfect = {
+    return {
         task: replace(labelled, targets=reference[task].argmax(1))
         for task, labelled in truth.items()
     }
-    ranges = tmp_path / "r.json"
-    calibrate(float_graph(), samples, ranges, method="minmax")
-    document = json.loads(ranges.read_text())
-    document["thresholds"] = {name: value * 60 for name, value in document["thresholds"].items()}
-    ranges.write_text(json.dumps(document))  # steps so coarse that tasks are answered by chance
 
-    settings = Settings(ranges, "minmax", max_drop=0.5)
+
+def test_a_failing_gate_writes_nothing_and_reports(
+    float_graph: Callable[..., Path], samples: Samples, perfect: dict[str, Labelled], tmp_path: Path
+) -> None:
+    output = tmp_path / "snow.int8.onnx"
+    output.write_bytes(b"before")
+    coarse(float_graph(), samples, tmp_path / "r.json")
+    settings = Settings(tmp_path / "r.json", "minmax", max_drop=10, accept_undecided=True)
+
     report = calibrate_and_judge(float_graph(), output, samples, perfect, settings)
 
-    assert not report.holds
+    assert (report.outcome, report.holds, report.written) == ("fail", False, False)
     assert output.read_bytes() == b"before"
-    assert report.steps[-1].worst_drop > 0.5
-    assert any("TOO MUCH" in line for line in report.lines())
+    worst = max(report.verdicts, key=lambda verdict: verdict.drop)
+    assert worst.least_drop > 10
+    assert any(
+        line.startswith(f"{worst.task}: fail; lost {worst.lost} ") for line in report.lines()
+    )
     written, picture = write_report(report, tmp_path / "report.json")
-    assert json.loads(written.read_text())["holds"] is False
+    document = json.loads(written.read_text())
+    assert (document["holds"], document["outcome"]) == (False, "fail")
+    assert document["verdicts"][0].keys() >= {"lost", "won", "least_drop", "most_drop", "mcnemar"}
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_undecided_graph_is_written_only_where_that_is_accepted(
+    float_graph: Callable[..., Path], samples: Samples, perfect: dict[str, Labelled], tmp_path: Path
+) -> None:
+    output, ranges = tmp_path / "snow.int8.onnx", tmp_path / "r.json"
+    coarse(float_graph(), samples, ranges)
+    # A gate that all of its pictures could pass, beside a graph that loses about as much.
+    measured = calibrate_and_judge(
+        float_graph(), output, samples, perfect, Settings(ranges, "minmax", max_drop=100)
+    )
+    worst = max(score.drop for score in measured.int8)
+    output.unlink()
+
+    settings = Settings(ranges, "minmax", max_drop=worst)
+    report = calibrate_and_judge(float_graph(), output, samples, perfect, settings)
+    assert (report.outcome, report.written, output.exists()) == ("undecided", False, False)
+
+    settings = replace(settings, accept_undecided=True)
+    report = calibrate_and_judge(float_graph(), output, samples, perfect, settings)
+    assert (report.outcome, report.written, output.exists()) == ("undecided", True, True)
+
+
+def test_too_few_pictures_are_refused_before_the_long_part(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    output, ranges = tmp_path / "x.onnx", tmp_path / "r.json"
+
+    with pytest.raises(CalibrationError, match="has 20 pictures to judge by, too few"):
+        calibrate_and_judge(float_graph(), output, samples, truth, Settings(ranges, "minmax"))
+    settings = Settings(ranges, "minmax", max_drop=0)
+    with pytest.raises(CalibrationError, match=r"max_drop is 0, expected more than 0"):
+        calibrate_and_judge(float_graph(), output, samples, truth, settings)
+    few = {
+        task: Labelled(labelled.pixels[:9], labelled.targets[:9])
+        for task, labelled in truth.items()
+    }
+    settings = Settings(ranges, "minmax", accept_undecided=True)
+    with pytest.raises(CalibrationError, match="has 9 pictures to judge by, expected 16"):
+        calibrate_and_judge(float_graph(), output, samples, few, settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_without_labels_decide_where_those_with_labels_are_few(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(6)
+    coarse_pixels = rng.integers(0, 256, (80, 8, 8, 3), dtype=np.uint8)
+    pixels = coarse_pixels.repeat(8, axis=1).repeat(8, axis=2)
+    judged = Judged(truth, unlabelled=dict.fromkeys(truth, pixels))
+    settings = Settings(tmp_path / "r.json", "minmax", accept_undecided=True)
+
+    report = calibrate_and_judge(float_graph(), tmp_path / "x.onnx", samples, judged, settings)
+
+    expected = answers_to(float_graph(), judged.unlabelled)
+    found = answers_to(tmp_path / "x.onnx", judged.unlabelled)
+    for verdict in report.verdicts:
+        task = verdict.task
+        changed = (found[task].argmax(1) != expected[task].argmax(1)).sum()
+        assert (verdict.unlabelled, verdict.changed) == (80, changed)
+        assert verdict.most_changed is not None
+        assert verdict.most_changed >= 100 * changed / 80
+
+
+def test_an_accuracy_that_is_not_the_stored_one_is_refused(
+    float_graph: Callable[..., Path], samples: Samples, perfect: dict[str, Labelled], tmp_path: Path
+) -> None:
+    graph, output = tmp_path / "snow.onnx", tmp_path / "x.onnx"
+    model = onnx.load(float_graph())
+    manifest = read_float_graph(float_graph()).manifest
+    tasks = tuple(replace(task, metrics={"accuracy": 0.3}) for task in manifest.tasks)
+    onnx.save(with_manifest(model, replace(manifest, tasks=tasks)), graph)
+    settings = Settings(tmp_path / "r.json", "minmax", max_drop=100)
+
+    with pytest.raises(CalibrationError, match=r"rightly, expected 0\.3000 as when it was trained"):
+        calibrate_and_judge(graph, output, samples, perfect, settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["snow.onnx"]
+
+    accepting = replace(settings, other_pictures=True)
+    report = calibrate_and_judge(graph, output, samples, perfect, accepting)
+    assert sum("expected 0.3000" in note for note in report.notes) == 3
 
 
 def test_the_search_ranks_every_layer_and_gives_the_worst_back(
@@ -105,10 +202,15 @@ def test_the_search_ranks_every_layer_and_gives_the_worst_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("snow_calibration.run._SENSITIVITY_PICTURES", 2)
-    monkeypatch.setattr("snow_calibration.search.holds", lambda *_: False)
-    settings = Settings(tmp_path / "r.json", "minmax", auto=True, keep=["source/*"])
+    monkeypatch.setattr("snow_calibration.run.would_pass", lambda *_: False)
+    settings = Settings(tmp_path / "r.json", "minmax", max_drop=100, auto=True, keep=["source/*"])
+    other = {
+        task: Labelled(labelled.pixels[:10, ::-1].copy(), labelled.targets[:10])
+        for task, labelled in truth.items()
+    }
+    judged = Judged(truth, search=other)
 
-    report = calibrate_and_judge(float_graph(), tmp_path / "x.onnx", samples, truth, settings)
+    report = calibrate_and_judge(float_graph(), tmp_path / "x.onnx", samples, judged, settings)
 
     names = layers_of(onnx.load(float_graph()).graph)
     ranked = [item.layer for item in report.sensitivities]
@@ -118,6 +220,24 @@ def test_the_search_ranks_every_layer_and_gives_the_worst_back(
     # The more is given back, the nearer the answers come to fp32's.
     first, last = (sum(score.logit_error for score in report.steps[n].scores) for n in (0, -1))
     assert last < first
+    # It is chosen on one set of pictures and judged by the other, once.
+    assert {score.pictures for step in report.steps for score in step.scores} == {10}
+    assert [verdict.pictures for verdict in report.verdicts] == [20, 20, 20]
+    assert report.kept == report.steps[-1].kept
+    assert report.int8 == scores(
+        answers_of(tmp_path / "x.onnx", truth), answers_of(float_graph(), truth), truth
+    )
+    assert any("on the pictures searched on" in line for line in report.lines())
+    write_report(report, tmp_path / "report.json")
+
+
+def test_layers_are_not_chosen_on_the_pictures_that_judge(
+    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+) -> None:
+    settings = Settings(tmp_path / "r.json", "minmax", max_drop=100, auto=True)
+
+    with pytest.raises(CalibrationError, match="no pictures to search on for birds, cars, food"):
+        calibrate_and_judge(float_graph(), tmp_path / "x.onnx", samples, truth, settings)
 
 
 def test_layers_that_are_kept_are_kept(
@@ -129,7 +249,7 @@ def test_layers_that_are_kept_are_kept(
     report = calibrate_and_judge(float_graph(), output, samples, truth, settings)
 
     model = onnx.load(output)
-    kept = {node.name: node for node in model.graph.node if node.name in report.steps[0].kept}
+    kept = {node.name: node for node in model.graph.node if node.name in report.kept}
     assert len(kept) == 4
     assert all(not node.input[1].endswith("/dequantised") for node in kept.values())
     assert lint(model) == ()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,8 +9,16 @@ import pytest
 from PIL import Image
 
 from snow_calibration.errors import CalibrationError
-from snow_deploy.calibration import data_of_tasks, draw_samples, labelled
+from snow_deploy.calibration import (
+    data_of_tasks,
+    draw_samples,
+    for_judging,
+    for_search,
+    labelled,
+)
+from snow_deploy.data import open_data
 from snow_deploy.errors import DataError
+from snow_runtime.data_entry import DataEntry
 from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
@@ -132,13 +141,38 @@ def test_the_sources_head_may_have_data_and_need_not(photos: Path) -> None:
 
 def test_the_seed_splits_what_has_no_splits(photos: Path) -> None:
     folder = photos / "train"  # classes, no splits
-    kept = [
-        data_of_tasks([f"imagefolder:{folder}"], manifest(pets=PETS), seed)["pets"].evaluation[1]
-        for seed in (0, 1)
-    ]
+    spec = f"imagefolder:{folder}"
+    trained = [open_data(spec, seed=seed) for seed in (0, 1)]
+    data = DataEntry(trained[1].fingerprint, 1, trained[1].entries)
+    once = manifest(pets=PETS)
+    tasks = replace(once, tasks=(replace(once.tasks[0], data=data),))
 
-    first, second = ({each.name(index) for index in range(len(each))} for each in kept)
-    assert first != second
+    for seed, expected in ((0, trained[0]), (1, trained[1]), (None, trained[1])):
+        found = data_of_tasks([spec], tasks, seed)["pets"]
+        assert found.fingerprint == expected.fingerprint
+    assert trained[0].fingerprint != trained[1].fingerprint
+
+
+def test_each_task_has_the_seed_that_it_was_trained_with(photos: Path) -> None:
+    rng = np.random.default_rng(1)
+    for label in ("pie", "egg"):
+        (photos.parent / "food" / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(photos.parent / "food" / label / f"{number}.png")
+    specs = [f"imagefolder:{photos / 'train'}", f"imagefolder:{photos.parent / 'food'}"]
+    opened = [open_data(specs[0], seed=3), open_data(specs[1], seed=4)]
+    tasks = manifest(pets=PETS, food=("egg", "pie"))
+    entries = tuple(
+        replace(task, data=DataEntry(splits.fingerprint, seed, splits.entries))
+        for task, splits, seed in zip(tasks.tasks, opened, (3, 4), strict=True)
+    )
+
+    found = data_of_tasks(specs, replace(tasks, tasks=entries))
+
+    assert [found[task].fingerprint for task in ("pets", "food")] == [
+        splits.fingerprint for splits in opened
+    ]
 
 
 def test_one_class_only_is_refused(photos: Path) -> None:
@@ -169,3 +203,39 @@ def test_pictures_to_judge_by_are_the_held_out_ones(photos: Path) -> None:
     assert len(whole.targets) == 40
     assert Counter(whole.targets.tolist()) == {0: 30, 1: 10}
     assert Counter(some.targets.tolist()) == {0: 6, 1: 6}
+
+
+def test_pictures_to_search_on_are_others_than_those_that_judge(photos: Path) -> None:
+    specs, tasks = [f"imagefolder:{photos}"], manifest(pets=PETS)
+    two = data_of_tasks(specs, tasks)["pets"]
+    assert for_judging(two) is two.test
+    assert for_search(two) is two.train
+
+    (photos / "test").rename(photos / "val")
+    held_out = data_of_tasks(specs, tasks)["pets"]
+    assert for_judging(held_out) is held_out.val
+    assert for_search(held_out) is held_out.train
+
+    for label in PETS:
+        (photos / "test" / label).mkdir(parents=True)
+        source = photos / "val" / label / "01.png"
+        (photos / "test" / label / "new.png").write_bytes(source.read_bytes())
+    three = data_of_tasks(specs, tasks)["pets"]
+    assert for_judging(three) is three.test
+    assert for_search(three) is three.val
+
+
+def test_copies_of_a_picture_count_once(photos: Path) -> None:
+    original = (photos / "test" / "cat" / "00.png").read_bytes()
+    for number in range(50):
+        (photos / "test" / "cat" / f"copy{number}.png").write_bytes(original)
+    data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=PETS))
+
+    found = replace(labelled(data, PREPROCESSING, 1000)["pets"], known="measured")
+
+    assert len(found.targets) == 90
+    assert len(found.distinct().targets) == 40
+    assert found.distinct().known == "held out"
+    assert Counter(found.distinct().targets.tolist()) == {0: 30, 1: 10}
+    once = found.distinct()
+    assert once.distinct() is once

@@ -3,19 +3,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
+import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from snow_deploy.cli import main
+from snow_deploy.cli.calibrate import command
+from snow_deploy.training.store import Store
 from snow_runtime import load
 from tests.conftest import DATA
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
-    from snow_deploy.training.store import Store
+    from tests.conftest import RandomWeights
 
 
 def run(*arguments: str) -> Result:
@@ -66,23 +69,145 @@ def test_a_graph_its_ranges_and_its_report(
     assert "ranges by minmax on 24 pictures" in facts.stdout
 
 
-def test_a_failing_gate_is_exit_code_1_and_no_file(
-    trained_store: Store, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ("fail", 3, "a task loses too much; the graph was not written"),
+        ("undecided", 4, "the pictures are too few to tell whether every task loses less than 40"),
+    ],
+)
+def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
+    trained_store: Store,
+    graph: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    expected: tuple[str, int, str],
 ) -> None:
+    outcome, code, said = expected
     # Two epochs on 48 pictures leave no accuracy to lose; test_run.py has a gate that fails.
-    monkeypatch.setattr("snow_calibration.search.holds", lambda *_: False)
+    monkeypatch.setattr("snow_calibration.run.together", lambda _: outcome)
+    monkeypatch.setattr("snow_calibration.report.together", lambda _: outcome)
 
-    result = calibrate(trained_store, graph, tmp_path, "--json")
+    result = calibrate(trained_store, graph, tmp_path, "--json", "--max-drop", "40")
 
-    assert result.exit_code == 1
-    assert json.loads(result.stdout)["holds"] is False
-    assert "a task loses too much" in result.stderr
-    assert "--auto" in result.stderr
+    assert result.exit_code == code
+    report = json.loads(result.stdout)
+    assert (report["holds"], report["outcome"], report["written"]) == (False, outcome, False)
+    assert said in result.stderr
+    assert ("--auto" if outcome == "fail" else "--accept-undecided") in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "small.rejected.report.json",
         "small.rejected.report.png",
         "snow.ranges.json",
     ]
+    if outcome == "undecided":
+        more = ("--max-drop", "40", "--accept-undecided")
+        result = calibrate(trained_store, graph, tmp_path, *more)
+        assert result.exit_code == 0
+        assert "was written undecided, as --accept-undecided asks" in result.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "small.onnx",
+            "small.report.json",
+            "small.report.png",
+            "snow.ranges.json",
+        }
+
+
+def test_a_search_and_pictures_without_labels(
+    trained_store: Store, graph: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    (tmp_path / "camera").mkdir()
+    for number in range(30):
+        pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "camera" / f"{number}.png")
+    more = ("--auto", "--unlabelled", f"shape={tmp_path / 'camera'}", "--max-drop", "100")
+
+    result = calibrate(trained_store, graph, tmp_path, *more, "--json")
+
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    found = {verdict["task"]: verdict for verdict in report["verdicts"]}
+    assert {task: each["unlabelled"] for task, each in found.items()} == {"shape": 30, "digit": 0}
+    assert {each["pictures"] for each in found.values()} == {20}
+    (step,) = report["steps"]  # enough at once; on the 48 training pictures
+    assert [score["pictures"] for score in step["scores"]] == [48, 48]
+
+
+def test_so_few_pictures_are_no_gate(trained_store: Store, graph: Path, tmp_path: Path) -> None:
+    result = calibrate(trained_store, graph, tmp_path)
+
+    assert result.exit_code == 1
+    assert "has 20 pictures to judge by, too few to pass with --max-drop 3" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_defaults_of_command_and_library_are_one() -> None:
+    from snow_calibration.run import MAX_DROP
+
+    options = {option.name: option.default for option in command.params}
+    assert options["max_drop"] == MAX_DROP
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory, random_weights: RandomWeights) -> Path:
+    """Train a task with --seed 1 on a folder without splits, and export it."""
+    folder = tmp_path_factory.mktemp("seeded")
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (folder / "pets" / label).mkdir(parents=True)
+        for number in range(40):
+            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "pets" / label / f"{number:02}.png")
+    store = Store(folder / "store")
+    store.put_source(random_weights("resnet18"))
+    place = ("--store", str(store.root))
+    options = ("--epochs", "1", "--image-size", "32", "--k", "8", "--width", "8", "--seed", "1")
+    data = ("--data", f"imagefolder:{folder / 'pets'}")
+    result = run("train", "--task", "pets", *data, *place, *options, "--workers", "0")
+    assert result.exit_code == 0, result.output
+    result = run("export", *place, "-o", str(folder / "snow.onnx"))
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_the_gate_is_not_fooled_by_pictures_that_were_trained_on(
+    seeded: Path, tmp_path: Path
+) -> None:
+    def judge(*more: str) -> Result:
+        spec = f"imagefolder:{seeded / 'pets'}"
+        chosen = ("--samples", "24", "--method", "minmax", "--max-drop", "100", "--json")
+        output = ("-o", str(tmp_path / "small.onnx"))
+        return run("calibrate", str(seeded / "snow.onnx"), "--data", spec, *chosen, *output, *more)
+
+    refused = judge("--seed", "0")
+    assert refused.exit_code == 1
+    assert "is split otherwise than when it was trained" in refused.stderr
+    assert "trained with --seed 1: give that, or leave --seed out" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+    stored = Store(seeded / "store").load_task("pets").metrics["accuracy"]
+    for more in ((), ("--seed", "1")):
+        result = judge(*more)
+        assert result.exit_code == 0, result.output
+        report = json.loads(result.stdout)
+        assert report["fp32"][0]["top1"] == pytest.approx(stored, abs=0.07)
+        assert report["notes"] == []
+
+    result = judge("--seed", "0", "--other-pictures", "--ranges", str(tmp_path / "other.json"))
+    assert result.exit_code == 0, result.output
+    assert "may have been trained on" in json.loads(result.stdout)["notes"][0]
+
+
+def test_the_manifest_names_no_picture(seeded: Path) -> None:
+    with load(seeded / "snow.onnx") as model:
+        data = model.manifest.task("pets").data
+        text = model.manifest.to_json()
+
+    assert data is not None
+    assert (data.seed, data.splits["train"].pictures, data.splits["test"].pictures) == (1, 64, 16)
+    assert ".png" not in text
+    assert str(seeded) not in text
 
 
 def test_a_float_graph_does_not_pass_as_int8(graph: Path) -> None:

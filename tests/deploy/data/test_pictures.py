@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from PIL import Image
 from snow_deploy.data import FilePictures, Splits
 from snow_deploy.data.pictures import name_some
 from snow_deploy.errors import DataError
+from snow_runtime.data_entry import SplitEntry
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,8 +111,39 @@ def test_a_fingerprint_is_of_which_pictures_are_where(tmp_path: Path) -> None:
     assert len({first, *(each.fingerprint for each in others)}) == 4
 
 
+def test_each_split_has_a_fingerprint_of_its_own(tmp_path: Path) -> None:
+    def splits(root: Path, test: tuple[int, ...] = (1, 0)) -> Splits:
+        both = [
+            FilePictures(
+                tuple(root / split / f"{n}.jpg" for n in range(len(targets))), targets, ("a", "b")
+            )
+            for split, targets in (("x", (0, 1)), ("y", test))
+        ]
+        return Splits(train=both[0], val=None, test=both[1])
+
+    first = splits(tmp_path)
+    listed = ["x\x000.jpg\x00a\n", "x\x001.jpg\x00b\n"], ["y\x000.jpg\x00b\n", "y\x001.jpg\x00a\n"]
+    whole = "".join(
+        f"{split}\x00{line}"
+        for split, lines in zip(("train", "test"), listed, strict=True)
+        for line in lines
+    )
+
+    assert first.fingerprint == hashlib.sha256(whole.encode()).hexdigest()
+    assert first.entries == {
+        split: SplitEntry(hashlib.sha256("".join(lines).encode()).hexdigest(), 2)
+        for split, lines in zip(("train", "test"), listed, strict=True)
+    }
+    assert splits(tmp_path / "moved").entries == first.entries
+    more = splits(tmp_path, (1, 0, 0)).entries
+    assert more["train"] == first.entries["train"]
+    assert more["test"] != first.entries["test"]
+
+
 def test_a_name_that_is_no_text_has_a_fingerprint_too() -> None:
     path = Path(os.fsdecode(b"cats/caf\xe9.jpg"))
     one = FilePictures((path, Path("cats/b.jpg")), (0, 1), ("a", "b"))
 
-    assert len(Splits(train=one, val=None, test=one).fingerprint) == 64
+    splits = Splits(train=one, val=None, test=one)
+    assert len(splits.fingerprint) == 64
+    assert splits.entries["train"].pictures == 2

@@ -19,6 +19,7 @@ from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import Recipe, TrainOptions
 from snow_deploy.training.store import Store, TaskRecord
+from snow_runtime.data_entry import DataEntry, SplitEntry
 from snow_runtime.errors import SnowError
 from snow_runtime.manifest import Preprocessing
 
@@ -160,6 +161,21 @@ def test_the_same_content_gives_the_same_bytes(store: Store, record: TaskRecord)
     first = store.save_task(record).read_bytes()
 
     assert store.save_task(store.load_task("birds")).read_bytes() == first
+
+
+def test_which_pictures_it_was_trained_on_comes_back_and_goes_into_the_manifest(
+    store: Store, record: TaskRecord
+) -> None:
+    splits = {"train": SplitEntry("ab" * 32, 80), "test": SplitEntry("cd" * 32, 20)}
+    record = replace(record, pictures="ef" * 32, splits=splits)
+    store.save_task(record)
+
+    found = store.load_task("birds")
+
+    assert same_record(found, record)
+    assert found.entry({}).data == DataEntry("ef" * 32, 7, splits)
+    assert replace(record, splits={}).entry({}).data == DataEntry("ef" * 32, 7)
+    assert replace(record, pictures="").entry({}).data is None
 
 
 def test_the_fingerprint_is_of_the_tensors_alone(record: TaskRecord) -> None:

@@ -1,0 +1,85 @@
+"""Whether fp32 is as accurate on the gate's pictures as the graph says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from snow_calibration.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from snow_calibration.gate import TaskScore
+    from snow_calibration.pictures import Labelled
+    from snow_runtime.manifest import Manifest, TaskEntry
+
+_CHANCE: Final = 0.05  # a difference rarer than this is no chance
+_SLACK: Final = 0.01  # of the very same pictures, answered by torch and by ONNX Runtime
+
+
+def check_accuracies(
+    manifest: Manifest,
+    fp32: Sequence[TaskScore],
+    truth: Mapping[str, Labelled],
+    *,
+    accept: bool = False,
+) -> list[str]:
+    """Compare what fp32 answers rightly with the accuracies in the manifest.
+
+    Args:
+        manifest: The fp32 graph's.
+        fp32: Measured with it.
+        truth: On these pictures.
+        accept: Say what would be refused.
+
+    Returns:
+        What is to be said: other held-out pictures may be easier or harder.
+
+    Raises:
+        CalibrationError: The very pictures of the stored accuracy are answered otherwise, or
+            ones of unknown origin are, by more than chance explains.
+    """
+    notes = []
+    for score in fp32:
+        entry = manifest.task(score.task)
+        known = truth[score.task].known
+        said = _difference(entry, score, same=known == "measured")
+        if said is None:
+            continue
+        if known == "held out" or accept:
+            notes.append(said)
+        else:
+            msg = (
+                f"{said}. The pictures are not those that it was measured on, or some of them were "
+                "trained on, or files have changed: give the data that the task was trained "
+                "with. --other-pictures judges by these all the same."
+            )
+            raise CalibrationError(msg)
+    return notes
+
+
+def _difference(entry: TaskEntry, score: TaskScore, *, same: bool) -> str | None:
+    """Say that the accuracies differ, if they do."""
+    stored = entry.metrics.get("accuracy")
+    if stored is None:
+        return None
+    seen = (
+        f"fp32 answers {score.top1:.4f} of the {score.pictures} pictures of task {score.task!r} "
+        f"rightly, expected {stored:.4f} as when it was trained"
+    )
+    if same:
+        slack = max(_SLACK, 1.5 / score.pictures)
+        return seen if abs(score.top1 - stored) > slack else None
+    value = _chance(score, stored, entry)
+    return f"{seen}; chance explains that with p = {value:.1g}" if value < _CHANCE else None
+
+
+def _chance(score: TaskScore, stored: float, entry: TaskEntry) -> float:
+    """Return the p-value of both accuracies being of one kind of pictures, by Fisher's test."""
+    from scipy.stats import fisher_exact
+
+    measured = None if entry.data is None else entry.data.measured
+    count = score.pictures if measured is None else measured.pictures
+    right, before = round(score.top1 * score.pictures), round(stored * count)
+    table = [[right, score.pictures - right], [before, max(count - before, 0)]]
+    return float(fisher_exact(table)[1])
