@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from snow_deploy.errors import DataError
@@ -114,6 +114,7 @@ class Splits:
         test: what the final figures come from, if the data set has such a split.
         augmentation: "photo" for random crops and flips in training, "none" where they would
             change the answer (digits) or the pictures vary enough as they are.
+        remarks: what a user should know of it, a sentence each: what was left out, what looks odd.
 
     Raises:
         DataError: a split is empty, the labels of two splits differ, or there is nothing to
@@ -124,6 +125,7 @@ class Splits:
     val: Pictures | None
     test: Pictures | None
     augmentation: Augmentation = "photo"
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Check that the splits can be trained and measured on, together."""
