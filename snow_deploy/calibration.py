@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Pictures, Splits
     from snow_runtime.manifest import Manifest, Preprocessing
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def pictures_of(
@@ -68,6 +72,8 @@ def data_of_tasks(specs: Sequence[str], manifest: Manifest, seed: int = 0) -> di
         name, equals, rest = spec.partition("=")
         named = bool(equals) and ":" not in name
         data = open_data(rest if named else spec, seed=seed)
+        for remark in data.remarks:
+            _LOGGER.warning("%s", remark)
         if named and name not in tasks:
             msg = f"the graph has no task {name!r}, expected one of {', '.join(tasks)}"
             raise CalibrationError(msg)

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from snow_deploy.data.labels import alike, quoted
 from snow_deploy.errors import DataError
 from snow_runtime.preprocessing import load_image
 
@@ -212,6 +213,10 @@ def check_same_labels(
         if lacking:
             sides.append(f"in {name} but not in {other}: {name_some(lacking)}")
     seen = "; ".join(sides) or "the same classes in another order"
+    for pair in alike([*reference_labels, *labels]):
+        seen += (
+            f" ({' and '.join(map(quoted, pair))} differ in capitals, blanks or Unicode form only)"
+        )
     raise DataError(
         f"The classes of the {reference_split} and {split} splits differ: {seen}. "
         "Put every class into every split, under the same name."
