@@ -17,6 +17,7 @@ splitting          a seeded split of data that has none
 seeding            random numbers that depend on a key alone
 transforms         from a picture to a tensor
 loading            batches
+workers            the processes that load pictures
 """
 
 from __future__ import annotations
