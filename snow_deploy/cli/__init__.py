@@ -78,6 +78,7 @@ COMMANDS = {
         module="snow_deploy.cli.train",
         summary="Train one task on a frozen source and add it to a store.",
         extra="train",
+        shared=True,
     ),
 }
 

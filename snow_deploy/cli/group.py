@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -28,11 +29,13 @@ class Entry:
         module: The module whose `command` is the click command.
         summary: The line that `snow-deploy --help` prints for it.
         extra: The extras that the command needs, as in `pip install 'snow-deploy[EXTRA]'`.
+        shared: Whether several processes, started by torchrun, may do its work together.
     """
 
     module: str
     summary: str
     extra: str
+    shared: bool = False
 
 
 class LazyGroup(click.Group):
@@ -73,6 +76,8 @@ class LazyGroup(click.Group):
             hint = f"Did you mean {near[0]!r}?" if near else f"Commands: {', '.join(known)}."
             msg = f"No such command {name!r}. {hint}"
             raise click.UsageError(msg, ctx)
+        if name in self.entries and not self.entries[name].shared:
+            _refuse_torchrun(name, ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -103,6 +108,21 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as interrupt:
             click.echo(str(interrupt) or "interrupted", err=True)
             sys.exit(_EXIT_INTERRUPTED)
+
+
+def _refuse_torchrun(name: str, ctx: click.Context) -> None:
+    """Refuse to do in several processes what is meant for one: they would write the same files.
+
+    Raises:
+        click.UsageError: torchrun has started more than one.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
+        msg = (
+            f"{name} works in one process, and torchrun has started {count}. Start it without "
+            "torchrun; only train shares its work among processes."
+        )
+        raise click.UsageError(msg, ctx)
 
 
 def _missing_dependency(

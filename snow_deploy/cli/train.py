@@ -164,7 +164,7 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
 
     The first task brings the source into the store; later ones use it. An interrupted run goes
     on with --resume, to the same weights as if it had not been interrupted. With several GPUs
-    start it through torchrun.
+    start it through torchrun: torchrun --nproc-per-node 4 -m snow_deploy train --task …
 
     Several tasks, by --sweep or by --task and --data given again, are trained on one pass of the
     source a batch. Each ends with what a run of its own ends with.

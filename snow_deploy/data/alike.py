@@ -60,7 +60,7 @@ def alike_remarks(splits: Splits) -> tuple[str, ...]:
     for kind, consequence in _KINDS.items():
         of_kind = [doubt for doubt in doubts if doubt.kind == kind]
         if of_kind:
-            count = sum(doubt.count for doubt in of_kind)
+            count = sum(doubt.times for doubt in of_kind)
             what = "1 picture is" if count == 1 else f"{count} pictures are"
             one, other = of_kind[0].example
             found.append(f"{what} {kind}, such as {one} and {other}: {consequence}")
@@ -87,7 +87,7 @@ class _Doubt(NamedTuple):
     """Something that is wrong with one picture: how often it is listed so, and two examples."""
 
     kind: str
-    count: int
+    times: int
     example: tuple[Path, Path]
 
 

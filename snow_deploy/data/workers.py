@@ -152,9 +152,11 @@ def handed_over(tensor: torch.Tensor, *, shared: bool) -> torch.Tensor:
         return tensor
     if shared:
         try:
-            return tensor.share_memory_()
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
         except RuntimeError:  # others have taken the room since
             pass
+        else:
+            return tensor
     return cast("torch.Tensor", _ByPipe(tensor))
 
 

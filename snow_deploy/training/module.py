@@ -82,8 +82,10 @@ class TaskModule(lightning.LightningModule):
         return self._loader(self.splits.evaluation[1], train=False)
 
     def on_train_start(self) -> None:
-        """Begin everywhere with the same weights."""
+        """Begin everywhere with the same weights, and explore the same channels."""
         for learner in self._all():
+            if self.trainer.world_size > 1:
+                learner.explore_together()
             share_state([*learner.network.parameters(), *learner.network.buffers()])
 
     def on_train_epoch_start(self) -> None:

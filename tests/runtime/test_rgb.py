@@ -104,11 +104,11 @@ def test_an_alpha_channel_is_laid_on_white(tmp_path: Path, suffix: str) -> None:
         pytest.skip("this Pillow has no JPEG 2000")
     samples, expected = rgba_and_expected()
     path = tmp_path / f"a.{suffix}"
-    options: dict[str, Any] = {
+    options: dict[str, dict[str, Any]] = {
         "webp": {"lossless": True, "exact": True},
         "ico": {"sizes": [(W, H)]},
-    }.get(suffix, {})
-    Image.fromarray(samples).save(path, **options)
+    }
+    Image.fromarray(samples).save(path, **options.get(suffix, {}))
     assert np.abs(pixels(load_image(path)) - expected).max() <= 0.501
 
 
