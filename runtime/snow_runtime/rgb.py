@@ -100,7 +100,7 @@ def _deep(image: Image.Image, stored: _Stored) -> tuple[Image.Image, Remark | No
     """Scale one channel of more than eight bits, and lay it on white."""
     from PIL import Image
 
-    values = np.asarray(image).astype(np.int64).clip(0, stored.full)  # [H, W]
+    values = np.asarray(image).astype(np.int32).clip(0, stored.full)  # [H, W]
     largest = int(values.max())
     grey = ((2 * 255 * values + stored.full) // (2 * stored.full)).astype(np.uint8)
     key = image.info.get("transparency")
