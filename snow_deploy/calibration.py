@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
     from snow_calibration.pictures import Known
     from snow_deploy.data.pictures import Pictures, Splits
-    from snow_runtime.manifest import Manifest, Preprocessing
+    from snow_runtime.manifest import Manifest, Preprocessing, TaskEntry
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -132,14 +136,9 @@ def data_of_tasks(
             raise CalibrationError(msg)
         likely = trained_seed(tasks[named or needed[0]]) if seed is None else seed
         data = open_data(rest, seed=likely)
-        fitting = [name for name in tasks if tasks[name].labels == data.labels]
-        if named is not None:
-            fitting = [named]
-        if len(fitting) != 1:
-            fits = f"fits {' and '.join(fitting)}" if fitting else "has the labels of no task"
-            msg = f"{spec} {fits}; say which it is for, as in --data {needed[0]}={spec}"
-            raise CalibrationError(msg)
-        task = tasks[fitting[0]]
+        for remark in data.remarks:
+            _LOGGER.warning("%s", remark)
+        task = tasks[named or _task_with_labels(data.labels, tasks, spec)]
         if data.labels != task.labels:
             msg = (
                 f"{spec} has {len(data.labels)} labels ({', '.join(data.labels[:3])} …), expected "
@@ -156,6 +155,21 @@ def data_of_tasks(
         msg = f"there is no --data for {', '.join(missing)}; every task is calibrated and judged"
         raise CalibrationError(msg)
     return found
+
+
+def _task_with_labels(labels: Sequence[str], tasks: Mapping[str, TaskEntry], spec: str) -> str:
+    """Find the one task that has these labels.
+
+    Raises:
+        CalibrationError: None has, or several have.
+    """
+    fitting = [name for name, task in tasks.items() if list(task.labels) == list(labels)]
+    if len(fitting) != 1:
+        fits = f"fits {' and '.join(fitting)}" if fitting else "has the labels of no task"
+        first = next(task.name for task in tasks.values() if task.sha256 is not None)
+        msg = f"{spec} {fits}; say which it is for, as in --data {first}={spec}"
+        raise CalibrationError(msg)
+    return fitting[0]
 
 
 def _named(spec: str) -> tuple[str | None, str]:

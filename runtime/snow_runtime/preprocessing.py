@@ -3,7 +3,7 @@
 Training, evaluation, export and the device all call these functions, so that none of them sees a
 picture differently from the others. The steps, as torchvision does them on a PIL image:
 
-1. RGB, upright (the EXIF orientation applied); alpha is dropped, 16 bits become 8.
+1. RGB of 8 bits, upright, on white where it is transparent (:mod:`snow_runtime.rgb`).
 2. The short side resized to ``resize_size``, bilinear and antialiased.
 3. The central square of ``image_size`` pixels a side; 2 and 3 are one step, so that only what the
    square shows is computed: twice as fast on a camera's frame, and within one grey level.
@@ -21,6 +21,8 @@ import numpy as np
 
 from snow_runtime.arrays import to_numpy
 from snow_runtime.errors import InputError
+from snow_runtime.remarks import INFO_KEY, tell_once
+from snow_runtime.rgb import upright_rgb
 
 if TYPE_CHECKING:
     import os
@@ -36,17 +38,16 @@ Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
 # A picture longer than this many times its short side is first cut to its middle: nothing outside
 # is seen anyway, and a 1 x 60000 strip would otherwise be enlarged to gigabytes.
 _LONGEST_ASPECT = 32
-# Single-channel modes of 16 bits. Pillow also opens 16-bit PGM files as 32-bit "I".
-_DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
-_SIXTEEN_BITS_AS_I = frozenset({"PNG", "PPM", None})
-"""Formats whose "I" is of 16 bits; None is an image made in memory."""
 
 
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
     """Read a photo: any format that Pillow knows, grey, palette, CMYK, with alpha or 16 bits deep.
 
+    A photo that is odd, but can be used, is told of in the log, once of each kind.
+
     Returns:
-        An upright RGB image of 8 bits a channel, `[H, W, 3]`; of an animation the first frame.
+        An upright RGB image of 8 bits a channel, `[H, W, 3]`, on white where the photo is
+        transparent; of an animation the first frame.
 
     Raises:
         InputError: the file is missing, unreadable, truncated or no picture; the message names it.
@@ -56,9 +57,9 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     path = Path(path)
     try:
         with Image.open(path) as image:
-            image.load()
-            converted = _upright_rgb(image)
-            return image.copy() if converted is image else converted  # detached from the file
+            converted, remark = upright_rgb(image)
+            if converted is image:
+                converted = image.copy()  # detached from the file
     except InputError as error:
         raise InputError(f"Cannot use the photo {str(path)!r}: {error}") from error
     except UnidentifiedImageError as error:
@@ -73,6 +74,11 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
             f"Cannot read the photo {str(path)!r}: {_reason(error)}; expected a complete picture. "
             "Check the path and the file, or leave it out."
         ) from error
+    if remark is not None:
+        remark = remark._replace(text=f"About the photo {str(path)!r}: {remark.text}")
+        converted.info[INFO_KEY] = remark
+        tell_once(remark)
+    return converted
 
 
 def prepare(
@@ -136,7 +142,7 @@ def as_rgb(image: Picture, colour: Colour = "rgb") -> Image.Image:
 
     _check_colour(colour)
     if isinstance(image, Image.Image):
-        return _upright_rgb(image)
+        return _told_rgb(image)
     pixels = _check_frame(image)
     return Image.fromarray(np.ascontiguousarray(pixels if colour == "rgb" else pixels[..., ::-1]))
 
@@ -199,7 +205,7 @@ def _cropped(image: Picture, preprocessing: Preprocessing, colour: Colour) -> ND
 
     _check_colour(colour)
     if isinstance(image, Image.Image):
-        return resize_and_crop(_upright_rgb(image), preprocessing)
+        return resize_and_crop(_told_rgb(image), preprocessing)
     frame = Image.fromarray(np.ascontiguousarray(_check_frame(image)))
     pixels = resize_and_crop(frame, preprocessing)
     return pixels if colour == "rgb" else pixels[..., ::-1]
@@ -248,59 +254,13 @@ def _within(
     return max(left, 0.0), max(top, 0.0), min(right, image.width), min(bottom, image.height)
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    """Convert to RGB; gives the very same image if there is nothing to do."""
-    from PIL import Image
-
-    if min(image.size) == 0:
-        raise InputError(f"The image has {image.width} x {image.height} pixels, expected some.")
-    if image.mode == "F":
-        raise InputError(
-            "The image is of 32-bit floating point, expected 8 or 16 bits a channel, since its "
-            "range is not known. Scale it to 0 to 255 and save it as 8 bits."
-        )
-    if image.mode == "I" and image.format not in _SIXTEEN_BITS_AS_I:
-        raise InputError(
-            "The image is of 32-bit integers, expected 8 or 16 bits a channel, since its range is "
-            "not known. Scale it to 0 to 255 and save it as 8 bits."
-        )
-    image = _upright(image)
-    if image.mode in _DEEP_MODES:
-        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
-        image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
-    if image.mode == "P":
-        image = image.convert("RGBA")  # straight to RGB warns of the transparency that it drops
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF orientation says.
-
-    Like PIL.ImageOps.exif_transpose, which however copies every image, and fails on photos whose
-    EXIF block is damaged: the pixels are good all the same, and viewers show them.
-    """
-    from PIL import ExifTags, Image
-
-    image.load()  # Pillow turns TIFFs by itself then, and drops their orientation
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - Pillow's EXIF reader raises whatever the bytes lead it into
-        return image
-    turn = Image.Transpose
-    methods: dict[object, Image.Transpose] = {
-        2: turn.FLIP_LEFT_RIGHT,
-        3: turn.ROTATE_180,
-        4: turn.FLIP_TOP_BOTTOM,
-        5: turn.TRANSPOSE,
-        6: turn.ROTATE_270,
-        7: turn.TRANSVERSE,
-        8: turn.ROTATE_90,
-    }
-    if orientation not in methods:
-        return image
-    turned = image.transpose(methods[orientation])
-    turned.info = {}  # still holds the orientation, which must not be applied a second time
-    return turned
+def _told_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB, and tell what is odd about it."""
+    rgb, remark = upright_rgb(image)
+    if remark is not None:
+        about = f"About a {image.width} x {image.height} image"
+        tell_once(remark._replace(text=f"{about}: {remark.text}"))
+    return rgb
 
 
 def _reason(error: Exception) -> str:

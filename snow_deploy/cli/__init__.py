@@ -84,6 +84,7 @@ COMMANDS = {
         summary="Train one task on a frozen source and add it to a store.",
         extra="train",
         makes_files=True,
+        shared=True,
     ),
 }
 

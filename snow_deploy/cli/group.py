@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -31,12 +32,14 @@ class Entry:
         extra: The extras that the command needs, as in `pip install 'snow-deploy[EXTRA]'`.
         makes_files: Whether its result is a file: then it goes on where nobody reads what it
             prints.
+        shared: Whether several processes, started by torchrun, may do its work together.
     """
 
     module: str
     summary: str
     extra: str
     makes_files: bool = False
+    shared: bool = False
 
 
 class LazyGroup(click.Group):
@@ -94,6 +97,8 @@ class LazyGroup(click.Group):
             raise click.UsageError(msg, ctx)
         if name in self.entries and self.entries[name].makes_files and not ctx.resilient_parsing:
             ctx.with_resource(unread_output_is_lost())
+        if name in self.entries and not self.entries[name].shared:
+            _refuse_torchrun(name, ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -124,6 +129,21 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as interrupt:
             click.echo(str(interrupt) or "interrupted", err=True)
             sys.exit(_EXIT_INTERRUPTED)
+
+
+def _refuse_torchrun(name: str, ctx: click.Context) -> None:
+    """Refuse to do in several processes what is meant for one: they would write the same files.
+
+    Raises:
+        click.UsageError: torchrun has started more than one.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
+        msg = (
+            f"{name} works in one process, and torchrun has started {count}. Start it without "
+            "torchrun; only train shares its work among processes."
+        )
+        raise click.UsageError(msg, ctx)
 
 
 def _missing_dependency(

@@ -164,7 +164,7 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
 
     The first task brings the source into the store; later ones use it. An interrupted run goes
     on with --resume, to the same weights as if it had not been interrupted. With several GPUs
-    start it through torchrun.
+    start it through torchrun: torchrun --nproc-per-node 4 -m snow_deploy train --task …
 
     Several tasks, by --sweep or by --task and --data given again, are trained on one pass of the
     source a batch. Each ends with what a run of its own ends with.
@@ -184,7 +184,7 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
         baseline=chosen["baseline"],
         compile_source=chosen["compile_source"],
     )
-    first = os.environ.get("RANK", "0") == "0"  # torchrun runs this once for each device
+    first = _is_first()
     if first:
         for request in requests:
             _announce(request)
@@ -215,12 +215,21 @@ def _requests(tasks: tuple[str, ...], chosen: dict[str, Any]) -> list[TaskReques
     variants = list(combinations(sweeps, chosen, context))
     _refuse_unread([values for _, values in variants], swept(sweeps))
     optioned = [(suffix, _options(values)) for suffix, values in variants]
-    requests = []
+    requests, told = [], dict[str, None]()
     for task, data in zip(tasks, listed, strict=True):
         splits = open_data(data, seed=chosen["seed"], download=chosen["download"])
+        told = dict.fromkeys([*told, *splits.remarks])
         requests += [TaskRequest(f"{task}{suffix}", splits, each) for suffix, each in optioned]
     check_together(requests)
+    if _is_first():
+        for remark in told:
+            click.echo(f"note: {remark}", err=True)
     return requests
+
+
+def _is_first() -> bool:
+    """Tell whether this is the process that prints: torchrun runs the command on each device."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _refuse_unread(variants: list[dict[str, Any]], swept: set[str]) -> None:

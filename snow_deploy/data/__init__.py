@@ -11,10 +11,13 @@ table              a CSV file with a column for each question
 demo               rendered pictures and the questions about them, nothing to download
 demo_picture       how one of them is rendered
 drawing            filled outlines and strokes
+labels             labels that look like a mistake
+alike              the same picture in two splits, or under two labels
 splitting          a seeded split of data that has none
 seeding            random numbers that depend on a key alone
 transforms         from a picture to a tensor
 loading            batches
+workers            the processes that load pictures
 """
 
 from __future__ import annotations

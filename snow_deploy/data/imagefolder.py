@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from snow_deploy.data.listing import check_folder
 from snow_deploy.data.pictures import FilePictures, Splits, check_same_labels, name_some
 from snow_deploy.data.splitting import split_files
 from snow_deploy.errors import DataError
+from snow_runtime.picture_files import LeftOut, Reason, examples, why_no_picture
 
 _TRAIN = "train"
 _VAL_NAMES = ("val", "valid")
@@ -17,9 +18,8 @@ _TEST = "test"
 _SPLIT_NAMES = frozenset({_TRAIN, *_VAL_NAMES, _TEST})
 _SPLIT_LIKE = _SPLIT_NAMES | {"training", "validation", "testing", "eval", "dev"}
 _FEWEST_CLASSES = 2
-
-# Formats that PIL recognises but can't decode by itself: a stub, or an outside program.
-_NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+_AGAIN = Reason("link to a folder that is read already", "links to folders that are read already")
+_IN_NO_CLASS = Reason("picture that is in no class folder", "pictures that are in no class folder")
 
 _LAYOUT = "expected PATH/{train,val,test}/CLASS/*.jpg or PATH/CLASS/*.jpg"
 
@@ -27,35 +27,40 @@ _LAYOUT = "expected PATH/{train,val,test}/CLASS/*.jpg or PATH/CLASS/*.jpg"
 def read_imagefolder(path: Path, *, seed: int = 0) -> Splits:
     """Read PATH/{train,val|valid,test}/CLASS/* or, split 80/20 by `seed`, PATH/CLASS/*.
 
-    Classes are sorted by name. Hidden files and folders are ignored, as is everything that isn't
-    a picture by its extension; pictures may lie deeper inside a class folder.
+    Classes are sorted by name; pictures may lie deeper inside a class folder. What is a picture,
+    and which folders are looked into, `snow_runtime.picture_files` says; the remarks of the splits
+    say what was left out.
 
     Raises:
         DataError: the folder is missing or laid out otherwise, a class or split is empty, or
             two splits have different classes.
     """
     check_folder(path, _LAYOUT)
+    left_out = LeftOut()
     folders = _subfolders(path)
     _check_layout(path, folders)
     if _has_splits(path, folders):
-        return _read_splits(path, folders, seed=seed)
-    return split_files(_read_classes(path), seed=seed)
+        _subfolders(path, left_out)  # the folders of the splits, and what is beside them
+        splits = _read_splits(path, folders, left_out, seed=seed)
+    else:
+        splits = split_files(_read_classes(path, left_out), seed=seed)
+    return replace(splits, remarks=remarks_of(path, left_out))
 
 
-@functools.cache
-def picture_extensions() -> frozenset[str]:
-    """Return the extensions, lower case with their dot, of the formats that PIL can decode."""
-    from PIL import Image
-
-    extensions = Image.registered_extensions()
-    readable = set(Image.OPEN) - _NOT_DECODED
-    return frozenset(ending for ending, kind in extensions.items() if kind in readable)
+def remarks_of(path: Path, left_out: LeftOut) -> tuple[str, ...]:
+    """Say in a line what was left out of a folder, if anything was."""
+    return (f"left out of {path}: {left_out.summary()}",) if left_out else ()
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """Return every picture under `folder`, sorted by path; hidden files and folders left out."""
+def find_pictures(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
+    """Return every picture under `folder`, sorted by path.
+
+    Args:
+        folder: where to look, in the folders below it too.
+        left_out: counts what is there and is no picture.
+    """
+    left_out = LeftOut() if left_out is None else left_out
     found: list[Path] = []
-    extensions = picture_extensions()
     seen: set[str] = set()
     top = os.path.realpath(folder)
 
@@ -66,24 +71,31 @@ def find_pictures(folder: Path) -> list[Path]:
         real = os.path.realpath(parent)
         above = real != top and Path(top).is_relative_to(real)
         if real in seen or above:  # a link to a folder above: other classes are in it
+            left_out.note(_AGAIN, parent)
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = (Path(parent, name) for name in files if not name.startswith("."))
-        found.extend(path for path in paths if path.suffix.lower() in extensions)
+        folders[:] = sorted(
+            name for name in folders if left_out.enters(name, shown=str(Path(parent, name)))
+        )
+        paths = (Path(parent, name) for name in sorted(files))
+        found.extend(path for path in paths if left_out.takes(path.name, shown=str(path)))
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
-def _subfolders(path: Path) -> list[str]:
+def _subfolders(path: Path, left_out: LeftOut | None = None) -> list[str]:
+    """Name the folders that are read; with `left_out` count what else is beside them."""
     try:
-        return sorted(
-            entry.name
-            for entry in path.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
+        entries = sorted(path.iterdir())
     except OSError as error:
         raise _unreadable(path, error) from error
+    folders = [entry for entry in entries if entry.is_dir()]
+    if left_out is not None:
+        for entry in (each for each in entries if not each.is_dir()):
+            reason = why_no_picture(entry.name) or _IN_NO_CLASS
+            left_out.note(reason, str(entry))
+    counted = LeftOut() if left_out is None else left_out
+    return [each.name for each in folders if counted.enters(each.name, shown=str(each))]
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
@@ -117,7 +129,7 @@ def _has_splits(path: Path, folders: list[str]) -> bool:
     return _TRAIN in folders and bool(_subfolders(path / _TRAIN))
 
 
-def _read_splits(path: Path, folders: list[str], *, seed: int) -> Splits:
+def _read_splits(path: Path, folders: list[str], left_out: LeftOut, *, seed: int) -> Splits:
     names = _SPLIT_NAMES.intersection(folders)
     if _TRAIN not in names:
         raise DataError(
@@ -132,18 +144,18 @@ def _read_splits(path: Path, folders: list[str], *, seed: int) -> Splits:
     labels = _class_names(path / _TRAIN)
     for name in sorted(names - {_TRAIN}):
         check_same_labels(name, _class_names(path / name), _TRAIN, labels)
-    train = _read_classes(path / _TRAIN)
+    train = _read_classes(path / _TRAIN, left_out)
     if len(names) == 1:
         return split_files(train, seed=seed)
     return Splits(
         train=train,
-        val=_read_classes(path / val_names[0]) if val_names else None,
-        test=_read_classes(path / _TEST) if _TEST in names else None,
+        val=_read_classes(path / val_names[0], left_out) if val_names else None,
+        test=_read_classes(path / _TEST, left_out) if _TEST in names else None,
     )
 
 
-def _class_names(folder: Path) -> list[str]:
-    labels = _subfolders(folder)
+def _class_names(folder: Path, left_out: LeftOut | None = None) -> list[str]:
+    labels = _subfolders(folder, left_out)
     if labels:
         return labels
     raise DataError(
@@ -151,25 +163,31 @@ def _class_names(folder: Path) -> list[str]:
     )
 
 
-def _read_classes(folder: Path) -> FilePictures:
+def _read_classes(folder: Path, left_out: LeftOut) -> FilePictures:
     """Read CLASS/* under `folder`."""
-    labels = _class_names(folder)
+    labels = _class_names(folder, left_out)
     if len(labels) < _FEWEST_CLASSES:
         raise DataError(
             f'{folder} has one class only, "{labels[0]}", expected two or more to tell apart; '
             f"{_LAYOUT}. Add a folder for another class."
         )
-    by_class = [find_pictures(folder / label) for label in labels]
+    passed_over = LeftOut()  # in the folders that turn out to be empty
+    by_class: list[list[Path]] = []
+    for label in labels:
+        by_class.append(find_pictures(folder / label, left_out))
+        if not by_class[-1]:
+            find_pictures(folder / label, passed_over)
     empty = [label for label, paths in zip(labels, by_class, strict=True) if not paths]
+    there = f" What is there: {passed_over.summary()}." if passed_over else ""
     if empty and len(empty) == len(labels):
         raise DataError(
-            f"{folder} is empty: there are no pictures in any of its folders; {_LAYOUT}. "
-            "Add pictures."
+            f"{folder} is empty: there are no pictures in any of its folders; {_LAYOUT}.{there} "
+            f"Add pictures ({examples()})."
         )
     if empty:
         raise DataError(
             f"{folder} holds no pictures of {name_some(empty)}, expected at least one in every "
-            "class folder. Add pictures, or remove the folder."
+            f"class folder.{there} Add pictures ({examples()}), or remove the folder."
         )
     return FilePictures(
         paths=tuple(path for paths in by_class for path in paths),

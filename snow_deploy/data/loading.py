@@ -10,31 +10,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from snow_deploy.data.seeding import keyed_permutation, keyed_seed
 from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
+from snow_deploy.data.workers import WatchedLoader, batches_fit, handed_over
 from snow_deploy.errors import DataError
 from snow_runtime.errors import InputError
+from snow_runtime.remarks import INFO_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from torch.utils.data import DataLoader
+
     from snow_deploy.data.pictures import Augmentation, Pictures
     from snow_deploy.data.transforms import Transform
     from snow_runtime.manifest import Preprocessing
+    from snow_runtime.remarks import Remark
 
 
 class Sample(NamedTuple):
     """One picture: a float32 image `[3, S, S]`, or None where the picture can't be read.
 
-    `place` is its index in the split.
+    `place` is its index in the split; `remark` says what is odd about it, if anything is.
     """
 
     image: torch.Tensor | None
     target: int
     name: str
     place: int
+    remark: Remark | None = None
 
 
 class Batch(NamedTuple):
@@ -45,12 +51,14 @@ class Batch(NamedTuple):
         targets: int64 `[B]`.
         skipped: the names of the pictures left out.
         indices: int64 `[B]`, which pictures of the split they are.
+        remarks: what is odd about some of them.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
     skipped: tuple[str, ...]
     indices: torch.Tensor
+    remarks: tuple[Remark, ...] = ()
 
 
 class TaskDataset(Dataset[Sample]):
@@ -74,10 +82,11 @@ class TaskDataset(Dataset[Sample]):
             picture = self._pictures.load(index)
         except InputError:
             return Sample(None, target, name, index)
+        remark = picture.info.get(INFO_KEY)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would seed the accelerators as well, and that would stay.
             torch.default_generator.manual_seed(keyed_seed("augment", self._seed, epoch, index))
-            return Sample(self._transform(picture), target, name, index)
+            return Sample(self._transform(picture), target, name, index, remark)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -142,8 +151,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
 class _Collate:
     """Make a batch of samples, the unreadable ones named beside it."""
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: int, *, shared: bool) -> None:
         self._image_size = image_size
+        self._shared = shared
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         readable = [
@@ -152,13 +162,21 @@ class _Collate:
             if sample.image is not None
         ]
         size = self._image_size
-        return Batch(
-            images=torch.stack([image for image, _, _ in readable])
+        images = (
+            torch.stack([image for image, _, _ in readable])
             if readable
-            else torch.empty(0, 3, size, size),
-            targets=torch.tensor([target for _, target, _ in readable], dtype=torch.int64),
+            else torch.empty(0, 3, size, size)
+        )
+        numbers = [
+            torch.tensor([row[field] for row in readable], dtype=torch.int64) for field in (1, 2)
+        ]
+        targets, indices = (handed_over(each, shared=False) for each in numbers)
+        return Batch(
+            images=handed_over(images, shared=self._shared),
+            targets=targets,
             skipped=tuple(sample.name for sample in samples if sample.image is None),
-            indices=torch.tensor([index for _, _, index in readable], dtype=torch.int64),
+            indices=indices,
+            remarks=tuple(sample.remark for sample in samples if sample.remark is not None),
         )
 
 
@@ -179,7 +197,7 @@ def make_loader(
     In training the pictures are shuffled and augmented, and a last, smaller batch is dropped if
     it has one picture only (BatchNorm can't be trained on it) or if two or more full ones remain.
     In evaluation every picture comes once, in order. `process` is (rank, world size): each process
-    gets its own share.
+    gets its own share. With workers the loader never waits for ever, see `WatchedLoader`.
 
     Raises:
         DataError: the only batch to train on would hold one picture.
@@ -191,12 +209,14 @@ def make_loader(
     transform = make_transform(
         preprocessing, train=train, augmentation=augmentation, smallest_crop=smallest_crop
     )
-    return DataLoader(
+    size = preprocessing.image_size
+    shared = batches_fit(4 * 3 * size * size * min(batch_size, len(sampler)), workers)
+    return WatchedLoader(
         TaskDataset(pictures, transform, seed),
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=_Collate(preprocessing.image_size),
+        collate_fn=_Collate(size, shared=shared),
         drop_last=train and _drops_last(len(sampler), batch_size),
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),

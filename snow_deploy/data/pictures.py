@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from snow_deploy.data.labels import alike, quoted
 from snow_deploy.errors import DataError
 from snow_runtime.data_entry import SplitEntry
 from snow_runtime.preprocessing import load_image
@@ -115,6 +116,7 @@ class Splits:
         test: what the final figures come from, if the data set has such a split.
         augmentation: "photo" for random crops and flips in training, "none" where they would
             change the answer (digits) or the pictures vary enough as they are.
+        remarks: what a user should know of it, a sentence each: what was left out, what looks odd.
 
     Raises:
         DataError: a split is empty, the labels of two splits differ, or there is nothing to
@@ -125,6 +127,7 @@ class Splits:
     val: Pictures | None
     test: Pictures | None
     augmentation: Augmentation = "photo"
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Check that the splits can be trained and measured on, together."""
@@ -232,6 +235,10 @@ def check_same_labels(
         if lacking:
             sides.append(f"in {name} but not in {other}: {name_some(lacking)}")
     seen = "; ".join(sides) or "the same classes in another order"
+    for pair in alike([*reference_labels, *labels]):
+        seen += (
+            f" ({' and '.join(map(quoted, pair))} differ in capitals, blanks or Unicode form only)"
+        )
     raise DataError(
         f"The classes of the {reference_split} and {split} splits differ: {seen}. "
         "Put every class into every split, under the same name."

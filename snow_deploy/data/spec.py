@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -62,12 +62,21 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
         seed: decides the split of data that has none of its own.
         download: fetch the data first, where torchvision can; the other kinds ignore it.
 
+    Returns:
+        The data set; its remarks say what was left out, which pictures are in two splits or under
+        two labels, and which labels look like a mistake.
+
     Raises:
         DataError: the spec or the data can't be used; the message says why and what to do.
         snow_runtime.errors.MissingDependencyError: a reader needs a package that isn't there.
     """
+    from snow_deploy.data.alike import alike_remarks
+    from snow_deploy.data.labels import label_remarks
+
     parsed = parse_spec(spec)
-    return _READERS[parsed.kind](_Request(parsed, seed, download))
+    splits = _READERS[parsed.kind](_Request(parsed, seed, download))
+    doubts = (*label_remarks(splits.labels), *alike_remarks(splits))
+    return replace(splits, remarks=(*splits.remarks, *doubts))
 
 
 def _parse_options(spec: str, query: str) -> dict[str, str]:

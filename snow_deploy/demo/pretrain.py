@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from snow_deploy.data import open_data
 from snow_deploy.data.loading import make_loader
+from snow_deploy.data.workers import workers_watched
 from snow_deploy.models.weights import SourceWeights, build_network, from_network
 from snow_deploy.training.measure import measure
 from snow_deploy.training.trainer import make_trainer, quiet_lightning
@@ -87,7 +88,7 @@ def pretrain(options: PretrainOptions, *, workers: int) -> tuple[SourceWeights, 
         workers=workers,
     )
     module = _Pretraining(network, options.lr)
-    with quiet_lightning():
+    with quiet_lightning(), workers_watched():
         make_trainer(options.epochs, []).fit(module, loader)
     accuracy = measure(network, splits.final[1], preprocessing, workers=workers)[1]
     unnamed = SourceWeights(options.architecture, {}, labels=splits.labels, origin=ORIGIN)

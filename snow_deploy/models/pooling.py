@@ -56,6 +56,8 @@ class ChannelPooling(nn.Module):
 
     Attributes:
         exploration: Factor on the noise's deviation, for training loops that let it fade.
+        generator: Draws the noise; None for torch's own. On the CPU: what it draws is the same
+            beside any device.
         places: [N] int64, where of K each channel came out last in training.
     """
 
@@ -98,6 +100,7 @@ class ChannelPooling(nn.Module):
         self.k = k
         self.sigma2 = sigma2
         self.exploration = 1.0
+        self.generator: torch.Generator | None = None
         self.weight = nn.Parameter(torch.ones(channels))
         self.register_buffer("places", torch.arange(channels) % k)
         self.norm = None if norm == "none" else NarrowBatchNorm2d(k)
@@ -141,7 +144,9 @@ class ChannelPooling(nn.Module):
         """What poolings must have in common to draw together."""
         weight = self.weight
         norm_first = self.norm is not None and self.norm_first
-        return self.channels, self.k, self.training, self._deviation, norm_first, weight.device
+        whose = id(self.generator)
+        kind = self.channels, self.k, self.training, self._deviation, norm_first, weight.device
+        return *kind, whose
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
@@ -187,7 +192,7 @@ def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[_Draw]:
     weight = scores = torch.stack([pooling.weight for pooling in poolings])
     deviation = first._deviation  # noqa: SLF001
     if deviation > 0:
-        scores = weight + torch.randn_like(weight) * deviation
+        scores = weight + _noise(weight, first.generator) * deviation
     places = torch.stack([pooling.places for pooling in poolings])
     chosen = arranged_top_channels(scores, weight, places, first.k)
     if first.training:
@@ -205,6 +210,13 @@ def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[_Draw]:
         ascending, order = torch.sort(chosen)
         picks = [ascending, torch.argsort(order)]
     yield from map(_Draw, zip(*picks, strict=True), weights, shifts)
+
+
+def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw from N(0, 1)."""
+    if generator is None:
+        return torch.randn_like(like)
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
 
 
 def _gather(features: Tensor, drawn: _Draw) -> Tensor:

@@ -90,6 +90,8 @@ class Study:
         if data not in self._opened:
             spec, download = self.data[data], self.download
             self._opened[data] = open_data(spec, seed=_SPLIT_SEED, download=download)
+            for remark in self._opened[data].remarks:
+                self.say(f"note: {data}: {remark}")
         return self._opened[data]
 
     def options(

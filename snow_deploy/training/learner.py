@@ -30,6 +30,7 @@ class Learner(nn.Module):
         step: Optimiser steps so far.
         steps: Of them in an epoch, once it is known.
         failure: Why it learns no more; None while it does.
+        common: Draws the poolings' noise, the same in every process; None in one process.
     """
 
     train_targets: Tensor
@@ -67,6 +68,7 @@ class Learner(nn.Module):
             if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None
         ]
         self.noise = NoiseStream()
+        self.common: torch.Generator | None = None
         self.step = 0
         self.steps = 0
         self.failure: str | None = None
@@ -115,9 +117,21 @@ class Learner(nn.Module):
         """Seed the noise by (seed, epoch, process), so that a resumed run draws the same."""
         self.noise.seed(keyed_seed("noise", self.options.seed, epoch, rank))
 
+    def explore_together(self) -> None:
+        """Let the poolings draw the same noise in every process, where several share a step.
+
+        Each chooses for itself otherwise, and a channel that one of two processes has chosen gets
+        half of the gradient that it would get in one.
+        """
+        self.common = torch.Generator()
+        for pooling in self.network.poolings().values():
+            pooling.generator = self.common
+
     def begin_step(self) -> None:
         """Let the poolings explore, and the norms forget, as much as this step asks for."""
         recipe, epochs = self.options.recipe, self.options.epochs
+        if self.common is not None:  # a process with too few readable pictures draws nothing
+            self.common.manual_seed(keyed_seed("pooling", self.options.seed, self.step))
         pace = self.options.norm_momentum(self.step)
         for layer, momentum in self.norms:
             layer.momentum = momentum * pace

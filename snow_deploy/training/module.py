@@ -15,6 +15,7 @@ from snow_deploy.data.loading import make_loader
 from snow_deploy.errors import DataError, DivergedError, ResumeError
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.replicas import all_agree, average_gradients, share_state
+from snow_runtime.remarks import tell_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,8 +82,10 @@ class TaskModule(lightning.LightningModule):
         return self._loader(self.splits.evaluation[1], train=False)
 
     def on_train_start(self) -> None:
-        """Begin everywhere with the same weights."""
+        """Begin everywhere with the same weights, and explore the same channels."""
         for learner in self._all():
+            if self.trainer.world_size > 1:
+                learner.explore_together()
             share_state([*learner.network.parameters(), *learner.network.buffers()])
 
     def on_train_epoch_start(self) -> None:
@@ -290,6 +293,9 @@ class TaskModule(lightning.LightningModule):
         return f"no task is left to train ({reasons}). {advice}"
 
     def _note_skipped(self, batch: Batch) -> None:
+        if self.global_rank == 0:
+            for remark in batch.remarks:
+                tell_once(remark)
         for name in sorted(set(batch.skipped) - self.skipped):
             self.skipped.add(name)
             warnings.warn(f"skipped a picture that cannot be read: {name}", stacklevel=2)

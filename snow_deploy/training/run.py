@@ -11,6 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from snow_deploy.data.workers import workers_watched
 from snow_deploy.models.source import Source
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
@@ -106,10 +107,11 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
         ResumeError: There is nothing to resume, or what was begun had other options, labels,
             pictures or another source.
         DivergedError: Every task was given up.
-        DataError: No picture could be read, or the tasks' pictures differ.
+        DataError: No picture could be read, the tasks' pictures differ, or a process that loads
+            pictures was killed or gave nothing for long.
     """
     check_together(requests)
-    with alone(store, [each.name for each in requests]):
+    with alone(store, [each.name for each in requests]), workers_watched():
         return _train_together(store, requests, settings)
 
 

@@ -149,29 +149,6 @@ def test_grey_photos_get_three_equal_channels(tmp_path: Path) -> None:
     )
 
 
-def test_alpha_is_dropped(tmp_path: Path) -> None:
-    rgba = noise(6, 9, 4)
-    Image.fromarray(rgba).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(pixels(load_image(tmp_path / "a.png")), rgba[:, :, :3])
-    Image.fromarray(rgba[:, :, :2].copy()).save(tmp_path / "b.png")
-    np.testing.assert_array_equal(
-        pixels(load_image(tmp_path / "b.png")), np.stack([rgba[:, :, 0]] * 3, axis=2)
-    )
-
-
-@pytest.mark.parametrize("transparency", [None, 1, bytes([0, 128, 255])])
-def test_palettes_are_looked_up(tmp_path: Path, transparency: int | bytes | None) -> None:
-    colours = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
-    indices = noise(6, 9, None) % 3
-    image = Image.fromarray(indices)
-    image = image.convert("P")
-    image.putdata(indices.ravel().tolist())
-    image.putpalette(colours.ravel().tolist())
-    options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
-    image.save(tmp_path / "a.png", **options)
-    np.testing.assert_array_equal(pixels(load_image(tmp_path / "a.png")), colours[indices])
-
-
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     deep = np.array([[0, 128, 129, 257], [25700, 32768, 65534, 65535]], np.uint16)
     expected = np.rint(deep / 65535 * 255).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ import numpy as np
 from snow_runtime.cameras.source import BadPictureError, Picture
 from snow_runtime.cameras.uri import numbers
 from snow_runtime.errors import CameraError, InputError
+from snow_runtime.picture_files import LeftOut, Reason, examples, why_no_folder
 from snow_runtime.preprocessing import load_image
 
 if TYPE_CHECKING:
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
     from snow_runtime.cameras.uri import Address
 
-_SUFFIXES: Final = frozenset(
-    (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+_LOGGER = logging.getLogger(__name__)
+_DEEPER: Final = Reason("folder, which is not looked into", "folders, which are not looked into")
+_NO_FILE: Final = Reason("entry that is no file", "entries that are no files")
 
 
 class FolderSource:
     """The pictures that lie in a folder itself, upright, in the order of their names.
+
+    Which files are pictures, :mod:`snow_runtime.picture_files` says; the others are counted in the
+    log.
 
     Numbers in names count as numbers: ``frame10.jpg`` comes after ``frame9.jpg``.
 
@@ -57,18 +62,22 @@ class FolderSource:
         Raises:
             CameraError: the folder cannot be read, or holds no pictures.
         """
+        left_out = LeftOut()
         try:
-            paths = [path for path in self._path.iterdir() if _is_picture(path)]
+            paths = [each for each in sorted(self._path.iterdir()) if _is_picture(each, left_out)]
         except OSError as error:
             raise CameraError(
                 f"Cannot read the folder {str(self._path)!r}: {error.strerror}, expected one with "
                 "pictures in it. Check its permissions."
             ) from error
         if not paths:
+            there = f" What is there: {left_out.summary()}." if left_out else ""
             raise CameraError(
                 f"The folder {str(self._path)!r} holds no pictures, expected files such as "
-                f"0001.jpg ({', '.join(sorted(_SUFFIXES))}). Check the path."
+                f"0001.jpg ({examples()}).{there} Check the path."
             )
+        if left_out:
+            _LOGGER.warning("Left out of the folder %s: %s.", self._path, left_out.summary())
         self._paths = iter(sorted(paths, key=_order))
 
     def read(self) -> Picture | None:
@@ -94,8 +103,12 @@ class FolderSource:
         self._paths = iter(())
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _is_picture(path: Path, left_out: LeftOut) -> bool:
+    if path.is_file():
+        return left_out.takes(path.name)
+    kind = _DEEPER if path.is_dir() else _NO_FILE
+    left_out.note(why_no_folder(path.name) or kind, path.name)
+    return False
 
 
 def _order(path: Path) -> tuple[list[tuple[int, str]], str]:

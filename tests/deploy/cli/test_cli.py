@@ -93,15 +93,31 @@ def test_version() -> None:
     assert result.output == f"snow-deploy {__version__}\n"
 
 
-def test_the_module_runs_as_the_command_does() -> None:
+@pytest.mark.parametrize("module", ["snow_deploy", "snow_deploy.cli"])
+def test_the_module_runs_as_the_command_does(module: str) -> None:
     completed = subprocess.run(
-        [sys.executable, "-m", "snow_deploy", "--version"],
+        [sys.executable, "-m", module, "--version"],
         capture_output=True,
         text=True,
         check=True,
     )
 
     assert completed.stdout == f"snow-deploy {__version__}\n"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_only_train_runs_in_several_processes(
+    monkeypatch: pytest.MonkeyPatch, name: str, count: str
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", count)
+
+    result = CliRunner().invoke(main, [name, "--help"])
+
+    refused = count == "2" and name != "train"
+    assert result.exit_code == (2 if refused else 0)
+    assert (f"{name} works in one process, and torchrun has started 2." in result.output) is refused
 
 
 def test_an_unknown_command_suggests_the_nearest() -> None:

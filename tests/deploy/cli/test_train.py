@@ -350,3 +350,20 @@ def test_ctrl_c(store: Store) -> None:
     again = train(store, *RUN, "--epochs", "50", task="new")
     assert "a run of task 'new' in" in again.stderr
     assert "Give --resume to go on with it" in again.stderr
+
+
+def test_what_is_odd_about_the_data_is_told_once(
+    tmp_path: Path, trained_store: Store, calls: list[Call]
+) -> None:
+    lines = [f"{n}.jpg,{('cat', 'Cat', 'dog')[n % 3]},{n % 2}\n" for n in range(60)]
+    (tmp_path / "a.csv").write_text("FILE,one,two\n" + "".join(lines) + "x.jpg,,1\n")
+    data = f"csv:{tmp_path}/a.csv?label=one"
+
+    result = train(trained_store, "--task", "other", "--data", data, task="new", data=data)
+
+    assert result.exit_code == 0, result.output
+    assert len(calls) == 2
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert notes[0] == f'note: left out of {tmp_path}/a.csv: 1 of 61 rows, empty under "one"'
+    assert notes[2].startswith('note: the labels "Cat" and "cat" count as 2 classes')
+    assert len(notes) == 3

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from torchvision.datasets import ImageFolder
 
-from snow_deploy.data.imagefolder import find_pictures, picture_extensions, read_imagefolder
+from snow_deploy.data.imagefolder import find_pictures, read_imagefolder
 from snow_deploy.errors import DataError
 
 if TYPE_CHECKING:
@@ -106,12 +106,6 @@ def test_a_linked_class_folder_counts(tmp_path: Path, write_pictures: WritePictu
     assert read_imagefolder(tmp_path / "data").labels == ("a", "b")
 
 
-def test_the_usual_extensions_are_known_and_others_are_not() -> None:
-    usual = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
-    assert usual <= picture_extensions()
-    assert not {".txt", ".pdf", ".mp4", ".mpg", ".eps", ".h5", ""} & picture_extensions()
-
-
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -197,3 +191,65 @@ def test_a_link_to_a_folder_above_brings_no_other_class(
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
 
     assert len(find_pictures(tmp_path / "a")) == 3
+
+
+LEFT_BEHIND = (
+    *(".DS_Store", "._0.jpg", "Thumbs.db", "desktop.ini", "@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg"),
+    *("__MACOSX/a/._0.png", ".thumbnails/0.png", "$RECYCLE.BIN/S-1-5/0.png", ".@__thumb/0.png"),
+    *("#recycle/0.png", ".picasaoriginals/0.png", "lost+found/0.png"),
+)
+
+
+@pytest.mark.parametrize("level", ["", "train", "train/a", "train/a/deeper"])
+def test_what_systems_and_photo_tools_leave_is_no_class_and_no_picture(
+    tmp_path: Path, write_pictures: WritePictures, level: str
+) -> None:
+    for split in ("train", "test"):
+        write_pictures(tmp_path / split, *folder("a", "b", count=2))
+    write_pictures(tmp_path / "train" / "a", "deeper/9.png")
+    before = read_imagefolder(tmp_path)
+    assert before.remarks == ()
+    for name in LEFT_BEHIND:
+        path = tmp_path / level / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((tmp_path / "train" / "a" / "0.png").read_bytes())
+
+    splits = read_imagefolder(tmp_path)
+
+    assert splits.labels == ("a", "b")
+    assert listing(splits.train) == listing(before.train)
+    assert listing(splits.test) == listing(before.test)
+    (remark,) = splits.remarks
+    for part in ("2 hidden files", "2 files that a system", "5 folders that a system"):
+        assert part in remark
+    assert "3 hidden folders" in remark
+
+
+def test_everything_left_out_is_told_with_its_count(
+    tmp_path: Path, write_pictures: WritePictures
+) -> None:
+    write_pictures(tmp_path, *folder("a", "b", count=4), "loose.png")
+    for number in range(3):
+        (tmp_path / "a" / f"{number}.HEIC").write_bytes(b"ftypheic")
+    (tmp_path / "b" / "IMG_1").write_bytes(b"?")
+    (tmp_path / "README.md").write_text("no class")
+    (tmp_path / "a" / "again").symlink_to(tmp_path / "a", target_is_directory=True)
+
+    (remark,) = read_imagefolder(tmp_path).remarks
+
+    assert remark.startswith(f"left out of {tmp_path}: 3 .heic files, which are not read here")
+    assert f"1 file without an ending ('{tmp_path}/b/IMG_1')" in remark
+    assert f"1 picture that is in no class folder ('{tmp_path}/loose.png')" in remark
+    assert f"1 .md file, which is not read here ('{tmp_path}/README.md')" in remark
+    assert "1 link to a folder that is read already" in remark
+
+
+def test_a_class_of_nothing_but_unread_files_says_what_is_there(
+    tmp_path: Path, write_pictures: WritePictures
+) -> None:
+    write_pictures(tmp_path, *folder("a", count=4))
+    (tmp_path / "b").mkdir()
+    for number in range(3):
+        (tmp_path / "b" / f"{number}.heic").write_bytes(b"ftypheic")
+    with pytest.raises(DataError, match=r"no pictures of b, .* 3 \.heic files, which are not read"):
+        read_imagefolder(tmp_path)

@@ -109,7 +109,15 @@ def test_without_a_split_every_column_has_the_same_one(tmp_path: Path) -> None:
             {},
             "No picture in the test split of .* has an answer",
         ),
-        ("file,split,a\n1.jpg,training,x\n", {}, 'is in the split "training", expected one of'),
+        ("file,split,a\n1.jpg,held out,x\n", {}, 'is in the split "held out", expected one of'),
+        ("file,split,a\n1.jpg,,x\n", {}, 'Line 2 of .* is in the split "", expected one of'),
+        ("File,FILE,a\n1.jpg,1.jpg,x\n", {}, "has the headings File, FILE, a"),
+        ("file,Split,a,split\n1.jpg,test,x,train\n", {}, "has the headings file, Split, a, split"),
+        (
+            "file,Subset,a\n1.jpg,Train,x\n2.jpg,TEST,y\n",
+            {"label": "a"},
+            '"Subset" of .* holds nothing but test, train, which look like splits',
+        ),
         ("file,split,a\n1.jpg,test,x\n2.jpg,test,y\n", {}, "no picture to train on"),
         ("file,split,a\n1.jpg,train,x\n2.jpg,test,y\n", {}, "train split of .* no picture of y"),
         ('file,a\n1.jpg,"x\n', {}, "Cannot read .*: unexpected end of data"),
@@ -164,3 +172,72 @@ def test_a_column_is_named_as_it_stands_there(tmp_path: Path, column: str) -> No
 
     assert open_data(f"csv:{path}?label={column}").labels == ("a", "b")
     assert open_data(f"csv:{path}").labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "split", ["Split", "SPLIT", " Split ", "\u200bsplit", "\uff53plit", "split\u00a0"]
+)
+@pytest.mark.parametrize("file", ["file", "File", "FILE", " fIlE", "\ufefffile"])
+def test_file_and_split_may_be_written_in_any_way(tmp_path: Path, file: str, split: str) -> None:
+    path = write(tmp_path, LISTED.replace("file,split", f"{file},{split}"))
+    plain = read_csv(write(tmp_path, LISTED), {"label": "food"})
+    write(tmp_path, "\ufeff" + LISTED.replace("file,split", f"{file},{split}"))
+
+    splits = read_csv(path, {"label": "food"})
+
+    assert splits == plain
+    assert [len(each or ()) for each in (splits.train, splits.val, splits.test)] == [3, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("Train", "VAL", "Test"), ("training", "validation", "testing"), (" TRAIN", "Valid ", "TEST")],
+)
+def test_splits_may_be_called_in_any_usual_way(
+    tmp_path: Path, train: str, val: str, test: str
+) -> None:
+    plain = read_csv(write(tmp_path, LISTED), {"label": "food"})
+    words = {",train,": train, ", train,": train, ",val,": val, ",test,": test}
+    text = LISTED
+    for plain_word, written in words.items():
+        text = text.replace(plain_word, f",{written},")
+
+    assert read_csv(write(tmp_path, text), {"label": "food"}) == plain
+
+
+def test_a_vehicle_is_no_split(tmp_path: Path) -> None:
+    lines = [f"{n}.jpg,{'train' if n % 2 else 'bus'},{'ab'[n % 2]}\n" for n in range(20)]
+    path = write(tmp_path, "file,vehicle,what\n" + "".join(lines))
+
+    assert open_data(f"csv:{path}?label=vehicle").labels == ("bus", "train")
+    assert open_data(f"csv:{path}?label=what").labels == ("a", "b")
+
+
+def test_what_is_not_used_is_told(tmp_path: Path) -> None:
+    lines = [f"{n}.jpg,{'ab'[n % 2] if n > 3 else ''},{n % 2}\n" for n in range(30)]
+    path = write(tmp_path, "file,what,is_train\n" + "".join(lines))
+
+    remarks = read_csv(path, {"label": "what"}).remarks
+
+    assert len(remarks) == 2
+    assert remarks[0] == f'left out of {path}: 4 of 30 rows, empty under "what"'
+    assert remarks[1].startswith(f"{path} has no column `split`: a fifth of its rows, drawn by")
+    assert remarks[1].endswith("; not read: is_train")
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard", "folder"])
+def test_a_file_under_two_names_is_not_trained_and_tested_on(tmp_path: Path, link: str) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(bytes([number]))
+    other = tmp_path / "other.jpg"
+    if link == "symbolic":
+        other.symlink_to(tmp_path / "1.jpg")
+    elif link == "hard":
+        other.hardlink_to(tmp_path / "1.jpg")
+    else:
+        (tmp_path / "up").symlink_to(tmp_path, target_is_directory=True)
+    name = "up/1.jpg" if link == "folder" else "other.jpg"
+    text = f"file,split,a\n0.jpg,train,x\n1.jpg,train,y\n2.jpg,test,x\n{name},test,y\n"
+
+    with pytest.raises(DataError, match=rf"Line 5 of .* lists {name}, .* 1\.jpg of line 3 again"):
+        read_csv(write(tmp_path, text))

@@ -32,11 +32,33 @@ pytestmark = pytest.mark.slow
 # The command itself; beside it each process writes the weights that it ends with.
 COMMAND = """
 import os, sys
+import torch
 from pathlib import Path
 from safetensors.torch import save_file
 from snow_deploy.cli import main
-from snow_deploy.training import run
+from snow_deploy.models import pooling
+from snow_deploy.training import module, run
+from snow_deploy.training.learner import Learner
 
+begin_step, average_gradients, draw = Learner.begin_step, module.average_gradients, pooling._draw
+weights, gradients, chosen = [], [], []
+
+def begun(self):
+    begin_step(self)
+    weights[:] = [pooling.weight for pooling in self.network.poolings().values()]
+
+def drawn(poolings):
+    found = list(draw(poolings))
+    if poolings[0].training:
+        chosen.extend(torch.cat([each.picks[0], each.weights]).detach() for each in found)
+    return iter(found)
+
+def averaged(parameters):
+    gradients.append(torch.cat([weight.grad for weight in weights]))
+    average_gradients(parameters)
+    gradients.append(torch.cat([weight.grad for weight in weights]))
+
+Learner.begin_step, module.average_gradients, pooling._draw = begun, averaged, drawn
 train_tasks = run.train_tasks
 
 def recorded(*arguments):
@@ -45,6 +67,8 @@ def recorded(*arguments):
     rank = os.environ["RANK"]
     state = {key: value.contiguous() for key, value in record.state.items()}
     save_file(state, Path(sys.argv[-1]) / f"rank{rank}.safetensors")
+    noted = {"gradients": torch.stack(gradients), "chosen": torch.cat(chosen).reshape(4, -1)}
+    save_file(noted, Path(sys.argv[-1]) / f"noted{rank}.safetensors")
     return outcome
 
 run.train_tasks = recorded
@@ -59,6 +83,7 @@ class Outcome:
     stdout: list[str]
     stderr: str
     states: list[dict[str, Tensor]]
+    noted: list[dict[str, Tensor]]
     record: TaskRecord
     store: Store
     photos: Path
@@ -104,6 +129,7 @@ def outcome(
         completed.stdout.splitlines(),
         completed.stderr,
         [load_file(folder / f"rank{rank}.safetensors") for rank in (0, 1)],
+        [load_file(folder / f"noted{rank}.safetensors") for rank in (0, 1)],
         store.load_task("pets"),
         store,
         photos,
@@ -119,6 +145,23 @@ def test_both_processes_end_with_the_same_weights(outcome: Outcome) -> None:
         assert value.isfinite().all()
         assert torch.equal(one[key], value), key
         assert torch.equal(other[key], value), key
+
+
+def test_both_processes_explore_the_same_channels(outcome: Outcome) -> None:
+    """A channel that one of two had chosen alone would get half of its gradient."""
+    one, other = (each["chosen"] for each in outcome.noted)
+
+    assert len(one) == 4  # of two epochs with two steps each: channels and noisy weights
+    assert torch.equal(one, other)
+    assert len({tuple(step.tolist()) for step in one}) == 4
+
+
+def test_gradients_are_means_over_the_processes(outcome: Outcome) -> None:
+    one, other = (each["gradients"] for each in outcome.noted)
+
+    assert not torch.equal(one[::2], other[::2])  # of other pictures
+    torch.testing.assert_close(one[1::2], (one[::2] + other[::2]) / 2)
+    assert torch.equal(one[1::2], other[1::2])
 
 
 def test_the_weights_were_trained(outcome: Outcome, weights: SourceWeights) -> None:
@@ -173,3 +216,18 @@ def test_the_measured_figures_are_of_all_test_pictures(outcome: Outcome) -> None
     assert record.metrics["accuracy"] == pytest.approx(accuracy)
     assert len(unreadable) == 1
     assert "linear_accuracy" in record.metrics
+
+
+def test_other_commands_are_refused(tmp_path: Path) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    paper = ["paper", "table5", "-o", str(tmp_path / "output")]
+    completed = subprocess.run(
+        [sys.executable, *torchrun, "-m", "snow_deploy.cli", *paper],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert completed.returncode != 0
+    assert "paper works in one process, and torchrun has started 2." in completed.stderr
+    assert not (tmp_path / "output").exists()

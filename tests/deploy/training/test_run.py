@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +31,14 @@ from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.run import RunSettings, train_task
 from snow_deploy.training.store import Store
+from snow_runtime import remarks
 from snow_runtime.errors import SnowError
 from snow_runtime.preprocessing import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snow_deploy.data.pictures import Splits
+    from snow_deploy.data.pictures import Pictures, Splits
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import TaskRecord
@@ -493,3 +496,73 @@ def test_two_processes_do_not_train_the_same_task(
         pass
     assert not store.run_path("shape").exists()
     assert trained_store.run_path("shape").exists()
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Pictures one of which ends the process that loads it, as the kernel does for want of memory.
+
+    Attributes:
+        pictures: What is to be seen.
+        main: The process that is spared.
+    """
+
+    pictures: Pictures
+    main: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.pictures.labels
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def target(self, index: int) -> int:
+        return self.pictures.target(index)
+
+    def name(self, index: int) -> str:
+        return self.pictures.name(index)
+
+    def load(self, index: int) -> Image.Image:
+        if index == 40 and os.getpid() != self.main:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.pictures.load(index)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_loader_that_is_killed_ends_the_run(
+    store: Store, open_demo: OpenDemo, short: TrainOptions
+) -> None:
+    splits = open_demo()
+    deadly = replace(splits, train=Deadly(splits.train, os.getpid()))
+
+    with pytest.raises(DataError, match=r"ended from outside .* Give fewer --workers"):
+        train_task(store, "shape", deadly, short, replace(PLAIN, workers=1))
+
+    assert store.tasks() == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_dim_pictures_are_told_of_once(
+    store: Store,
+    short: TrainOptions,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    workers: int,
+) -> None:
+    remarks._told.clear()
+    photos, rng = tmp_path / "photos", np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            (photos / split / label).mkdir(parents=True)
+            for number in range(3):
+                pixels = rng.integers(0, 4096, (40, 48), dtype=np.uint16)
+                Image.fromarray(pixels).save(photos / split / label / f"{number}.png")
+    splits = open_data(f"imagefolder:{photos}")
+
+    train_task(store, "pets", splits, replace(short, epochs=1), replace(PLAIN, workers=workers))
+
+    (record,) = [each for each in caplog.records if each.name == "snow_runtime.remarks"]
+    assert f"{photos}/train/" in record.getMessage()
+    assert "no value above 40" in record.getMessage()

@@ -73,3 +73,50 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CameraError, match="no such folder"):
         open_camera(f"folder:{tmp_path / 'missing'}")
+
+
+def test_what_is_no_picture_is_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("1.png", "2.JPG", "3.gif", "._1.png", "SYNOPHOTO_THUMB_M.jpg"):
+        save(tmp_path / name, (1, 2, 3))
+    for name in ("4.heic", "5.HEIC", "Thumbs.db", "6"):
+        (tmp_path / name).write_bytes(b"?")
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "more.png").mkdir()
+    (tmp_path / "nothing.png").symlink_to(tmp_path / "missing")
+
+    with open_camera(tmp_path) as camera:
+        assert len(list(camera)) == 3
+
+    (record,) = [each for each in caplog.records if "Left out" in each.getMessage()]
+    for part in (
+        "2 .heic files, which are not read here ('4.heic' and others)",
+        "2 files that a system or photo tool left",
+        "1 hidden file ('._1.png')",
+        "1 file without an ending ('6')",
+        "1 folder that a system or photo tool left ('@eaDir')",
+        "1 folder, which is not looked into ('more.png')",
+        "1 entry that is no file ('nothing.png')",
+    ):
+        assert part in record.getMessage()
+
+
+def test_a_folder_of_nothing_but_unread_files(tmp_path: Path) -> None:
+    (tmp_path / "1.heic").write_bytes(b"?")
+    with open_camera(tmp_path) as camera, pytest.raises(CameraError, match=r"1 \.heic file, which"):
+        camera.read(10)
+
+
+def test_the_camera_and_the_training_reader_take_the_same_files(tmp_path: Path) -> None:
+    find_pictures = pytest.importorskip("snow_deploy.data.imagefolder").find_pictures
+    ends = ("jpg", "JPEG", "png", "gif", "bmp", "tif", "webp", "pgm", "jp2", "ico", "tga", "heic")
+    for end in (*ends, "txt", "db"):
+        (tmp_path / f"a.{end}").write_bytes(b"?")
+    for name in (".a.png", "._a.jpg", "Thumbs.db", "b"):
+        (tmp_path / name).write_bytes(b"?")
+
+    with open_camera(tmp_path) as camera:
+        assert list(camera) == []
+
+    assert camera.counters.bad_frames == len(find_pictures(tmp_path)) >= 9
