@@ -11,15 +11,17 @@ import pytest
 
 from snow_runtime.app.answers import Answer, Said
 from snow_runtime.app.live import Live
-from snow_runtime.app.page import PageServer
 from snow_runtime.app.stats import Stats
 from snow_runtime.cameras.clock import SYSTEM_CLOCK
 from snow_runtime.cameras.frame import Frame
+from tests.runtime.app.asking import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from snow_runtime.app.page import PageServer
 
 HEIGHT, WIDTH = 90, 160
 FRAME_S = 0.04
@@ -107,6 +109,8 @@ class Scene:
             self._thread.join()
 
     def page(self, **options: Any) -> PageServer:
+        from snow_runtime.app.page import PageServer
+
         options.setdefault("port", 0)
         return PageServer(self.live, self.stats, self.cameras, self.tasks, **options)
 
@@ -128,3 +132,15 @@ def moving(scene: Scene) -> Scene:
     """Give a scene whose pictures and answers change by themselves."""
     scene.start()
     return scene
+
+
+@pytest.fixture
+def page(scene: Scene) -> Iterator[PageServer]:
+    with scene.page() as server:
+        yield server
+
+
+@pytest.fixture
+def locked(scene: Scene) -> Iterator[PageServer]:
+    with scene.page(token=TOKEN) as server:
+        yield server

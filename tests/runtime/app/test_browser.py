@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.runtime.app.asking import served
 from tests.runtime.app.conftest import Scene, until
 
 if TYPE_CHECKING:
@@ -405,9 +406,9 @@ def test_a_page_that_nobody_sees_takes_nothing(moving: Scene, tab: Callable[...,
     with moving.page() as page:
         shown = tab(page.url)
         live_picture(shown)
-        until(lambda: len(page._clients) > 0)
+        until(lambda: not all(connection.idle for connection in served(page)))
         shown.page.evaluate(hide, True)
-        until(lambda: all(client.idle_since_s for client in page._clients.values()))
+        until(lambda: all(connection.idle for connection in served(page)))
         assert shown.page.locator("#notice").is_hidden()
         shown.page.evaluate("window.before = document.querySelector('.line').getAttribute('d')")
         shown.page.evaluate(hide, False)

@@ -1,171 +1,106 @@
-"""One client's connection: requests in, answers out, until one of the two has had enough."""
+"""What one client's connection may take; uvicorn itself waits for slow clients for ever."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from snow_runtime.app.page.wire import RequestError, Response, read_request
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
 
-    from snow_runtime.app.page.access import Guard
-    from snow_runtime.app.page.events import Events
+    from starlette.types import ASGIApp
+
     from snow_runtime.app.page.limits import Limits
-    from snow_runtime.app.page.routes import Routes
-    from snow_runtime.app.page.wire import Request
 
 _LOGGER = logging.getLogger(__name__)
-_LINGER_S: Final = 1.0
-_LINGER_BYTES: Final = 1 << 20
-_FAULT_S: Final = 60.0
-_BROKEN: Final = Response(
-    b"The page has an error; the log says which.\n", status=HTTPStatus.INTERNAL_SERVER_ERROR
-)
+_LOGGER.setLevel(logging.ERROR)  # what strangers send is not worth a line each
+_BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Faults:
-    """Logs what could not be answered, once a minute: whoever asks could fill the disk with it.
+class Connection(H11Protocol):
+    """HTTP/1.1 with a client that has deadlines, and leaves when others need its place.
 
     Args:
-        clock: Monotonic time in seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._quiet_until_s = float("-inf")
-        self._untold = 0
-
-    def log(self, request: Request, error: Exception) -> None:
-        """Log what came of a request."""
-        now = self._clock()
-        if now < self._quiet_until_s:
-            self._untold += 1
-            return
-        _LOGGER.error(
-            "the page could not answer %s %r; %d more since such an error was logged last",
-            request.method,
-            f"/{request.path[0]}",
-            self._untold,
-            exc_info=error,
-        )
-        self._quiet_until_s, self._untold = now + _FAULT_S, 0
-
-
-@dataclass(frozen=True)
-class Site:
-    """All that a connection needs to answer.
+        app: Answers; what uvicorn would put around it, and logs addresses, is left out.
+        limits: What a client may take.
+        uvicorn: What uvicorn gives to its protocols.
 
     Attributes:
-        guard: says who may ask.
-        routes: answer.
-        events: are followed.
-        limits: of what one client may take.
-        faults: log what went wrong.
+        waits_since_s: When it began to wait for a request, on the monotonic clock.
     """
 
-    guard: Guard
-    routes: Routes
-    events: Events
-    limits: Limits
-    faults: Faults = field(default_factory=Faults)
+    def __init__(self, *, app: ASGIApp, limits: Limits, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self.app = cast("Any", app)
+        self.logger = _LOGGER
+        self.access_log = False  # an address may hold the token
+        self._limits = limits
+        self.waits_since_s = 0.0
+        self._reads: asyncio.TimerHandle | None = None
+        self._writes: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a client if there is a place."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # written is: the system has taken all
+        self._await_request()
+        if len(self.connections) > self._limits.connections and not self._make_room():
+            transport.write(_BUSY)
+            transport.close()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request."""
+        self._await_request()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Give the client a while to take what was written."""
+        super().pause_writing()
+        self._writes = self.loop.call_later(self._limits.write_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Note that it has."""
+        super().resume_writing()
+        _cancel(self._writes)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadlines."""
+        super().connection_lost(exc)
+        _cancel(self._reads)
+        _cancel(self._writes)
+
+    def shutdown(self) -> None:
+        """Let go of the client, whatever is under way."""
+        self.transport.abort()
+
+    def _await_request(self) -> None:
+        self.waits_since_s = time.monotonic()
+        _cancel(self._reads)
+        self._reads = self.loop.call_later(self._limits.request_s, self._late)
+
+    def _late(self) -> None:
+        if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:  # else it is being answered
+            self.transport.close()
+
+    def _make_room(self) -> bool:
+        """Drop who has asked for nothing for the longest time; tell whether there is anybody."""
+        others = cast("set[Connection]", self.connections) - {self}
+        idle = [other for other in others if other.idle]
+        if idle:
+            min(idle, key=lambda other: other.waits_since_s).transport.abort()
+        return bool(idle)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the client asks for nothing, and could."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and not self.transport.is_closing()
 
 
-@dataclass
-class Client:
-    """Who holds a connection.
-
-    Attributes:
-        reader: from it.
-        writer: to it.
-        idle_since_s: when it began to ask for nothing, on the monotonic clock; None while it gets
-            an answer, minus infinity once it has all that it will get: it is the first to go.
-    """
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    idle_since_s: float | None = field(default_factory=time.monotonic)
-
-    def drop(self) -> None:
-        """Close the connection; whoever serves it finds that the client has left."""
-        self.idle_since_s = None
-        self.writer.transport.abort()
-
-
-async def serve(site: Site, client: Client) -> None:
-    """Answer a client until it leaves, is too slow, or asks for what cannot be read."""
-    client.writer.transport.set_write_buffer_limits(0)  # drained is: the system has taken all
-    try:
-        going_on = True
-        while going_on:
-            client.idle_since_s = time.monotonic()
-            going_on = await _exchange(site, client)
-    except (OSError, asyncio.TimeoutError):
-        pass  # it has left, or takes nothing any more
-    finally:
-        client.drop()
-
-
-async def _exchange(site: Site, client: Client) -> bool:
-    try:
-        request = await read_request(client.reader, site.limits)
-    except RequestError as error:
-        client.idle_since_s = None
-        await _send(site, client, error.response().encode(keep_alive=False))
-        client.idle_since_s = float("-inf")
-        await _linger(client)
-        return False
-    if request is None:
-        return False
-    client.idle_since_s = None
-    response = await _answer(site, request, client)
-    if response is None:
-        return False
-    keep_alive = request.keep_alive and request.method in ("GET", "POST")
-    if request.method == "HEAD":
-        response = replace(response, body=b"")
-    await _send(site, client, response.encode(keep_alive=keep_alive))
-    return keep_alive
-
-
-async def _answer(site: Site, request: Request, client: Client) -> Response | None:
-    """Answer; None where events were followed to their end."""
-    try:
-        refused = site.guard.check(request)
-        if refused is not None:
-            return refused
-        if (request.method, request.path) == ("GET", ("events",)):
-            await site.events.follow(client.writer)
-            return None
-        return await site.routes.answer(request)
-    except RequestError as error:
-        return error.response()
-    except (OSError, asyncio.TimeoutError):
-        raise
-    except Exception as error:  # noqa: BLE001 - it is logged
-        site.faults.log(request, error)
-        return _BROKEN
-
-
-async def _send(site: Site, client: Client, data: bytes) -> None:
-    client.writer.write(data)
-    await asyncio.wait_for(client.writer.drain(), site.limits.write_s)
-
-
-async def _linger(client: Client) -> None:
-    """Take what the client still sends: a connection that is closed on it loses our answer."""
-
-    async def take() -> None:
-        taken = 0
-        while taken < _LINGER_BYTES and (data := await client.reader.read(1 << 16)):
-            taken += len(data)
-
-    client.writer.write_eof()
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(take(), _LINGER_S)
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
