@@ -249,7 +249,7 @@ def test_all_connections_in_use(scene: Scene) -> None:
 
 
 def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("snow-page")}
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("snow-")}
 
 
 def test_it_stops_within_a_second_and_leaves_nothing(moving: Scene) -> None:
@@ -310,10 +310,12 @@ def test_a_port_in_use(scene: Scene, page: PageServer) -> None:
         scene.page(port=port_of(page)).start()
     with pytest.raises(InputError, match="cannot be served"):
         scene.page(host="no.such.host.invalid", token=TOKEN).start()
+    with pytest.raises(InputError, match="cannot be served"):
+        scene.page(host="x" * 70, token=TOKEN).start()
     for port in (-1, 65_536):
-        with pytest.raises(InputError, match=f"no port {port}"):
-            scene.page(port=port)
-    assert threads() == {"snow-page"}
+        with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}: .*0-65535"):
+            scene.page(port=port).start()
+    assert threads() == {"snow-http"}
 
 
 def test_the_addresses_to_open(scene: Scene) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from snow_runtime.errors import MissingDependencyError
 
 try:
+    from snow_runtime.app.http.limits import Limits
     from snow_runtime.app.page.access import new_token
-    from snow_runtime.app.page.limits import Limits
     from snow_runtime.app.page.server import PageServer
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("snow_runtime"):

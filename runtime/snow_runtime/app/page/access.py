@@ -144,7 +144,7 @@ class Guard:
             # A browser that follows a link of another site withholds strict cookies along all
             # redirections; it sends them when a page of ours goes on.
             response = HTMLResponse(_ENTER)
-        secure = request.headers.get("x-forwarded-proto", "").lower() == "https"
+        secure = request.headers.get("x-forwarded-proto", "").lower().startswith("https")
         # Without a path, it is for where the browser sees the page: a proxy may have moved it.
         response.set_cookie(
             self._cookie, token, path=None, secure=secure, httponly=True, samesite="strict"

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-import socket
-import threading
-from concurrent.futures import Future
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from snow_runtime.app.board import Board
+from snow_runtime.app.http.limits import Limits
+from snow_runtime.app.http.server import HttpServer, listen, reachable
 from snow_runtime.app.page.access import Access
-from snow_runtime.app.page.connection import Connection
-from snow_runtime.app.page.limits import Limits
 from snow_runtime.app.page.site import Site
-from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,10 +18,6 @@ if TYPE_CHECKING:
     from snow_runtime.app.board import Cameras, Tasks
     from snow_runtime.app.live import Live
     from snow_runtime.app.stats import Stats
-
-_SEND_BYTES: Final = 128 << 10  # wait for a slow client in the system: more would only be older
-_STOP_S: Final = 5.0
-_LAST_PORT: Final = 65535
 
 
 class PageServer:
@@ -52,7 +39,7 @@ class PageServer:
             has ever given one, `/healthz` answers 503.
 
     Raises:
-        InputError: The token is missing or unfit, a name is none, or there is no such port.
+        InputError: The token is missing or unfit, or a name is none.
     """
 
     def __init__(  # noqa: PLR0913 - its options
@@ -69,18 +56,13 @@ class PageServer:
         limits: Limits | None = None,
         hung_after_s: float = 60.0,
     ) -> None:
-        if not 0 <= port <= _LAST_PORT:
-            raise InputError(
-                f"There is no port {port}, expected 0 to {_LAST_PORT}. Give one of them; 0 takes "
-                "one that is free."
-            )
         self._access = Access(host, token, tuple(allowed_hosts))
         self._live = live
         self._board = Board(live, stats, cameras, tasks, hung_after_s=hung_after_s)
         self._host = host
         self._port = port
         self._limits = limits or Limits()
-        self._served: tuple[_Server, threading.Thread] | None = None
+        self._served: tuple[HttpServer, Site] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,7 +74,7 @@ class PageServer:
     @property
     def url(self) -> str:
         """The page's address, without the token."""
-        host = _reachable(self._host)
+        host = reachable(self._host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}/"
 
     @property
@@ -110,93 +92,20 @@ class PageServer:
         """
         if self._served is not None:
             return
-        listener = _listen(self._host, self._port)
+        listener = listen(self._host, self._port)
         self._port = listener.getsockname()[1]
         try:
             site = Site(self._board, self._live, self._limits, self._access, self._port)
-            server = _Server(site, self._limits)
-            thread = threading.Thread(
-                target=server.run_in_thread, args=(listener,), name="snow-page", daemon=True
-            )
-            thread.start()
-            server.serving.result()
+            server = HttpServer(site, listener, self._limits, site.events.run)
+            server.start()
         except BaseException:
             listener.close()
             raise
-        self._served = server, thread
+        self._served = server, site
 
     def stop(self) -> None:
         """Let go of all viewers and end the thread; may be called twice."""
         if self._served is not None:
-            (server, thread), self._served = self._served, None
-            server.should_exit = True
-            thread.join(_STOP_S)
-
-
-class _Server(uvicorn.Server):
-    """Tells when it serves, or what keeps it from that."""
-
-    def __init__(self, site: Site, limits: Limits) -> None:
-        protocol: Any = partial(Connection, app=site, limits=limits)
-        config = uvicorn.Config(
-            site,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,  # logging is the application's own
-            workers=1,  # whatever $WEB_CONCURRENCY says
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=math.ceil(limits.request_s),
-            timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=limits.head_bytes,
-        )
-        super().__init__(config)
-        self._site = site
-        self.serving: Future[None] = Future()
-
-    def run_in_thread(self, listener: socket.socket) -> None:
-        try:
-            asyncio.run(self._serve_site(listener))
-        except BaseException as error:
-            if self.serving.done():
-                raise
-            self.serving.set_exception(error)  # for whoever starts it
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.serving.set_result(None)
-
-    async def _serve_site(self, listener: socket.socket) -> None:
-        looking = asyncio.create_task(self._site.events.run())
-        try:
-            await self.serve(sockets=[listener])
-        finally:
-            looking.cancel()
-            self._site.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
-    except (OSError, ValueError) as error:  # ValueError: no host could have such a name
-        raise InputError(
-            f"The page cannot be served at {host}:{port}: {error}. Give another port (0 takes one "
-            "that is free), or end what listens there."
-        ) from error
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
-    return listener
-
-
-def _reachable(host: str) -> str:
-    """Give an address to open where all of this machine's addresses are served."""
-    if host not in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-        return host
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: only the way there is looked up
-        except OSError:
-            return socket.gethostname()
-        return str(probe.getsockname()[0])
+            (server, site), self._served = self._served, None
+            server.stop()
+            site.close()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from snow_runtime.app.board import Board
+    from snow_runtime.app.http.limits import Limits
     from snow_runtime.app.live import Live
-    from snow_runtime.app.page.limits import Limits
 
 _TYPES: Final = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
 _SVG: Final = "image/svg+xml"

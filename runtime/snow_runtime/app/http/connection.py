@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from snow_runtime.app.page.limits import Limits
+    from snow_runtime.app.http.limits import Limits
 
 _LOGGER = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.ERROR)  # what strangers send is not worth a line each

@@ -1,4 +1,4 @@
-"""How much one page gives to its viewers."""
+"""How much a server gives to its clients."""
 
 from __future__ import annotations
 
