@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,12 +20,15 @@ from tests.runtime.app.asking import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from snow_runtime.app.page import PageServer
 
 HEIGHT, WIDTH = 90, 160
+NAME = "box.example"
+"""By which browsers reach a page behind a proxy."""
 FRAME_S = 0.04
 
 
@@ -144,3 +149,16 @@ def page(scene: Scene) -> Iterator[PageServer]:
 def locked(scene: Scene) -> Iterator[PageServer]:
     with scene.page(token=TOKEN) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl is installed: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("certificate")
+    files = folder / "box.pem", folder / "box.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", f"/CN={NAME}"]
+    command += ["-addext", f"subjectAltName=DNS:{NAME}", "-out", str(files[0])]
+    subprocess.run([*command, "-keyout", str(files[1])], check=True, capture_output=True)
+    return files
