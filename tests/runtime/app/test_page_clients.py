@@ -108,6 +108,23 @@ def test_there_is_nothing_else(page: PageServer) -> None:
         assert status(page, path) == 404, path
 
 
+def test_who_closes_its_end_is_still_answered(
+    scene: Scene, page: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr("snow_runtime.app.pictures.encode", lambda *_: goes_on.wait(10) and b"jpeg")
+    scene.put()
+    with raw(page) as client, raw(page) as half:
+        half.sendall(b"POST /tasks/shape HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        client.sendall(b"GET /frame/front.jpg HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        for each in (client, half):
+            each.shutdown(socket.SHUT_WR)
+        until(lambda: len(served(page)) == 1)  # the other one cannot be answered
+        goes_on.set()
+        assert b"".join(iter(lambda: client.recv(4096), b"")).count(b"\r\n\r\njpeg") == 2
+    until(lambda: not served(page))
+
+
 def test_many_requests_on_one_connection(scene: Scene, page: PageServer) -> None:
     scene.put()
     with connected(page) as connection:

@@ -40,6 +40,7 @@ class Connection(H11Protocol):
         self.access_log = False  # an address may hold the token
         self._limits = limits
         self.waits_since_s = 0.0
+        self._ended = False
         self._reads: asyncio.TimerHandle | None = None
         self._writes: asyncio.TimerHandle | None = None
 
@@ -52,10 +53,17 @@ class Connection(H11Protocol):
             transport.write(_BUSY)
             transport.close()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Stay for the answer where the client has asked and closes its end, as `nc` does."""
+        self._ended = True
+        return not self.idle and self.conn.their_state is not h11.SEND_BODY
+
     def on_response_complete(self) -> None:
         """Go on to the next request."""
         self._await_request()
         super().on_response_complete()
+        if self._ended and self.idle:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """Give the client a while to take what was written."""

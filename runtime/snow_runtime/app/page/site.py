@@ -66,7 +66,7 @@ class Site:
                 Route("/healthz", self._health),
                 Route("/tasks/{task:path}", self._switch, methods=["POST"]),
             ],
-            middleware=[Middleware(Guard, access, port)],
+            middleware=[Middleware(Guard, access=access, port=port)],
             exception_handlers={Exception: _broken},
         )
         self._app.router.redirect_slashes = False
