@@ -127,11 +127,11 @@ def test_a_picture_is_scaled_down_to_a_few_widths(
     assert Image.open(io.BytesIO(data)).size == (width, width // 2)
 
 
-@pytest.mark.parametrize("width", ["", "-1", "1e3", "x", "1234567", "%C2%B2"])
-def test_a_width_is_a_number(scene: Scene, page: PageServer, width: str) -> None:
+def test_a_width_is_a_number(scene: Scene, page: PageServer) -> None:
     scene.put()
 
-    assert status(page, f"/frame/front.jpg?width={width}x") == 400
+    for width in ("", "-1", "1e3", "x", "1234567", "%C2%B2"):
+        assert status(page, f"/frame/front.jpg?width={width}") == 400
 
 
 def test_a_picture_is_made_once_for_all(
@@ -197,12 +197,11 @@ def test_tasks_are_switched(scene: Scene, page: PageServer) -> None:
     assert scene.live.hidden == set()
 
 
-@pytest.mark.parametrize("name", ["a/b", "ä ö", "100 %", "?x#y", "<b>", "'\"", "a+b"])
-def test_a_task_may_have_any_name(scene: Scene, page: PageServer, name: str) -> None:
-    scene.labels[name] = ["x"]
-
-    assert switch(page, name, on=False) == 200
-    assert scene.live.hidden == {name}
+def test_a_task_may_have_any_name(scene: Scene, page: PageServer) -> None:
+    for name in ("a/b", "ä ö", "100 %", "?x#y", "<b>", "'\"", "a+b", "/", "..", "a//b", "a.jpg"):
+        scene.labels[name] = ["x"]
+        assert switch(page, name, on=False) == 200
+        assert name in scene.live.hidden
 
 
 def test_what_cannot_be_switched(scene: Scene, page: PageServer) -> None:
@@ -259,13 +258,12 @@ def test_health_tells_of_a_model_that_hangs(scene: Scene) -> None:
         assert health()[0] == 503
 
 
-@pytest.mark.parametrize("state", ["connecting", "reconnecting", "failed"])
-def test_health_tells_of_cameras_that_were_never_there(scene: Scene, state: str) -> None:
+def test_health_tells_of_cameras_that_were_never_there(scene: Scene) -> None:
     now = 0.0
     scene.stats = Stats(clock=lambda: now)
     scene.add("back")
-    for row in scene.states.values():
-        row.update(state=state, connected=0)
+    scene.states["front"].update(state="connecting", connected=0)
+    scene.states["back"].update(state="failed", connected=0)
     with scene.page() as page:
 
         def health() -> tuple[int, str]:
@@ -288,21 +286,19 @@ def test_health_tells_of_cameras_that_were_never_there(scene: Scene, state: str)
         assert health() == (200, "ok")  # there is none to wait for
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        "GET /healthz HTTP/1.0\r\n\r\n",  # HAProxy, and what probes by hand
-        "HEAD /healthz HTTP/1.0\r\n\r\n",
-        "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-        "GET /healthz HTTP/1.1\r\nHost: 10.0.0.7:8080\r\nConnection: close\r\n\r\n",
-        "GET /healthz HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n",
-        "GET /healthz?x=1 HTTP/1.1\r\nHost: box.example\r\nConnection: close\r\n\r\n",
-    ],
-)
-def test_health_is_told_however_it_is_asked_for(
-    page: PageServer, locked: PageServer, asked: str
-) -> None:
-    for server in (page, locked):
+def test_health_is_told_however_it_is_asked_for(page: PageServer, locked: PageServer) -> None:
+    ask_new = " HTTP/1.1\r\nConnection: close\r\nHost:"
+    for server, asked in itertools.product(
+        (page, locked),
+        (
+            "GET /healthz HTTP/1.0\r\n\r\n",  # HAProxy, and what probes by hand
+            "HEAD /healthz HTTP/1.0\r\n\r\n",
+            f"HEAD /healthz{ask_new} localhost\r\n\r\n",
+            f"GET /healthz{ask_new} 10.0.0.7:8080\r\n\r\n",
+            f"GET /healthz{ask_new}\r\n\r\n",
+            f"GET /healthz?x=1{ask_new} box.example\r\n\r\n",
+        ),
+    ):
         answer = answer_to(server, asked.encode())
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert (b"\r\n\r\nok\n" in answer) == asked.startswith("GET")

@@ -111,14 +111,21 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: It cannot be had.
     """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    every = "0.0.0.0"  # noqa: S104 - it was asked for, and has a token
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
-        listener.bind((host, port))
-        listener.listen()
-    except (OSError, OverflowError, UnicodeError) as error:  # no such port, no name of a host
-        listener.close()
+        family, *_, (name, _, *scope) = socket.getaddrinfo(
+            host or every, None, type=socket.SOCK_STREAM
+        )[0]
+        listener = socket.socket(family)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+            listener.bind((name, port, *scope))
+            listener.listen()
+        except (OSError, OverflowError):  # the latter: there is no such port
+            listener.close()
+            raise
+    except (OSError, OverflowError, UnicodeError) as error:
         raise InputError(
             f"The page cannot be served at {host}:{port}: {error}. Give another port (0 takes one "
             "that is free), or end what listens there."
