@@ -5,7 +5,7 @@
 #   make bench SCRIPTS=benchmarks/serving.py ARGS=--quick
 
 PYTHON ?= python3
-EXTRAS ?= train,export,cpu,dev
+EXTRAS ?= train,export,cpu,page,dev
 ARGS ?=
 SCRIPTS ?= $(wildcard benchmarks/[!_]*.py)
 

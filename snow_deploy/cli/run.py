@@ -117,6 +117,13 @@ if TYPE_CHECKING:
 @click.option(
     "--token", envvar="SNOW_TOKEN", help="Of the page, or {file:PATH}; made up where one is needed."
 )
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    metavar="NAME[:PORT]",
+    multiple=True,
+    help="Name of the page behind a proxy, as browsers show it; once for each.",
+)
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of ONNX Runtime.")
 @click.option(
@@ -295,10 +302,10 @@ def _is_source(uri: str, path: Path) -> bool:
 
 
 def _serve(form: dict[str, Any], loop: Loop, cameras: list[Camera], stack: ExitStack) -> None:
-    from snow_runtime.app.page import PageServer, new_token
-
     if form["port"] is None:
         return
+    from snow_runtime.app.page import PageServer, new_token
+
     loopback = form["host"] in ("127.0.0.1", "::1", "localhost")
     token = form["token"] or (None if loopback else new_token())
     server = stack.enter_context(
@@ -310,10 +317,17 @@ def _serve(form: dict[str, Any], loop: Loop, cameras: list[Camera], stack: ExitS
             host=form["host"],
             port=form["port"],
             token=token,
+            allowed_hosts=form["allowed_hosts"],
         )
     )
     shown = server.entry_url if token and not form["token"] else server.url
     click.echo(f"live page: {shown}", err=True)
+    if form["allowed_hosts"] and token is None:
+        click.echo(
+            "note: the page has no token; whoever reaches the proxy sees it and uses its switches. "
+            "Give --token, or let the proxy ask for a password.",
+            err=True,
+        )
 
 
 def _state(camera: Camera) -> dict[str, Any]:

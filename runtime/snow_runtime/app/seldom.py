@@ -1,13 +1,13 @@
-"""Warnings about what goes on going wrong: the first at once, then one a minute."""
+"""Warnings and errors about what goes on going wrong: the first at once, then one a minute."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable
 
 
@@ -35,6 +35,13 @@ class Seldom:
 
     def warning(self, message: str) -> None:
         """Log it, with how many were kept back since the last one."""
+        self._log(logging.WARNING, message)
+
+    def error(self, message: str, error: Exception) -> None:
+        """Log what went wrong likewise, and where."""
+        self._log(logging.ERROR, message, error)
+
+    def _log(self, level: int, message: str, error: Exception | None = None) -> None:
         now = self._clock()
         with self._lock:
             if self._next_s is not None and now < self._next_s:
@@ -42,4 +49,5 @@ class Seldom:
                 return
             more, self._kept_back = self._kept_back, 0
             self._next_s = now + self._every_s
-        self._logger.warning("%s%s", message, f" ({more} more since the last time)" * bool(more))
+        more_text = f" ({more} more since the last time)" * bool(more)
+        self._logger.log(level, "%s%s", message, more_text, exc_info=error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,17 +13,22 @@ import pytest
 
 from snow_runtime.app.answers import Answer, Said
 from snow_runtime.app.live import Live
-from snow_runtime.app.page import PageServer
 from snow_runtime.app.stats import Stats
 from snow_runtime.cameras.clock import SYSTEM_CLOCK
 from snow_runtime.cameras.frame import Frame
+from tests.runtime.app.asking import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from snow_runtime.app.page import PageServer
+
 HEIGHT, WIDTH = 90, 160
+NAME = "box.example"
+"""By which browsers reach a page behind a proxy."""
 FRAME_S = 0.04
 
 
@@ -107,6 +114,8 @@ class Scene:
             self._thread.join()
 
     def page(self, **options: Any) -> PageServer:
+        from snow_runtime.app.page import PageServer
+
         options.setdefault("port", 0)
         return PageServer(self.live, self.stats, self.cameras, self.tasks, **options)
 
@@ -128,3 +137,28 @@ def moving(scene: Scene) -> Scene:
     """Give a scene whose pictures and answers change by themselves."""
     scene.start()
     return scene
+
+
+@pytest.fixture
+def page(scene: Scene) -> Iterator[PageServer]:
+    with scene.page() as server:
+        yield server
+
+
+@pytest.fixture
+def locked(scene: Scene) -> Iterator[PageServer]:
+    with scene.page(token=TOKEN) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl is installed: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("certificate")
+    files = folder / "box.pem", folder / "box.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", f"/CN={NAME}"]
+    command += ["-addext", f"subjectAltName=DNS:{NAME}", "-out", str(files[0])]
+    subprocess.run([*command, "-keyout", str(files[1])], check=True, capture_output=True)
+    return files

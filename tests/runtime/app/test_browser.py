@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.runtime.app.conftest import Scene, until
+from tests.runtime.app.asking import served
+from tests.runtime.app.conftest import NAME, Scene, until
+from tests.runtime.app.proxies import blocks, proxied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page, ViewportSize
 
@@ -22,6 +25,11 @@ HOSTILE = "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>"
 PHONE: ViewportSize = {"width": 360, "height": 740}
 TABLET: ViewportSize = {"width": 820, "height": 1100}
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
+]
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
@@ -35,7 +43,8 @@ def browser() -> Iterator[Browser]:
         pytest.skip("no Chromium is installed: apt-get install chromium")
     with api.sync_playwright() as playwright:
         started = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
+            executable_path=program,
+            args=[*ARGUMENTS, f"--host-resolver-rules=MAP {NAME} 127.0.0.1"],
         )
         yield started
         started.close()
@@ -196,6 +205,16 @@ def test_a_switch_that_fails_goes_back(moving: Scene, tab: Callable[..., Tab]) -
         assert moving.live.hidden == set()
 
 
+def test_a_switch_that_is_refused_says_why(moving: Scene, tab: Callable[..., Tab]) -> None:
+    with moving.page() as page:
+        shown = tab(page.url)
+        live(shown)
+        page._board.switch = lambda *_, **__: False  # type: ignore[method-assign]
+        shown.page.get_by_role("switch", name="shape").click()
+        why = "shape could not be switched off. The model has no such task."
+        shown.page.get_by_text(why).first.wait_for()
+
+
 def test_a_camera_that_is_away_is_said_to_be(moving: Scene, tab: Callable[..., Tab]) -> None:
     with moving.page() as page:
         shown = tab(page.url)
@@ -307,6 +326,31 @@ def test_a_link_of_another_site_opens_the_page(moving: Scene, tab: Callable[...,
         other.server_close()
 
 
+@pytest.mark.parametrize(("kind", "block", "path"), blocks())
+def test_the_page_behind_a_proxy(  # noqa: PLR0917 - fixtures
+    moving: Scene,
+    tab: Callable[..., Tab],
+    certificate: tuple[Path, Path],
+    kind: str,
+    block: str,
+    path: str,
+) -> None:
+    block = block.replace("443 ssl", "443 ssl http2")
+    with (
+        moving.page(token="correct-horse-battery", allowed_hosts=[NAME]) as page,  # noqa: S106
+        proxied(kind, block, path, page, certificate) as proxy,
+    ):
+        address = f"{proxy.site}{path}"
+        shown = tab(f"{address}?token=correct-horse-battery", ignore_https_errors=True)
+        live_picture(shown)
+        shown.page.get_by_role("switch", name="shape").click()
+        until(lambda: moving.live.hidden == {"shape"})
+        (cookie,) = shown.page.context.cookies()
+        assert (cookie["path"], cookie["secure"]) == (path.rstrip("/") or "/", True)
+        assert shown.page.url == address
+        assert (shown.complaints, shown.hosts) == ([], {urlsplit(address).netloc})
+
+
 def test_nothing_is_wider_than_the_screen(moving: Scene, tab: Callable[..., Tab]) -> None:
     long = "Donaudampfschifffahrtsgesellschaft" * 4
     moving.labels = {long: [long], "a task of several words " * 5: ["a label " * 30], "b": ["c"]}
@@ -405,9 +449,9 @@ def test_a_page_that_nobody_sees_takes_nothing(moving: Scene, tab: Callable[...,
     with moving.page() as page:
         shown = tab(page.url)
         live_picture(shown)
-        until(lambda: len(page._clients) > 0)
+        until(lambda: not all(connection.idle for connection in served(page)))
         shown.page.evaluate(hide, True)
-        until(lambda: all(client.idle_since_s for client in page._clients.values()))
+        until(lambda: all(connection.idle for connection in served(page)))
         assert shown.page.locator("#notice").is_hidden()
         shown.page.evaluate("window.before = document.querySelector('.line').getAttribute('d')")
         shown.page.evaluate(hide, False)

@@ -1,13 +1,25 @@
 """The live page of `snow-deploy run`: pictures, answers, figures and switches in a browser.
 
-One thread with an event loop serves all viewers, a second one makes JPEGs. Both only look at what
-the loop left in :class:`~snow_runtime.app.live.Live` and :class:`~snow_runtime.app.stats.Stats`.
+A Starlette application that uvicorn serves from a thread of its own. It only looks at what the loop
+left in :class:`~snow_runtime.app.live.Live` and :class:`~snow_runtime.app.stats.Stats`. The import
+raises MissingDependencyError where the libraries are not installed: only who serves a page needs
+them.
 """
 
 from __future__ import annotations
 
-from snow_runtime.app.page.access import new_token
-from snow_runtime.app.page.limits import Limits
-from snow_runtime.app.page.server import PageServer
+from snow_runtime.errors import MissingDependencyError
+
+try:
+    from snow_runtime.app.http.limits import Limits
+    from snow_runtime.app.page.access import new_token
+    from snow_runtime.app.page.server import PageServer
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("snow_runtime"):
+        raise
+    raise MissingDependencyError(
+        f"Starlette and uvicorn serve the live page, and {error.name} is not installed; run: "
+        "pip install 'snow-deploy[page]'"
+    ) from error
 
 __all__ = ["Limits", "PageServer", "new_token"]

@@ -7,30 +7,159 @@ import ipaddress
 import re
 import secrets
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from snow_runtime.app.page.wire import RequestError, Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from snow_runtime.app.page.wire import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
+STATIC: Final = Path(__file__).parent / "static"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]{16,256}")
-_OPEN: Final = frozenset({("healthz",)})  # says nothing but whether there are answers
-_ENTER: Final = b"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=./">
-<title>snow-deploy</title><p><a href="./">Go on to the page</a></p></html>
-"""
-_ASK: Final = b"""<!doctype html>
-<html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
-<title>snow-deploy</title>
-<h1>This page needs its token</h1>
-<p>Open the address that <code>snow-deploy run</code> printed when it started last. It ends with
-<code>?token=</code> and a secret word.</p></html>
-"""
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(:\d{1,5})?")
+_PORTS: Final = {"http": 80, "https": 443}
+_ASK: Final = (STATIC / "token.html").read_text("utf-8")
+_ENTER: Final = (STATIC / "enter.html").read_text("utf-8")
+_OPEN: Final = "/healthz"  # says nothing but whether there are answers
+_UNAUTHORIZED: Final = (
+    "The token is missing or wrong. Open the address that `snow-deploy run` printed, or send the "
+    "header Authorization: Bearer TOKEN.\n"
+)
+
+
+@dataclass(frozen=True)
+class Access:
+    """What lets a client in.
+
+    Attributes:
+        address: That is served; any but this machine's own needs a token.
+        token: What a client has to know; None for nothing.
+        hosts: By what other names the page is reached, through a proxy: NAME, or NAME:PORT.
+
+    Raises:
+        InputError: The token is missing or unfit, or a name is none.
+    """
+
+    address: str
+    token: str | None = field(repr=False)
+    hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a page that anybody could open, and a token that a cookie cannot carry."""
+        if self.token is None and not is_loopback(self.address):
+            raise InputError(
+                f"The page would be open to everybody who reaches {self.address or 'this machine'}:"
+                " it has no token, expected one for every address but 127.0.0.1. Give a token, or "
+                "serve 127.0.0.1."
+            )
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise InputError(
+                f"The page's token is unfit: {len(self.token)} characters were given, expected 16 "
+                "to 256 letters, digits or any of . _ ~ -. Leave it out and a good one is made."
+            )
+        for host in self.hosts:
+            if not _HOST.fullmatch(host.lower()):
+                raise InputError(
+                    f"{host!r} is no name by which the page could be reached, expected NAME or "
+                    "NAME:PORT, what a browser shows between https:// and the next slash. Give "
+                    "each name by itself; there are no wildcards."
+                )
+
+
+class Guard:
+    """ASGI middleware that lets requests in, or answers them itself.
+
+    Args:
+        app: What is guarded.
+        access: What lets a client in.
+        port: Names the cookie: a browser sends the cookies of a host to all its ports.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, port: int) -> None:
+        self._app = app
+        self._token = access.token
+        self._cookie = f"snow-page-{port}"
+        self._hosts = frozenset(host.lower() for host in access.hosts)
+        # Where only this machine is served, a foreign site may let its own name point here (DNS
+        # rebinding): no other name than these is accepted.
+        self._names = {_name(host) for host in self._hosts} if is_loopback(access.address) else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand on."""
+        request = Request(scope)
+        app: ASGIApp = self._app
+        if scope["path"] != _OPEN:
+            app = self._refuse_site(request) or self._ask_token(request) or app
+        await app(scope, receive, send)
+
+    def _refuse_site(self, request: Request) -> Response | None:
+        host = request.headers.get("host", "").lower()  # empty: HTTP/1.0, which no browser speaks
+        origin = request.headers.get("origin", "").lower()
+        if host and not self._knows_name(_name(host)):
+            why = "Only this machine is served, as localhost or 127.0.0.1; another name was asked."
+            return _forbidden(why, host)
+        if request.method not in {"GET", "HEAD"} and origin and not self._ours(origin, host):
+            return _forbidden("Another site asked for this.", origin.partition("://")[2])
+        site = request.headers.get("sec-fetch-site", "none")
+        if site not in {"none", "same-origin"} and request.scope["path"] != "/":
+            return PlainTextResponse("Another site asked for this.\n", 403)
+        return None
+
+    def _knows_name(self, name: str) -> bool:
+        return self._names is None or name in self._names or is_loopback(name)
+
+    def _ours(self, origin: str, host: str) -> bool:
+        """Tell whether an Origin header names the site that a Host header does, or a known one."""
+        try:
+            parts = urlsplit(origin)
+            port = parts.port or _PORTS[parts.scheme]
+        except (ValueError, KeyError):
+            return False
+        name = _name(parts.netloc)
+        sites = {parts.netloc, f"{name}:{port}"}
+        return host in sites or not self._hosts.isdisjoint({*sites, name})
+
+    def _ask_token(self, request: Request) -> Response | None:
+        at_page = request.scope["path"] == "/"
+        if self._token is None:
+            return None
+        if at_page and "token" in request.query_params:
+            if _equal(request.query_params["token"], self._token):
+                return self._enter(request, self._token)
+        elif self._knows(request, self._token):
+            return None
+        if at_page:
+            return HTMLResponse(_ASK, 401)
+        return PlainTextResponse(_UNAUTHORIZED, 401, {"WWW-Authenticate": "Bearer"})
+
+    def _enter(self, request: Request, token: str) -> Response:
+        """Trade the token of an address for a cookie, and take it out of the address."""
+        response = Response(status_code=303, headers={"Location": "./"})
+        if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+            # A browser that follows a link of another site withholds strict cookies along all
+            # redirections; it sends them when a page of ours goes on.
+            response = HTMLResponse(_ENTER)
+        secure = request.headers.get("x-forwarded-proto", "").lower().startswith("https")
+        # Without a path, it is for where the browser sees the page: a proxy may have moved it.
+        response.set_cookie(
+            self._cookie, token, path=None, secure=secure, httponly=True, samesite="strict"
+        )
+        return response
+
+    def _knows(self, request: Request, token: str) -> bool:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and _equal(given.strip(), token):
+            return True
+        cookies = (part.partition("=") for part in request.headers.get("cookie", "").split(";"))
+        return any(
+            name.strip() == self._cookie and _equal(value.strip(), token)
+            for name, _, value in cookies  # an older one may be there too, of another path
+        )
 
 
 def new_token() -> str:
@@ -48,125 +177,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class Guard:
-    """Lets requests in.
-
-    Attributes:
-        token: what a client has to know; None for nothing.
-        loopback: whether only this machine is served; then no other name of it is accepted,
-            since a foreign site may let its own name point here (DNS rebinding).
-        port: names the cookie: a browser sends the cookies of a host to all its ports.
-    """
-
-    token: str | None = field(repr=False)
-    loopback: bool
-    port: int
-
-    def check(self, request: Request) -> Response | None:
-        """Look at who asks.
-
-        Returns:
-            What to answer at once; None where the request may go on.
-
-        Raises:
-            RequestError: It may not.
-        """
-        self._check_site(request)
-        if request.path in _OPEN:
-            return None
-        if self.token is not None and request.path == ("",) and "token" in request.query:
-            return self._enter(request, self.token)
-        if self.token is not None and not self._knows(request, self.token):
-            if request.path == ("",):
-                return Response(_ASK, "text/html; charset=utf-8", HTTPStatus.UNAUTHORIZED)
-            raise _unauthorized()
-        return None
-
-    def _check_site(self, request: Request) -> None:
-        host = request.headers.get("host", "")
-        if self.loopback and not is_loopback(_name(host)):
-            raise RequestError(
-                HTTPStatus.FORBIDDEN,
-                "The page is served to this machine only, as localhost or 127.0.0.1, and was "
-                "asked for by another name.",
-            )
-        site = request.headers.get("sec-fetch-site", "none")
-        origin = request.headers.get("origin")
-        foreign = site not in ("none", "same-origin") and request.path != ("",)
-        if request.method not in ("GET", "HEAD"):
-            foreign |= origin is not None and _site(origin) != host.lower()
-        if foreign:
-            raise RequestError(HTTPStatus.FORBIDDEN, "Another site asked for this.")
-
-    def _enter(self, request: Request, token: str) -> Response:
-        """Trade the token of an address for a cookie, and take it out of the address."""
-        if not _equal(request.query["token"], token):
-            return Response(_ASK, "text/html; charset=utf-8", HTTPStatus.UNAUTHORIZED)
-        cookie = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Strict"
-        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            # A browser that follows a link of another site withholds strict cookies along all
-            # redirections; it sends them when a page of ours goes on.
-            return Response(_ENTER, "text/html; charset=utf-8", headers={"Set-Cookie": cookie})
-        headers = {"Set-Cookie": cookie, "Location": "./"}
-        return Response(status=HTTPStatus.SEE_OTHER, headers=headers)
-
-    def _knows(self, request: Request, token: str) -> bool:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _equal(given.strip(), token):
-            return True
-        cookies = (pair.partition("=") for pair in request.headers.get("cookie", "").split(";"))
-        return any(
-            name.strip() == self._cookie and _equal(value.strip(), token)
-            for name, _, value in cookies
-        )
-
-    @property
-    def _cookie(self) -> str:
-        return f"snow-page-{self.port}"
-
-
-def checked_token(host: str, token: str | None) -> str | None:
-    """Refuse a page that anybody could open, and a token that a cookie cannot carry.
-
-    Raises:
-        InputError: There is no token and others than this machine are served, or it is unfit.
-    """
-    if token is None and not is_loopback(host):
-        raise InputError(
-            f"The page would be open to everybody who reaches {host or 'this machine'}: it has no "
-            "token, expected one for every address but 127.0.0.1. Give a token, or serve "
-            "127.0.0.1."
-        )
-    if token is not None and not _TOKEN.fullmatch(token):
-        raise InputError(
-            f"The page's token is unfit: {len(token)} characters were given, expected 16 to 256 "
-            "letters, digits or any of . _ ~ -. Leave it out and a good one is made."
-        )
-    return token
-
-
 def _name(host: str) -> str:
     """Take the port off a Host header."""
     return re.sub(r":\d*$", "", host)
 
 
-def _site(origin: str) -> str | None:
-    """Give the host and port of an Origin header; None where it is malformed."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None
+def _forbidden(why: str, site: str) -> Response:
+    """Say so, and tell whoever runs a proxy what is missing."""
+    given = site if _HOST.fullmatch(site) else "NAME"
+    advice = f"If this is the page behind a proxy, start it with --allowed-host {given}."
+    return PlainTextResponse(f"{why} {advice}\n", 403)
 
 
 def _equal(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
-
-
-def _unauthorized() -> RequestError:
-    return RequestError(
-        HTTPStatus.UNAUTHORIZED,
-        "The token is missing or wrong. Open the address that `snow-deploy run` printed, or send "
-        "the header Authorization: Bearer TOKEN.",
-        {"WWW-Authenticate": "Bearer"},
-    )

@@ -5,32 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from snow_runtime.app.page.wire import RequestError, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
 
 if TYPE_CHECKING:
-    from snow_runtime.app.page.board import Board
-    from snow_runtime.app.page.limits import Limits
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Receive, Scope, Send
+
+    from snow_runtime.app.board import Board
 
 _LOGGER = logging.getLogger(__name__)
 _TICK_S: Final = 0.2
 _PAUSE_S: Final = 2.0  # after an error, which would come five times a second
+# The second one tells nginx to hand on each event at once.
+HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
 
 class Events:
-    """Sends the state to all who follow it; who is slow misses some, and holds up nobody.
+    """Sends what the board says to all who follow; who is slow misses some, and holds up nobody."""
 
-    Args:
-        board: What there is to say.
-        limits: How many may follow, and how slow they may be.
-    """
-
-    def __init__(self, board: Board, limits: Limits) -> None:
+    def __init__(self, board: Board, most_viewers: int) -> None:
         self._board = board
-        self._limits = limits
-        self._viewers = 0
+        self._most = most_viewers
+        self._viewers: set[_Followed] = set()
         self._newest = b""
         self._news = asyncio.Event()
 
@@ -46,40 +46,43 @@ class Events:
                 await asyncio.sleep(_PAUSE_S)
             await asyncio.sleep(_TICK_S)
 
-    async def follow(self, writer: asyncio.StreamWriter) -> None:
+    def follow(self) -> StreamingResponse:
         """Send a viewer the last minute, and from then on the state, until it leaves.
 
         Raises:
-            RequestError: Too many look already.
-            asyncio.TimeoutError: It takes nothing any more.
-            ConnectionError: It has left.
+            HTTPException: Too many look already.
         """
-        if self._viewers >= self._limits.viewers:
-            raise RequestError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{self._viewers} viewers look already, and no more are served. Close one.",
-                {"Retry-After": "5"},
-            )
-        self._viewers += 1
-        try:
-            head = Response(content_type="text/event-stream")
-            await self._send(writer, head.encode(keep_alive=False, endless=True))
-            await self._send(writer, _event("history", self._board.history()))
-            await self._send(writer, _event("state", self._board.state()))
-            while True:
-                await self._news.wait()
-                await self._send(writer, self._newest)
-        finally:
-            self._viewers -= 1
+        if len(self._viewers) >= self._most:
+            why = f"{self._most} viewers look already, and no more are served. Close one."
+            raise HTTPException(503, why, {"Retry-After": "5"})
+        return _Followed(self._tell(), self._viewers)
+
+    async def _tell(self) -> AsyncIterator[bytes]:
+        yield _event("history", self._board.history())
+        yield _event("state", self._board.state())
+        while True:  # cancelled when the viewer leaves
+            await self._news.wait()
+            yield self._newest
 
     def _publish(self) -> None:
         self._newest = _event("state", self._board.state())
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        writer.write(data)
-        await asyncio.wait_for(writer.drain(), self._limits.write_s)
+
+class _Followed(StreamingResponse):
+    """Events on their way to one of the viewers."""
+
+    def __init__(self, events: AsyncIterator[bytes], viewers: set[_Followed]) -> None:
+        super().__init__(events, headers=HEADERS)
+        self._viewers = viewers
+        viewers.add(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._viewers.discard(self)
 
 
 def _event(name: str, value: Any) -> bytes:

@@ -10,6 +10,7 @@ const STATES = {
   connecting: ["busy", "Connecting"],
   connected: ["ok", "Connected"],
   reconnecting: ["busy", "Reconnecting"],
+  frozen: ["bad", "Frozen"],
   ended: ["off", "Ended"],
   failed: ["bad", "Failed"],
   closed: ["off", "Closed"],

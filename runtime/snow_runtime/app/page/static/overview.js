@@ -5,6 +5,7 @@ import { count, duration, mark, milliseconds, write } from "./format.js";
 const PROBLEMS = {
   errors: "frames left out by errors",
   mqtt_lost: "answers lost on the way to MQTT",
+  mqtt_refused: "answers refused by the MQTT broker",
   recording_lost: "frames not recorded",
   stdout_lost: "answers that nobody read",
 };
@@ -68,16 +69,19 @@ export class Switches {
     const on = button.getAttribute("aria-checked") !== "true";
     mark(button, "aria-busy", "true");
     mark(button, "aria-checked", String(on));
+    let why = "";
     try {
       const response = await fetch(`tasks/${encodeURIComponent(name)}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ on }),
       });
-      if (!response.ok) throw new Error(await response.text());
+      const told = response.headers.get("Content-Type")?.startsWith("text/plain");
+      if (!response.ok && told) why = ` ${(await response.text()).trim()}`;
+      if (!response.ok) throw new Error(`refused with status ${response.status}`);
     } catch {
       mark(button, "aria-checked", String(!on));
-      this.fail(`${name} could not be switched ${on ? "on" : "off"}.`);
+      this.fail(`${name} could not be switched ${on ? "on" : "off"}.${why}`);
     } finally {
       mark(button, "aria-busy", "false");
     }

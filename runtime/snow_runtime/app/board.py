@@ -121,16 +121,20 @@ class Board:
         """Write the counters as Prometheus reads them."""
         return prometheus(self._stats.snapshot(), self._cameras())
 
-    def health(self) -> tuple[bool, float]:
-        """Tell whether answers come, and the seconds since the last one, or since the start.
+    def health(self) -> tuple[str, float]:
+        """Tell what is wrong, "" for nothing, and the seconds since the last answer or the start.
 
-        Without a camera that is connected there is nothing to answer, and all is well.
+        A camera that was there and is away is an outage: there is nothing to answer, and all is
+        well. Where none has ever been there, an address is wrong or a cable out.
         """
         idle_s: float = self._stats.snapshot()["idle_s"]
+        rows = list(self._cameras().values())
+        connected = [row for row in rows if row.get("connected")]
+        if rows and not connected and not any(row.get("frames") for row in rows):
+            return "no camera has connected" if idle_s > self._hung_after_s else "", idle_s
         # A camera that has come back after an hour gets its time too.
-        rows = [row for row in self._cameras().values() if row.get("connected")]
-        waited_s = min(idle_s, max((row.get("since_s", idle_s) for row in rows), default=0.0))
-        return waited_s <= self._hung_after_s, idle_s
+        waited_s = min(idle_s, max((row.get("since_s", idle_s) for row in connected), default=0.0))
+        return "no answers" if waited_s > self._hung_after_s else "", idle_s
 
     def switch(self, task: str, *, on: bool) -> bool:
         """Switch a task; return whether there is one of that name."""

@@ -1,4 +1,4 @@
-"""How much one page gives to its viewers."""
+"""How much a server gives to its clients."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ class Limits:
         viewers: that follow the events at a time.
         head_bytes: of a request line with its headers.
         body_bytes: of what is posted.
-        request_s: from a request's first byte to its last.
-        idle_s: without a request, until a connection is closed.
-        write_s: until a client must have taken an answer.
+        request_s: from a connection's begin, or its last answer, to a request that is whole.
+        write_s: until a client must have taken what was written.
     """
 
     connections: int = 64
     viewers: int = 32
     head_bytes: int = 16 << 10
     body_bytes: int = 4 << 10
-    request_s: float = 10.0
-    idle_s: float = 60.0
+    request_s: float = 60.0
     write_s: float = 10.0

@@ -30,28 +30,32 @@ class Jpeg:
     """A picture for browsers.
 
     Attributes:
-        data: the file.
-        tag: another one for each picture, as HTTP writes an ETag.
+        data: The file.
+        tag: Another one for each picture, as HTTP writes an ETag.
     """
 
     data: bytes
     tag: str
 
 
-@dataclass
-class _Slot:
-    """What was made last of one camera in one width.
+@dataclass(frozen=True)
+class _Made:
+    """What was made last of one camera in one width, or is being made.
 
     Attributes:
-        source: the picture that it was made of, which it does not keep.
-        made_at: when, on the monotonic clock.
-        making: is under way.
+        jpeg: The picture.
+        source: What it was made of, which it does not keep.
+        begun_s: When, on the monotonic clock.
     """
 
-    jpeg: Jpeg | None = None
-    source: weakref.ref[NDArray[np.uint8]] | None = None
-    made_at: float = 0.0
-    making: asyncio.Task[Jpeg] | None = None
+    jpeg: asyncio.Future[Jpeg]
+    source: weakref.ref[NDArray[np.uint8]]
+    begun_s: float
+
+    def serves(self, image: NDArray[np.uint8]) -> bool:
+        """Tell whether it is good enough for whoever wants to see a newer picture."""
+        soon = time.monotonic() - self.begun_s < _LEAST_S
+        return not self.jpeg.done() or self.source() is image or soon
 
 
 class Pictures:
@@ -63,10 +67,8 @@ class Pictures:
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._slots: dict[tuple[str, int], _Slot] = {}
+        self._made: dict[tuple[str, int], _Made] = {}
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="snow-page-jpeg")
-        self._start = secrets.token_hex(4)  # tags of an earlier server are not taken for ours
-        self._made = 0
 
     async def newest(self, camera: str, width: int) -> Jpeg | None:
         """Give a camera's newest picture.
@@ -84,29 +86,21 @@ class Pictures:
         if image is None:
             return None
         width = next((step for step in _WIDTHS if step >= _NARROWER * width), _WIDTHS[-1])
-        slot = self._slots.setdefault((camera, width), _Slot())
-        if slot.making is None:
-            same = slot.source is not None and slot.source() is image
-            if slot.jpeg and (same or time.monotonic() - slot.made_at < _LEAST_S):
-                return slot.jpeg
-            slot.making = asyncio.create_task(self._make(slot, image, width))
-        return await asyncio.shield(slot.making)  # others may wait for it when this viewer leaves
+        made = self._made.get((camera, width))
+        if made is None or not made.serves(image):
+            loop = asyncio.get_running_loop()
+            jpeg = loop.run_in_executor(self._maker, _make, image, width)
+            made = _Made(jpeg, weakref.ref(image), time.monotonic())
+            self._made[camera, width] = made
+        return await asyncio.shield(made.jpeg)  # others may wait for it when this viewer leaves
 
     def close(self) -> None:
         """End the thread."""
         self._maker.shutdown(wait=True, cancel_futures=True)
 
-    async def _make(self, slot: _Slot, image: NDArray[np.uint8], width: int) -> Jpeg:
-        try:
-            slot.made_at = time.monotonic()
-            loop = asyncio.get_running_loop()
-            data = await loop.run_in_executor(self._maker, encode, image, width)
-            self._made += 1
-            slot.jpeg = Jpeg(data, f'"{self._start}-{self._made}"')
-            slot.source = weakref.ref(image)
-            return slot.jpeg
-        finally:
-            slot.making = None
+
+def _make(image: NDArray[np.uint8], width: int) -> Jpeg:
+    return Jpeg(encode(image, width), f'"{secrets.token_hex(8)}"')
 
 
 def encode(image: NDArray[np.uint8], width: int) -> bytes:

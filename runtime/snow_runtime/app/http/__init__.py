@@ -1,0 +1,1 @@
+"""HTTP for clients that nobody knows, beside the loop and never in its way."""

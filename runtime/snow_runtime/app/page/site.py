@@ -1,0 +1,150 @@
+"""The page as an ASGI application: from a request to its answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from snow_runtime.app.page.access import STATIC, Access, Guard
+from snow_runtime.app.page.events import HEADERS, Events
+from snow_runtime.app.pictures import Pictures
+from snow_runtime.app.seldom import Seldom
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
+
+    from snow_runtime.app.board import Board
+    from snow_runtime.app.http.limits import Limits
+    from snow_runtime.app.live import Live
+
+_TYPES: Final = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
+_SVG: Final = "image/svg+xml"
+_PICTURE_WIDTH: Final = 640
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PROTECTION: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", _POLICY.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class Site:
+    """Answers all requests.
+
+    Attributes:
+        events: To be run.
+    """
+
+    def __init__(self, board: Board, live: Live, limits: Limits, access: Access, port: int) -> None:
+        self.events = Events(board, limits.viewers)
+        self._board = board
+        self._most_bytes = limits.body_bytes
+        self._pictures = Pictures(live)
+        self._files = {path.name: path.read_bytes() for path in STATIC.iterdir()}
+        self._faults = Seldom(logging.getLogger(__name__))
+        self._app = Starlette(
+            routes=[
+                Route("/", self._file),
+                Route("/static/{name}", self._file),
+                Route("/events", self._follow),
+                Route("/frame/{camera:path}.jpg", self._picture),
+                Route("/metrics", self._metrics),
+                Route("/healthz", self._health),
+                Route("/tasks/{task:path}", self._switch, methods=["POST"]),
+            ],
+            middleware=[Middleware(Guard, access=access, port=port)],
+            exception_handlers={Exception: _broken},
+        )
+        self._app.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, with the headers that protect the page."""
+
+        async def protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *_PROTECTION]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, protected)
+        except ClientDisconnect:
+            pass
+        except Exception as error:  # noqa: BLE001 - it is logged, and answered by `_broken`
+            first = "/" + scope["path"].split("/")[1]
+            self._faults.error(f"the page could not answer {scope['method']} {first!r}", error)
+
+    def close(self) -> None:
+        """End the thread that makes pictures."""
+        self._pictures.close()
+
+    async def _file(self, request: Request) -> Response:
+        name = request.path_params.get("name", "page.html")
+        if name not in self._files:
+            raise HTTPException(404)
+        kind = _TYPES.get(name.rpartition(".")[2], _SVG)
+        return Response(self._files[name], media_type=kind)
+
+    async def _follow(self, request: Request) -> Response:
+        return Response(headers=HEADERS) if request.method == "HEAD" else self.events.follow()
+
+    async def _picture(self, request: Request) -> Response:
+        width = request.query_params.get("width", str(_PICTURE_WIDTH))
+        if not (width.isascii() and width.isdigit() and len(width) <= 6):
+            raise HTTPException(400, "The width is not a number of pixels.")
+        jpeg = await self._pictures.newest(request.path_params["camera"], int(width))
+        if jpeg is None:
+            raise HTTPException(404, "No such camera has given a picture.")
+        headers = {"ETag": jpeg.tag}
+        if request.headers.get("if-none-match") == jpeg.tag:
+            return Response(status_code=304, headers=headers)
+        return Response(jpeg.data, headers=headers, media_type="image/jpeg")
+
+    async def _metrics(self, _request: Request) -> Response:
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return PlainTextResponse(self._board.metrics(), media_type=kind)
+
+    async def _health(self, _request: Request) -> Response:
+        trouble, idle_s = self._board.health()
+        text = f"{trouble or 'ok'}\n{idle_s:.1f} s since the last answer or the start\n"
+        return PlainTextResponse(text, 503 if trouble else 200)
+
+    async def _switch(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":  # what no form of another site can send
+            raise HTTPException(415, "Send application/json.")
+        try:
+            value = json.loads(await self._body(request))
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict) or not isinstance(value.get("on"), bool):
+            raise HTTPException(400, 'Send {"on": true} or {"on": false}.')
+        task = request.path_params["task"]
+        if not self._board.switch(task, on=value["on"]):
+            raise HTTPException(404, "The model has no such task.")
+        return JSONResponse({"task": task, "on": value["on"]})
+
+    async def _body(self, request: Request) -> bytes:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > self._most_bytes:
+                raise HTTPException(413, f"At most {self._most_bytes} bytes of a body are taken.")
+        return body
+
+
+async def _broken(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("The page has an error; the log says which.\n", 500)
