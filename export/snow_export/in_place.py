@@ -117,6 +117,16 @@ def protect(
     traced.recompile()
 
 
+def make_new(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Let a function or method that writes into its input make a new tensor, in place.
+
+    For graphs of which only the results count, after `read_results`.
+    """
+    target = written_input(traced, node)
+    if target is not None and node.op != "call_module" and not _respell(node):
+        _write_into_copy(traced, node, target)
+
+
 def _underscored(node: fx.Node) -> bool:
     name = _name(node)
     return name.endswith("_") and not name.endswith("__") and name not in _HARMLESS
@@ -172,6 +182,10 @@ def _stop_writing(traced: fx.GraphModule, node: fx.Node, target: fx.Node) -> Non
         return
     if node.op != "call_module" and _respell(node):
         return
+    _write_into_copy(traced, node, target)
+
+
+def _write_into_copy(traced: fx.GraphModule, node: fx.Node, target: fx.Node) -> None:
     with traced.graph.inserting_before(node):
         copy = traced.graph.call_function(torch.clone, (target,))
     node.replace_input_with(target, copy)
