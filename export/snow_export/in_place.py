@@ -93,7 +93,7 @@ def protect(
     """
     nodes = list(traced.graph.nodes)
     position = {node: index for index, node in enumerate(nodes)}
-    memory = {node: _storages(values.get(node)) for node in nodes}
+    memory = {node: memory_of(values.get(node)) for node in nodes}
     in_danger = {*kept, *given}
     for node in nodes:
         target = written_input(traced, node)
@@ -115,6 +115,12 @@ def protect(
         in_danger -= victims
     traced.graph.lint()
     traced.recompile()
+
+
+def memory_of(value: Any) -> set[int]:
+    """Return whatever memory a value's tensors lie in."""
+    leaves = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    return {leaf.untyped_storage()._cdata for leaf in leaves}  # noqa: SLF001 - its identity
 
 
 def make_new(traced: fx.GraphModule, node: fx.Node) -> None:
@@ -161,12 +167,6 @@ def _is_told_in_place(node: fx.Node) -> bool:
         return False
     told = node.args[position] if len(node.args) > position else node.kwargs.get("inplace", False)
     return bool(told)
-
-
-def _storages(value: Any) -> set[int]:
-    """Return whatever memory a value's tensors lie in."""
-    leaves = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
-    return {leaf.untyped_storage()._cdata for leaf in leaves}  # noqa: SLF001 - its identity
 
 
 def _is_read_after(other: fx.Node, moment: int, position: Mapping[fx.Node, int]) -> bool:

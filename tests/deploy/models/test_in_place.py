@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from snow_deploy.models import onednn
 from snow_deploy.models.delta import Delta, DeltaOptions
 from snow_deploy.models.mirror import Mirror
 from snow_deploy.models.schemes.progressive import ProgressiveColumn
@@ -205,6 +206,33 @@ def test_no_task_overwrites_the_features_of_another(write: Callable[[Tensor], Te
 
     for key, value in features.items():
         assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.skipif(not onednn.is_available(), reason="this torch has no oneDNN")
+def test_a_packed_pass_reads_before_the_write(write: Callable[[Tensor], Tensor]) -> None:
+    """It convolves later than torch does: where the sum is that it takes in."""
+
+    class Overtaken(Written):
+        def __init__(self, write: Callable[[Tensor], Tensor]) -> None:
+            super().__init__(write)
+            self.shortcut = nn.Conv2d(8, 8, 1, groups=8)
+
+        def forward(self, images: Tensor) -> Tensor:
+            x = self.stem(images)
+            y = self.shortcut(x)
+            y = torch.add(y, self.deep(self.write(x)))
+            answer: Tensor = self.fc(torch.add(y, self.deep(y), alpha=2).mean((2, 3)))
+            return answer
+
+    network = Overtaken(write).eval()
+    source = source_of(network)
+    source.pack(2, 16)
+
+    features = source(IMAGES.to(memory_format=torch.channels_last))
+
+    with torch.no_grad():
+        wanted = network(IMAGES.clone())
+    torch.testing.assert_close(features["logits"], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_a_write_that_harms_nobody_stays() -> None:
