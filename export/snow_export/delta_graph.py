@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from torch import fx, nn
-from torch.nn import functional
-from torchvision.ops import stochastic_depth
 
 from snow_export.errors import ExportError
 from snow_export.freeze import StaticPooling
+from snow_export.spelling import respell
 
 DERIVED_LAYERS = (nn.LayerNorm, nn.BatchNorm2d, nn.Conv2d)
 """Layers of torch's that are written as such where a network has a class of its own for them."""
-
-_IDENTITIES: frozenset[Any] = frozenset({functional.dropout, stochastic_depth})
-"""Functions that change nothing in evaluation."""
 
 
 def trace_delta(delta: nn.Module) -> fx.GraphModule:
@@ -30,7 +26,7 @@ def trace_delta(delta: nn.Module) -> fx.GraphModule:
         msg = f"torch.fx cannot trace a delta for fusing: {error}"
         raise ExportError(msg) from error
     traced = fx.GraphModule(delta, graph)
-    _drop_identities(traced)
+    respell(traced)
     return traced
 
 
@@ -53,16 +49,6 @@ class _DeltaTracer(fx.Tracer):
             return False
         whole = isinstance(m, (StaticPooling, *DERIVED_LAYERS))
         return whole or super().is_leaf_module(m, module_qualified_name)
-
-
-def _drop_identities(traced: fx.GraphModule) -> None:
-    """Remove what does nothing in evaluation: dropout and stochastic depth."""
-    for node in list(traced.graph.nodes):
-        layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(layer, nn.Dropout | nn.Identity) or node.target in _IDENTITIES:
-            node.replace_all_uses_with(node.all_input_nodes[0])
-            traced.graph.erase_node(node)
-    traced.recompile()
 
 
 def _facts(layer: nn.Module, *, classifier: bool) -> tuple[Any, ...]:

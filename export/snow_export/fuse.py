@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
+from torch.utils._pytree import tree_leaves
 
+from snow_export.channelwise import CHANNELWISE_LAYERS, POINTWISE_LAYERS, is_channelwise
 from snow_export.emit.emitter import run_nodes
-from snow_export.errors import ExportError
 from snow_export.freeze import StaticPooling
+from snow_export.fused_graph import CannotFuse, FusedGraph
+from snow_export.movement import Moving, begin, follow, is_movement, settle
 from snow_export.stack import (
-    Interleave,
+    Free,
     Joined,
+    Last,
+    Picked,
     Shared,
     Stack,
+    StackedLayerNorm,
     Value,
+    as_convolution,
     convolution_like,
+    pick,
     scatter,
     set_weights,
+    stacked_batch_norm,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-class CannotFuse(ExportError):  # noqa: N818 - reads as what it says
-    """A delta holds something that has no fused form; it is exported beside the others."""
+    from collections.abc import Callable, Mapping, Sequence
 
 
 THIN = 8
@@ -50,7 +55,7 @@ class FusedDeltas(nn.Module):
         return logits
 
 
-class Fuser:
+class Fuser(FusedGraph):
     """Walks the graphs of T deltas of equal shape in step and builds their fused graph."""
 
     def __init__(
@@ -72,16 +77,13 @@ class Fuser:
                 all tasks' become one dense convolution with zero blocks, not one of groups. Not
                 where `summed`: CPUs gain nothing by it.
         """
+        super().__init__(len(deltas))
         self.deltas = deltas
         self.dense_below = dense_below
         self.summed = summed
-        self.count = len(deltas)
         self.columns = list(zip(*(delta.graph.nodes for delta in deltas), strict=True))
         self.shapes = [run_nodes(delta, *example) for delta in deltas]
-        self.root = nn.Module()
-        self.graph = fx.Graph()
-        self.values: dict[fx.Node, Value] = {}  # by the first delta's node
-        self.interleaved: dict[tuple[fx.Node, ...], Stack] = {}
+        self.values: dict[fx.Node, Value | Last | Free | Moving] = {}  # by the first delta's node
 
     def build(self) -> fx.GraphModule:
         """Return the fused graph: images and features in, a tuple of T logits out.
@@ -97,57 +99,157 @@ class Fuser:
                 self.values[first] = Shared(node, width)
             elif first.op == "output":
                 self.graph.output(self._outputs(column))
-            else:
+            elif any(isinstance(leaf, Tensor) for leaf in tree_leaves(self.shapes[0][first])):
                 self.values[first] = self._fuse(column)
         self.graph.lint()
         return fx.GraphModule(self.root, self.graph, class_name="FusedDeltas")
 
-    def _fuse(self, column: tuple[fx.Node, ...]) -> Value:
+    def _fuse(self, column: tuple[fx.Node, ...]) -> Value | Last | Free | Moving:
         first = column[0]
-        if first.target is operator.getitem:
+        if all(isinstance(self.values.get(arg), Free) for arg in first.all_input_nodes):
+            name = str(first.target) if first.op == "get_attr" else f"{first.name}_value"
+            return Free(name, tuple(self._examples(column)))
+        reads = self.values.get(first.all_input_nodes[0])
+        if isinstance(reads, Shared) and not reads.width:
             return self._feature(first)
-        if first.target in {torch.cat, torch.concat}:
-            return self._join(first, [self.values[part] for part in first.all_input_nodes])
+        if is_movement(self.deltas[0], first):
+            return self._move(column)
+        if first.target is torch.cat:
+            return self._join(first)
         if first.op == "call_module":
             layers = [
                 delta.get_submodule(str(node.target))
                 for delta, node in zip(self.deltas, column, strict=True)
             ]
             return self._layer(first, layers)
-        return self._elementwise(column)
+        return self._elementwise(first)
+
+    def _examples(self, column: tuple[fx.Node, ...]) -> list[Any]:
+        return [values[node] for values, node in zip(self.shapes, column, strict=True)]
+
+    def _move(self, column: tuple[fx.Node, ...]) -> Moving:
+        """Follow what only moves values; what comes of it is looked at when it is read."""
+        before = column[0].all_input_nodes[0]
+        value = self.values[before]
+        if isinstance(value, Free):
+            raise CannotFuse(_no_form(column[0]))
+        if not isinstance(value, Moving):
+            place = list(self.deltas[0].graph.nodes).index(before)
+            value = begin(
+                value, [tuple(each.shape) for each in self._examples(self.columns[place])]
+            )
+        return follow(value, column, self.deltas, self.shapes)
+
+    def _value(self, node: fx.Node) -> Value | Last | Free:
+        """Return what a node makes, in the fused graph."""
+        value = self.values[node]
+        if isinstance(value, Moving):
+            value = self.values[node] = self._settled(node, value)
+        return value
+
+    def _settled(self, node: fx.Node, moving: Moving) -> Value | Last:
+        found = [
+            settle(numbers, shape) if isinstance(numbers, Tensor) else None
+            for numbers, shape in zip(moving.numbers, moving.shapes, strict=True)
+        ]
+        moved = [each for each in found if each is not None]
+        if len(moved) < self.count:
+            msg = f"{node.name} moves values otherwise than channel by channel"
+            raise CannotFuse(msg)
+        value = pick(moving.value, [each.channels for each in moved])
+        if moved[0].form == "first":
+            return value
+        shape = tuple(self.shapes[0][node].shape)
+        if moved[0].form == "last":
+            if len(moving.shapes[0]) != 4:
+                raise CannotFuse(_no_form(node))
+            return Last(value, shape, moving.shapes[0][2:])
+        start = 1 if moved[0].form == "flat" else 2
+        if isinstance(value, Shared):
+            flat = self.graph.call_function(torch.flatten, (value.node, start))
+            return Shared(flat, shape[1])
+        stack = self._stacked(value, node.name)
+        flat = self.graph.call_function(torch.flatten, (stack.node, start))
+        return Stack(flat, tuple(numbers.shape[1] for numbers in moving.numbers))
 
     def _feature(self, node: fx.Node) -> Shared:
         """Read one of the source's tensors, once however many layers ask for it."""
         key = node.args[1]
         mapping = self.values[node.all_input_nodes[0]]
-        if not isinstance(mapping, Shared) or not isinstance(key, str):
+        if node.target is not operator.getitem or not isinstance(mapping, Shared):
             raise CannotFuse(_no_form(node))
         fused = self.graph.call_function(operator.getitem, (mapping.node, key))
         return Shared(fused, self._width(node, 0))
 
-    def _join(self, node: fx.Node, parts: Sequence[Value]) -> Joined:
-        if node.args[1:] not in {(1,), ()} or node.kwargs.get("dim", 1) != 1:
-            raise CannotFuse(_no_form(node))
-        flat = [
-            inner
-            for part in parts
-            for inner in (part.parts if isinstance(part, Joined) else (part,))
-        ]
+    def _join(self, node: fx.Node) -> Joined:
+        rank = self.shapes[0][node].ndim
+        flat: list[Stack | Shared | Picked] = []
+        for part in self._parts(node):
+            if isinstance(part, Last | Free) or node.args[1] % rank != 1:
+                raise CannotFuse(_no_form(node))
+            flat += part.parts if isinstance(part, Joined) else (part,)
         return Joined(tuple(flat))
 
-    def _layer(self, node: fx.Node, layers: Sequence[nn.Module]) -> Value:
-        value = self.values[node.all_input_nodes[0]]
-        first = layers[0]
-        if isinstance(first, StaticPooling):
-            return self._pooling(node, layers, value)
-        if isinstance(first, nn.Conv2d):
-            return self._convolution(node, layers, value)
-        if isinstance(first, nn.Linear):
-            return self._linear(node, layers, value)
-        if next(first.parameters(), None) is not None or next(first.buffers(), None) is not None:
+    def _parts(self, node: fx.Node) -> list[Value | Last | Free]:
+        """Return what a concatenation reads: a list of tensors, or the parts of a split."""
+        listed: Any = node.args[0]
+        if not isinstance(listed, fx.Node):
+            return [self._value(part) for part in listed]
+        moving = self.values[listed]
+        if not isinstance(moving, Moving):
+            raise CannotFuse(_no_form(node))
+        parts = zip(*moving.numbers, strict=True)
+        return [self._settled(listed, replace(moving, numbers=part)) for part in parts]
+
+    def _layer(self, node: fx.Node, layers: Sequence[Any]) -> Value | Last:
+        value, first = self._value(node.all_input_nodes[0]), layers[0]
+        if isinstance(value, Last):
+            return replace(value, value=self._pixelwise(node, layers, value.value))
+        if isinstance(value, Free):
             raise CannotFuse(_no_form(node, first))
+        rules: dict[Any, Callable[[fx.Node, Sequence[Any], Value], Value]] = {
+            StaticPooling: self._pooling,
+            nn.Conv2d: self._convolution,
+            nn.Linear: self._linear,
+            nn.BatchNorm2d: self._batch_norm,
+            nn.LayerNorm: self._layer_norm,
+            CHANNELWISE_LAYERS: self._alike,
+        }
+        for kind, rule in rules.items():
+            if isinstance(first, kind):
+                return rule(node, layers, value)
+        raise CannotFuse(_no_form(node, first))
+
+    def _pixelwise(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Value:
+        """Apply a layer to channels that come last in the deltas."""
+        first = layers[0]
+        if isinstance(first, nn.Linear):
+            return self._convolution(node, [as_convolution(layer) for layer in layers], value)
+        if isinstance(first, nn.LayerNorm) and len(first.normalized_shape) == 1:
+            return self._apply(node, StackedLayerNorm(layers, 4), value)
+        if isinstance(first, POINTWISE_LAYERS):
+            return self._alike(node, layers, value)
+        raise CannotFuse(_no_form(node, first))
+
+    def _batch_norm(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
+        return self._apply(node, stacked_batch_norm(layers), value)
+
+    def _layer_norm(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
+        """Norm each task's channels: torchvision's LayerNorm2d, or torch's own on [B, C]."""
+        rank = self.shapes[0][node].ndim
+        if type(layers[0]) is nn.LayerNorm and rank != 2:  # over pixels too
+            raise CannotFuse(_no_form(node, layers[0]))
+        return self._apply(node, StackedLayerNorm(layers, rank), value)
+
+    def _alike(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack | Shared:
+        """Call what treats every channel alike; what tasks share is computed once for all."""
+        if isinstance(value, Shared):
+            return Shared(self._call(str(node.target), layers[0], value.node), value.width)
+        return self._apply(node, layers[0], value)
+
+    def _apply(self, node: fx.Node, layer: nn.Module, value: Value) -> Stack:
         stack = self._stacked(value, str(node.target))
-        return Stack(self._call(str(node.target), first, stack.node), stack.widths)
+        return Stack(self._call(str(node.target), layer, stack.node), stack.widths)
 
     def _pooling(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
         """Gather for all tasks at once, one affine behind it."""
@@ -167,15 +269,14 @@ class Fuser:
     def _convolution(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
         """One convolution, a group per task; dense on a shared input or where groups are thin."""
         first: nn.Conv2d = layers[0]
-        joined = value if isinstance(value, Joined) else Joined((value,))
-        mixed = len(joined.parts) > 1 and any(isinstance(part, Shared) for part in joined.parts)
-        if mixed or (self._is_thin(first) and not isinstance(value, Shared)):
+        dense = first.groups == 1
+        shared = isinstance(value, Joined) and any(isinstance(p, Shared) for p in value.parts)
+        if dense and isinstance(value, Shared):
+            weight, reads, groups = _stacked_weights(layers), value.node, 1
+        elif dense and (shared or self._is_thin(first)):
+            joined = self._without_picks(value, str(node.target))
             weight, reads, groups = scatter(layers, joined), self._plain(joined), 1
-        elif isinstance(value, Shared):
-            weight, reads, groups = _stacked_weights(layers), value.node, first.groups
-            if groups != 1:
-                raise CannotFuse(_no_form(node, first))
-        elif self.summed and isinstance(value, Joined) and first.groups == 1:
+        elif dense and self.summed and isinstance(value, Joined):
             return self._sum(node, layers, value)
         else:
             reads = self._stacked(value, str(node.target)).node
@@ -186,7 +287,7 @@ class Fuser:
     def _is_thin(self, layer: nn.Conv2d) -> bool:
         """Whether a task's own group would be narrower than hardware likes."""
         narrowest = min(layer.in_channels, layer.out_channels)
-        return not self.summed and layer.groups == 1 and narrowest < self.dense_below
+        return not self.summed and narrowest < self.dense_below
 
     def _sum(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
         """Convolve each part with its own share of the weights, a group per task, and add up."""
@@ -210,7 +311,9 @@ class Fuser:
 
     def _linear(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
         """One matrix product for all tasks, with zero blocks where a task does not look."""
-        joined = value if isinstance(value, Joined) else Joined((value,))
+        if self.shapes[0][node].ndim != 2:
+            raise CannotFuse(_no_form(node, layers[0]))
+        joined = self._without_picks(value, str(node.target))
         weight = scatter(layers, joined)
         bias = _stacked_biases(layers)
         fused = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
@@ -218,76 +321,68 @@ class Fuser:
         widths = tuple(layer.out_features for layer in layers)
         return Stack(self._call(str(node.target), fused, self._plain(joined)), widths)
 
-    def _elementwise(self, column: tuple[fx.Node, ...]) -> Stack:
+    def _elementwise(self, node: fx.Node) -> Value | Last:
         """Apply a function that treats every channel alike to the stacked tensors."""
-        first = column[0]
-        if not _is_channelwise(first):
-            raise CannotFuse(_no_form(first))
-        widths: tuple[int, ...] = ()
+        inputs = {arg: self._value(arg) for arg in node.all_input_nodes if arg in self.values}
+        tensors = {arg: value for arg, value in inputs.items() if not isinstance(value, Free)}
+        last = [value for value in tensors.values() if isinstance(value, Last)]
+        shapes = {value.shape for value in last}
+        rank = max((self.shapes[0][arg].ndim for arg in tensors), default=0)
+        mixed = last and (len(last) < len(tensors) or len(shapes) > 1)
+        if not tensors or mixed or not is_channelwise(node, rank, last=bool(last)):
+            raise CannotFuse(_no_form(node))
+        shared = all(isinstance(value, Shared) for value in tensors.values())
+        if shared and len(tensors) == len(inputs):  # every task computes the same
+            fused = self.graph.node_copy(node, lambda arg: self._constant(arg, inputs))
+            return Shared(fused, self._width(node, 0))
+        stacks = {
+            arg: self._stacked(value.value if isinstance(value, Last) else value, node.name)
+            for arg, value in tensors.items()
+        }
+        widths = {stack.widths for stack in stacks.values()}
+        if len(widths) > 1:
+            raise CannotFuse(_no_form(node))
+        stack = Stack(next(iter(stacks.values())).node, widths.pop())
+        free = {
+            arg: self._parameter(node, value, stack.widths, rank, last=bool(last))
+            for arg, value in inputs.items()
+            if isinstance(value, Free)
+        }
+        fused = self.graph.node_copy(
+            node, lambda arg: free[arg] if arg in free else self._constant(arg, stacks)
+        )
+        stack = replace(stack, node=fused)
+        return replace(last[0], value=stack) if last else stack
 
-        def stacked(argument: fx.Node) -> fx.Node:
-            nonlocal widths
-            stack = self._stacked(self.values[argument], first.name)
-            if widths and stack.widths != widths:
-                raise CannotFuse(_no_form(first))
-            widths = stack.widths
-            return stack.node
+    def _constant(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+        """Return a value's node in the fused graph; sizes are those of the example."""
+        return values[node].node if node in values else self.shapes[0][node]
 
-        node = self.graph.node_copy(first, stacked)
-        if first.target in _FLATTENERS:  # [B, C, H, W] -> [B, C * H * W], still task by task
-            widths = tuple(self._width(other, task) for task, other in enumerate(column))
-        return Stack(node, widths)
-
-    def _stacked(self, value: Value, label: str) -> Stack:
-        """Return a value as one stacked tensor, concatenating task by task where it must."""
-        if isinstance(value, Stack):
-            return value
-        if isinstance(value, Shared):
-            msg = f"{label} reads a source tensor in a way that has no fused form"
-            raise CannotFuse(msg)
-        stacks = [self._stacked(part, label) for part in value.parts]
-        key = tuple(stack.node for stack in stacks)
-        if key in self.interleaved:  # two convolutions of a block read the same
-            return self.interleaved[key]
-        if any(len(set(stack.widths)) > 1 for stack in stacks):
-            msg = f"{label} concatenates tasks of unequal widths"
-            raise CannotFuse(msg)
-        widths = tuple(sum(stack.widths[task] for stack in stacks) for task in range(self.count))
-        module = Interleave(self.count)
-        name = f"{label}.interleave"
-        self._holder(name).add_module(name.rpartition(".")[2], module)
-        self.interleaved[key] = Stack(self.graph.call_module(name, key), widths)
-        return self.interleaved[key]
-
-    def _plain(self, value: Joined) -> fx.Node:
-        """Concatenate the parts one behind the other, without regard to tasks."""
-        nodes = [part.node for part in value.parts]
-        return nodes[0] if len(nodes) == 1 else self.graph.call_function(torch.cat, (nodes, 1))
+    def _parameter(
+        self, node: fx.Node, free: Free, widths: Sequence[int], rank: int, *, last: bool
+    ) -> fx.Node:
+        """Give all tasks' parameters as one tensor that is broadcast over a stack."""
+        try:
+            tensor = free.stacked(widths, rank, last=last)
+        except ValueError as error:
+            msg = f"{node.name} reads {free.name} {error}, which has no fused form"
+            raise CannotFuse(msg) from error
+        target = free.name.removeprefix("network.")
+        holder, leaf = self._holder(target), target.rpartition(".")[2]
+        if not hasattr(holder, leaf):
+            holder.register_buffer(leaf, tensor)
+        return self.graph.get_attr(target)
 
     def _outputs(self, column: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
-        stack = self.values[column[0].all_input_nodes[0]]
-        if not isinstance(stack, Stack):
+        value = self._value(column[0].all_input_nodes[0])
+        if isinstance(value, Last | Free):
             raise CannotFuse(_no_form(column[0]))
+        stack = self._stacked(value, column[0].name)
         sizes = list(stack.widths)
         parts = self.graph.call_function(torch.split, (stack.node, sizes, 1))
         return tuple(
             self.graph.call_function(operator.getitem, (parts, task)) for task in range(self.count)
         )
-
-    def _call(self, name: str, layer: nn.Module, reads: fx.Node) -> fx.Node:
-        target = name.removeprefix("network.")
-        holder, leaf = self._holder(target), target.rpartition(".")[2]
-        if not hasattr(holder, leaf):
-            holder.add_module(leaf, layer)
-        return self.graph.call_module(target, (reads,))
-
-    def _holder(self, target: str) -> nn.Module:
-        holder = self.root
-        for part in target.split(".")[:-1]:
-            if not hasattr(holder, part):
-                holder.add_module(part, nn.Module())
-            holder = getattr(holder, part)
-        return holder
 
     def _width(self, node: fx.Node, task: int) -> int:
         example: Tensor = self.shapes[task][node]
@@ -306,40 +401,8 @@ def _outputs_of(layers: Sequence[nn.Conv2d]) -> tuple[int, ...]:
     return tuple(layer.out_channels for layer in layers)
 
 
-def _is_channelwise(node: fx.Node) -> bool:
-    if node.target in {torch.mean, "mean"}:
-        return sorted(node.args[1]) in ([2, 3], [-2, -1])  # type: ignore[arg-type]
-    if node.target in _FLATTENERS:
-        return node.args[1:] == (1,) and not node.kwargs
-    return node.target in _CHANNELWISE
-
-
 def _no_form(node: fx.Node, layer: nn.Module | None = None) -> str:
-    what = node.target if layer is None else type(layer).__name__
+    what = getattr(node.target, "__name__", node.target)
+    if layer is not None:
+        what = type(layer).__name__
     return f"{node.name} ({what}) has no fused form"
-
-
-_FLATTENERS: frozenset[Any] = frozenset({torch.flatten, "flatten"})
-_CHANNELWISE: frozenset[Any] = frozenset(
-    {
-        operator.add,
-        operator.iadd,
-        operator.mul,
-        operator.imul,
-        torch.add,
-        torch.mul,
-        torch.relu,
-        torch.sigmoid,
-        functional.relu,
-        functional.relu6,
-        functional.max_pool2d,
-        functional.avg_pool2d,
-        functional.adaptive_avg_pool2d,
-        functional.hardswish,
-        "add",
-        "add_",
-        "mul",
-        "relu",
-        "sigmoid",
-    }
-)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from snow_export.delta_graph import signature, trace_delta
 from snow_export.fold import fold_norms, fold_poolings
 from snow_export.freeze import freeze
-from snow_export.fuse import CannotFuse, FusedDeltas, Fuser
+from snow_export.fuse import FusedDeltas, Fuser
+from snow_export.fused_graph import CannotFuse
 from snow_export.network import Head
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from snow_export.delta_graph import DERIVED_LAYERS
 from snow_export.errors import ExportError
+from snow_export.spelling import respell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,6 +110,7 @@ def flatten(network: SharedNetwork) -> fx.GraphModule:
         msg = f"torch.fx cannot trace the network for export: {error}"
         raise ExportError(msg) from error
     flat = fx.GraphModule(network, graph)
+    respell(flat)
     flat.graph.eliminate_dead_code()
     flat.graph.lint()
     return flat

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
 from snow_deploy.errors import SourceError
+from snow_export.in_place import protect, read_results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 HEAD = "head"
 """Key of the classifier's input among the source's features."""
@@ -77,7 +79,7 @@ class Anatomy:
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
-    """Trace a CNN in eval mode.
+    """Trace a CNN in eval mode; what is read after a write in place is the write's result.
 
     Raises:
         SourceError: torch.fx cannot trace it, or it does not map one image to one tensor.
@@ -100,7 +102,37 @@ def trace(network: nn.Module) -> fx.GraphModule:
             f"{type(output).__name__}; a source takes one image batch and returns one tensor"
         )
         raise SourceError(msg)
+    read_results(traced)
     return traced
+
+
+def without_weights(traced: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy on the meta device: the same layers and graph, shapes in place of weights."""
+    memo: dict[int, Any] = {}
+    for weight in traced.parameters():
+        memo[id(weight)] = nn.Parameter(weight.detach().to("meta"), weight.requires_grad)
+    memo |= {id(buffer): buffer.to("meta") for buffer in traced.buffers()}
+    return copy.deepcopy(traced, memo)
+
+
+def protect_tensors(
+    traced: fx.GraphModule,
+    image_shape: Sequence[int],
+    kept: Collection[fx.Node] = (),
+) -> None:
+    """Let nothing in a traced network overwrite its images, or what it returns, in place.
+
+    Args:
+        traced: From images to anything.
+        image_shape: [B, 3, H, W] that it works for.
+        kept: The nodes that it returns, as they are when they are made.
+    """
+    blank = without_weights(traced)
+    values = run_nodes(blank, torch.zeros(*image_shape, device="meta"))
+    by_name = {node.name: value for node, value in values.items()}
+    example = {node: by_name[node.name] for node in traced.graph.nodes}
+    images = [node for node in traced.graph.nodes if node.op == "placeholder"]
+    protect(traced, example, kept=kept, given=images)
 
 
 def output_node(graph: fx.Graph) -> fx.Node:

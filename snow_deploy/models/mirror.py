@@ -12,6 +12,7 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
 from snow_deploy.models.narrow import NarrowBatchNorm2d, NarrowPointwise, needs_care
 from snow_deploy.models.network import look_up
+from snow_export.in_place import protect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,8 @@ class Mirror:
                 self.nodes[node] = self._mirror_checked(node)
         self.graph.lint()
         network = fx.GraphModule(self.root, self.graph, class_name="Mirror")
+        looked_up = [node for node in self.graph.nodes if node.target is look_up]
+        protect(network, self.values, given=[self.image, *looked_up])  # others read them too
         return network.train()
 
     def _behind_begin(self) -> list[fx.Node]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.models.anatomy import input_of, module_of, run_nodes
+from snow_export.in_place import memory_of, written_input
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 
@@ -95,13 +96,15 @@ def _replace(
     """Put a packed convolution in the place of one and of the sum and ReLU behind it."""
     last, other = node, None
     behind = _only_reader(last)
-    if behind is not None and behind.target in _SUMS and len(behind.all_input_nodes) == 2:
+    if behind is not None and _is_sum(behind):
         (added,) = (each for each in behind.all_input_nodes if each is not node)
         if values[added].shape == values[node].shape:
             last, other, behind = behind, added, _only_reader(behind)
     relu = behind is not None and isinstance(module_of(packed, behind), nn.ReLU)
     if relu and behind is not None:
         last = behind
+    if last is not node and _overtaken(packed, node, last, values):
+        last, other, relu = node, None, False
     name = f"{node.name}_packed"
     packed.add_submodule(name, _Convolution(layer, list(reads.shape), relu=relu))
     inputs = (input_of(node),) if other is None else (input_of(node), other)
@@ -111,6 +114,17 @@ def _replace(
     last.replace_all_uses_with(fused)
 
 
+def _overtaken(
+    packed: fx.GraphModule, node: fx.Node, last: fx.Node, values: dict[fx.Node, Tensor]
+) -> bool:
+    """Tell whether what a convolution reads is overwritten before a later node, in its place."""
+    nodes = list(packed.graph.nodes)
+    between = nodes[nodes.index(node) + 1 : nodes.index(last)]
+    targets = [written_input(packed, other) for other in between]
+    reads = memory_of(values[input_of(node)])
+    return any(target is not None and memory_of(values[target]) & reads for target in targets)
+
+
 def _convert_images(graph: fx.Graph, dtype: torch.dtype) -> None:
     """Let the network begin with images in its own dtype."""
     (images,) = (node for node in graph.nodes if node.op == "placeholder")
@@ -118,6 +132,11 @@ def _convert_images(graph: fx.Graph, dtype: torch.dtype) -> None:
         converted = graph.call_method("to", (images, dtype))
     images.replace_all_uses_with(converted)
     converted.args = (images, dtype)
+
+
+def _is_sum(node: fx.Node) -> bool:
+    """Tell whether a node adds two tensors as they are; torch.add can weigh one of them."""
+    return node.target in _SUMS and len(node.all_input_nodes) == 2 and not node.kwargs
 
 
 def _only_reader(node: fx.Node) -> fx.Node | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import operator
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +16,9 @@ from snow_deploy.models.anatomy import (
     input_of,
     module_of,
     output_node,
+    protect_tensors,
     trace,
+    without_weights,
 )
 from snow_deploy.models.streaming import FeatureStream, split_at_features
 
@@ -70,7 +70,7 @@ class Source(nn.Module):
         self.architecture = weights.architecture
         self.fingerprint = weights.fingerprint()
         # The deltas' blueprint, kept out of the module tree: it is no part of the function.
-        self._blueprint = [copy.deepcopy(traced).to("meta")]
+        self._blueprint = [without_weights(traced)]
         example = torch.zeros(1, 3, 224, 224, device="meta")
         self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = _fold(traced, self.anatomy)
@@ -158,8 +158,7 @@ class Source(nn.Module):
         taps = {output_key(name): calls[name] for name in convolutions}
         output = output_node(graph)
         output.args = ({**output.args[0], **taps},)  # type: ignore[dict-item]
-        _protect(self.network, set(taps.values()))
-        self.network.recompile()
+        protect_tensors(self.network, self.anatomy.image_shape, kept=output.all_input_nodes)
 
     @property
     def num_classes(self) -> int:
@@ -195,7 +194,7 @@ def _fold(traced: fx.GraphModule, anatomy: Anatomy) -> fx.GraphModule:
             graph.erase_node(node)
     output = output_node(graph)
     output.args = ({**taps, LOGITS: output.args[0]},)
-    _protect(traced, set(taps.values()))
+    protect_tensors(traced, anatomy.image_shape, kept=output.all_input_nodes)
     traced.delete_all_unused_submodules()
     graph.lint()
     traced.recompile()
@@ -232,18 +231,3 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     if norm.affine:
         shift = shift + norm.bias.detach().double()
     return scale.float(), shift.float()
-
-
-def _protect(traced: fx.GraphModule, kept: set[fx.Node]) -> None:
-    """Let nothing in place overwrite a tensor that somebody else still reads."""
-    for node in traced.graph.nodes:
-        layer = module_of(traced, node)
-        if getattr(layer, "inplace", False):
-            before = input_of(node)
-            if before in kept or len(before.users) > 1 or before.op == "placeholder":
-                layer.inplace = False  # type: ignore[union-attr]
-        elif node.target in _IN_PLACE and node.args[0] in kept:
-            node.target = _IN_PLACE[node.target]
-
-
-_IN_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from snow_deploy.models.anatomy import output_node, trace
+from snow_deploy.models.anatomy import output_node, protect_tensors, trace
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +34,7 @@ def build_trunk(source: Source, *, anew: bool = False) -> fx.GraphModule:
     output_node(graph).args = (head,)
     graph.eliminate_dead_code()
     traced.delete_all_unused_submodules()
-    traced.recompile()
+    protect_tensors(traced, source.anatomy.image_shape, kept=[head])
     return traced.train().to(memory_format=torch.channels_last)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from snow_deploy.models.delta import Delta, DeltaOptions
 from snow_deploy.models.source import Source
@@ -22,7 +23,7 @@ from tests.export.requests import LABELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from snow_export.export import ExportRequest
     from tests.conftest import RandomWeights
@@ -32,10 +33,13 @@ IMAGES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 def mixed(source: Source, classes: int, seed: int, options: DeltaOptions | None = None) -> Delta:
-    """Give a delta with selections and norm statistics of its own."""
+    """Give a delta with selections, layer scales, and norms with statistics of its own."""
     torch.manual_seed(seed)
     delta = Delta(source, classes, options or DeltaOptions())
     with torch.no_grad():
+        for name, parameter in delta.named_parameters():
+            if parameter.ndim == 1 or "layer_scale" in name:
+                parameter.add_(torch.rand_like(parameter) / 2)
         for pooling in delta.poolings().values():
             pooling.weight.uniform_(-1, 1)
         delta(IMAGES, source(IMAGES))
@@ -62,6 +66,11 @@ def deltas(source: Source) -> dict[str, nn.Module]:
         ("squeezenet1_1", "fused"),
         ("squeezenet1_1", "summed"),
         ("resnext50_32x4d", "fused"),
+        ("regnet_y_400mf", "fused"),  # flatten by keyword
+        pytest.param("densenet121", "fused", marks=pytest.mark.slow),  # norms of concatenations
+        ("shufflenet_v2_x0_5", "fused"),  # splits and shuffles of channels
+        ("shufflenet_v2_x0_5", "summed"),
+        ("convnext_tiny", "fused"),  # LayerNorms, channels last, layer scales
     ],
 )
 def test_one_fused_network_answers_as_the_deltas_do(
@@ -130,16 +139,17 @@ def test_deltas_of_unequal_shape_fall_into_groups(source: Source) -> None:
 
 
 def test_what_has_no_fused_form_stays_side_by_side_and_says_why(
-    random_weights: RandomWeights, caplog: pytest.LogCaptureFixture
+    source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = Source(random_weights("shufflenet_v2_x0_5"))
     deltas: dict[str, nn.Module] = {"a": mixed(source, 3, 0), "b": mixed(source, 2, 1)}
+    for delta in deltas.values():
+        delta.set_submodule("network.relu", nn.Softmax(1))
 
     arranged = arrange(deltas, "fused", (IMAGES, source(IMAGES)))
 
     assert [head.tasks for head in arranged.heads] == [("a",), ("b",)]
     assert list(arranged.unfused) == [("a", "b")]
-    assert "no fused form" in caplog.text
+    assert "relu (Softmax) has no fused form" in caplog.text
     for seen, delta in zip(
         answers(source, arranged.heads, ("a", "b")), deltas.values(), strict=True
     ):

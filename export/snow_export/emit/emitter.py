@@ -9,6 +9,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
 from snow_export.errors import ExportError
 
@@ -28,7 +29,8 @@ EXAMPLE_BATCH = 3
 """Batch of the example pass; a prime, so that no other axis is taken for it by chance."""
 
 LayerRule: TypeAlias = "Callable[[Emitter, fx.Node, Any], str]"
-CallRule: TypeAlias = "Callable[[Emitter, fx.Node], str]"
+CallRule: TypeAlias = "Callable[..., str]"
+"""Of the emitter, the node and its arguments."""
 
 
 class Emitter:
@@ -42,7 +44,8 @@ class Emitter:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.names: dict[fx.Node, str] = {}
         self.examples = run_nodes(flat, image)
-        self.split_parts: dict[str, str] = {}
+        self.fixed: set[fx.Node] = set()
+        self.split_parts: dict[fx.Node, list[str]] = {}
         self._taken: set[str] = set()
 
     def reserve(self, name: str) -> None:
@@ -59,6 +62,21 @@ class Emitter:
             msg = f"{node!r} is no tensor of the graph; the exporter cannot write it"
             raise ExportError(msg)
         return self.names[node]
+
+    def arguments(self, node: fx.Node) -> tuple[Any, ...]:
+        """Return a node's arguments; sizes that the graph computes are the example's."""
+
+        def known(argument: fx.Node) -> Any:
+            value = self.examples[argument]
+            computed = any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
+            return argument if computed else value
+
+        found: tuple[Any, ...] = fx.node.map_arg(node.args, known)
+        return found
+
+    def is_fixed(self, node: fx.Node) -> bool:
+        """Tell whether a node computes with parameters alone, and so always the same."""
+        return bool(node.all_input_nodes) and self.fixed.issuperset(node.all_input_nodes)
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
         """Return a node's shape in the example pass; axis 0 is EXAMPLE_BATCH."""
@@ -168,7 +186,8 @@ def emit(
             outputs = node.args[0]
         elif not isinstance(emitter.examples[node], Tensor):
             continue  # sizes, and tuples that getitem takes apart
-        elif node.op == "get_attr":
+        elif node.op == "get_attr" or emitter.is_fixed(node):
+            emitter.fixed.add(node)
             emitter.names[node] = emitter.constant(node.name, emitter.examples[node])
         elif node.op == "call_module":
             module: nn.Module = flat.get_submodule(str(node.target))

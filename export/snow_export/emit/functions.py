@@ -1,4 +1,4 @@
-"""Rules for functions and tensor methods that torch.fx leaves in a graph."""
+"""Rules for functions and tensor methods that torch.fx leaves in a graph, in one spelling each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.nn import functional
-from torchvision.ops import stochastic_depth
 
-from snow_export.emit.layers import adaptive_avg_pool, avg_pool, clip, max_pool
+from snow_export.emit.layers import (
+    adaptive_avg_pool,
+    avg_pool,
+    clip,
+    elu,
+    gelu,
+    leaky_relu,
+    max_pool,
+    normalise,
+    silu,
+    unary,
+)
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -34,157 +44,198 @@ def call(emitter: Emitter, node: fx.Node) -> str:
             "another source architecture, or add a rule in snow_export/emit/functions.py"
         )
         raise ExportError(msg)
-    return rule(emitter, node)
-
-
-def _argument(node: fx.Node, position: int, keyword: str, default: Any = None) -> Any:
-    if len(node.args) > position:
-        return node.args[position]
-    return node.kwargs.get(keyword, default)
+    return rule(emitter, node, *emitter.arguments(node))
 
 
 def _binary(op: str) -> CallRule:
-    def rule(emitter: Emitter, node: fx.Node) -> str:
-        operands = [
-            emitter.name(arg)
-            if isinstance(arg, fx.Node)
-            else emitter.constant(f"{node.name}.scalar", np.array(arg, np.float32))
-            for arg in node.args[:2]
+    def rule(emitter: Emitter, node: fx.Node, *operands: Any) -> str:
+        names = [
+            emitter.name(operand)
+            if isinstance(operand, fx.Node)
+            else emitter.constant(f"{node.name}.scalar", np.array(operand, np.float32))
+            for operand in operands
         ]
-        return emitter.add(op, operands, node.name)
+        return emitter.add(op, names, node.name)
 
     return rule
 
 
-def _unary(op: str) -> CallRule:
-    return lambda emitter, node: emitter.add(op, [emitter.name(node.args[0])], node.name)
+def _same(emitter: Emitter, _node: fx.Node, value: Any, *_: Any) -> str:
+    return emitter.name(value)
 
 
-def _same(emitter: Emitter, node: fx.Node) -> str:
-    return emitter.name(node.args[0])
-
-
-def _concatenate(emitter: Emitter, node: fx.Node) -> str:
-    parts: Any = node.args[0]
-    axis = _argument(node, 1, "dim", 0)
-    names = [emitter.name(part) for part in parts]
+def _concatenate(emitter: Emitter, node: fx.Node, parts: Any, axis: int) -> str:
+    names = _parts(emitter, parts)
     return names[0] if len(names) == 1 else emitter.add("Concat", names, node.name, axis=axis)
 
 
-def _flatten(emitter: Emitter, node: fx.Node) -> str:
-    if _argument(node, 1, "start_dim", 0) != 1 or _argument(node, 2, "end_dim", -1) != -1:
-        return _reshape(emitter, node)
-    return emitter.add("Flatten", [emitter.name(node.args[0])], node.name, axis=1)
+def _parts(emitter: Emitter, parts: Any) -> list[str]:
+    """Name the tensors of a list, of a split, or of some parts of a split."""
+    if not isinstance(parts, fx.Node):
+        return [emitter.name(part) for part in parts]
+    if parts.target is operator.getitem:
+        names = _parts(emitter, parts.args[0])[parts.args[1]]  # type: ignore[index]
+        return names if isinstance(names, list) else [names]
+    if parts.target in _SPLITTERS:
+        return _split(emitter, parts)
+    return [emitter.name(parts)]
 
 
-def _reshape(emitter: Emitter, node: fx.Node) -> str:
+def _flatten(emitter: Emitter, node: fx.Node, value: Any, start: int, _end: int) -> str:
+    rank, flat = len(emitter.shape(value)), len(emitter.shape(node))
+    if start % rank != 1 or flat != 2:
+        return _reshape(emitter, node, value)
+    return emitter.add("Flatten", [emitter.name(value)], node.name, axis=1)
+
+
+def _reshape(emitter: Emitter, node: fx.Node, value: Any, *_: Any) -> str:
     """Write any reshape that keeps the batch axis, with the sizes of the example."""
-    before, after = emitter.shape(node.all_input_nodes[0]), emitter.shape(node)
-    if before[0] != after[0]:
+    before, after = emitter.shape(value), emitter.shape(node)
+    if not after or before[0] != after[0]:
         msg = f"{node.name} reshapes {before} to {after}, across the batch axis; it cannot export"
         raise ExportError(msg)
-    return emitter.reshape(emitter.name(node.args[0]), after, node.name)
+    return emitter.reshape(emitter.name(value), after, node.name)
 
 
-def _transpose(emitter: Emitter, node: fx.Node) -> str:
-    axes = list(range(len(emitter.shape(node))))
-    first, second = _argument(node, 1, "dim0"), _argument(node, 2, "dim1")
-    axes[first], axes[second] = axes[second], axes[first]
-    return emitter.add("Transpose", [emitter.name(node.args[0])], node.name, perm=axes)
+def _move_axes(emitter: Emitter, node: fx.Node, value: Any, *how: Any) -> str:
+    """Write any reordering of axes: sizes 0, 1, 2, ... come out as the order of the axes."""
+    rank = len(emitter.shape(value))
+    moved = node.target(torch.empty(*range(rank), device="meta"), *how)  # type: ignore[operator]
+    return emitter.add("Transpose", [emitter.name(value)], node.name, perm=list(moved.shape))
 
 
-def _permute(emitter: Emitter, node: fx.Node) -> str:
-    order: Any = node.args[1:] if isinstance(node.args[1], int) else node.args[1]
-    rank = len(order)
-    axes = [axis % rank for axis in order]
-    return emitter.add("Transpose", [emitter.name(node.args[0])], node.name, perm=axes)
+def _index_select(emitter: Emitter, node: fx.Node, value: Any, axis: int, index: Any) -> str:
+    chosen: Tensor = emitter.examples[index]
+    indices = emitter.constant(f"{node.name}.indices", chosen.to(torch.int64))
+    return emitter.add("Gather", [emitter.name(value), indices], node.name, axis=axis)
 
 
-def _index_select(emitter: Emitter, node: fx.Node) -> str:
-    index: Tensor = emitter.examples[node.all_input_nodes[1]]
-    indices = emitter.constant(f"{node.name}.indices", index.to(torch.int64))
-    return emitter.add(
-        "Gather", [emitter.name(node.args[0]), indices], node.name, axis=node.args[1]
-    )
-
-
-def _mean(emitter: Emitter, node: fx.Node) -> str:
-    axes, keep = _argument(node, 1, "dim"), _argument(node, 2, "keepdim", default=False)
-    rank = len(emitter.shape(node.all_input_nodes[0]))
-    if sorted(axis % rank for axis in axes) != [2, 3]:
-        msg = f"{node.name} averages axes {axes}; only the two spatial ones export"
+def _mean(emitter: Emitter, node: fx.Node, value: Any, axes: Any, keep: bool) -> str:  # noqa: FBT001
+    rank = len(emitter.shape(value))
+    listed = range(rank) if axes is None else [axes] if isinstance(axes, int) else axes
+    wanted = sorted(axis % rank for axis in listed)
+    name = emitter.name(value)
+    if 0 in wanted:
+        msg = f"{node.name} averages axes {axes}, the batch among them; it cannot export"
         raise ExportError(msg)
-    pooled = emitter.add("GlobalAveragePool", [emitter.name(node.args[0])], node.name)
-    return pooled if keep else emitter.add("Flatten", [pooled], f"{node.name}.flat", axis=1)
+    if rank == 4 and wanted == [2, 3]:
+        pooled = emitter.add("GlobalAveragePool", [name], node.name)
+        return pooled if keep else emitter.add("Flatten", [pooled], f"{node.name}.flat", axis=1)
+    return emitter.add("ReduceMean", [name], node.name, axes=wanted, keepdims=int(keep))
 
 
-def _getitem(emitter: Emitter, node: fx.Node) -> str:
-    """Take one part of a split; the first part that is asked for writes the whole split."""
-    parent, position = node.all_input_nodes[0], node.args[1]
-    if (
-        parent.target not in {"chunk", torch.chunk, "split", torch.split}
-        or position.__class__ is not int
-    ):
+def _getitem(emitter: Emitter, node: fx.Node, parent: fx.Node, position: Any) -> str:
+    """Take one part of a split, or slices and single values of a tensor."""
+    if isinstance(emitter.examples[parent], Tensor):
+        return _slice(emitter, node, parent, position)
+    if parent.target not in _SPLITTERS or position.__class__ is not int:
         msg = (
             f"{node.name} indexes {parent.name} by {position!r}; the exporter has no rule for that"
         )
         raise ExportError(msg)
+    return _split(emitter, parent)[position]
+
+
+def _split(emitter: Emitter, parent: fx.Node) -> list[str]:
+    """Write a whole split, once; return the names of its parts."""
     parts: tuple[Tensor, ...] = emitter.examples[parent]
-    axis = _argument(parent, 2, "dim", 0)
-    key = f"{parent.name}:{position}"
-    if key not in emitter.split_parts:
+    whole = parent.all_input_nodes[0]
+    if parent not in emitter.split_parts:
+        shape = emitter.shape(whole)
+        axis = next((i for i, size in enumerate(shape) if parts[0].shape[i] != size), 1)
         sizes = np.array([part.shape[axis] for part in parts], np.int64)
-        inputs = [emitter.name(parent.args[0]), emitter.constant(f"{parent.name}.sizes", sizes)]
-        names = emitter.add_many("Split", inputs, parent.name, len(parts), axis=axis)
-        emitter.split_parts |= {f"{parent.name}:{i}": name for i, name in enumerate(names)}
-    return emitter.split_parts[key]
+        inputs = [emitter.name(whole), emitter.constant(f"{parent.name}.sizes", sizes)]
+        if len(parts) == 1:
+            emitter.split_parts[parent] = [inputs[0]]
+        else:
+            names = emitter.add_many("Split", inputs, parent.name, len(parts), axis=axis)
+            emitter.split_parts[parent] = names
+    return emitter.split_parts[parent]
 
 
-def _max_pool(emitter: Emitter, node: fx.Node) -> str:
-    return max_pool(
-        emitter,
-        node,
-        _argument(node, 1, "kernel_size"),
-        _argument(node, 2, "stride"),
-        _argument(node, 3, "padding", 0),
-        _argument(node, 4, "dilation", 1),
-        ceil_mode=_argument(node, 5, "ceil_mode", default=False),
-    )
+def _slice(emitter: Emitter, node: fx.Node, value: fx.Node, index: Any) -> str:
+    """Write x[:, a:b, c, ..., ::d]; single values are slices of one, and a reshape."""
+    shape = emitter.shape(value)
+    given = list(index) if isinstance(index, tuple) else [index]
+    if any(item is not ... and not isinstance(item, (int, slice)) for item in given):
+        msg = f"{node.name} indexes {value.name} by {index!r}; the exporter has no rule for that"
+        raise ExportError(msg)
+    if ... in given:
+        place = given.index(...)
+        given[place : place + 1] = [slice(None)] * (len(shape) - len(given) + 1)
+    bounds = {
+        axis: (item if isinstance(item, slice) else slice(item, item + 1 or None)).indices(size)
+        for axis, (item, size) in enumerate(zip(given, shape, strict=False))
+        if item != slice(None)
+    }
+    if 0 in bounds:
+        msg = f"{node.name} takes a part of the batch by {index!r}; it cannot export"
+        raise ExportError(msg)
+    name = emitter.name(value)
+    if bounds:
+        starts, stops, steps = zip(*bounds.values(), strict=True)
+        columns = {"starts": starts, "ends": stops, "axes": tuple(bounds), "steps": steps}
+        constants = [
+            emitter.constant(f"{node.name}.{key}", np.array(column, np.int64))
+            for key, column in columns.items()
+        ]
+        name = emitter.add("Slice", [name, *constants], node.name)
+    if len(emitter.shape(node)) != len(shape):
+        name = emitter.reshape(name, emitter.shape(node), f"{node.name}.squeezed")
+    return name
 
 
-def _avg_pool(emitter: Emitter, node: fx.Node) -> str:
-    return avg_pool(
-        emitter,
-        node,
-        _argument(node, 1, "kernel_size"),
-        _argument(node, 2, "stride"),
-        _argument(node, 3, "padding", 0),
-        ceil_mode=_argument(node, 4, "ceil_mode", default=False),
-        count_include_pad=_argument(node, 5, "count_include_pad", default=True),
-    )
+def _narrow(emitter: Emitter, node: fx.Node, value: fx.Node, axis: int, *which: int) -> str:
+    """Write x.narrow(axis, start, length), or x.select(axis, index)."""
+    rank = len(emitter.shape(value))
+    item = slice(which[0], sum(which)) if len(which) > 1 else which[0]
+    return _slice(emitter, node, value, (slice(None),) * (axis % rank) + (item,))
 
 
-_SPLITTERS = frozenset({"chunk", torch.chunk, "split", torch.split})
+_SPLITTERS = frozenset({"chunk", torch.chunk, "split", torch.split, "tensor_split"})
+_RESHAPES = (
+    "view",
+    "view_as",
+    "reshape",
+    "reshape_as",
+    "unflatten",
+    "squeeze",
+    "unsqueeze",
+    torch.reshape,
+    torch.unflatten,
+    torch.squeeze,
+    torch.unsqueeze,
+)
 
 _RULES: dict[Any, CallRule] = {
-    **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), _binary("Add")),
-    **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul"), _binary("Mul")),
-    **dict.fromkeys((operator.sub, torch.sub, "sub"), _binary("Sub")),
-    **dict.fromkeys((torch.relu, functional.relu, "relu"), _unary("Relu")),
-    **dict.fromkeys((torch.sigmoid, functional.sigmoid, "sigmoid"), _unary("Sigmoid")),
-    **dict.fromkeys((functional.dropout, stochastic_depth, "contiguous"), _same),
-    **dict.fromkeys((torch.cat, torch.concat), _concatenate),
-    **dict.fromkeys((torch.flatten, "flatten"), _flatten),
-    **dict.fromkeys((torch.reshape, torch.unflatten, "view", "reshape"), _reshape),
-    **dict.fromkeys((torch.transpose, "transpose"), _transpose),
-    **dict.fromkeys((torch.permute, "permute"), _permute),
-    **dict.fromkeys((torch.index_select, "index_select"), _index_select),
-    **dict.fromkeys((torch.mean, "mean"), _mean),
-    operator.getitem: _getitem,
-    functional.max_pool2d: _max_pool,
-    functional.avg_pool2d: _avg_pool,
-    functional.relu6: lambda emitter, node: clip(emitter, node, 0.0, 6.0),
-    functional.adaptive_avg_pool2d: lambda emitter, node: adaptive_avg_pool(
-        emitter, node, _argument(node, 1, "output_size")
+    operator.add: _binary("Add"),
+    operator.mul: _binary("Mul"),
+    operator.sub: _binary("Sub"),
+    operator.truediv: _binary("Div"),
+    torch.relu: unary("Relu"),
+    torch.sigmoid: unary("Sigmoid"),
+    torch.tanh: unary("Tanh"),
+    functional.hardswish: unary("HardSwish"),
+    functional.hardsigmoid: unary("HardSigmoid", alpha=1 / 6, beta=0.5),
+    functional.leaky_relu: leaky_relu,
+    functional.elu: elu,
+    functional.silu: silu,
+    functional.gelu: gelu,
+    functional.layer_norm: lambda emitter, node, value, shape, *rest: normalise(
+        emitter, node, emitter.name(value), shape, *rest
     ),
+    torch.clamp: clip,
+    torch.cat: _concatenate,
+    torch.flatten: _flatten,
+    torch.index_select: _index_select,
+    torch.mean: _mean,
+    torch.narrow: _narrow,
+    torch.select: _narrow,
+    operator.getitem: _getitem,
+    functional.max_pool2d: max_pool,
+    functional.avg_pool2d: avg_pool,
+    functional.adaptive_avg_pool2d: adaptive_avg_pool,
+    **dict.fromkeys(("contiguous", "clone", "detach", torch.clone, torch.detach), _same),
+    **dict.fromkeys(_RESHAPES, _reshape),
+    **dict.fromkeys((torch.transpose, torch.permute, torch.movedim), _move_axes),
 }

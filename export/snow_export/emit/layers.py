@@ -6,12 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import fx
 
@@ -101,41 +102,56 @@ def _layer_norm(emitter: Emitter, node: fx.Node, module: nn.LayerNorm) -> str:
     channels_first = type(module) is not nn.LayerNorm
     if channels_first:
         name = emitter.add("Transpose", [name], f"{label}.nhwc", perm=[0, 2, 3, 1])
-    inputs = [name, emitter.constant(f"{label}.weight", module.weight)]
-    inputs.append(emitter.constant(f"{label}.bias", module.bias))
-    axis = -len(module.normalized_shape)
-    normed = emitter.add("LayerNormalization", inputs, label, axis=axis, epsilon=module.eps)
+    shape = module.normalized_shape
+    normed = normalise(emitter, node, name, shape, module.weight, module.bias, module.eps)
     if channels_first:
         normed = emitter.add("Transpose", [normed], f"{label}.nchw", perm=[0, 3, 1, 2])
     return normed
 
 
+def normalise(  # noqa: PLR0917 - torch's own arguments
+    emitter: Emitter,
+    node: fx.Node,
+    name: str,
+    shape: Sequence[int],
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+) -> str:
+    """Write a LayerNorm over the last axes of what is called `name`, with torch's arguments."""
+    label = emitter.label(node)
+    given = {"weight": weight, "bias": bias}
+    if weight is None:  # ONNX asks for one
+        given["weight"] = torch.ones(tuple(shape))
+    inputs = [
+        emitter.constant(f"{label}.{key}", value)
+        if isinstance(value, Tensor)
+        else emitter.name(value)
+        for key, value in given.items()
+        if value is not None
+    ]
+    return emitter.add("LayerNormalization", [name, *inputs], label, axis=-len(shape), epsilon=eps)
+
+
 def _max_pool(emitter: Emitter, node: fx.Node, module: nn.MaxPool2d) -> str:
-    return max_pool(
-        emitter,
-        node,
-        module.kernel_size,
-        module.stride,
-        module.padding,
-        module.dilation,
-        ceil_mode=module.ceil_mode,
-    )
+    geometry = (module.kernel_size, module.stride, module.padding, module.dilation)
+    return max_pool(emitter, node, node.args[0], *geometry, module.ceil_mode)
 
 
 def max_pool(  # noqa: PLR0917 - torch's own arguments
     emitter: Emitter,
     node: fx.Node,
+    value: Any,
     kernel: Any,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
-    *,
-    ceil_mode: bool = False,
+    ceil_mode: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
     """Write a max pooling with torch's arguments."""
     return emitter.add(
         "MaxPool",
-        [emitter.name(node.args[0])],
+        [emitter.name(value)],
         emitter.label(node),
         kernel_shape=list(pair(kernel)),
         strides=list(pair(kernel if stride is None else stride)),
@@ -146,31 +162,28 @@ def max_pool(  # noqa: PLR0917 - torch's own arguments
 
 
 def _avg_pool(emitter: Emitter, node: fx.Node, module: nn.AvgPool2d) -> str:
-    return avg_pool(
-        emitter,
-        node,
-        module.kernel_size,
-        module.stride,
-        module.padding,
-        ceil_mode=module.ceil_mode,
-        count_include_pad=module.count_include_pad,
-    )
+    if module.divisor_override is not None:
+        msg = f"{emitter.label(node)} divides by {module.divisor_override}; it has no ONNX form"
+        raise ExportError(msg)
+    geometry = (module.kernel_size, module.stride, module.padding)
+    modes = (module.ceil_mode, module.count_include_pad)
+    return avg_pool(emitter, node, node.args[0], *geometry, *modes)
 
 
-def avg_pool(
+def avg_pool(  # noqa: PLR0917 - torch's own arguments
     emitter: Emitter,
     node: fx.Node,
+    value: Any,
     kernel: Any,
     stride: Any = None,
     padding: Any = 0,
-    *,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
+    ceil_mode: bool = False,  # noqa: FBT001, FBT002
+    count_include_pad: bool = True,  # noqa: FBT001, FBT002
 ) -> str:
     """Write an average pooling with torch's arguments."""
     return emitter.add(
         "AveragePool",
-        [emitter.name(node.args[0])],
+        [emitter.name(value)],
         emitter.label(node),
         kernel_shape=list(pair(kernel)),
         strides=list(pair(kernel if stride is None else stride)),
@@ -181,14 +194,14 @@ def avg_pool(
 
 
 def _adaptive(emitter: Emitter, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> str:
-    return adaptive_avg_pool(emitter, node, module.output_size)
+    return adaptive_avg_pool(emitter, node, node.args[0], module.output_size)
 
 
-def adaptive_avg_pool(emitter: Emitter, node: fx.Node, size: Any) -> str:
-    """Write an adaptive average pooling for the input size of the example."""
-    name, label = emitter.name(node.args[0]), emitter.label(node)
-    height, width = emitter.shape(node.all_input_nodes[0])[2:]
-    out_height, out_width = pair(size)
+def adaptive_avg_pool(emitter: Emitter, node: fx.Node, value: Any, _size: Any) -> str:
+    """Write an adaptive average pooling for the sizes of the example."""
+    name, label = emitter.name(value), emitter.label(node)
+    height, width = emitter.shape(value)[2:]
+    out_height, out_width = emitter.shape(node)[2:]
     if (out_height, out_width) == (1, 1):
         return emitter.add("GlobalAveragePool", [name], label)
     if height % out_height == 0 and width % out_width == 0:
@@ -210,12 +223,18 @@ def _averages(size: int, out: int) -> Any:
 
 
 def _gelu(emitter: Emitter, node: fx.Node, module: nn.GELU) -> str:
-    label, name = emitter.label(node), emitter.name(node.args[0])
     if module.approximate != "none":
         msg = (
-            f"{label} is a GELU approximated by {module.approximate!r}; only the exact one exports"
+            f"{emitter.label(node)} is a GELU approximated by {module.approximate!r}; only the "
+            "exact one exports"
         )
         raise ExportError(msg)
+    return gelu(emitter, node, node.args[0])
+
+
+def gelu(emitter: Emitter, node: fx.Node, value: Any) -> str:
+    """Write x / 2 * (1 + erf(x / sqrt(2)))."""
+    label, name = emitter.label(node), emitter.name(value)
     scalar = {key: np.array(value, np.float32) for key, value in _GELU.items()}
     halved = emitter.add("Mul", [name, emitter.constant(f"{label}.half", scalar["half"])], label)
     scaled = emitter.add("Mul", [name, emitter.constant(f"{label}.root", scalar["root"])], label)
@@ -227,38 +246,69 @@ def _gelu(emitter: Emitter, node: fx.Node, module: nn.GELU) -> str:
 _GELU = {"half": 0.5, "root": math.sqrt(0.5), "one": 1.0}
 
 
-def _silu(emitter: Emitter, node: fx.Node, _module: nn.SiLU) -> str:
-    label, name = emitter.label(node), emitter.name(node.args[0])
+def silu(emitter: Emitter, node: fx.Node, value: Any) -> str:
+    """Write x * sigmoid(x)."""
+    label, name = emitter.label(node), emitter.name(value)
     gate = emitter.add("Sigmoid", [name], f"{label}.gate")
     return emitter.add("Mul", [name, gate], label)
 
 
-def clip(emitter: Emitter, node: fx.Node, low: float, high: float) -> str:
-    """Write min(max(x, low), high)."""
+def leaky_relu(emitter: Emitter, node: fx.Node, value: Any, slope: float) -> str:
+    """Write x where it is positive, slope * x elsewhere."""
+    return emitter.add("LeakyRelu", [emitter.name(value)], emitter.label(node), alpha=slope)
+
+
+def elu(emitter: Emitter, node: fx.Node, value: Any, alpha: float) -> str:
+    """Write x where it is positive, alpha * (exp(x) - 1) elsewhere."""
+    return emitter.add("Elu", [emitter.name(value)], emitter.label(node), alpha=alpha)
+
+
+def clip(emitter: Emitter, node: fx.Node, value: Any, low: float | None, high: float | None) -> str:
+    """Write min(max(x, low), high); None is no limit."""
     label = emitter.label(node)
     limits = [
-        emitter.constant(f"{label}.min", np.array(low, np.float32)),
-        emitter.constant(f"{label}.max", np.array(high, np.float32)),
+        "" if limit is None else emitter.constant(f"{label}.{side}", np.array(limit, np.float32))
+        for side, limit in (("min", low), ("max", high))
     ]
-    return emitter.add("Clip", [emitter.name(node.args[0]), *limits], label)
+    return emitter.add("Clip", [emitter.name(value), *limits], label)
 
 
 def _flatten(emitter: Emitter, node: fx.Node, module: nn.Flatten) -> str:
-    if module.start_dim != 1 or module.end_dim != -1:
-        msg = f"{emitter.label(node)} flattens axes {module.start_dim} to {module.end_dim}, not all"
+    name, label, shape = emitter.name(node.args[0]), emitter.label(node), emitter.shape(node)
+    if module.start_dim == 1 and len(shape) == 2:
+        return emitter.add("Flatten", [name], label, axis=1)
+    if shape[0] != emitter.shape(node.all_input_nodes[0])[0]:
+        msg = (
+            f"{label} flattens axes {module.start_dim} to {module.end_dim}, the batch among them; "
+            "it cannot export"
+        )
         raise ExportError(msg)
-    return emitter.add("Flatten", [emitter.name(node.args[0])], emitter.label(node), axis=1)
+    return emitter.reshape(name, shape, label)
 
 
-def _same(emitter: Emitter, node: fx.Node, _module: nn.Module) -> str:
-    return emitter.name(node.args[0])
+def _channel_shuffle(emitter: Emitter, node: fx.Node, module: nn.ChannelShuffle) -> str:
+    """Write a shuffle as the two reshapes and the transpose that it is."""
+    label, shape = emitter.label(node), emitter.shape(node)
+    apart = [shape[0], module.groups, shape[1] // module.groups, *shape[2:]]
+    name = emitter.reshape(emitter.name(node.args[0]), apart, f"{label}.apart")
+    swapped = emitter.add("Transpose", [name], f"{label}.swapped", perm=[0, 2, 1, 3, 4])
+    return emitter.reshape(swapped, shape, label)
 
 
-def _unary(op: str, **attributes: float) -> LayerRule:
-    def rule(emitter: Emitter, node: fx.Node, _module: nn.Module) -> str:
+def unary(op: str, **attributes: float) -> Callable[..., str]:
+    """Return a rule of one operator on one tensor."""
+
+    def rule(emitter: Emitter, node: fx.Node, *_: Any) -> str:
         return emitter.add(op, [emitter.name(node.args[0])], emitter.label(node), **attributes)
 
     return rule
+
+
+def _with(rule: Callable[..., str], *names: str) -> LayerRule:
+    """Return the rule of a layer as that of a function with some of the layer's attributes."""
+    return lambda emitter, node, module: rule(
+        emitter, node, node.args[0], *(getattr(module, name) for name in names)
+    )
 
 
 _RULES: dict[type[nn.Module], Callable[[Emitter, fx.Node, Any], str]] = {
@@ -266,17 +316,19 @@ _RULES: dict[type[nn.Module], Callable[[Emitter, fx.Node, Any], str]] = {
     nn.Linear: _linear,
     nn.BatchNorm2d: _batch_norm,
     nn.LayerNorm: _layer_norm,
-    nn.ReLU6: lambda emitter, node, _module: clip(emitter, node, 0.0, 6.0),
-    nn.ReLU: _unary("Relu"),
-    nn.Hardswish: _unary("HardSwish"),
-    nn.Hardsigmoid: _unary("HardSigmoid", alpha=1 / 6, beta=0.5),
-    nn.Sigmoid: _unary("Sigmoid"),
-    nn.SiLU: _silu,
+    nn.Hardtanh: _with(clip, "min_val", "max_val"),  # ReLU6 is one
+    nn.ReLU: unary("Relu"),
+    nn.Hardswish: unary("HardSwish"),
+    nn.Hardsigmoid: unary("HardSigmoid", alpha=1 / 6, beta=0.5),
+    nn.Sigmoid: unary("Sigmoid"),
+    nn.Tanh: unary("Tanh"),
+    nn.LeakyReLU: _with(leaky_relu, "negative_slope"),
+    nn.ELU: _with(elu, "alpha"),
+    nn.SiLU: _with(silu),
     nn.GELU: _gelu,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _avg_pool,
     nn.AdaptiveAvgPool2d: _adaptive,
     nn.Flatten: _flatten,
-    nn.Dropout: _same,
-    nn.Identity: _same,
+    nn.ChannelShuffle: _channel_shuffle,
 }
