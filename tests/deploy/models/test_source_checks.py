@@ -51,9 +51,7 @@ def test_weights_that_overflow_when_folded(weights: SourceWeights) -> None:
     """Each is finite, their product is not."""
     large = changed(changed(weights, "bn1.weight", 1e30), "conv1.weight", 1e30)
 
-    with pytest.raises(
-        SourceError, match=r"conv1\.weight of the resnet18, with its norm folded"
-    ):
+    with pytest.raises(SourceError, match=r"conv1\.weight of the resnet18, with its norm folded"):
         Source(large)
 
 

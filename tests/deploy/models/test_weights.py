@@ -23,6 +23,7 @@ from snow_deploy.models.source import Source
 from snow_deploy.models.weights import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    ReadOptions,
     SourceWeights,
     architectures,
     build_network,
@@ -242,6 +243,11 @@ def test_a_file_that_says_it_is_another_architecture(network: nn.Module, tmp_pat
         {"preprocessing": "[1]"},
         {"preprocessing": '{"mean": [1, 2]}'},
         {"preprocessing": '{"std": [1, 2, "x"]}'},
+        {"preprocessing": '{"std": [0.2, 0, 0.2]}'},
+        {"preprocessing": '{"std": [0.2, -0.2, 0.2]}'},
+        {"preprocessing": '{"mean": [NaN, 0.5, 0.5]}'},
+        {"preprocessing": '{"mean": [123.7, 116.3, 103.5]}'},
+        {"stride_in_1x1": "yes"},
     ],
 )
 def test_metadata_that_cannot_be_read(
@@ -251,6 +257,27 @@ def test_metadata_that_cannot_be_read(
 
     with pytest.raises(SourceError, match=r"the metadata of .*w\.safetensors cannot be read: "):
         load_weights(str(path), ARCHITECTURE)
+
+
+def test_what_a_file_does_not_say_is_told(random_network: RandomNetwork, tmp_path: Path) -> None:
+    network, told = random_network("resnet50"), list[str]()
+    silent = save(network, tmp_path / "silent.safetensors")
+    whole = {"stride_in_1x1": "true", "preprocessing": '{"mean": [0, 0, 0], "std": [1, 1, 1]}'}
+    saying = save(network, tmp_path / "saying.safetensors", **whole)
+
+    load_weights(str(saying), "resnet50", say=told.append)
+    assert told == []
+    placed = load_weights(str(silent), "resnet50", ReadOptions(stride_in_1x1=True), told.append)
+    assert "stride" not in told.pop()
+    taken = load_weights(str(silent), "resnet50", say=told.append)
+    assert "strides on the 3x3 convolutions (else give --stride-in-1x1)" in told[0]
+    assert "mean 0.485, 0.456, 0.406" in told[0]
+
+    assert placed.stride_in_1x1
+    assert placed.fingerprint() != taken.fingerprint()
+    named = load_weights(str(saying), "resnet50").build()
+    assert torch.equal(answers(placed.build()), answers(named))
+    assert not torch.allclose(answers(placed.build()), answers(taken.build()))
 
 
 def test_labels_must_be_as_many_as_the_classes(network: nn.Module, tmp_path: Path) -> None:
