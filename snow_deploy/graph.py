@@ -213,6 +213,12 @@ def _source_entry(source: Source) -> SourceEntry:
 
 
 def _source_task(source: Source, weights: SourceWeights) -> TaskEntry:
+    if not weights.has_classifier:
+        msg = (
+            f"the source ({weights.origin}) came without a classifier and has no answers of its "
+            "own. Leave --with-source out, or begin a store with weights that have one."
+        )
+        raise StoreError(msg)
     labels = weights.labels or tuple(f"class {n}" for n in range(source.num_classes))
     return TaskEntry(name="source", output="source", labels=labels)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from snow_deploy.cli.source_options import read_choice, say_note, source_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -130,10 +132,14 @@ rounds_option = click.option(
     show_default=True,
     help="Visits to each, in turns.",
 )
-_OF_TRAINING = ("weights", "seeds", "epochs", "workers", "download")
+_OF_TRAINING = (
+    *("weights", "weights_key", "stride_in_1x1"),
+    *("seeds", "epochs", "workers", "download"),
+)
 """Options that mean nothing where nothing is trained."""
 OF_STEPS = ("recipe", "batch_size", "image_size", "precision")
 """Options that mean nothing where no training step is measured either."""
+_ANY_CLASSES = 2  # whether a network can be built does not depend on their number
 _OF_A_STUDY = (
     *("schemes", "seeds", "recipe", "epochs", "batch_size", "image_size", "precision"),
     *("workers", "download"),
@@ -158,15 +164,7 @@ def training_options(*, required: bool) -> Callable[[Any], Any]:
             type=click.Path(path_type=Path, file_okay=False),
             help="Folder of the trained runs.  [default: OUTPUT/store]",
         ),
-        click.option(
-            "--source",
-            "architecture",
-            help="Architecture of the source.  [default: the store's, or resnet50]",
-        ),
-        click.option(
-            "--weights",
-            help="The source's weights, as in train.  [default: the store's, or imagenet]",
-        ),
+        source_options,
         click.option(
             "--seeds",
             type=Several(int, 0),
@@ -245,7 +243,7 @@ def make_study(chosen: dict[str, Any], *, unread: Sequence[str] = ()) -> Study:
     Raises:
         click.UsageError: There is no data for what was given to train on it.
     """
-    from snow_deploy.cli.train import ensure_source
+    from snow_deploy.models.weights import is_file
     from snow_deploy.paper.study import Study, parse_data
     from snow_deploy.training.store import Store
 
@@ -262,16 +260,24 @@ def make_study(chosen: dict[str, Any], *, unread: Sequence[str] = ()) -> Study:
     )
     if not data:
         return study
-    source = study.store, chosen["architecture"], chosen["weights"], None
     weights = chosen["weights"]
-    at_hand = study.store.has_source() if weights is None else bool(Path(weights).suffix)
+    at_hand = study.store.has_source() if weights is None else is_file(weights)
     if at_hand:  # a wrong one is told before much data is looked through
-        ensure_source(*source)
+        _bring_source(study, chosen)
     for name in data:  # all of it, before weights are fetched and hours are trained
         study.splits(name)
     if not at_hand:
-        ensure_source(*source)
+        _bring_source(study, chosen)
     return study
+
+
+def _bring_source(study: Study, chosen: dict[str, Any]) -> None:
+    """Bring the source into the study's store, if it serves for what is compared."""
+    from snow_deploy.training.bring_source import bring_source
+
+    schemes: Sequence[Scheme] = study.schemes if "schemes" in chosen else ("snow",)
+    planned = [(study.options(scheme, study.seeds[0]), _ANY_CLASSES) for scheme in schemes]
+    bring_source(study.store, read_choice(chosen), planned, say_note)
 
 
 def _refuse_without_data(names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from snow_deploy.cli.options import store_option
+from snow_deploy.cli.source_options import read_choice, say_note, source_options
 from snow_deploy.cli.sweep import combinations, swept
 
 if TYPE_CHECKING:
@@ -40,16 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--download", is_flag=True, help="Let torchvision download the data set.")
 @store_option
-@click.option(
-    "--source",
-    "architecture",
-    help="torchvision's name of the source's architecture.  [default: the store's, or resnet50]",
-)
-@click.option(
-    "--weights",
-    help="The source's weights: imagenet, one of torchvision's weight names, or a .safetensors, "
-    ".pth or .pt file.  [default: the store's, or imagenet]",
-)
+@source_options
 @click.option(
     "--source-labels",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -162,7 +154,8 @@ if TYPE_CHECKING:
 def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
     """Train tasks on a frozen source and add them to the store.
 
-    The first task brings the source into the store; later ones use it. An interrupted run goes
+    The first task brings the source into the store, once it is found fit for what is to be trained;
+    later ones use it. An interrupted run goes
     on with --resume, to the same weights as if it had not been interrupted. With several GPUs
     start it through torchrun: torchrun --nproc-per-node 4 -m snow_deploy train --task …
 
@@ -170,13 +163,15 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
     source a batch. Each ends with what a run of its own ends with.
     """
     from snow_deploy.heap import keep_freed_memory
+    from snow_deploy.training.bring_source import bring_source
     from snow_deploy.training.run import RunSettings, train_tasks
     from snow_deploy.training.store import Store
 
     keep_freed_memory()
     requests = _requests(tasks, chosen)
     store = Store(root)
-    ensure_source(store, chosen["architecture"], chosen["weights"], chosen["source_labels"])
+    planned = [(each.options, len(each.splits.labels)) for each in requests]
+    bring_source(store, read_choice(chosen), planned, say_note)
     settings = RunSettings(
         workers=chosen["workers"],
         resume=chosen["resume"],
@@ -293,50 +288,6 @@ def _options(chosen: dict[str, Any]) -> TrainOptions:
         return options
     at_reference = options.recipe.lr * chosen["lr"] / options.learning_rate()
     return replace(options, recipe=replace(options.recipe, lr=at_reference))
-
-
-def ensure_source(
-    store: Store, architecture: str | None, weights: str | None, labels: Path | None
-) -> None:
-    """Bring the source into the store, or check that it is the one asked for."""
-    from snow_deploy.errors import StoreError
-    from snow_deploy.models.weights import load_weights
-
-    kept = store.source_weights().architecture if store.has_source() else None
-    if kept is not None and weights is None:
-        if architecture not in {None, kept}:
-            msg = (
-                f"{store.root} holds a {kept}, not a {architecture}. Leave --source out, or "
-                "choose another --store."
-            )
-            raise StoreError(msg)
-        if labels is not None:
-            store.put_source(store.source_weights().with_labels(_read_labels(labels)))
-        return
-    loaded = load_weights(weights or "imagenet", architecture or kept or "resnet50")
-    if labels is not None:
-        loaded = loaded.with_labels(_read_labels(labels))
-    store.put_source(loaded)
-
-
-def _read_labels(path: Path) -> list[str]:
-    """Read one label a line.
-
-    Raises:
-        SourceError: The file cannot be read, or a line is empty.
-    """
-    from snow_deploy.errors import SourceError
-
-    try:
-        labels = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"the labels {path} cannot be read: {error}. Give a text file in UTF-8."
-        raise SourceError(msg) from error
-    for number, label in enumerate(labels, 1):
-        if not label.strip():
-            msg = f"line {number} of {path} is empty, expected a label. Give one label a line."
-            raise SourceError(msg)
-    return labels
 
 
 def _announce(request: TaskRequest) -> None:

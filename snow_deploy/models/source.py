@@ -20,6 +20,7 @@ from snow_deploy.models.anatomy import (
     trace,
     without_weights,
 )
+from snow_deploy.models.source_checks import check_finite
 from snow_deploy.models.streaming import FeatureStream, split_at_features
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class Source(nn.Module):
         """Build, trace and fold.
 
         Raises:
-            SourceError: The weights do not fit, or torch.fx cannot trace the architecture.
+            SourceError: The weights do not fit, are not finite once folded, or torch.fx cannot
+                trace the architecture.
         """
         super().__init__()
         traced = trace(weights.build())
@@ -74,6 +76,7 @@ class Source(nn.Module):
         example = torch.zeros(1, 3, 224, 224, device="meta")
         self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = _fold(traced, self.anatomy)
+        check_finite(self)
         self.network.to(memory_format=torch.channels_last)
         self.packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
         self._packed_for = torch.float32
@@ -140,7 +143,11 @@ class Source(nn.Module):
             image_size: Their side in pixels; likewise.
             dtype: Of the passes meant: float32, or what autocast makes of them. Passes in another
                 run `network`, as all do where oneDNN does not compute in it.
+
+        Raises:
+            SourceError: A weight is not finite; oneDNN's ReLU would make zeros of the answers.
         """
+        check_finite(self)
         on_cpu = next(self.network.parameters()).device.type == "cpu"
         if on_cpu and onednn.is_available(dtype):
             image = torch.zeros(batch_size, 3, image_size, image_size)

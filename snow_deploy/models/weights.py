@@ -2,213 +2,118 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: TID251 - what reading a foreign file raises
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torchvision
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torchvision.models.resnet import Bottleneck
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.architectures import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Triple,
+    architectures,
+    build_network,
+    has_bottlenecks,
+    network_keys,
+    normalisation,
+)
+from snow_deploy.models.choose_weights import choose_weights
+from snow_deploy.models.source_weights import SourceWeights, from_network, hash_tensors
+from snow_deploy.models.state_dicts import flatten
+from snow_deploy.models.weights_file import read_weights_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-_HALF = (0.5, 0.5, 0.5)
-_PORTS = ("googlenet", "inception_v3")  # from TensorFlow, with heads for training only
-_EXPECT_HALVES = (*_PORTS, "efficientnet_v2_l")  # their ImageNet weights want pictures in [-1, 1]
-_COUNTER = "num_batches_tracked"  # training bookkeeping, no part of the function
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # the ports' heads for training only
-
-Triple = tuple[float, float, float]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ReadOptions",
+    "SourceWeights",
+    "architectures",
+    "build_network",
+    "from_network",
+    "hash_tensors",
+    "is_file",
+    "load_weights",
+]
 
 
 @dataclass(frozen=True)
-class SourceWeights:
-    """A source as it is kept: everything its function depends on, and nothing else.
+class ReadOptions:
+    """What a file of weights does not say of itself.
 
     Attributes:
-        architecture: torchvision's name, such as `resnet50`.
-        state: Parameters and buffers by torchvision's key, float32, on the CPU.
-        stride_in_1x1: A bottleneck's stride sits on its first 1x1 convolution (the original
-            ResNet) instead of the 3x3 (torchvision's).
-        mean: Per RGB channel, of pictures scaled to [0, 1].
-        std: Likewise.
-        labels: The source's own classes; None where nothing tells them.
-        origin: Where the weights came from, for people.
+        key: Where in a checkpoint the weights are, such as `state_dict_ema`; None where that
+            is plain.
+        stride_in_1x1: The bottlenecks' stride sits on the first 1x1 convolution.
     """
 
-    architecture: str
-    state: Mapping[str, Tensor]
+    key: str | None = None
     stride_in_1x1: bool = False
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
-    labels: tuple[str, ...] | None = None
-    origin: str = "unknown"
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 (hex) of the architecture, normalisation and every tensor."""
-        facts = [self.architecture, self.stride_in_1x1, self.mean, self.std]
-        return hash_tensors(self.state, json.dumps(facts))
-
-    def build(self) -> nn.Module:
-        """Build torchvision's network with these weights, in eval mode.
-
-        Raises:
-            SourceError: The tensors do not fit the architecture.
-        """
-        network = self._placed(_unfilled_network(self.architecture, self._num_classes()))
-        state = network.state_dict()  # with the format versions that some networks insist on
-        wanted = {key for key in state if not key.endswith(_COUNTER)}
-        missing, unexpected = sorted(wanted - set(self.state)), sorted(set(self.state) - wanted)
-        if missing or unexpected:
-            msg = (
-                f"the weights ({self.origin}) do not fit {self.architecture}: "
-                f"{_some('missing', missing)}, {_some('unexpected', unexpected)}. "
-                "Name the architecture they belong to with --source."
-            )
-            raise SourceError(msg)
-        state.update(self.state)
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            msg = f"the weights ({self.origin}) do not fit {self.architecture}: {error}"
-            raise SourceError(msg) from error
-        return network.eval()
-
-    def build_anew(self) -> nn.Module:
-        """Build the same network with torchvision's fresh random weights, in training mode."""
-        return self._placed(build_network(self.architecture, self._num_classes())).train()
-
-    def with_labels(self, labels: Sequence[str]) -> SourceWeights:
-        """Name the source's classes.
-
-        Raises:
-            SourceError: There are more or fewer labels than classes.
-        """
-        if len(labels) != self._num_classes():
-            msg = (
-                f"{len(labels)} labels were given for a source of {self._num_classes()} classes; "
-                "give one label a class, one a line"
-            )
-            raise SourceError(msg)
-        return replace(self, labels=tuple(labels))
-
-    def _placed(self, network: nn.Module) -> nn.Module:
-        if self.stride_in_1x1:
-            _move_stride(network, self.architecture)
-        return network
-
-    def _num_classes(self) -> int:
-        """Read the number of classes off the classifier's bias, torchvision's last key."""
-        key = list(_unfilled_network(self.architecture, 1000).state_dict())[-1]
-        bias = self.state.get(key)
-        if bias is None or bias.ndim == 0:
-            msg = (
-                f"the weights ({self.origin}) have no {key!r}, the classifier of "
-                f"{self.architecture}. Name the architecture they belong to with --source."
-            )
-            raise SourceError(msg)
-        return bias.shape[0]
 
 
-def hash_tensors(state: Mapping[str, Tensor], preamble: str = "") -> str:
-    """Return the SHA-256 (hex) of a preamble and of tensors with their names and types."""
-    digest = hashlib.sha256(preamble.encode())
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+def is_file(weights: str) -> bool:
+    """Tell a file of weights, there or not, from a name of torchvision's."""
+    path = Path(weights)
+    named = weights.lower() == "imagenet" or weights.lower().startswith("imagenet1k_")
+    return bool(path.suffix) or path.name != weights or (path.exists() and not named)
 
 
-def architectures() -> list[str]:
-    """Return the names of torchvision's classification networks."""
-    return list(torchvision.models.list_models(module=torchvision.models))
-
-
-def build_network(architecture: str, num_classes: int) -> nn.Module:
-    """Build one of torchvision's classification networks with fresh weights.
-
-    Raises:
-        SourceError: torchvision has no network of that name.
-    """
-    if architecture not in architectures():
-        msg = (
-            f"torchvision has no network called {architecture!r}. "
-            f"Choose one of: {', '.join(architectures())}"
-        )
-        raise SourceError(msg)
-    # These two draw their weights slowly, and warn, unless told not to.
-    ported = {"init_weights": False, "aux_logits": False}
-    options = ported if architecture in _PORTS else {}
-    network: nn.Module = torchvision.models.get_model(
-        architecture, num_classes=num_classes, **options
-    )
-    return network
-
-
-class _Unfilled(TorchFunctionMode):
-    """Draws no weights for new layers: that takes longer than reading the real ones."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Skip torch.nn.init; what it does not let skip gets the mean, fast and in range."""
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        if func is Tensor.normal_:  # by kaiming_normal_ and trunc_normal_
-            return args[0].fill_(kwargs.get("mean", args[1] if len(args) > 1 else 0.0))
-        return func(*args, **kwargs)
-
-
-def _unfilled_network(architecture: str, num_classes: int) -> nn.Module:
-    """Build a network whose weights arrive afterwards, every one of them."""
-    with _Unfilled():
-        return build_network(architecture, num_classes)
-
-
-def load_weights(weights: str, architecture: str) -> SourceWeights:
+def load_weights(
+    weights: str,
+    architecture: str,
+    options: ReadOptions | None = None,
+    say: Callable[[str], None] | None = None,
+) -> SourceWeights:
     """Load a source by torchvision's weight name or from a file.
 
     Args:
         weights: `imagenet` (torchvision's IMAGENET1K_V1), any of torchvision's weight names
-            for the architecture, or the path of a .safetensors, .pth or .pt file. A file is
-            read as tensors only; nothing in it is executed. A safetensors file may carry the
-            metadata `architecture`, `stride_in_1x1`, `labels` (a JSON list) and
-            `preprocessing` (JSON with `mean` and `std`).
+            for the architecture, or the path of a file: .safetensors, or one that torch.save
+            wrote, whatever it is called. It is read as tensors only; nothing in it is executed.
+            A safetensors file may carry the metadata `architecture`, `stride_in_1x1` (`true`
+            or `false`), `labels` (a JSON list) and `preprocessing` (JSON with `mean` and `std`).
         architecture: torchvision's name.
+        options: What a file does not say of itself.
+        say: Hears, a line at a time, what was chosen among several and what was assumed; None
+            for nobody.
 
     Raises:
-        SourceError: Unknown name, missing or damaged file, tensors that do not fit.
+        SourceError: Unknown name, missing or damaged file, tensors that do not fit or are not
+            finite.
     """
-    if Path(weights).suffix in {".safetensors", ".pth", ".pt"}:
-        loaded = _load_file(Path(weights), architecture)
-    elif Path(weights).is_file():
-        msg = f"{weights} is neither .safetensors, .pth nor .pt; convert the weights to one"
-        raise SourceError(msg)
+    options, say = options or ReadOptions(), say or _nobody
+    network_keys(architecture)  # refuses an unknown architecture
+    if is_file(weights):
+        loaded = _load_file(Path(weights), architecture, options, say)
     else:
-        loaded = _load_torchvision(weights, architecture)
+        _refuse_for_names(weights, options)
+        loaded = _load_torchvision(weights, architecture, say)
     loaded.build()  # fails here, with the file's name, rather than in the middle of a run
     return loaded
 
 
-def from_network(network: nn.Module, weights: SourceWeights) -> SourceWeights:
-    """Return `weights` with the tensors of a network that was trained here."""
-    return replace(weights, state=_clean(network.state_dict()))
+def _nobody(line: str) -> None:
+    """Hear a line."""
 
 
-def _load_torchvision(name: str, architecture: str) -> SourceWeights:
-    _unfilled_network(architecture, 1000)  # refuses an unknown architecture
+def _refuse_for_names(weights: str, options: ReadOptions) -> None:
+    given = {"--weights-key": options.key, "--stride-in-1x1": options.stride_in_1x1}
+    for option, value in given.items():
+        if value:
+            msg = (
+                f"{option} is for a file of weights; of torchvision's own, such as {weights!r}, "
+                "it is known. Leave it out, or give --weights FILE"
+            )
+            raise SourceError(msg)
+
+
+def _load_torchvision(name: str, architecture: str, say: Callable[[str], None]) -> SourceWeights:
     family = torchvision.models.get_model_weights(architecture)
     known = {member.name.lower(): member for member in family}
     wanted = "imagenet1k_v1" if name.lower() == "imagenet" else name.lower()
@@ -233,87 +138,68 @@ def _load_torchvision(name: str, architecture: str) -> SourceWeights:
             "on a machine with access and give its path: --weights FILE"
         )
         raise SourceError(msg) from error
-    mean, std = _normalisation(architecture)
+    mean, std = normalisation(architecture)
+    origin = f"torchvision {member}"
     return SourceWeights(
         architecture,
-        _clean(state),
+        choose_weights(flatten(state), architecture, None, origin, say),
         mean=mean,
         std=std,
         labels=tuple(member.meta["categories"]),
-        origin=f"torchvision {member}",
+        origin=origin,
     )
 
 
-def _load_file(path: Path, architecture: str) -> SourceWeights:
-    if not path.is_file():
-        msg = f"there is no weights file {path}; give the path of a .safetensors or .pth file"
-        raise SourceError(msg)
-    try:
-        tensors, metadata = _read_tensors(path)
-        state = _clean(tensors)
-    except UnpicklingError as error:  # torch's text advises to read it without care
-        msg = (
-            f"{path} holds other things than tensors, or is damaged. Save the state dict alone, as "
-            ".safetensors or by torch.save."
-        )
-        raise SourceError(msg) from error
-    except Exception as error:
-        msg = f"{path} cannot be read as a file of tensors: {error}. Download or save it again."
-        raise SourceError(msg) from error
-    declared = metadata.get("architecture", architecture)
+def _load_file(
+    path: Path, architecture: str, options: ReadOptions, say: Callable[[str], None]
+) -> SourceWeights:
+    file = read_weights_file(path)
+    declared = file.metadata.get("architecture", architecture)
     if declared != architecture:
         msg = f"{path} says it is a {declared}, not a {architecture}; add --source {declared}"
         raise SourceError(msg)
-    mean, std = _normalisation(architecture)
+    tensors = flatten(file.content)
+    if not tensors:
+        msg = (
+            f"{path} cannot be read as a file of tensors: it holds no state dict, that is, no "
+            "tensor by a name. Save one: torch.save(model.state_dict(), 'weights.pth')."
+        )
+        raise SourceError(msg)
+    state = choose_weights(tensors, architecture, options.key, path.name, say)
+    origin = path.name if options.key is None else f"{path.name}: {options.key}"
+    loaded = _described(path, SourceWeights(architecture, state, origin=origin), file.metadata)
+    if options.stride_in_1x1:
+        loaded = replace(loaded, stride_in_1x1=True)
+    _say_what_is_assumed(loaded, file.metadata, options, say)
+    return loaded
+
+
+def _described(path: Path, weights: SourceWeights, metadata: Mapping[str, str]) -> SourceWeights:
+    """Add what a file says of itself."""
+    mean, std = normalisation(weights.architecture)
     try:
         preprocessing = json.loads(metadata.get("preprocessing", "{}"))
         labels = json.loads(metadata["labels"]) if "labels" in metadata else None
-        loaded = SourceWeights(
-            architecture,
-            state,
-            stride_in_1x1=metadata.get("stride_in_1x1", "false").lower() == "true",
+        described = replace(
+            weights,
+            stride_in_1x1=_truth(metadata.get("stride_in_1x1", "false")),
             mean=_triple(preprocessing.get("mean", mean)),
             std=_triple(preprocessing.get("std", std)),
-            origin=path.name,
         )
-        return loaded if labels is None else loaded.with_labels([str(label) for label in labels])
+        _check_normalisation(described.mean, described.std)
+        return (
+            described if labels is None else described.with_labels([str(label) for label in labels])
+        )
     except (ValueError, TypeError, AttributeError) as error:
         msg = f"the metadata of {path} cannot be read: {error}. Write it anew, or leave it out."
         raise SourceError(msg) from error
 
 
-def _normalisation(architecture: str) -> tuple[Triple, Triple]:
-    """Return the mean and deviation that torchvision's weights expect."""
-    return (_HALF, _HALF) if architecture in _EXPECT_HALVES else (IMAGENET_MEAN, IMAGENET_STD)
-
-
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if path.suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content:
-        msg = "it holds no state dict"
+def _truth(text: str) -> bool:
+    if text.strip().lower() not in {"true", "false"}:
+        msg = f"stride_in_1x1 is {text!r}, expected true or false"
         raise ValueError(msg)
-    foreign = [key for key, value in content.items() if not isinstance(value, Tensor)]
-    if foreign:
-        msg = f"it holds other things than tensors ({foreign[0]!r}); save the state dict alone"
-        raise ValueError(msg)
-    return content, {}
-
-
-def _clean(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Keep what the function depends on: float32 tensors on the CPU, without wrappers' prefix."""
-    plain = {key.removeprefix("module."): value for key, value in state.items()}
-    return {
-        key: value.detach().to("cpu", torch.float32, copy=True).contiguous()
-        for key, value in plain.items()
-        if not key.endswith(_COUNTER) and not key.startswith(_AUXILIARY)
-    }
+    return text.strip().lower() == "true"
 
 
 def _triple(values: Any) -> Triple:
@@ -321,16 +207,32 @@ def _triple(values: Any) -> Triple:
     return red, green, blue
 
 
-def _move_stride(network: nn.Module, architecture: str) -> None:
-    """Put each bottleneck's stride on its first convolution, as the original ResNet has it."""
-    blocks = [layer for layer in network.modules() if isinstance(layer, Bottleneck)]
-    if not blocks:
-        msg = f"stride_in_1x1 is for bottleneck ResNets; {architecture} has no bottleneck"
-        raise SourceError(msg)
-    for block in blocks:
-        block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
+def _check_normalisation(mean: Triple, std: Triple) -> None:
+    if not all(0 <= each <= 1 for each in mean):
+        msg = f"mean is {list(mean)}, expected numbers from 0 to 1, of pictures scaled to [0, 1]"
+        raise ValueError(msg)
+    if not all(0 < each < math.inf for each in std):
+        msg = f"std is {list(std)}, expected numbers above 0, of pictures scaled to [0, 1]"
+        raise ValueError(msg)
 
 
-def _some(what: str, keys: list[str], limit: int = 3) -> str:
-    shown = ", ".join(keys[:limit]) + (", …" if len(keys) > limit else "")
-    return f"{len(keys)} {what}" + (f" ({shown})" if keys else "")
+def _say_what_is_assumed(
+    weights: SourceWeights,
+    metadata: Mapping[str, str],
+    options: ReadOptions,
+    say: Callable[[str], None],
+) -> None:
+    """Tell what a file's keys and shapes leave open, and its metadata too."""
+    assumed = []
+    placed = options.stride_in_1x1 or "stride_in_1x1" in metadata
+    if has_bottlenecks(weights.architecture) and not placed:
+        assumed.append("strides on the 3x3 convolutions (else give --stride-in-1x1)")
+    if not {"mean", "std"} <= set(json.loads(metadata.get("preprocessing", "{}"))):
+        mean, std = (", ".join(f"{v:g}" for v in each) for each in (weights.mean, weights.std))
+        assumed.append(f"RGB pictures with mean {mean} and deviation {std}")
+    if assumed:
+        say(
+            f"{weights.origin}: taken for torchvision's {weights.architecture}, with "
+            f"{' and '.join(assumed)}. Names and shapes of tensors do not tell, nor of "
+            "anti-aliasing, dilation or other activations: see docs/sources.md."
+        )

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from snow_deploy.data.workers import workers_watched
 from snow_deploy.models.source import Source
+from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
@@ -102,6 +103,7 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
 
     Raises:
         StoreError: The store has no source, or cannot be written.
+        SourceError: The source cannot read pictures of that size, or a task makes no sense on it.
         TrainingError: The tasks cannot be trained together, a single one is there already, or
             another process is training one of them.
         ResumeError: There is nothing to resume, or what was begun had other options, labels,
@@ -121,6 +123,7 @@ def _train_together(
     """Do what `train_tasks` says, while nobody else does."""
     weights = store.source_weights()
     source = Source(weights)
+    check_pictures(source, requests[0].options.image_size)
     before = {each.name: task_before(store, each.options) for each in requests}
     facts = {each.name: _facts(each, source, before[each.name]) for each in requests}
     todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)

@@ -189,6 +189,10 @@ class Store:
                     f"({fingerprint[:12]}, {weights.origin}). One store serves one source: leave "
                     "--weights out to use the one that is here, or choose another --store."
                 )
+                if not self.tasks():
+                    msg += (
+                        f" No task needs the one that is here: {self.source_path} may be deleted."
+                    )
                 raise StoreError(msg)
             if weights.labels in {None, kept.labels}:
                 return
@@ -208,6 +212,7 @@ class Store:
 
         Raises:
             StoreError: There is none, or it is damaged.
+            SourceError: Its values are not those of a trained network.
         """
         if not self.has_source():
             msg = (
@@ -218,6 +223,7 @@ class Store:
         found = read_stored(self.source_path)
         if not isinstance(found, SourceWeights):
             raise StoreError(_damaged(self.source_path, f"it holds the task {found.name!r}"))
+        replace(found, origin=f"{found.origin}, in {self.source_path}").check_values()
         return found
 
     def save_task(self, record: TaskRecord) -> Path:

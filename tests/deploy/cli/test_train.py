@@ -226,6 +226,50 @@ def test_a_later_task_uses_the_stores_source(
     assert "holds the source resnet18" in other.stderr
 
 
+def test_a_refused_source_is_not_stored(
+    tmp_path: Path, weights: SourceWeights, weights_file: Path, calls: list[Call]
+) -> None:
+    store = Store(tmp_path / "store")
+    broken = {**weights.state, "bn1.running_var": -weights.state["bn1.running_var"]}
+    torch.save({"model": broken}, tmp_path / "broken.pth.tar")
+    small = ["--source", "resnet18", "--weights"]
+
+    for arguments, message in (
+        ([*small, str(tmp_path / "broken.pth.tar")], "variances in model.bn1.running_var"),
+        ([*small, str(weights_file), "--stride-in-1x1"], "resnet18 has no bottleneck"),
+        ([*small, str(weights_file), "--weights-key", "ema"], "holds nothing called 'ema'"),
+        (["--source", "resnet34", "--weights", str(weights_file)], "give --source resnet18"),
+    ):
+        result = train(store, *arguments)
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert not store.root.exists()
+    assert calls == []
+    assert train(store, *small, str(weights_file)).exit_code == 0
+
+
+@pytest.mark.usefixtures("calls")
+def test_which_weights_of_a_checkpoint(
+    tmp_path: Path, weights: SourceWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubled = {key: value * 2 for key, value in weights.state.items()}
+    torch.save({"state_dict": weights.state, "state_dict_ema": doubled}, tmp_path / "w.ckpt")
+    given = ["--source", "resnet18", "--weights", str(tmp_path / "w.ckpt")]
+
+    plain = train(Store(tmp_path / "plain"), *given)
+    average = train(Store(tmp_path / "ema"), *given, "--weights-key", "state_dict_ema")
+    monkeypatch.setenv("RANK", "1")
+    silent = train(Store(tmp_path / "second"), *given)
+
+    assert "note: w.ckpt holds several sets of weights" in plain.stderr
+    assert "state_dict_ema passed over" in plain.stderr
+    assert "taken for torchvision's resnet18, with RGB pictures" in plain.stderr
+    assert "several" not in average.stderr
+    kept = Store(tmp_path / "ema").source_weights()
+    assert torch.equal(kept.state["conv1.weight"], doubled["conv1.weight"])
+    assert (silent.exit_code, silent.stderr) == (0, "")
+
+
 @pytest.mark.usefixtures("calls")
 def test_labels_of_the_source(tmp_path: Path, weights_file: Path) -> None:
     labels = tmp_path / "labels.txt"

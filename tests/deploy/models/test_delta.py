@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.architectures import unfilled_network
 from snow_deploy.models.delta import Delta, DeltaOptions
 from snow_deploy.models.source import Source
-from snow_deploy.models.weights import SourceWeights, _unfilled_network
+from snow_deploy.models.weights import SourceWeights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def eighth(channels: int, divisor: int = 8) -> int:
 
 def blank_source(architecture: str) -> Source:
     """Give a source for its shapes alone: its weights are zeros, which are quickly made."""
-    state = _unfilled_network(architecture, 7).state_dict()
+    state = unfilled_network(architecture, 7).state_dict()
     zeros = {
         key: torch.zeros((), dtype=value.dtype).expand(value.shape)
         for key, value in state.items()

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.architectures import normalisation, unfilled_network
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    ReadOptions,
     SourceWeights,
-    _normalisation,
-    _unfilled_network,
     architectures,
     build_network,
     from_network,
@@ -159,21 +159,31 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(
 @pytest.mark.parametrize(
     "content",
     [
-        {"model": {"a": torch.ones(1)}, "epoch": 3},
         {"state_dict": {}},
         {"a": 1},
-        {1: torch.ones(1)},
-        [torch.ones(1)],
         torch.ones(3),
         {},
     ],
-    ids=["wrapped otherwise", "empty wrapper", "number", "number key", "list", "tensor", "empty"],
+    ids=["empty wrapper", "number", "tensor", "empty"],
 )
 def test_torch_files_that_hold_no_state_dict(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "w.pth"
     torch.save(content, path)
 
     with pytest.raises(SourceError, match=r"w\.pth cannot be read as a file of tensors: "):
+        load_weights(str(path), ARCHITECTURE)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"model": {"a": torch.ones(2)}, "epoch": 3}, {1: torch.ones(2)}, [torch.ones(2)]],
+    ids=["wrapped", "number key", "list"],
+)
+def test_torch_files_of_other_tensors(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(content, path)
+
+    with pytest.raises(SourceError, match=r"w\.pth.* do not fit .*: too few of its 1 tensors \("):
         load_weights(str(path), ARCHITECTURE)
 
 
@@ -196,8 +206,8 @@ def test_missing_and_unexpected_tensors_are_named(network: nn.Module, tmp_path: 
     ("key", "value", "message"),
     [
         ("conv1.0.weight", torch.ones(24, 3, 5, 5), r"do not fit .*conv1\.0\.weight.*24, 3, 3, 3"),
-        ("fc.bias", torch.ones(9), r"do not fit .*fc\.weight"),
-        ("fc.bias", torch.ones(()), r"have no 'fc\.bias', the classifier"),
+        ("fc.bias", torch.ones(9), r"do not fit .*fc\.bias is \[9\], expected \[7\]"),
+        ("fc.bias", torch.ones(()), r"do not fit .*fc\.bias is \[\], expected \[7\]"),
     ],
 )
 def test_misshapen_tensors(
@@ -213,10 +223,9 @@ def test_misshapen_tensors(
 def test_weights_of_another_architecture(network: nn.Module, tmp_path: Path) -> None:
     path = save(network, tmp_path / "w.safetensors")
 
-    with pytest.raises(SourceError, match=r"resnet18.*--source"):
-        load_weights(str(path), "resnet18")
-    with pytest.raises(SourceError, match=r"have no 'classifier\.1\.bias'.*squeezenet1_1"):
-        load_weights(str(path), "squeezenet1_1")
+    for architecture in ("resnet18", "squeezenet1_1"):
+        with pytest.raises(SourceError, match=f"fit {architecture}.*those of {ARCHITECTURE}: give"):
+            load_weights(str(path), architecture)
 
 
 def test_a_file_that_says_it_is_another_architecture(network: nn.Module, tmp_path: Path) -> None:
@@ -234,6 +243,11 @@ def test_a_file_that_says_it_is_another_architecture(network: nn.Module, tmp_pat
         {"preprocessing": "[1]"},
         {"preprocessing": '{"mean": [1, 2]}'},
         {"preprocessing": '{"std": [1, 2, "x"]}'},
+        {"preprocessing": '{"std": [0.2, 0, 0.2]}'},
+        {"preprocessing": '{"std": [0.2, -0.2, 0.2]}'},
+        {"preprocessing": '{"mean": [NaN, 0.5, 0.5]}'},
+        {"preprocessing": '{"mean": [123.7, 116.3, 103.5]}'},
+        {"stride_in_1x1": "yes"},
     ],
 )
 def test_metadata_that_cannot_be_read(
@@ -243,6 +257,27 @@ def test_metadata_that_cannot_be_read(
 
     with pytest.raises(SourceError, match=r"the metadata of .*w\.safetensors cannot be read: "):
         load_weights(str(path), ARCHITECTURE)
+
+
+def test_what_a_file_does_not_say_is_told(random_network: RandomNetwork, tmp_path: Path) -> None:
+    network, told = random_network("resnet50"), list[str]()
+    silent = save(network, tmp_path / "silent.safetensors")
+    whole = {"stride_in_1x1": "true", "preprocessing": '{"mean": [0, 0, 0], "std": [1, 1, 1]}'}
+    saying = save(network, tmp_path / "saying.safetensors", **whole)
+
+    load_weights(str(saying), "resnet50", say=told.append)
+    assert told == []
+    placed = load_weights(str(silent), "resnet50", ReadOptions(stride_in_1x1=True), told.append)
+    assert "stride" not in told.pop()
+    taken = load_weights(str(silent), "resnet50", say=told.append)
+    assert "strides on the 3x3 convolutions (else give --stride-in-1x1)" in told[0]
+    assert "mean 0.485, 0.456, 0.406" in told[0]
+
+    assert placed.stride_in_1x1
+    assert placed.fingerprint() != taken.fingerprint()
+    named = load_weights(str(saying), "resnet50").build()
+    assert torch.equal(answers(placed.build()), answers(named))
+    assert not torch.allclose(answers(placed.build()), answers(taken.build()))
 
 
 def test_labels_must_be_as_many_as_the_classes(network: nn.Module, tmp_path: Path) -> None:
@@ -278,7 +313,7 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "weights.onnx"
     path.write_bytes(b"x")
 
-    with pytest.raises(SourceError, match=r"is neither \.safetensors, \.pth nor \.pt"):
+    with pytest.raises(SourceError, match=r"weights\.onnx cannot be read as a file of tensors"):
         load_weights(str(path), "resnet18")
 
 
@@ -338,7 +373,7 @@ class TestDownloads:
     @pytest.mark.parametrize("architecture", ["googlenet", "inception_v3", "efficientnet_v2_l"])
     def test_the_normalisation_is_that_of_torchvisions_weights(self, architecture: str) -> None:
         """Of the two ports torchvision moves the pictures inside the network."""
-        assert _normalisation(architecture) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        assert normalisation(architecture) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         if architecture == "efficientnet_v2_l":
             family = torchvision.models.get_model_weights(architecture)
             assert family.IMAGENET1K_V1.transforms().mean == [0.5, 0.5, 0.5]
@@ -561,7 +596,7 @@ def test_no_weight_is_drawn_whatever_lies_in_new_memory(architecture: str) -> No
     deterministic = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)  # fills new memory with NaN
     try:
-        network = _unfilled_network(architecture, 3)
+        network = unfilled_network(architecture, 3)
     finally:
         torch.use_deterministic_algorithms(deterministic)
 

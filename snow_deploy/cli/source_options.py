@@ -1,0 +1,65 @@
+"""Options that say which source a command works on."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snow_deploy.training.bring_source import SourceChoice
+
+_OPTIONS = (
+    click.option(
+        "--source",
+        "architecture",
+        help="torchvision's name of the source's architecture.  [default: the store's, or "
+        "resnet50]",
+    ),
+    click.option(
+        "--weights",
+        help="The source's weights: imagenet, one of torchvision's weight names, or a file: "
+        ".safetensors, or a checkpoint of torch.save's (.pth, .pt, .ckpt, .bin, .pth.tar).  "
+        "[default: the store's, or imagenet]",
+    ),
+    click.option(
+        "--weights-key",
+        metavar="NAME",
+        help="Which weights, where a checkpoint holds several that fit, such as state_dict_ema.",
+    ),
+    click.option(
+        "--stride-in-1x1",
+        is_flag=True,
+        help="The file's bottlenecks have their stride on the first 1x1 convolution, as the "
+        "original ResNet and Caffe's, not on the 3x3, as torchvision's. The tensors do not tell.",
+    ),
+)
+
+
+def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add them to a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def read_choice(chosen: dict[str, Any]) -> SourceChoice:
+    """Return the source that a command's options ask for."""
+    from snow_deploy.models.weights import ReadOptions
+    from snow_deploy.training.bring_source import SourceChoice
+
+    return SourceChoice(
+        chosen["architecture"],
+        chosen["weights"],
+        ReadOptions(chosen["weights_key"], chosen["stride_in_1x1"]),
+        chosen.get("source_labels"),
+    )
+
+
+def say_note(line: str) -> None:
+    """Tell of something that was assumed; of torchrun's processes the first one does."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(f"note: {line}", err=True)

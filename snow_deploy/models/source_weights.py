@@ -1,0 +1,183 @@
+"""A source's weights, as they are kept, and the network that they make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from snow_deploy.errors import SourceError
+from snow_deploy.models.architectures import (
+    COUNTER,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Triple,
+    build_network,
+    has_old_stem,
+    move_stride,
+    network_keys,
+    take_old_stem,
+    unfilled_network,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class SourceWeights:
+    """A source as it is kept: everything its function depends on, and nothing else.
+
+    Attributes:
+        architecture: torchvision's name, such as `resnet50`.
+        state: Parameters and buffers by torchvision's key, float32, on the CPU.
+        stride_in_1x1: A bottleneck's stride sits on its first 1x1 convolution (the original
+            ResNet) instead of the 3x3 (torchvision's).
+        mean: Per RGB channel, of pictures scaled to [0, 1].
+        std: Likewise.
+        labels: The source's own classes; None where nothing tells them.
+        origin: Where the weights came from, for people.
+    """
+
+    architecture: str
+    state: Mapping[str, Tensor]
+    stride_in_1x1: bool = False
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    labels: tuple[str, ...] | None = None
+    origin: str = "unknown"
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of the architecture, normalisation and every tensor."""
+        facts = [self.architecture, self.stride_in_1x1, self.mean, self.std]
+        return hash_tensors(self.state, json.dumps(facts))
+
+    def build(self) -> nn.Module:
+        """Build torchvision's network with these weights, in eval mode.
+
+        Raises:
+            SourceError: The tensors do not fit the architecture.
+        """
+        network = self._placed(unfilled_network(self.architecture, self._num_classes()))
+        state = network.state_dict()  # with the format versions that some networks insist on
+        wanted = {key for key in state if not key.endswith(COUNTER)}
+        missing, unexpected = sorted(wanted - set(self.state)), sorted(set(self.state) - wanted)
+        if missing or unexpected:
+            msg = (
+                f"the weights ({self.origin}) do not fit {self.architecture}: "
+                f"{some('missing', missing)}, {some('unexpected', unexpected)}. "
+                "Name the architecture they belong to with --source."
+            )
+            raise SourceError(msg)
+        state.update(self.state)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an old MNASNet's, which advises newer weights
+                network.load_state_dict(state)
+        except RuntimeError as error:
+            msg = f"the weights ({self.origin}) do not fit {self.architecture}: {error}"
+            raise SourceError(msg) from error
+        return network.eval()
+
+    def build_anew(self) -> nn.Module:
+        """Build the same network with torchvision's fresh random weights, in training mode."""
+        return self._placed(build_network(self.architecture, self._num_classes())).train()
+
+    def with_labels(self, labels: Sequence[str]) -> SourceWeights:
+        """Name the source's classes.
+
+        Raises:
+            SourceError: There are more or fewer labels than classes.
+        """
+        if len(labels) != self._num_classes():
+            msg = (
+                f"{len(labels)} labels were given for a source of {self._num_classes()} classes; "
+                "give one label a class, one a line"
+            )
+            raise SourceError(msg)
+        return replace(self, labels=tuple(labels))
+
+    def check_values(self) -> None:
+        """Check that every number can be one of a trained network.
+
+        Raises:
+            SourceError: A value is infinite or NaN, or a variance is negative.
+        """
+        for key, value in self.state.items():
+            fault = find_fault(key, value)
+            if fault is not None:
+                msg = (
+                    f"the weights ({self.origin}) cannot be used: {fault}. Take a checkpoint from "
+                    "before its training went wrong, or fetch the file again."
+                )
+                raise SourceError(msg)
+
+    @property
+    def has_classifier(self) -> bool:
+        """Tell whether the source can answer: zeros stand for a classifier that was missing."""
+        weight = self.state.get(f"{network_keys(self.architecture).classifier}.weight")
+        return weight is not None and bool(weight.any())
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        shapes = {key: tuple(value.shape) for key, value in self.state.items()}
+        if has_old_stem(self.architecture, shapes):
+            take_old_stem(network)
+        if self.stride_in_1x1:
+            move_stride(network, self.architecture)
+        return network
+
+    def _num_classes(self) -> int:
+        """Read the number of classes off torchvision's last key, its first dimension."""
+        key = list(network_keys(self.architecture).shapes)[-1]
+        last = self.state.get(key)
+        if last is None or last.ndim == 0:
+            msg = (
+                f"the weights ({self.origin}) have no {key!r}, the classifier of "
+                f"{self.architecture}. Name the architecture they belong to with --source."
+            )
+            raise SourceError(msg)
+        return last.shape[0]
+
+
+def from_network(network: nn.Module, weights: SourceWeights) -> SourceWeights:
+    """Return `weights` with the tensors of a network that was trained here."""
+    state = {
+        key: value.detach().to("cpu", torch.float32, copy=True).contiguous()
+        for key, value in network.state_dict().items()
+        if not key.endswith(COUNTER)
+    }
+    return replace(weights, state=state)
+
+
+def find_fault(key: str, value: Tensor) -> str | None:
+    """Say what is wrong with a trained network's tensor; None where nothing is."""
+    wrong = value.numel() - int(value.isfinite().sum())
+    if wrong:
+        return f"{wrong} of the {value.numel()} values of {key} are infinite or NaN"
+    if key.endswith("running_var") and bool((value < 0).any()):
+        return (
+            f"{int((value < 0).sum())} of the {value.numel()} variances in {key} are below zero, "
+            f"the least {float(value.min()):g}"
+        )
+    return None
+
+
+def hash_tensors(state: Mapping[str, Tensor], preamble: str = "") -> str:
+    """Return the SHA-256 (hex) of a preamble and of tensors with their names and types."""
+    digest = hashlib.sha256(preamble.encode())
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def some(what: str, keys: Sequence[str], limit: int = 3) -> str:
+    """Count keys and name the first of them, as in `2 missing (fc.weight, fc.bias)`."""
+    shown = ", ".join(keys[:limit]) + (", …" if len(keys) > limit else "")
+    return f"{len(keys)} {what}" + (f" ({shown})" if keys else "")

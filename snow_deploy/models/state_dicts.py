@@ -1,0 +1,216 @@
+"""Finds the sets of weights in a checkpoint, in whatever containers and behind whatever prefixes.
+
+A checkpoint is read as one flat list of tensors: `state_dict`, `model.` and `backbone.` are all
+parts of names. A set of weights is a part of a name behind which an architecture's own keys come.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from snow_deploy.models.architectures import COUNTER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from snow_deploy.models.architectures import NetworkKeys
+
+Parts = tuple[str, ...]
+
+_WRAPPERS = frozenset(
+    {
+        *("module", "_orig_mod", "_module", "_forward_module"),  # replicas, compilers, privacy
+        *("_fsdp_wrapped_module", "_checkpoint_wrapped_module"),
+    }
+)
+"""Parts of a name that torch's wrappers put in; no layer of torchvision's is called so."""
+_COUNTERS = frozenset({COUNTER, "n_averaged", "num_updates", "total_ops", "total_params"})
+"""Last parts of names that trainings, averages and profilers count under."""
+_DEPTH = 8  # of containers in containers; what is deeper holds no weights
+_AVERAGED = re.compile(r"(?i)(^|_)(ema|swa|avg|averaged?|shadow|polyak|momentum)(_|$)")
+
+
+@dataclass(frozen=True)
+class WeightSet:
+    """One network's weights within a checkpoint.
+
+    Attributes:
+        name: Where they are, such as `state_dict_ema`; empty where they are all there is.
+        keys: The checkpoint's key by torchvision's.
+        beside: What else is in the same place, by what the key is there: the checkpoint's key.
+        around: The checkpoint's keys that are in no set's place.
+    """
+
+    name: str
+    keys: Mapping[str, str]
+    beside: Mapping[str, str]
+    around: tuple[str, ...] = ()
+
+    @property
+    def is_averaged(self) -> bool:
+        """Tell whether the name says that these are an average over training."""
+        return any(_AVERAGED.search(part) for part in self.name.split("."))
+
+
+def flatten(content: Any) -> dict[str, Tensor]:
+    """Return the tensors in a checkpoint by their full names.
+
+    Counters are left out, and weights that torch.nn.utils.prune keeps with their mask are
+    multiplied by it.
+
+    Args:
+        content: Tensors by name, and containers of such.
+    """
+    found = _walk(content, "", _DEPTH)
+    tensors = {key: value for key, value in found if not _is_counter(key, value)}
+    for key in [key for key in tensors if key.endswith("_orig")]:
+        mask = tensors.get(f"{key.removesuffix('_orig')}_mask")
+        if mask is not None and mask.shape == tensors[key].shape:
+            tensors[key.removesuffix("_orig")] = tensors.pop(key) * mask
+            del tensors[f"{key.removesuffix('_orig')}_mask"]
+    return tensors
+
+
+def _walk(content: Any, name: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(content, Tensor):
+        if name:
+            yield name, content
+    elif depth and isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _walk(value, f"{name}.{key}" if name else str(key), depth - 1)
+    elif depth and isinstance(content, list | tuple):
+        for index, value in enumerate(content):
+            yield from _walk(value, f"{name}.{index}" if name else str(index), depth - 1)
+
+
+def _is_counter(key: str, value: Tensor) -> bool:
+    counted = value.numel() <= 1 and not value.is_floating_point()
+    return counted or key.rpartition(".")[2] in _COUNTERS
+
+
+def unwrap(key: str) -> Parts:
+    """Return the parts of a name without those that wrappers put in."""
+    return tuple(part for part in key.split(".") if part not in _WRAPPERS)
+
+
+def below(tensors: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a place's."""
+    begin = unwrap(place)
+    return {key: v for key, v in tensors.items() if unwrap(key)[: len(begin)] == begin}
+
+
+def places(tensors: Mapping[str, Tensor], least: int = 8) -> list[Parts]:
+    """Return the beginnings of names behind which at least so many tensors are, the wide first."""
+    counts: dict[Parts, int] = defaultdict(int)
+    for key in tensors:
+        parts = unwrap(key)
+        for length in range(min(len(parts), 4)):
+            counts[parts[:length]] += 1
+    return [place for place, count in counts.items() if count >= least]
+
+
+def find_sets(tensors: Mapping[str, Tensor], keys: NetworkKeys) -> list[WeightSet]:
+    """Find every set of weights with at least half of an architecture's keys.
+
+    Args:
+        tensors: From `flatten`.
+        keys: The architecture's.
+
+    Returns:
+        In the checkpoint's order; of equal ones the first alone.
+    """
+    body = {name for name in keys.shapes if not keys.is_head(name)}
+    groups = _group(tensors, keys)
+    enough = [
+        (place, found)
+        for place, found in groups.items()
+        if 2 * len(body.intersection(found)) >= len(body)
+    ]
+    if not any(body <= set(found) for _, found in enough):
+        mixed = _mix(groups, body)
+        enough = enough if mixed is None else [mixed]
+    taken = {key for _, found in enough for key in found.values()}
+    inside = {place: _beside(place, tensors, taken) for place, _ in enough}
+    within = taken.union(*(beside.values() for beside in inside.values()))
+    around = tuple(key for key in tensors if key not in within)
+    sets = [WeightSet(".".join(at), found, inside[at], around) for at, found in enough]
+    return _without_repeats(sets, tensors)
+
+
+def _beside(place: Parts, tensors: Mapping[str, Tensor], taken: set[str]) -> dict[str, str]:
+    """Return the keys in a place that no set has taken, by what they are called there."""
+    begin = len(place)
+    names = {key: unwrap(key) for key in tensors if key not in taken}
+    return {".".join(parts[begin:]): key for key, parts in names.items() if parts[:begin] == place}
+
+
+def _group(tensors: Mapping[str, Tensor], keys: NetworkKeys) -> dict[Parts, dict[str, str]]:
+    """Return the checkpoint's keys by what stands before torchvision's, and by torchvision's."""
+    raw: dict[Parts, dict[str, str]] = defaultdict(dict)
+    for key in tensors:
+        parts = key.split(".")
+        for cut, part in enumerate(parts):
+            name = modern_name(".".join(unwrap(".".join(parts[cut:]))), keys.architecture)
+            if part not in _WRAPPERS and name in keys.shapes:
+                raw[tuple(parts[:cut])][name] = key
+    groups: dict[Parts, dict[str, str]] = {}
+    for place, found in raw.items():
+        plain = unwrap(".".join(place)) if place else ()
+        known = groups.get(plain, {})
+        same = all(_same(tensors[known[n]], tensors[found[n]]) for n in known if n in found)
+        here = plain if same else place  # two networks, of which one is wrapped
+        groups[here] = {**found, **groups.get(here, {})}
+    return groups
+
+
+def _mix(
+    groups: Mapping[Parts, Mapping[str, str]], body: set[str]
+) -> tuple[Parts, dict[str, str]] | None:
+    """Put a network together whose keys have different prefixes; None where that gives none."""
+    found: dict[str, str] = {}
+    used: list[Parts] = []
+    for place, more in sorted(groups.items(), key=lambda item: -len(item[1])):
+        known = set(found.values())
+        new = {name: key for name, key in more.items() if name not in found and key not in known}
+        if body.intersection(new):
+            found.update(new)
+            used.append(place)
+    if not body <= set(found):
+        return None
+    together = takewhile(lambda parts: len(set(parts)) == 1, zip(*used, strict=False))
+    return tuple(parts[0] for parts in together), found
+
+
+def _without_repeats(sets: list[WeightSet], tensors: Mapping[str, Tensor]) -> list[WeightSet]:
+    different: list[WeightSet] = []
+    for one in sets:
+        if not any(_equal(one, other, tensors) for other in different):
+            different.append(one)
+    return different
+
+
+def _equal(one: WeightSet, other: WeightSet, tensors: Mapping[str, Tensor]) -> bool:
+    pairs = ((tensors[key], tensors[other.keys.get(n, key)]) for n, key in one.keys.items())
+    return set(one.keys) == set(other.keys) and all(_same(a, b) for a, b in pairs)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.dtype == other.dtype and torch.equal(one, other))
+
+
+_DENSE_LAYER = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)")
+
+
+def modern_name(name: str, architecture: str) -> str:
+    """Return what torchvision calls a tensor now: its DenseNets' files say `norm.1` for `norm1`."""
+    if architecture.startswith("densenet"):
+        return _DENSE_LAYER.sub(r"\1\2", name)
+    return name

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from snow_deploy.errors import SourceError
+from snow_deploy.models.weights_file import read_weights_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(1)}
+
+
+def torch_bytes(content: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def script_bytes() -> bytes:
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch advises torch.export
+        torch.jit.save(torch.jit.script(nn.Sequential(nn.Linear(2, 2))), file)
+    return file.getvalue()
+
+
+def zip_bytes(**files: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.bin", "w.pth.tar", "weights"])
+def test_the_content_decides_what_a_file_is(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+
+    for content in [save(TENSORS)] + ([torch_bytes(TENSORS)] if ".safe" not in name else []):
+        path.write_bytes(content)
+        read = read_weights_file(path).content
+        assert all(torch.equal(read[key], value) for key, value in TENSORS.items())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: b"", r"it is empty \(0 bytes\)"),
+        (script_bytes, "TorchScript program"),
+        (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (lambda: b"\n<!DOCTYPE html><html></html>", "page of HTML"),
+        (lambda: gzip.compress(torch_bytes(TENSORS)), "gzip. Unpack it"),
+        (lambda: zip_bytes(w=torch_bytes(TENSORS)), "zip archive of w. Unpack it"),
+        (lambda: b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
+        (lambda: torch_bytes(TENSORS)[:-200], "damaged or cut short"),
+        (lambda: b"some text", "damaged"),
+        (lambda: pickle.dumps({"a": 1}, protocol=4), "of another kind, or is damaged"),
+    ],
+    ids=["empty", "script", "lfs", "html", "gzip", "zip", "hdf5", "cut", "text", "pickle"],
+)
+@pytest.mark.parametrize("suffix", ["pth", "ckpt"])
+def test_files_of_other_kinds(
+    tmp_path: Path, make: Callable[[], bytes], message: str, suffix: str
+) -> None:
+    path = tmp_path / f"w.{suffix}"
+    path.write_bytes(make())
+
+    with pytest.raises(SourceError, match=rf"w\.{suffix} cannot be read as .*{message}") as told:
+        read_weights_file(path)
+    assert "weights_only" not in str(told.value)
+    assert "pickle" not in str(told.value).lower()
+    assert "\n" not in str(told.value)
+
+
+def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is a folder"):
+        read_weights_file(tmp_path)
+    with pytest.raises(SourceError, match="there is no weights file"):
+        read_weights_file(tmp_path / "none.ckpt")
+
+
+def test_a_whole_network_is_told_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(nn.Sequential(nn.Conv2d(3, 4, 1)), path)
+
+    with pytest.raises(SourceError, match=r"a whole network as Python objects \(torch\.nn") as told:
+        read_weights_file(path)
+    assert "torch.save(model.state_dict()" in str(told.value)
+    assert "weights_only" not in str(told.value)
+
+
+class Written:
+    """Unpickled, it would write a file; its class stands in for anybody's."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.target,))
+
+
+class Chosen:
+    """Unpickled, it would call what it is told."""
+
+    def __init__(self, call: Any, *arguments: Any) -> None:
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (self.call, self.arguments)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_code_beside_the_weights_is_refused_and_not_run(tmp_path: Path, old: bool) -> None:
+    proof, path = tmp_path / "executed", tmp_path / "w.pth"
+    for attack in (Written(proof), Chosen(eval, "1"), Chosen(getattr, Path, "touch")):
+        torch.save(
+            {"state_dict": TENSORS, "args": attack}, path, _use_new_zipfile_serialization=not old
+        )
+        with pytest.raises(SourceError, match=r"holds other things than tensors \(|another kind"):
+            read_weights_file(path)
+    assert not proof.exists()
+
+
+def test_classes_of_settings_are_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands for a class takes its name alone."""
+    path = tmp_path / "w.pth"
+    made: list[int] = []
+    known = set(torch.serialization.get_safe_globals())
+    monkeypatch.setattr("argparse.Namespace.__setattr__", lambda *_: made.append(1), raising=False)
+
+    torch.save({"model": TENSORS, "args": argparse.Namespace(), "out": Path("x")}, path)
+
+    content = read_weights_file(path).content
+
+    assert not isinstance(content["args"], argparse.Namespace)
+    assert not isinstance(content["out"], Path)
+    assert vars(content["args"]) == {}
+    assert not made
+    assert set(torch.serialization.get_safe_globals()) == known
