@@ -84,8 +84,8 @@ class Report:
         yield from (f"note: {note}" for note in self.notes)
         floating, int8 = self.file_bytes
         yield (
-            f"{last.int8_share:.1%} of the layers in INT8, {len(last.kept)} in {self.rest}; "
-            f"{int8 / 1e6:.1f} MB, {int8 / floating:.3f} of the fp32 file"
+            f"{last.int8_share:.1%} of the multiply-adds in INT8, {len(last.kept)} layers kept in "
+            f"{self.rest}; {int8 / 1e6:.1f} MB, {int8 / floating:.3f} of the fp32 file"
         )
 
 
@@ -118,7 +118,7 @@ def finite(value: Any) -> Any:
 
 
 def _plot(report: Report) -> Any:
-    """Draw each task's accuracy against the share of layers in INT8."""
+    """Draw each task's accuracy against the share of the arithmetic in INT8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -134,7 +134,7 @@ def _plot(report: Report) -> Any:
             axes.plot([0], [100 * report.fp16[number].top1], "s", color=colour, mfc="none")
         axes.axhline(100 * floating.top1, color=colour, lw=1, label=f"{floating.task}, fp32")
         axes.axhline(100 * floating.top1 - report.max_drop, color=colour, lw=1, ls=":", alpha=0.7)
-    axes.set(xlabel="layers in INT8, %  (square: fp16)", ylabel="top-1, %", xlim=(-4, 104))
+    axes.set(xlabel="multiply-adds in INT8, %  (square: fp16)", ylabel="top-1, %", xlim=(-4, 104))
     axes.set_title(f"dotted: {report.max_drop:g} points below fp32", fontsize=9)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)

@@ -96,9 +96,9 @@ def calibrate_and_judge(
             return ranked
 
         steps = keep_worst(
-            found.layers,
             rank,
             lambda kept: bench.scores(found.int8(kept)),
+            share=found.int8_share,
             fixed=fixed,
             max_drop=settings.max_drop,
             most=_most_given_back(len(found.layers), len(fixed)) if settings.auto else 0,

@@ -44,7 +44,7 @@ class Step:
     Attributes:
         kept: The layers in floating point.
         added: The one that is new among them; None for the first step.
-        int8_share: Share of the layers that is INT8, 0 to 1.
+        int8_share: Share of the graph's multiply-adds that is INT8, 0 to 1.
         scores: How well each task is answered.
         holds: Whether the gate does.
     """
@@ -99,10 +99,10 @@ def sensitivities(
 
 
 def keep_worst(
-    layers: Sequence[str],
     ranking: Callable[[], Sequence[Sensitivity]],
     measure: Callable[[Sequence[str]], tuple[TaskScore, ...]],
     *,
+    share: Callable[[Sequence[str]], float],
     fixed: Sequence[str],
     max_drop: float,
     most: int,
@@ -110,9 +110,9 @@ def keep_worst(
     """Give the worst layers back to floating point, one by one, until the gate holds.
 
     Args:
-        layers: All that could be INT8.
         ranking: Gives the layers by sensitivity; asked only where the gate does not hold at once.
         measure: From the kept layers to the scores of their graph.
+        share: From the kept layers to the share of the arithmetic that is INT8.
         fixed: Kept from the start.
         max_drop: Points that no task may lose more than.
         most: How many layers may be given back.
@@ -124,8 +124,7 @@ def keep_worst(
     worst: list[str] | None = None
     while True:
         found = measure(kept)
-        share = 1 - len(kept) / len(layers)
-        steps.append(Step(kept, added, share, found, holds(found, max_drop)))
+        steps.append(Step(kept, added, share(kept), found, holds(found, max_drop)))
         if steps[-1].holds or len(steps) > most:
             return steps
         if worst is None:
