@@ -34,9 +34,9 @@ class QuantisedGraph:
     def __init__(self, graph: onnx.GraphProto, outer: QuantisedGraph | None = None) -> None:
         """Index a graph, or one inside a node of `outer`, whose values it sees."""
         self.nodes = list(graph.node)
-        self.made_by = dict(outer.made_by) if outer else {}
+        self.made_by: dict[str, onnx.NodeProto] = dict(outer.made_by) if outer else {}
         self.made_by |= {name: node for node in self.nodes for name in node.output if name}
-        self.constants = dict(outer.constants) if outer else {}
+        self.constants: dict[str, onnx.TensorProto] = dict(outer.constants) if outer else {}
         self.constants |= {tensor.name: tensor for tensor in graph.initializer}
         for node in self.nodes:
             tensor = _constant(node) if node.op_type == "Constant" else None
@@ -86,7 +86,8 @@ def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
 
     (held,) = node.attribute
     if held.name == "value":
-        return held.t
+        tensor: onnx.TensorProto = held.t
+        return tensor
     kinds = {"value_float": TensorProto.FLOAT, "value_int": TensorProto.INT64}
     kind = kinds.get(held.name.removesuffix("s"))
     if kind is None:

@@ -36,7 +36,7 @@ class _Pictures(CalibrationDataReader):
         self.rng = np.random.default_rng(0)
         self.left = 3
 
-    def get_next(self) -> dict[str, Any] | None:  # type: ignore[override]
+    def get_next(self) -> dict[str, Any] | None:
         self.left -= 1
         picture = self.rng.normal(size=(1, 3, 8, 8)).astype(np.float32)
         return {"image": picture} if self.left >= 0 else None

@@ -107,7 +107,7 @@ def test_the_output_channels_are_where_the_product_has_them(
     layer = node(operator, "x w", "y", **attributes)
     weight = np.ones([5, 5, 1, 1] if operator == "Conv" else [5] * rank, np.float32)
     data = np.ones([1, 5, 1, 1] if operator == "Conv" else [5] * rank, np.float32)
-    weight[(*[slice(None)] * output_axis(layer, rank), 3)] = 7
+    np.moveaxis(weight, output_axis(layer, rank), 0)[3] = 7
     values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, data.shape)]
     answers = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     graph = helper.make_graph([layer], "g", values, answers, [numpy_helper.from_array(weight, "w")])
