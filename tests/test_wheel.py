@@ -71,7 +71,7 @@ def test_all_four_packages_come_from_the_wheel(python: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_the_readmes_way_from_the_wheel(python: Path, tmp_path: Path) -> None:
-    draw_photos(tmp_path, 6)
+    draw_photos(tmp_path, 12)
     save_source(tmp_path / "source.pth")
     program = python.with_name("snow-deploy")
     printed = {}
