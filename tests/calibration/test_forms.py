@@ -10,7 +10,6 @@ import onnx.inliner
 import pytest
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import (
-    CalibrationDataReader,
     QuantFormat,
     QuantType,
     quantize_dynamic,
@@ -31,7 +30,9 @@ if TYPE_CHECKING:
 DOMAIN = "org.example"
 
 
-class _Pictures(CalibrationDataReader):
+class _Pictures:
+    """What ONNX Runtime calls a CalibrationDataReader; only this method of it is called."""
+
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
         self.left = 3
