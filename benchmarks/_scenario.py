@@ -77,7 +77,7 @@ class Fleet:
         with torch.no_grad():
             for pooling in delta.poolings().values():
                 pooling.weight.normal_(1.0, 0.1)
-            _settle(delta, pictures, self.source(pictures))
+            settle(delta, pictures, self.source(pictures))
         return delta
 
     def probes(self, count: int) -> dict[str, nn.Module]:
@@ -114,12 +114,12 @@ class FeatureClassifier(nn.Module):
 
 def _random_weights(architecture: str, classes: int) -> SourceWeights:
     network = build_network(architecture, classes)
-    _settle(network, torch.randn(_SETTLING))
+    settle(network, torch.randn(_SETTLING))
     return from_network(network, SourceWeights(architecture, {}, origin="random"))
 
 
 @torch.no_grad()
-def _settle(network: nn.Module, *inputs: object) -> None:
+def settle(network: nn.Module, *inputs: object) -> None:
     """Give every BatchNorm a random affine and the statistics of what it sees."""
     norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     for norm in norms:

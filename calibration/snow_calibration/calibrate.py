@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import onnx
 
+from snow_calibration.arithmetic import multiply_adds, share
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import observer, read_float_graph
 from snow_calibration.pictures import as_input
@@ -59,6 +61,15 @@ class Calibration:
     def layers(self) -> tuple[str, ...]:
         """Names of the convolutions and matrix products, in the graph's order."""
         return layers_of(self.model.graph)
+
+    @cached_property
+    def multiply_adds(self) -> dict[str, int]:
+        """Of every node that has some, by its name."""
+        return multiply_adds(self.model)
+
+    def int8_share(self, kept: Collection[str] = ()) -> float:
+        """Return the share of the multiply-adds in INT8, 0 to 1, where some layers are kept."""
+        return share(self.multiply_adds, set(self.layers) - set(kept))
 
     def int8(self, kept: Collection[str] = ()) -> onnx.ModelProto:
         """Make the INT8 graph, manifest included.

@@ -1,8 +1,9 @@
 """Whether an INT8 graph is one that TensorRT takes and fuses: rules, and the nodes that break them.
 
-The rules are measured facts (design.md) and NVIDIA's: zero points are 0; no INT32 bias goes
-through a DequantizeLinear; weights are quantised per output channel; of a residual Add one side
-comes from a convolution and the other is quantised; all that a Concat joins has one scale.
+The rules are measured facts (design.md) and NVIDIA's: the quantisation is Q/DQ pairs of ONNX's own
+operators; zero points are 0 and scales above it; no INT32 bias goes through a DequantizeLinear;
+weights are quantised per output channel; of a residual Add one side comes from a convolution and
+the other is quantised; all that a Concat joins has one scale.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import onnx.inliner
 from onnx import TensorProto, numpy_helper
 
-from snow_calibration.plan import MOVES, QUANTISED
+from snow_calibration.forms import all_nodes, calls, is_foreign_pair, is_integer_operator
+from snow_runtime.manifest import METADATA_KEY
+from snow_runtime.quantised import DQ, KEEPS_SCALE, LAYERS, Q, QuantisedGraph, output_axis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import onnx
-
-_Q, _DQ = "QuantizeLinear", "DequantizeLinear"
-_MOVES: Final = MOVES | {"MaxPool", "Gather", "Cast"}
-"""Operators behind which a tensor still has the scale that it had in front."""
+_PASSED_ON: Final = KEEPS_SCALE - {"Slice", "Split"}  # parts may well be quantised apart
+_OTHER_TOOL: Final = (
+    "Quantise it with the tool that made it, as Q/DQ pairs: NVIDIA's modelopt, or ONNX Runtime's "
+    "quantize_static with quant_format=QuantFormat.QDQ. ('snow-deploy calibrate' takes graphs of "
+    "'snow-deploy export' only.)"
+)
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,9 @@ class Finding:
 
     Attributes:
         node: Its name.
-        rule: `zero-point`, `int32-bias`, `per-channel-weight`, `residual-add`, `concat-scale`,
-            `unquantised-input`, or `not-quantised` of a graph without any pair.
+        rule: `function`, `integer-operator` or `foreign-domain` of what is no Q/DQ pair of ONNX's
+            own; `zero-point`, `scale`, `int32-bias`, `per-channel-weight`, `residual-add`,
+            `concat-scale`, `unquantised-input`; or `not-quantised` of a graph without any pair.
         message: What was seen, what was expected, and what it costs.
     """
 
@@ -42,38 +48,74 @@ class Finding:
 
 
 def lint(model: onnx.ModelProto) -> tuple[Finding, ...]:
-    """Return every finding, in the graph's order."""
-    if not any(node.op_type == _Q for node in model.graph.node):
-        message = "the graph has no QuantizeLinear; make an INT8 graph with 'snow-deploy calibrate'"
+    """Return every finding: first of forms that TensorRT does not read, each in the graph's order.
+
+    Functions are looked into, and so are the graphs inside nodes.
+    """
+    found = [_call(*call) for call in calls(model)]
+    flat = onnx.inliner.inline_local_functions(model) if model.functions else model
+    nodes = list(all_nodes(flat.graph.node))
+    found += [each for node in nodes for each in _form(node)]
+    if not found and not any(node.op_type == Q for node in nodes):
+        ours = any(item.key == METADATA_KEY for item in model.metadata_props)
+        advice = "Make an INT8 graph of it with 'snow-deploy calibrate'." if ours else _OTHER_TOOL
+        message = f"the graph has no QuantizeLinear, so nothing of it is INT8. {advice}"
         return (Finding(model.graph.name, "not-quantised", message),)
-    return tuple(_Linter(model.graph).findings())
+    return (*found, *_within(flat.graph))
 
 
-class _Linter:
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.nodes = list(graph.node)
-        self.constants = {tensor.name: tensor for tensor in graph.initializer}
-        for node in self.nodes:
-            for attribute in node.attribute:
-                if node.op_type == "Constant" and attribute.name == "value":
-                    self.constants[node.output[0]] = attribute.t
-        self.made_by = {name: node for node in self.nodes for name in node.output}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.nodes:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
+def _within(graph: onnx.GraphProto, outer: QuantisedGraph | None = None) -> Iterator[Finding]:
+    """Yield what breaks a rule in a graph, and in those inside its nodes, which see its values."""
+    linter = _Linter(graph, outer)
+    yield from linter.findings()
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _within(inner, linter)
 
+
+def _call(node: str, function: str, times: int) -> Finding:
+    message = (
+        f"calls the function {function}{f', one of {times} calls' if times > 1 else ''}; TensorRT "
+        "gives up at a function's second call, and some versions at the first. Write functions "
+        "into the graph: onnx.inliner.inline_local_functions"
+    )
+    return Finding(node, "function", message)
+
+
+def _form(node: onnx.NodeProto) -> Iterator[Finding]:
+    kind = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    label = node.name or node.output[0]
+    if is_integer_operator(node):
+        message = (
+            f"is a {kind}, which computes on quantised values itself; TensorRT reads Q/DQ pairs "
+            "around float operators only. Quantise the float graph anew in that form: ONNX "
+            "Runtime's quantize_static with quant_format=QuantFormat.QDQ, or NVIDIA's modelopt"
+        )
+        yield Finding(label, "integer-operator", message)
+    elif is_foreign_pair(node):
+        message = (
+            f"is a {kind}, expected ONNX's own {node.op_type}; TensorRT does not know that domain "
+            "(where it reads the node, it goes by the name alone). Quantise without contrib "
+            "operators (ONNX Runtime: UseQDQContribOps False), or for opset 21 where 16 bits "
+            "are meant"
+        )
+        yield Finding(label, "foreign-domain", message)
+
+
+class _Linter(QuantisedGraph):
     def findings(self) -> Iterator[Finding]:
         for node in self.nodes:
             for finding in self._of(node):
                 yield finding if finding.node else replace(finding, node=node.output[0])
 
     def _of(self, node: onnx.NodeProto) -> Iterator[Finding]:
-        if node.op_type in {_Q, _DQ}:
+        if node.op_type in {Q, DQ}:
             yield from self._zero_point(node)
-        if node.op_type == _DQ:
+            yield from self._positive(node)
+        if node.op_type == DQ:
             yield from self._bias(node)
-        if node.op_type in QUANTISED:
+        if node.op_type in LAYERS:
             yield from self._layer(node)
         elif node.op_type == "Add":
             yield from self._residual(node)
@@ -82,7 +124,7 @@ class _Linter:
 
     def _zero_point(self, node: onnx.NodeProto) -> Iterator[Finding]:
         if len(node.input) < 3 or not node.input[2]:
-            if node.op_type == _Q:  # without one the result is unsigned
+            if node.op_type == Q:  # without one the result is unsigned
                 yield Finding(node.name, "zero-point", "no zero point, so UINT8; expected INT8's 0")
             return
         tensor = self.constants.get(node.input[2])
@@ -95,6 +137,33 @@ class _Linter:
             message = "its zero point is not 0; TensorRT quantises symmetrically only"
             yield Finding(node.name, "zero-point", message)
 
+    def _positive(self, node: onnx.NodeProto) -> Iterator[Finding]:
+        tensor = self.constants.get(node.input[1])
+        if tensor is None:
+            if self._is_measured(node.input[1]):
+                message = f"its scale, {node.input[1]}, depends on the picture; expected a constant"
+                yield Finding(node.name, "scale", message)
+            return
+        value = numpy_helper.to_array(tensor).astype(np.float64)
+        if not (np.isfinite(value).all() and (value > 0).all()):
+            message = f"a scale of it is {value.min():.4g}, expected numbers above 0"
+            yield Finding(node.name, "scale", message)
+
+    def _is_measured(self, name: str) -> bool:
+        """Whether a value depends on what the graph is given."""
+        waiting, seen = [name], {name}
+        while waiting:
+            value = waiting.pop()
+            if value in self.constants:
+                continue
+            maker = self.made_by.get(value)
+            if maker is None:
+                return True
+            new = {each for each in maker.input if each} - seen
+            seen |= new
+            waiting += new
+        return False
+
     def _bias(self, node: onnx.NodeProto) -> Iterator[Finding]:
         tensor = self.constants.get(node.input[0])
         if tensor is not None and tensor.data_type == TensorProto.INT32:
@@ -102,16 +171,29 @@ class _Linter:
             yield Finding(node.name, "int32-bias", message)
 
     def _layer(self, node: onnx.NodeProto) -> Iterator[Finding]:
-        weight = self.made_by.get(node.input[1]) if len(node.input) > 1 else None
-        if weight is None or weight.op_type != _DQ:
+        weight = self.dequantiser(node.input[1]) if len(node.input) > 1 else None
+        if weight is None:
             return  # kept in floating point
-        transposed = next((item.i for item in node.attribute if item.name == "transB"), 0)
-        expected = 1 if node.op_type == "Gemm" and not transposed else 0
-        axis = next((item.i for item in weight.attribute if item.name == "axis"), 1)
         stored = self.constants.get(weight.input[0])
         quantiser = self.made_by.get(weight.input[0])
-        if stored is None and quantiser is not None and quantiser.op_type == _Q:
+        if stored is None and quantiser is not None and quantiser.op_type == Q:
             stored = self.constants.get(quantiser.input[0])  # a float weight behind a pair
+        if stored is not None or node.op_type != "MatMul":  # which may multiply computed values
+            yield from self._per_channel(node, weight, stored)
+        if not self._is_quantised(node.input[0]):
+            message = f"its weight is INT8 but {node.input[0]} is not; it runs in floating point"
+            yield Finding(node.name, "unquantised-input", message)
+
+    def _per_channel(
+        self, node: onnx.NodeProto, weight: onnx.NodeProto, stored: onnx.TensorProto | None
+    ) -> Iterator[Finding]:
+        rank = 0 if stored is None else len(stored.dims)
+        expected = self._stored_axis(node.input[1], output_axis(node, rank))
+        if expected is None:
+            return  # not known, behind what reshapes it
+        axis = next((item.i for item in weight.attribute if item.name == "axis"), 1)
+        if rank:
+            axis, expected = axis % rank, expected % rank
         scale = self.constants.get(weight.input[1])
         channels = None if stored is None else stored.dims[expected]
         if scale is None or stored is None or axis != expected or list(scale.dims) != [channels]:
@@ -121,9 +203,18 @@ class _Linter:
                 f"{channels} output channels on axis {expected}"
             )
             yield Finding(node.name, "per-channel-weight", message)
-        if not self._is_quantised(node.input[0]):
-            message = f"its weight is INT8 but {node.input[0]} is not; it runs in floating point"
-            yield Finding(node.name, "unquantised-input", message)
+
+    def _stored_axis(self, name: str, axis: int) -> int | None:
+        """Return which axis of a weight, as it is stored, is this one where it is read."""
+        node = self.made_by[name]
+        while node.op_type != DQ:
+            if node.op_type == "Transpose":
+                order = next((item.ints for item in node.attribute if item.name == "perm"), None)
+                axis = -1 - axis if order is None else order[axis]
+            elif node.op_type not in {"Cast", "Dropout", "Identity"}:
+                return None
+            node = self.made_by[node.input[0]]
+        return axis
 
     def _residual(self, node: onnx.NodeProto) -> Iterator[Finding]:
         sides = [name for name in node.input if name not in self.constants]
@@ -145,12 +236,11 @@ class _Linter:
     def _is_int8_convolution(self, name: str) -> bool:
         """Whether a value comes from an INT8 convolution, by way of other such Adds."""
         node = self.made_by.get(name)
-        if node is None or len(self.readers[name]) > 1:
+        if node is None or len(self.readers.get(name, ())) > 1:
             return False
         if node.op_type == "Add":
             return any(self._is_int8_convolution(part) for part in node.input)
-        weight = self.made_by.get(node.input[1]) if node.op_type == "Conv" else None
-        return weight is not None and weight.op_type == _DQ
+        return node.op_type == "Conv" and self.dequantiser(node.input[1]) is not None
 
     def _concat(self, node: onnx.NodeProto) -> Iterator[Finding]:
         scales = [self._scale(name) for name in node.input]
@@ -172,19 +262,17 @@ class _Linter:
 
     def _scale(self, name: str) -> float | None:
         """Return the scale that a value was dequantised with, moved or not."""
-        node = self.made_by.get(name)
-        while node is not None and node.op_type in _MOVES:
-            node = self.made_by.get(node.input[0])
-        return self._scale_of(node) if node is not None and node.op_type == _DQ else None
+        node = self.dequantiser(name)
+        return None if node is None else self._scale_of(node)
 
     def _next_scale(self, node: onnx.NodeProto) -> float | None:
         """Return the scale that a reader, or who reads what it only moves, quantises with."""
-        while node.op_type in _MOVES:
+        while node.op_type in _PASSED_ON:
             readers = self.readers.get(node.output[0], [])
             if not readers:
                 return None
             node = readers[0]
-        return self._scale_of(node) if node.op_type == _Q else None
+        return self._scale_of(node) if node.op_type == Q else None
 
     def _scale_of(self, node: onnx.NodeProto) -> float | None:
         tensor = self.constants.get(node.input[1])

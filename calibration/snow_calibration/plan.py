@@ -3,8 +3,10 @@
 The rules are those of TensorRT's explicit quantisation (NVIDIA's documentation, "Working with
 Quantized Types", and design.md):
 
-1. Conv and Gemm read their data quantised, per tensor, and their weights, per output channel.
-   What they compute is left alone: whoever reads it says what it needs.
+1. Conv, Gemm and MatMul by a constant read their data quantised, per tensor, and their weights,
+   per output channel. What they compute is left alone: whoever reads it says what it needs. Left
+   out is a MatMul too narrow for a tile of a tensor core: it would gain less than the pair costs.
+   (Pools of a size that does not divide their input are such: they average by a matrix.)
 2. An Add of two computed values keeps one as it is, the one that a convolution made and that
    nobody else reads (the Add is done in that convolution's kernel), and reads the other quantised.
 3. Concat and MaxPool work on quantised data where their result is quantised, all in one scale:
@@ -21,16 +23,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.half import INPUT_SCOPE
+from snow_runtime.quantised import LAYERS, MOVES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     import onnx
 
-QUANTISED: Final = ("Conv", "Gemm")
-"""Operators with weights that are computed in INT8."""
-MOVES: Final = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"})
-"""Operators that only move their first input."""
+_TILE: Final = 8  # columns of the narrowest INT8 tile (PTX's mma.m16n8k32)
 _ONE_SCALE: Final = frozenset({"Concat", "MaxPool"})
 
 
@@ -39,7 +39,7 @@ class Plan:
     """What is to be quantised.
 
     Attributes:
-        layers: Names of the Conv and Gemm nodes computed in INT8, in the graph's order.
+        layers: Names of the nodes computed in INT8, in the graph's order.
         reads: (node's name, position of the input) of every input that is read quantised,
             weights apart.
         tensors: Every tensor that gets a Q/DQ pair, with the name of its scale; tensors of one
@@ -52,13 +52,20 @@ class Plan:
 
 
 def layers_of(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """Return the names of the nodes that could be computed in INT8: Conv and Gemm."""
-    constants = {tensor.name for tensor in graph.initializer}
+    """Return the names of the nodes that could be computed in INT8, and gain by it."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
     return tuple(
         node.name
         for node in graph.node
-        if node.op_type in QUANTISED and len(node.input) > 1 and node.input[1] in constants
+        if node.op_type in LAYERS
+        and len(node.input) > 1
+        and (weight := constants.get(node.input[1])) is not None
+        and (node.op_type != "MatMul" or _fills_a_tile(weight))
     )
+
+
+def _fills_a_tile(weight: onnx.TensorProto) -> bool:
+    return len(weight.dims) > 1 and min(weight.dims[-2:]) >= _TILE
 
 
 def make_plan(graph: onnx.GraphProto, kept: Collection[str] = ()) -> Plan:
@@ -66,7 +73,7 @@ def make_plan(graph: onnx.GraphProto, kept: Collection[str] = ()) -> Plan:
 
     Args:
         graph: Nodes in topological order, each with a name of its own.
-        kept: Names of Conv and Gemm nodes that stay in floating point.
+        kept: Names of layers that stay in floating point.
     """
     return _Planner(graph, kept).plan()
 

@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 from snow_calibration.errors import CalibrationError
 from snow_runtime.half import FP16_LARGEST, INPUT_SCOPE
+from snow_runtime.quantised import DQ, Q, output_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,7 +134,8 @@ class _Weights:
         """Let a planned layer read its weight dequantised; return the nodes to put before it."""
         if node.name not in self.layers:
             return []
-        name, axis = node.input[1], _output_axis(node)
+        name = node.input[1]
+        axis = output_axis(node, len(self.tensors[name].dims))
         node.input[1] = _dequantised(name)
         if name in self.done:
             return []
@@ -148,7 +150,7 @@ class _Weights:
         ]
         inputs = [stored, _scale(name), f"{name}/zero_point"]
         label = _dequantised(name)
-        return [helper.make_node("DequantizeLinear", inputs, [label], name=label, axis=axis)]
+        return [helper.make_node(DQ, inputs, [label], name=label, axis=axis)]
 
     def drop_unread(self) -> None:
         """Remove the float weights that nobody reads any more."""
@@ -178,23 +180,12 @@ def _activation_scales(
     return {name: half_scale(threshold or 1.0) for name, threshold in largest.items()}
 
 
-def _output_axis(node: onnx.NodeProto) -> int:
-    """Return the axis of the output channels in a layer's weight."""
-    if node.op_type == "Conv":
-        return 0
-    transposed = next((item.i for item in node.attribute if item.name == "transB"), 0)
-    return 0 if transposed else 1
-
-
 def _pair(tensor: str, scale: str) -> tuple[onnx.NodeProto, onnx.NodeProto]:
     quantised, constants = f"{_label(tensor)}/quantised", [_scale(scale), _ZERO_POINT]
     return (
-        helper.make_node("QuantizeLinear", [tensor, *constants], [quantised], name=quantised),
+        helper.make_node(Q, [tensor, *constants], [quantised], name=quantised),
         helper.make_node(
-            "DequantizeLinear",
-            [quantised, *constants],
-            [_dequantised(tensor)],
-            name=_dequantised(tensor),
+            DQ, [quantised, *constants], [_dequantised(tensor)], name=_dequantised(tensor)
         ),
     )
 

@@ -247,11 +247,20 @@ def _check_whole(found: Ranges) -> None:
         raise ValueError("its counts are of other tensors than its magnitudes")
     if found.done and not found.largest:
         raise ValueError("it has pictures and no magnitudes")
-    if found.thresholds and not all(value > 0 for value in found.thresholds.values()):
-        raise ValueError("a threshold is 0")
+    if found.thresholds:
+        _check_thresholds(found)
     for name, counts in found.counts.items():
         if found.done and found.largest[name] > 0 and not counts.any():
             raise ValueError(f"nothing is counted of {name}")
+
+
+def _check_thresholds(found: Ranges) -> None:
+    """Refuse thresholds of other tensors, and zero for what is not always zero."""
+    if found.thresholds.keys() != found.largest.keys():
+        raise ValueError("its thresholds are of other tensors than its magnitudes")
+    for name, value in found.thresholds.items():
+        if value == 0 < found.largest[name]:
+            raise ValueError(f"the threshold of {name} is 0, its magnitude {found.largest[name]}")
 
 
 def _check_kind(document: Mapping[str, Any]) -> None:

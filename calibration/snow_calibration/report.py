@@ -36,7 +36,7 @@ class Report:
         verdicts: What they say of each task.
         written: Whether the graph is: it passed, or is undecided and that was accepted.
         kept: Its layers in floating point.
-        int8_share: Share of the layers that is INT8, 0 to 1.
+        int8_share: Share of the graph's multiply-adds that is INT8, 0 to 1.
         steps: The INT8 graphs that a search tried, the one that it chose last; empty without.
         sensitivities: By layer, the most sensitive first; empty where they were not measured.
         file_bytes: Of the fp32 file and of the INT8 one.
@@ -100,8 +100,8 @@ class Report:
         yield from (f"note: {note}" for note in self.notes)
         floating, int8 = self.file_bytes
         yield (
-            f"{self.int8_share:.1%} of the layers in INT8, {len(self.kept)} in {self.rest}; "
-            f"{int8 / 1e6:.1f} MB, {int8 / floating:.3f} of the fp32 file"
+            f"{self.int8_share:.1%} of the multiply-adds in INT8, {len(self.kept)} layers kept in "
+            f"{self.rest}; {int8 / 1e6:.1f} MB, {int8 / floating:.3f} of the fp32 file"
         )
         yield f"gate of {self.max_drop:g} points: {self.outcome}"
 
@@ -176,11 +176,11 @@ def _plot(report: Report) -> Any:
 
 
 def _plot_search(report: Report, axes: Any) -> None:
-    """Draw each task's accuracy against the share of layers in INT8, as the search saw it."""
+    """Draw each task's accuracy against the share of the arithmetic in INT8, as the search saw it."""
     shares = [100 * step.int8_share for step in report.steps]
     for number, score in enumerate(report.steps[0].scores):
         measured = [100 * step.scores[number].top1 for step in report.steps]
         axes.plot(shares, measured, "o-", color=f"C{number}", label=score.task)
-    axes.set(xlabel="layers in INT8, %", ylabel="top-1 of the search, %")
+    axes.set(xlabel="multiply-adds in INT8, %", ylabel="top-1 of the search, %")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)

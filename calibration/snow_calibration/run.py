@@ -145,7 +145,7 @@ def calibrate_and_judge(
         verdicts=verdicts,
         written=outcome == "pass" or (outcome == "undecided" and settings.accept_undecided),
         kept=chosen.kept,
-        int8_share=1 - len(chosen.kept) / len(found.layers),
+        int8_share=found.int8_share(chosen.kept),
         steps=chosen.steps,
         sensitivities=chosen.ranked,
         file_bytes=(found.float_bytes, last.ByteSize()),
@@ -203,9 +203,9 @@ def _choose(  # noqa: PLR0917 - one call, above
         return ranked
 
     steps = keep_worst(
-        found.layers,
         rank,
         lambda kept: bench.scores(bench.write(found.int8(kept))),
+        share=found.int8_share,
         fixed=fixed,
         holds=lambda scored: would_pass(scored, settings.max_drop, judged.counts),
         most=_most_given_back(len(found.layers), len(fixed)),

@@ -43,7 +43,7 @@ class Step:
     Attributes:
         kept: The layers in floating point.
         added: The one that is new among them; None for the first step.
-        int8_share: Share of the layers that is INT8, 0 to 1.
+        int8_share: Share of the graph's multiply-adds that is INT8, 0 to 1.
         scores: How well each task is answered, on the pictures that are searched on.
         holds: Whether that is well enough to stop.
     """
@@ -98,10 +98,10 @@ def sensitivities(
 
 
 def keep_worst(
-    layers: Sequence[str],
     ranking: Callable[[], Sequence[Sensitivity]],
     measure: Callable[[Sequence[str]], tuple[TaskScore, ...]],
     *,
+    share: Callable[[Sequence[str]], float],
     fixed: Sequence[str],
     holds: Callable[[tuple[TaskScore, ...]], bool],
     most: int,
@@ -109,9 +109,9 @@ def keep_worst(
     """Give the worst layers back to floating point, one by one, until it is enough.
 
     Args:
-        layers: All that could be INT8.
         ranking: Gives the layers by sensitivity; asked only where it is not enough at once.
         measure: From the kept layers to the scores of their graph.
+        share: From the kept layers to the share of the arithmetic that is INT8.
         fixed: Kept from the start.
         holds: Tells from the scores whether it is enough.
         most: How many layers may be given back.
@@ -123,8 +123,7 @@ def keep_worst(
     worst: list[str] | None = None
     while True:
         found = measure(kept)
-        share = 1 - len(kept) / len(layers)
-        steps.append(Step(kept, added, share, found, holds(found)))
+        steps.append(Step(kept, added, share(kept), found, holds(found)))
         if steps[-1].holds or len(steps) > most:
             return steps
         if worst is None:

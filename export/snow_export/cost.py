@@ -145,7 +145,7 @@ def measure_cost(model: onnx.ModelProto, tasks: Sequence[str] | None = None) -> 
     batch, shapes = infer_shapes(model)
     sums: dict[str, Counter[str]] = {owner: Counter() for owner in _ordered(owners)}
     for node, owner in zip(graph.node, owners, strict=True):
-        sums[owner].update(nodes=1, macs=_macs(node, shapes) // batch)
+        sums[owner].update(nodes=1, macs=node_macs(node, shapes) // batch)
     whose = constant_owners(graph, owners)
     scales = _quantisation_tensors(graph)
     for name, tensor in _constants(graph):
@@ -161,7 +161,12 @@ def measure_cost(model: onnx.ModelProto, tasks: Sequence[str] | None = None) -> 
     return GraphCost(tuple(rows), batch, dict(uncounted), names)
 
 
-def _macs(node: onnx.NodeProto, shapes: Shapes) -> int:
+def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
+    """Return a node's multiply-adds for the shapes of one run.
+
+    Raises:
+        GraphError: A shape that they follow from is not known.
+    """
     if node.op_type not in COUNTED or node.domain not in {"", "ai.onnx"}:
         return 0
     missing = [name for name in (*node.input[:2], node.output[0]) if name not in shapes]

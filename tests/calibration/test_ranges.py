@@ -187,6 +187,7 @@ def test_a_damaged_field_is_refused_or_means_the_same(
         {"done": 20, "counts": {"a": ZEROS, "b": ZEROS}},
         {"done": 20, "counts": {"a": ZEROS}},
         {"thresholds": {"a": 0.0, "b": 1.0}},
+        {"thresholds": {"a": 1.0}},
         {"largest": {"a": 10**400, "b": 1.0}},
     ],
 )
@@ -249,11 +250,36 @@ def test_the_hash_is_of_the_pictures_too(samples: Samples) -> None:
     assert Samples(samples.keys, changed).sha256 != samples.sha256
 
 
-def test_a_tensor_that_is_always_zero_has_no_range(samples: Samples, tmp_path: Path) -> None:
-    def zeros(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        return {"a": np.zeros(pixels.shape, np.float32)}
+def with_a_dead_tensor(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    return {"a": pixels.astype(np.float32), "b": np.zeros(pixels.shape, np.float32)}
 
-    for method in ("minmax", "entropy", "mse", "percentile"):
-        path = tmp_path / f"{method}.json"
-        found = measure_ranges(zeros, ("a",), samples, origin(samples, method), path)
-        assert found.thresholds == {"a": 0.0}
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "mse", "percentile"])
+def test_a_tensor_that_is_always_zero_has_no_range(
+    samples: Samples, tmp_path: Path, method: str
+) -> None:
+    path, source = tmp_path / "ranges.json", origin(samples, method)
+
+    found = measure_ranges(with_a_dead_tensor, TENSORS, samples, source, path)
+
+    assert found.thresholds["b"] == 0.0 < found.thresholds["a"]
+    assert measure_ranges(with_a_dead_tensor, TENSORS, samples, source, path) == found
+
+
+@pytest.mark.parametrize("killed_at", [17, 20, 21, 37])
+def test_a_run_with_one_resumes_too(samples: Samples, tmp_path: Path, killed_at: int) -> None:
+    calls = iter(range(1, 1000))
+
+    def killed(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        if next(calls) == killed_at:
+            raise KeyboardInterrupt
+        return with_a_dead_tensor(pixels)
+
+    whole, resumed = tmp_path / "whole.json", tmp_path / "resumed.json"
+    measure_ranges(with_a_dead_tensor, TENSORS, samples, origin(samples), whole)
+    with pytest.raises(KeyboardInterrupt):
+        measure_ranges(killed, TENSORS, samples, origin(samples), resumed)
+
+    measure_ranges(killed, TENSORS, samples, origin(samples), resumed)
+
+    assert resumed.read_bytes() == whole.read_bytes()

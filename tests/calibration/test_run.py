@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from snow_calibration.calibrate import calibrate, choose_layers
+from snow_calibration.calibrate import calibrate, choose_layers, write_graph
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.gate import answers_of, answers_to, scores
@@ -20,6 +20,7 @@ from snow_calibration.plan import layers_of
 from snow_calibration.report import write_report
 from snow_calibration.run import Judged, Settings, calibrate_and_judge, check
 from snow_runtime import load
+from snow_runtime.engine.prepare import prepare_graph
 from snow_runtime.errors import GraphError
 from snow_runtime.graph_file import with_manifest
 from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
@@ -424,6 +425,42 @@ def test_layers_are_chosen_by_pattern() -> None:
         choose_layers(layers, ["sorce/conv1"])
 
 
+@pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
+@pytest.mark.parametrize("frames", [False, True])
+def test_an_engine_finds_every_layer_that_was_quantised(
+    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path, layout: str, frames: bool
+) -> None:
+    graph, output = float_graph(layout, frames=frames), tmp_path / "int8.onnx"
+    found = calibrate(graph, samples, tmp_path / "r.json", method="minmax")
+    kept = found.layers[1:3]
+
+    for chosen in ((), kept):
+        write_graph(found.int8(chosen), output)
+        expected = tuple(name for name in found.layers if name not in chosen)
+        assert prepare_graph(output, "int8").quantised == expected
+
+
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
+def test_tensorrt_builds_an_engine_of_what_was_calibrated(
+    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path, layout: str
+) -> None:
+    pytest.importorskip("tensorrt_rtx_bindings")
+    from snow_runtime.engine.make import build_engine
+    from snow_runtime.engine.options import BuildOptions
+
+    graph, output = tmp_path / "int8.onnx", tmp_path / "int8.engine"
+    found = calibrate(float_graph(layout), samples, tmp_path / "r.json", method="minmax")
+    write_graph(found.int8(), graph)
+    options = BuildOptions("int8", ("sm86",), least_share=1)
+
+    built = build_engine(graph, output, options, backend_name="tensorrt-rtx")
+
+    achieved = built.record.achieved
+    assert achieved.in_precision == achieved.convolutions == len(found.layers)
+    assert achieved.by_precision == {"int8": len(found.layers)}
+
+
 @pytest.mark.tensorrt
 @pytest.mark.parametrize(("layout", "target"), [("fused", "sm86"), ("summed", "sm89")])
 def test_tensorrt_compiles_int8_convolutions(
@@ -446,6 +483,27 @@ def test_tensorrt_compiles_int8_convolutions(
     assert plain["Int8"] == 0
     assert kinds["Int8"] > 0.25 * len(found.layers)
     assert kinds["Half"] < 0.1 * plain["Half"]
+
+
+def test_a_dead_layer_is_calibrated_and_its_ranges_reused(
+    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path
+) -> None:
+    """A convolution that always answers below zero: nothing comes out of its ReLU."""
+    model, path = onnx.load(float_graph()), tmp_path / "dead.onnx"
+    dead = {"source/layer1.0.conv1.weight": 0.0, "source/layer1.0.conv1.bias": -1.0}
+    for tensor in model.graph.initializer:
+        if tensor.name in dead:
+            value = np.full(tensor.dims, dead.pop(tensor.name), np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    assert not dead
+    onnx.save(model, path)
+
+    first = calibrate(path, samples, tmp_path / "r.json")
+    again = calibrate(path, samples, tmp_path / "r.json")
+
+    assert 0.0 in first.ranges.thresholds.values()
+    assert again.ranges == first.ranges
+    assert lint(again.int8()) == ()
 
 
 def test_weights_in_another_file_are_part_of_the_graph(

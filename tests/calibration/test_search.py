@@ -40,8 +40,12 @@ def by_harm(layer: str) -> float:
     return -HARM.get(layer, 0.0)
 
 
+def share(kept: Sequence[str]) -> float:
+    return 1 - len(kept) / len(LAYERS)
+
+
 def search(most: int = 5) -> list[Step]:
-    return keep_worst(LAYERS, ranking, measure, fixed=(), holds=few_lost, most=most)
+    return keep_worst(ranking, measure, share=share, fixed=(), holds=few_lost, most=most)
 
 
 def test_the_worst_layers_go_back_until_the_gate_holds() -> None:
@@ -58,7 +62,8 @@ def test_no_ranking_is_asked_for_where_the_gate_holds_at_once() -> None:
     def never() -> list[Sensitivity]:
         raise AssertionError
 
-    steps = keep_worst(LAYERS, never, measure, fixed=("c", "f"), holds=few_lost, most=5)
+    kept = ("c", "f")
+    steps = keep_worst(never, measure, share=share, fixed=kept, holds=few_lost, most=5)
 
     assert [step.kept for step in steps] == [("c", "f")]
 

@@ -78,14 +78,10 @@ def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
 
 
 def _quantised(path: Path, model: onnx.ModelProto, manifest: Manifest) -> tuple[str, ...]:
-    """Name the layers that compute in INT8: both of their inputs are dequantised."""
-    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
-    found = tuple(
-        node.name
-        for node in model.graph.node
-        if node.op_type in {"Conv", "Gemm", "MatMul"}
-        and all(made_by.get(name) == "DequantizeLinear" for name in node.input[:2])
-    )
+    """Name the layers that compute in INT8, as many as the manifest says."""
+    from snow_runtime.quantised import QuantisedGraph
+
+    found = QuantisedGraph(model.graph).layers()
     said = manifest.quantisation.layers if manifest.quantisation else None
     if not found or said not in (None, len(found)):
         raise EngineError(

@@ -1,0 +1,31 @@
+"""How much of a graph's arithmetic some of its layers do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snow_export.cost import node_macs
+from snow_export.shapes import infer_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    import onnx
+
+
+def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the multiply-adds of every node that has some, by its name.
+
+    Those of one batch: for shares it does not matter how large that is.
+
+    Raises:
+        GraphError: The graph's shapes do not follow from its inputs.
+    """
+    _, shapes = infer_shapes(model)
+    counted = {node.name: node_macs(node, shapes) for node in model.graph.node}
+    return {name: macs for name, macs in counted.items() if macs}
+
+
+def share(macs: Mapping[str, int], names: Collection[str]) -> float:
+    """Return the share of all multiply-adds that these nodes do, 0 to 1."""
+    return sum(macs.get(name, 0) for name in names) / max(1, sum(macs.values()))
