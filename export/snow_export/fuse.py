@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from snow_export.blocks import FEW, Apart, is_wasteful
 from snow_export.emit.emitter import run_nodes
 from snow_export.errors import ExportError
 from snow_export.freeze import StaticPooling
@@ -19,8 +20,8 @@ from snow_export.stack import (
     Stack,
     Value,
     convolution_like,
+    linear_of,
     scatter,
-    set_weights,
 )
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ class Fuser:
         first: nn.Conv2d = layers[0]
         joined = value if isinstance(value, Joined) else Joined((value,))
         mixed = len(joined.parts) > 1 and any(isinstance(part, Shared) for part in joined.parts)
+        if mixed and first.groups == 1 and is_wasteful(layers, joined):
+            return self._apart(node, layers, joined)
         if mixed or (self._is_thin(first) and not isinstance(value, Shared)):
             weight, reads, groups = scatter(layers, joined), self._plain(joined), 1
         elif isinstance(value, Shared):
@@ -186,7 +189,8 @@ class Fuser:
     def _is_thin(self, layer: nn.Conv2d) -> bool:
         """Whether a task's own group would be narrower than hardware likes."""
         narrowest = min(layer.in_channels, layer.out_channels)
-        return not self.summed and layer.groups == 1 and narrowest < self.dense_below
+        thin = layer.groups == 1 and narrowest < self.dense_below
+        return thin and not self.summed and self.count <= FEW  # zeros grow with its square
 
     def _sum(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
         """Convolve each part with its own share of the weights, a group per task, and add up."""
@@ -211,12 +215,21 @@ class Fuser:
     def _linear(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
         """One matrix product for all tasks, with zero blocks where a task does not look."""
         joined = value if isinstance(value, Joined) else Joined((value,))
-        weight = scatter(layers, joined)
-        bias = _stacked_biases(layers)
-        fused = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-        set_weights(fused, weight, bias)
+        if is_wasteful(layers, joined):
+            return self._apart(node, layers, joined)
+        fused = linear_of(scatter(layers, joined), _stacked_biases(layers))
         widths = tuple(layer.out_features for layer in layers)
         return Stack(self._call(str(node.target), fused, self._plain(joined)), widths)
+
+    def _apart(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
+        """Read what all tasks share with one layer, what each has to itself with a group each."""
+        name = str(node.target)
+        own = tuple(part for part in value.parts if isinstance(part, Stack))
+        common = tuple(part for part in value.parts if isinstance(part, Shared))
+        stacked = own[0] if len(own) == 1 else self._stacked(Joined(own), f"{name}_own")
+        reads = [stacked.node, *([self._plain(Joined(common))] if common else [])]
+        widths = tuple(len(layer.weight) for layer in layers)
+        return Stack(self._call(name, Apart(layers, value), *reads), widths)
 
     def _elementwise(self, column: tuple[fx.Node, ...]) -> Stack:
         """Apply a function that treats every channel alike to the stacked tensors."""
@@ -274,12 +287,12 @@ class Fuser:
             self.graph.call_function(operator.getitem, (parts, task)) for task in range(self.count)
         )
 
-    def _call(self, name: str, layer: nn.Module, reads: fx.Node) -> fx.Node:
+    def _call(self, name: str, layer: nn.Module, *reads: fx.Node) -> fx.Node:
         target = name.removeprefix("network.")
         holder, leaf = self._holder(target), target.rpartition(".")[2]
         if not hasattr(holder, leaf):
             holder.add_module(leaf, layer)
-        return self.graph.call_module(target, (reads,))
+        return self.graph.call_module(target, reads)
 
     def _holder(self, target: str) -> nn.Module:
         holder = self.root

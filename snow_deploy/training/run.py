@@ -11,6 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from snow_deploy.models.smallest import check_image_size
 from snow_deploy.models.source import Source
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
@@ -101,6 +102,7 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
 
     Raises:
         StoreError: The store has no source, or cannot be written.
+        SourceError: The pictures are too small for the source.
         TrainingError: The tasks cannot be trained together, a single one is there already, or
             another process is training one of them.
         ResumeError: There is nothing to resume, or what was begun had other options, labels,
@@ -119,6 +121,7 @@ def _train_together(
     """Do what `train_tasks` says, while nobody else does."""
     weights = store.source_weights()
     source = Source(weights)
+    check_image_size(source, requests[0].options.image_size)
     before = {each.name: task_before(store, each.options) for each in requests}
     facts = {each.name: _facts(each, source, before[each.name]) for each in requests}
     todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
