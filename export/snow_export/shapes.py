@@ -82,11 +82,12 @@ def _close_batch(model: onnx.ModelProto, free: int) -> int:
     """
     graph = model.graph
     inputs = list(graph.input[:free])
-    names = {_axes(value)[0].dim_param for value in inputs if _axes(value)} - {""}
-    for value in inputs:
-        for axis in _axes(value)[:1]:
-            if axis.dim_value <= 0:
-                axis.dim_value = 1
+    batched = [value for value in inputs if len(_axes(value)) > 1]  # a vector has none of its own
+    names = {_axes(value)[0].dim_param for value in batched} - {""}
+    for value in batched:
+        axis = _axes(value)[0]
+        if axis.dim_value <= 0:
+            axis.dim_value = 1
     foreign = {
         name for node in graph.node if node.domain not in STANDARD_DOMAINS for name in node.output
     }
@@ -99,8 +100,7 @@ def _close_batch(model: onnx.ModelProto, free: int) -> int:
                 axis.Clear()
     del graph.value_info[:]  # stale ones contradict; the inference finds them again
     graph.value_info.extend(told)
-    batches = [_axes(value)[0].dim_value for value in inputs if len(_axes(value)) > 1]
-    return batches[0] if batches else 1
+    return int(_axes(batched[0])[0].dim_value) if batched else 1
 
 
 def _axes(value: onnx.ValueInfoProto) -> list[onnx.TensorShapeProto.Dimension]:
