@@ -117,7 +117,7 @@ def is_wasteful(layers: Sequence[Any], value: Joined) -> bool:
         return False
     outputs = sum(len(layer.weight) for layer in layers)
     needed = sum(len(layer.weight) * layer.weight.shape[1] for layer in layers)
-    return outputs * sum(map(channels, value.parts)) > WASTE * needed
+    return bool(outputs * sum(map(channels, value.parts)) > WASTE * needed)
 
 
 def _split(layers: Sequence[Any], value: Joined) -> tuple[Tensor, list[Tensor]]:
@@ -131,7 +131,7 @@ def _split(layers: Sequence[Any], value: Joined) -> tuple[Tensor, list[Tensor]]:
         weight: Tensor = layer.weight.detach()
         weight = weight[:, :, None, None] if weight.dim() == 2 else weight
         widths = [it.width if isinstance(it, Shared) else it.widths[task] for it in value.parts]
-        pieces = list(zip(weight.split(widths, 1), value.parts, strict=True))
+        pieces = list(zip(torch.split(weight, widths, 1), value.parts, strict=True))
         for found, kind in ((common, Shared), (own, Stack)):
             cut = [piece for piece, part in pieces if isinstance(part, kind)]
             found.append(torch.cat([weight[:, :0], *cut], 1))

@@ -104,7 +104,7 @@ class GraphFile:
 
     @property
     def _whole_bytes(self) -> int:
-        return self.skeleton.ByteSize() + sum(part.size_bytes for part in self.weights)
+        return int(self.skeleton.ByteSize()) + sum(part.size_bytes for part in self.weights)
 
     def serialised(self) -> tuple[bytes, Path | None]:
         """Return the graph as a compiler takes it.

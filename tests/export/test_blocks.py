@@ -60,7 +60,7 @@ def test_each_task_is_answered_as_by_its_own_layer(
 
     together = Apart(layers, value).eval()(stacked, *([common] if shared else []))
 
-    reads = stacked.split(own, 1)
+    reads = torch.split(stacked, own, 1)
     alone = [layer(torch.cat([part, common], 1)) for layer, part in zip(layers, reads, strict=True)]
     torch.testing.assert_close(together, torch.cat(alone, 1), rtol=1e-5, atol=1e-5)
 
