@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
+from snow_deploy.count_store import Counter
 from snow_deploy.errors import StoreError
 from snow_deploy.models.choice import top_channels
 from snow_deploy.models.mirror import POOLING, divide
@@ -20,13 +16,11 @@ from snow_runtime.files import sha256_file
 from snow_runtime.manifest import SourceEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from torch import nn
-
     from snow_deploy.training.store import TaskRecord
-    from snow_runtime.manifest import TaskEntry
+    from snow_runtime.manifest import Preprocessing, TaskEntry
 
 _USUAL_SIZE = 224  # pixels; what a source without tasks is measured at
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked", ".places")
@@ -46,9 +40,10 @@ def inspect_store(root: Path) -> Inspection:
         )
         raise StoreError(msg)
     weights = store.source_weights()
-    records = [store.load_task(name) for name in store.tasks()]
-    files = [store.source_path, *(store.task_path(record.name) for record in records)]
+    names = store.tasks()
+    files = [store.source_path, *(store.task_path(name) for name in names)]
     size_bytes = sum(path.stat().st_size for path in files)
+    records = (store.load_task(name) for name in names)  # one at a time: a store may hold hundreds
     return _inspection("store", root, size_bytes, None, weights, records)
 
 
@@ -76,26 +71,44 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
     size_bytes: int,
     digest: str | None,
     weights: SourceWeights | None,
-    records: Sequence[TaskRecord],
+    records: Iterable[TaskRecord],
 ) -> Inspection:
     source = None if weights is None else Source(weights)
-    shares, notes = _shares(source, records)
+    counter = Counter(source)
+    tasks: list[TaskEntry] = []
+    shares: list[Share] = []
+    notes: list[str] = []
+    preprocessing: dict[str, Preprocessing] = {}
+    training: dict[str, Training] = {}
+    for record in records:
+        tasks.append(_entry(record))
+        preprocessing[record.name] = record.preprocessing
+        options = record.options.to_dict()
+        training[record.name] = Training(record.source, options, len(record.samples))
+        macs = None
+        try:
+            macs = counter.task(record)
+        except StoreError as error:  # trained on another source: the rest still holds
+            notes.append(str(error))
+        learned = [n.numel() for key, n in record.state.items() if not key.endswith(_BUFFERS)]
+        size = record.preprocessing.image_size
+        shares.append(Share(record.name, sum(learned), macs, size))
     entry = None
     if source is not None:
-        entry = SourceEntry(source.architecture, source.fingerprint, source.count_parameters())
+        count = source.count_parameters()
+        entry = SourceEntry(source.architecture, source.fingerprint, count)
+        sizes = sorted({share.image_size for share in shares} or {_USUAL_SIZE})
+        shares[:0] = [Share("source", count, counter.source(size), size) for size in sizes]
     return Inspection(
         kind=kind,
         path=str(path),
         size_bytes=size_bytes,
         sha256=digest,
         source=entry,
-        tasks=tuple(_entry(record) for record in records),
-        preprocessing={record.name: record.preprocessing for record in records},
+        tasks=tuple(tasks),
+        preprocessing=preprocessing,
         shares=tuple(shares),
-        training={
-            record.name: Training(record.source, record.options.to_dict(), len(record.samples))
-            for record in records
-        },
+        training=training,
         source_origin=None if weights is None else weights.origin,
         notes=tuple(notes),
     )
@@ -115,49 +128,3 @@ def _entry(record: TaskRecord) -> TaskEntry:
         if key.startswith(prefix) and key.endswith(".weight") and ".norm." not in key
     }
     return record.entry(selections)
-
-
-def _shares(source: Source | None, records: Sequence[TaskRecord]) -> tuple[list[Share], list[str]]:
-    """Count each owner's part, the source's once for every image size of the tasks."""
-    shares, notes = [], []
-    networks: dict[str, nn.Module] = {}
-    for record in records:
-        if source is None:
-            notes.append(
-                f"the multiply-adds of {record.name!r} need its source "
-                f"({record.source[:12]}), which does not lie beside it"
-            )
-            continue
-        try:
-            networks[record.name] = _on_meta(record.build(source))
-        except StoreError as error:  # trained on another source: the rest still holds
-            notes.append(str(error))
-    shapes = None if source is None else _on_meta(source)  # with all that the networks ask for
-    if source is not None and shapes is not None:
-        sizes = sorted({record.preprocessing.image_size for record in records} or {_USUAL_SIZE})
-        count = source.count_parameters()
-        shares = [Share("source", count, _macs(shapes, _image(size)), size) for size in sizes]
-    features = functools.cache(lambda size: shapes(_image(size)) if shapes is not None else {})
-    for record in records:
-        size, macs = record.preprocessing.image_size, None
-        if record.name in networks:
-            macs = _macs(networks[record.name], _image(size), features(size))
-        learned = [n.numel() for key, n in record.state.items() if not key.endswith(_BUFFERS)]
-        shares.append(Share(record.name, sum(learned), macs, size))
-    return shares, notes
-
-
-def _macs(network: nn.Module, *inputs: Any) -> int:
-    """Count multiply-adds of convolutions and matrix products; torch counts two flops each."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(*inputs)
-    return int(counter.get_total_flops()) // 2
-
-
-def _on_meta(network: nn.Module) -> nn.Module:
-    """Copy a network to where only shapes are computed."""
-    return copy.deepcopy(network).to("meta")
-
-
-def _image(size: int) -> torch.Tensor:
-    return torch.zeros(1, 3, size, size, device="meta")

@@ -53,7 +53,7 @@ def read_float_graph(path: Path) -> FloatGraph:
     if found.manifest is None:
         msg = f"{path} carries no manifest; calibrate a file that 'snow-deploy export' wrote"
         raise CalibrationError(msg)
-    quantised = sum(node.op_type == "QuantizeLinear" for node in found.model.graph.node)
+    quantised = sum(node.op_type == "QuantizeLinear" for node in found.skeleton.graph.node)
     if quantised or found.manifest.precision == "int8":
         msg = (
             f"{path} is quantised already ({quantised} QuantizeLinear nodes). Calibrate the fp32 "
@@ -66,8 +66,7 @@ def read_float_graph(path: Path) -> FloatGraph:
             "fp32; calibrate makes the rest of it half precision with --rest fp16."
         )
         raise CalibrationError(msg)
-    size = sum(file.stat().st_size for file in found.files)
-    return FloatGraph(found.model, found.manifest, found.sha256, size)
+    return FloatGraph(found.model, found.manifest, found.sha256, found.size_bytes)
 
 
 def observer(

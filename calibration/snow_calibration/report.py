@@ -176,7 +176,7 @@ def _plot(report: Report) -> Any:
 
 
 def _plot_search(report: Report, axes: Any) -> None:
-    """Draw each task's accuracy against the share of the arithmetic in INT8, as the search saw it."""
+    """Draw each task's accuracy against the share of the arithmetic in INT8, as searched."""
     shares = [100 * step.int8_share for step in report.steps]
     for number, score in enumerate(report.steps[0].scores):
         measured = [100 * step.scores[number].top1 for step in report.steps]

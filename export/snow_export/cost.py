@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import onnx
 from onnx import helper
 
-from snow_export.owners import OTHER, SOURCE, constant_owners, node_owners
-from snow_export.shapes import infer_shapes
+from snow_export.owners import OTHER, SOURCE, constant_owners, node_owners, tasks_by_owner
+from snow_export.shapes import STANDARD_DOMAINS, infer_shapes, without_weights
 from snow_runtime.errors import GraphError
 
 if TYPE_CHECKING:
@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from snow_export.shapes import Shapes
 
 COUNTED: Final = ("Conv", "Gemm", "MatMul")
-SEVERAL: Final = "several"
-"""Of a compiled layer that computes nodes of more than one owner."""
+SEVERAL: Final = "(several)"
+"""Of a compiled layer that computes nodes of more than one owner; no task can be called so."""
+TOTAL: Final = "(total)"
+"""Of the sum over all owners; likewise."""
 _MULTIPLYING: Final = frozenset(
     {
         "Attention",
         "ConvInteger",
         "ConvTranspose",
+        "DFT",
         "DeformConv",
         "Einsum",
         "FusedConv",
@@ -46,10 +49,24 @@ _MULTIPLYING: Final = frozenset(
         "QLinearConv",
         "QLinearMatMul",
         "RNN",
+        "STFT",
         "Scan",
     }
 )
 """Operators that multiply too but are not counted; our exporter writes none of them."""
+_HARMLESS: Final = frozenset(
+    {
+        "BiasGelu",
+        "DequantizeLinear",
+        "FastGelu",
+        "Gelu",
+        "LayerNormalization",
+        "QuantizeLinear",
+        "QuickGelu",
+        "SkipLayerNormalization",
+    }
+)
+"""Operators of other domains that are known to compute no products that would count."""
 _FLOATS: Final = frozenset(
     {
         onnx.TensorProto.FLOAT,
@@ -65,8 +82,8 @@ class OwnerCost:
     """What one owner costs.
 
     Attributes:
-        owner: `source`, a task, `a+b+c` for fused deltas, `input` for preparing the picture,
-            or `other`.
+        owner: `source`, a task, `a+b+c` for fused deltas (`a+47` for many), `input` for preparing
+            the picture, or `(other)`.
         macs: Multiply-adds of one picture.
         parameters: Weights: floating-point constants and quantised ones, without scalars,
             indices, shapes and quantisation scales.
@@ -86,23 +103,26 @@ class GraphCost:
     """What a graph costs.
 
     Attributes:
-        owners: The source first, `other` last.
+        owners: The source first, `(other)` last.
         batch: Pictures that the shapes were inferred for; 1 unless the graph fixes its batch.
             The multiply-adds are one picture's in any case.
-        uncounted: Nodes of operators that multiply but are not counted, by operator.
+        uncounted: Nodes of operators that multiply but are not counted, by operator; those of
+            other domains than ONNX's own, which may, as `domain::Operator`.
+        tasks: What each owner answers.
         owner_of: By node name; for compiled layers, which name the nodes they came from.
     """
 
     owners: tuple[OwnerCost, ...]
     batch: int
     uncounted: dict[str, int] = field(hash=False)
+    tasks: dict[str, tuple[str, ...]] = field(hash=False)
     owner_of: dict[str, str] = field(hash=False, repr=False)
 
     @property
     def total(self) -> OwnerCost:
         """The sum over all owners."""
         sums = (sum(getattr(row, name) for row in self.owners) for name in _FIGURES)
-        return OwnerCost("total", *sums)
+        return OwnerCost(TOTAL, *sums)
 
     @property
     def macs_over_source(self) -> float | None:
@@ -111,7 +131,7 @@ class GraphCost:
         return self.total.macs / own if own else None
 
     def owner_of_layer(self, nodes: Iterable[str]) -> str:
-        """Return whose a compiled layer is, by the nodes that it computes; `several` if mixed."""
+        """Return whose a compiled layer is, by the nodes that it computes; `(several)` if mixed."""
         found = {self.owner_of.get(name, OTHER) for name in nodes}
         return (found.pop() if found else OTHER) if len(found) < 2 else SEVERAL
 
@@ -122,6 +142,7 @@ class GraphCost:
             "counted": list(COUNTED),
             "uncounted": self.uncounted,
             "owners": [asdict(row) for row in self.owners],
+            "tasks": self.tasks,
             "total": asdict(self.total),
             "macs_over_source": self.macs_over_source,
         }
@@ -134,21 +155,24 @@ def measure_cost(model: onnx.ModelProto, tasks: Sequence[str] | None = None) -> 
     """Count a graph's multiply-adds, parameters and bytes.
 
     Args:
-        model: A valid graph with its weights inside; it is not changed.
+        model: A valid graph of any origin; it is not changed. Weights may lie in other files,
+            unread.
         tasks: The manifest's, for whose each node is; None for a graph without one.
 
     Raises:
         GraphError: Its shapes contradict each other, or do not follow from its inputs.
     """
-    graph = model.graph
+    fixed = {tensor.name for tensor in model.graph.initializer}
+    light = without_weights(model)
+    graph = light.graph
     owners = node_owners(graph, tasks)
-    batch, shapes = infer_shapes(model)
+    batch, shapes = infer_shapes(light, sum(it.name not in fixed for it in model.graph.input))
     sums: dict[str, Counter[str]] = {owner: Counter() for owner in _ordered(owners)}
     for node, owner in zip(graph.node, owners, strict=True):
         sums[owner].update(nodes=1, macs=node_macs(node, shapes) // batch)
     whose = constant_owners(graph, owners)
     scales = _quantisation_tensors(graph)
-    for name, tensor in _constants(graph):
+    for name, tensor in _constants(model.graph.initializer, graph.node):
         owner = whose.get(name, OTHER)
         counts = tensor.dims and (tensor.data_type in _FLOATS or name in scales.weights)
         parameters = math.prod(tensor.dims) if counts and name not in scales.scales else 0
@@ -156,9 +180,10 @@ def measure_cost(model: onnx.ModelProto, tasks: Sequence[str] | None = None) -> 
             parameters=parameters, size_bytes=_size_bytes(tensor)
         )
     rows = [OwnerCost(owner, *(found[key] for key in _FIGURES)) for owner, found in sums.items()]
-    uncounted = Counter(node.op_type for node in graph.node if node.op_type in _MULTIPLYING)
+    uncounted = Counter(filter(None, map(_uncounted, graph.node)))
     names = {node.name: owner for node, owner in zip(graph.node, owners, strict=True)}
-    return GraphCost(tuple(rows), batch, dict(uncounted), names)
+    answered = tasks_by_owner(graph, owners)
+    return GraphCost(tuple(rows), batch, dict(uncounted), answered, names)
 
 
 def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
@@ -167,14 +192,14 @@ def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
     Raises:
         GraphError: A shape that they follow from is not known.
     """
-    if node.op_type not in COUNTED or node.domain not in {"", "ai.onnx"}:
+    if node.op_type not in COUNTED or node.domain not in STANDARD_DOMAINS:
         return 0
     missing = [name for name in (*node.input[:2], node.output[0]) if name not in shapes]
     if missing:
         raise GraphError(
             f"The shape of {missing[0]!r} at node {node.name!r} ({node.op_type}) does not follow "
             "from the graph's inputs, expected fixed sizes but for the batch. Export the graph "
-            "with a fixed picture size."
+            "with a fixed picture size, and without shapes that depend on what is in the picture."
         )
     first, second = shapes[node.input[0]], shapes[node.input[1]]
     if node.op_type == "Conv":
@@ -190,9 +215,18 @@ def _attribute(node: onnx.NodeProto, name: str) -> int:
     return next((int(item.i) for item in node.attribute if item.name == name), 0)
 
 
-def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    yield from ((tensor.name, tensor) for tensor in graph.initializer)
-    for node in graph.node:
+def _uncounted(node: onnx.NodeProto) -> str | None:
+    """Return what to call an operator that multiplies, or may, and is not counted."""
+    if node.domain not in STANDARD_DOMAINS:
+        return None if node.op_type in _HARMLESS else f"{node.domain}::{node.op_type}"
+    return node.op_type if node.op_type in _MULTIPLYING else None
+
+
+def _constants(
+    initializers: Iterable[onnx.TensorProto], nodes: Iterable[onnx.NodeProto]
+) -> Iterator[tuple[str, onnx.TensorProto]]:
+    yield from ((tensor.name, tensor) for tensor in initializers)
+    for node in nodes:
         if node.op_type == "Constant":
             yield from ((node.output[0], item.t) for item in node.attribute if item.name == "value")
 
@@ -222,6 +256,6 @@ def _size_bytes(tensor: onnx.TensorProto) -> int:
 
 
 def _ordered(owners: list[str]) -> list[str]:
-    """Return each owner once, as met; the source first, `other` last."""
+    """Return each owner once, as met; the source first, `(other)` last."""
     rank: Mapping[str, int] = {SOURCE: -1, OTHER: 1}
     return sorted(dict.fromkeys(owners), key=lambda owner: rank.get(owner, 0))

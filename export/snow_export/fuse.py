@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
+from snow_export.blocks import FEW, Apart, is_wasteful
 from snow_export.channelwise import CHANNELWISE_LAYERS, POINTWISE_LAYERS, is_channelwise
 from snow_export.emit.emitter import run_nodes
 from snow_export.freeze import StaticPooling
@@ -26,9 +27,9 @@ from snow_export.stack import (
     Value,
     as_convolution,
     convolution_like,
+    linear_of,
     pick,
     scatter,
-    set_weights,
     stacked_batch_norm,
 )
 
@@ -275,6 +276,8 @@ class Fuser(FusedGraph):
             weight, reads, groups = _stacked_weights(layers), value.node, 1
         elif dense and (shared or self._is_thin(first)):
             joined = self._without_picks(value, str(node.target))
+            if shared and is_wasteful(layers, joined):
+                return self._apart(node, layers, joined)
             weight, reads, groups = scatter(layers, joined), self._plain(joined), 1
         elif dense and self.summed and isinstance(value, Joined):
             return self._sum(node, layers, value)
@@ -287,7 +290,8 @@ class Fuser(FusedGraph):
     def _is_thin(self, layer: nn.Conv2d) -> bool:
         """Whether a task's own group would be narrower than hardware likes."""
         narrowest = min(layer.in_channels, layer.out_channels)
-        return not self.summed and narrowest < self.dense_below
+        thin = narrowest < self.dense_below
+        return thin and not self.summed and self.count <= FEW  # zeros grow with its square
 
     def _sum(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
         """Convolve each part with its own share of the weights, a group per task, and add up."""
@@ -314,12 +318,21 @@ class Fuser(FusedGraph):
         if self.shapes[0][node].ndim != 2:
             raise CannotFuse(_no_form(node, layers[0]))
         joined = self._without_picks(value, str(node.target))
-        weight = scatter(layers, joined)
-        bias = _stacked_biases(layers)
-        fused = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-        set_weights(fused, weight, bias)
+        if is_wasteful(layers, joined):
+            return self._apart(node, layers, joined)
+        fused = linear_of(scatter(layers, joined), _stacked_biases(layers))
         widths = tuple(layer.out_features for layer in layers)
         return Stack(self._call(str(node.target), fused, self._plain(joined)), widths)
+
+    def _apart(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
+        """Read what all tasks share with one layer, what each has to itself with a group each."""
+        name = str(node.target)
+        own = tuple(part for part in value.parts if isinstance(part, Stack))
+        common = tuple(part for part in value.parts if isinstance(part, Shared))
+        stacked = own[0] if len(own) == 1 else self._stacked(Joined(own), f"{name}_own")
+        reads = [stacked.node, *([self._plain(Joined(common))] if common else [])]
+        widths = tuple(len(layer.weight) for layer in layers)
+        return Stack(self._call(name, Apart(layers, value), *reads), widths)
 
     def _elementwise(self, node: fx.Node) -> Value | Last:
         """Apply a function that treats every channel alike to the stacked tensors."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_export.intermediate import Exposed, with_any_batch
-from snow_runtime.half import check_half
+from snow_runtime.half import check_half_on_pictures
 
 if TYPE_CHECKING:
     import onnx
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_range(model: onnx.ModelProto, batch: Batch) -> None:
-    """Refuse half precision where a value on real pictures would overflow.
+    """Refuse half precision where a value on real pictures would overflow, or comes near it.
 
     Args:
         model: The float32 graph, of any batch size.
@@ -24,10 +24,11 @@ def check_range(model: onnx.ModelProto, batch: Batch) -> None:
             values inside are held together.
 
     Raises:
-        HalfError: A layer's output is beyond the largest half; the message names the first.
+        HalfError: A layer's output is beyond the largest half, with headroom for other pictures;
+            the message names the first.
     """
     exposed = Exposed(with_any_batch(model))
     for number in range(len(batch)):
         for name, value in exposed.run(batch[number : number + 1]):
             if np.issubdtype(value.dtype, np.floating):
-                check_half(name, value)
+                check_half_on_pictures(name, value)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from snow_export.cost import measure_cost
 from snow_export.inspection import GraphFacts, Inspection, Share
 from snow_runtime.errors import GraphError
-from snow_runtime.files import sha256_file
 from snow_runtime.graph_file import read_graph
 
 if TYPE_CHECKING:
@@ -28,13 +27,13 @@ def inspect_graph(path: Path) -> Inspection:
             f"{path} carries no manifest, so nothing tells its tasks; expected a graph made by "
             f"'snow-deploy export'. What it costs to run, 'snow-deploy cost {path}' tells of any."
         )
-    cost = measure_cost(file.model, file.tasks)
+    cost = measure_cost(file.skeleton, file.tasks)
     size = manifest.preprocessing.image_size
     return Inspection(
         kind="graph",
         path=str(path),
-        size_bytes=path.stat().st_size,
-        sha256=sha256_file(path),
+        size_bytes=file.size_bytes,
+        sha256=file.content_sha256,
         source=manifest.source,
         tasks=manifest.tasks,
         preprocessing={task.name: manifest.preprocessing for task in manifest.tasks},
@@ -45,8 +44,8 @@ def inspect_graph(path: Path) -> Inspection:
             input=manifest.input,
             inputs=file.inputs,
             outputs=file.outputs,
-            opset=max(item.version for item in file.model.opset_import if not item.domain),
-            nodes=len(file.model.graph.node),
+            opset=max(item.version for item in file.skeleton.opset_import if not item.domain),
+            nodes=len(file.skeleton.graph.node),
             quantisation=manifest.quantisation,
         ),
         versions=manifest.versions,

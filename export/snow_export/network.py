@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from snow_export.delta_graph import DERIVED_LAYERS
 from snow_export.errors import ExportError
+from snow_export.owners import group_name
 from snow_export.spelling import respell
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class SharedNetwork(nn.Module):
         owner, _, rest = target.partition(".")
         if owner == "heads":
             number, _, rest = rest.partition(".")
-            owner = "+".join(self.heads[int(number)].tasks)  # type: ignore[arg-type]
+            owner = group_name(self.heads[int(number)].tasks)  # type: ignore[arg-type]
         for wrapper in ("delta.", "network."):
             rest = rest.removeprefix(wrapper)
         return f"{owner}/{rest}"

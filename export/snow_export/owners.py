@@ -12,8 +12,27 @@ if TYPE_CHECKING:
 SOURCE: Final = "source"
 INPUT: Final = "input"
 """Whoever prepares the picture inside the graph."""
-OTHER: Final = "other"
-"""Whoever cannot be told."""
+_LONGEST: Final = 64  # characters of a name in every node and constant of a group
+OTHER: Final = "(other)"
+"""Whoever cannot be told; no task can be called so."""
+
+
+def group_name(tasks: Sequence[str]) -> str:
+    """Name a group of fused deltas: `a+b+c`, or `a+2` where that would be long.
+
+    No task's name begins with a digit, and none is in two groups.
+    """
+    full = "+".join(tasks)
+    return full if len(full) <= _LONGEST else f"{tasks[0]}+{len(tasks) - 1}"
+
+
+def tasks_by_owner(graph: onnx.GraphProto, owners: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the graph's outputs by who makes them: which tasks a group answers."""
+    outputs = {value.name for value in graph.output}
+    found: dict[str, list[str]] = {}
+    for node, owner in zip(graph.node, owners, strict=True):
+        found.setdefault(owner, []).extend(name for name in node.output if name in outputs)
+    return {owner: tuple(names) for owner, names in found.items() if names}
 
 
 def node_owners(graph: onnx.GraphProto, tasks: Sequence[str] | None = None) -> list[str]:
@@ -22,7 +41,7 @@ def node_owners(graph: onnx.GraphProto, tasks: Sequence[str] | None = None) -> l
     A node called `owner/layer` says it itself. Others (`add_3`, `cat_2`) work for who reads
     their result: the one reader, or the source where it is among several, for a source never
     works for deltas. What several deltas read, or nobody does (the graph's outputs), belongs to
-    who made its inputs. What is left is `other`.
+    who made its inputs. What is left is `(other)`.
 
     Args:
         graph: Its nodes in topological order, as ONNX demands.
@@ -34,7 +53,7 @@ def node_owners(graph: onnx.GraphProto, tasks: Sequence[str] | None = None) -> l
     owners: list[str | None] = []
     for node in graph.node:
         owner, slash, _ = node.name.partition("/")
-        owners.append(owner if slash and known.issuperset(owner.split("+")) else None)
+        owners.append(owner if slash and _is_known(owner, known) else None)
     readers: dict[str, set[str]] = {}
     for index in range(len(owners) - 1, -1, -1):
         node = graph.node[index]
@@ -58,6 +77,12 @@ def constant_owners(graph: onnx.GraphProto, owners: Sequence[str]) -> dict[str, 
         for name in node.input:
             readers.setdefault(name, set()).add(owner)
     return {name: _common([found]) or OTHER for name, found in readers.items()}
+
+
+def _is_known(owner: str, known: set[str]) -> bool:
+    first, *others = owner.split("+")
+    counted = len(others) == 1 and others[0].isdecimal()
+    return first in known and (counted or known.issuperset(others))
 
 
 def _known(owner: str | None) -> set[str]:

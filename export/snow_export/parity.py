@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
 """Largest allowed error by precision, relative to the largest logit of the task (or to one)."""
+LARGEST_ROUNDING = 2e-2
+"""Largest error that rounding may excuse, likewise: beyond it float32 says too little."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class TaskParity:
         scale: Largest absolute logit of the reference, at least one.
         cosine: Cosine of the two logit vectors, the worst of all pictures, -1 to 1.
         same_top1: Share of pictures with the same best label, 0 to 1.
+        rounding: Where the reference is float64: how far torch's own float32 answers are from it,
+            in units of the largest logit.
     """
 
     task: str
@@ -43,15 +48,24 @@ class TaskParity:
     scale: float
     cosine: float
     same_top1: float
+    rounding: float = 0.0
 
     @property
     def relative_error(self) -> float:
         """Largest error in units of the largest logit."""
         return self.max_error / self.scale
 
+    def is_within(self, tolerance: float) -> bool:
+        """Whether the error is allowed: by the tolerance, or as torch's own rounding is as large.
+
+        NaN is not.
+        """
+        excused = min(2 * self.rounding, LARGEST_ROUNDING)  # two roundings may differ by twice one
+        return self.relative_error <= max(tolerance, excused)
+
 
 def compare(
-    reference: Mapping[str, NDArray[np.float32]], answers: Mapping[str, NDArray[np.float32]]
+    reference: Mapping[str, NDArray[Any]], answers: Mapping[str, NDArray[np.float32]]
 ) -> list[TaskParity]:
     """Compare [B, classes] logits task by task."""
     found = []
@@ -70,7 +84,24 @@ def compare(
     return found
 
 
-def _worst_cosine(expected: NDArray[np.float32], seen: NDArray[np.float32]) -> float:
+def compare_exactly(
+    exact: Mapping[str, NDArray[np.float64]],
+    reference: Mapping[str, NDArray[np.float32]],
+    answers: Mapping[str, NDArray[np.float32]],
+) -> list[TaskParity]:
+    """Compare answers with torch's in float64, and note how far torch's in float32 are from them.
+
+    An ill-conditioned network makes much of the last bit, and float32 answers of two libraries
+    differ by more than a tolerance though both are right.
+    """
+    own = compare(exact, reference)
+    return [
+        replace(seen, rounding=mine.relative_error)
+        for seen, mine in zip(compare(exact, answers), own, strict=True)
+    ]
+
+
+def _worst_cosine(expected: NDArray[Any], seen: NDArray[np.float32]) -> float:
     products = (expected.astype(np.float64) * seen).sum(1)
     lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(seen, axis=1)
     return float((products / np.maximum(lengths, 1e-30)).min())
@@ -82,6 +113,15 @@ def torch_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[n
     answers = network.eval()(images)
     named = zip(network.outputs, answers, strict=True)
     return {name: logits.float().cpu().numpy() for name, logits in named}
+
+
+@torch.no_grad()
+def exact_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[np.float64]]:
+    """Run a copy of the torch network in float64: [B, classes] by task."""
+    double = copy.deepcopy(network).double().eval()
+    answers = double(images.double())
+    named = zip(network.outputs, answers, strict=True)
+    return {name: logits.cpu().numpy() for name, logits in named}
 
 
 def onnx_answers(
@@ -116,11 +156,22 @@ def check_parity(found: Sequence[TaskParity], tolerance: float) -> None:
                 "graph was not written; train the task anew, with a lower --lr."
             )
             raise ParityError(msg)
-        if parity.relative_error > tolerance:
+        if parity.is_within(tolerance):
+            continue
+        if 2 * parity.rounding > LARGEST_ROUNDING:
             msg = (
-                f"task {parity.task!r} answers otherwise in ONNX Runtime than in torch: largest "
-                f"error {parity.max_error:.2e} at logits up to {parity.scale:.2e}, allowed is "
-                f"{tolerance:.0e} of that. The graph was not written; please report this with "
-                "the architecture and the versions of torch and onnxruntime."
+                f"task {parity.task!r} answers by rounding errors: torch's own float32 answers are "
+                f"{parity.rounding:.1%} of the largest logit from its float64 ones, expected "
+                f"{LARGEST_ROUNDING / 2:.0%} at most. The graph was not written; train the task "
+                "anew with --recipe steady, and see whether the source's weights are sound."
             )
             raise ParityError(msg)
+        exactly = f" (in float64; torch's float32 errs by {parity.rounding:.0e} of it)"
+        msg = (
+            f"task {parity.task!r} answers otherwise in ONNX Runtime than in torch: largest "
+            f"error {parity.max_error:.2e} at logits up to {parity.scale:.2e}"
+            f"{exactly if parity.rounding else ''}, allowed is {tolerance:.0e} of that. The graph "
+            "was not written; please report this with the architecture and the versions of "
+            "torch and onnxruntime."
+        )
+        raise ParityError(msg)

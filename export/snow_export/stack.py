@@ -268,6 +268,13 @@ def as_convolution(layer: nn.Linear) -> nn.Conv2d:
     return convolution_like(like, layer.weight[:, :, None, None], layer.bias, 1)
 
 
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Build a linear layer with weights, [O, I] and [O]."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    set_weights(layer, weight, bias)
+    return layer
+
+
 def set_weights(layer: Any, weight: Tensor, bias: Tensor | None) -> None:
     """Give a layer made on `meta` its weights; they are copied."""
     layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)

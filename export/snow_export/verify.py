@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from snow_export.export import build_graph, parity_pictures, trained_answers
+from snow_export.export import build_graph, compare_with_trained, parity_pictures
 from snow_export.freeze import freeze
 from snow_export.intermediate import first_divergence
 from snow_export.network import Head, SharedNetwork
-from snow_export.parity import TOLERANCES, compare, onnx_answers, torch_answers
+from snow_export.parity import TOLERANCES, onnx_answers, torch_answers
 from snow_runtime.errors import HalfError
 from snow_runtime.graph_file import read_graph
 
@@ -52,7 +52,7 @@ class Rung:
     @property
     def holds(self) -> bool:
         """Whether every task is within the tolerance; NaN is not."""
-        return all(task.relative_error <= self.tolerance for task in self.tasks)
+        return all(task.is_within(self.tolerance) for task in self.tasks)
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,9 @@ def verify(request: ExportRequest, path: Path, batches: Sequence[int] = BATCHES)
             for batch in sizes:
                 whole = name == "file" and fixed is not None
                 pictures = parity_pictures(request) if whole else _pictures(request, batch)
-                found = compare(trained_answers(request, pictures), answer(pictures))
-                rungs.append(Rung(name, batch, TOLERANCES[precision], tuple(found)))
+                tolerance = TOLERANCES[precision]
+                found = compare_with_trained(request, pictures, answer(pictures), tolerance)
+                rungs.append(Rung(name, batch, tolerance, tuple(found)))
     diverges = None
     if not all(rung.holds for rung in rungs if rung.name == "file"):
         diverges = _divergence(request, path)

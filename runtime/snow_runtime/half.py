@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 FP16_LARGEST = 65504.0
 """The largest finite half."""
+HEADROOM = 2.0
+"""How much further than on a few pictures a value may reach on others."""
+_ADVICE = (
+    "Export with --precision fp32, or train the task with a recipe that keeps its activations "
+    "small (--recipe steady)."
+)
 INPUT_SCOPE = "input/"
 """Nodes and constants under this prefix normalise the picture; they stay in float32."""
 _HALVED = "input:half"  # no task can be called so
@@ -83,16 +89,33 @@ def _rename(nodes: Sequence[onnx.NodeProto], names: Mapping[str, str]) -> None:
 
 
 def check_half(name: str, value: NDArray[np.float32]) -> None:
-    """Refuse a value that half precision cannot hold.
+    """Refuse a weight that half precision cannot hold.
 
     Raises:
         HalfError: It is beyond the largest half, or NaN.
     """
-    largest = float(np.abs(value).max()) if value.size else 0.0
+    largest = _largest(value)
     if not largest <= FP16_LARGEST:
-        msg = (
+        raise HalfError(
             f"{name} reaches {largest:.3g}, and half precision ends at {FP16_LARGEST:.0f}. "
-            "Export with --precision fp32, or train the task with a recipe that keeps its "
-            "activations small (--recipe steady)."
+            f"{_ADVICE}"
         )
-        raise HalfError(msg)
+
+
+def check_half_on_pictures(name: str, value: NDArray[np.float32]) -> None:
+    """Refuse a value on a few pictures from which half precision's limit is not far.
+
+    Raises:
+        HalfError: It is beyond the largest half over `HEADROOM`, or NaN.
+    """
+    largest = _largest(value)
+    if not largest <= FP16_LARGEST / HEADROOM:
+        raise HalfError(
+            f"{name} reaches {largest:.3g} on the pictures at hand, and half precision ends at "
+            f"{FP16_LARGEST:.0f}: expected {FP16_LARGEST / HEADROOM:.0f} at most, for other "
+            f"pictures may reach further. {_ADVICE}"
+        )
+
+
+def _largest(value: NDArray[np.float32]) -> float:
+    return float(np.abs(value).max()) if value.size else 0.0

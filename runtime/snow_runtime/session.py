@@ -32,6 +32,7 @@ _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _FATAL = 4  # ONNX Runtime's log level: what goes wrong arrives as an exception instead
 _FUSED_CONCAT = "QLinearConcat"
+_TOO_NEW = ("Unsupported model IR version", "is under development and support for this is limited")
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
@@ -248,6 +249,12 @@ def _read_manifest(path: Path, metadata: dict[str, str]) -> Manifest:
 
 
 def _unusable(path: Path, error: Exception) -> GraphError:
+    if any(sign in str(error) for sign in _TOO_NEW):
+        return GraphError(
+            f"ONNX Runtime, which is installed, is too old for {str(path)!r}: {_sentence(error)} "
+            "Update it (pip install --upgrade onnxruntime), or export the graph again with "
+            "'snow-deploy export'."
+        )
     return GraphError(
         f"Cannot load {str(path)!r} as an ONNX graph: {_sentence(error)} "
         "Expected a complete file made by 'snow-deploy export': copy or export it again."

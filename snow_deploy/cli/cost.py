@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.tables import billion, columns, megabytes, million
+from snow_deploy.cli.tables import billion, columns, megabytes, million, shortened
 from snow_runtime.engine.backend import TARGETS
 from snow_runtime.errors import MissingDependencyError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from snow_export.cost import GraphCost
     from snow_runtime.graph_file import GraphFile
+
+_NAMES_WIDTH = 72  # characters
 
 
 @click.command("cost")
@@ -41,11 +43,10 @@ def command(graph: Path, target: str, *, as_json: bool) -> None:
     from snow_runtime.graph_file import read_graph
 
     file = read_graph(graph)
-    cost = measure_cost(file.model, file.tasks)
+    cost = measure_cost(file.skeleton, file.tasks)
     compiled, note = _compile(file, cost, target)
     if as_json:
-        size_bytes = graph.stat().st_size
-        document = {"graph": str(graph), "file_bytes": size_bytes, **cost.to_dict()}
+        document = {"graph": str(graph), "file_bytes": file.size_bytes, **cost.to_dict()}
         click.echo(json.dumps({**document, "compiled": compiled, "note": note}, indent=2))
         return
     for line in _lines(cost):
@@ -64,7 +65,8 @@ def _compile(
     if target == "none":
         return None, "nothing was compiled, as --target none asks"
     try:
-        compiled = compile_graph(file.model.SerializeToString(), target)
+        content, beside = file.serialised()
+        compiled = compile_graph(content, target, beside=beside)
     except MissingDependencyError as error:
         return None, str(error)
     owners = Counter(cost.owner_of_layer(layer.nodes) for layer in compiled.compute_layers)
@@ -84,6 +86,9 @@ def _lines(cost: GraphCost) -> Iterator[str]:
         for row in (*cost.owners, cost.total)
     ]
     yield from columns(rows)
+    for owner, tasks in cost.tasks.items():
+        if "+" in owner and owner != "+".join(tasks):
+            yield f"{owner} answers {shortened(tasks, _NAMES_WIDTH)}"
     if cost.macs_over_source is not None:
         yield f"multiply-adds over the source's: {cost.macs_over_source:.4f}"
     batch = "" if cost.batch == 1 else f" and divided by the graph's own batch, {cost.batch}"
@@ -93,7 +98,7 @@ def _lines(cost: GraphCost) -> Iterator[str]:
     )
     if cost.uncounted:
         listed = ", ".join(f"{name} ({count})" for name, count in cost.uncounted.items())
-        yield f"not counted, though they multiply too: {listed}"
+        yield f"not counted, though they multiply or may: {listed}"
 
 
 def _compiled_lines(compiled: dict[str, Any]) -> Iterator[str]:

@@ -56,7 +56,7 @@ def _check_int8(path: Path, *, as_json: bool) -> int:
     from snow_calibration.lint import lint
     from snow_runtime.graph_file import read_graph
 
-    findings = lint(read_graph(path).model)
+    findings = lint(read_graph(path).skeleton)
     if as_json:
         document = {"path": str(path), "findings": [asdict(finding) for finding in findings]}
         click.echo(json.dumps(document, indent=2))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snow_deploy.cli.tables import one_line
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,5 +71,5 @@ def _print(photo: Path, result: Result, top: int) -> None:
     click.echo(f"{click.format_filename(photo)}  ({result.latency_ms:.1f} ms)")
     width = max(map(len, result))
     for name, answer in result.items():
-        listed = "   ".join(f"{label} {share:.1%}" for label, share in answer.top(top))
+        listed = "   ".join(f"{one_line(label)} {share:.1%}" for label, share in answer.top(top))
         click.echo(f"  {name:<{width}}  {listed}")

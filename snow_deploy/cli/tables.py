@@ -46,9 +46,17 @@ def short_hash(digest: str | None) -> str:
     return "-" if digest is None else digest[:_HASH_DIGITS]
 
 
+def one_line(text: str) -> str:
+    """Write a text of any origin on one line: line breaks and other controls as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def shortened(texts: Sequence[str], limit: int) -> str:
     """List texts up to about `limit` characters, and say how many are left out."""
-    shown = list(texts)
+    shown = [one_line(text) for text in texts]
     while len(shown) > 1 and len(", ".join(shown)) > limit:
         shown.pop()
     left = len(texts) - len(shown)

@@ -103,7 +103,7 @@ def _print(found: Verification) -> None:
     )
     for rung in found.rungs:
         for task in rung.tasks:
-            mark = "" if task.relative_error <= rung.tolerance else "  FAILS"
+            mark = "" if task.is_within(rung.tolerance) else "  FAILS"
             click.echo(
                 f"{rung.name:<15} {rung.batch:>5}  {task.task:<16} {task.relative_error:>8.1e} "
                 f"{rung.tolerance:>8.0e} {task.cosine:>9.6f} {task.same_top1:.0%}{mark}"

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from snow_deploy.count_store import Counter
 from snow_deploy.errors import SnowDeployError, StoreError
 from snow_deploy.graph import export_tasks
 from snow_deploy.inspection import inspect_path
 from snow_deploy.models.source import Source
-from snow_deploy.training.store import Store
+from snow_deploy.training.store import Store, TaskRecord
 from snow_export.export import GraphOptions
 from snow_runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from snow_deploy.models.network import TaskNetwork
     from snow_export.inspection import Inspection
 
 SIZE = 64
@@ -173,3 +176,36 @@ def test_what_is_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
         inspect_path(tmp_path / "snow")
     with pytest.raises(StoreError, match="does not exist, expected a source or a task"):
         inspect_path(tmp_path / "food.safetensors")
+
+
+def test_networks_of_one_shape_are_counted_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of tasks that differ in their classes alone, two are measured; the others follow exactly."""
+    record = store.load_task("shape")
+    source = Source(store.source_weights())
+    key = next(key for key in record.state if record.state[key].dim() == 2)
+    classifier = key.removesuffix(".weight")
+    expected = {}
+    for classes in (2, 9, 5, 40):
+        state = dict(record.state)
+        for name in (f"{classifier}.weight", f"{classifier}.bias"):
+            state[name] = record.state[name][:1].repeat(classes, *[1] * (state[name].dim() - 1))
+        changed = replace(
+            record, name=f"t{classes}", labels=tuple(map(str, range(classes))), state=state
+        )
+        store.save_task(changed)
+        expected[changed.name] = Counter(source).task(changed)
+    built: list[str] = []
+    build = TaskRecord.build
+
+    def note(self: TaskRecord, source: Source) -> TaskNetwork:
+        built.append(self.name)
+        return build(self, source)
+
+    monkeypatch.setattr(TaskRecord, "build", note)
+    found = {share.owner: share.macs for share in inspect_path(store.root).shares}
+
+    assert {name: found[name] for name in expected} == expected
+    assert len(set(expected.values())) == 4
+    assert len(built) <= 3

@@ -126,8 +126,8 @@ def test_a_compiled_layer_belongs_to_the_owner_of_its_nodes(make_model: MakeMode
 
     assert cost.owner_of_layer(["source/conv", "add"]) == "source"
     assert cost.owner_of_layer(["gather", "cat"]) == "food"
-    assert cost.owner_of_layer(["source/relu", "gather"]) == "several"
-    assert cost.owner_of_layer([]) == "other"
+    assert cost.owner_of_layer(["source/relu", "gather"]) == "(several)"
+    assert cost.owner_of_layer([]) == "(other)"
 
 
 class Builder:
@@ -177,3 +177,22 @@ def resnet50() -> onnx.ModelProto:
     nodes = [*build.nodes, last]
     graph = helper.make_graph(nodes, "resnet50", [image], [answer], build.constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("name", ["other", "several", "total"])
+def test_a_task_may_be_called_as_the_table_speaks(make_model: MakeModel, name: str) -> None:
+    """Its row stays its own, beside that of a node which belongs to nobody."""
+    model = make_model()
+    for node in model.graph.node:
+        node.name = node.name.replace("food/", f"{name}/")
+    model.graph.node.append(helper.make_node("Gemm", ["flatten", "w4"], ["stray"], transB=1))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(3, np.float32), "unread"))
+
+    cost = measure_cost(model, [name])
+
+    rows = {row.owner: row for row in cost.owners}
+    assert len(rows) == len(cost.owners)
+    assert rows[name].parameters == 2 * 27 + 12 + 30
+    assert rows["(other)"].parameters == 3
+    assert cost.total.owner not in {*rows, name}
+    assert cost.owner_of_layer(["source/conv", f"{name}/conv"]) not in {*rows, name}

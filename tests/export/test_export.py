@@ -11,8 +11,8 @@ import torch
 from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.errors import ExportError, ParityError
-from snow_export.export import GraphOptions, build_graph, export_graph
-from snow_export.parity import compare
+from snow_export.export import GraphOptions, build_graph, export_graph, trained_answers
+from snow_export.parity import compare, onnx_answers
 from snow_runtime.errors import HalfError
 from snow_runtime.manifest import Layout, TaskEntry
 from tests.export.requests import LABELS, random_delta, request_of
@@ -247,3 +247,33 @@ def test_a_graph_that_is_too_large_for_a_file_is_told(
 
     with pytest.raises(ExportError, match=r"weights are .* GB, .* Export fewer tasks"):
         build_graph(request_18)
+
+
+def test_a_graph_nearer_to_float64_than_torchs_float32_is_written(
+    request_18: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of an ill-conditioned network, torch's own rounding is beyond the tolerance."""
+
+    def rounded(request: ExportRequest, pictures: NDArray[np.uint8]) -> object:
+        answers = trained_answers(request, pictures)
+        return {name: logits * np.float32(1.0005) for name, logits in answers.items()}
+
+    monkeypatch.setattr("snow_export.export.trained_answers", rounded)
+    found = export_graph(request_18, tmp_path / "snow.onnx")
+
+    assert (tmp_path / "snow.onnx").is_file()
+    for parity in found:
+        assert parity.relative_error < 1e-5
+        assert 1e-4 < parity.rounding < 1e-3
+
+
+def test_a_graph_far_from_both_is_refused(
+    request_18: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*arguments: object) -> object:
+        return {name: logits * 1.01 for name, logits in onnx_answers(*arguments).items()}  # type: ignore[arg-type]
+
+    monkeypatch.setattr("snow_export.export.onnx_answers", wrong)
+    with pytest.raises(ParityError, match=r"answers otherwise .*in float64"):
+        export_graph(request_18, tmp_path / "snow.onnx")
+    assert not list(tmp_path.iterdir())

@@ -65,3 +65,13 @@ def test_the_first_layer_that_overflows_on_a_picture_is_named(make_model: MakeMo
     check_range(model, bright / 1e3)
     with pytest.raises(HalfError, match=r"source/conv reaches"):
         check_range(model, bright)
+
+
+def test_room_is_left_for_other_pictures(make_model: MakeModel) -> None:
+    """The convolution of ones sums 27 pixels; 8 % below the limit is too near."""
+    model = make_model()
+    near, half = (np.full((1, 3, 8, 8), share * 65504 / 28, np.float32) for share in (0.92, 0.03))
+
+    check_range(model, half)
+    with pytest.raises(HalfError, match=r"on the pictures at hand, .* expected 32752 at most"):
+        check_range(model, near)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from onnx import TensorProto, helper
 
-from snow_export.owners import constant_owners, node_owners
+from snow_export.owners import constant_owners, group_name, node_owners, tasks_by_owner
 
 
 def owners_of(
@@ -73,13 +73,13 @@ def test_what_several_or_none_read_is_its_makers() -> None:
         ("orphan", "p q", "r"),
     )
 
-    assert (found["flatten"], found["split"], found["orphan"]) == ("source", "food", "other")
+    assert (found["flatten"], found["split"], found["orphan"]) == ("source", "food", "(other)")
 
 
 def test_names_of_other_exporters_belong_to_nobody() -> None:
     found = owners_of(("/layer1/conv", "x", "a"), ("", "a", "b"))
 
-    assert set(found.values()) == {"other"}
+    assert set(found.values()) == {"(other)"}
 
 
 def test_without_a_manifest_the_outputs_name_the_tasks() -> None:
@@ -107,5 +107,30 @@ def test_a_constant_is_its_readers() -> None:
         "w": "source",
         "v": "food",
         "both": "source",
-        "u": "other",
+        "u": "(other)",
     }
+
+
+def test_a_group_of_many_has_a_short_name() -> None:
+    many = [f"a-rather-long-name-{number}" for number in range(200)]
+
+    assert group_name(["food", "birds"]) == "food+birds"
+    short = group_name(many)
+    assert short == "a-rather-long-name-0+199"
+    found = owners_of((f"{short}/fc", "x", "a"), ("split", "a", "b"), tasks=tuple(many))
+    assert set(found.values()) == {short}
+    assert set(owners_of(("nobody+199/fc", "x", "a"), tasks=tuple(many)).values()) == {"(other)"}
+
+
+def test_what_a_group_answers() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="food+1/fc"),
+        helper.make_node("Split", ["a"], ["food", "birds"], name="split"),
+    ]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ["food", "birds"]
+    ]
+    graph = helper.make_graph(nodes, "small", [], outputs)
+
+    owners = node_owners(graph, ["food", "birds"])
+    assert tasks_by_owner(graph, owners) == {"food+1": ("food", "birds")}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snow_export.errors import ParityError
-from snow_export.parity import TaskParity, check_parity, compare
+from snow_export.parity import TaskParity, check_parity, compare, compare_exactly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,3 +61,26 @@ def test_what_is_no_number_is_never_close(bad: float, side: str) -> None:
 
 def test_nothing_to_compare_passes() -> None:
     check_parity(compare({}, {}), TOLERANCE)
+
+
+def test_an_answer_nearer_to_float64_than_torchs_own_is_right() -> None:
+    """Both are off by rounding; two roundings may be twice one apart."""
+    exact = {"food": np.array([[1.0, 8.0]])}
+    torchs, onnxs = {"food": floats([1.0, 8.08])}, {"food": floats([1.0, 7.96])}
+
+    with pytest.raises(ParityError, match="answers otherwise"):
+        check_parity(compare(torchs, onnxs), TOLERANCE)
+    (found,) = compare_exactly(exact, torchs, onnxs)
+    assert found.rounding == pytest.approx(0.01, rel=1e-3)
+    check_parity([found], TOLERANCE)
+
+
+@pytest.mark.parametrize(("torch_errs", "says"), [(0.001, "in float64"), (0.5, "rounding errors")])
+def test_rounding_excuses_neither_another_answer_nor_any_error(
+    torch_errs: float, says: str
+) -> None:
+    exact = {"food": np.array([[1.0, 8.0]])}
+    torchs, onnxs = {"food": floats([1.0, 8.0 + 8 * torch_errs])}, {"food": floats([1.0, 7.0])}
+
+    with pytest.raises(ParityError, match=says):
+        check_parity(compare_exactly(exact, torchs, onnxs), TOLERANCE)

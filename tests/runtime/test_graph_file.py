@@ -154,3 +154,59 @@ def test_weights_that_are_not_all_there(
 
     with pytest.raises(GraphError, match=rf"{seen}, expected 432 bytes or more"):
         read_graph(tmp_path / "graph.onnx")
+
+
+@pytest.mark.parametrize("what", ["IR version", "operator set"])
+def test_a_graph_of_the_future_is_no_damaged_one(
+    tmp_path: Path, make_model: MakeModel, what: str
+) -> None:
+    model = make_model()
+    if what == "IR version":
+        model.ir_version = onnx.IR_VERSION + 1
+    else:
+        model.opset_import[0].version = onnx.defs.onnx_opset_version() + 1
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(model.SerializeToString())
+
+    with pytest.raises(GraphError, match=rf"has {what} \d+, and onnx .* Update onnx") as caught:
+        read_graph(path)
+    assert "Copy it again" not in str(caught.value)
+
+
+def test_outputs_that_are_no_tensors_are_listed(tmp_path: Path, make_model: MakeModel) -> None:
+    model = make_model()
+    nodes = [
+        onnx.helper.make_node("SequenceConstruct", ["pool", "pool"], ["parts"]),
+        onnx.helper.make_node("Optional", ["pool"], ["perhaps"]),
+    ]
+    model.graph.node.extend(nodes)
+    tensor = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    optional = onnx.helper.make_optional_type_proto(tensor)
+    sequence = onnx.helper.make_tensor_sequence_value_info("parts", onnx.TensorProto.FLOAT, None)
+    perhaps = onnx.helper.make_value_info("perhaps", optional)
+    model.graph.output.extend([sequence, perhaps])
+    path = tmp_path / "graph.onnx"
+    onnx.save(model, path)
+
+    dtypes = {spec.name: spec.dtype for spec in read_graph(path).outputs}
+    assert dtypes == {"food": "float32", "parts": "sequence", "perhaps": "optional"}
+
+
+def test_a_task_that_answers_with_a_sequence(tmp_path: Path, make_model: MakeModel) -> None:
+    model = make_model(metadata=manifest().to_json())
+    model.graph.node[-1].output[0] = "logits"
+    model.graph.node.append(onnx.helper.make_node("SequenceConstruct", ["logits"], ["food"]))
+    sequence = onnx.helper.make_tensor_sequence_value_info("food", onnx.TensorProto.FLOAT, None)
+    model.graph.output[0].CopyFrom(sequence)
+    path = tmp_path / "graph.onnx"
+    onnx.save(model, path)
+
+    with pytest.raises(ManifestError, match=r"the graph has 'food' sequence .* expected 'food' fl"):
+        read_graph(path)
+
+
+def test_an_axis_that_another_exporter_left_open(tmp_path: Path, make_model: MakeModel) -> None:
+    path = tmp_path / "graph.onnx"
+    onnx.save(make_model(batch=-1), path)
+
+    assert str(read_graph(path).inputs[0]) == "'image' float32 [any, 3, 8, 8]"

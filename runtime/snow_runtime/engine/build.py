@@ -21,6 +21,8 @@ from snow_runtime.engine.progress import BuildProgress
 from snow_runtime.errors import EngineError, GraphError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_runtime.engine.backend import Backend
     from snow_runtime.engine.layers import CompiledLayer
     from snow_runtime.engine.log import Log
@@ -77,13 +79,16 @@ class Plan:
         }
 
 
-def compile_graph(content: bytes, target: str = "sm86", *, batch: int = 1) -> Plan:
+def compile_graph(
+    content: bytes, target: str = "sm86", *, batch: int = 1, beside: Path | None = None
+) -> Plan:
     """Compile an ONNX graph with TensorRT-RTX as it is, for a GPU that need not be here.
 
     Args:
-        content: A serialised ONNX model with its weights inside.
+        content: A serialised ONNX model.
         target: One of :data:`snow_runtime.engine.backend.TARGETS`.
         batch: Pictures a run, where the graph leaves it open.
+        beside: The file beside which the weights lie that are not in `content`.
 
     Raises:
         MissingDependencyError: TensorRT-RTX is not installed.
@@ -92,7 +97,7 @@ def compile_graph(content: bytes, target: str = "sm86", *, batch: int = 1) -> Pl
     """
     backend = find_backend("tensorrt-rtx")
     options = BuildOptions(targets=(target,)).with_batches(batch, batch, batch)
-    return build_plan(content, backend, options)
+    return build_plan(content, backend, options, beside=beside)
 
 
 def build_plan(
@@ -100,6 +105,7 @@ def build_plan(
     backend: Backend,
     options: BuildOptions,
     *,
+    beside: Path | None = None,
     workspace_bytes: int | None = None,
     timing_cache: bytes = b"",
     told: Told | None = None,
@@ -107,10 +113,10 @@ def build_plan(
     """Compile an ONNX graph.
 
     Args:
-        content: A serialised ONNX model with its weights inside, in the precision that the
-            options name.
+        content: A serialised ONNX model in the precision that the options name.
         backend: What to compile with.
         options: What the plan is to be.
+        beside: The file beside which the weights lie that are not in `content`.
         workspace_bytes: What a layer may use here, where that is not what the options ask for.
         timing_cache: What earlier builds have learnt; ignored where it comes from elsewhere.
         told: Is told the phase and the share of the whole that is done.
@@ -136,6 +142,7 @@ def build_plan(
             options,
             log,
             progress,
+            beside=beside,
             workspace_bytes=limit,
             timing_cache=timing_cache,
         )
@@ -148,12 +155,13 @@ def _build(
     log: Log,
     progress: BuildProgress,
     *,
+    beside: Path | None,
     workspace_bytes: int | None,
     timing_cache: bytes,
 ) -> Plan:
     trt = backend.module
     builder = start(backend, trt.Builder, log)
-    network, parser = _parse(backend, builder, content, log)
+    network, parser = _parse(backend, builder, content, beside, log)
     config = configure(backend, builder, options)
     if workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
@@ -187,17 +195,20 @@ def _build(
     )
 
 
-def _parse(backend: Backend, builder: Any, content: bytes, log: Log) -> tuple[Any, Any]:
+def _parse(
+    backend: Backend, builder: Any, content: bytes, beside: Path | None, log: Log
+) -> tuple[Any, Any]:
     """Read the graph into a strongly typed network."""
     trt = backend.module
     # TensorRT 11 has deprecated the flag: all its networks are strongly typed.
     strong = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if strong is None else 1 << int(strong))
     parser = trt.OnnxParser(network, log.logger)
-    if not parser.parse(content):
+    if not parser.parse(content, *([] if beside is None else [str(beside)])):
+        why = _first_error(parser, log)
         raise GraphError(
-            f"{backend.title} cannot read the graph: {_first_error(parser)} Export it again with "
-            "'snow-deploy export'; other graphs may hold operators that TensorRT lacks."
+            f"{backend.title} cannot read the graph: {why} Export it again with 'snow-deploy "
+            "export'; other graphs may hold operators that TensorRT lacks."
         )
     return network, parser
 
@@ -263,10 +274,12 @@ def _layers(
         ) from error
 
 
-def _first_error(parser: Any) -> str:
+def _first_error(parser: Any, log: Log) -> str:
     if not parser.num_errors:
         return "it gives no reason."
     error = parser.get_error(0)
+    if error.desc().strip() in {"", "false"}:  # of an assertion without words; the log has more
+        return str(log.last_error)
     return f"{error.desc().strip().rstrip('.')} (node {error.node_name()!r})."
 
 

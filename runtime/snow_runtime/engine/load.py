@@ -169,7 +169,8 @@ def _put_weights_in(
     prepared = prepare_graph(graph, record.options.precision)
     refitter = trt.Refitter(engine, logger)
     parser = trt.OnnxParserRefitter(refitter, logger)
-    if not parser.refit_from_bytes(prepared.content) or not refitter.refit_cuda_engine():
+    beside = [] if prepared.beside is None else [str(prepared.beside)]
+    if not parser.refit_from_bytes(prepared.content, *beside) or not refitter.refit_cuda_engine():
         raise EngineError(
             f"{backend.title} cannot put the weights of {graph} into {path}. Build it anew: "
             f"{record.command(path)}"

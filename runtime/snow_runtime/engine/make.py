@@ -129,6 +129,7 @@ class _Build:
             self.prepared.content,
             self.backend,
             self.options,
+            beside=self.prepared.beside,
             workspace_bytes=self.workspace_bytes,
             timing_cache=read_timing_cache(learnt) if learnt else b"",
             told=self.told,

@@ -22,6 +22,8 @@ class PreparedGraph:
 
     Attributes:
         content: The ONNX model, serialised, in `manifest.precision`.
+        beside: Where the weights lie that are too many for `content`: beside this file. None where
+            they are all in it.
         manifest: The graph's own, with that precision.
         sha256: Of the file that it was read from.
         batch: What the graph fixes it to; None where it takes any.
@@ -30,6 +32,7 @@ class PreparedGraph:
     """
 
     content: bytes = field(repr=False)
+    beside: Path | None
     manifest: Manifest
     sha256: str
     batch: int | None
@@ -45,7 +48,7 @@ def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
         precision: None takes the graph as it is.
 
     Raises:
-        GraphError: The file is missing, damaged, or carries no manifest.
+        GraphError: The file is missing, damaged, carries no manifest, or is too large to be halved.
         HalfError: A weight is too large for half precision.
         EngineError: The graph cannot be had in that precision.
         MissingDependencyError: The package onnx is not installed.
@@ -58,21 +61,24 @@ def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
             "'snow-deploy calibrate': an engine could not say what its outputs mean. Make it with "
             "one of them; trtexec builds other graphs."
         )
-    model = file.model
+    beside = None
     wanted = precision or manifest.precision
     if wanted != manifest.precision:
         if (manifest.precision, wanted) != ("fp32", "fp16"):
             raise EngineError(_other_precision(path, manifest.precision, wanted))
         from snow_runtime.half import to_fp16
 
-        model = to_fp16(model)
+        content = to_fp16(file.model).SerializeToString()
         manifest = replace(manifest, precision="fp16")
+    else:
+        content, beside = file.serialised()
     return PreparedGraph(
-        model.SerializeToString(),
+        content,
+        beside,
         manifest,
         file.sha256,
         file.inputs[0].shape[0],
-        _quantised(path, model, manifest) if manifest.precision == "int8" else None,
+        _quantised(path, file.skeleton, manifest) if manifest.precision == "int8" else None,
         file.files,
     )
 

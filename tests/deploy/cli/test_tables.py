@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from snow_deploy.cli.tables import billion, columns, megabytes, million, short_hash, shortened
+from snow_deploy.cli.tables import (
+    billion,
+    columns,
+    megabytes,
+    million,
+    one_line,
+    short_hash,
+    shortened,
+)
 
 
 def test_columns_are_aligned() -> None:
@@ -27,3 +35,8 @@ def test_numbers_have_fitting_units() -> None:
 )
 def test_labels_are_shortened(texts: list[str], expected: str) -> None:
     assert shortened(texts, 10) == expected
+
+
+def test_a_label_with_a_line_break_stays_on_its_line() -> None:
+    assert one_line("b\nc\u2028\x1b[2J\u00e9 d") == "b\\nc\\u2028\\x1b[2J\u00e9 d"
+    assert shortened(["a", "b\r\nc"], 44) == "a, b\\r\\nc"
