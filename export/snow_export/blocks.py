@@ -112,12 +112,16 @@ class Apart(nn.Module):
 
 
 def is_wasteful(layers: Sequence[Any], value: Joined) -> bool:
-    """Whether one dense layer for all tasks would be mostly zeros, and there is a better form."""
+    """Whether one dense layer for all tasks would be mostly zeros, and there is a better form.
+
+    None of the parts is picked channels.
+    """
     if len(layers) <= FEW and len({len(layer.weight) for layer in layers}) > 1:
         return False
     outputs = sum(len(layer.weight) for layer in layers)
     needed = sum(len(layer.weight) * layer.weight.shape[1] for layer in layers)
-    return bool(outputs * sum(map(channels, value.parts)) > WASTE * needed)
+    parts: Any = value.parts
+    return bool(outputs * sum(map(channels, parts)) > WASTE * needed)
 
 
 def _split(layers: Sequence[Any], value: Joined) -> tuple[Tensor, list[Tensor]]:
@@ -127,11 +131,12 @@ def _split(layers: Sequence[Any], value: Joined) -> tuple[Tensor, list[Tensor]]:
     """
     common: list[Tensor] = []
     own: list[Tensor] = []
+    parts: Any = value.parts
     for task, layer in enumerate(layers):
         weight: Tensor = layer.weight.detach()
         weight = weight[:, :, None, None] if weight.dim() == 2 else weight
-        widths = [it.width if isinstance(it, Shared) else it.widths[task] for it in value.parts]
-        pieces = list(zip(torch.split(weight, widths, 1), value.parts, strict=True))
+        widths = [it.width if isinstance(it, Shared) else it.widths[task] for it in parts]
+        pieces = list(zip(torch.split(weight, widths, 1), parts, strict=True))
         for found, kind in ((common, Shared), (own, Stack)):
             cut = [piece for piece, part in pieces if isinstance(part, kind)]
             found.append(torch.cat([weight[:, :0], *cut], 1))

@@ -16,7 +16,7 @@ import onnx
 from onnx import helper
 
 from snow_export.owners import OTHER, SOURCE, constant_owners, node_owners, tasks_by_owner
-from snow_export.shapes import STANDARD_DOMAINS, infer_shapes, without_weights
+from snow_export.shapes import STANDARD_DOMAINS, free_inputs, infer_shapes, without_weights
 from snow_runtime.errors import GraphError
 
 if TYPE_CHECKING:
@@ -162,11 +162,10 @@ def measure_cost(model: onnx.ModelProto, tasks: Sequence[str] | None = None) -> 
     Raises:
         GraphError: Its shapes contradict each other, or do not follow from its inputs.
     """
-    fixed = {tensor.name for tensor in model.graph.initializer}
     light = without_weights(model)
     graph = light.graph
     owners = node_owners(graph, tasks)
-    batch, shapes = infer_shapes(light, sum(it.name not in fixed for it in model.graph.input))
+    batch, shapes = infer_shapes(light, free_inputs(model))
     sums: dict[str, Counter[str]] = {owner: Counter() for owner in _ordered(owners)}
     for node, owner in zip(graph.node, owners, strict=True):
         sums[owner].update(nodes=1, macs=node_macs(node, shapes) // batch)

@@ -53,6 +53,12 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return _inlined(copied) if model.functions else copied
 
 
+def free_inputs(model: onnx.ModelProto) -> int:
+    """Count the inputs of a whole model that are none of its weights."""
+    fixed = {tensor.name for tensor in model.graph.initializer}
+    return sum(value.name not in fixed for value in model.graph.input)
+
+
 def infer_shapes(model: onnx.ModelProto, free: int) -> tuple[int, Shapes]:
     """Return the batch, and every tensor's shape by name, for one picture.
 
@@ -60,7 +66,7 @@ def infer_shapes(model: onnx.ModelProto, free: int) -> tuple[int, Shapes]:
 
     Args:
         model: From `without_weights`.
-        free: How many of its inputs are none of the weights; they come first.
+        free: How many of its inputs are none of the weights, by `free_inputs`; they come first.
 
     Raises:
         GraphError: The shapes contradict each other.

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections import OrderedDict, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -114,11 +114,13 @@ def test_prefixes(network: nn.Module, state: State, load: Loader, prefix: str) -
 
 
 def test_real_wrappers(network: nn.Module, load: Loader) -> None:
-    wrapped = {
+    wrapped: dict[str, Any] = {
         "replicas": nn.DataParallel(network),
         "average": AveragedModel(network),
         "compiled": torch.compile(network),
-        "average of compiled": AveragedModel(nn.DataParallel(torch.compile(network))),
+        "average of compiled": AveragedModel(
+            nn.DataParallel(cast("nn.Module", torch.compile(network)))
+        ),
     }
     for name, one in wrapped.items():
         weights = load({"model": one.state_dict()})
@@ -463,7 +465,7 @@ def test_pruned_weights_act_as_they_did(random_network: RandomNetwork, load: Loa
     network = random_network(ARCHITECTURE)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
-            prune.l1_unstructured(layer, "weight", amount=0.5)
+            prune.l1_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]
     expected = answers(network)
 
     assert torch.equal(answers(load(network.state_dict()).build()), expected)
