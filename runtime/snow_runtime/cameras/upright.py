@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 
 _WIDEST_PIXEL: Final = 8.0  # a pixel's width over its height, or the other way; else it is no ratio
 
+MOST_PIXELS: Final = 64_000_000
+"""A picture of more is not decoded, and none is made larger than this."""
+
 
 def square_size(width: int, height: int, ratio: float) -> tuple[int, int]:
-    """Give the size that shows a picture in square pixels, without losing any.
+    """Give the size that shows a picture in square pixels, without losing any if it is not huge.
 
     Args:
         width: of the picture, in its own pixels.
@@ -22,9 +25,9 @@ def square_size(width: int, height: int, ratio: float) -> tuple[int, int]:
     """
     if not 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
         return width, height
-    if ratio >= 1:
-        return round(width * ratio), height
-    return width, round(height / ratio)
+    if (ratio >= 1) == (width * height * max(ratio, 1 / ratio) <= MOST_PIXELS):
+        return max(1, round(width * ratio)), height
+    return width, max(1, round(height / ratio))
 
 
 def turned(image: NDArray[np.uint8], matrix: bytes | None) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_runtime.cameras.damage import Damage
 from snow_runtime.cameras.pyav import describe, load_av
 from snow_runtime.cameras.source import BadPictureError, LostError, Picture, RefusedError
-from snow_runtime.cameras.upright import square_size, turned
+from snow_runtime.cameras.upright import MOST_PIXELS, square_size, turned
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ class VideoSource:
             raise self._failed("it holds no video")
         stream = streams[0]
         # An error in the data is to be told, not to be covered up.
-        stream.codec_context.options = {"err_detect": "explode"}
+        most = {"max_pixels": str(MOST_PIXELS)}  # a header can claim any size
+        stream.codec_context.options = {"err_detect": "explode", **most}
         # One thread: several, each with a picture or a part of one, do not tell all errors, and
         # lose pictures that are whole.
         stream.codec_context.thread_count = 1
@@ -145,7 +146,10 @@ class VideoSource:
         if self._what.live:
             raise self._failed("no more pictures come from it")
         if not self._count:
-            raise self._failed("it holds no picture that can be decoded")
+            raise self._failed(
+                f"it holds no picture that can be decoded, of {MOST_PIXELS // 1_000_000} "
+                "megapixels at most"
+            )
         self._tell_if_cut_short()
         return None
 

@@ -33,3 +33,19 @@ def test_no_matrix_turns_nothing(matrix: bytes | None) -> None:
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
     assert np.array_equal(turned(image, matrix), image)
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "shown"),
+    [
+        ((100, 80), 2.0, (200, 80)),
+        ((100, 80), 0.5, (100, 160)),
+        ((10_000, 5_000), 2.0, (10_000, 2_500)),  # 100 megapixels would be too many
+        ((10_000, 5_000), 0.5, (5_000, 5_000)),
+        ((1, 1), 1.0, (1, 1)),
+    ],
+)
+def test_a_picture_grows_unless_it_were_huge(
+    size: tuple[int, int], ratio: float, shown: tuple[int, int]
+) -> None:
+    assert square_size(*size, ratio) == shown

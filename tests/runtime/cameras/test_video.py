@@ -281,6 +281,18 @@ def test_colours_are_those_of_another_reader(tmp_path: Path) -> None:
     assert abs(found.astype(int) - colour).mean() < 4
 
 
+def test_a_picture_that_claims_to_be_huge_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snow_runtime.errors import CameraError
+
+    path = encode(tmp_path / "a.mkv", steady(4))
+    monkeypatch.setattr("snow_runtime.cameras.video.MOST_PIXELS", SIZE[0] * SIZE[1] - 1)
+
+    with open_camera(path) as camera, pytest.raises(CameraError, match="no picture that can be"):
+        camera.read(5)
+
+
 def test_a_file_without_a_picture(tmp_path: Path) -> None:
     from snow_runtime.errors import CameraError
 
