@@ -75,6 +75,7 @@ class VideoSource:
         self._av: Any = load_av()
         self._what = video
         self._container: Any = None
+        self._stream: Any = None
         self._packets: Iterator[Any] = iter(())
         self._decoded: deque[Any] = deque()  # frames, and None for each packet with an error
         self._converter: Any = self._av.video.reformatter.VideoReformatter()
@@ -110,10 +111,12 @@ class VideoSource:
             )
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from None  # its text holds the address
-        streams = self._container.streams.video
-        if not streams:
+        # Not the first: that may be the picture on a cover.
+        self._stream = stream = self._container.streams.best("video")
+        if stream is None:
             raise self._failed("it holds no video")
-        stream = streams[0]
+        if stream.codec_context is None:
+            raise self._failed("its video is coded in a way that is not known here")
         # An error in the data is to be told, not to be covered up.
         most = {"max_pixels": str(MOST_PIXELS)}  # a header can claim any size
         stream.codec_context.options = {"err_detect": "explode", **most}
@@ -160,7 +163,7 @@ class VideoSource:
         """Close the file or the connection."""
         if self._container is not None:
             self._decoded.clear()
-            self._packets = iter(())
+            self._packets, self._stream = iter(()), None
             with suppress(self._av.error.FFmpegError):
                 self._container.close()
             self._container = None
@@ -278,7 +281,7 @@ class VideoSource:
 
     def _pixel_ratio(self) -> float:
         """Give a pixel's width over its height, as the decoder has it now or else the file."""
-        stream = self._container.streams.video[0]
+        stream = self._stream
         return float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
 
     def _failed(self, seen: Exception | str) -> CameraError:

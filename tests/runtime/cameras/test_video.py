@@ -293,6 +293,37 @@ def test_a_picture_that_claims_to_be_huge_is_not_decoded(
         camera.read(5)
 
 
+def test_a_way_of_coding_that_is_not_known_is_told(tmp_path: Path) -> None:
+    from snow_runtime.errors import CameraError
+
+    path = encode(tmp_path / "a.mp4", steady(4))
+    data = path.read_bytes()
+    assert data.count(b"avc1") >= 1
+    at = data.index(b"avc1", data.index(b"stsd"))
+    path.write_bytes(data[:at] + b"zzzz" + data[at + 4 :])
+
+    with open_camera(path) as camera, pytest.raises(CameraError, match="not known here"):
+        camera.read(5)
+
+
+def test_the_picture_on_a_cover_is_not_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        still = av.VideoFrame.from_ndarray(numbered(0, 64, 64), format="bgr24")
+        container.mux(itertools.chain(cover.encode(still), cover.encode(None)))
+        for number in range(4):
+            frame = av.VideoFrame.from_ndarray(numbered(number, *SIZE), format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+    assert [image.shape[1::-1] for image in images(path)] == [SIZE] * 4
+
+
 def test_a_file_without_a_picture(tmp_path: Path) -> None:
     from snow_runtime.errors import CameraError
 
