@@ -15,6 +15,10 @@ from urllib.parse import quote
 from snow_runtime.errors import InputError
 
 _REFERENCE: Final = re.compile(r"\{(env|file):([^{}]*)\}")
+# As recorders have it in paths, and cloud cameras in queries.
+_SECRET_VALUE: Final = re.compile(
+    r"(?:pass(?:word|wd)?|pwd|token|secret|api_?key|auth|signature)=[^&]", re.IGNORECASE
+)
 _MOST_BYTES: Final = 64 << 10  # a token or a password; not a file named by mistake
 
 
@@ -39,10 +43,11 @@ def resolve_secrets(text: str, *, escape: bool) -> str:
 
 
 def holds_password(address: str) -> bool:
-    """Tell whether a password stands in an address itself, rather than a reference to one."""
-    authority = _REFERENCE.sub("", address).partition("://")[2].partition("/")[0]
+    """Tell whether a password or token stands in an address itself, rather than a reference."""
+    networked = _REFERENCE.sub("", address).partition("://")[2]
+    authority = networked.partition("/")[0]
     user_info, at_sign, _ = authority.rpartition("@")
-    return bool(at_sign and user_info.partition(":")[2])
+    return bool((at_sign and user_info.partition(":")[2]) or _SECRET_VALUE.search(networked))
 
 
 def _read(kind: str, name: str) -> str:

@@ -68,7 +68,7 @@ class Mqtt:
         self._waiting = 0  # given to the client, and not yet to the network
         self._connection = 0
         self._state = ""
-        self._faults = Seldom(_LOGGER)
+        self._faults, self._own_faults = Seldom(_LOGGER), Seldom(_LOGGER)
         self._closing = False
         self._client = client or _paho(self._options.version)
         if broker.user is not None:
@@ -138,6 +138,12 @@ class Mqtt:
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, *_: Any) -> None:
         if mid == self._own:
+            if reason is not None and reason.is_failure:
+                topic = self._status["topic"]
+                self._own_faults.warning(
+                    f"The MQTT broker {self._where} refuses {topic}, which tells whether this "
+                    f"client is there: {reason}. Allow it in the broker's access list."
+                )
             return
         with self._lock:
             self._waiting = max(0, self._waiting - 1)

@@ -9,6 +9,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from snow_runtime.app.writers import other_writer
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from io import FileIO
@@ -112,24 +114,17 @@ def _refuse_other_writers(path: Path, pictures: FileIO, index: Path, lines: File
         OSError: They are written to.
     """
     ours = [(path, pictures), (index, lines)]
-    if _identity(pictures.fileno()) == _identity(lines.fileno()):
+    numbers = [stream.fileno() for _, stream in ours]
+    if os.path.sameopenfile(*numbers):
         raise OSError(f"{index} is the same file")
     for name, stream in ours:
-        for descriptor, what in ((1, "standard output"), (2, "standard error")):
-            if _identity(stream.fileno()) == _identity(descriptor):
-                raise OSError(f"{what} goes to {name} too, and both would write to it")
         try:
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OSError(f"another process, or another camera, records to {name}") from error
-
-
-def _identity(descriptor: int) -> tuple[int, int] | None:
-    try:
-        found = os.fstat(descriptor)
-    except OSError:  # it is closed
-        return None
-    return found.st_dev, found.st_ino
+        if (writer := other_writer(stream.fileno(), numbers)) is not None:
+            seen = f"goes to {name}" if writer.startswith("standard") else f"writes to {name}"
+            raise OSError(f"{writer} {seen} too, and both would write to it")
 
 
 def _refuse_other_contents(

@@ -16,7 +16,7 @@ from snow_runtime.cameras.gstreamer import csi_pipeline
 from snow_runtime.cameras.mjpeg import MjpegSource
 from snow_runtime.cameras.options import CameraOptions
 from snow_runtime.cameras.synthetic import SyntheticSource
-from snow_runtime.cameras.uri import hide, numbers, parse, refuse_unescaped
+from snow_runtime.cameras.uri import hide, numbers, parse, refuse_unescaped, rtsp_target
 from snow_runtime.cameras.video import Video, VideoSource
 from snow_runtime.errors import CameraError
 
@@ -145,7 +145,7 @@ def _source(address: Address, options: CameraOptions, clock: Clock, *, newest: b
 def _stream(address: Address, options: CameraOptions, *, newest: bool) -> Video:
     refuse_unescaped(address)
     return Video(
-        address.target,
+        rtsp_target(address),
         address.text,
         live=True,
         newest=newest,

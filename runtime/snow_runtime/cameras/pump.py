@@ -127,6 +127,8 @@ class Pump:
             picture = source.read()
         except BadPictureError as error:
             self._bad(error)
+            if not self._live:
+                self._restart()  # a file does not stall as long as it gives anything
             self.cancelled.wait(_BREATH_S)
             return True
         if picture is None:

@@ -28,6 +28,7 @@ _HARMLESS_KEYS: Final = frozenset(
     ("width", "height", "fps", "seed", "flip", "fourcc", "channel", "subtype", "stream", "codec")
 )
 _HARMLESS_VALUE: Final = re.compile(r"-?[0-9]{1,5}(?:[.x][0-9]{1,5})?|MJPG|YUYV|h26[45]|main|sub")
+_PLACE: Final = re.compile(r"(?P<host>\[[^\]\s]+\]|[^:\[\]\s]+)(?::(?P<port>[0-9]{0,5}))?")
 _PATH_SIGN: Final = re.compile(r"[/?#]")
 _SHORTEST_SECRET: Final = 4  # a shorter one is part of many words; it is hidden in the URI only
 
@@ -144,6 +145,26 @@ def refuse_unescaped(address: Address) -> None:
             "address too early, expected #, /, ? and @ in them to be written %23, %2F, %3F and "
             "%40. Correct the address."
         )
+
+
+def rtsp_target(address: Address) -> str:
+    """Write an RTSP address as FFmpeg reads it: its scheme in lower case, a zone as `%eth0`.
+
+    Raises:
+        CameraError: there is no host in it, or a port that cannot be.
+    """
+    authority = re.split(r"[/?#]", address.target.partition("://")[2], maxsplit=1)[0]
+    user_info, at_sign, place = authority.rpartition("@")
+    found = _PLACE.fullmatch(place)
+    if found is None or not 0 < int(found["port"] or 1) < 1 << 16:
+        raise CameraError(
+            f"Cannot open the camera {address.text!r}: there is no host in it, or a port that "
+            "cannot be, expected 'rtsp://HOST:554/PATH'. Correct the address."
+        )
+    rest = address.target.partition("://")[2][len(authority) :]
+    host = found["host"].replace("%25", "%", 1) if found["host"].startswith("[") else found["host"]
+    port = found[0][len(found["host"]) :]
+    return f"{address.scheme}://{user_info}{at_sign}{host}{port}{rest}"
 
 
 def hide(uri: str) -> str:

@@ -16,8 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from snow_runtime.cameras.damage import Damage
 from snow_runtime.cameras.pyav import describe, load_av
 from snow_runtime.cameras.source import BadPictureError, LostError, Picture, RefusedError
+from snow_runtime.cameras.upright import MOST_PIXELS, square_size, turned
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 _USUAL_FPS: Final = 25.0  # where a file does not say
 _MOST_FPS: Final = 1000.0
 _BACKLOG_S: Final = 3.0  # the most that a server can have sent ahead
-_WIDEST_PIXEL: Final = 8.0  # a pixel's width over its height, or the other way; else it is no ratio
+_BUILT_ON_OTHERS: Final = (2, 3)  # AV_PICTURE_TYPE_P and _B
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class VideoSource:
     """Reads a video file or a stream.
 
     A picture whose size differs from the one before comes in its own size. Pixels that are not
-    square are made so, by widening. A picture that a phone marked as turned is turned.
+    square are made so, by widening. A picture that a phone marked as turned or mirrored is so.
 
     Args:
         video: what to open, and how.
@@ -73,14 +75,18 @@ class VideoSource:
         self._av: Any = load_av()
         self._what = video
         self._container: Any = None
+        self._stream: Any = None
         self._packets: Iterator[Any] = iter(())
-        self._decoded: deque[Any] = deque()  # frames, and in their order the errors between them
+        self._decoded: deque[Any] = deque()  # frames, and None for each packet with an error
+        self._converter: Any = self._av.video.reformatter.VideoReformatter()
+        self._matrices: dict[int, bytes | None] = {}
+        self._damage = Damage()
+        self._number = 0  # of the last packet
         self._pending: Picture | None = None
         self._fps = 0.0
         self._waited_s = 0.0  # for the last packet to come
         self._expected = 0
         self._count = 0
-        self._broken = False  # since an error, until a picture that needs no other one
 
     @property
     def interval_s(self) -> float:
@@ -105,16 +111,19 @@ class VideoSource:
             )
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from None  # its text holds the address
-        streams = self._container.streams.video
-        if not streams:
+        # Not the first: that may be the picture on a cover.
+        self._stream = stream = self._container.streams.best("video")
+        if stream is None:
             raise self._failed("it holds no video")
-        stream = streams[0]
+        if stream.codec_context is None:
+            raise self._failed("its video is coded in a way that is not known here")
         # An error in the data is to be told, not to be covered up.
-        stream.codec_context.options = {"err_detect": "explode"}
-        if what.newest:
-            stream.codec_context.thread_count = 1  # each further one holds back a picture
-        else:
-            stream.thread_type = "AUTO"
+        most = {"max_pixels": str(MOST_PIXELS)}  # a header can claim any size
+        stream.codec_context.options = {"err_detect": "explode", **most}
+        # One thread: several, each with a picture or a part of one, do not tell all errors, and
+        # lose pictures that are whole.
+        stream.codec_context.thread_count = 1
+        stream.codec_context.copy_opaque = True  # from a packet to its picture
         self._expected = stream.frames  # 0 where the file does not tell
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         self._fps = fps if 0 < fps <= _MOST_FPS else _USUAL_FPS
@@ -140,7 +149,10 @@ class VideoSource:
         if self._what.live:
             raise self._failed("no more pictures come from it")
         if not self._count:
-            raise self._failed("it holds no picture that can be decoded")
+            raise self._failed(
+                f"it holds no picture that can be decoded, of {MOST_PIXELS // 1_000_000} "
+                "megapixels at most"
+            )
         self._tell_if_cut_short()
         return None
 
@@ -151,44 +163,61 @@ class VideoSource:
         """Close the file or the connection."""
         if self._container is not None:
             self._decoded.clear()
-            self._packets = iter(())
+            self._packets, self._stream = iter(()), None
             with suppress(self._av.error.FFmpegError):
                 self._container.close()
             self._container = None
 
     def _next(self) -> Any:
         """Give the next frame that is whole, None at the end."""
-        while not self._decoded:
-            before = time.monotonic()
-            try:
-                packet = next(self._packets, None)
-                self._waited_s = time.monotonic() - before
-            except self._av.error.EOFError:
-                packet = None
-            except self._av.error.FFmpegError as error:
-                return self._cut(error)
-            if packet is None:
-                return None
-            self._decode(packet)
-        frame = self._decoded.popleft()
-        if frame is None:
-            self._broken = True
-        elif frame.key_frame and not frame.is_corrupt:
-            self._broken = False
-        if self._broken or frame.is_corrupt:
-            self._broken = True
+        while True:
+            while not self._decoded:
+                packet = self._next_packet()
+                if packet is not None:
+                    self._decode(packet)
+                elif missing := self._damage.missing():
+                    self._decoded.extend([None] * missing)
+                else:
+                    return None
+            frame = self._decoded.popleft()
+            if frame is not None:
+                number = frame.opaque[0] if frame.opaque else self._number
+                # Where a stream is refreshed bit by bit, "key" is where that begins.
+                key = frame.key_frame and frame.pict_type not in _BUILT_ON_OTHERS
+                if key and (missing := self._damage.missing(number)):
+                    self._decoded.extendleft([frame, *[None] * missing])
+                    continue
+                if not self._damage.spoils(number, key=key, corrupt=frame.is_corrupt):
+                    return frame
+                if self._damage.is_told(number):
+                    continue
             raise BadPictureError(
                 f"A picture of {self._what.text!r} is left out: its data is damaged, or it is "
                 "built on a picture whose data was. Look at the network, or copy the file again."
             )
-        return frame
+
+    def _next_packet(self) -> Any:
+        before = time.monotonic()
+        try:
+            packet = next(self._packets, None)
+            self._waited_s = time.monotonic() - before
+        except self._av.error.EOFError:
+            return None
+        except self._av.error.FFmpegError as error:
+            return self._cut(error)
+        return packet
 
     def _decode(self, packet: Any) -> None:
+        self._number += 1
+        packet.opaque = [self._number]  # PyAV keeps it by its identity, which small numbers share
+        if packet.size:  # the last one is empty, and ends the decoder
+            self._damage.sent(self._number)
         try:
             self._decoded.extend(packet.decode())
-        except self._av.error.EOFError:  # the last packet is empty, and ends the decoder
+        except self._av.error.EOFError:
             return
         except self._av.error.FFmpegError:
+            self._damage.met(self._number)
             self._decoded.append(None)
 
     def _cut(self, error: Exception) -> None:
@@ -234,15 +263,25 @@ class VideoSource:
         """Convert a frame to uint8 `[H, W, 3]`, blue first, with square pixels, not turned."""
         import numpy as np
 
-        width, height = _square(frame.width, frame.height, self._pixel_ratio())
-        bgr = frame.to_ndarray(format="bgr24", width=width, height=height)
-        turns = round(frame.rotation / 90) % 4
-        upright: NDArray[np.uint8] = np.ascontiguousarray(np.rot90(bgr, turns) if turns else bgr)
-        return upright
+        width, height = square_size(frame.width, frame.height, self._pixel_ratio())
+        # Of its own each frame would make a converter, with threads.
+        bgr = self._converter.reformat(frame, width, height, "bgr24").to_ndarray()
+        return np.ascontiguousarray(turned(bgr, self._matrix(frame)))
+
+    def _matrix(self, frame: Any) -> bytes | None:
+        """Look how a frame is to be shown, once for each angle.
+
+        A frame whose side data was looked at stays until Python's garbage collector finds it.
+        """
+        angle = getattr(frame, "rotation", 0)  # older versions of PyAV do not tell
+        if angle not in self._matrices:
+            found = frame.side_data.get("DISPLAYMATRIX")
+            self._matrices[angle] = None if found is None else bytes(found)
+        return self._matrices[angle]
 
     def _pixel_ratio(self) -> float:
         """Give a pixel's width over its height, as the decoder has it now or else the file."""
-        stream = self._container.streams.video[0]
+        stream = self._stream
         return float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
 
     def _failed(self, seen: Exception | str) -> CameraError:
@@ -280,12 +319,3 @@ class VideoSource:
             error.HTTPServerError: 500,
         }
         return next((code for kind, code in told.items() if isinstance(seen, kind)), None)
-
-
-def _square(width: int, height: int, ratio: float) -> tuple[int, int]:
-    """Give the size that shows a picture in square pixels, without losing any."""
-    if not 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
-        return width, height
-    if ratio >= 1:
-        return round(width * ratio), height
-    return width, round(height / ratio)

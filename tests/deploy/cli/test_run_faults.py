@@ -286,3 +286,19 @@ def test_a_library_that_writes_to_standard_error_while_nobody_reads_it(graph_pat
             assert running.wait(DEADLINE_S) == 0
         finally:
             running.kill()
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "mjpeg"])
+def test_a_recording_that_standard_error_goes_to_is_left_alone(
+    graph_path: Path, tmp_path: Path, ending: str
+) -> None:
+    target = tmp_path / f"seen.{ending}"
+    command = [sys.executable, "-m", "snow_deploy", "run", str(graph_path), "--camera"]
+    command += ["synthetic://?fps=0", "--frames", "2", "--output", "none"]
+    with target.open("wb") as errors:
+        done = subprocess.run(
+            [*command, "--record", str(tmp_path / "seen.mjpeg")], stderr=errors, check=False
+        )
+
+    assert done.returncode == 1
+    assert f"standard error goes to {target} too" in target.read_text()

@@ -278,3 +278,20 @@ def test_a_broker_that_is_not_there_is_told(caplog: pytest.LogCaptureFixture) ->
     output = Mqtt(f"mqtt://127.0.0.1:{port}", lambda _: None)
     until(lambda: "Connection refused. Trying again" in caplog.text)
     output.close()
+
+
+def test_a_status_that_the_broker_refuses_is_told_and_no_lost_answer(
+    output: Mqtt, client: Client, counts: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    client.connects()
+    reason = type("Reason", (str,), {"is_failure": True})("Not authorized")
+
+    client.on_publish(client, None, client.mid, reason, None)
+
+    assert "refuses site/one/status, which tells" in caplog.text
+    assert "Not authorized" in caplog.text
+    assert counts == {}
+    output.put(answer_of())
+    client.on_publish(client, None, client.mid, reason, None)
+    assert "refuses answers: Not authorized" in caplog.text
+    assert counts == {"mqtt_refused": 1}

@@ -116,7 +116,7 @@ def test_what_an_access_list_refuses_is_counted_where_the_protocol_tells(  # noq
         MqttOptions(version=version),
     )
     opened += [output, listener := Listener(port, "t/#")]
-    until(lambda: listener.got.get("t/status", ("",))[0] == "online")
+    until(lambda: listener.got.get("t/status", ("",))[0] == "online")  # retained or new
 
     output.put(answer_of(camera="yard"))
     output.put(answer_of(camera="door"))

@@ -503,3 +503,37 @@ def test_pictures_passed_over_before_a_bad_or_an_old_one_are_counted() -> None:
         assert [frame and frame.number for frame in frames] == [0, 6]
         assert (camera.counters.frames, camera.counters.drops) == (7, 5)
         assert (camera.counters.repeats, camera.counters.bad_frames) == (1, 1)
+
+
+class _Spoilt:
+    """A file whose pictures are damaged, one after the other, for a while."""
+
+    interval_s = 0.0
+
+    def __init__(self) -> None:
+        self.left = 12
+
+    def open(self) -> None:
+        pass
+
+    def read(self) -> None:
+        if self.left:
+            self.left -= 1
+            time.sleep(0.05)
+            raise BadPictureError("It is damaged.")
+
+    def interrupt(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_file_that_is_damaged_for_long_does_not_stall() -> None:
+    options = CameraOptions(stall_s=0.3)
+
+    with Camera(_Spoilt, name="c", mode="every-frame", live=False, options=options) as camera:
+        assert camera.read(10) is None
+
+        assert camera.status.state == "ended"
+        assert camera.counters.bad_frames == 12

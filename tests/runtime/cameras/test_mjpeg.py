@@ -521,6 +521,10 @@ KINDS = {
     b"application/vnd.apple.mpegurl": b"#EXTM3U\n#EXT-X-VERSION:3\n",
     b"video/webm": b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81",
     b"video/x-flv": b"FLV\x01\x05\0\0\0\x09",
+    b"video/x-msvideo": b"RIFF\x24\x10\0\0AVI LIST",
+    b"video/ogg": b"OggS\0\x02\0\0\0\0\0\0\0\0",
+    b"video/mpeg": b"\0\0\1\xba\x44\0\4\0\4\1",
+    b"video/mp2t": b"\x47\x40\x11\x10\0\x42\xf0\x25",
 }
 
 

@@ -145,3 +145,29 @@ def test_what_was_likely_meant_by_a_path_where_nothing_is(path: str, said: str) 
     with pytest.raises(CameraError, match="there is no such file") as caught:
         open_camera(path)
     assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("uri", "read"),
+    [
+        ("RTSP://camera/a", "rtsp://camera/a"),
+        ("rtsp://u:p@ss@camera:554/a?b=c@d", "rtsp://u:p@ss@camera:554/a?b=c@d"),
+        ("rtsp://u:p%25w@[fe80::1%25eth0]:554/%25", "rtsp://u:p%25w@[fe80::1%eth0]:554/%25"),
+        ("rtsps://[fe80::1%eth0]", "rtsps://[fe80::1%eth0]"),
+        ("rtsp://camera:/a", "rtsp://camera:/a"),
+    ],
+)
+def test_an_rtsp_address_is_written_as_its_reader_knows_it(uri: str, read: str) -> None:
+    from snow_runtime.cameras.uri import parse, rtsp_target
+
+    assert rtsp_target(parse(uri)) == read
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["rtsp:///a", "rtsp://u:secret@/a", "rtsp://camera:99999/a", "rtsp://camera:0", "rtsp://"],
+)
+def test_an_rtsp_address_that_leads_nowhere_is_not_tried(uri: str) -> None:
+    with pytest.raises(CameraError, match="there is no host") as caught:
+        open_camera(uri)
+    assert "secret" not in str(caught.value)

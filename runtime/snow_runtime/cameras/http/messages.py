@@ -28,6 +28,9 @@ _OTHERS: Final = {
     "video/webm": "a WebM file",
     "video/x-matroska": "a Matroska file",
     "video/x-flv": "Flash video",
+    "video/x-msvideo": "an AVI file",
+    "video/mpeg": "an MPEG program stream",
+    "video/ogg": "an Ogg file",
     "video/mp2t": "an MPEG transport stream",
     "application/vnd.apple.mpegurl": "an HLS playlist",
     "application/x-mpegurl": "an HLS playlist",
@@ -40,6 +43,12 @@ _BEGINNINGS: Final = (
     (0, b"#EXTM3U", "an HLS playlist"),
     (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM file"),
     (0, b"FLV\x01", "Flash video"),
+    (8, b"AVI ", "an AVI file"),
+    (0, b"OggS", "an Ogg file"),
+    (0, b"\0\0\0\1", "raw H.264 or H.265"),
+    (0, b"\0\0\1\xba", "an MPEG program stream"),
+    (0, b"\x47\x40\x00", "an MPEG transport stream"),  # its table of programs, as it begins
+    (0, b"\x47\x40\x11", "an MPEG transport stream"),
 )
 
 
