@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from snow_calibration import paired
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import Agreement, TaskScore
 from snow_calibration.judge import (
@@ -22,7 +21,6 @@ from snow_calibration.judge import (
     together,
     would_pass,
 )
-from snow_calibration.paired import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
