@@ -165,9 +165,9 @@ def check_enough(
     shown = min(worst.most_drop, math.inf if worst.most_changed is None else worst.most_changed)
     told = (
         f"task {worst.task!r} has {worst.pictures} pictures to judge by, too few to pass with "
-        f"--max-drop {max_drop:g}: even if INT8 changed none of the answers, it could lose up to "
-        f"{shown:.2g} points. Expected {worst.needed or 'many more'} or more: add pictures, or "
-        "give --unlabelled FOLDER or a larger --max-drop"
+        f"--max-drop {max_drop:g} unless INT8 wins some: even if it changed none of the answers, "
+        f"it could lose up to {shown:.2g} points. Expected {worst.needed or 'many more'} or more: "
+        "add pictures, or give --unlabelled FOLDER or a larger --max-drop"
     )
     if worst.needed is None or worst.needed > _FAR * worst.pictures:
         msg = f"{told}, or --accept-undecided to have the graph without an answer."

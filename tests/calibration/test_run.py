@@ -261,46 +261,49 @@ def test_other_inputs_are_calibrated_alike(
 
 
 def test_graphs_that_cannot_be_calibrated(
-    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+    small_graph: Path, small_samples: Samples, small_truth: dict[str, Labelled], tmp_path: Path
 ) -> None:
-    ranges, int8 = tmp_path / "r.json", tmp_path / "int8.onnx"
+    ranges, int8, half = tmp_path / "r.json", tmp_path / "int8.onnx", tmp_path / "half.onnx"
+    model, manifest = onnx.load(small_graph), read_float_graph(small_graph).manifest
+    onnx.save(with_manifest(model, replace(manifest, precision="fp16")), half)
     with pytest.raises(CalibrationError, match="is fp16, expected fp32"):
-        calibrate(float_graph(precision="fp16"), samples, ranges)
+        calibrate(half, small_samples, ranges)
 
     settings = Settings(ranges, "minmax", max_drop=100)
-    calibrate_and_judge(float_graph(), int8, samples, truth, settings)
+    calibrate_and_judge(small_graph, int8, small_samples, small_truth, settings)
     with pytest.raises(CalibrationError, match="is quantised already"):
-        calibrate(int8, samples, tmp_path / "other.json")
+        calibrate(int8, small_samples, tmp_path / "other.json")
 
     foreign = tmp_path / "foreign.onnx"
-    model = onnx.load(float_graph())
     del model.metadata_props[:]
     onnx.save(model, foreign)
     with pytest.raises(CalibrationError, match="carries no manifest"):
-        calibrate(foreign, samples, tmp_path / "other.json")
+        calibrate(foreign, small_samples, tmp_path / "other.json")
     with pytest.raises(GraphError, match="does not exist"):
-        calibrate(tmp_path / "none.onnx", samples, tmp_path / "other.json")
+        calibrate(tmp_path / "none.onnx", small_samples, tmp_path / "other.json")
 
 
 def test_ranges_of_another_graph_are_refused(
-    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path
+    small_graph: Path, small_samples: Samples, tmp_path: Path
 ) -> None:
-    ranges = tmp_path / "r.json"
-    calibrate(float_graph(), samples, ranges, method="minmax")
+    ranges, other = tmp_path / "r.json", tmp_path / "other.onnx"
+    calibrate(small_graph, small_samples, ranges, method="minmax")
+    model = onnx.load(small_graph)
+    bias = model.graph.initializer[1]
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 1, bias.name))
+    onnx.save(model, other)
 
     with pytest.raises(CalibrationError, match="something else: graph_sha256"):
-        calibrate(float_graph("separate"), samples, ranges, method="minmax")
+        calibrate(other, small_samples, ranges, method="minmax")
     with pytest.raises(CalibrationError, match="something else: method minmax, expected mse"):
-        calibrate(float_graph(), samples, ranges, method="mse")
+        calibrate(small_graph, small_samples, ranges, method="mse")
 
 
 def test_pictures_of_another_size_are_refused(
-    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path
+    small_graph: Path, samples: Samples, tmp_path: Path
 ) -> None:
-    small = replace(samples, pixels=np.ascontiguousarray(samples.pixels[:, :32, :32]))
-
-    with pytest.raises(CalibrationError, match="pictures are of 32 pixels, expected 64"):
-        calibrate(float_graph(), small, tmp_path / "r.json")
+    with pytest.raises(CalibrationError, match="pictures are of 64 pixels, expected 8"):
+        calibrate(small_graph, samples, tmp_path / "r.json")
 
 
 def test_an_unwritable_output(
@@ -378,18 +381,18 @@ def test_int8_kernels_do_not_saturate(tmp_path: Path) -> None:
 
 
 def test_a_rest_that_overflows_half_precision(
-    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+    small_graph: Path, small_samples: Samples, small_truth: dict[str, Labelled], tmp_path: Path
 ) -> None:
     graph, output = tmp_path / "snow.onnx", tmp_path / "int8.onnx"
-    model = onnx.load(float_graph())
-    bias = next(t for t in model.graph.initializer if t.name == "source/conv1.bias")
+    model = onnx.load(small_graph)
+    bias = next(t for t in model.graph.initializer if t.name == "b1")
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 1e5, bias.name))
     onnx.save(model, graph)
 
     with pytest.raises(CalibrationError, match=r"rest cannot be fp16: .* Give --rest fp32"):
-        calibrate(graph, samples, tmp_path / "r.json")
+        calibrate(graph, small_samples, tmp_path / "r.json")
     settings = Settings(tmp_path / "r.json", "minmax", "fp32", max_drop=100)
-    report = calibrate_and_judge(graph, output, samples, truth, settings)
+    report = calibrate_and_judge(graph, output, small_samples, small_truth, settings)
     assert report.fp16 == ()
     assert any("fp16 was not measured" in line for line in report.lines())
     write_report(report, tmp_path / "report.json")
