@@ -142,6 +142,16 @@ def test_so_few_pictures_are_no_gate(trained_store: Store, graph: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_warning_is_one_line(trained_store: Store, graph: Path, tmp_path: Path) -> None:
+    result = calibrate(trained_store, graph, tmp_path, "--max-drop", "15")
+
+    (said,) = [line for line in result.stderr.splitlines() if "pictures to judge by" in line]
+    assert said.startswith("warning: task ")
+    assert "unless INT8 wins some" in said
+    assert "calibrate.py" not in result.stderr
+    assert "UserWarning" not in result.stderr
+
+
 def test_the_defaults_of_command_and_library_are_one() -> None:
     from snow_calibration.run import MAX_DROP
 
