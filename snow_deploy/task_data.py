@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from snow_calibration.errors import CalibrationError
@@ -43,8 +44,9 @@ def data_of_tasks(
         if named is not None and named not in tasks:
             msg = f"the graph has no task {named!r}, expected one of {', '.join(tasks)}"
             raise CalibrationError(msg)
-        likely = trained_seed(tasks[named or needed[0]]) if seed is None else seed
-        data = open_data(rest, seed=likely)
+        candidates = [named] if named else needed
+        seeds = [trained_seed(tasks[name]) for name in candidates] if seed is None else [seed]
+        data, likely = _opened(rest, list(dict.fromkeys(seeds)))
         fitting = [name for name in tasks if tasks[name].labels == data.labels]
         if named is not None:
             fitting = [named]
@@ -69,6 +71,19 @@ def data_of_tasks(
         msg = f"there is no --data for {', '.join(missing)}; every task is calibrated and judged"
         raise CalibrationError(msg)
     return found
+
+
+def _opened(spec: str, seeds: Sequence[int]) -> tuple[Splits, int]:
+    """Open data with the first of some seeds that gives every class to every split.
+
+    Raises:
+        DataError: None does, or the data cannot be read.
+    """
+    *others, last = seeds
+    for seed in others:
+        with suppress(DataError):
+            return open_data(spec, seed=seed), seed
+    return open_data(spec, seed=last), last
 
 
 def _named(spec: str) -> tuple[str | None, str]:

@@ -180,6 +180,39 @@ def test_each_task_has_the_seed_that_it_was_trained_with(photos: Path) -> None:
     ]
 
 
+def test_a_seed_of_another_task_that_leaves_a_class_without_pictures_is_passed_over(
+    photos: Path,
+) -> None:
+    """A listing without splits is split whatever its labels are; some seeds leave a class out."""
+    rows = [
+        f"train/{label}/0{n}.png,{label}"
+        for label, count in (("cat", 8), ("dog", 2))
+        for n in range(count)
+    ]
+    (photos / "few.csv").write_text("\n".join(["file,pet", *rows]))
+    spec = f"csv:{photos / 'few.csv'}"
+
+    def opens(seed: int) -> bool:
+        try:
+            return bool(open_data(spec, seed=seed))
+        except DataError:
+            return False
+
+    good = next(seed for seed in range(200) if opens(seed))
+    bad = next(seed for seed in range(200) if not opens(seed))
+    tasks = manifest(food=("egg", "pie"), pets=PETS)
+    entries = tuple(
+        replace(task, data=DataEntry(HASH, seed))
+        for task, seed in zip(tasks.tasks, (bad, good), strict=True)
+    )
+    seeded = replace(tasks, tasks=entries)
+
+    with pytest.raises(CalibrationError, match="no --data for food"):  # it is found to be pets'
+        data_of_tasks([spec], seeded)
+    with pytest.raises(DataError, match="expected at least one of every class"):
+        data_of_tasks([f"food={spec}"], seeded)
+
+
 def test_one_class_only_is_refused(photos: Path) -> None:
     data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=("cat", "dog")))
     for number in range(10):
