@@ -13,17 +13,18 @@ from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.pictures import FEWEST, Labelled, Samples
 from snow_calibration.run import Judged
-from snow_deploy.data import open_data
+from snow_deploy.copies import copies
 from snow_deploy.data.pictures import name_some
 from snow_deploy.data.seeding import keyed_permutation
 from snow_deploy.errors import DataError
 from snow_deploy.provenance import provenance, trained_seed
+from snow_deploy.task_data import data_of_tasks
 from snow_deploy.unlabelled import draw_unlabelled
 from snow_runtime.errors import InputError
 from snow_runtime.preprocessing import resize_and_crop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -76,18 +77,51 @@ def pictures_of(graph: Path, specs: Sequence[str], drawing: Drawing) -> tuple[Sa
     preprocessing = manifest.preprocessing
     samples = draw_samples(data, preprocessing, drawing.samples)
     truth = {}
-    for task, found in labelled(data, preprocessing, drawing.judged).items():
-        truth[task] = replace(found, known=known[task]).distinct()
-        if copies := len(found.targets) - len(truth[task].targets):
-            notes.append(
-                f"{copies} of the {len(found.targets)} pictures that judge task {task!r} are "
-                "copies of others, and count once"
-            )
+    for task, splits in data.items():
+        truth[task], said = _truth(task, splits, preprocessing, drawing, known[task])
+        notes += said
     search = {}
     if drawing.search:
         search = labelled(data, preprocessing, drawing.judged, choose=for_search, seed=1)
     without = draw_unlabelled(drawing.unlabelled, data, preprocessing, drawing.judged)
     return samples, Judged(truth, search, without, tuple(notes))
+
+
+def _truth(
+    task: str, splits: Splits, preprocessing: Preprocessing, drawing: Drawing, known: Known
+) -> tuple[Labelled, list[str]]:
+    """Take what a task is judged by, no picture twice and none that was seen; and say what is not.
+
+    Raises:
+        CalibrationError: All that there is was seen.
+        DataError: None can be read.
+    """
+    judging, notes = for_judging(splits), list[str]()
+    seen = frozenset[int]()
+    if not drawing.other_pictures:
+        seen = copies(judging, splits.train, *([for_search(splits)] if drawing.search else []))
+    if len(seen) == len(judging):
+        msg = (
+            f"all {len(seen)} pictures that would judge task {task!r} are copies of ones that "
+            "it was trained on, expected others. Give some; --other-pictures judges by these all "
+            "the same."
+        )
+        raise CalibrationError(msg)
+    if seen:
+        notes.append(
+            f"{len(seen)} of the {len(judging)} pictures that would judge task {task!r} are copies "
+            "of ones that it was trained on, and left out"
+        )
+    fresh = {task: [number for number in range(len(judging)) if number not in seen]}
+    found = labelled({task: splits}, preprocessing, drawing.judged, among=fresh)[task]
+    once = found.distinct()
+    if twice := len(found.targets) - len(once.targets):
+        notes.append(
+            f"{twice} of the {len(found.targets)} pictures that judge task {task!r} are "
+            "copies of others, and count once"
+        )
+    left = known == "measured" and (seen or twice)
+    return replace(once, known="rest" if left else known), notes
 
 
 def _known(
@@ -107,6 +141,7 @@ def _known(
     return known, notes
 
 
+<<<<<<< HEAD
 def data_of_tasks(
     specs: Sequence[str], manifest: Manifest, seed: int | None = None
 ) -> dict[str, Splits]:
@@ -178,6 +213,8 @@ def _named(spec: str) -> tuple[str | None, str]:
     return (name, rest) if equals and ":" not in name else (None, spec)
 
 
+=======
+>>>>>>> h/service
 def draw_samples(
     data: Mapping[str, Splits], preprocessing: Preprocessing, count: int, seed: int = 0
 ) -> Samples:
@@ -193,7 +230,7 @@ def draw_samples(
     pixels: list[NDArray[np.uint8]] = []
     for number, (task, splits) in enumerate(data.items()):
         share = count // len(data) + (number < count % len(data))
-        drawn = list(_readable(splits.train, preprocessing, share, seed))
+        drawn = list(_readable(splits.train, preprocessing, share, _evenly(splits.train, seed)))
         classes = {splits.train.target(index) for index, _ in drawn}
         if len(drawn) < min(share, FEWEST):
             msg = (
@@ -233,15 +270,18 @@ def labelled(
     *,
     choose: Callable[[Splits], Pictures] = for_judging,
     seed: int = 0,
+    among: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Labelled]:
     """Take each task's pictures with their labels.
 
     Args:
         data: By task.
         preprocessing: The graph's.
-        most: Take so many of a task, evenly over its classes, where it has more.
+        most: Take so many of a task where it has more, by chance: their classes are as frequent
+            as in all of them, so that their accuracy is an estimate of that of all.
         choose: Which of its splits.
         seed: Of that choice.
+        among: By task, indices of the pictures that may be taken; all without.
 
     Raises:
         DataError: None of a task's pictures can be read.
@@ -249,7 +289,9 @@ def labelled(
     found = {}
     for task, splits in data.items():
         pictures = choose(splits)
-        drawn = list(_readable(pictures, preprocessing, most, seed))
+        there = range(len(pictures)) if among is None else among[task]
+        order = [there[n] for n in keyed_permutation(len(there), "judging", seed).tolist()]
+        drawn = list(_readable(pictures, preprocessing, most, order))
         if not drawn:
             msg = f"none of the {len(pictures)} pictures of task {task!r} could be read"
             raise DataError(msg)
@@ -259,11 +301,11 @@ def labelled(
 
 
 def _readable(
-    pictures: Pictures, preprocessing: Preprocessing, most: int, seed: int
+    pictures: Pictures, preprocessing: Preprocessing, most: int, order: Iterable[int]
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield pictures with their index, resized and cropped; warn of those that cannot be read."""
     given, skipped = 0, list[str]()
-    for index in _evenly(pictures, seed):
+    for index in order:
         if given == most:
             break
         try:

@@ -46,7 +46,7 @@ def provenance(
     if splits.fingerprint == task.data.sha256:
         return "measured", None
     now, then = splits.entries, task.data.splits
-    if then and now["train"] == then["train"]:
+    if now["train"] == then.get("train"):
         same = now.get("test", now.get("val")) == task.data.measured
         return ("measured" if same else "held out"), None
     if accept:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_calibration.errors import CalibrationError
+from snow_deploy.copies import KnownFiles
 from snow_deploy.data.imagefolder import find_pictures
 from snow_deploy.data.listing import check_folder
 from snow_deploy.data.pictures import name_some
@@ -33,8 +33,9 @@ def draw_unlabelled(
 ) -> dict[str, NDArray[np.uint8]]:
     """Draw pictures of folders by task: [M, S, S, 3] uint8, resized and cropped, no two alike.
 
-    Pictures that any task was trained on are left out, which a warning tells, as it does of those
-    that cannot be read. Equal pictures, as a camera that stands still takes them, count as one.
+    Pictures that any task was trained on are left out, and copies of them, which a warning tells,
+    as it does of those that cannot be read. Equal pictures, as a camera that stands still takes
+    them, count as one.
 
     Args:
         folders: `TASK=FOLDER`, or `FOLDER` for all tasks.
@@ -46,7 +47,7 @@ def draw_unlabelled(
         CalibrationError: A task is unknown, or has two folders.
         DataError: A folder does not exist, or has no picture that can be used.
     """
-    trained = _trained(data) if folders else frozenset()
+    trained = _trained(data if folders else {})
     found: dict[str, NDArray[np.uint8]] = {}
     for spec in folders:
         name, equals, rest = spec.partition("=")
@@ -65,18 +66,19 @@ def draw_unlabelled(
     return found
 
 
-def _trained(data: Mapping[str, Splits]) -> frozenset[str]:
-    """Return the real paths of all training pictures."""
-    names = (split.train.name(n) for split in data.values() for n in range(len(split.train)))
-    return frozenset(os.path.realpath(name) for name in names)
+def _trained(data: Mapping[str, Splits]) -> KnownFiles:
+    """Know all training pictures."""
+    return KnownFiles(
+        split.train.name(n) for split in data.values() for n in range(len(split.train))
+    )
 
 
 def _read(
-    folder: Path, trained: frozenset[str], preprocessing: Preprocessing, most: int
+    folder: Path, trained: KnownFiles, preprocessing: Preprocessing, most: int
 ) -> NDArray[np.uint8]:
     check_folder(folder, "expected a folder of pictures without labels")
     paths = find_pictures(folder)
-    fresh = [path for path in paths if os.path.realpath(path) not in trained]
+    fresh = [path for path in paths if not trained.has(str(path))]
     unreadable: list[str] = []
     pixels: dict[bytes, NDArray[np.uint8]] = {}
     for index in keyed_permutation(len(fresh), "unlabelled", 0).tolist():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Literal
 
 from snow_calibration import paired
@@ -36,6 +37,9 @@ _FAR: Final = 5
 
 _MOST_NEEDED: Final = 1_000_000  # pictures; more would decide is no advice
 
+_LUCK: Final = NormalDist().inv_cdf(0.8)
+"""Standard deviations of bad luck that the number of pictures that would decide allows for."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -55,8 +59,8 @@ class Verdict:
         changed: Of them, those with another answer.
         most_changed: Another answer is given to at most so many percent, which the drop cannot
             exceed; None without such pictures.
-        needed: About how many labelled pictures would decide, at the rates seen; None where it
-            is decided, or no number is near.
+        needed: So many labelled pictures would decide in about four draws of five, at the rates
+            seen; None where it is decided, or no number is near.
         finite: Whether all answers are numbers; else it fails.
     """
 
@@ -161,9 +165,9 @@ def check_enough(
     shown = min(worst.most_drop, math.inf if worst.most_changed is None else worst.most_changed)
     told = (
         f"task {worst.task!r} has {worst.pictures} pictures to judge by, too few to pass with "
-        f"--max-drop {max_drop:g}: even if INT8 changed none of the answers, it could lose up to "
-        f"{shown:.2g} points. Expected {worst.needed or 'many more'} or more: add pictures, or "
-        "give --unlabelled FOLDER or a larger --max-drop"
+        f"--max-drop {max_drop:g} unless INT8 wins some: even if it changed none of the answers, "
+        f"it could lose up to {shown:.2g} points. Expected {worst.needed or 'many more'} or more: "
+        "add pictures, or give --unlabelled FOLDER or a larger --max-drop"
     )
     if worst.needed is None or worst.needed > _FAR * worst.pictures:
         msg = f"{told}, or --accept-undecided to have the graph without an answer."
@@ -267,16 +271,27 @@ class _Case:
         pictures, lost, won = self.counts
         if lost - won >= self.margin * pictures:
             return _first(
-                lambda count: paired.above(self.counts.scaled(count), self.margin) < fail_level,
+                lambda count: (
+                    paired.above(_unlucky(self.counts.scaled(count), -1), self.margin) < fail_level
+                ),
                 self.score.pictures,
             )
         if won > lost:
             lost = won = (lost + won) / 2
         expected = Counts(pictures, lost, won)
         return _first(
-            lambda count: paired.below(expected.scaled(count), self.margin) < pass_level,
+            lambda count: (
+                paired.below(_unlucky(expected.scaled(count), 1), self.margin) < pass_level
+            ),
             self.score.pictures,
         )
+
+
+def _unlucky(expected: Counts, sign: int) -> Counts:
+    """Return the counts with as many more lost (or fewer, with -1) as bad luck may bring."""
+    pictures, lost, won = expected
+    spread = math.sqrt(max(lost + won - (lost - won) ** 2 / pictures, 0))
+    return Counts(pictures, max(lost + sign * _LUCK * spread, 0), won)
 
 
 def _first(decides: Callable[[int], bool], start: int) -> int | None:

@@ -17,10 +17,16 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CORRECTION: Final = 0.5
-"""Of an answer, against whoever claims something: a claim is then never made too easily."""
+"""Of an answer, against whoever claims that the drop is smaller: never claimed too easily then."""
+
+_CORRECTION_ABOVE: Final = 1.0
+"""The same where it is claimed to be larger: rare losses are skewed towards many."""
 
 _NORMAL: Final = NormalDist()
 _STEPS: Final = 60  # of a bisection, which leaves 1e-18
@@ -53,44 +59,67 @@ def below(counts: Counts, drop: float) -> float:
 
 
 def above(counts: Counts, drop: float) -> float:
-    """Return the p-value of a drop of at most `drop`: where it is small, the drop is larger."""
-    return 1.0 if drop >= 1 else _NORMAL.cdf(-_score(counts, drop, -_CORRECTION))
+    """Return the p-value of a drop of at most `drop`: where it is small, the drop is larger.
+
+    With few answers lost the score errs more often than it says, so that the binomial tail has to
+    agree with it, which is exact where none are won. Together they err no more often than is said.
+    """
+    if drop >= 1:
+        return 1.0
+    value = _NORMAL.cdf(-_score(counts, drop, -_CORRECTION_ABOVE))
+    if drop <= 0:
+        return value
+    return max(value, _as_many(counts.lost - counts.won, counts.pictures, drop))
 
 
 def most(counts: Counts, error: float) -> float:
     """Return an upper bound of the drop, which it exceeds with probability `error` at most."""
-    low, high = (counts.lost - counts.won) / counts.pictures, 1.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if below(counts, middle) < error else (middle, high)
-    return high
+    return _turn(lambda drop: below(counts, drop) < error, counts, 1.0)
 
 
 def least(counts: Counts, error: float) -> float:
-    """Return a lower bound of the drop, below which it is with probability about `error`."""
-    mirrored = Counts(counts.pictures, counts.won, counts.lost)
-    return -most(mirrored, error)
+    """Return a lower bound of the drop, below which it is with probability `error` at most."""
+    return _turn(lambda drop: above(counts, drop) < error, counts, -1.0)
 
 
 def mcnemar(lost: int, won: int) -> float:
     """Return the exact two-sided p-value of no difference: lost and won are equally frequent."""
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+    return min(1.0, 2 * float(bdtr(min(lost, won), lost + won, 0.5)))
 
 
 def rarer(seen: int, pictures: int, share: float) -> float:
     """Return the p-value of something being as frequent as `share`, seen so often or less."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
-    return float(binom.cdf(seen, pictures, min(share, 1.0))) if share < 1 else 0.0
+    return float(bdtr(seen, pictures, share)) if share < 1 else 0.0
 
 
 def most_frequent(seen: int, pictures: int, error: float) -> float:
     """Return the upper bound of Clopper and Pearson of how frequent something is."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
-    return 1.0 if seen >= pictures else float(beta.isf(error, seen + 1, pictures - seen))
+    return 1.0 if seen >= pictures else float(betaincinv(seen + 1, pictures - seen, 1 - error))
+
+
+def _turn(shown: Callable[[float], bool], counts: Counts, end: float) -> float:
+    """Return the drop nearest to the one seen, on the way to `end`, beyond which it is shown."""
+    near, far = (counts.lost - counts.won) / counts.pictures, end
+    for _ in range(_STEPS):
+        middle = (near + far) / 2
+        near, far = (near, middle) if shown(middle) else (middle, far)
+    return far
+
+
+def _as_many(seen: float, pictures: float, share: float) -> float:
+    """Return the p-value of something being as rare as `share`, seen so often or more.
+
+    As an incomplete beta function, for numbers that need not be whole.
+    """
+    from scipy.special import betainc
+
+    return float(betainc(seen, pictures - seen + 1, share)) if seen > 0 else 1.0
 
 
 def _score(counts: Counts, drop: float, correction: float) -> float:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snow_runtime.manifest import Manifest
     from snow_runtime.session import Batch
 
-Known = Literal["measured", "held out", "unknown"]
+Known = Literal["measured", "rest", "held out", "unknown"]
 
 FEWEST: Final = 16
 """Fewer pictures than this say too little about the ranges."""
@@ -84,8 +84,9 @@ class Labelled:
     Attributes:
         pixels: [M, S, S, 3] uint8, resized and cropped, red first.
         targets: [M] indices into the task's labels.
-        known: `measured` for the very pictures that the accuracy in the manifest is of; `held
-            out` for others that were not trained on; `unknown` where that cannot be told.
+        known: `measured` for the very pictures that the accuracy in the manifest is of;
+            `rest` for what is left of them without copies; `held out` for others that were not
+            trained on; `unknown` where that cannot be told.
 
     Raises:
         CalibrationError: None at all, or of another type or shape.
@@ -111,7 +112,7 @@ class Labelled:
         if len(first) == len(self.targets):
             return self
         kept = list(first.values())
-        known = "held out" if self.known == "measured" else self.known
+        known = "rest" if self.known == "measured" else self.known
         return Labelled(self.pixels[kept], self.targets[kept], known)
 
 

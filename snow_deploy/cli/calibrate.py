@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,8 +138,8 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     as_json, output = options.pop("as_json"), options["output"]
     chosen = _settings(graph, options)
     check(graph, output, chosen)  # before thousands of pictures are read
-    samples, judged = pictures_of(graph, specs, _drawing(options))
-    with _progress() as told:
+    with _warnings(), _progress() as told:
+        samples, judged = pictures_of(graph, specs, _drawing(options))
         report = calibrate_and_judge(graph, output, samples, judged, chosen, progress=told)
     # A rejected graph is not written, so its report must not take the place of the file's.
     kept, rejected = (
@@ -207,6 +208,19 @@ def _drawing(options: dict[str, Any]) -> Drawing:
         seed=options["seed"],
         other_pictures=options["other_pictures"],
     )
+
+
+@contextmanager
+def _warnings() -> Iterator[None]:
+    """Say warnings as errors are said: in one line, without where in the program they are from."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        click.echo(f"warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 @contextmanager

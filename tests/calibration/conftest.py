@@ -10,7 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from snow_calibration.gate import answers_of
 from snow_calibration.pictures import Labelled, Samples
+from snow_runtime.graph_file import with_manifest
+from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +65,43 @@ def truth(samples: Samples) -> dict[str, Labelled]:
     return {
         task: Labelled(samples.pixels, rng.integers(0, len(labels), len(samples)))
         for task, labels in LABELS.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def small_samples() -> Samples:
+    """Give forty pictures for `small_graph`."""
+    rng = np.random.default_rng(3)
+    brightness = rng.integers(20, 256, (40, 1, 1, 3))
+    pixels = (rng.random((40, 8, 8, 3)) * brightness).astype(np.uint8)
+    return Samples(tuple(f"picture {n:02}" for n in range(40)), pixels)
+
+
+@pytest.fixture(scope="session")
+def small_graph(small_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give `small_net` as a file of one task, food, for tests that run it many times.
+
+    Its last bias is such that all of its classes are answered.
+    """
+    task = TaskEntry("food", "answer", ("a", "b", "c", "d", "e"), sha256="0" * 64)
+    manifest = Manifest(SourceEntry("small", "1" * 64, 900), Preprocessing.for_size(8), (task,))
+    path = tmp_path_factory.mktemp("small") / "snow.onnx"
+    model = small_net()
+    onnx.save(with_manifest(model, manifest), path)
+    unknown = Labelled(small_samples.pixels, np.zeros(len(small_samples), np.int64))
+    mean = answers_of(path, {"food": unknown})["food"].mean(0)
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "b4")
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) - mean, "b4"))
+    onnx.save(with_manifest(model, manifest), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_truth(small_graph: Path, small_samples: Samples) -> dict[str, Labelled]:
+    """Label the pictures with what `small_graph` answers."""
+    unknown = {"food": Labelled(small_samples.pixels, np.zeros(40, np.int64))}
+    return {
+        "food": Labelled(small_samples.pixels, answers_of(small_graph, unknown)["food"].argmax(1))
     }
 
 

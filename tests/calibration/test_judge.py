@@ -3,12 +3,12 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from snow_calibration import paired
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import Agreement, TaskScore
 from snow_calibration.judge import (
@@ -21,7 +21,6 @@ from snow_calibration.judge import (
     together,
     would_pass,
 )
-from snow_calibration.paired import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,25 +53,28 @@ def test_the_bounds_say_what_the_outcome_says(lost: int, won: int) -> None:
     assert found.outcome == shown
 
 
-@pytest.mark.parametrize(("lost", "won"), [(12, 6), (5, 0), (0, 0), (9, 1), (2, 1)])
-def test_the_number_that_would_decide_does_at_these_rates(lost: int, won: int) -> None:
+@pytest.mark.parametrize(("lost", "won"), [(5, 0), (9, 1), (2, 1), (4, 5)])
+def test_the_number_that_would_decide_does_in_four_draws_of_five(lost: int, won: int) -> None:
     found = verdict(100, lost, won)
-
-    def decided(pictures: int) -> bool:
-        counts = Counts(100, lost, won).scaled(pictures)
-        return min(paired.below(counts, 0.03), paired.above(counts, 0.03)) < 0.05
-
     assert found.outcome == "undecided"
     assert found.needed is not None
-    assert decided(found.needed)
-    assert not decided(found.needed - 1)
     assert f"about {found.needed} labelled pictures would decide" in found.line()
 
+    rates = (lost, won) if lost > won else ((lost + won) / 2,) * 2  # luck is not counted on
+    shares = [rates[0] / 100, rates[1] / 100, 1 - sum(rates) / 100]
+    drawn = np.random.default_rng(7).multinomial(found.needed, shares, 300).tolist()
+    outcomes = [verdict(found.needed, a, b).outcome for a, b, _ in drawn]
 
-def test_more_won_than_lost_is_not_counted_on() -> None:
-    assert verdict(100, 4, 5).needed == 326
-    (expected,) = judge([score(652, 29, 29)], 3)
-    assert expected.outcome == "pass"
+    assert 0.68 < 1 - outcomes.count("undecided") / len(outcomes) < 0.92
+    assert outcomes.count("pass" if lost < 5 else "fail") > 0.6 * len(outcomes)
+
+
+def test_where_no_answer_changed_the_number_is_exact() -> None:
+    needed = verdict(60, 0, 0).needed
+
+    assert needed is not None
+    assert verdict(needed, 0, 0).outcome == "pass"
+    assert verdict(needed - 1, 0, 0).outcome == "undecided"
 
 
 def test_where_the_drop_is_the_gate_itself_no_number_is_named() -> None:
@@ -144,8 +146,12 @@ class TestErrorRates:
         lost, won = (changed + drop) / 200, (changed - drop) / 200
         rng = np.random.default_rng([pictures, int(1000 * drop)])
         drawn = rng.multinomial(pictures, [lost, won, 1 - lost - won], self.DRAWS)
-        found = [verdict(pictures, a, b, max_drop).outcome for a, b, _ in drawn.tolist()]
-        return {name: found.count(name) / self.DRAWS for name in ("pass", "fail", "undecided")}
+        seen = Counter((a, b) for a, b, _ in drawn.tolist())
+        found = Counter[str]()
+        for (a, b), times in seen.items():
+            (each,) = judge([score(pictures, a, b)], max_drop)
+            found[each.outcome] += times
+        return {name: found[name] / self.DRAWS for name in ("pass", "fail", "undecided")}
 
     def test_the_case_that_fooled_the_gate_before(self) -> None:
         """372 pictures and half a point: then 18 % passed with a drop of 1.0, 26 % failed without.
@@ -166,7 +172,7 @@ class TestErrorRates:
         assert without["fail"] == 0
         assert without["pass"] > 0.85
         assert at_the_gate["pass"] <= 0.055
-        assert at_the_gate["fail"] <= 0.065
+        assert at_the_gate["fail"] <= 0.055
         assert twice["pass"] < 0.001
         assert twice["fail"] > 0.5
 
@@ -182,7 +188,7 @@ class TestErrorRates:
             failed += any(each.outcome == "fail" for each in found)
 
         assert passed / len(drawn) <= 0.07
-        assert failed / len(drawn) <= 0.08
+        assert failed / len(drawn) <= 0.07
 
     def test_the_two_ways_to_pass_share_the_error(self) -> None:
         """Every lost answer is a changed one: the drop and the share of changes are the gate."""

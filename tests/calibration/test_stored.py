@@ -63,16 +63,32 @@ def test_what_chance_explains_is_taken(known: Known) -> None:
     assert check(85, 100, 0.8, known, 400) == []
 
 
-def test_other_held_out_pictures_may_be_easier() -> None:
-    (note,) = check(390, 400, 0.8, "held out", 400)
+@pytest.mark.parametrize("right", [344, 292])
+def test_other_held_out_pictures_may_be_easier_or_harder(right: int) -> None:
+    (note,) = check(right, 400, 0.8, "held out", 400)
 
-    assert "chance explains that with p = " in note
+    assert "chance explains that with p = 0.0" in note
+
+
+@pytest.mark.parametrize("right", [390, 40])
+def test_but_not_as_if_their_labels_were_permuted_or_they_had_been_trained_on(right: int) -> None:
+    """What fp32 answers wrongly anyway, INT8 cannot lose: a gate that always passes."""
+    with pytest.raises(CalibrationError, match="files or labels have changed"):
+        check(right, 400, 0.8, "held out", 400)
+    (note,) = check(right, 400, 0.8, "held out", 400, accept=True)
+    assert "chance explains that" in note
+
+
+def test_what_is_left_of_the_measured_ones_without_copies_may_be_harder() -> None:
+    (note,) = check(100, 200, 0.8, "rest", 400)
+
+    assert "fp32 answers 0.5000 of the 200 pictures" in note
 
 
 def test_the_same_pictures_are_answered_the_same() -> None:
     assert check(30, 100, 0.30, "measured", 100) == []
     assert check(31, 100, 0.30, "measured", 100) == []  # a logit that was a tie
-    with pytest.raises(CalibrationError, match="files have changed"):
+    with pytest.raises(CalibrationError, match="files or labels have changed"):
         check(33, 100, 0.30, "measured", 100)
     with pytest.raises(CalibrationError, match=r"0\.9500 of the 1000 .* expected 0\.9700"):
         check(950, 1000, 0.97, "measured", 1000)

@@ -1,25 +1,30 @@
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 from PIL import Image
 
 from snow_calibration.errors import CalibrationError
 from snow_deploy.calibration import (
-    data_of_tasks,
+    Drawing,
     draw_samples,
     for_judging,
     for_search,
     labelled,
+    pictures_of,
 )
 from snow_deploy.data import open_data
 from snow_deploy.errors import DataError
+from snow_deploy.task_data import data_of_tasks
 from snow_runtime.data_entry import DataEntry
-from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.manifest import METADATA_KEY, Manifest, Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,6 +180,39 @@ def test_each_task_has_the_seed_that_it_was_trained_with(photos: Path) -> None:
     ]
 
 
+def test_a_seed_of_another_task_that_leaves_a_class_without_pictures_is_passed_over(
+    photos: Path,
+) -> None:
+    """A listing without splits is split whatever its labels are; some seeds leave a class out."""
+    rows = [
+        f"train/{label}/0{n}.png,{label}"
+        for label, count in (("cat", 8), ("dog", 2))
+        for n in range(count)
+    ]
+    (photos / "few.csv").write_text("\n".join(["file,pet", *rows]))
+    spec = f"csv:{photos / 'few.csv'}"
+
+    def opens(seed: int) -> bool:
+        try:
+            return bool(open_data(spec, seed=seed))
+        except DataError:
+            return False
+
+    good = next(seed for seed in range(200) if opens(seed))
+    bad = next(seed for seed in range(200) if not opens(seed))
+    tasks = manifest(food=("egg", "pie"), pets=PETS)
+    entries = tuple(
+        replace(task, data=DataEntry(HASH, seed))
+        for task, seed in zip(tasks.tasks, (bad, good), strict=True)
+    )
+    seeded = replace(tasks, tasks=entries)
+
+    with pytest.raises(CalibrationError, match="no --data for food"):  # it is found to be pets'
+        data_of_tasks([spec], seeded)
+    with pytest.raises(DataError, match="expected at least one of every class"):
+        data_of_tasks([f"food={spec}"], seeded)
+
+
 def test_one_class_only_is_refused(photos: Path) -> None:
     data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=("cat", "dog")))
     for number in range(10):
@@ -198,11 +236,13 @@ def test_pictures_to_judge_by_are_the_held_out_ones(photos: Path) -> None:
     data = data_of_tasks([f"imagefolder:{photos}"], manifest(pets=("cat", "dog")))
 
     whole = labelled(data, PREPROCESSING, 1000)["pets"]
-    some = labelled(data, PREPROCESSING, 12)["pets"]
+    some = [labelled(data, PREPROCESSING, 20, seed=seed)["pets"].targets for seed in range(20)]
 
     assert len(whole.targets) == 40
     assert Counter(whole.targets.tolist()) == {0: 30, 1: 10}
-    assert Counter(some.targets.tolist()) == {0: 6, 1: 6}
+    assert {len(targets) for targets in some} == {20}
+    # Drawn by chance: as many of each class as there are of all, and not as many of each.
+    assert np.mean(np.concatenate(some) == 0) == pytest.approx(0.75, abs=0.05)
 
 
 def test_pictures_to_search_on_are_others_than_those_that_judge(photos: Path) -> None:
@@ -235,7 +275,66 @@ def test_copies_of_a_picture_count_once(photos: Path) -> None:
 
     assert len(found.targets) == 90
     assert len(found.distinct().targets) == 40
-    assert found.distinct().known == "held out"
+    assert found.distinct().known == "rest"
     assert Counter(found.distinct().targets.tolist()) == {0: 30, 1: 10}
     once = found.distinct()
     assert once.distinct() is once
+
+
+def graph_of(photos: Path, folder: Path, *, seed: int = 0) -> Path:
+    """Write a graph that says that its task was trained on the photos; it is never run."""
+    splits = open_data(f"imagefolder:{photos}", seed=seed)
+    once = manifest(pets=PETS)
+    data = DataEntry(splits.fingerprint, seed, splits.entries)
+    tasks = replace(once, tasks=(replace(once.tasks[0], data=data),))
+    node = helper.make_node("Identity", ["image"], ["pets"])
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *shape])
+        for name, shape in (("image", (3, 32, 32)), ("pets", (2,)))
+    ]
+    model = helper.make_model(helper.make_graph([node], "snow", values[:1], values[1:]))
+    helper.set_model_props(model, {METADATA_KEY: tasks.to_json()})
+    onnx.save(model, folder / "snow.onnx")
+    return folder / "snow.onnx"
+
+
+@pytest.mark.parametrize("way", ["copy", "link"])
+def test_pictures_that_were_trained_on_do_not_judge_under_another_name(
+    photos: Path, tmp_path: Path, way: str
+) -> None:
+    graph = graph_of(photos, tmp_path)
+    for trained in (photos / "train" / "cat").iterdir():
+        again = photos / "test" / "cat" / f"new-{trained.name}"
+        again.symlink_to(trained) if way == "link" else again.write_bytes(trained.read_bytes())
+    spec = [f"imagefolder:{photos}"]
+
+    _, judged = pictures_of(graph, spec, Drawing(samples=24))
+    _, other = pictures_of(graph, spec, Drawing(samples=24, other_pictures=True))
+
+    assert judged.counts == {"pets": 40}
+    (note,) = judged.notes
+    assert "30 of the 70 pictures that would judge task 'pets' are copies of ones that" in note
+    assert judged.truth["pets"].known == "held out"
+    assert (other.counts, other.notes) == ({"pets": 70}, ())
+
+
+def test_where_all_that_judge_were_trained_on_it_is_an_error(photos: Path, tmp_path: Path) -> None:
+    shutil.rmtree(photos / "test")
+    shutil.copytree(photos / "train", photos / "test")
+
+    with pytest.raises(CalibrationError, match="all 40 pictures that would judge task 'pets'"):
+        pictures_of(graph_of(photos, tmp_path), [f"imagefolder:{photos}"], Drawing(samples=24))
+
+
+def test_pictures_that_are_searched_on_do_not_judge(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos / "test", photos / "val")
+    (photos / "val" / "cat" / "00.png").unlink()
+    graph, spec = graph_of(photos, tmp_path), [f"imagefolder:{photos}"]
+
+    _, judged = pictures_of(graph, spec, Drawing(samples=24))
+    _, searched = pictures_of(graph, spec, Drawing(samples=24, search=True))
+
+    assert (judged.counts, judged.notes) == ({"pets": 40}, ())
+    assert judged.truth["pets"].known == "measured"
+    assert searched.counts == {"pets": 1}
+    assert searched.truth["pets"].known == "rest"

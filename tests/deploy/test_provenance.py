@@ -126,3 +126,13 @@ def test_a_graph_that_does_not_say_is_told_of(parted: Path) -> None:
     assert said is not None
     assert "does not say which pictures task 'pets' was trained on" in said
     assert provenance(replace(task, sha256=None), opened(parted), 0) == ("unknown", None)
+
+
+def test_splits_without_the_training_split_tell_nothing(parted: Path) -> None:
+    splits = opened(parted)
+    entry = task_of(splits)
+    assert entry.data is not None
+    data = replace(entry.data, sha256="1" * 64, splits={"test": entry.data.splits["test"]})
+
+    with pytest.raises(CalibrationError, match="is split otherwise than when it was trained"):
+        provenance(replace(entry, data=data), splits, 0)

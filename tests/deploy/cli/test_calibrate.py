@@ -73,7 +73,7 @@ def test_a_graph_its_ranges_and_its_report(
     "expected",
     [
         ("fail", 3, "a task loses too much; the graph was not written"),
-        ("undecided", 4, "the pictures are too few to tell whether every task loses less than 40"),
+        ("undecided", 4, "the pictures are too few to tell whether every task loses less than 15"),
     ],
 )
 def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
@@ -88,12 +88,15 @@ def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
     monkeypatch.setattr("snow_calibration.run.together", lambda _: outcome)
     monkeypatch.setattr("snow_calibration.report.together", lambda _: outcome)
 
-    result = calibrate(trained_store, graph, tmp_path, "--json", "--max-drop", "40")
+    result = calibrate(trained_store, graph, tmp_path, "--json", "--max-drop", "15")
 
     assert result.exit_code == code
     report = json.loads(result.stdout)
     assert (report["holds"], report["outcome"], report["written"]) == (False, outcome, False)
     assert said in result.stderr
+    (warning,) = [line for line in result.stderr.splitlines() if "pictures to judge by" in line]
+    assert warning.startswith("warning: task ")  # and no place in the program
+    assert "unless INT8 wins some" in warning
     assert ("--auto" if outcome == "fail" else "--accept-undecided") in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "small.rejected.report.json",
@@ -101,7 +104,7 @@ def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
         "snow.ranges.json",
     ]
     if outcome == "undecided":
-        more = ("--max-drop", "40", "--accept-undecided")
+        more = ("--max-drop", "15", "--accept-undecided")
         result = calibrate(trained_store, graph, tmp_path, *more)
         assert result.exit_code == 0
         assert "was written undecided, as --accept-undecided asks" in result.stderr
@@ -187,12 +190,11 @@ def test_the_gate_is_not_fooled_by_pictures_that_were_trained_on(
     assert list(tmp_path.iterdir()) == []
 
     stored = Store(seeded / "store").load_task("pets").metrics["accuracy"]
-    for more in ((), ("--seed", "1")):
-        result = judge(*more)
-        assert result.exit_code == 0, result.output
-        report = json.loads(result.stdout)
-        assert report["fp32"][0]["top1"] == pytest.approx(stored, abs=0.07)
-        assert report["notes"] == []
+    result = judge()
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["fp32"][0]["top1"] == pytest.approx(stored, abs=0.07)
+    assert report["notes"] == []
 
     result = judge("--seed", "0", "--other-pictures", "--ranges", str(tmp_path / "other.json"))
     assert result.exit_code == 0, result.output
