@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
 
     from snow_calibration.pictures import Known
     from snow_deploy.data.pictures import Pictures, Splits
-    from snow_runtime.manifest import Manifest, Preprocessing, TaskEntry
-
-
-_LOGGER = logging.getLogger(__name__)
+    from snow_runtime.manifest import Manifest, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -141,80 +137,6 @@ def _known(
     return known, notes
 
 
-<<<<<<< HEAD
-def data_of_tasks(
-    specs: Sequence[str], manifest: Manifest, seed: int | None = None
-) -> dict[str, Splits]:
-    """Open data sets and find the task of each: `TASK=KIND:PATH`, or the one with its labels.
-
-    The source's own head may have data and need not.
-
-    Args:
-        specs: The data sets.
-        manifest: Has the tasks.
-        seed: Splits data that has no splits of its own; None for each task's own.
-
-    Raises:
-        CalibrationError: A task is unknown, has no data, or has two, or there is no task.
-        DataError: A data set cannot be read, or has other labels than its task.
-    """
-    tasks = {task.name: task for task in manifest.tasks}
-    needed = [task.name for task in manifest.tasks if task.sha256 is not None]
-    if not needed:
-        msg = "the graph has no task but the source's own head; export some with --tasks"
-        raise CalibrationError(msg)
-    found: dict[str, Splits] = {}
-    for spec in specs:
-        named, rest = _named(spec)
-        if named is not None and named not in tasks:
-            msg = f"the graph has no task {named!r}, expected one of {', '.join(tasks)}"
-            raise CalibrationError(msg)
-        likely = trained_seed(tasks[named or needed[0]]) if seed is None else seed
-        data = open_data(rest, seed=likely)
-        for remark in data.remarks:
-            _LOGGER.warning("%s", remark)
-        task = tasks[named or _task_with_labels(data.labels, tasks, spec)]
-        if data.labels != task.labels:
-            msg = (
-                f"{spec} has {len(data.labels)} labels ({', '.join(data.labels[:3])} …), expected "
-                f"the {len(task.labels)} that task {task.name!r} was trained with"
-            )
-            raise DataError(msg)
-        if task.name in found:
-            msg = f"task {task.name!r} has two --data; give one for each task"
-            raise CalibrationError(msg)
-        if seed is None and trained_seed(task) != likely:
-            data = open_data(rest, seed=trained_seed(task))
-        found[task.name] = data
-    if missing := sorted(set(needed) - set(found)):
-        msg = f"there is no --data for {', '.join(missing)}; every task is calibrated and judged"
-        raise CalibrationError(msg)
-    return found
-
-
-def _task_with_labels(labels: Sequence[str], tasks: Mapping[str, TaskEntry], spec: str) -> str:
-    """Find the one task that has these labels.
-
-    Raises:
-        CalibrationError: None has, or several have.
-    """
-    fitting = [name for name, task in tasks.items() if list(task.labels) == list(labels)]
-    if len(fitting) != 1:
-        fits = f"fits {' and '.join(fitting)}" if fitting else "has the labels of no task"
-        first = next(task.name for task in tasks.values() if task.sha256 is not None)
-        msg = f"{spec} {fits}; say which it is for, as in --data {first}={spec}"
-        raise CalibrationError(msg)
-    return fitting[0]
-
-
-def _named(spec: str) -> tuple[str | None, str]:
-    """Split `TASK=KIND:PATH` into both; without a task, None and the whole."""
-    name, equals, rest = spec.partition("=")
-    return (name, rest) if equals and ":" not in name else (None, spec)
-
-
-=======
->>>>>>> h/service
 def draw_samples(
     data: Mapping[str, Splits], preprocessing: Preprocessing, count: int, seed: int = 0
 ) -> Samples:

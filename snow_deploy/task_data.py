@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ from snow_deploy.errors import DataError
 from snow_deploy.provenance import trained_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from snow_deploy.data.pictures import Splits
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.manifest import Manifest, TaskEntry
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def data_of_tasks(
@@ -47,14 +50,7 @@ def data_of_tasks(
         candidates = [named] if named else needed
         seeds = [trained_seed(tasks[name]) for name in candidates] if seed is None else [seed]
         data, likely = _opened(rest, list(dict.fromkeys(seeds)))
-        fitting = [name for name in tasks if tasks[name].labels == data.labels]
-        if named is not None:
-            fitting = [named]
-        if len(fitting) != 1:
-            fits = f"fits {' and '.join(fitting)}" if fitting else "has the labels of no task"
-            msg = f"{spec} {fits}; say which it is for, as in --data {needed[0]}={spec}"
-            raise CalibrationError(msg)
-        task = tasks[fitting[0]]
+        task = tasks[named or _task_with_labels(data.labels, tasks, spec)]
         if data.labels != task.labels:
             msg = (
                 f"{spec} has {len(data.labels)} labels ({', '.join(data.labels[:3])} …), expected "
@@ -66,11 +62,28 @@ def data_of_tasks(
             raise CalibrationError(msg)
         if seed is None and trained_seed(task) != likely:
             data = open_data(rest, seed=trained_seed(task))
+        for remark in data.remarks:
+            _LOGGER.warning("%s", remark)
         found[task.name] = data
     if missing := sorted(set(needed) - set(found)):
         msg = f"there is no --data for {', '.join(missing)}; every task is calibrated and judged"
         raise CalibrationError(msg)
     return found
+
+
+def _task_with_labels(labels: Sequence[str], tasks: Mapping[str, TaskEntry], spec: str) -> str:
+    """Find the one task that has these labels.
+
+    Raises:
+        CalibrationError: None has, or several have.
+    """
+    fitting = [name for name, task in tasks.items() if list(task.labels) == list(labels)]
+    if len(fitting) != 1:
+        fits = f"fits {' and '.join(fitting)}" if fitting else "has the labels of no task"
+        first = next(task.name for task in tasks.values() if task.sha256 is not None)
+        msg = f"{spec} {fits}; say which it is for, as in --data {first}={spec}"
+        raise CalibrationError(msg)
+    return fitting[0]
 
 
 def _opened(spec: str, seeds: Sequence[int]) -> tuple[Splits, int]:
