@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _POLL_S: Final = 0.1
 _EXIT_HUNG_UP: Final = 129  # 128 + SIGHUP, as shells have it
-_FORGET_POLLS: Final = 20
+_FORGET_POLLS: Final = 100
 """A terminal that has been gone for so long without a signal left this process behind."""
 
 
