@@ -28,6 +28,8 @@ from tests.export.requests import random_delta, request_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import onnx
+
     from snow_export.export import ExportRequest
     from tests.conftest import RandomWeights
 
@@ -96,11 +98,25 @@ def many(source: Source, count: int, classes: Sequence[int] = (3,)) -> ExportReq
     return replace(request, deltas=deltas, tasks=tuple(tasks))
 
 
+@pytest.fixture(scope="module")
+def unequal(source: Source) -> ExportRequest:
+    """Ask for twelve tasks of unequal numbers of classes."""
+    return many(source, 12, (3, 5, 20))
+
+
+@pytest.fixture(scope="module")
+def fused(unequal: ExportRequest) -> onnx.ModelProto:
+    return build_graph(unequal)
+
+
 @pytest.mark.parametrize("layout", ["fused", "summed"])
-def test_many_tasks_answer_as_they_do_alone(source: Source, layout: str) -> None:
+def test_many_tasks_answer_as_they_do_alone(
+    unequal: ExportRequest, fused: onnx.ModelProto, layout: str
+) -> None:
     """In float within rounding, in half precision within its own."""
-    request = replace(many(source, 12, (3, 5, 20)), options=GraphOptions(layout))  # type: ignore[arg-type]
-    model = build_graph(request)
+    request, model = unequal, fused
+    if layout == "summed":
+        model = build_graph(replace(request, options=GraphOptions("summed")))
     images = request.images(request.pictures)
 
     for form, tolerance in ((model, 1e-4), (to_fp16(model), 2e-2)):
@@ -114,20 +130,22 @@ def test_many_tasks_answer_as_they_do_alone(source: Source, layout: str) -> None
                 assert np.abs(answers[name] - expected).max() <= tolerance * scale
 
 
-def test_the_graph_grows_with_the_number_of_tasks_not_with_its_square(source: Source) -> None:
+def test_the_graph_grows_with_the_number_of_tasks_not_with_its_square(
+    random_weights: RandomWeights,
+) -> None:
+    source = Source(random_weights("squeezenet1_1"))
+
     def parameters(count: int) -> int:
         cost = measure_cost(build_graph(many(source, count)), None)
         return sum(row.parameters for row in cost.owners if row.owner != "source")
 
-    small, large = parameters(10), parameters(20)
+    small, large = parameters(9), parameters(15)
 
-    assert large <= 2.01 * small
+    assert large <= 1.01 * 15 / 9 * small
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    [pytest.param("vgg11", marks=pytest.mark.slow), "squeezenet1_1", "mobilenet_v2"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["squeezenet1_1", "vgg11", "mobilenet_v2"])
 def test_other_networks_too(random_weights: RandomWeights, architecture: str) -> None:
     """Hidden linear layers, a classifier that is a convolution, thin layers."""
     source = Source(random_weights(architecture))
@@ -142,11 +160,9 @@ def test_other_networks_too(random_weights: RandomWeights, architecture: str) ->
     assert numbers(fused) <= 1.15 * numbers(apart)
 
 
-def test_names_stay_short(source: Source) -> None:
-    model = build_graph(many(source, 12))
-
-    longest = max(len(node.name) for node in model.graph.node)
+def test_names_stay_short(fused: onnx.ModelProto) -> None:
+    longest = max(len(node.name) for node in fused.graph.node)
     assert longest < 64
-    cost = measure_cost(model, [f"a-task-{number}" for number in range(12)])
+    cost = measure_cost(fused, [f"a-task-{number}" for number in range(12)])
     assert [row.owner for row in cost.owners] == ["source", "a-task-0+11"]
     assert cost.tasks["a-task-0+11"] == tuple(f"a-task-{number}" for number in range(12))
