@@ -15,15 +15,13 @@ import torch
 from onnx import numpy_helper
 from torch import fx, nn
 
-from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.blocks import Apart, is_wasteful
 from snow_export.cost import measure_cost
 from snow_export.export import GraphOptions, build_graph
 from snow_export.stack import Joined, Shared, Stack
 from snow_runtime.half import to_fp16
-from snow_runtime.manifest import TaskEntry
-from tests.export.requests import random_delta, request_of
+from tests.export.requests import many_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,20 +86,10 @@ def test_few_tasks_of_unequal_classes_keep_one_kernel() -> None:
     assert not is_wasteful(wide, Joined((*value.parts, Shared(NODE, 1000))))
 
 
-def many(source: Source, count: int, classes: Sequence[int] = (3,)) -> ExportRequest:
-    """Ask for many tasks; those of equal numbers of classes are alike."""
-    request = request_of(source, DeltaOptions(), count=2)
-    sizes = {f"a-task-{number}": classes[number % len(classes)] for number in range(count)}
-    built = {size: random_delta(source, size, size, DeltaOptions()) for size in set(classes)}
-    deltas = {name: built[size] for name, size in sizes.items()}
-    tasks = [TaskEntry(name, name, tuple(map(str, range(n)))) for name, n in sizes.items()]
-    return replace(request, deltas=deltas, tasks=tuple(tasks))
-
-
 @pytest.fixture(scope="module")
 def unequal(source: Source) -> ExportRequest:
     """Ask for twelve tasks of unequal numbers of classes."""
-    return many(source, 12, (3, 5, 20))
+    return many_tasks(source, 12, (3, 5, 20))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +124,7 @@ def test_the_graph_grows_with_the_number_of_tasks_not_with_its_square(
     source = Source(random_weights("squeezenet1_1"))
 
     def parameters(count: int) -> int:
-        cost = measure_cost(build_graph(many(source, count)), None)
+        cost = measure_cost(build_graph(many_tasks(source, count)), None)
         return sum(row.parameters for row in cost.owners if row.owner != "source")
 
     small, large = parameters(9), parameters(15)
@@ -149,7 +137,7 @@ def test_the_graph_grows_with_the_number_of_tasks_not_with_its_square(
 def test_other_networks_too(random_weights: RandomWeights, architecture: str) -> None:
     """Hidden linear layers, a classifier that is a convolution, thin layers."""
     source = Source(random_weights(architecture))
-    request = many(source, 9)
+    request = many_tasks(source, 9)
     apart = build_graph(replace(request, options=GraphOptions("separate")))
     fused = build_graph(request)
 
