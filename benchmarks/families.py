@@ -156,9 +156,8 @@ def _quantise(row: Row, folder: Path) -> None:
         row.notes.append("random activations overflow fp16: calibrated with --rest fp32")
         _run("calibrate", str(graph), *data, *how, "--rest", "fp32")
     report = json.loads(int8.with_suffix(".report.json").read_text(encoding="utf-8"))
-    last = report["steps"][-1]
-    row.int8_share = f"{last['int8_share']:.2%}"
-    row.agreement = f"{min(score['agreement'] for score in last['scores']):.2f}"
+    row.int8_share = f"{report['int8_share']:.2%}"
+    row.agreement = f"{min(score['agreement'] for score in report['int8']):.2f}"
     found = CliRunner().invoke(snow_deploy, ["inspect", str(int8), "--int8", "--json"])
     row.lint = str(len(json.loads(found.stdout)["findings"]))
 

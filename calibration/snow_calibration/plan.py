@@ -11,7 +11,8 @@ Quantized Types", and design.md):
    nobody else reads (the Add is done in that convolution's kernel), and reads the other quantised.
 3. Concat and MaxPool work on quantised data where their result is quantised, all in one scale:
    so both cost no arithmetic.
-4. A channel Gather reads quantised data where its source tensor is quantised for another reader.
+4. A channel Gather reads quantised data where its source tensor is quantised for another reader,
+   or is a Concat: so both work on quantised data, where channels are joined and shuffled.
 5. Reshape, Flatten, Squeeze, Unsqueeze, Transpose and Identity only move data: the pair stands
    in front of them.
 """
@@ -130,12 +131,20 @@ class _Planner:
         """Let a node read an input quantised; return the tensor that gets the pair."""
         root: str = node.input[index]
         reader = (node.name, index)
-        while root in self.made_by and self.made_by[root].op_type in MOVES:
+        while root in self.made_by and self._carries(self.made_by[root]):
             mover = self.made_by[root]
             reader, root = (mover.name, 0), mover.input[0]
         self.reads.add(reader)
         self.roots.setdefault(root, root)
         return root
+
+    def _carries(self, node: onnx.NodeProto) -> bool:
+        """Whether a pair behind a node stands in front of it as well."""
+        if node.op_type != "Gather":
+            return node.op_type in MOVES
+        maker = self.made_by.get(node.input[0])
+        joins = maker is not None and maker.op_type == "Concat"
+        return joins and self._is_of_channels(node)
 
     def _residual(self, node: onnx.NodeProto) -> None:
         computed = self._computed(node)
@@ -176,10 +185,13 @@ class _Planner:
         )
 
     def _picks_channels(self, node: onnx.NodeProto) -> bool:
+        return node.input[0] in self.roots and self._is_of_channels(node)
+
+    def _is_of_channels(self, node: onnx.NodeProto) -> bool:
         if node.name.startswith(INPUT_SCOPE):
             return False  # a camera frame's colours, put in order
         axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
-        return axis == 1 and node.input[1] in self.constants and node.input[0] in self.roots
+        return axis == 1 and node.input[1] in self.constants
 
     def _computed(self, node: onnx.NodeProto) -> list[int]:
         return [index for index, name in enumerate(node.input) if name not in self.constants]

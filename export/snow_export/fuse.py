@@ -10,31 +10,15 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from snow_export.blocks import FEW, Apart, is_wasteful
-from snow_export.channelwise import CHANNELWISE_LAYERS, POINTWISE_LAYERS, is_channelwise
+from snow_export.channelwise import is_channelwise
 from snow_export.emit.emitter import run_nodes
-from snow_export.freeze import StaticPooling
-from snow_export.fused_graph import CannotFuse, FusedGraph
+from snow_export.fused_graph import CannotFuse, no_form
+from snow_export.fused_layers import FusedLayers
 from snow_export.movement import Moving, begin, follow, is_movement, settle
-from snow_export.stack import (
-    Free,
-    Joined,
-    Last,
-    Picked,
-    Shared,
-    Stack,
-    StackedLayerNorm,
-    Value,
-    as_convolution,
-    convolution_like,
-    linear_of,
-    pick,
-    scatter,
-    stacked_batch_norm,
-)
+from snow_export.stack import Free, Joined, Last, Picked, Shared, Stack, Value, pick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 
 THIN = 8
@@ -56,7 +40,7 @@ class FusedDeltas(nn.Module):
         return logits
 
 
-class Fuser(FusedGraph):
+class Fuser(FusedLayers):
     """Walks the graphs of T deltas of equal shape in step and builds their fused graph."""
 
     def __init__(
@@ -78,12 +62,10 @@ class Fuser(FusedGraph):
                 all tasks' become one dense convolution with zero blocks, not one of groups. Not
                 where `summed`: CPUs gain nothing by it.
         """
-        super().__init__(len(deltas))
+        shapes = [run_nodes(delta, *example) for delta in deltas]
+        super().__init__(shapes, summed=summed, dense_below=dense_below)
         self.deltas = deltas
-        self.dense_below = dense_below
-        self.summed = summed
         self.columns = list(zip(*(delta.graph.nodes for delta in deltas), strict=True))
-        self.shapes = [run_nodes(delta, *example) for delta in deltas]
         self.values: dict[fx.Node, Value | Last | Free | Moving] = {}  # by the first delta's node
 
     def build(self) -> fx.GraphModule:
@@ -122,7 +104,7 @@ class Fuser(FusedGraph):
                 delta.get_submodule(str(node.target))
                 for delta, node in zip(self.deltas, column, strict=True)
             ]
-            return self._layer(first, layers)
+            return self._layer(first, layers, self._value(first.all_input_nodes[0]))
         return self._elementwise(first)
 
     def _examples(self, column: tuple[fx.Node, ...]) -> list[Any]:
@@ -133,7 +115,7 @@ class Fuser(FusedGraph):
         before = column[0].all_input_nodes[0]
         value = self.values[before]
         if isinstance(value, Free):
-            raise CannotFuse(_no_form(column[0]))
+            raise CannotFuse(no_form(column[0]))
         if not isinstance(value, Moving):
             place = list(self.deltas[0].graph.nodes).index(before)
             value = begin(
@@ -163,7 +145,7 @@ class Fuser(FusedGraph):
         shape = tuple(self.shapes[0][node].shape)
         if moved[0].form == "last":
             if len(moving.shapes[0]) != 4:
-                raise CannotFuse(_no_form(node))
+                raise CannotFuse(no_form(node))
             return Last(value, shape, moving.shapes[0][2:])
         start = 1 if moved[0].form == "flat" else 2
         if isinstance(value, Shared):
@@ -178,7 +160,7 @@ class Fuser(FusedGraph):
         key = node.args[1]
         mapping = self.values[node.all_input_nodes[0]]
         if node.target is not operator.getitem or not isinstance(mapping, Shared):
-            raise CannotFuse(_no_form(node))
+            raise CannotFuse(no_form(node))
         fused = self.graph.call_function(operator.getitem, (mapping.node, key))
         return Shared(fused, self._width(node, 0))
 
@@ -187,7 +169,7 @@ class Fuser(FusedGraph):
         flat: list[Stack | Shared | Picked] = []
         for part in self._parts(node):
             if isinstance(part, Last | Free) or node.args[1] % rank != 1:
-                raise CannotFuse(_no_form(node))
+                raise CannotFuse(no_form(node))
             flat += part.parts if isinstance(part, Joined) else (part,)
         return Joined(tuple(flat))
 
@@ -198,141 +180,9 @@ class Fuser(FusedGraph):
             return [self._value(part) for part in listed]
         moving = self.values[listed]
         if not isinstance(moving, Moving):
-            raise CannotFuse(_no_form(node))
+            raise CannotFuse(no_form(node))
         parts = zip(*moving.numbers, strict=True)
         return [self._settled(listed, replace(moving, numbers=part)) for part in parts]
-
-    def _layer(self, node: fx.Node, layers: Sequence[Any]) -> Value | Last:
-        value, first = self._value(node.all_input_nodes[0]), layers[0]
-        if isinstance(value, Last):
-            return replace(value, value=self._pixelwise(node, layers, value.value))
-        if isinstance(value, Free):
-            raise CannotFuse(_no_form(node, first))
-        rules: dict[Any, Callable[[fx.Node, Sequence[Any], Value], Value]] = {
-            StaticPooling: self._pooling,
-            nn.Conv2d: self._convolution,
-            nn.Linear: self._linear,
-            nn.BatchNorm2d: self._batch_norm,
-            nn.LayerNorm: self._layer_norm,
-            CHANNELWISE_LAYERS: self._alike,
-        }
-        for kind, rule in rules.items():
-            if isinstance(first, kind):
-                return rule(node, layers, value)
-        raise CannotFuse(_no_form(node, first))
-
-    def _pixelwise(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Value:
-        """Apply a layer to channels that come last in the deltas."""
-        first = layers[0]
-        if isinstance(first, nn.Linear):
-            return self._convolution(node, [as_convolution(layer) for layer in layers], value)
-        if isinstance(first, nn.LayerNorm) and len(first.normalized_shape) == 1:
-            return self._apply(node, StackedLayerNorm(layers, 4), value)
-        if isinstance(first, POINTWISE_LAYERS):
-            return self._alike(node, layers, value)
-        raise CannotFuse(_no_form(node, first))
-
-    def _batch_norm(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
-        return self._apply(node, stacked_batch_norm(layers), value)
-
-    def _layer_norm(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
-        """Norm each task's channels: torchvision's LayerNorm2d, or torch's own on [B, C]."""
-        rank = self.shapes[0][node].ndim
-        if type(layers[0]) is nn.LayerNorm and rank != 2:  # over pixels too
-            raise CannotFuse(_no_form(node, layers[0]))
-        return self._apply(node, StackedLayerNorm(layers, rank), value)
-
-    def _alike(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack | Shared:
-        """Call what treats every channel alike; what tasks share is computed once for all."""
-        if isinstance(value, Shared):
-            return Shared(self._call(str(node.target), layers[0], value.node), value.width)
-        return self._apply(node, layers[0], value)
-
-    def _apply(self, node: fx.Node, layer: nn.Module, value: Value) -> Stack:
-        stack = self._stacked(value, str(node.target))
-        return Stack(self._call(str(node.target), layer, stack.node), stack.widths)
-
-    def _pooling(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
-        """Gather for all tasks at once, one affine behind it."""
-        if not isinstance(value, Shared):
-            raise CannotFuse(_no_form(node))
-        fused = StaticPooling.joined(layers)
-        widths = tuple(len(layer.index) for layer in layers)
-        name = str(node.target)
-        if not self.summed or fused.scale is None:
-            return Stack(self._call(name, fused, value.node), widths)
-        gather = StaticPooling(fused.index, None, None, None)
-        pooled = self._call(f"{name}_affine", fused.affine(), self._call(name, gather, value.node))
-        if fused.relu is not None:
-            pooled = self._call(f"{name}_relu", fused.relu, pooled)
-        return Stack(pooled, widths)
-
-    def _convolution(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
-        """One convolution, a group per task; dense on a shared input or where groups are thin."""
-        first: nn.Conv2d = layers[0]
-        dense = first.groups == 1
-        shared = isinstance(value, Joined) and any(isinstance(p, Shared) for p in value.parts)
-        if dense and isinstance(value, Shared):
-            weight, reads, groups = _stacked_weights(layers), value.node, 1
-        elif dense and (shared or self._is_thin(first)):
-            joined = self._without_picks(value, str(node.target))
-            if shared and is_wasteful(layers, joined):
-                return self._apart(node, layers, joined)
-            weight, reads, groups = scatter(layers, joined), self._plain(joined), 1
-        elif dense and self.summed and isinstance(value, Joined):
-            return self._sum(node, layers, value)
-        else:
-            reads = self._stacked(value, str(node.target)).node
-            weight, groups = _stacked_weights(layers), first.groups * self.count
-        fused = convolution_like(first, weight, _stacked_biases(layers), groups)
-        return Stack(self._call(str(node.target), fused, reads), _outputs_of(layers))
-
-    def _is_thin(self, layer: nn.Conv2d) -> bool:
-        """Whether a task's own group would be narrower than hardware likes."""
-        narrowest = min(layer.in_channels, layer.out_channels)
-        thin = narrowest < self.dense_below
-        return thin and not self.summed and self.count <= FEW  # zeros grow with its square
-
-    def _sum(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
-        """Convolve each part with its own share of the weights, a group per task, and add up."""
-        total: fx.Node | None = None
-        start = 0
-        for number, part in enumerate(value.parts):
-            stack = self._stacked(part, str(node.target))
-            (width,) = set(stack.widths)  # equal, for the deltas have one shape
-            weight = torch.cat([layer.weight[:, start : start + width] for layer in layers])
-            bias = None if number else _stacked_biases(layers)
-            name = f"{node.target}_part{number + 1}" if number else str(node.target)
-            convolution = convolution_like(layers[0], weight, bias, self.count)
-            added = self._call(name, convolution, stack.node)
-            start += width
-            total = (
-                added if total is None else self.graph.call_function(operator.add, (total, added))
-            )
-        if total is None:
-            raise CannotFuse(_no_form(node, layers[0]))
-        return Stack(total, _outputs_of(layers))
-
-    def _linear(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
-        """One matrix product for all tasks, with zero blocks where a task does not look."""
-        if self.shapes[0][node].ndim != 2:
-            raise CannotFuse(_no_form(node, layers[0]))
-        joined = self._without_picks(value, str(node.target))
-        if is_wasteful(layers, joined):
-            return self._apart(node, layers, joined)
-        fused = linear_of(scatter(layers, joined), _stacked_biases(layers))
-        widths = tuple(layer.out_features for layer in layers)
-        return Stack(self._call(str(node.target), fused, self._plain(joined)), widths)
-
-    def _apart(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
-        """Read what all tasks share with one layer, what each has to itself with a group each."""
-        name = str(node.target)
-        own = tuple(part for part in value.parts if isinstance(part, Stack))
-        common = tuple(part for part in value.parts if isinstance(part, Shared))
-        stacked = own[0] if len(own) == 1 else self._stacked(Joined(own), f"{name}_own")
-        reads = [stacked.node, *([self._plain(Joined(common))] if common else [])]
-        widths = tuple(len(layer.weight) for layer in layers)
-        return Stack(self._call(name, Apart(layers, value), *reads), widths)
 
     def _elementwise(self, node: fx.Node) -> Value | Last:
         """Apply a function that treats every channel alike to the stacked tensors."""
@@ -343,7 +193,7 @@ class Fuser(FusedGraph):
         rank = max((self.shapes[0][arg].ndim for arg in tensors), default=0)
         mixed = last and (len(last) < len(tensors) or len(shapes) > 1)
         if not tensors or mixed or not is_channelwise(node, rank, last=bool(last)):
-            raise CannotFuse(_no_form(node))
+            raise CannotFuse(no_form(node))
         shared = all(isinstance(value, Shared) for value in tensors.values())
         if shared and len(tensors) == len(inputs):  # every task computes the same
             fused = self.graph.node_copy(node, lambda arg: self._constant(arg, inputs))
@@ -354,7 +204,7 @@ class Fuser(FusedGraph):
         }
         widths = {stack.widths for stack in stacks.values()}
         if len(widths) > 1:
-            raise CannotFuse(_no_form(node))
+            raise CannotFuse(no_form(node))
         stack = Stack(next(iter(stacks.values())).node, widths.pop())
         free = {
             arg: self._parameter(node, value, stack.widths, rank, last=bool(last))
@@ -389,7 +239,7 @@ class Fuser(FusedGraph):
     def _outputs(self, column: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
         value = self._value(column[0].all_input_nodes[0])
         if isinstance(value, Last | Free):
-            raise CannotFuse(_no_form(column[0]))
+            raise CannotFuse(no_form(column[0]))
         stack = self._stacked(value, column[0].name)
         sizes = list(stack.widths)
         parts = self.graph.call_function(torch.split, (stack.node, sizes, 1))
@@ -400,22 +250,3 @@ class Fuser(FusedGraph):
     def _width(self, node: fx.Node, task: int) -> int:
         example: Tensor = self.shapes[task][node]
         return int(example.shape[1])
-
-
-def _stacked_weights(layers: Sequence[Any]) -> Tensor:
-    return torch.cat([layer.weight for layer in layers])
-
-
-def _stacked_biases(layers: Sequence[Any]) -> Tensor | None:
-    return None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
-
-
-def _outputs_of(layers: Sequence[nn.Conv2d]) -> tuple[int, ...]:
-    return tuple(layer.out_channels for layer in layers)
-
-
-def _no_form(node: fx.Node, layer: nn.Module | None = None) -> str:
-    what = getattr(node.target, "__name__", node.target)
-    if layer is not None:
-        what = type(layer).__name__
-    return f"{node.name} ({what}) has no fused form"

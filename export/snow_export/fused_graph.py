@@ -98,3 +98,11 @@ class FusedGraph:
                 holder.add_module(part, nn.Module())
             holder = getattr(holder, part)
         return holder
+
+
+def no_form(node: fx.Node, layer: nn.Module | None = None) -> str:
+    """Say that a node, or a layer that it calls, has no fused form."""
+    what = getattr(node.target, "__name__", node.target)
+    if layer is not None:
+        what = type(layer).__name__
+    return f"{node.name} ({what}) has no fused form"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Shapes = dict[str, tuple[int, ...]]
 STANDARD_DOMAINS: Final = frozenset({"", "ai.onnx"})
 SMALL: Final = 1024  # elements: shape arithmetic needs small constants' values, weights' not
+_LONGEST: Final = 2**20  # elements of a vector whose length is followed
 _ROUNDS: Final = 16  # of inference and folding, each of which may give the other more to do
 
 
@@ -115,7 +116,8 @@ def _axes(value: onnx.ValueInfoProto) -> list[onnx.TensorShapeProto.Dimension]:
 
 def _infer(model: onnx.ModelProto) -> Shapes:
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        short = _without_long_vectors(model)
+        inferred = onnx.shape_inference.infer_shapes(short, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         reason = (str(error).strip().splitlines() or [""])[-1].rstrip(".")
         raise GraphError(
@@ -130,6 +132,33 @@ def _infer(model: onnx.ModelProto) -> Shapes:
         if all(axis.HasField("dim_value") and axis.dim_value >= 0 for axis in tensor.shape.dim):
             shapes[value.name] = tuple(axis.dim_value for axis in tensor.shape.dim)
     return shapes
+
+
+def _without_long_vectors(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Open the lengths of vectors that onnx would fill the memory with.
+
+    Where it follows values, each element of a vector that might be a shape takes room.
+    """
+    found = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    values = {it.name: it for it in (*found.input, *found.value_info, *found.output)}
+    long = {
+        name
+        for name, value in values.items()
+        if len(_axes(value)) == 1 and _axes(value)[0].dim_value > _LONGEST
+    }
+    if not long:
+        return model
+    short = onnx.ModelProto()
+    short.CopyFrom(model)
+    cut = [node for node in short.graph.node if long & set(node.output)]
+    left = [node for node in short.graph.node if not long & set(node.output)]
+    del short.graph.node[:]
+    short.graph.node.extend(left)
+    short.graph.input.extend(values[name] for node in cut for name in node.output if name in values)
+    for value in (*short.graph.input, *short.graph.value_info, *short.graph.output):
+        if value.name in long:
+            value.type.tensor_type.shape.dim[0].Clear()
+    return short
 
 
 def _is_complete(graph: onnx.GraphProto, shapes: Shapes) -> bool:

@@ -135,7 +135,8 @@ def read_graph(path: Path) -> GraphFile:
     _check_versions(path, model)
     try:
         weights = find_external_weights(path, model)
-    except (ValueError, OSError) as error:  # an offset that is no number, a name with a NUL in it
+    except (ValueError, OSError, RuntimeError) as error:
+        # An offset that is no number, a name with a NUL in it, links that go round in a circle.
         raise _unusable(path, str(error)) from error
     try:
         onnx.checker.check_model(str(path))

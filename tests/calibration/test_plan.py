@@ -3,8 +3,10 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from snow_calibration.lint import lint
 from snow_calibration.plan import layers_of, make_plan, possible_tensors
@@ -127,3 +129,41 @@ def test_a_real_graph_is_quantised_throughout(
         assert other.op_type in {"Conv", "Add"}
     for name in readers:
         assert by_name[name].op_type not in {"Relu", "Mul", "GlobalAveragePool"}
+
+
+def shuffled_net() -> onnx.ModelProto:
+    """Join what two convolutions made, shuffle the channels, and let a third read them.
+
+    image [B, 3, 8, 8] -> left, right [B, 2, 8, 8] -> concat -> shuffle -> last [B, 4, 8, 8]
+    """
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["left"], name="left"),
+        helper.make_node("Conv", ["image", "w2"], ["right"], name="right"),
+        helper.make_node("Concat", ["left", "right"], ["concat"], name="concat", axis=1),
+        helper.make_node("Gather", ["concat", "order"], ["shuffled"], name="shuffle", axis=1),
+        helper.make_node("Conv", ["shuffled", "w3"], ["answer"], name="last"),
+    ]
+    constants = [
+        *(
+            numpy_helper.from_array(rng.normal(0, 1, (*shape, 1, 1)).astype(np.float32), name)
+            for name, shape in (("w1", (2, 3)), ("w2", (2, 3)), ("w3", (4, 4)))
+        ),
+        numpy_helper.from_array(np.array([0, 2, 1, 3]), "order"),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["B", 3, 8, 8])
+    answer = helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["B", 4, 8, 8])
+    graph = helper.make_graph(nodes, "shuffled", [image], [answer], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_channels_that_are_joined_and_shuffled_are_so_in_int8() -> None:
+    model = shuffled_net()
+
+    plan = make_plan(model.graph)
+
+    assert set(plan.tensors) == {"image", "left", "right", "concat"}
+    assert plan.tensors["left"] == plan.tensors["right"] == plan.tensors["concat"]
+    assert ("shuffle", 0) in plan.reads
+    assert ("last", 0) not in plan.reads
+    assert lint(quantise(model, plan, dict.fromkeys(plan.tensors, 1.0))) == ()

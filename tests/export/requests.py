@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from snow_export.export import ExportRequest
 from snow_runtime.manifest import Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from snow_deploy.models.source import Source
 
 LABELS = {
@@ -50,3 +53,13 @@ def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportR
         pictures=rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8),
         versions={"snow_deploy": "0"},
     )
+
+
+def many_tasks(source: Source, count: int, classes: Sequence[int] = (3,)) -> ExportRequest:
+    """Ask for many tasks; those of equal numbers of classes are alike."""
+    request = request_of(source, DeltaOptions(), count=2)
+    sizes = {f"a-task-{number}": classes[number % len(classes)] for number in range(count)}
+    built = {size: random_delta(source, size, size, DeltaOptions()) for size in set(classes)}
+    deltas = {name: built[size] for name, size in sizes.items()}
+    tasks = [TaskEntry(name, name, tuple(map(str, range(n)))) for name, n in sizes.items()]
+    return replace(request, deltas=deltas, tasks=tuple(tasks))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from snow_export.cost import measure_cost
 from snow_runtime.errors import GraphError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 CONV = 8 * 32 * 32 * 27  # C_out, H, W, C_in times kernel
 WEIGHT = numpy_helper.from_array(np.ones((8, 3, 3, 3), np.float32), "w")
@@ -165,3 +167,39 @@ def test_products_of_vectors() -> None:
 
     assert macs(model(nodes, [value("x", ["N", 7])], [value("y", ["N"])], [vector])) == 7
     assert macs(model(nodes, [value("x", [7])], [value("y", [])], [vector])) == 7
+
+
+@pytest.fixture
+def two_gigabytes() -> Iterator[None]:
+    """Let this process take no more than that, besides what it has."""
+    with Path("/proc/self/statm").open(encoding="ascii") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 2**31, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.usefixtures("two_gigabytes")
+@pytest.mark.parametrize("maker", ["Range", "ConstantOfShape", "constant"])
+def test_a_long_vector_takes_no_room(maker: str) -> None:
+    """ONNX's inference takes one for a shape, and would write each of its axes down."""
+    length = 2**40
+    numbers = {"start": 0, "end": length, "step": 1}
+    constants = [numpy_helper.from_array(np.array(it), name) for name, it in numbers.items()]
+    inputs = [value("x", ["N", 3, 32, 32])]
+    nodes = [conv("x", "c"), helper.make_node("Add", ["v", "step"], ["w2"])]
+    if maker == "Range":
+        nodes.insert(0, helper.make_node("Range", ["start", "end", "step"], ["v"]))
+    elif maker == "ConstantOfShape":
+        constants.append(integers("length", length))
+        zero = helper.make_tensor("zero", TensorProto.INT64, [1], [0])
+        nodes.insert(0, helper.make_node("ConstantOfShape", ["length"], ["v"], value=zero))
+    else:
+        inputs.append(helper.make_tensor_value_info("v", TensorProto.INT64, [length]))
+    answers = [
+        value("c", ["N", 8, 32, 32]),
+        helper.make_tensor_value_info("w2", TensorProto.INT64, [None]),
+    ]
+
+    assert macs(model(nodes, inputs, answers, constants)) == CONV

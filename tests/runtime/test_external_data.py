@@ -170,3 +170,15 @@ def test_a_length_that_contradicts_the_shape(beside: Path) -> None:
 
     with pytest.raises(GraphError, match=r"gives the weights of 'w1' 8 bytes, expected 432 for"):
         read_graph(beside)
+
+
+def test_weights_behind_links_that_go_round(beside: Path) -> None:
+    model = onnx.load(beside, load_external_data=False)
+    entry = next(it for it in model.graph.initializer[0].external_data if it.key == "location")
+    entry.value = "one.bin"
+    beside.write_bytes(model.SerializeToString())
+    (beside.parent / "one.bin").symlink_to("other.bin")
+    (beside.parent / "other.bin").symlink_to("one.bin")
+
+    with pytest.raises(GraphError, match=r"keeps the weights of 'w1' in 'one.bin'|no complete"):
+        read_graph(beside)
