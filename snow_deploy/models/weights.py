@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torchvision
 
 from snow_deploy.errors import SourceError
@@ -130,6 +131,7 @@ def _load_torchvision(name: str, architecture: str, say: Callable[[str], None]) 
             "other weights, such as imagenet"
         )
         raise SourceError(msg)
+    _check_cache(member.name, member.url)
     try:
         state = member.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:
@@ -148,6 +150,19 @@ def _load_torchvision(name: str, architecture: str, say: Callable[[str], None]) 
         labels=tuple(member.meta["categories"]),
         origin=origin,
     )
+
+
+def _check_cache(name: str, url: str) -> None:
+    """Refuse where torch would make a folder called `~` in the working directory."""
+    place = torch.hub.get_dir()
+    if not place.startswith("~"):
+        return
+    msg = (
+        f"{name} would be kept in {place}, and this user has no home folder: HOME is not set. Set "
+        f"HOME, or TORCH_HOME to a folder for torch's files; or fetch {url} and give its path: "
+        "--weights FILE"
+    )
+    raise SourceError(msg)
 
 
 def _load_file(

@@ -309,6 +309,26 @@ def test_names_that_mean_nothing(weights: str, message: str) -> None:
         load_weights(weights, "resnet18")
 
 
+def test_a_download_without_a_home_folder_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose user is a number: torch would make a folder called `~` here."""
+
+    def unknown(*_: object) -> None:
+        raise KeyError
+
+    for name in ("HOME", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SourceError, match=r"no home folder.*Set HOME, or TORCH_HOME.*--weights"):
+        load_weights("imagenet", "resnet18")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "weights.onnx"
     path.write_bytes(b"x")
