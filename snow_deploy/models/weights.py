@@ -194,7 +194,7 @@ def _described(path: Path, weights: SourceWeights, metadata: Mapping[str, str]) 
     mean, std = normalisation(weights.architecture)
     try:
         preprocessing = json.loads(metadata.get("preprocessing", "{}"))
-        labels = json.loads(metadata["labels"]) if "labels" in metadata else None
+        labels = _labels(metadata["labels"]) if "labels" in metadata else None
         described = replace(
             weights,
             stride_in_1x1=_truth(metadata.get("stride_in_1x1", "false")),
@@ -202,10 +202,8 @@ def _described(path: Path, weights: SourceWeights, metadata: Mapping[str, str]) 
             std=_triple(preprocessing.get("std", std)),
         )
         _check_normalisation(described.mean, described.std)
-        return (
-            described if labels is None else described.with_labels([str(label) for label in labels])
-        )
-    except (ValueError, TypeError, AttributeError) as error:
+        return described if labels is None else described.with_labels(labels)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         msg = f"the metadata of {path} cannot be read: {error}. Write it anew, or leave it out."
         raise SourceError(msg) from error
 
@@ -215,6 +213,14 @@ def _truth(text: str) -> bool:
         msg = f"stride_in_1x1 is {text!r}, expected true or false"
         raise ValueError(msg)
     return text.strip().lower() == "true"
+
+
+def _labels(text: str) -> list[str]:
+    labels = json.loads(text)
+    if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
+        msg = "labels are expected as a JSON list of texts, one a class"
+        raise ValueError(msg)
+    return labels
 
 
 def _triple(values: Any) -> Triple:

@@ -248,6 +248,9 @@ def test_a_file_that_says_it_is_another_architecture(network: nn.Module, tmp_pat
         {"preprocessing": '{"mean": [NaN, 0.5, 0.5]}'},
         {"preprocessing": '{"mean": [123.7, 116.3, 103.5]}'},
         {"stride_in_1x1": "yes"},
+        {"preprocessing": "[" * 99_999},
+        {"labels": '"abcdefg"'},
+        {"labels": "[1, 2, 3, 4, 5, 6, 7]"},
     ],
 )
 def test_metadata_that_cannot_be_read(
