@@ -19,6 +19,7 @@ _SPLIT_NAMES = frozenset({_TRAIN, *_VAL_NAMES, _TEST})
 _SPLIT_LIKE = _SPLIT_NAMES | {"training", "validation", "testing", "eval", "dev"}
 _FEWEST_CLASSES = 2
 _AGAIN = Reason("link to a folder that is read already", "links to folders that are read already")
+_NO_FILE = Reason("link to nothing, or no plain file", "links to nothing, or no plain files")
 _IN_NO_CLASS = Reason("picture that is in no class folder", "pictures that are in no class folder")
 
 _LAYOUT = "expected PATH/{train,val,test}/CLASS/*.jpg or PATH/CLASS/*.jpg"
@@ -78,8 +79,13 @@ def find_pictures(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
         folders[:] = sorted(
             name for name in folders if left_out.enters(name, shown=str(Path(parent, name)))
         )
-        paths = (Path(parent, name) for name in sorted(files))
-        found.extend(path for path in paths if left_out.takes(path.name, shown=str(path)))
+        for path in (Path(parent, name) for name in sorted(files)):
+            if not left_out.takes(path.name, shown=str(path)):
+                continue
+            if path.is_file():
+                found.append(path)
+            else:  # a pipe would be waited for without end
+                left_out.note(_NO_FILE, str(path))
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 

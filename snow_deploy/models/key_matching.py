@@ -13,17 +13,18 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import has_old_stem, network_keys, recognise
 from snow_deploy.models.heads import AUXILIARY, find_head, is_behind
 from snow_deploy.models.source_weights import find_fault, some
-from snow_deploy.models.state_dicts import places, unwrap
+from snow_deploy.models.state_dicts import places, unwrap, what_is_odd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from snow_deploy.models.architectures import NetworkKeys
     from snow_deploy.models.state_dicts import WeightSet
 
 _TRAINING_ONLY = re.compile(
-    r"(?i)criterion|loss|metric|accuracy|teacher|optimi[sz]er|scheduler|scaler|(^|_)(ema|rng)(_|$)"
+    r"(?i)criterion|loss|metric|accuracy|teacher|optim|scheduler|scaler|(^|_)(ema|rng)(_|$)"
 )
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def fit_weights(
         if key is not None:
             chosen[f"{keys.classifier}.{kind}"] = key
     passed = _check_keys(chosen, found, keys, tensors, origin)
+    passed += _around(found, {*chosen.values()})
     _check_shapes({name: tensors[key] for name, key in chosen.items()}, keys, tensors, origin)
     for name, key in chosen.items():
         if name not in keys.indices:
@@ -69,7 +71,8 @@ def fit_weights(
     state = {name: _read(key, tensors[key], origin) for name, key in chosen.items()}
     notes = [head.note] if head.note else []
     if passed:
-        notes.append(f"passed over beside the weights: {', '.join(passed)}")
+        shown = ", ".join(passed[:_SHOWN]) + (", …" if len(passed) > _SHOWN else "")
+        notes.append(f"passed over beside the weights: {shown}")
     return FittedWeights(_with_zeros(state, keys), tuple(notes))
 
 
@@ -109,6 +112,20 @@ def _check_keys(
             reason += ", the filters of an anti-aliased network, which torchvision does not have"
         raise misfit(origin, keys.architecture, reason, tensors)
     return sorted(set(passed))
+
+
+def _around(found: WeightSet, chosen: Collection[str]) -> list[str]:
+    """Name the other modules of a larger network, such as a detector's, by where they are."""
+    place = found.name.split(".") if found.name else []
+    names = []
+    for key in found.around:
+        parts = unwrap(key)
+        first = next((n for n, part in enumerate(parts) if part not in place[n : n + 1]), 0)
+        module = parts[first]
+        is_layer = first < len(parts) - 1 and not module.isdecimal()
+        if key not in chosen and is_layer and not any(map(_TRAINING_ONLY.search, parts[:-1])):
+            names.append(".".join(parts[: first + 1]))
+    return list(dict.fromkeys(names))
 
 
 def _check_shapes(
@@ -151,15 +168,13 @@ def _check_channels(stem: Tensor, expected: Sequence[int], origin: str) -> None:
 
 def _check_kind(key: str, value: Tensor, origin: str) -> None:
     """Refuse what cannot be a network's weight, such as a quantised one."""
-    dense = value.layout == torch.strided
-    if value.is_floating_point() and dense and not value.is_quantized:
-        return
-    msg = (
-        f"the weights ({origin}) cannot be used: {key} holds {value.dtype} values"
-        f"{'' if dense else ' in a sparse layout'}, expected floating point. Save the network as "
-        "it was before it was quantised or packed."
-    )
-    raise SourceError(msg)
+    odd = what_is_odd(value)
+    if odd is not None:
+        msg = (
+            f"the weights ({origin}) cannot be used: {key} holds {odd}, expected floating point "
+            "values. Save the network whole, as it was before it was quantised or packed."
+        )
+        raise SourceError(msg)
 
 
 def _read(key: str, value: Tensor, origin: str) -> Tensor:
@@ -167,9 +182,7 @@ def _read(key: str, value: Tensor, origin: str) -> Tensor:
     plain = value.detach().to("cpu", torch.float32, copy=True).contiguous()
     fault = find_fault(key, plain)
     if fault is not None:
-        where = (
-            "" if bool(value.isfinite().all()) == bool(plain.isfinite().all()) else " as float32"
-        )
+        where = " as float32" if bool(value.double().isfinite().all()) else ""
         msg = (
             f"the weights ({origin}) cannot be used: {fault}{where}. Take a checkpoint from before "
             "its training went wrong, or fetch the file again."

@@ -28,6 +28,8 @@ from snow_deploy.models.architectures import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_LONG = 100  # characters of a key in a message
+
 
 @dataclass(frozen=True)
 class SourceWeights:
@@ -179,5 +181,6 @@ def hash_tensors(state: Mapping[str, Tensor], preamble: str = "") -> str:
 
 def some(what: str, keys: Sequence[str], limit: int = 3) -> str:
     """Count keys and name the first of them, as in `2 missing (fc.weight, fc.bias)`."""
-    shown = ", ".join(keys[:limit]) + (", …" if len(keys) > limit else "")
+    short = [key if len(key) <= _LONG else f"{key[:_LONG]}…" for key in keys[:limit]]
+    shown = ", ".join(short) + (", …" if len(keys) > limit else "")
     return f"{len(keys)} {what}" + (f" ({shown})" if keys else "")

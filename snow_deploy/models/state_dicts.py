@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import COUNTER
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _WRAPPERS = frozenset(
 _COUNTERS = frozenset({COUNTER, "n_averaged", "num_updates", "total_ops", "total_params"})
 """Last parts of names that trainings, averages and profilers count under."""
 _DEPTH = 8  # of containers in containers; what is deeper holds no weights
+_MOST = 200_000  # containers and tensors; trainings of large networks leave some thousands
+_REPEATED_BYTES = 1 << 28  # of one value that is to stand for many; no layer is larger
 _AVERAGED = re.compile(r"(?i)(^|_)(ema|swa|avg|averaged?|shadow|polyak|momentum)(_|$)")
 
 
@@ -68,27 +71,40 @@ def flatten(content: Any) -> dict[str, Tensor]:
 
     Args:
         content: Tensors by name, and containers of such.
+
+    Raises:
+        SourceError: There are far more than any training leaves, as where containers are nested to
+            exhaust whoever looks into them.
     """
-    found = _walk(content, "", _DEPTH)
+    found = _walk(content, "", _DEPTH, iter(range(_MOST)))
     tensors = {key: value for key, value in found if not _is_counter(key, value)}
     for key in [key for key in tensors if key.endswith("_orig")]:
         mask = tensors.get(f"{key.removesuffix('_orig')}_mask")
-        if mask is not None and mask.shape == tensors[key].shape:
+        if mask is not None and mask.shape == tensors[key].shape and _are_plain(tensors[key], mask):
             tensors[key.removesuffix("_orig")] = tensors.pop(key) * mask
             del tensors[f"{key.removesuffix('_orig')}_mask"]
     return tensors
 
 
-def _walk(content: Any, name: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+def _walk(content: Any, name: str, depth: int, left: Iterator[int]) -> Iterator[tuple[str, Tensor]]:
+    """Give the tensors by their full names, as long as there is something left to count with."""
+    if not isinstance(content, Tensor | Mapping | list | tuple):
+        return
+    if next(left, None) is None:
+        msg = (
+            f"the checkpoint holds more than {_MOST} containers and tensors, one in the other, far "
+            "more than any network. Save the tensors alone: torch.save(model.state_dict(), "
+            "'weights.pth')."
+        )
+        raise SourceError(msg)
     if isinstance(content, Tensor):
-        if name:
+        if name and not content.is_nested:  # which has no shape
             yield name, content
-    elif depth and isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from _walk(value, f"{name}.{key}" if name else str(key), depth - 1)
-    elif depth and isinstance(content, list | tuple):
-        for index, value in enumerate(content):
-            yield from _walk(value, f"{name}.{index}" if name else str(index), depth - 1)
+    elif depth:
+        pairs = content.items() if isinstance(content, Mapping) else enumerate(content)
+        for key, value in pairs:
+            part = key if isinstance(key, str) and key.isprintable() else ascii(key)
+            yield from _walk(value, f"{name}.{part}" if name else part, depth - 1, left)
 
 
 def _is_counter(key: str, value: Tensor) -> bool:
@@ -203,7 +219,33 @@ def _equal(one: WeightSet, other: WeightSet, tensors: Mapping[str, Tensor]) -> b
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    return one is other or (one.dtype == other.dtype and torch.equal(one, other))
+    if one is other:
+        return True
+    return one.dtype == other.dtype and _are_plain(one, other) and torch.equal(one, other)
+
+
+def what_is_odd(value: Tensor) -> str | None:
+    """Say what a tensor is that cannot be a network's weight; None where it can."""
+    if _lacks_values(value):
+        return "a shape, and not as many values"
+    if value.layout != torch.strided:
+        return f"{value.dtype} values in a sparse layout"
+    if value.is_quantized or not value.is_floating_point():
+        return f"{value.dtype} values"
+    return None
+
+
+def _lacks_values(value: Tensor) -> bool:
+    """Tell what nothing may be computed with: it may claim to be larger than any memory."""
+    if value.is_meta:
+        return True
+    if value.layout != torch.strided:
+        return False
+    return value.nbytes > max(value.untyped_storage().nbytes(), _REPEATED_BYTES)
+
+
+def _are_plain(*values: Tensor) -> bool:
+    return not any(_lacks_values(v) or v.layout != torch.strided for v in values)
 
 
 _DENSE_LAYER = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)")

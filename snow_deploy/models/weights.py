@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torchvision
 
 from snow_deploy.errors import SourceError
@@ -130,6 +131,7 @@ def _load_torchvision(name: str, architecture: str, say: Callable[[str], None]) 
             "other weights, such as imagenet"
         )
         raise SourceError(msg)
+    _check_cache(member.name, member.url)
     try:
         state = member.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:
@@ -148,6 +150,19 @@ def _load_torchvision(name: str, architecture: str, say: Callable[[str], None]) 
         labels=tuple(member.meta["categories"]),
         origin=origin,
     )
+
+
+def _check_cache(name: str, url: str) -> None:
+    """Refuse where torch would make a folder called `~` in the working directory."""
+    place = torch.hub.get_dir()
+    if not place.startswith("~"):
+        return
+    msg = (
+        f"{name} would be kept in {place}, and this user has no home folder: HOME is not set. Set "
+        f"HOME, or TORCH_HOME to a folder for torch's files; or fetch {url} and give its path: "
+        "--weights FILE"
+    )
+    raise SourceError(msg)
 
 
 def _load_file(
@@ -179,7 +194,7 @@ def _described(path: Path, weights: SourceWeights, metadata: Mapping[str, str]) 
     mean, std = normalisation(weights.architecture)
     try:
         preprocessing = json.loads(metadata.get("preprocessing", "{}"))
-        labels = json.loads(metadata["labels"]) if "labels" in metadata else None
+        labels = _labels(metadata["labels"]) if "labels" in metadata else None
         described = replace(
             weights,
             stride_in_1x1=_truth(metadata.get("stride_in_1x1", "false")),
@@ -187,10 +202,8 @@ def _described(path: Path, weights: SourceWeights, metadata: Mapping[str, str]) 
             std=_triple(preprocessing.get("std", std)),
         )
         _check_normalisation(described.mean, described.std)
-        return (
-            described if labels is None else described.with_labels([str(label) for label in labels])
-        )
-    except (ValueError, TypeError, AttributeError) as error:
+        return described if labels is None else described.with_labels(labels)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         msg = f"the metadata of {path} cannot be read: {error}. Write it anew, or leave it out."
         raise SourceError(msg) from error
 
@@ -200,6 +213,14 @@ def _truth(text: str) -> bool:
         msg = f"stride_in_1x1 is {text!r}, expected true or false"
         raise ValueError(msg)
     return text.strip().lower() == "true"
+
+
+def _labels(text: str) -> list[str]:
+    labels = json.loads(text)
+    if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
+        msg = "labels are expected as a JSON list of texts, one a class"
+        raise ValueError(msg)
+    return labels
 
 
 def _triple(values: Any) -> Triple:

@@ -110,16 +110,33 @@ class _Mapping(_Settings):
         return {}
 
 
+class _List(_Settings):
+    """Stands for a kind of list beside the weights, to which its items are appended."""
+
+    def __new__(cls, *_: object) -> list[Any]:  # type: ignore[misc]
+        return []
+
+
+_LISTS = ("collections.deque",)
 _MAPPINGS = ("collections.defaultdict", "easydict.EasyDict", "addict.addict.Dict")
 _SETTINGS = frozenset(
     {
-        *("argparse", "datetime", "enum", "numpy", "pathlib", "typing", "uuid"),
+        *("argparse", "datetime", "decimal", "enum", "fractions", "numpy", "pathlib", "typing"),
+        "uuid",
         *("lightning", "lightning_fabric", "lightning_utilities", "pytorch_lightning"),
         *("mmcv", "mmengine", "omegaconf", "torchmetrics", "yacs"),
     }
 )
 """Packages whose objects trainings keep beside the weights."""
-_PLAIN = frozenset({"bool", "dict", "float", "int", "list", "object", "set", "str", "tuple"})
+_PLAIN = frozenset(
+    {
+        *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list"),
+        *("object", "range", "set", "slice", "str", "tuple"),
+    }
+)
+_OTHER_SETTINGS = ("functools.partial", "types.SimpleNamespace")
+_CLASSES = ("torch.optim.", "torch.nn.modules.loss.", "torch.nn.modules.activation.")
+"""What begins the names of classes that stand among hyperparameters."""
 _IN_OLD_FILES = (
     *("argparse.Namespace", "collections.defaultdict", "numpy.dtype", "pathlib.PosixPath"),
     *("numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct", "numpy.ndarray"),
@@ -136,18 +153,21 @@ def _stubs(path: Path) -> tuple[list[_Global], tuple[str, ...]]:
             names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     foreign = (name for name in names if not _is_settings(name))
     refused = tuple(sorted(foreign, key=lambda name: (name.startswith("torch."), name)))
-    stubs: list[_Global] = [(_Mapping if _is_mapping(name) else _Settings, name) for name in names]
+    stubs: list[_Global] = [(_stub(name), name) for name in names]
     return stubs, refused
+
+
+def _stub(name: str) -> type[_Settings]:
+    if name in _MAPPINGS or name.endswith(".AttributeDict"):
+        return _Mapping
+    return _List if name in _LISTS else _Settings
 
 
 def _is_settings(name: str) -> bool:
     package, _, rest = name.partition(".")
     plain = package == "builtins" and rest in _PLAIN
-    return plain or package in _SETTINGS or name in _MAPPINGS
-
-
-def _is_mapping(name: str) -> bool:
-    return name in _MAPPINGS or name.endswith(".AttributeDict")
+    known = name in {*_MAPPINGS, *_LISTS, *_OTHER_SETTINGS} or name.startswith(_CLASSES)
+    return plain or package in _SETTINGS or known
 
 
 def _objects(path: Path, names: Sequence[str]) -> str:
@@ -175,13 +195,12 @@ _SAVE_TENSORS = (
 
 def _foreign(path: Path, begin: bytes) -> str | None:
     """Say what a file is that holds no tensors; None where it may hold some."""
-    again = "Download or save it again."
     if not begin:
-        return f"it is empty (0 bytes). {again}"
+        return "it is empty (0 bytes). Download or save it again."
     if begin.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS, not the file itself. Fetch it: git lfs pull."
-    if begin.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"<":
-        return f"it is a page of HTML or XML, as servers send in place of a file. {again}"
+    if (text := _TEXTS.get(begin.lstrip(b"\xef\xbb\xbf \r\n\t")[:1])) is not None:
+        return text
     for magic, kind in _OTHERS.items():
         if begin.startswith(magic):
             return f"it is {kind}."
@@ -190,6 +209,14 @@ def _foreign(path: Path, begin: bytes) -> str | None:
     return None
 
 
+_TEXTS = {
+    b"<": "it is a page of HTML or XML, as servers send in place of a file. Download it again.",
+    b"{": (
+        "it is text in JSON, such as settings or a list of the files that weights are shared out "
+        "to. Give the file of the weights themselves."
+    ),
+}
+"""What a text is, by its first letter."""
 _OTHERS = {
     b"\x1f\x8b": "compressed by gzip. Unpack it and give the file of weights in it",
     b"BZh": "compressed by bzip2. Unpack it and give the file of weights in it",
@@ -200,10 +227,19 @@ _OTHERS = {
 }
 
 
+_MOST_UNPACKED = 20  # times the file's size; a network half of zeros shrinks to a half
+
+
 def _foreign_zip(path: Path) -> str | None:
     with zipfile.ZipFile(path) as file:
+        unpacked = sum(entry.file_size for entry in file.infolist())
         names = [name.partition("/")[2] for name in file.namelist()]
         whole = file.namelist()
+    if unpacked > _MOST_UNPACKED * path.stat().st_size:
+        return (
+            f"it is compressed, and would unpack to {unpacked / 2**30:.1f} GiB, more than "
+            f"{_MOST_UNPACKED} times its size; torch.save compresses nothing. {_SAVE_TENSORS}"
+        )
     if "constants.pkl" in names:
         return f"it is a TorchScript program, which would have to be run. {_SAVE_TENSORS}"
     if any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in whole):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from torchvision.datasets import ImageFolder
 
 from snow_deploy.data.imagefolder import find_pictures, read_imagefolder
 from snow_deploy.errors import DataError
+from snow_runtime.picture_files import LeftOut
 
 if TYPE_CHECKING:
     from snow_deploy.data import Pictures
@@ -253,3 +255,15 @@ def test_a_class_of_nothing_but_unread_files_says_what_is_there(
         (tmp_path / "b" / f"{number}.heic").write_bytes(b"ftypheic")
     with pytest.raises(DataError, match=r"no pictures of b, .* 3 \.heic files, which are not read"):
         read_imagefolder(tmp_path)
+
+
+def test_what_is_no_plain_file_is_left_out_and_counted(tmp_path: Path) -> None:
+    """A pipe would be waited for without end."""
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "dead.png").symlink_to(tmp_path / "nothing.png")
+    left_out = LeftOut()
+
+    assert find_pictures(tmp_path, left_out) == [picture]
+    assert left_out.summary().startswith("2 links to nothing, or no plain files (")

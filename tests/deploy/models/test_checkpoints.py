@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import re
-from collections import OrderedDict, defaultdict
+import warnings
+from collections import OrderedDict, defaultdict, deque
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -206,6 +213,24 @@ def test_settings_beside_the_weights(network: nn.Module, state: State, load: Loa
     assert torch.equal(answers(weights.build()), answers(network))
 
 
+def test_hyperparameters_of_many_classes(network: nn.Module, state: State, load: Loader) -> None:
+    """As Lightning keeps the arguments of a module, whatever they were."""
+    plain = {"decay": Decimal(1), "metrics": deque([1, 2]), "rate": Fraction(1, 3)}
+    called = {"optimizer": partial(torch.optim.SGD, lr=0.1), "criterion": nn.CrossEntropyLoss()}
+    others = {"sizes": range(3), "cut": slice(1, 2), "frozen": frozenset([1]), "act": nn.GELU()}
+    hyper = {**plain, **called, **others, "more": SimpleNamespace(a=1)}
+    content = {"state_dict": prefixed(state, "model."), "hyper_parameters": hyper}
+
+    assert torch.equal(answers(load(content).build()), answers(network))
+
+
+def test_a_function_among_hyperparameters_is_refused(state: State, load: Loader) -> None:
+    content = {"state_dict": state, "hyper_parameters": {"f": partial(os.system, "false")}}
+
+    with pytest.raises(SourceError, match=r"other things than tensors \(posix\.system\)"):
+        load(content)
+
+
 def test_other_modules_beside_the_network(network: nn.Module, state: State, load: Loader) -> None:
     beside = {"criterion.weight": torch.ones(7), "projector.0.weight": torch.ones(64, 512)}
 
@@ -216,6 +241,32 @@ def test_other_modules_beside_the_network(network: nn.Module, state: State, load
     ):
         assert torch.equal(answers(load(content).build()), answers(network))
     assert any("passed over beside the weights: criterion, projector" in n for n in load.told)
+
+
+def test_the_backbone_of_a_larger_network(network: nn.Module, state: State, load: Loader) -> None:
+    """As a detector has it: what else there is, is named by where it is."""
+    content = {
+        **prefixed(state, "backbone.body."),
+        "backbone.fpn.inner_blocks.0.0.weight": torch.ones(2, 2),
+        "rpn.head.conv.weight": torch.ones(2, 2),
+        "roi_heads.box_head.fc6.weight": torch.ones(2, 2),
+    }
+
+    weights = load({"model": content, "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}})
+
+    assert torch.equal(answers(weights.build()), answers(network))
+    (note,) = [line for line in load.told if "passed over" in line]
+    assert note.endswith(": model.backbone.fpn, model.rpn, model.roi_heads.")
+
+
+def test_containers_that_hold_one_another_many_times(state: State, load: Loader) -> None:
+    """A few hundred bytes, which unfold to a billion tensors."""
+    many: Any = [torch.zeros(1)]
+    for _ in range(6):
+        many = [many] * 40
+
+    with pytest.raises(SourceError, match=r"more than 200000 containers and tensors"):
+        load({"state_dict": state, "beside": many})
 
 
 class TestSeveralSets:
@@ -502,17 +553,39 @@ def test_the_right_architecture_is_named(
         load({"model": prefixed(state, "module.")})
 
 
+HUGE = torch.zeros(1, 1).expand(1 << 40, 512)
+"""Four bytes, which say that they are two petabytes."""
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch calls them a prototype
+    NESTED = torch.nested.nested_tensor([torch.ones(2, 512), torch.ones(8, 512)])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda s: {**s, "layer2.0.conv3.0.filt": torch.ones(1)}, "filters of an anti-aliased"),
         (lambda s: {**s, "layer2.0.se.fc.weight": torch.ones(9)}, r"1 unexpected \(layer2\.0\.se"),
         (lambda s: {**s, "attention.weight": torch.ones(9)}, r"1 unexpected \(attention\.weight"),
+        (lambda s: {**s, "x" * 9999: torch.ones(9)}, r"1 unexpected \(x{100}…\)"),
+        (lambda s: {**s, "a\n\x1b[31m": torch.ones(9)}, r"1 unexpected \(.*a\\n\\x1b\[31m"),
         (lambda s: {k: v for k, v in s.items() if k != "bn1.bias"}, r"1 missing \(bn1\.bias\)"),
         (lambda s: {k: v for k, v in s.items() if "layer4" not in k}, r"25 missing \(layer4"),
         (lambda s: {**s, "conv1.weight": torch.ones(64, 3, 7, 7, dtype=torch.int8)}, "int8"),
         (lambda s: {**s, "conv1.weight": s["conv1.weight"].to_sparse()}, "sparse"),
         (lambda s: {**s, "fc.weight": s["fc.weight"].to(torch.complex64)}, "complex64"),
+        (lambda s: {**s, "conv1.weight": s["conv1.weight"].to("meta")}, "holds a shape, and not"),
+        (lambda s: {**s, "fc.weight": NESTED}, r"1 missing \(fc\.weight\)"),
+        (
+            lambda s: {**s, "fc.weight": HUGE, "fc.bias": HUGE[:, 0]},
+            r"fc\.weight holds a shape, and not as many values",
+        ),
+        (
+            lambda s: (
+                {k: v for k, v in s.items() if k != "bn1.bias"}
+                | {"bn1.bias_orig": HUGE, "bn1.bias_mask": HUGE}
+            ),
+            r"1 missing \(bn1\.bias\)",
+        ),
     ],
 )
 def test_what_cannot_be_the_network_is_refused(
@@ -550,6 +623,14 @@ class TestValues:
         dead = {**state, "bn1.running_var": torch.zeros(64)}
 
         assert load(dead).state["bn1.running_var"].max() == 0
+
+    def test_of_eight_bits(self, state: State, load: Loader) -> None:
+        small = {**state, "fc.weight": state["fc.weight"].to(torch.float8_e4m3fn)}
+
+        assert torch.equal(load(small).state["fc.weight"], small["fc.weight"].float())
+        broken = {**small, "fc.weight": torch.full((7, 512), math.nan).to(torch.float8_e4m3fn)}
+        with pytest.raises(SourceError, match=r"3584 values of fc\.weight are infinite or NaN\."):
+            load(broken)
 
     def test_what_overflows_float32(self, state: State, load: Loader) -> None:
         large = state["fc.weight"].double()

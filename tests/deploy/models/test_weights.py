@@ -248,6 +248,9 @@ def test_a_file_that_says_it_is_another_architecture(network: nn.Module, tmp_pat
         {"preprocessing": '{"mean": [NaN, 0.5, 0.5]}'},
         {"preprocessing": '{"mean": [123.7, 116.3, 103.5]}'},
         {"stride_in_1x1": "yes"},
+        {"preprocessing": "[" * 99_999},
+        {"labels": '"abcdefg"'},
+        {"labels": "[1, 2, 3, 4, 5, 6, 7]"},
     ],
 )
 def test_metadata_that_cannot_be_read(
@@ -307,6 +310,26 @@ def test_labels_given_beside_the_file(weights: SourceWeights) -> None:
 def test_names_that_mean_nothing(weights: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         load_weights(weights, "resnet18")
+
+
+def test_a_download_without_a_home_folder_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose user is a number: torch would make a folder called `~` here."""
+
+    def unknown(*_: object) -> None:
+        raise KeyError
+
+    for name in ("HOME", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SourceError, match=r"no home folder.*Set HOME, or TORCH_HOME.*--weights"):
+        load_weights("imagenet", "resnet18")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:

@@ -45,6 +45,17 @@ def zip_bytes(**files: bytes) -> bytes:
     return file.getvalue()
 
 
+def bomb_bytes() -> bytes:
+    """A file of torch's whose one tensor is replaced by many zeros, compressed."""
+    file = io.BytesIO()
+    written = zipfile.ZipFile(io.BytesIO(torch_bytes(TENSORS)))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in written.namelist():
+            is_tensor = name.endswith("data/0")
+            archive.writestr(name, bytes(1 << 22) if is_tensor else written.read(name))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize("name", ["w.safetensors", "w.bin", "w.pth.tar", "weights"])
 def test_the_content_decides_what_a_file_is(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -64,12 +75,27 @@ def test_the_content_decides_what_a_file_is(tmp_path: Path, name: str) -> None:
         (lambda: b"\n<!DOCTYPE html><html></html>", "page of HTML"),
         (lambda: gzip.compress(torch_bytes(TENSORS)), "gzip. Unpack it"),
         (lambda: zip_bytes(w=torch_bytes(TENSORS)), "zip archive of w. Unpack it"),
+        (bomb_bytes, r"compressed, and would unpack to 0\.0 GiB"),
+        (lambda: b'{\n "weight_map": {}}', "text in JSON, such as .* Give the file of the weights"),
         (lambda: b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
         (lambda: torch_bytes(TENSORS)[:-200], "damaged or cut short"),
         (lambda: b"some text", "damaged"),
         (lambda: pickle.dumps({"a": 1}, protocol=4), "of another kind, or is damaged"),
     ],
-    ids=["empty", "script", "lfs", "html", "gzip", "zip", "hdf5", "cut", "text", "pickle"],
+    ids=[
+        "empty",
+        "script",
+        "lfs",
+        "html",
+        "gzip",
+        "zip",
+        "bomb",
+        "json",
+        "hdf5",
+        "cut",
+        "text",
+        "pickle",
+    ],
 )
 @pytest.mark.parametrize("suffix", ["pth", "ckpt"])
 def test_files_of_other_kinds(

@@ -112,7 +112,7 @@ class TestStride:
         told: list[str] = []
         choice = choose("resnet50", ReadOptions(stride_in_1x1=True))
 
-        bring_source(store, choice, [(OPTIONS, 3)], told.append)
+        bring_source(store, choice, [], told.append)
 
         assert store.source_weights().stride_in_1x1
         assert not any("--stride-in-1x1" in line for line in told)
@@ -120,7 +120,7 @@ class TestStride:
 
     def test_a_store_without_it_is_another_source(self, store: Store, choose: SaveNetwork) -> None:
         told: list[str] = []
-        bring_source(store, choose("resnet50"), [(OPTIONS, 3)], told.append)
+        bring_source(store, choose("resnet50"), [], told.append)
 
         assert not store.source_weights().stride_in_1x1
         assert any("else give --stride-in-1x1" in line for line in told)
