@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from snow_deploy.data.labels import alike, quoted
 from snow_deploy.errors import DataError
 from snow_runtime.data_entry import SplitEntry
+from snow_runtime.errors import InputError
 from snow_runtime.preprocessing import load_image
 
 if TYPE_CHECKING:
@@ -95,7 +96,12 @@ class FilePictures:
         Raises:
             snow_runtime.errors.InputError: the file can't be read; the message names it.
         """
-        return load_image(self.paths[index])
+        path = self.paths[index]
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise InputError(
+                f"{path} is no plain file, expected a picture. Copy the picture there."
+            )
+        return load_image(path)
 
     def subset(self, indices: Sequence[int]) -> FilePictures:
         """Return the pictures at `indices`, in that order, with the same labels."""

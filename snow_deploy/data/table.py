@@ -186,6 +186,8 @@ def _headings(path: Path, written: Sequence[str]) -> list[str]:
         headings.append(plain if plain in {_FILE, _SPLIT} else heading.strip())
     if _FILE not in headings or len(set(headings)) < len(headings):
         found = name_some([heading.strip() for heading in written]) or "nothing"
+        if any(sign in heading for heading in written for sign in ";\t"):
+            found += " (fields are to be separated by commas)"
         raise DataError(f"{path} has the headings {found}; {_EXPECTED}. Correct the first line.")
     return headings
 

@@ -40,6 +40,13 @@ def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
         FilePictures((path,), (0,), ("a",)).load(0)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1.png")
+    piped = FilePictures((tmp_path / "1.png",), (0,), ("a",))
+    with pytest.raises(InputError, match=r"1\.png is no plain file"):
+        piped.load(0)
+
+
 def test_a_subset_keeps_labels_and_order() -> None:
     subset = pictures(0, 1, 0, 1).subset([3, 0])
     assert [subset.name(0), subset.name(1)] == ["3.png", "0.png"]

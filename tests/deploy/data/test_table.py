@@ -92,6 +92,7 @@ def test_without_a_split_every_column_has_the_same_one(tmp_path: Path) -> None:
     [
         ("", {}, "has the headings nothing; expected a CSV file"),
         ("path,food\n1.jpg,a\n", {}, "has the headings path, food"),
+        ("file;food\n1.jpg;a\n", {}, "are to be separated by commas"),
         ("file,food,food\n1.jpg,a,b\n", {}, "has the headings file, food, food"),
         ("file,food\n", {}, "lists no pictures"),
         ("file,food\n1.jpg\n", {}, "Line 2 of .* has not the 2 fields"),
