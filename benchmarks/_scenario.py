@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.models.anatomy import HEAD
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, build_network, from_network
 

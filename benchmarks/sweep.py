@@ -27,7 +27,7 @@ from PIL import Image
 from benchmarks._scenario import Fleet, Scenario
 from snow_deploy.data import open_data
 from snow_deploy.heap import keep_freed_memory
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import Recipe, TrainOptions
 from snow_deploy.training.requests import TaskRequest
 from snow_deploy.training.run import RunSettings, train_tasks

@@ -126,7 +126,7 @@ def source(weights: SourceWeights) -> Source:
 @pytest.fixture(scope="session")
 def short() -> TrainOptions:
     """Give the options of a run of a few seconds."""
-    from snow_deploy.models.delta import DeltaOptions
+    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.training.options import Recipe, TrainOptions
 
     recipe = Recipe(lr=0.2)

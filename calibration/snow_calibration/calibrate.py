@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from snow_calibration.pictures import Samples
     from snow_calibration.ranges import Ranges
     from snow_calibration.thresholds import Method
+    from snow_runtime.batch import Batch
     from snow_runtime.manifest import Manifest
-    from snow_runtime.session import Batch
 
 Rest = Literal["fp32", "fp16"]
 

@@ -14,8 +14,8 @@ from snow_runtime.preprocessing import as_frame, normalise
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from snow_runtime.batch import Batch
     from snow_runtime.manifest import Manifest
-    from snow_runtime.session import Batch
 
 Known = Literal["measured", "rest", "held out", "unknown"]
 

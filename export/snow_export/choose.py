@@ -16,7 +16,7 @@ from snow_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
     from snow_export.export import ExportRequest
-    from snow_runtime.session import Batch
+    from snow_runtime.batch import Batch
 
 ROUNDS = 3
 RUNS = 5

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snow_export.parity import TaskParity
+    from snow_runtime.batch import Batch
     from snow_runtime.manifest import Layout, Precision, Preprocessing, SourceEntry, TaskEntry
-    from snow_runtime.session import Batch
 
 
 @dataclass(frozen=True)

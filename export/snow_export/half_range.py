@@ -12,7 +12,7 @@ from snow_runtime.half import check_half_on_pictures
 if TYPE_CHECKING:
     import onnx
 
-    from snow_runtime.session import Batch
+    from snow_runtime.batch import Batch
 
 
 def check_range(model: onnx.ModelProto, batch: Batch) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snow_export.network import SharedNetwork
-    from snow_runtime.session import Batch
+    from snow_runtime.batch import Batch
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
 """Largest allowed error by precision, relative to the largest logit of the task (or to one)."""

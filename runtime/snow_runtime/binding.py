@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from snow_runtime.session import Batch
+    from snow_runtime.batch import Batch
 
 
 class BoundRuns:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from snow_runtime.batch import Batch
     from snow_runtime.manifest import InputEntry, Manifest, Preprocessing
-    from snow_runtime.session import Batch, Session
+    from snow_runtime.session import Session
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from snow_runtime.session import Batch, Session
+    from snow_runtime.batch import Batch
+    from snow_runtime.session import Session
 
 TOLERANCES: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25}
 """Largest error of a logit by precision, in units of the largest one (at least 1)."""

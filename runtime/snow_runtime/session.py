@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from snow_runtime.agreement import TensorSpec, check_agreement
+from snow_runtime.batch import check_batch
 from snow_runtime.binding import BoundRuns
 from snow_runtime.errors import GraphError, MissingDependencyError
 from snow_runtime.import_onnxruntime import import_onnxruntime
 from snow_runtime.manifest import METADATA_KEY, Manifest
-from snow_runtime.session_checks import check_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Batch: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
+    from snow_runtime.batch import Batch
 
 _LOGGER = logging.getLogger(__name__)
 _CUDA = "CUDAExecutionProvider"

@@ -260,7 +260,7 @@ def _reads(chosen: dict[str, Any], option: str) -> bool:
 
 
 def _options(chosen: dict[str, Any]) -> TrainOptions:
-    from snow_deploy.models.delta import DeltaOptions
+    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.training.options import TrainOptions, recipe_for
 
     follows = chosen["after"] is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,36 +11,13 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models.mirror import POOLING, Mirror
 from snow_deploy.models.network import TaskNetwork, looked_up
 from snow_deploy.models.pooling import ChannelPooling, drawn_together
-from snow_deploy.models.subscriptions import Subscribing, make_subscription
+from snow_deploy.models.subscriptions import make_subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from snow_deploy.models.pooling import PoolingNorm
+    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.models.source import Source
-
-
-@dataclass(frozen=True)
-class DeltaOptions:
-    """The shape of a delta.
-
-    Attributes:
-        k: Each subscription keeps N / k of its N source channels.
-        width: Each layer has 1 / width of the source's channels.
-        sigma2: Variance of the pooling's exploration noise.
-        pooling_norm: Where each pooling has a BatchNorm: `before` its weights, `after` them (they
-            are then never trained), or `none`.
-        pooling_relu: ReLU after each pooling.
-        subscription: How source channels are taken over; see `models.subscriptions`. Only
-            `pooling` reads the three options before.
-    """
-
-    k: int = 8
-    width: int = 8
-    sigma2: float = 1e-3
-    pooling_norm: PoolingNorm = "before"
-    pooling_relu: bool = True
-    subscription: Subscribing = "pooling"
 
 
 class Delta(TaskNetwork):

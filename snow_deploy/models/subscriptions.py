@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -11,10 +11,7 @@ from snow_deploy.models.narrow import NarrowBatchNorm2d
 from snow_deploy.models.pooling import ChannelPooling
 
 if TYPE_CHECKING:
-    from snow_deploy.models.delta import DeltaOptions
-
-Subscribing = Literal["pooling", "conv1x1", "attention", "all"]
-"""Channel pooling, SNOW's own; or what the paper compares it with."""
+    from snow_deploy.models.options import DeltaOptions
 
 _SQUEEZE = 16
 

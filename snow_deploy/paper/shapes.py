@@ -11,7 +11,7 @@ from snow_deploy.paper.spread import mean, spread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snow_deploy.models.delta import DeltaOptions
+    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.paper.report import Cell
     from snow_deploy.paper.study import Study
 

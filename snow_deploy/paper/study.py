@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from snow_deploy.data import open_data
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import Precision, TrainOptions, recipe_for
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
+from snow_deploy.models.options import Subscribing
 from snow_deploy.models.source import Source
-from snow_deploy.models.subscriptions import Subscribing
 from snow_deploy.paper import printed
 from snow_deploy.paper.columns import accuracy_columns, training_note
 from snow_deploy.paper.costs import megabytes, speed_note

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.delta import DeltaOptions
 from snow_deploy.models.network import Scheme
-from snow_deploy.models.subscriptions import Subscribing
+from snow_deploy.models.options import DeltaOptions, Subscribing
 
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]

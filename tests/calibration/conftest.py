@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def float_graph(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Export three tasks on a ResNet-18 at 64 px; equal options give the same file."""
-    from snow_deploy.models.delta import DeltaOptions
+    from snow_deploy.models.options import DeltaOptions
     from snow_export.export import GraphOptions, export_graph
     from snow_runtime.manifest import InputEntry
     from tests.export.requests import request_of

@@ -12,7 +12,7 @@ import torch
 
 from snow_deploy.graph import export_tasks
 from snow_deploy.inspect_store import inspect_store
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes import build_network
 from snow_deploy.models.source import Source
 from snow_deploy.training.options import TrainOptions

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def request_18(source: Source) -> ExportRequest:
     """Ask for three small tasks on a ResNet-18; a test must not change it."""
-    from snow_deploy.models.delta import DeltaOptions
+    from snow_deploy.models.options import DeltaOptions
     from tests.export.requests import request_of
 
     return request_of(source, DeltaOptions())

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.options import DeltaOptions
 from snow_export.export import ExportRequest
 from snow_runtime.manifest import Preprocessing, SourceEntry, TaskEntry
 

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.errors import ExportError, ParityError
 from snow_export.export import GraphOptions, build_graph, export_graph, trained_answers

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.delta_graph import trace_delta
 from snow_export.fold import fold_norms, fold_poolings

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.pooling import ChannelPooling, PoolingNorm
 from snow_export.freeze import StaticPooling, freeze, norm_affine
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.delta_graph import trace_delta
 from snow_export.export import GraphOptions, build_graph

@@ -20,8 +20,8 @@ from snow_runtime.manifest import Manifest, Preprocessing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from snow_runtime.batch import Batch
     from snow_runtime.preprocessing import Picture
-    from snow_runtime.session import Batch
     from tests.runtime.conftest import Graph, MakeGraph
 
 

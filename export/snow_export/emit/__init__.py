@@ -1,6 +1,7 @@
 """From a flat torch.fx graph to ONNX nodes, one rule per layer or function.
 
-emitter     walks the graph, keeps names, shapes and initializers
+graph       walks the graph, and puts the model together
+emitter     what the rules write to: names, shapes and initializers
 layers      rules for torch.nn layers
 functions   rules for functions and tensor methods
 
@@ -9,6 +10,7 @@ Shapes are read off an example pass, so every reshape is a constant and only the
 
 from __future__ import annotations
 
-from snow_export.emit.emitter import EXAMPLE_BATCH, OPSET, emit
+from snow_export.emit.emitter import EXAMPLE_BATCH
+from snow_export.emit.graph import OPSET, emit
 
 __all__ = ["EXAMPLE_BATCH", "OPSET", "emit"]

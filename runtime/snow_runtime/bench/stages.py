@@ -16,7 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from snow_runtime.session import Batch, Session
+    from snow_runtime.batch import Batch
+    from snow_runtime.session import Session
 
 STAGES: Final = ("preprocess", "copy", "inference", "postprocess")
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from snow_runtime.batch import Batch
     from snow_runtime.engine.contexts import ContextMaker
     from snow_runtime.engine.tensors import EngineTensors
-    from snow_runtime.session import Batch
 
 KEPT_SIZES: Final = 4
 """For how many batch sizes a slot keeps an execution; the one used longest ago goes first."""

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snow_runtime.batch import check_batch
 from snow_runtime.engine.contexts import ContextMaker
 from snow_runtime.engine.cuda import PrimaryContext
 from snow_runtime.engine.lane import GraphCapture, Lane
 from snow_runtime.engine.pool import SlotPool
 from snow_runtime.engine.tensors import read_tensors
 from snow_runtime.errors import EngineError
-from snow_runtime.session_checks import check_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from snow_runtime.batch import Batch
     from snow_runtime.engine.lane import Slot
     from snow_runtime.manifest import Manifest
-    from snow_runtime.session import Batch
 
 _LOGGER = logging.getLogger(__name__)
 _COPIES = 5  # timed; the least counts

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
 from snow_deploy.cli import main
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import RECIPES, TrainOptions, recipe_for
 from snow_deploy.training.run import Outcome, RunSettings
 from snow_deploy.training.store import Store

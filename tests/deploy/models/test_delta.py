@@ -9,7 +9,8 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import unfilled_network
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import Delta
 from snow_deploy.models.narrow import NarrowBatchNorm2d, NarrowPointwise, normalize
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.pooling import ChannelPooling, drawn_together
 from tests.deploy.models.test_delta import blank_source
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.models.anatomy import HEAD, LOGITS
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import Delta
 from snow_deploy.models.network import Scheme
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes import build_network
 from snow_deploy.models.source import Source
 from snow_deploy.models.streaming import split_at_features

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snow_deploy.models.delta import Delta, DeltaOptions
-from snow_deploy.models.subscriptions import ChannelAttention, Subscribing, make_subscription
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.options import DeltaOptions, Subscribing
+from snow_deploy.models.subscriptions import ChannelAttention, make_subscription
 from tests.deploy.models.test_delta import PAPER_TASKS, blank_source, resnet50_blocks
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from snow_deploy.errors import DamagedCheckpointError, ResumeError, TrainingError
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.paper.runs import read_selections, train_runs
 from tests.deploy.paper.conftest import DATA, accuracy_of, told
 

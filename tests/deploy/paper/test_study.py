@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.paper.study import parse_data
 from snow_deploy.training.options import recipe_for
 from snow_runtime.manifest import check_task_name

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes import build_network
 from snow_deploy.paper.costs import Costing
 from snow_deploy.paper.figure4 import make_figure4

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from snow_deploy.errors import SnowDeployError, SourceError, StoreError
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.weights import ReadOptions
 from snow_deploy.training.bring_source import SourceChoice, bring_source
 from snow_deploy.training.options import TrainOptions

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import RECIPES, Recipe, TrainOptions, recipe_for
 
 PAPER = RECIPES["paper"]

@@ -23,7 +23,7 @@ from snow_deploy.errors import (
     StoreError,
     TrainingError,
 )
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training import linear_probe, run
 from snow_deploy.training.lock import alone

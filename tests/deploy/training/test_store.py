@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.delta import Delta, DeltaOptions
+from snow_deploy.models.delta import Delta
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import Recipe, TrainOptions

@@ -11,7 +11,7 @@ import torch
 
 from snow_deploy.data import open_data
 from snow_deploy.errors import DataError, TrainingError
-from snow_deploy.models.delta import DeltaOptions
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe

@@ -1,19 +1,23 @@
-"""What every backend checks of a batch before it runs.
+"""A batch of pictures, as every backend takes it, and what is checked of it.
 
 Axes: B pictures of a batch; S the image size.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from snow_runtime.manifest import Manifest
-    from snow_runtime.session import Batch
+
+Batch: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
+"""Normalised planes float32 `[B, 3, S, S]`, or frames uint8 `[B, S, S, 3]`."""
 
 
 def check_batch(manifest: Manifest, batch_size: int | None, batch: Batch) -> None:

@@ -1,0 +1,101 @@
+"""A flat torch.fx graph as an ONNX model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx import helper
+from torch import Tensor
+
+from snow_export.emit.emitter import Emitter
+from snow_export.emit.functions import call
+from snow_export.emit.layers import layer
+from snow_export.emit.picture import picture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import fx, nn
+
+    from snow_export.network import SharedNetwork
+    from snow_runtime.manifest import InputEntry, Preprocessing
+
+OPSET = 17
+"""Old enough for the TensorRT of JetPack 6, new enough for LayerNormalization."""
+IR_VERSION = 8
+
+
+def emit(
+    flat: fx.GraphModule,
+    network: SharedNetwork,
+    entry: InputEntry,
+    preprocessing: Preprocessing,
+    image: Tensor,
+) -> onnx.ModelProto:
+    """Write a flat graph as ONNX.
+
+    Args:
+        flat: From `flatten`.
+        network: The network that it was traced from; names the layers and outputs.
+        entry: The one input: normalised planes, or frames that the graph normalises.
+        preprocessing: The normalisation.
+        image: [EXAMPLE_BATCH, 3, S, S] float32; its size becomes the graph's.
+
+    Returns:
+        A model with a dynamic batch axis called `batch`.
+
+    Raises:
+        ExportError: A layer or function has no rule; the message names it.
+    """
+    emitter = Emitter(flat, network, image)
+    for task in network.outputs:  # torch.fx calls nodes `cat` and `add`, as a task may be called
+        emitter.reserve(task)
+    outputs: Sequence[fx.Node] = ()
+    for node in flat.graph.nodes:
+        if node.op == "placeholder":
+            emitter.reserve(entry.name)
+            emitter.names[node] = picture(emitter, entry, preprocessing)
+        elif node.op == "output":
+            outputs = node.args[0]
+        elif not isinstance(emitter.examples[node], Tensor):
+            continue  # sizes, and tuples that getitem takes apart
+        elif node.op == "get_attr" or emitter.is_fixed(node):
+            emitter.fixed.add(node)
+            emitter.names[node] = emitter.constant(node.name, emitter.examples[node])
+        elif node.op == "call_module":
+            module: nn.Module = flat.get_submodule(str(node.target))
+            emitter.names[node] = layer(emitter, node, module)
+        else:
+            emitter.names[node] = call(emitter, node)
+    return _model(emitter, outputs, entry, preprocessing.image_size)
+
+
+def _model(
+    emitter: Emitter, outputs: Sequence[fx.Node], entry: InputEntry, image_size: int
+) -> onnx.ModelProto:
+    """Put the pieces together; outputs get their tasks' names."""
+    renamed = {}
+    declared = []
+    for node, task in zip(outputs, emitter.network.outputs, strict=True):
+        renamed[emitter.names[node]] = task
+        shape: list[str | int | None] = ["batch", *emitter.shape(node)[1:]]
+        declared.append(helper.make_tensor_value_info(task, onnx.TensorProto.FLOAT, shape))
+    for item in emitter.nodes:
+        for position, name in enumerate(item.output):
+            item.output[position] = renamed.get(name, name)
+        for position, name in enumerate(item.input):
+            item.input[position] = renamed.get(name, name)
+    size: list[str | int | None] = ["batch", *entry.picture_shape(image_size)]
+    kind = onnx.TensorProto.UINT8 if entry.dtype == "uint8" else onnx.TensorProto.FLOAT
+    read = {name for item in emitter.nodes for name in item.input}
+    graph = helper.make_graph(
+        emitter.nodes,
+        "snow",
+        [helper.make_tensor_value_info(entry.name, kind, size)],
+        declared,
+        [tensor for name, tensor in emitter.initializers.items() if name in read],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )

@@ -1,0 +1,35 @@
+"""The options of a delta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from snow_deploy.models.pooling import PoolingNorm
+
+Subscribing = Literal["pooling", "conv1x1", "attention", "all"]
+"""Channel pooling, SNOW's own; or what the paper compares it with."""
+
+
+@dataclass(frozen=True)
+class DeltaOptions:
+    """The shape of a delta.
+
+    Attributes:
+        k: Each subscription keeps N / k of its N source channels.
+        width: Each layer has 1 / width of the source's channels.
+        sigma2: Variance of the pooling's exploration noise.
+        pooling_norm: Where each pooling has a BatchNorm: `before` its weights, `after` them (they
+            are then never trained), or `none`.
+        pooling_relu: ReLU after each pooling.
+        subscription: How source channels are taken over; see `models.subscriptions`. Only
+            `pooling` reads the three options before.
+    """
+
+    k: int = 8
+    width: int = 8
+    sigma2: float = 1e-3
+    pooling_norm: PoolingNorm = "before"
+    pooling_relu: bool = True
+    subscription: Subscribing = "pooling"
