@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
+from snow_deploy.errors import SourceError
 from snow_deploy.models import onednn
 from snow_deploy.models.anatomy import (
     HEAD,
@@ -20,7 +21,6 @@ from snow_deploy.models.anatomy import (
     trace,
     without_weights,
 )
-from snow_deploy.models.source_checks import check_finite
 from snow_deploy.models.streaming import FeatureStream, split_at_features
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Source(nn.Module):
         example = torch.zeros(1, 3, 224, 224, device="meta")
         self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = _fold(traced, self.anatomy)
-        check_finite(self)
+        self._check_finite()
         self.network.to(memory_format=torch.channels_last)
         self.packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
         self._packed_for = torch.float32
@@ -147,7 +147,7 @@ class Source(nn.Module):
         Raises:
             SourceError: A weight is not finite; oneDNN's ReLU would make zeros of the answers.
         """
-        check_finite(self)
+        self._check_finite()
         on_cpu = next(self.network.parameters()).device.type == "cpu"
         if on_cpu and onednn.is_available(dtype):
             image = torch.zeros(batch_size, 3, image_size, image_size)
@@ -175,6 +175,21 @@ class Source(nn.Module):
     def count_parameters(self) -> int:
         """Count the original network's parameters, BatchNorm's included."""
         return sum(parameter.numel() for parameter in self.blueprint.parameters())
+
+    def _check_finite(self) -> None:
+        """Check that every folded weight is a finite number.
+
+        Raises:
+            SourceError: One is not, as where a norm's scale and a convolution's weight overflow.
+        """
+        for name, value in [*self.network.named_parameters(), *self.network.named_buffers()]:
+            if not value.isfinite().all():
+                msg = (
+                    f"the weights ({self.weights.origin}) cannot be used: {name} of the "
+                    f"{self.architecture}, with its norm folded in, has values that are infinite "
+                    "or NaN. Take other weights."
+                )
+                raise SourceError(msg)
 
 
 def output_key(convolution: str) -> str:

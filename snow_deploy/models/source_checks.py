@@ -18,23 +18,6 @@ if TYPE_CHECKING:
 _AMPLE = 512  # pixels that every one of torchvision's CNNs can read
 
 
-def check_finite(source: Source) -> None:
-    """Check that every folded weight is a finite number.
-
-    Raises:
-        SourceError: One is not, as where a norm's scale and a convolution's weight overflow.
-    """
-    network = source.network
-    for name, value in [*network.named_parameters(), *network.named_buffers()]:
-        if not value.isfinite().all():
-            msg = (
-                f"the weights ({source.weights.origin}) cannot be used: {name} of the "
-                f"{source.architecture}, with its norm folded in, has values that are infinite or "
-                "NaN. Take other weights."
-            )
-            raise SourceError(msg)
-
-
 def check_pictures(source: Source, image_size: int) -> None:
     """Check that a source can read pictures of a size, and answers with finite numbers.
 
