@@ -24,6 +24,7 @@ CAMERA = "synthetic://?width=64&height=48&fps=20"
 SESSION = """
 import fcntl, os, signal, subprocess, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it, as nohup does
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=int(os.environ["OUT"]),
                          stderr=subprocess.DEVNULL, pass_fds=[int(os.environ["OUT"])])
 print(child.pid, flush=True)
