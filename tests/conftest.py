@@ -32,9 +32,6 @@ settings.load_profile("snow")
 # Sums are added up in another order with another number of threads, and some tests compare bits.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# No test cuts the power: what lies on the disk is no matter, and each wait for it costs time.
-os.fsync = lambda _: None  # type: ignore[assignment]
-
 # Tests import ONNX Runtime themselves, and send nothing anywhere either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
