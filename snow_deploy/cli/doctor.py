@@ -27,7 +27,7 @@ def command(context: click.Context, needs: tuple[str, ...], *, as_json: bool) ->
     """Tell what of this machine works, and how to mend what does not.
 
     Looks at the NVIDIA driver and its GPUs, JetPack, ONNX Runtime and its providers, TensorRT and
-    its libraries, OpenCV with GStreamer or without, and cameras. Nothing is changed.
+    its libraries, OpenCV with GStreamer or without, PyAV, and cameras. Nothing is changed.
     """
     from snow_runtime.doctor import examine, unmet
 
