@@ -9,8 +9,8 @@ import numpy as np
 
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.network import SOURCE
-from snow_runtime.manifest import Preprocessing, SourceEntry, TaskEntry
-from snow_runtime.session import OnnxSession
+from snow_runtime.backends.onnxruntime_session import OnnxSession
+from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks._scenario import Fleet
     from snow_deploy.models.source import Source
-    from snow_runtime.manifest import Layout
+    from snow_runtime.graph.manifest import Layout
 
 _PICTURES = 3  # for the exporter's own check of its file
 

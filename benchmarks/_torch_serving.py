@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from benchmarks._clock import alternate
-from snow_export.fold import fold_norms
 from snow_export.layout import arrange
 from snow_export.network import SOURCE, SharedNetwork, flatten
+from snow_export.trace.fold import fold_norms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks._scenario import Fleet
-    from snow_runtime.manifest import Layout
+    from snow_runtime.graph.manifest import Layout
 
 _WARM_UP = 3
 _LEAST_MS = 20.0  # a visit times so many calls that they last about this long together

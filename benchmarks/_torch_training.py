@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from benchmarks._clock import alternate
 from benchmarks._scenario import FeatureClassifier
 from benchmarks._torch_serving import elapsed_ms
-from snow_deploy.heap import give_back_freed_memory
+from snow_deploy.allocator import give_back_freed_memory
 from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.source import Source
-from snow_runtime.bench.memory import read_memory
+from snow_runtime.bench.process_memory import read_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

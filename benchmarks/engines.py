@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks._graphs import GraphMaker
 from benchmarks._scenario import Fleet, Scenario
 from snow_calibration.calibrate import calibrate, write_graph
-from snow_calibration.pictures import Samples
+from snow_calibration.pictures import CalibrationPictures
 from snow_runtime.engine.backend import PORTABLE
 from snow_runtime.engine.make import build_engine
 from snow_runtime.engine.options import BuildOptions
@@ -31,7 +31,7 @@ from snow_runtime.errors import MissingDependencyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snow_runtime.manifest import Precision
+    from snow_runtime.graph.manifest import Precision
 
 PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
 _FULL: Final = (Scenario(), Scenario(architecture="mobilenet_v2"))
@@ -104,7 +104,7 @@ def _graphs(scenario: Scenario, folder: Path) -> tuple[Path, Path]:
     fp32 = maker.shared("fused", len(scenario.task_classes))
     size = scenario.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (_SAMPLES, size, size, 3), np.uint8)
-    samples = Samples(tuple(f"random {number}" for number in range(_SAMPLES)), pixels)
+    samples = CalibrationPictures(tuple(f"random {number}" for number in range(_SAMPLES)), pixels)
     found = calibrate(fp32, samples, folder / "ranges.json", method="minmax")
     int8 = folder / "int8.onnx"
     write_graph(found.int8(), int8)

@@ -27,14 +27,14 @@ from snow_calibration.gate import answers_of, scores
 from snow_calibration.lint import lint
 from snow_calibration.pictures import as_input
 from snow_calibration.thresholds import Method
-from snow_deploy.calibration import Drawing, pictures_of
-from snow_runtime.graph_file import with_manifest
-from snow_runtime.import_onnxruntime import silence_onnxruntime
+from snow_deploy.stages.calibration_pictures import Drawing, pictures_of
+from snow_runtime.backends.import_onnxruntime import silence_onnxruntime
+from snow_runtime.graph.onnx_file import with_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from snow_calibration.pictures import Samples
+    from snow_calibration.pictures import CalibrationPictures
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _contenders(
-    graph: Path, samples: Samples, folder: Path
+    graph: Path, samples: CalibrationPictures, folder: Path
 ) -> Iterator[tuple[str, Callable[[Path], None]]]:
     for method in get_args(Method):
 
@@ -105,7 +105,7 @@ def _contenders(
         )
 
 
-def _onnxruntime(graph: Path, samples: Samples, path: Path, method: str) -> None:
+def _onnxruntime(graph: Path, samples: CalibrationPictures, path: Path, method: str) -> None:
     silence_onnxruntime()
     from onnxruntime.quantization import (  # noqa: TID251 - silenced above
         CalibrationDataReader,
@@ -146,7 +146,7 @@ def _onnxruntime(graph: Path, samples: Samples, path: Path, method: str) -> None
     _give_manifest(graph, path)
 
 
-def _modelopt(graph: Path, samples: Samples, path: Path, method: str) -> None:
+def _modelopt(graph: Path, samples: CalibrationPictures, path: Path, method: str) -> None:
     from modelopt.onnx.quantization import quantize  # type: ignore[import-not-found]
 
     _, manifest = read_float_graph(graph)

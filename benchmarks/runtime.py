@@ -28,10 +28,10 @@ import numpy as np
 import snow_runtime
 from benchmarks._clock import alternate, fastest_ms
 from snow_runtime.app.loop import Loop, LoopOptions
-from snow_runtime.app.outputs import Nowhere
-from snow_runtime.bench.memory import read_memory
-from snow_runtime.import_onnxruntime import import_onnxruntime
-from snow_runtime.preprocessing import normalise
+from snow_runtime.app.outputs.jsonl import NullOutput
+from snow_runtime.backends.import_onnxruntime import import_onnxruntime
+from snow_runtime.bench.process_memory import read_memory
+from snow_runtime.pictures.preprocessing import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +136,7 @@ def _loop_ms(path: Path, video: Path, threads: int) -> float:
     ):
         model.batch([np.zeros((720, 1280, 3), np.uint8)], "bgr")
         began = time.perf_counter()
-        answered = Loop(model, cameras, [Nowhere()]).run()
+        answered = Loop(model, cameras, [NullOutput()]).run()
         return 1e3 * (time.perf_counter() - began) / answered
 
 
@@ -162,7 +162,7 @@ def _flat(path: Path, camera: str, threads: int, seconds: float) -> dict[str, An
         snow_runtime.SwappableModel(snow_runtime.load(path, threads=threads)) as model,
         snow_runtime.CameraGroup([snow_runtime.open_camera(uri)]) as cameras,
     ):
-        loop = Loop(model, cameras, [Nowhere()], LoopOptions())
+        loop = Loop(model, cameras, [NullOutput()], LoopOptions())
         thread = threading.Thread(target=loop.run)
         thread.start()
         ends = time.monotonic() + seconds
@@ -190,7 +190,8 @@ def _package() -> dict[str, Any]:
     """Import the runtime in a fresh process: how long that takes, and what it holds."""
     code = (
         "import time; began = time.perf_counter(); import snow_runtime; "
-        "took = time.perf_counter() - began; from snow_runtime.bench.memory import read_memory;"
+        "took = time.perf_counter() - began; "
+        "from snow_runtime.bench.process_memory import read_memory; "
         "print(took, read_memory().now_bytes)"
     )
     runs = [

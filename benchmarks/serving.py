@@ -24,11 +24,11 @@ import torch
 from benchmarks._clock import alternate, fastest_ms
 from benchmarks._graphs import GraphMaker, open_on_cpu
 from benchmarks._scenario import Fleet, Scenario
-from snow_export.cost import measure_cost
+from snow_export.inspect.cost import measure_cost
 from snow_runtime.engine.build import compile_graph
 from snow_runtime.errors import MissingDependencyError
 from snow_runtime.files import atomic_write
-from snow_runtime.half import to_fp16
+from snow_runtime.graph.half_precision import to_fp16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

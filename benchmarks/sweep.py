@@ -25,13 +25,13 @@ import torch
 from PIL import Image
 
 from benchmarks._scenario import Fleet, Scenario
+from snow_deploy.allocator import keep_freed_memory
 from snow_deploy.data import open_data
-from snow_deploy.heap import keep_freed_memory
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import Recipe, TrainOptions
-from snow_deploy.training.requests import TaskRequest
 from snow_deploy.training.run import RunSettings, train_tasks
 from snow_deploy.training.store import Store
+from snow_deploy.training.task_requests import TaskRequest
 from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def _requests(data: str, options: argparse.Namespace) -> list[TaskRequest]:
         precision="fp32",
     )
     return [
-        TaskRequest(f"t{number}", splits, replace(common, delta=DeltaOptions(k=k, sigma2=sigma2)))
+        TaskRequest(
+            f"t{number}", splits, replace(common, delta=DeltaOptions(k_divisor=k, sigma2=sigma2))
+        )
         for number, (k, sigma2) in enumerate(product((4, 8, 16), (1e-5, 1e-3, 1e-1)))
     ]
 

@@ -26,7 +26,7 @@ from benchmarks._torch_training import (
     measure_training,
     training_peak_bytes,
 )
-from snow_deploy.heap import keep_freed_memory
+from snow_deploy.allocator import keep_freed_memory
 from snow_deploy.training.precision import autocast_dtype
 from snow_runtime.files import atomic_write
 

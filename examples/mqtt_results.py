@@ -7,7 +7,7 @@ from collections import Counter
 
 import snow_runtime
 from snow_runtime.app.loop import Loop, LoopOptions
-from snow_runtime.app.mqtt import Mqtt
+from snow_runtime.app.outputs.mqtt import Mqtt
 
 
 def main(path: str, uri: str, broker: str, most: int | None = None) -> None:

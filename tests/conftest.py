@@ -131,7 +131,7 @@ def short() -> TrainOptions:
 
     recipe = Recipe(lr=0.2)
     options: dict[str, Any] = {"image_size": IMAGE_SIZE, "precision": "fp32", **SHORT}
-    return TrainOptions(delta=DeltaOptions(k=8, width=8), recipe=recipe, **options)
+    return TrainOptions(delta=DeltaOptions(k_divisor=8, width_divisor=8), recipe=recipe, **options)
 
 
 class OpenDemo(Protocol):

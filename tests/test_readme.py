@@ -83,7 +83,7 @@ def check(folder: Path, printed: dict[str, str]) -> None:
     import onnx
 
     from snow_runtime.engine.files import read_record
-    from snow_runtime.manifest import METADATA_KEY, Manifest
+    from snow_runtime.graph.manifest import METADATA_KEY, Manifest
 
     (text,) = (
         item.value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snow_export.cost import node_macs
-from snow_export.shapes import free_inputs, infer_shapes, without_weights
+from snow_export.inspect.cost import node_macs
+from snow_export.inspect.shapes import free_inputs, infer_shapes, without_weights
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -14,25 +14,25 @@ from snow_calibration.arithmetic import multiply_adds, share
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import observer, read_float_graph
 from snow_calibration.pictures import as_input
-from snow_calibration.plan import layers_of, make_plan, possible_tensors
+from snow_calibration.quantisation_plan import layers_of, make_plan, possible_tensors
 from snow_calibration.quantise import quantise
 from snow_calibration.ranges import Origin, measure_ranges
 from snow_export.half_range import check_range
 from snow_runtime.errors import HalfError
 from snow_runtime.files import atomic_write
-from snow_runtime.graph_file import with_manifest
-from snow_runtime.half import to_fp16
-from snow_runtime.manifest import Quantisation
+from snow_runtime.graph.half_precision import to_fp16
+from snow_runtime.graph.manifest import Quantisation
+from snow_runtime.graph.onnx_file import with_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from snow_calibration.pictures import Samples
+    from snow_calibration.pictures import CalibrationPictures
     from snow_calibration.ranges import Ranges
     from snow_calibration.thresholds import Method
-    from snow_runtime.batch import Batch
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.backends.batch import Batch
+    from snow_runtime.graph.manifest import Manifest
 
 Rest = Literal["fp32", "fp16"]
 
@@ -105,7 +105,7 @@ class Calibration:
 
 def calibrate(
     path: Path,
-    samples: Samples,
+    samples: CalibrationPictures,
     ranges_path: Path,
     *,
     method: Method = "entropy",

@@ -11,8 +11,8 @@ from onnx import helper
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.pictures import as_input
-from snow_runtime.graph_file import read_graph
-from snow_runtime.import_onnxruntime import import_onnxruntime
+from snow_runtime.backends.import_onnxruntime import import_onnxruntime
+from snow_runtime.graph.onnx_file import read_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
 
     Values = dict[str, NDArray[np.float32]]
 

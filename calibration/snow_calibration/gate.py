@@ -10,7 +10,7 @@ import numpy as np
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.pictures import as_input
-from snow_runtime.session import OnnxSession
+from snow_runtime.backends.onnxruntime_session import OnnxSession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

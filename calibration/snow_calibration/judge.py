@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Literal
 
-from snow_calibration import paired
+from snow_calibration import paired_tests
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import Agreement, TaskScore
-from snow_calibration.paired import Counts
+from snow_calibration.paired_tests import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -185,7 +185,7 @@ def would_pass(found: Sequence[TaskScore], max_drop: float, pictures: Mapping[st
     """
     margin = max_drop / 100
     values = [
-        paired.below(
+        paired_tests.below(
             Counts(score.pictures, score.lost, score.won).scaled(pictures[score.task]), margin
         )
         for score in found
@@ -229,15 +229,15 @@ class _Case:
     def pass_p(self) -> float:
         if not self.score.finite:
             return 1.0
-        values = [paired.below(self.counts, self.margin)]
+        values = [paired_tests.below(self.counts, self.margin)]
         if self.agreement is not None:
             changed, pictures = self.agreement.changed, self.agreement.pictures
-            values.append(paired.rarer(changed, pictures, self.margin))
+            values.append(paired_tests.rarer(changed, pictures, self.margin))
         return min(1.0, self.ways * min(values))
 
     @property
     def fail_p(self) -> float:
-        return paired.above(self.counts, self.margin) if self.score.finite else 0.0
+        return paired_tests.above(self.counts, self.margin) if self.score.finite else 0.0
 
     def verdict(self, passed: tuple[bool, float], failed: tuple[bool, float]) -> Verdict:
         level = passed[1] / self.ways
@@ -245,7 +245,9 @@ class _Case:
         score, compared = self.score, self.agreement
         most_changed = None
         if compared is not None:
-            most_changed = 100 * paired.most_frequent(compared.changed, compared.pictures, level)
+            most_changed = 100 * paired_tests.most_frequent(
+                compared.changed, compared.pictures, level
+            )
         return Verdict(
             score.task,
             outcome,
@@ -253,9 +255,9 @@ class _Case:
             score.lost,
             score.won,
             score.drop,
-            100 * paired.least(self.counts, failed[1]),
-            100 * paired.most(self.counts, level),
-            paired.mcnemar(score.lost, score.won),
+            100 * paired_tests.least(self.counts, failed[1]),
+            100 * paired_tests.most(self.counts, level),
+            paired_tests.mcnemar(score.lost, score.won),
             0 if compared is None else compared.pictures,
             0 if compared is None else compared.changed,
             most_changed,
@@ -272,7 +274,8 @@ class _Case:
         if lost - won >= self.margin * pictures:
             return _first(
                 lambda count: (
-                    paired.above(_unlucky(self.counts.scaled(count), -1), self.margin) < fail_level
+                    paired_tests.above(_unlucky(self.counts.scaled(count), -1), self.margin)
+                    < fail_level
                 ),
                 self.score.pictures,
             )
@@ -281,7 +284,7 @@ class _Case:
         expected = Counts(pictures, lost, won)
         return _first(
             lambda count: (
-                paired.below(_unlucky(expected.scaled(count), 1), self.margin) < pass_level
+                paired_tests.below(_unlucky(expected.scaled(count), 1), self.margin) < pass_level
             ),
             self.score.pictures,
         )

@@ -15,9 +15,9 @@ import numpy as np
 import onnx.inliner
 from onnx import TensorProto, numpy_helper
 
-from snow_calibration.forms import all_nodes, calls, is_foreign_pair, is_integer_operator
-from snow_runtime.manifest import METADATA_KEY
-from snow_runtime.quantised import DQ, KEEPS_SCALE, LAYERS, Q, QuantisedGraph, output_axis
+from snow_calibration.foreign_forms import all_nodes, calls, is_foreign_pair, is_integer_operator
+from snow_runtime.graph.manifest import METADATA_KEY
+from snow_runtime.graph.quantised import DQ, KEEPS_SCALE, LAYERS, Q, QuantisedGraph, output_axis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ _OTHER_TOOL: Final = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """A rule that a node breaks.
 
     Attributes:
@@ -47,7 +47,7 @@ class Finding:
     message: str
 
 
-def lint(model: onnx.ModelProto) -> tuple[Finding, ...]:
+def lint(model: onnx.ModelProto) -> tuple[LintFinding, ...]:
     """Return every finding: first of forms that TensorRT does not read, each in the graph's order.
 
     Functions are looked into, and so are the graphs inside nodes.
@@ -60,11 +60,11 @@ def lint(model: onnx.ModelProto) -> tuple[Finding, ...]:
         ours = any(item.key == METADATA_KEY for item in model.metadata_props)
         advice = "Make an INT8 graph of it with 'snow-deploy calibrate'." if ours else _OTHER_TOOL
         message = f"the graph has no QuantizeLinear, so nothing of it is INT8. {advice}"
-        return (Finding(model.graph.name, "not-quantised", message),)
+        return (LintFinding(model.graph.name, "not-quantised", message),)
     return (*found, *_within(flat.graph))
 
 
-def _within(graph: onnx.GraphProto, outer: QuantisedGraph | None = None) -> Iterator[Finding]:
+def _within(graph: onnx.GraphProto, outer: QuantisedGraph | None = None) -> Iterator[LintFinding]:
     """Yield what breaks a rule in a graph, and in those inside its nodes, which see its values."""
     linter = _Linter(graph, outer)
     yield from linter.findings()
@@ -74,16 +74,16 @@ def _within(graph: onnx.GraphProto, outer: QuantisedGraph | None = None) -> Iter
                 yield from _within(inner, linter)
 
 
-def _call(node: str, function: str, times: int) -> Finding:
+def _call(node: str, function: str, times: int) -> LintFinding:
     message = (
         f"calls the function {function}{f', one of {times} calls' if times > 1 else ''}; TensorRT "
         "gives up at a function's second call, and some versions at the first. Write functions "
         "into the graph: onnx.inliner.inline_local_functions"
     )
-    return Finding(node, "function", message)
+    return LintFinding(node, "function", message)
 
 
-def _form(node: onnx.NodeProto) -> Iterator[Finding]:
+def _form(node: onnx.NodeProto) -> Iterator[LintFinding]:
     kind = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
     label = node.name or node.output[0]
     if is_integer_operator(node):
@@ -92,7 +92,7 @@ def _form(node: onnx.NodeProto) -> Iterator[Finding]:
             "around float operators only. Quantise the float graph anew in that form: ONNX "
             "Runtime's quantize_static with quant_format=QuantFormat.QDQ, or NVIDIA's modelopt"
         )
-        yield Finding(label, "integer-operator", message)
+        yield LintFinding(label, "integer-operator", message)
     elif is_foreign_pair(node):
         message = (
             f"is a {kind}, expected ONNX's own {node.op_type}; TensorRT does not know that domain "
@@ -100,16 +100,16 @@ def _form(node: onnx.NodeProto) -> Iterator[Finding]:
             "operators (ONNX Runtime: UseQDQContribOps False), or for opset 21 where 16 bits "
             "are meant"
         )
-        yield Finding(label, "foreign-domain", message)
+        yield LintFinding(label, "foreign-domain", message)
 
 
 class _Linter(QuantisedGraph):
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[LintFinding]:
         for node in self.nodes:
             for finding in self._of(node):
                 yield finding if finding.node else replace(finding, node=node.output[0])
 
-    def _of(self, node: onnx.NodeProto) -> Iterator[Finding]:
+    def _of(self, node: onnx.NodeProto) -> Iterator[LintFinding]:
         if node.op_type in {Q, DQ}:
             yield from self._zero_point(node)
             yield from self._positive(node)
@@ -122,32 +122,34 @@ class _Linter(QuantisedGraph):
         elif node.op_type == "Concat":
             yield from self._concat(node)
 
-    def _zero_point(self, node: onnx.NodeProto) -> Iterator[Finding]:
+    def _zero_point(self, node: onnx.NodeProto) -> Iterator[LintFinding]:
         if len(node.input) < 3 or not node.input[2]:
             if node.op_type == Q:  # without one the result is unsigned
-                yield Finding(node.name, "zero-point", "no zero point, so UINT8; expected INT8's 0")
+                yield LintFinding(
+                    node.name, "zero-point", "no zero point, so UINT8; expected INT8's 0"
+                )
             return
         tensor = self.constants.get(node.input[2])
         if tensor is None or tensor.data_type != TensorProto.INT8:
             kind = "computed" if tensor is None else TensorProto.DataType.Name(tensor.data_type)
             if tensor is None or tensor.data_type != TensorProto.INT32:
                 message = f"its zero point is {kind}, expected a constant INT8 0"
-                yield Finding(node.name, "zero-point", message)
+                yield LintFinding(node.name, "zero-point", message)
         elif numpy_helper.to_array(tensor).any():
             message = "its zero point is not 0; TensorRT quantises symmetrically only"
-            yield Finding(node.name, "zero-point", message)
+            yield LintFinding(node.name, "zero-point", message)
 
-    def _positive(self, node: onnx.NodeProto) -> Iterator[Finding]:
+    def _positive(self, node: onnx.NodeProto) -> Iterator[LintFinding]:
         tensor = self.constants.get(node.input[1])
         if tensor is None:
             if self._is_measured(node.input[1]):
                 message = f"its scale, {node.input[1]}, depends on the picture; expected a constant"
-                yield Finding(node.name, "scale", message)
+                yield LintFinding(node.name, "scale", message)
             return
         value = numpy_helper.to_array(tensor).astype(np.float64)
         if not (np.isfinite(value).all() and (value > 0).all()):
             message = f"a scale of it is {value.min():.4g}, expected numbers above 0"
-            yield Finding(node.name, "scale", message)
+            yield LintFinding(node.name, "scale", message)
 
     def _is_measured(self, name: str) -> bool:
         """Whether a value depends on what the graph is given."""
@@ -164,13 +166,13 @@ class _Linter(QuantisedGraph):
             waiting += new
         return False
 
-    def _bias(self, node: onnx.NodeProto) -> Iterator[Finding]:
+    def _bias(self, node: onnx.NodeProto) -> Iterator[LintFinding]:
         tensor = self.constants.get(node.input[0])
         if tensor is not None and tensor.data_type == TensorProto.INT32:
             message = f"dequantises the INT32 {tensor.name}; TensorRT's parser takes float biases"
-            yield Finding(node.name, "int32-bias", message)
+            yield LintFinding(node.name, "int32-bias", message)
 
-    def _layer(self, node: onnx.NodeProto) -> Iterator[Finding]:
+    def _layer(self, node: onnx.NodeProto) -> Iterator[LintFinding]:
         weight = self.dequantiser(node.input[1]) if len(node.input) > 1 else None
         if weight is None:
             return  # kept in floating point
@@ -182,11 +184,11 @@ class _Linter(QuantisedGraph):
             yield from self._per_channel(node, weight, stored)
         if not self._is_quantised(node.input[0]):
             message = f"its weight is INT8 but {node.input[0]} is not; it runs in floating point"
-            yield Finding(node.name, "unquantised-input", message)
+            yield LintFinding(node.name, "unquantised-input", message)
 
     def _per_channel(
         self, node: onnx.NodeProto, weight: onnx.NodeProto, stored: onnx.TensorProto | None
-    ) -> Iterator[Finding]:
+    ) -> Iterator[LintFinding]:
         rank = 0 if stored is None else len(stored.dims)
         expected = self._stored_axis(node.input[1], output_axis(node, rank))
         if expected is None:
@@ -202,7 +204,7 @@ class _Linter(QuantisedGraph):
                 f"the scale of its weight is {seen} on axis {axis}, expected one for each of its "
                 f"{channels} output channels on axis {expected}"
             )
-            yield Finding(node.name, "per-channel-weight", message)
+            yield LintFinding(node.name, "per-channel-weight", message)
 
     def _stored_axis(self, name: str, axis: int) -> int | None:
         """Return which axis of a weight, as it is stored, is this one where it is read."""
@@ -216,7 +218,7 @@ class _Linter(QuantisedGraph):
             node = self.made_by[node.input[0]]
         return axis
 
-    def _residual(self, node: onnx.NodeProto) -> Iterator[Finding]:
+    def _residual(self, node: onnx.NodeProto) -> Iterator[LintFinding]:
         sides = [name for name in node.input if name not in self.constants]
         if len(sides) < 2:
             return
@@ -231,7 +233,7 @@ class _Linter(QuantisedGraph):
                 f"adds {' and '.join(sides)}; expected a convolution's result and a quantised "
                 "one, which are added in the convolution's kernel"
             )
-            yield Finding(node.name, "residual-add", message)
+            yield LintFinding(node.name, "residual-add", message)
 
     def _is_int8_convolution(self, name: str) -> bool:
         """Whether a value comes from an INT8 convolution, by way of other such Adds."""
@@ -242,7 +244,7 @@ class _Linter(QuantisedGraph):
             return any(self._is_int8_convolution(part) for part in node.input)
         return node.op_type == "Conv" and self.dequantiser(node.input[1]) is not None
 
-    def _concat(self, node: onnx.NodeProto) -> Iterator[Finding]:
+    def _concat(self, node: onnx.NodeProto) -> Iterator[LintFinding]:
         scales = [self._scale(name) for name in node.input]
         behind = [self._next_scale(reader) for reader in self.readers.get(node.output[0], [])]
         known = [scale for scale in (*scales, *behind) if scale is not None]
@@ -255,7 +257,7 @@ class _Linter(QuantisedGraph):
                 f"joins scales {listed} into {known[-1]:.4g}; expected equal ones, so that "
                 "joining costs no arithmetic"
             )
-            yield Finding(node.name, "concat-scale", message)
+            yield LintFinding(node.name, "concat-scale", message)
 
     def _is_quantised(self, name: str) -> bool:
         return self._scale(name) is not None

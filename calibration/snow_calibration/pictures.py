@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from snow_calibration.errors import CalibrationError
-from snow_runtime.preprocessing import as_frame, normalise
+from snow_runtime.pictures.preprocessing import as_frame, normalise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from snow_runtime.batch import Batch
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.backends.batch import Batch
+    from snow_runtime.graph.manifest import Manifest
 
 Known = Literal["measured", "rest", "held out", "unknown"]
 
@@ -24,7 +24,7 @@ FEWEST: Final = 16
 
 
 @dataclass(frozen=True)
-class Samples:
+class CalibrationPictures:
     """Pictures to calibrate on.
 
     Attributes:
@@ -56,10 +56,10 @@ class Samples:
         """Return how many there are."""
         return len(self.keys)
 
-    def in_order(self) -> Samples:
+    def in_order(self) -> CalibrationPictures:
         """Return the same pictures, ordered by name: in whatever order they came."""
         order = sorted(range(len(self)), key=self.keys.__getitem__)
-        return Samples(tuple(self.keys[index] for index in order), self.pixels[order])
+        return CalibrationPictures(tuple(self.keys[index] for index in order), self.pixels[order])
 
     def spread(self, count: int) -> NDArray[np.uint8]:
         """Return pictures spread evenly over all of them, by name: [at most count, S, S, 3]."""
@@ -127,7 +127,7 @@ def check_pixels(pixels: NDArray[Any], count: int) -> None:
         msg = (
             f"the pictures are {pixels.dtype} {list(pixels.shape)} with {count} names, expected "
             "uint8 [M, S, S, 3] and a name for each. Make them with "
-            "snow_runtime.preprocessing.resize_and_crop."
+            "snow_runtime.pictures.preprocessing.resize_and_crop."
         )
         raise CalibrationError(msg)
 

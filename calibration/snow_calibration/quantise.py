@@ -9,15 +9,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 from snow_calibration.errors import CalibrationError
-from snow_runtime.half import FP16_LARGEST, INPUT_SCOPE
-from snow_runtime.quantised import DQ, Q, output_axis
+from snow_runtime.graph.half_precision import FP16_LARGEST, INPUT_SCOPE
+from snow_runtime.graph.quantised import DQ, Q, output_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from snow_calibration.plan import Plan
+    from snow_calibration.quantisation_plan import QuantisationPlan
 
 LEVELS: Final = 127
 """The largest INT8 value; -128 is not used, so that zero lies in the middle."""
@@ -29,7 +29,7 @@ _SMALLEST: Final = np.float32(2.0**-24)  # of the halves above zero
 
 
 def quantise(
-    model: onnx.ModelProto, plan: Plan, thresholds: Mapping[str, float]
+    model: onnx.ModelProto, plan: QuantisationPlan, thresholds: Mapping[str, float]
 ) -> onnx.ModelProto:
     """Return a copy with a Q/DQ pair at every tensor of the plan, and INT8 weights.
 
@@ -123,7 +123,7 @@ def quantise_weight(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.
 class _Weights:
     """Replaces the weights of the planned layers, each once however many layers read it."""
 
-    def __init__(self, graph: onnx.GraphProto, plan: Plan) -> None:
+    def __init__(self, graph: onnx.GraphProto, plan: QuantisationPlan) -> None:
         self.graph = graph
         self.layers = set(plan.layers)
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -161,7 +161,7 @@ class _Weights:
 
 
 def _activation_scales(
-    plan: Plan, thresholds: Mapping[str, float]
+    plan: QuantisationPlan, thresholds: Mapping[str, float]
 ) -> dict[str, NDArray[np.float32]]:
     """Return the scale of every name of scales in the plan: wide enough for all its tensors.
 

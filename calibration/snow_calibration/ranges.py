@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_calibration.pictures import Samples
+    from snow_calibration.pictures import CalibrationPictures
 
     Values = Mapping[str, NDArray[np.float32]]
 
@@ -135,7 +135,7 @@ class Ranges:
 def measure_ranges(
     run: Callable[[NDArray[np.uint8]], Values],
     tensors: Sequence[str],
-    samples: Samples,
+    samples: CalibrationPictures,
     origin: Origin,
     path: Path,
     *,

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from snow_calibration.gate import TaskScore
     from snow_calibration.judge import Outcome, Verdict
     from snow_calibration.ranges import Origin
-    from snow_calibration.search import Sensitivity, Step
+    from snow_calibration.search import SearchStep, Sensitivity
 
 
 @dataclass(frozen=True)
-class Report:
+class CalibrationReport:
     """What was measured.
 
     Attributes:
@@ -53,7 +53,7 @@ class Report:
     written: bool
     kept: tuple[str, ...]
     int8_share: float
-    steps: tuple[Step, ...]
+    steps: tuple[SearchStep, ...]
     sensitivities: tuple[Sensitivity, ...]
     file_bytes: tuple[int, int]
     notes: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class Report:
         yield f"gate of {self.max_drop:g} points: {self.outcome}"
 
 
-def write_report(report: Report, path: Path) -> tuple[Path, Path]:
+def write_report(report: CalibrationReport, path: Path) -> tuple[Path, Path]:
     """Write the JSON document and, beside it, the plot; return their paths.
 
     Raises:
@@ -134,7 +134,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plot(report: Report) -> Any:
+def _plot(report: CalibrationReport) -> Any:
     """Draw each task's drop with what is shown of it, beside the gate and what a search tried."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -175,7 +175,7 @@ def _plot(report: Report) -> Any:
     return figure
 
 
-def _plot_search(report: Report, axes: Any) -> None:
+def _plot_search(report: CalibrationReport, axes: Any) -> None:
     """Draw each task's accuracy against the share of the arithmetic in INT8, as searched."""
     shares = [100 * step.int8_share for step in report.steps]
     for number, score in enumerate(report.steps[0].scores):

@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snow_calibration.bench import Bench, compare
 from snow_calibration.calibrate import calibrate, choose_layers, write_graph
+from snow_calibration.candidates import CandidateRunner, compare
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.judge import check_enough, check_judged, judge, together, would_pass
-from snow_calibration.plan import layers_of
-from snow_calibration.report import Report
-from snow_calibration.search import Sensitivity, Step, keep_worst, sensitivities
-from snow_calibration.stored import check_accuracies
+from snow_calibration.quantisation_plan import layers_of
+from snow_calibration.report import CalibrationReport
+from snow_calibration.search import SearchStep, Sensitivity, keep_worst, sensitivities
+from snow_calibration.stored_accuracies import check_accuracies
 from snow_runtime.self_check import with_self_check
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_calibration.calibrate import Calibration, Rest
-    from snow_calibration.pictures import Labelled, Samples
+    from snow_calibration.pictures import CalibrationPictures, Labelled
     from snow_calibration.thresholds import Method
 
     Told = Callable[[str, int, int], None]
@@ -90,12 +90,12 @@ class Judged:
 def calibrate_and_judge(
     graph: Path,
     output: Path,
-    samples: Samples,
+    samples: CalibrationPictures,
     judged: Judged | Mapping[str, Labelled],
     settings: Settings,
     *,
     progress: Told | None = None,
-) -> Report:
+) -> CalibrationReport:
     """Write an INT8 graph, if it passes the gate, and report what was measured.
 
     Args:
@@ -114,7 +114,7 @@ def calibrate_and_judge(
     judged = judged if isinstance(judged, Judged) else Judged(judged)
     _check_pictures(judged, settings)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench.of(Path(folder), graph, judged.truth)
+        bench = CandidateRunner.of(Path(folder), graph, judged.truth)
         manifest = read_float_graph(graph).manifest
         notes = check_accuracies(
             manifest, bench.fp32(), judged.truth, accept=settings.other_pictures
@@ -135,7 +135,7 @@ def calibrate_and_judge(
     verdicts = judge(int8, settings.max_drop, compared)
     outcome = together(verdicts)
     last = with_self_check(found.int8(chosen.kept))
-    report = Report(
+    report = CalibrationReport(
         origin=found.ranges.origin,
         rest=settings.rest,
         max_drop=settings.max_drop,
@@ -176,7 +176,7 @@ class _Choice:
     """The layers that stay in floating point, and what was tried to find them."""
 
     kept: tuple[str, ...]
-    steps: tuple[Step, ...] = ()
+    steps: tuple[SearchStep, ...] = ()
     ranked: tuple[Sensitivity, ...] = ()
 
 
@@ -195,7 +195,7 @@ def _choose(  # noqa: PLR0917 - one call, above
     """
     if not settings.auto:
         return _Choice(fixed)
-    bench = Bench.of(folder, graph, judged.search)
+    bench = CandidateRunner.of(folder, graph, judged.search)
     ranked: list[Sensitivity] = []
 
     def rank() -> list[Sensitivity]:
@@ -241,7 +241,7 @@ def _most_given_back(layers: int, fixed: int) -> int:
 
 def _ranking(
     found: Calibration,
-    samples: Samples,
+    samples: CalibrationPictures,
     fixed: Sequence[str],
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Sensitivity, ...]:

@@ -37,7 +37,7 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
-class Step:
+class SearchStep:
     """One graph that was measured.
 
     Attributes:
@@ -105,7 +105,7 @@ def keep_worst(
     fixed: Sequence[str],
     holds: Callable[[tuple[TaskScore, ...]], bool],
     most: int,
-) -> list[Step]:
+) -> list[SearchStep]:
     """Give the worst layers back to floating point, one by one, until it is enough.
 
     Args:
@@ -119,11 +119,11 @@ def keep_worst(
     Returns:
         What was measured, in order; the last one holds, unless `most` were not enough.
     """
-    kept, added, steps = tuple(fixed), None, list[Step]()
+    kept, added, steps = tuple(fixed), None, list[SearchStep]()
     worst: list[str] | None = None
     while True:
         found = measure(kept)
-        steps.append(Step(kept, added, share(kept), found, holds(found)))
+        steps.append(SearchStep(kept, added, share(kept), found, holds(found)))
         if steps[-1].holds or len(steps) > most:
             return steps
         if worst is None:

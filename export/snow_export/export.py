@@ -26,10 +26,10 @@ from snow_export.parity import (
     torch_answers,
 )
 from snow_runtime.files import atomic_write
-from snow_runtime.graph_file import with_manifest
-from snow_runtime.half import to_fp16
-from snow_runtime.manifest import InputEntry, Manifest
-from snow_runtime.preprocessing import as_frame, normalise
+from snow_runtime.graph.half_precision import to_fp16
+from snow_runtime.graph.manifest import InputEntry, Manifest
+from snow_runtime.graph.onnx_file import with_manifest
+from snow_runtime.pictures.preprocessing import as_frame, normalise
 from snow_runtime.self_check import with_self_check
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snow_export.parity import TaskParity
-    from snow_runtime.batch import Batch
-    from snow_runtime.manifest import Layout, Precision, Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.backends.batch import Batch
+    from snow_runtime.graph.manifest import Layout, Precision, Preprocessing, SourceEntry, TaskEntry
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ExportRequest:
     Attributes:
         source: [B, 3, S, S] to a mapping of features.
         source_entry: What the manifest says of it.
-        deltas: By task name; not frozen yet. Networks of other schemes count as deltas.
+        networks: By task name; not frozen yet, of any scheme.
         tasks: The manifest's entries in the order of the outputs. One called `source` asks for
             the source's own head.
         preprocessing: From a picture to the input; its image size is the graph's.
@@ -89,18 +89,18 @@ class ExportRequest:
             graph is compared with torch on.
         versions: Of the packages that make the graph.
         options: The form of the graph.
-        apart: Tasks whose networks stay side by side in every layout.
+        never_fused: Tasks whose networks stay side by side in every layout.
     """
 
     source: nn.Module
     source_entry: SourceEntry
-    deltas: Mapping[str, nn.Module]
+    networks: Mapping[str, nn.Module]
     tasks: tuple[TaskEntry, ...]
     preprocessing: Preprocessing
     pictures: NDArray[np.uint8]
     versions: Mapping[str, str]
     options: GraphOptions = field(default_factory=GraphOptions)
-    apart: frozenset[str] = frozenset()
+    never_fused: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -154,13 +154,13 @@ def build_graph(request: ExportRequest) -> onnx.ModelProto:
     Raises:
         ExportError: As for `export_graph`.
     """
-    if sorted(set(request.outputs) - {SOURCE}) != sorted(request.deltas):
-        msg = f"the manifest lists {request.outputs}, but the deltas are {list(request.deltas)}"
+    if sorted(set(request.outputs) - {SOURCE}) != sorted(request.networks):
+        msg = f"the manifest lists {request.outputs}, but the deltas are {list(request.networks)}"
         raise ExportError(msg)
     options = request.options
     example = request.images(request.pictures[:1]).repeat(EXAMPLE_BATCH, 1, 1, 1)
     features = request.source(example)
-    arranged = arrange(request.deltas, options.layout, (example, features), request.apart)
+    arranged = arrange(request.networks, options.layout, (example, features), request.never_fused)
     network = SharedNetwork(request.source, arranged.heads, request.outputs)
     manifest = Manifest(
         source=request.source_entry,
@@ -210,7 +210,7 @@ def trained_answers(
 
 
 def _trained(request: ExportRequest) -> SharedNetwork:
-    heads = [Head(name, delta.eval()) for name, delta in request.deltas.items()]
+    heads = [Head(name, delta.eval()) for name, delta in request.networks.items()]
     return SharedNetwork(request.source, heads, request.outputs)
 
 

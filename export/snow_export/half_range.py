@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snow_export.intermediate import Exposed, with_any_batch
-from snow_runtime.half import check_half_on_pictures
+from snow_export.all_values import AllValuesSession, with_any_batch
+from snow_runtime.graph.half_precision import check_half_on_pictures
 
 if TYPE_CHECKING:
     import onnx
 
-    from snow_runtime.batch import Batch
+    from snow_runtime.backends.batch import Batch
 
 
 def check_range(model: onnx.ModelProto, batch: Batch) -> None:
@@ -27,7 +27,7 @@ def check_range(model: onnx.ModelProto, batch: Batch) -> None:
         HalfError: A layer's output is beyond the largest half, with headroom for other pictures;
             the message names the first.
     """
-    exposed = Exposed(with_any_batch(model))
+    exposed = AllValuesSession(with_any_batch(model))
     for number in range(len(batch)):
         for name, value in exposed.run(batch[number : number + 1]):
             if np.issubdtype(value.dtype, np.floating):

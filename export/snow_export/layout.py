@@ -6,19 +6,19 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snow_export.delta_graph import signature, trace_delta
-from snow_export.fold import fold_norms, fold_poolings
-from snow_export.freeze import freeze
-from snow_export.fuse import FusedDeltas, Fuser
-from snow_export.fused_graph import CannotFuse
+from snow_export.fuse.fused_graph import CannotFuse
+from snow_export.fuse.fuser import FusedDeltas, Fuser
 from snow_export.network import Head
+from snow_export.trace.delta_graph import signature, trace_delta
+from snow_export.trace.fold import fold_norms, fold_poolings
+from snow_export.trace.freeze import freeze
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from torch import Tensor, fx, nn
 
-    from snow_runtime.manifest import Layout
+    from snow_runtime.graph.manifest import Layout
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,28 +37,28 @@ class Arranged:
 
 
 def arrange(
-    deltas: Mapping[str, nn.Module],
+    networks: Mapping[str, nn.Module],
     layout: Layout,
     example: tuple[Tensor, Mapping[str, Tensor]],
-    apart: Collection[str] = (),
+    never_fused: Collection[str] = (),
 ) -> Arranged:
     """Freeze trained deltas and lay them out.
 
     Args:
-        deltas: By task name; not frozen yet, and left as they are.
+        networks: By task name; not frozen yet, and left as they are.
         layout: `separate`; or `fused`: deltas of equal shape become one network, deltas of
             unequal shape fall into groups; or `summed`: fused, but local and subscribed
             channels are convolved each for themselves and added up, not concatenated.
         example: Images and the source's features of them, for the shapes.
-        apart: Tasks whose networks are never fused: as wide as the source, they gain nothing.
+        never_fused: Tasks whose networks are never fused: as wide as the source, they gain nothing.
     """
-    frozen = {task: freeze(delta) for task, delta in deltas.items()}
+    frozen = {task: freeze(delta) for task, delta in networks.items()}
     traced = {task: fold_poolings(fold_norms(trace_delta(delta))) for task, delta in frozen.items()}
     if layout == "separate":
         return Arranged([Head(task, delta) for task, delta in traced.items()], {})
     groups: dict[object, dict[str, fx.GraphModule]] = {}
     for task, delta in traced.items():
-        groups.setdefault(task if task in apart else signature(delta), {})[task] = delta
+        groups.setdefault(task if task in never_fused else signature(delta), {})[task] = delta
     heads: list[nn.Module] = []
     unfused: dict[tuple[str, ...], str] = {}
     for group in groups.values():

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx, nn
 
-from snow_export.delta_graph import DERIVED_LAYERS
 from snow_export.errors import ExportError
-from snow_export.owners import group_name
-from snow_export.spelling import respell
+from snow_export.inspect.owners import group_name
+from snow_export.trace.delta_graph import DERIVED_LAYERS
+from snow_export.trace.spelling import respell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,12 +9,12 @@ import torch
 
 from snow_export.emit import EXAMPLE_BATCH, emit
 from snow_export.errors import ExportError
-from snow_export.fold import fold_norms
 from snow_export.network import flatten
+from snow_export.trace.fold import fold_norms
 
 if TYPE_CHECKING:
     from snow_export.network import SharedNetwork
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
 
 
 _LARGEST_BYTES = 2**31 - 2**24

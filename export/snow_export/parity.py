@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from snow_export.errors import ParityError
-from snow_runtime.session import OnnxSession
+from snow_runtime.backends.onnxruntime_session import OnnxSession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snow_export.network import SharedNetwork
-    from snow_runtime.batch import Batch
+    from snow_runtime.backends.batch import Batch
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
 """Largest allowed error by precision, relative to the largest logit of the task (or to one)."""

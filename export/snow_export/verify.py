@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from snow_export.all_values import first_divergence
 from snow_export.export import build_graph, compare_with_trained, parity_pictures
-from snow_export.freeze import freeze
-from snow_export.intermediate import first_divergence
 from snow_export.network import Head, SharedNetwork
 from snow_export.parity import TOLERANCES, onnx_answers, torch_answers
+from snow_export.trace.freeze import freeze
 from snow_runtime.errors import HalfError
-from snow_runtime.graph_file import read_graph
+from snow_runtime.graph.onnx_file import read_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from snow_export.export import ExportRequest
     from snow_export.parity import TaskParity
-    from snow_runtime.manifest import Layout, Precision
+    from snow_runtime.graph.manifest import Layout, Precision
 
     Answers = Mapping[str, NDArray[np.float32]]
     Rungs = Iterator[tuple[str, str, Callable[[NDArray[np.uint8]], Answers]]]
@@ -108,7 +108,7 @@ def verify(request: ExportRequest, path: Path, batches: Sequence[int] = BATCHES)
 
 def _rungs(request: ExportRequest, path: Path, folder: Path, notes: list[str]) -> Rungs:
     """Yield each rung's name, precision and how it answers pictures; note those that cannot be."""
-    heads = [Head(name, freeze(delta)) for name, delta in request.deltas.items()]
+    heads = [Head(name, freeze(delta)) for name, delta in request.networks.items()]
     frozen = SharedNetwork(request.source, heads, request.outputs)
     yield "frozen torch", "fp32", lambda pictures: torch_answers(frozen, request.images(pictures))
     for layout, precision in _steps(request.options.layout):

@@ -28,11 +28,11 @@ from snow_runtime.errors import (
 )
 
 if TYPE_CHECKING:
-    from snow_runtime.arrays import OnStream
     from snow_runtime.cameras import CameraGroup, open_camera
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
     from snow_runtime.model import Model, load
-    from snow_runtime.preprocessing import load_image
+    from snow_runtime.pictures.arrays import OnStream
+    from snow_runtime.pictures.preprocessing import load_image, prepare
     from snow_runtime.results import Result, TaskResult
     from snow_runtime.swap import SwappableModel
 
@@ -57,19 +57,21 @@ __all__ = [
     "load",
     "load_image",
     "open_camera",
+    "prepare",
 ]
 
 _LAZY = {
     "CameraGroup": "cameras",
     "open_camera": "cameras",
-    "Manifest": "manifest",
+    "Manifest": "graph.manifest",
     "Model": "model",
-    "OnStream": "arrays",
+    "OnStream": "pictures.arrays",
     "Result": "results",
     "SwappableModel": "swap",
     "TaskResult": "results",
     "load": "model",
-    "load_image": "preprocessing",
+    "load_image": "pictures.preprocessing",
+    "prepare": "pictures.preprocessing",
 }
 
 if not TYPE_CHECKING:  # hidden from type checkers, which would let any misspelt name through

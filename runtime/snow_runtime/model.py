@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.engine.paths import record_path
-from snow_runtime.prepared import Prepared, make_ready, run_in_parts
+from snow_runtime.pictures.prepared import Prepared, make_ready, run_in_parts
 from snow_runtime.results import Result, TaskResult, softmax
 from snow_runtime.self_check import self_check
-from snow_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
     import os
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from snow_runtime.backends.session import Session
     from snow_runtime.engine.load import Rebuild
-    from snow_runtime.manifest import Manifest
-    from snow_runtime.preprocessing import Colour, Picture
-    from snow_runtime.session import Session
+    from snow_runtime.graph.manifest import Manifest
+    from snow_runtime.pictures.preprocessing import Colour, Picture
 
 
 def load(

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from snow_runtime.errors import GraphError
-from snow_runtime.manifest import METADATA_KEY, Manifest, Precision, SelfCheck
-from snow_runtime.preprocessing import as_frame, normalise
+from snow_runtime.graph.manifest import METADATA_KEY, Manifest, Precision, SelfCheck
+from snow_runtime.pictures.preprocessing import as_frame, normalise
 
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from snow_runtime.batch import Batch
-    from snow_runtime.session import Session
+    from snow_runtime.backends.batch import Batch
+    from snow_runtime.backends.session import Session
 
 TOLERANCES: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25}
 """Largest error of a logit by precision, in units of the largest one (at least 1)."""
@@ -88,8 +88,8 @@ def with_self_check(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         GraphError: It cannot be run.
     """
-    from snow_runtime.graph_file import with_manifest
-    from snow_runtime.session import OnnxSession
+    from snow_runtime.backends.onnxruntime_session import OnnxSession
+    from snow_runtime.graph.onnx_file import with_manifest
 
     (entry,) = (item for item in model.metadata_props if item.key == METADATA_KEY)
     manifest = replace(Manifest.from_json(entry.value), self_check=None)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from snow_runtime.manifest import Manifest
-    from snow_runtime.prepared import Prepared
-    from snow_runtime.preprocessing import Colour, Picture
+    from snow_runtime.graph.manifest import Manifest
+    from snow_runtime.pictures.prepared import Prepared
+    from snow_runtime.pictures.preprocessing import Colour, Picture
     from snow_runtime.results import Result
 
 

@@ -9,77 +9,77 @@ from __future__ import annotations
 import click
 
 from snow_deploy import __version__
-from snow_deploy.cli.group import Entry, LazyGroup
+from snow_deploy.cli.group import CommandEntry, LazyGroup
 
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "bench": Entry(
+    "bench": CommandEntry(
         module="snow_deploy.cli.bench",
         summary="Measure how fast graphs and engines answer here.",
         extra="cpu",
     ),
-    "build-engine": Entry(
+    "build-engine": CommandEntry(
         module="snow_deploy.cli.build_engine",
         summary="Compile a graph with TensorRT or TensorRT-RTX.",
         extra="rtx",
         makes_files=True,
     ),
-    "calibrate": Entry(
+    "calibrate": CommandEntry(
         module="snow_deploy.cli.calibrate",
         summary="Make an fp32 graph INT8, if every task keeps its accuracy.",
         extra="train,export,cpu",
         makes_files=True,
     ),
-    "cost": Entry(
+    "cost": CommandEntry(
         module="snow_deploy.cli.cost",
         summary="Count a graph's multiply-adds, bytes and compiled layers.",
         extra="export",
     ),
-    "demo": Entry(
+    "demo": CommandEntry(
         module="snow_deploy.cli.demo",
         summary="Train, export and predict on rendered pictures.",
         extra="train,export,cpu",
         makes_files=True,
     ),
-    "doctor": Entry(
+    "doctor": CommandEntry(
         module="snow_deploy.cli.doctor",
         summary="Tell what of this machine works, and how to mend what does not.",
         extra="cpu",
     ),
-    "export": Entry(
+    "export": CommandEntry(
         module="snow_deploy.cli.export",
         summary="Export tasks of a store as one ONNX graph.",
         extra="export,cpu",
         makes_files=True,
     ),
-    "inspect": Entry(
+    "inspect": CommandEntry(
         module="snow_deploy.cli.inspect",
         summary="Tell what a store, a file in it, a graph or an engine holds.",
         extra="export",
     ),
-    "paper": Entry(
+    "paper": CommandEntry(
         module="snow_deploy.cli.paper",
         summary="Repeat the paper's tables and figures on your own data.",
         extra="train,export",
         makes_files=True,
     ),
-    "predict": Entry(
+    "predict": CommandEntry(
         module="snow_deploy.cli.predict",
         summary="Ask an exported graph about photos.",
         extra="cpu",
     ),
-    "run": Entry(
+    "run": CommandEntry(
         module="snow_deploy.cli.run",
         summary="Ask a model about cameras until it is stopped.",
         extra="cpu,camera",
     ),
-    "verify": Entry(
+    "verify": CommandEntry(
         module="snow_deploy.cli.verify",
         summary="Compare a graph with the networks that it was exported from.",
         extra="export,cpu",
     ),
-    "train": Entry(
+    "train": CommandEntry(
         module="snow_deploy.cli.train",
         summary="Train one task on a frozen source and add it to a store.",
         extra="train",

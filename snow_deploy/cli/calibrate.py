@@ -15,9 +15,9 @@ from snow_deploy.cli.options import FiniteRange
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snow_calibration.report import Report
+    from snow_calibration.report import CalibrationReport
     from snow_calibration.run import Settings
-    from snow_deploy.calibration import Drawing
+    from snow_deploy.stages.calibration_pictures import Drawing
 
 _EXITS = {"fail": 3, "undecided": 4}
 
@@ -133,7 +133,7 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     """
     from snow_calibration.report import finite, write_report
     from snow_calibration.run import calibrate_and_judge, check
-    from snow_deploy.calibration import pictures_of
+    from snow_deploy.stages.calibration_pictures import pictures_of
 
     as_json, output = options.pop("as_json"), options["output"]
     chosen = _settings(graph, options)
@@ -162,7 +162,7 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
         click.echo(f"warning: {output} was written undecided, as --accept-undecided asks", err=True)
 
 
-def _reason(report: Report, chosen: Settings) -> str:
+def _reason(report: CalibrationReport, chosen: Settings) -> str:
     """Say why the graph was not written, and what to do."""
     if report.outcome == "undecided":
         told = (
@@ -198,7 +198,7 @@ def _settings(graph: Path, options: dict[str, Any]) -> Settings:
 
 
 def _drawing(options: dict[str, Any]) -> Drawing:
-    from snow_deploy.calibration import Drawing
+    from snow_deploy.stages.calibration_pictures import Drawing
 
     return Drawing(
         samples=options["samples"],

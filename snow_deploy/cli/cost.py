@@ -16,8 +16,8 @@ from snow_runtime.errors import MissingDependencyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snow_export.cost import GraphCost
-    from snow_runtime.graph_file import GraphFile
+    from snow_export.inspect.cost import GraphCost
+    from snow_runtime.graph.onnx_file import GraphFile
 
 _NAMES_WIDTH = 72  # characters
 
@@ -39,8 +39,8 @@ def command(graph: Path, target: str, *, as_json: bool) -> None:
     or group of fused deltas. Where TensorRT-RTX is installed, the graph is compiled for a GPU
     that need not be there, and the layers that launch a kernel are counted by kind.
     """
-    from snow_export.cost import measure_cost
-    from snow_runtime.graph_file import read_graph
+    from snow_export.inspect.cost import measure_cost
+    from snow_runtime.graph.onnx_file import read_graph
 
     file = read_graph(graph)
     cost = measure_cost(file.skeleton, file.tasks)

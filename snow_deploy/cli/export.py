@@ -12,7 +12,7 @@ from snow_deploy.cli.options import store_option
 
 if TYPE_CHECKING:
     from snow_export.export import GraphOptions
-    from snow_runtime.manifest import Layout
+    from snow_runtime.graph.manifest import Layout
 
 
 @click.command("export")
@@ -70,7 +70,7 @@ def command(tasks: str | None, root: Path, output: Path, *, with_source: bool, *
     The graph runs the source once and has one output per task, named after it. The file is
     compared with the torch networks on held-out pictures before it takes its name.
     """
-    from snow_deploy.graph import export_tasks
+    from snow_deploy.stages.export import export_tasks
     from snow_deploy.training.store import Store
 
     names = None if tasks is None else tuple(name.strip() for name in tasks.split(","))
@@ -93,7 +93,7 @@ def command(tasks: str | None, root: Path, output: Path, *, with_source: bool, *
 
 def _options(form: dict[str, Any]) -> GraphOptions:
     from snow_export.export import GraphOptions
-    from snow_runtime.manifest import InputEntry
+    from snow_runtime.graph.manifest import InputEntry
 
     entry = InputEntry()
     if form["input_dtype"] == "uint8":

@@ -23,7 +23,7 @@ _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @dataclass(frozen=True)
-class Entry:
+class CommandEntry:
     """One line of the command table.
 
     Attributes:
@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         **attributes: What :class:`click.Group` takes.
     """
 
-    def __init__(self, *, entries: Mapping[str, Entry], **attributes: Any) -> None:
+    def __init__(self, *, entries: Mapping[str, CommandEntry], **attributes: Any) -> None:
         super().__init__(**attributes)
         self.entries = dict(entries)
 
@@ -147,7 +147,7 @@ def _refuse_torchrun(name: str, ctx: click.Context) -> None:
 
 
 def _missing_dependency(
-    error: ModuleNotFoundError, entry: Entry | None
+    error: ModuleNotFoundError, entry: CommandEntry | None
 ) -> MissingDependencyError | None:
     """Say which extra brings the module that is missing; None if the fault is our own."""
     package = (error.name or "").partition(".")[0]

@@ -14,8 +14,8 @@ from snow_deploy.cli.tables import billion, columns, megabytes, million, short_h
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snow_export.inspection import EngineFacts, GraphFacts, Inspection
-    from snow_runtime.manifest import Preprocessing, TaskEntry
+    from snow_export.inspect.inspection import EngineFacts, GraphFacts, Inspection
+    from snow_runtime.graph.manifest import Preprocessing, TaskEntry
 
 _LABELS_WIDTH = 44  # characters
 
@@ -39,7 +39,7 @@ def command(
     Tasks and labels, shapes, preprocessing, layout and precision, parameters and multiply-adds,
     subscriptions, hashes, metrics and versions. Graphs and engines are read without torch.
     """
-    from snow_deploy.inspection import inspect_path
+    from snow_deploy.stages.inspect_path import inspect_path
 
     if int8:
         context.exit(_check_int8(path, as_json=as_json))
@@ -54,7 +54,7 @@ def command(
 def _check_int8(path: Path, *, as_json: bool) -> int:
     """Print what breaks the rules of INT8 graphs; return the exit code."""
     from snow_calibration.lint import lint
-    from snow_runtime.graph_file import read_graph
+    from snow_runtime.graph.onnx_file import read_graph
 
     findings = lint(read_graph(path).skeleton)
     if as_json:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from snow_deploy.paper.report import Report
+    from snow_deploy.paper.report import TableReport
 
 _sigma2_option = click.option(
     "--sigma2",
@@ -61,7 +61,7 @@ def command() -> None:
     where it was, what is done is skipped, and what has other options is made anew. See
     docs/reproduction.md.
     """
-    from snow_deploy.heap import keep_freed_memory
+    from snow_deploy.allocator import keep_freed_memory
 
     keep_freed_memory()
 
@@ -204,7 +204,7 @@ def figure6(**chosen: Any) -> None:
     _show(chosen["output"], *make_figure6(make_study(chosen)))
 
 
-def _show(output: Path, report: Report, figure: Figure) -> None:
+def _show(output: Path, report: TableReport, figure: Figure) -> None:
     """Print a table, and write it with its plot."""
     files = report.write(output, figure)
     click.echo(report.title)

@@ -324,8 +324,8 @@ def make_costing(
     """
     from snow_deploy.models.source import Source
     from snow_deploy.paper.costs import Costing
+    from snow_deploy.paper.measure.steps import Effort
     from snow_deploy.paper.printed import ARCHITECTURE, CLASSES, SOURCE_CLASSES
-    from snow_deploy.paper.steps import Effort
 
     classes: tuple[int, ...] = chosen["classes"] or ()
     if not classes and study.data:

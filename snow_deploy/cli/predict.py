@@ -43,7 +43,7 @@ def command(
     same, and the exit code is 1.
     """
     from snow_runtime.model import is_engine, load
-    from snow_runtime.preprocessing import load_image
+    from snow_runtime.pictures.preprocessing import load_image
 
     if threads is not None and is_engine(model):
         msg = f"--threads is for graphs, and {model} is an engine: it computes on the GPU."

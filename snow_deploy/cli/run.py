@@ -12,14 +12,14 @@ from click.core import ParameterSource
 
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.options import FiniteRange
-from snow_deploy.cli.signals import Signals, patient_errors
+from snow_deploy.cli.signals import Signals, non_blocking_errors
 from snow_runtime.errors import CameraError, InputError, SnowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snow_runtime.app.loop import Loop
-    from snow_runtime.app.outputs import Output
+    from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.cameras import Camera
     from snow_runtime.swap import SwappableModel
 
@@ -142,7 +142,7 @@ def command(model: Path, uris: tuple[str, ...], **form: Any) -> None:
         refuse_nameless(uris)
     options = _load_options(model, form)
     with ExitStack() as stack:
-        stack.enter_context(patient_errors())
+        stack.enter_context(non_blocking_errors())
         signals = stack.enter_context(Signals())
         _run(model, named, options, form, signals, stack)
 
@@ -242,9 +242,9 @@ def _wanted(names: str | None, model: SwappableModel) -> tuple[str, ...] | None:
 
 
 def _output(form: dict[str, Any], count: Callable[[str], None]) -> Output:
-    from snow_runtime.app.mqtt import Mqtt
-    from snow_runtime.app.mqtt_broker import MqttOptions
-    from snow_runtime.app.outputs import JsonLines, Nowhere
+    from snow_runtime.app.outputs.jsonl import JsonLines, NullOutput
+    from snow_runtime.app.outputs.mqtt import Mqtt
+    from snow_runtime.app.outputs.mqtt_broker import MqttOptions
 
     if (form["output"] == "mqtt") != (form["mqtt"] is not None):
         msg = "--output mqtt and --mqtt URL belong together."
@@ -260,7 +260,7 @@ def _output(form: dict[str, Any], count: Callable[[str], None]) -> Output:
             version=form["mqtt_version"],
         )
         return Mqtt(form["mqtt"], count, options)
-    return JsonLines(count) if form["output"] == "jsonl" else Nowhere()
+    return JsonLines(count) if form["output"] == "jsonl" else NullOutput()
 
 
 def _refuse_unread_mqtt(output: str) -> None:
@@ -275,7 +275,7 @@ def _refuse_unread_mqtt(output: str) -> None:
 def _recorders(
     path: Path | None, named: list[tuple[str, str]], count: Callable[[str], None], stack: ExitStack
 ) -> dict[str, Any]:
-    from snow_runtime.app.record import Recorder, recording_path
+    from snow_runtime.app.outputs.recording import Recorder, recording_path
 
     if path is None:
         return {}

@@ -115,15 +115,15 @@ class Signals:
 
 
 @contextmanager
-def patient_errors() -> Iterator[None]:
+def non_blocking_errors() -> Iterator[None]:
     """Within it, standard error waits for no reader: what nobody takes is lost.
 
     Log records go there too, and what libraries write to the descriptor themselves. A program that
     waits for ever to say that a camera is gone helps nobody. If it ends by an error, that does not
     wait either.
     """
-    from snow_runtime.app.flood import GuardedDescriptor
-    from snow_runtime.app.patient import descriptor_of, patient_text
+    from snow_runtime.app.outputs.non_blocking import descriptor_of, non_blocking_text
+    from snow_runtime.app.stderr_guard import GuardedDescriptor
 
     before = sys.stderr
     descriptor = None if before is None else descriptor_of(before)
@@ -132,10 +132,10 @@ def patient_errors() -> Iterator[None]:
         return
     try:
         with GuardedDescriptor(descriptor) as outer, _crashes_told(outer):
-            sys.stderr = patient_text(outer, before.encoding)
+            sys.stderr = non_blocking_text(outer, before.encoding)
             yield
     except BaseException:
-        sys.stderr = patient_text(descriptor, before.encoding)
+        sys.stderr = non_blocking_text(descriptor, before.encoding)
         raise
     sys.stderr = before
 

@@ -16,9 +16,9 @@ from snow_deploy.cli.sweep import combinations, swept
 
 if TYPE_CHECKING:
     from snow_deploy.training.options import TrainOptions
-    from snow_deploy.training.requests import TaskRequest
     from snow_deploy.training.run import Outcome
     from snow_deploy.training.store import Store
+    from snow_deploy.training.task_requests import TaskRequest
 
 
 @click.command("train")
@@ -162,7 +162,7 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
     Several tasks, by --sweep or by --task and --data given again, are trained on one pass of the
     source a batch. Each ends with what a run of its own ends with.
     """
-    from snow_deploy.heap import keep_freed_memory
+    from snow_deploy.allocator import keep_freed_memory
     from snow_deploy.training.bring_source import bring_source
     from snow_deploy.training.run import RunSettings, train_tasks
     from snow_deploy.training.store import Store
@@ -192,8 +192,8 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
 def _requests(tasks: tuple[str, ...], chosen: dict[str, Any]) -> list[TaskRequest]:
     """Read the data of every task and make the combinations that are swept."""
     from snow_deploy.data import open_data
-    from snow_deploy.training.requests import TaskRequest, check_together
-    from snow_runtime.manifest import check_task_name
+    from snow_deploy.training.task_requests import TaskRequest, check_together
+    from snow_runtime.graph.manifest import check_task_name
 
     listed = chosen["listed"]
     if len(tasks) != len(listed):

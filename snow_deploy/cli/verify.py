@@ -52,7 +52,7 @@ def command(
     fp32, 2e-2 in fp16. The exit code is 1 where a step fails.
     """
     from snow_calibration.report import finite
-    from snow_deploy.graph import verify_graph
+    from snow_deploy.stages.export import verify_graph
     from snow_deploy.training.store import Store
 
     sizes = _sizes(batch_sizes)
@@ -80,7 +80,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _pictures(graph: Path, spec: str) -> NDArray[np.uint8]:
     """Read pictures as the graph takes them."""
     from snow_deploy.data import open_data
-    from snow_deploy.graph import manifest_to_verify
+    from snow_deploy.stages.export import manifest_to_verify
     from snow_deploy.training.measure import held_out_samples
 
     preprocessing = manifest_to_verify(graph).preprocessing

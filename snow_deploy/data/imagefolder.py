@@ -10,7 +10,7 @@ from snow_deploy.data.listing import check_folder
 from snow_deploy.data.pictures import FilePictures, Splits, check_same_labels, name_some
 from snow_deploy.data.splitting import split_files
 from snow_deploy.errors import DataError
-from snow_runtime.picture_files import LeftOut, Reason, examples, why_no_picture
+from snow_runtime.pictures.picture_files import LeftOut, Reason, examples, why_no_picture
 
 _TRAIN = "train"
 _VAL_NAMES = ("val", "valid")
@@ -29,8 +29,8 @@ def read_imagefolder(path: Path, *, seed: int = 0) -> Splits:
     """Read PATH/{train,val|valid,test}/CLASS/* or, split 80/20 by `seed`, PATH/CLASS/*.
 
     Classes are sorted by name; pictures may lie deeper inside a class folder. What is a picture,
-    and which folders are looked into, `snow_runtime.picture_files` says; the remarks of the splits
-    say what was left out.
+    and which folders are looked into, `snow_runtime.pictures.picture_files` says; the remarks of
+    the splits say what was left out.
 
     Raises:
         DataError: the folder is missing or laid out otherwise, a class or split is empty, or

@@ -17,7 +17,7 @@ from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
 from snow_deploy.data.workers import WatchedLoader, batches_fit, handed_over
 from snow_deploy.errors import DataError
 from snow_runtime.errors import InputError
-from snow_runtime.remarks import INFO_KEY
+from snow_runtime.pictures.remarks import INFO_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Augmentation, Pictures
     from snow_deploy.data.transforms import Transform
-    from snow_runtime.manifest import Preprocessing
-    from snow_runtime.remarks import Remark
+    from snow_runtime.graph.manifest import Preprocessing
+    from snow_runtime.pictures.remarks import Remark
 
 
 class Sample(NamedTuple):

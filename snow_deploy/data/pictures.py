@@ -8,11 +8,11 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from snow_deploy.data.labels import alike, quoted
+from snow_deploy.data.label_remarks import alike, quoted
 from snow_deploy.errors import DataError
-from snow_runtime.data_entry import SplitEntry
 from snow_runtime.errors import InputError
-from snow_runtime.preprocessing import load_image
+from snow_runtime.graph.data_entry import SplitEntry
+from snow_runtime.pictures.preprocessing import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -70,8 +70,8 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
         DataError: the spec or the data can't be used; the message says why and what to do.
         snow_runtime.errors.MissingDependencyError: a reader needs a package that isn't there.
     """
-    from snow_deploy.data.alike import alike_remarks
-    from snow_deploy.data.labels import label_remarks
+    from snow_deploy.data.duplicates import alike_remarks
+    from snow_deploy.data.label_remarks import label_remarks
 
     parsed = parse_spec(spec)
     splits = _READERS[parsed.kind](_Request(parsed, seed, download))
@@ -168,7 +168,7 @@ def _stanford40(request: _Request) -> Splits:
 
 
 def _csv(request: _Request) -> Splits:
-    from snow_deploy.data.table import read_csv
+    from snow_deploy.data.csv_table import read_csv
 
     return read_csv(request.folder, request.spec.options, seed=request.seed)
 

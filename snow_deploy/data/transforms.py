@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from snow_runtime.preprocessing import normalise, prepare
+from snow_runtime.pictures.preprocessing import normalise, prepare
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from snow_deploy.data.pictures import Augmentation
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
 
 SMALLEST_CROP = 0.25
 """Of a picture's area, where nothing else is asked for."""

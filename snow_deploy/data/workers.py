@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 
 from snow_deploy.errors import DataError
-from snow_runtime import remarks
+from snow_runtime.pictures import remarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

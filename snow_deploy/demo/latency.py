@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snow_runtime.session import OnnxSession
+from snow_runtime.backends.onnxruntime_session import OnnxSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

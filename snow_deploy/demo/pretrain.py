@@ -15,7 +15,7 @@ from snow_deploy.data.workers import workers_watched
 from snow_deploy.models.weights import SourceWeights, build_network, from_network
 from snow_deploy.training.measure import measure
 from snow_deploy.training.trainer import make_trainer, quiet_lightning
-from snow_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig

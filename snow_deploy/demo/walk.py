@@ -11,8 +11,8 @@ from snow_deploy.data import open_data
 from snow_deploy.demo.latency import compare_latency
 from snow_deploy.demo.pretrain import ORIGIN, PretrainOptions, pretrain
 from snow_deploy.errors import StoreError
-from snow_deploy.graph import export_source, export_tasks
 from snow_deploy.models.source import Source
+from snow_deploy.stages.export import export_source, export_tasks
 from snow_deploy.training.options import RECIPES, TrainOptions
 from snow_deploy.training.run import RunSettings, train_task
 from snow_deploy.training.store import Store

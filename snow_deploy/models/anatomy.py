@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
 from snow_deploy.errors import SourceError
-from snow_export.in_place import protect, read_results
+from snow_export.trace.in_place import protect, read_results
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -37,7 +37,7 @@ class Delta(TaskNetwork):
         self.network = Mirror(
             source,
             num_classes,
-            width=options.width,
+            width=options.width_divisor,
             subscribe=lambda channels: make_subscription(channels, options),
         ).build()
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise

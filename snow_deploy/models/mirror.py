@@ -10,9 +10,9 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
-from snow_deploy.models.narrow import NarrowBatchNorm2d, NarrowPointwise, needs_care
+from snow_deploy.models.narrow_layers import NarrowBatchNorm2d, NarrowPointwise, needs_care
 from snow_deploy.models.network import look_up
-from snow_export.in_place import protect
+from snow_export.trace.in_place import protect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

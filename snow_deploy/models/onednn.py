@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.models.anatomy import input_of, module_of, run_nodes
-from snow_export.in_place import memory_of, written_input
+from snow_export.trace.in_place import memory_of, written_input
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 

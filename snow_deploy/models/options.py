@@ -17,8 +17,8 @@ class DeltaOptions:
     """The shape of a delta.
 
     Attributes:
-        k: Each subscription keeps N / k of its N source channels.
-        width: Each layer has 1 / width of the source's channels.
+        k_divisor: Each subscription keeps N / k_divisor of its N source channels.
+        width_divisor: Each layer has 1 / width_divisor of the source's channels.
         sigma2: Variance of the pooling's exploration noise.
         pooling_norm: Where each pooling has a BatchNorm: `before` its weights, `after` them (they
             are then never trained), or `none`.
@@ -27,8 +27,8 @@ class DeltaOptions:
             `pooling` reads the three options before.
     """
 
-    k: int = 8
-    width: int = 8
+    k_divisor: int = 8
+    width_divisor: int = 8
     sigma2: float = 1e-3
     pooling_norm: PoolingNorm = "before"
     pooling_relu: bool = True

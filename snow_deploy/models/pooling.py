@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.choice import arranged_top_channels, top_channels
-from snow_deploy.models.narrow import NarrowBatchNorm2d, normalize
+from snow_deploy.models.narrow_layers import NarrowBatchNorm2d, normalize
+from snow_deploy.models.top_k import arranged_top_channels, top_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

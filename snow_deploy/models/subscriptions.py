@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from snow_deploy.models.mirror import divide
-from snow_deploy.models.narrow import NarrowBatchNorm2d
+from snow_deploy.models.narrow_layers import NarrowBatchNorm2d
 from snow_deploy.models.pooling import ChannelPooling
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def make_subscription(channels: int, options: DeltaOptions) -> nn.Module:
         return nn.Identity()
     if options.subscription == "attention":
         return ChannelAttention(channels)
-    kept = divide(channels, options.k)
+    kept = divide(channels, options.k_divisor)
     if options.subscription == "conv1x1":
         projection = nn.Conv2d(channels, kept, 1, bias=False)
         nn.init.kaiming_normal_(projection.weight, mode="fan_out", nonlinearity="relu")

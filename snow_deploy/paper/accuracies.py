@@ -9,14 +9,14 @@ from snow_deploy.paper.runs import train_runs
 
 if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
-    from snow_deploy.paper.kept import Kept
+    from snow_deploy.paper.measurement_cache import MeasurementCache
     from snow_deploy.paper.study import Run, Study
 
 Accuracies = dict[str, dict[str, list[float]]]
 """By scheme and data, one of each seed, 0 to 1."""
 
 
-def measure_accuracies(study: Study, kept: Kept) -> Accuracies:
+def measure_accuracies(study: Study, kept: MeasurementCache) -> Accuracies:
     """Train every scheme on every data set and seed; skip what is done.
 
     `lf` learns the data sets one after the other, and its accuracies are those of the network

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from snow_deploy.paper.networks import random_weights
+from snow_deploy.paper.measure.networks import random_weights
+from snow_deploy.paper.measure.step import StepSetup
+from snow_deploy.paper.measure.steps import Effort, StepFigures
 from snow_deploy.paper.printed import ARCHITECTURE, CLASSES, SOURCE_CLASSES, is_papers
-from snow_deploy.paper.step import StepSetup
-from snow_deploy.paper.steps import Effort, StepFigures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,12 +11,12 @@ from snow_deploy.paper import printed
 from snow_deploy.paper.accuracies import measure_accuracies
 from snow_deploy.paper.columns import training_note
 from snow_deploy.paper.costs import ratio, speed_note
-from snow_deploy.paper.kept import Kept, default_device, describe_device
-from snow_deploy.paper.networks import count_together
+from snow_deploy.paper.measure.networks import count_together
+from snow_deploy.paper.measure.steps import measure_steps
+from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
-from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.spread import mean
-from snow_deploy.paper.steps import measure_steps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,14 +37,14 @@ _COLUMNS = (
 )
 
 
-def make_figure4(study: Study, costing: Costing) -> tuple[Report, Figure]:
+def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
     """Train what is missing, time training steps, and set one against the other.
 
     Args:
         study: Its store holds the source.
         costing: Which networks are timed and counted.
     """
-    kept = Kept(study.output / "measured")
+    kept = MeasurementCache(study.output / "measured")
     found = measure_accuracies(study, kept)
     options: dict[str, TrainOptions] = {
         scheme: study.options(scheme, 0) for scheme in study.schemes
@@ -75,11 +75,11 @@ def make_figure4(study: Study, costing: Costing) -> tuple[Report, Figure]:
     ]
     facts = {**study.facts(), **costing.facts(), **device}
     title = "Figure 4: accuracy against the speed of training"
-    report = Report("figure4", title, _COLUMNS, rows, notes, facts)
+    report = TableReport("figure4", title, _COLUMNS, rows, notes, facts)
     return report, _draw(report)
 
 
-def _draw(report: Report) -> Figure:
+def _draw(report: TableReport) -> Figure:
     figure = new_figure(6.0, 4.0)
     axes = figure.subplots()
     for number, row in enumerate(report.rows):

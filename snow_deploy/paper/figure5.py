@@ -15,7 +15,7 @@ from snow_deploy.errors import TrainingError
 from snow_deploy.models.source import Source
 from snow_deploy.paper.columns import training_note
 from snow_deploy.paper.plots import COLOURS, OURS, new_figure, tidy
-from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import read_selections, train_runs
 from snow_deploy.paper.settling import poolings, settled_at, share_tried
 
@@ -43,7 +43,7 @@ Curve = list[tuple[float, float]]
 
 def make_figure5(
     study: Study, sigma2s: Sequence[float], subscription: str | None = None
-) -> tuple[Report, Figure]:
+) -> tuple[TableReport, Figure]:
     """Train SNOW for each variance of the noise with the first seed, and show how it chose.
 
     Args:
@@ -88,7 +88,7 @@ def make_figure5(
     ]
     title = "Figure 5: selections and accuracy over the noise σ²"
     facts = {**study.facts(), "subscription": shown}
-    report = Report("figure5", title, _COLUMNS, rows, notes, facts)
+    report = TableReport("figure5", title, _COLUMNS, rows, notes, facts)
     curves = {key: _read_curve(study, run) for key, run in runs.items()}
     return report, _draw(study, sigma2s, histories, curves, (shown, channels[shown]))
 

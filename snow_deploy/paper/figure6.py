@@ -12,7 +12,7 @@ from snow_deploy.errors import TrainingError
 from snow_deploy.models.source import Source
 from snow_deploy.paper.columns import training_note
 from snow_deploy.paper.plots import COLOURS, OURS, new_figure, tidy
-from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import read_selections, train_runs
 from snow_deploy.paper.settling import poolings, share_final
 from snow_deploy.paper.spread import mean
@@ -36,7 +36,7 @@ _COLUMNS = (
 )
 
 
-def make_figure6(study: Study) -> tuple[Report, Figure]:
+def make_figure6(study: Study) -> tuple[TableReport, Figure]:
     """Train SNOW on each data set and compare the channels that the tasks chose.
 
     Args:
@@ -67,7 +67,7 @@ def make_figure6(study: Study) -> tuple[Report, Figure]:
         training_note(study),
     ]
     title = "Figure 6: channels that tasks have in common"
-    report = Report("figure6", title, _COLUMNS, rows, notes, study.facts())
+    report = TableReport("figure6", title, _COLUMNS, rows, notes, study.facts())
     return report, _draw(report, histories)
 
 
@@ -87,7 +87,7 @@ def _row(
     }
 
 
-def _draw(report: Report, histories: Mapping[str, History]) -> Figure:
+def _draw(report: TableReport, histories: Mapping[str, History]) -> Figure:
     figure = new_figure(11.0, 3.8)
     left, right = figure.subplots(1, 2, width_ratios=(1.7, 1.0))
     places = np.arange(len(report.rows))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from snow_deploy.models.source import Source
-from snow_deploy.paper.kept import Kept, default_device, describe_device
+from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.training.measure import measure
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _Answering(nn.Module):
 
 
 def remembered(
-    study: Study, seed: int, metrics: Mapping[str, Mapping[str, float]], kept: Kept
+    study: Study, seed: int, metrics: Mapping[str, Mapping[str, float]], kept: MeasurementCache
 ) -> list[dict[str, float]]:
     """Return, after each data set that `lf` has learned, its accuracy on those so far.
 
@@ -53,7 +53,7 @@ def remembered(
             study.say(f"accuracy on {older.data} after {run.data}, seed {seed}")
             facts = {
                 "run": study.store.load_task(run.name).fingerprint(),
-                "pictures": study.store.load_task(older.name).pictures,
+                "pictures": study.store.load_task(older.name).data_sha256,
                 "older": older.name,
                 **device,
             }

@@ -46,7 +46,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Report:
+class TableReport:
     """A table and what it depends on.
 
     Attributes:

@@ -14,9 +14,9 @@ from snow_deploy.errors import (
     ResumeError,
     TrainingError,
 )
-from snow_deploy.training.requests import TaskRequest
+from snow_deploy.training.resume import checkpoint_path, forget, is_unfinished
 from snow_deploy.training.run import RunSettings, train_tasks
-from snow_deploy.training.unfinished import checkpoint_path, forget, is_unfinished
+from snow_deploy.training.task_requests import TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,7 +153,7 @@ def _metrics(study: Study, run: Run, splits: Splits) -> Mapping[str, float]:
     changed = None
     if record.labels != splits.labels:
         changed = f"labels ({len(splits.labels)} of them) that are not those"
-    elif record.pictures and record.pictures != splits.fingerprint:
+    elif record.data_sha256 and record.data_sha256 != splits.fingerprint:
         changed = "pictures, or classes or splits of theirs, that are not those"
     if changed is not None:
         msg = (
@@ -170,7 +170,7 @@ def describe(run: Run) -> str:
     words = [run.data, options.scheme, f"seed {options.seed}"]
     if options.scheme == "snow":
         delta = options.delta
-        words[2:2] = [delta.subscription, f"N/{delta.k}", f"width 1/{delta.width}"]
+        words[2:2] = [delta.subscription, f"N/{delta.k_divisor}", f"width 1/{delta.width_divisor}"]
         words.insert(5, f"sigma2 {delta.sigma2:g}")
     return " ".join(words)
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.paper.accuracies import measure_accuracies
 from snow_deploy.paper.columns import accuracy_columns, accuracy_key, spread_key, training_note
-from snow_deploy.paper.kept import Kept
+from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import grouped_bars, new_figure
-from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.spread import mean, spread
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from snow_deploy.paper.study import Study
 
 
-def make_table3(study: Study) -> tuple[Report, Figure]:
+def make_table3(study: Study) -> tuple[TableReport, Figure]:
     """Train what is missing and tabulate it: mean and spread over the seeds.
 
     Args:
         study: Its store holds the source.
     """
-    found = measure_accuracies(study, Kept(study.output / "measured"))
+    found = measure_accuracies(study, MeasurementCache(study.output / "measured"))
     rows: list[dict[str, Cell]] = []
     for scheme, by_data in found.items():
         row: dict[str, Cell] = {"scheme": scheme}
@@ -38,11 +38,11 @@ def make_table3(study: Study) -> tuple[Report, Figure]:
             "lf learns the data sets in this order; its accuracies are the last network's."
         )
     facts = {**study.facts(), "accuracy_by_seed": found}
-    report = Report("table3", "Table 3: accuracy by scheme", columns, rows, notes, facts)
+    report = TableReport("table3", "Table 3: accuracy by scheme", columns, rows, notes, facts)
     return report, _draw(report, study)
 
 
-def _draw(report: Report, study: Study) -> Figure:
+def _draw(report: TableReport, study: Study) -> Figure:
     schemes = [str(cell) for cell in report.column("scheme")]
     figure = new_figure(max(6.0, 1.2 * len(study.data) * len(schemes) / 3 + 3), 3.6)
     axes = figure.subplots()

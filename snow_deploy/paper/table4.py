@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.paper.columns import accuracy_columns, training_note
 from snow_deploy.paper.plots import heat_map, new_figure
-from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.shapes import measure_shapes
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from snow_deploy.paper.study import Study
 
 
-def make_table4(study: Study, sigma2s: Sequence[float], ks: Sequence[int]) -> tuple[Report, Figure]:
+def make_table4(
+    study: Study, sigma2s: Sequence[float], ks: Sequence[int]
+) -> tuple[TableReport, Figure]:
     """Train SNOW over a grid and tabulate it.
 
     Args:
@@ -27,13 +29,13 @@ def make_table4(study: Study, sigma2s: Sequence[float], ks: Sequence[int]) -> tu
         ks: Each subscription keeps N / k channels.
     """
     grid = [(sigma2, k) for sigma2 in sigma2s for k in ks]
-    shapes = [replace(study.delta, sigma2=sigma2, k=k) for sigma2, k in grid]
+    shapes = [replace(study.delta, sigma2=sigma2, k_divisor=k) for sigma2, k in grid]
     rows: list[dict[str, Cell]] = [
         {"sigma2": sigma2, "k": f"N/{k}", **accuracies, "paper_mean": None}
         for (sigma2, k), accuracies in zip(grid, measure_shapes(study, shapes), strict=True)
     ]
     columns = [Column("sigma2", "σ²", "number"), Column("k", "K"), *accuracy_columns(study)]
-    report = Report(
+    report = TableReport(
         "table4",
         "Table 4: SNOW's accuracy over σ² and K",
         columns,

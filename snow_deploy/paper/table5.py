@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from snow_deploy.models.source import Source
 from snow_deploy.paper import printed
 from snow_deploy.paper.costs import megabytes, ratio, speed_note
-from snow_deploy.paper.kept import Kept, default_device, describe_device
-from snow_deploy.paper.networks import count_together
+from snow_deploy.paper.measure.networks import count_together
+from snow_deploy.paper.measure.steps import StepFigures, measure_steps
+from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import OURS, PAPERS, grouped_bars, new_figure
-from snow_deploy.paper.report import Cell, Column, Report
-from snow_deploy.paper.steps import StepFigures, measure_steps
+from snow_deploy.paper.report import Cell, Column, TableReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from snow_deploy.paper.costs import Costing
-    from snow_deploy.paper.step import StepSetup
+    from snow_deploy.paper.measure.step import StepSetup
     from snow_deploy.paper.study import Study
 
 _COLUMNS = (
@@ -35,7 +35,7 @@ _COLUMNS = (
 )
 
 
-def make_table5(study: Study, costing: Costing) -> tuple[Report, Figure]:
+def make_table5(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
     """Count parameters and measure training steps; nothing is trained.
 
     Args:
@@ -53,7 +53,9 @@ def make_table5(study: Study, costing: Costing) -> tuple[Report, Figure]:
         setups: dict[str, StepSetup] = {
             scheme: costing.setup(chosen) for scheme, chosen in options.items()
         }
-        figures = measure_steps(setups, Kept(study.output / "measured"), costing.effort, study.say)
+        figures = measure_steps(
+            setups, MeasurementCache(study.output / "measured"), costing.effort, study.say
+        )
     base = figures.get("ft")
     rows = [_row(scheme, counts[scheme], figures.get(scheme), base) for scheme in study.schemes]
     if not costing.is_papers():
@@ -71,7 +73,7 @@ def make_table5(study: Study, costing: Costing) -> tuple[Report, Figure]:
         **device,
     }
     title = "Table 5: parameters, memory and speed of training"
-    report = Report("table5", title, _COLUMNS, rows, notes, facts)
+    report = TableReport("table5", title, _COLUMNS, rows, notes, facts)
     return report, draw_costs(report, "scheme")
 
 
@@ -94,7 +96,7 @@ def _row(
     }
 
 
-def draw_costs(report: Report, label: str) -> Figure:
+def draw_costs(report: TableReport, label: str) -> Figure:
     """Draw parameters beside the paper's and, where measured, peak memory and speed."""
     labels = [str(cell) for cell in report.column(label)]
     panels = {"peak_megabytes": "peak memory of training, MB", "images_per_s": "training, images/s"}

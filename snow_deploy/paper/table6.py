@@ -10,18 +10,18 @@ from snow_deploy.models.source import Source
 from snow_deploy.paper import printed
 from snow_deploy.paper.columns import accuracy_columns, training_note
 from snow_deploy.paper.costs import megabytes, speed_note
-from snow_deploy.paper.kept import Kept, default_device, describe_device
-from snow_deploy.paper.networks import count_tasks
-from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.measure.networks import count_tasks
+from snow_deploy.paper.measure.steps import StepFigures, measure_steps
+from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
+from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.shapes import measure_shapes
-from snow_deploy.paper.steps import StepFigures, measure_steps
 from snow_deploy.paper.table5 import draw_costs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from snow_deploy.paper.costs import Costing
-    from snow_deploy.paper.step import StepSetup
+    from snow_deploy.paper.measure.step import StepSetup
     from snow_deploy.paper.study import Study
 
 SUBSCRIPTIONS: tuple[Subscribing, ...] = get_args(Subscribing)
@@ -35,7 +35,7 @@ _COSTS = (
 )
 
 
-def make_table6(study: Study, costing: Costing) -> tuple[Report, Figure]:
+def make_table6(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
     """Count and measure each subscription and, on the study's data, train deltas with it.
 
     Args:
@@ -50,7 +50,9 @@ def make_table6(study: Study, costing: Costing) -> tuple[Report, Figure]:
         setups: dict[str, StepSetup] = {
             kind: costing.setup(chosen) for kind, chosen in options.items()
         }
-        figures = measure_steps(setups, Kept(study.output / "measured"), costing.effort, study.say)
+        figures = measure_steps(
+            setups, MeasurementCache(study.output / "measured"), costing.effort, study.say
+        )
     accuracies = measure_shapes(study, deltas) if study.data else [{} for _ in deltas]
     rows: list[dict[str, Cell]] = []
     for kind, row in zip(SUBSCRIPTIONS, accuracies, strict=True):
@@ -78,5 +80,5 @@ def make_table6(study: Study, costing: Costing) -> tuple[Report, Figure]:
         notes.append(training_note(study))
     facts = {**study.facts(), **costing.facts(), **device}
     title = "Table 6: how source channels are taken over"
-    report = Report("table6", title, columns, rows, notes, facts)
+    report = TableReport("table6", title, columns, rows, notes, facts)
     return report, draw_costs(report, "subscription")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.models.source import Source
 from snow_deploy.paper.columns import accuracy_columns, training_note
-from snow_deploy.paper.networks import count_tasks
+from snow_deploy.paper.measure.networks import count_tasks
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
-from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.shapes import measure_shapes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _COUNTS = (
 
 def make_table7(
     study: Study, costing: Costing, widths: Sequence[int], ks: Sequence[int]
-) -> tuple[Report, Figure]:
+) -> tuple[TableReport, Figure]:
     """Count deltas of every shape and, on the study's data, train them.
 
     Args:
@@ -41,7 +41,7 @@ def make_table7(
         ks: Each subscription keeps N / k channels.
     """
     grid = [(width, k) for width in widths for k in ks]
-    deltas = [replace(study.delta, width=width, k=k) for width, k in grid]
+    deltas = [replace(study.delta, width_divisor=width, k_divisor=k) for width, k in grid]
     source = Source(costing.weights())
     accuracies = measure_shapes(study, deltas) if study.data else [{} for _ in deltas]
     rows: list[dict[str, Cell]] = []
@@ -61,11 +61,11 @@ def make_table7(
         notes.append(training_note(study))
     facts = {**study.facts(), **costing.facts()}
     title = "Table 7: the delta's width and K"
-    report = Report("table7", title, columns, rows, notes, facts)
+    report = TableReport("table7", title, columns, rows, notes, facts)
     return report, _draw(report, widths, ks)
 
 
-def _draw(report: Report, widths: Sequence[int], ks: Sequence[int]) -> Figure:
+def _draw(report: TableReport, widths: Sequence[int], ks: Sequence[int]) -> Figure:
     """Draw accuracy over parameters; without accuracies, parameters over K."""
     figure = new_figure(6.0, 3.6)
     axes = figure.subplots()

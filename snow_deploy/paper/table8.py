@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
 from snow_deploy.paper.costs import ratio
-from snow_deploy.paper.kept import Kept, default_device, describe_device
+from snow_deploy.paper.measure.serving import measure_serving
+from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import COLOURS, grouped_bars, new_figure
-from snow_deploy.paper.report import Cell, Column, Report
-from snow_deploy.paper.serving import measure_serving
+from snow_deploy.paper.report import Cell, Column, TableReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from snow_deploy.paper.costs import Costing
-    from snow_deploy.paper.step import StepSetup
+    from snow_deploy.paper.measure.step import StepSetup
     from snow_deploy.paper.study import Study
 
 _COLUMNS = (
@@ -31,7 +31,9 @@ _COLUMNS = (
 )
 
 
-def make_table8(study: Study, costing: Costing, batches: Sequence[int]) -> tuple[Report, Figure]:
+def make_table8(
+    study: Study, costing: Costing, batches: Sequence[int]
+) -> tuple[TableReport, Figure]:
     """Measure pictures a second that get every task's answer; nothing is trained.
 
     Args:
@@ -42,7 +44,7 @@ def make_table8(study: Study, costing: Costing, batches: Sequence[int]) -> tuple
     setups: dict[str, StepSetup] = {
         scheme: costing.setup(study.options(scheme, 0)) for scheme in study.schemes
     }
-    kept = Kept(study.output / "measured")
+    kept = MeasurementCache(study.output / "measured")
     tasks = 1 + len(costing.classes)
     papers = printed.SERVING_OVER_FT if costing.is_papers() else {}
     rows: list[dict[str, Cell]] = []
@@ -73,7 +75,7 @@ def make_table8(study: Study, costing: Costing, batches: Sequence[int]) -> tuple
         **device,
     }
     title = f"Table 8: serving {tasks} tasks"
-    report = Report("table8", title, _COLUMNS, rows, [note], facts)
+    report = TableReport("table8", title, _COLUMNS, rows, [note], facts)
     figure = new_figure(6.4, 3.4)
     axes = figure.subplots()
     groups = {

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.paper.columns import accuracy_key, training_note
-from snow_deploy.paper.kept import Kept
 from snow_deploy.paper.lifelong import remembered
+from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
-from snow_deploy.paper.report import Cell, Column, Report
+from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import train_runs
 from snow_deploy.paper.spread import mean, spread
 
@@ -24,7 +24,7 @@ Steps = list[dict[str, float]]
 """After each data set learned, the accuracy on those so far, by name."""
 
 
-def make_table9(study: Study) -> tuple[Report, Figure]:
+def make_table9(study: Study) -> tuple[TableReport, Figure]:
     """Train LF through the data sets in order, and SNOW on each; tabulate what is left.
 
     Args:
@@ -43,7 +43,7 @@ def make_table9(study: Study) -> tuple[Report, Figure]:
         for seed in study.seeds
     }
     metrics = train_runs(study, [*chains, *own.values()])
-    kept = Kept(study.output / "measured")
+    kept = MeasurementCache(study.output / "measured")
     steps_by_seed = [remembered(study, seed, metrics, kept) for seed in study.seeds]
     learned = {
         "lf": _mean_steps(steps_by_seed),
@@ -78,7 +78,7 @@ def make_table9(study: Study) -> tuple[Report, Figure]:
         notes.append("± is the standard deviation over the seeds of what LF forgot in the end.")
     title = "Table 9: lifelong learning"
     facts = {**study.facts(), "lf_by_seed": steps_by_seed}
-    report = Report("table9", title, columns, rows, notes, facts)
+    report = TableReport("table9", title, columns, rows, notes, facts)
     return report, _draw(title, learned, list(study.data))
 
 

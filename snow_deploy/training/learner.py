@@ -10,7 +10,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from snow_deploy.data.seeding import keyed_seed
-from snow_deploy.training.noise import NoiseStream
+from snow_deploy.training.noise_stream import NoiseStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,7 +140,7 @@ class Learner(nn.Module):
             pooling.exploration = exploration
         self.step += 1
 
-    def lose(
+    def training_loss(
         self, images: Tensor, features: Mapping[str, Tensor], indices: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the loss on training pictures, and the logits.

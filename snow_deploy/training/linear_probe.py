@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Pictures, Splits
     from snow_deploy.models.source import Source
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
 
 
 @dataclass(frozen=True)

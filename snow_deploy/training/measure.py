@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from snow_deploy.data.loading import make_loader
 from snow_deploy.errors import DataError
 from snow_runtime.errors import InputError
-from snow_runtime.preprocessing import resize_and_crop
+from snow_runtime.pictures.preprocessing import resize_and_crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from snow_deploy.data.pictures import Pictures
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
 
 SAMPLES = 5
 """Held-out pictures that travel with a task; not the batch that a graph is traced with."""

@@ -15,7 +15,7 @@ from snow_deploy.data.loading import make_loader
 from snow_deploy.errors import DataError, DivergedError, ResumeError
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.replicas import all_agree, average_gradients, share_state
-from snow_runtime.remarks import tell_once
+from snow_runtime.pictures.remarks import tell_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snow_deploy.data.loading import Batch, Sample
     from snow_deploy.data.pictures import Pictures
     from snow_deploy.models.source import Source
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
 
 _STATE = "learners."
 
@@ -140,7 +140,7 @@ class TaskModule(lightning.LightningModule):
         optimizer.zero_grad()
         finite, loss = True, None
         if inputs is not None:
-            loss, logits = learner.lose(*inputs, batch.indices)
+            loss, logits = learner.training_loss(*inputs, batch.indices)
             finite = math.isfinite(loss.item())
         if not all_agree(finite, self.device):
             value = "no finite number in another process" if loss is None else f"{loss.item()}"

@@ -101,6 +101,7 @@ _OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW
 _GENTLE_RATE = 0.01  # likewise, of `steady` where every weight has been trained before
 _WHOLE = frozenset({"ft", "lf"})
 _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
+_DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of options name them
 """Schemes whose classifier reads at first what the source's does, or something near it."""
 
 
@@ -170,8 +171,8 @@ class TrainOptions:
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch-size": (self.batch_size >= 2, "2 or more"),
             "image-size": (self.image_size >= 32, "32 pixels or more"),
-            "k": (self.delta.k >= 1, "1 or more"),
-            "width": (self.delta.width >= 1, "1 or more"),
+            "k": (self.delta.k_divisor >= 1, "1 or more"),
+            "width": (self.delta.width_divisor >= 1, "1 or more"),
             "sigma2": (0 <= self.delta.sigma2 < math.inf, "a variance, 0 or more"),
             "lr": (0 < self.recipe.lr < math.inf, "a number above 0"),
             "smallest-crop": (0 < self.recipe.smallest_crop <= 1, "a share above 0, up to 1"),
@@ -202,13 +203,17 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        for key, name in _DELTA_KEYS.items():
+            values["delta"][key] = values["delta"].pop(name)
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainOptions:
         """Read what `to_dict` wrote; unknown keys raise TypeError."""
         rest = {key: value for key, value in values.items() if key not in {"delta", "recipe"}}
-        return cls(DeltaOptions(**values["delta"]), Recipe(**values["recipe"]), **rest)
+        delta = {_DELTA_KEYS.get(key, key): value for key, value in values["delta"].items()}
+        return cls(DeltaOptions(**delta), Recipe(**values["recipe"]), **rest)
 
     def differences(self, other: TrainOptions) -> list[str]:
         """Return `name: this != that` for every field in which the two differ."""

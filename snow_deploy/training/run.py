@@ -17,17 +17,17 @@ from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
-from snow_deploy.training.lock import alone
 from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.precision import autocast_dtype
-from snow_deploy.training.requests import TaskRequest, check_together
+from snow_deploy.training.resume import ResumePlan, plan
 from snow_deploy.training.selections import SelectionHistory
 from snow_deploy.training.starting import older_labels, start_network, task_before
 from snow_deploy.training.store import TaskRecord
+from snow_deploy.training.task_lock import exclusive
+from snow_deploy.training.task_requests import TaskRequest, check_together
 from snow_deploy.training.trainer import TaskLogger, interruptible, make_trainer, quiet_lightning
-from snow_deploy.training.unfinished import Plan, plan
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +113,7 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
             pictures was killed or gave nothing for long.
     """
     check_together(requests)
-    with alone(store, [each.name for each in requests]), workers_watched():
+    with exclusive(store, [each.name for each in requests]), workers_watched():
         return _train_together(store, requests, settings)
 
 
@@ -182,7 +182,7 @@ def _learner(
 
 
 def _fit(
-    store: Store, module: TaskModule, todo: Plan, probes: _Probes, settings: RunSettings
+    store: Store, module: TaskModule, todo: ResumePlan, probes: _Probes, settings: RunSettings
 ) -> tuple[list[Curve], lightning.Trainer]:
     """Train, from the checkpoint if there is one."""
     compiled = _compiles(settings)
@@ -223,7 +223,7 @@ def _starts_linear(learner: Learner) -> bool:
     return learner.options.recipe.classifier_start == "linear"
 
 
-def _checkpoints(todo: Plan) -> ModelCheckpoint:
+def _checkpoints(todo: ResumePlan) -> ModelCheckpoint:
     return ModelCheckpoint(
         dirpath=todo.folder,
         filename="checkpoint",
@@ -284,13 +284,13 @@ def _record(
         name=learner.name,
         labels=learner.splits.labels,
         state={key: value.detach().cpu().clone() for key, value in state.items()},
-        source=module.source.fingerprint,
+        source_sha256=module.source.fingerprint,
         preprocessing=module.preprocessing,
         options=learner.options,
         samples=samples,
         metrics=metrics,
-        older=older,
-        pictures=learner.splits.fingerprint,
+        previous_tasks=older,
+        data_sha256=learner.splits.fingerprint,
         splits=learner.splits.entries,
     )
 

@@ -13,15 +13,15 @@ from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
 from snow_deploy.models.schemes.whole import FineTuning
 from snow_deploy.models.trunk import bare_norms, unfold_norms
 from snow_deploy.training.measure import held_out_samples
-from snow_runtime.preprocessing import normalise
+from snow_runtime.pictures.preprocessing import normalise
 
 if TYPE_CHECKING:
     from snow_deploy.models.network import TaskNetwork
     from snow_deploy.models.source import Source
     from snow_deploy.training.options import TrainOptions
-    from snow_deploy.training.requests import TaskRequest
     from snow_deploy.training.store import Store, TaskRecord
-    from snow_runtime.manifest import Preprocessing
+    from snow_deploy.training.task_requests import TaskRequest
+    from snow_runtime.graph.manifest import Preprocessing
 
 _UNFOLDED_ON = 64
 """Training pictures that a folded source's norms take their statistics from."""
@@ -70,4 +70,4 @@ def start_network(
 
 def older_labels(before: TaskRecord | None) -> dict[str, tuple[str, ...]]:
     """Return the labels of all tasks learned so far into the network of the task before."""
-    return {} if before is None else {**before.older, before.name: before.labels}
+    return {} if before is None else {**before.previous_tasks, before.name: before.labels}

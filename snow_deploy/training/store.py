@@ -23,10 +23,10 @@ from snow_deploy.models.schemes import build_network
 from snow_deploy.models.schemes.lwf import LearningWithoutForgetting, older_task
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import TrainOptions
-from snow_runtime.data_entry import DataEntry, SplitEntry
 from snow_runtime.errors import ManifestError, SnowError
 from snow_runtime.files import atomic_write
-from snow_runtime.manifest import Preprocessing, TaskEntry, check_task_name
+from snow_runtime.graph.data_entry import DataEntry, SplitEntry
+from snow_runtime.graph.manifest import Preprocessing, TaskEntry, check_task_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,28 +50,28 @@ class TaskRecord:
         name: The task's name.
         labels: What each logit stands for.
         state: The network's own parameters and buffers.
-        source: The fingerprint of the source that it was trained on.
+        source_sha256: The fingerprint of the source that it was trained on.
         preprocessing: How a picture becomes the networks' input.
         options: How it was trained; the scheme and the delta's shape are among them.
         samples: [M, S, S, 3] uint8, a few held-out pictures, resized and cropped: what every
             later step compares its answers on.
         metrics: Figures of the final measurement, such as `accuracy` (0 to 1).
-        older: Labels of the tasks learned before into the same network, by name, in order; only
-            learning without forgetting has any.
-        pictures: The fingerprint of the data's splits; empty where it was not noted.
+        previous_tasks: Labels of the tasks learned before into the same network, by name, in
+            order; only learning without forgetting has any.
+        data_sha256: The fingerprint of the data's splits; empty where it was not noted.
         splits: The fingerprint of each split by itself; empty where it was not noted.
     """
 
     name: str
     labels: tuple[str, ...]
     state: Mapping[str, Tensor]
-    source: str
+    source_sha256: str
     preprocessing: Preprocessing
     options: TrainOptions
     samples: Tensor
     metrics: Mapping[str, float] = field(default_factory=dict)
-    older: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    pictures: str = ""
+    previous_tasks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    data_sha256: str = ""
     splits: Mapping[str, SplitEntry] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
@@ -91,8 +91,8 @@ class TaskRecord:
             output=self.name,
             labels=self.labels,
             sha256=self.fingerprint(),
-            k_divisor=delta.k if divides else None,
-            width_divisor=delta.width if scheme in {"snow", "fe"} else None,
+            k_divisor=delta.k_divisor if divides else None,
+            width_divisor=delta.width_divisor if scheme in {"snow", "fe"} else None,
             selections=dict(selections),
             metrics=dict(self.metrics),
             scheme=scheme,
@@ -100,9 +100,9 @@ class TaskRecord:
         )
 
     def _data(self) -> DataEntry | None:
-        if not self.pictures:
+        if not self.data_sha256:
             return None
-        return DataEntry(self.pictures, self.options.seed, dict(self.splits))
+        return DataEntry(self.data_sha256, self.options.seed, dict(self.splits))
 
     def build(self, source: Source) -> TaskNetwork:
         """Build the task's network, in eval mode, with these weights.
@@ -110,15 +110,18 @@ class TaskRecord:
         Raises:
             StoreError: It was trained on another source.
         """
-        if source.fingerprint != self.source:
+        if source.fingerprint != self.source_sha256:
             msg = (
-                f"task {self.name!r} was trained on the source {self.source[:12]}, but this "
+                f"task {self.name!r} was trained on the source {self.source_sha256[:12]}, but this "
                 f"source is {source.fingerprint[:12]} ({source.architecture}). Its selections "
                 "mean nothing here: train the task on this source, or use the store it is from."
             )
             raise StoreError(msg)
         delta = build_network(
-            source, len(self.labels), self.options, [len(known) for known in self.older.values()]
+            source,
+            len(self.labels),
+            self.options,
+            [len(known) for known in self.previous_tasks.values()],
         )
         try:
             delta.load_state_dict(dict(self.state))
@@ -134,14 +137,14 @@ class TaskRecord:
             StoreError: No such task was learned into it, or as for `build`.
         """
         network = self.build(source)
-        if name not in self.older or not isinstance(network, LearningWithoutForgetting):
-            known = ", ".join(self.older) or "none"
+        if name not in self.previous_tasks or not isinstance(network, LearningWithoutForgetting):
+            known = ", ".join(self.previous_tasks) or "none"
             msg = (
                 f"the network of task {self.name!r} has not learned a task {name!r} before (it has "
                 f"learned: {known}); name one of those"
             )
             raise StoreError(msg)
-        return older_task(network, source, list(self.older).index(name)).eval()
+        return older_task(network, source, list(self.previous_tasks).index(name)).eval()
 
 
 class Store:
@@ -231,12 +234,12 @@ class Store:
         facts = {
             "name": record.name,
             "labels": record.labels,
-            "source": record.source,
+            "source": record.source_sha256,
             "preprocessing": vars(record.preprocessing),
             "options": record.options.to_dict(),
             "metrics": dict(record.metrics),
-            "older": [[name, *labels] for name, labels in record.older.items()],
-            "pictures": record.pictures,
+            "older": [[name, *labels] for name, labels in record.previous_tasks.items()],
+            "pictures": record.data_sha256,
             "splits": {name: vars(entry) for name, entry in record.splits.items()},
         }
         path = self.task_path(record.name)
@@ -309,13 +312,13 @@ def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
         name=facts["name"],
         labels=tuple(facts["labels"]),
         state=state,
-        source=facts["source"],
+        source_sha256=facts["source"],
         preprocessing=Preprocessing(**facts["preprocessing"]),
         options=TrainOptions.from_dict(facts["options"]),
         samples=samples,
         metrics=facts["metrics"],
-        older={name: tuple(labels) for name, *labels in facts.get("older", [])},
-        pictures=facts.get("pictures", ""),
+        previous_tasks={name: tuple(labels) for name, *labels in facts.get("older", [])},
+        data_sha256=facts.get("pictures", ""),
         splits={name: SplitEntry(**entry) for name, entry in facts.get("splits", {}).items()},
     )
 

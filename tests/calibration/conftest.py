@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from snow_calibration.gate import answers_of
-from snow_calibration.pictures import Labelled, Samples
-from snow_runtime.graph_file import with_manifest
-from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_calibration.pictures import CalibrationPictures, Labelled
+from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.graph.onnx_file import with_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def float_graph(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Cal
     """Export three tasks on a ResNet-18 at 64 px; equal options give the same file."""
     from snow_deploy.models.options import DeltaOptions
     from snow_export.export import GraphOptions, export_graph
-    from snow_runtime.manifest import InputEntry
+    from snow_runtime.graph.manifest import InputEntry
     from tests.export.requests import request_of
 
     made: dict[Any, Path] = {}
@@ -49,16 +49,16 @@ def float_graph(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 
 @pytest.fixture(scope="session")
-def samples() -> Samples:
+def samples() -> CalibrationPictures:
     """Give twenty pictures of 64 px, smooth enough to look like some."""
     rng = np.random.default_rng(3)
     coarse = rng.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
     pixels = coarse.repeat(8, axis=1).repeat(8, axis=2)
-    return Samples(tuple(f"picture {n:02}" for n in range(20)), pixels)
+    return CalibrationPictures(tuple(f"picture {n:02}" for n in range(20)), pixels)
 
 
 @pytest.fixture(scope="session")
-def truth(samples: Samples) -> dict[str, Labelled]:
+def truth(samples: CalibrationPictures) -> dict[str, Labelled]:
     from tests.export.requests import LABELS
 
     rng = np.random.default_rng(4)
@@ -69,16 +69,18 @@ def truth(samples: Samples) -> dict[str, Labelled]:
 
 
 @pytest.fixture(scope="session")
-def small_samples() -> Samples:
+def small_samples() -> CalibrationPictures:
     """Give forty pictures for `small_graph`."""
     rng = np.random.default_rng(3)
     brightness = rng.integers(20, 256, (40, 1, 1, 3))
     pixels = (rng.random((40, 8, 8, 3)) * brightness).astype(np.uint8)
-    return Samples(tuple(f"picture {n:02}" for n in range(40)), pixels)
+    return CalibrationPictures(tuple(f"picture {n:02}" for n in range(40)), pixels)
 
 
 @pytest.fixture(scope="session")
-def small_graph(small_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_graph(
+    small_samples: CalibrationPictures, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Give `small_net` as a file of one task, food, for tests that run it many times.
 
     Its last bias is such that all of its classes are answered.
@@ -97,7 +99,7 @@ def small_graph(small_samples: Samples, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def small_truth(small_graph: Path, small_samples: Samples) -> dict[str, Labelled]:
+def small_truth(small_graph: Path, small_samples: CalibrationPictures) -> dict[str, Labelled]:
     """Label the pictures with what `small_graph` answers."""
     unknown = {"food": Labelled(small_samples.pixels, np.zeros(40, np.int64))}
     return {

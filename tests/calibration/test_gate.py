@@ -9,9 +9,9 @@ import pytest
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import Agreement, agreements, answers_of, answers_to, scores
-from snow_calibration.pictures import FEWEST, Labelled, Samples, as_input
+from snow_calibration.pictures import FEWEST, CalibrationPictures, Labelled, as_input
 from snow_runtime import load
-from snow_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,9 +70,9 @@ def test_answers_that_changed_are_counted_without_labels() -> None:
 
 
 def test_tasks_that_look_at_the_same_pictures_are_answered_together(
-    float_graph: Callable[..., Path], samples: Samples, monkeypatch: pytest.MonkeyPatch
+    float_graph: Callable[..., Path], samples: CalibrationPictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from snow_runtime.session import OnnxSession
+    from snow_runtime.backends.onnxruntime_session import OnnxSession
 
     runs = []
     run = OnnxSession.run
@@ -157,18 +157,18 @@ def test_what_are_no_pictures_is_refused(pixels: np.ndarray) -> None:
 
 def test_too_few_samples() -> None:
     with pytest.raises(CalibrationError, match="3 pictures are too few to calibrate on"):
-        Samples(("a", "b", "c"), PIXELS[:3])
+        CalibrationPictures(("a", "b", "c"), PIXELS[:3])
 
 
 def test_a_sample_given_twice() -> None:
     pixels = np.zeros((FEWEST, 8, 8, 3), np.uint8)
 
     with pytest.raises(CalibrationError, match="the picture a is given twice"):
-        Samples(("a",) * FEWEST, pixels)
+        CalibrationPictures(("a",) * FEWEST, pixels)
 
 
 def test_a_graph_takes_what_the_runtime_prepares(float_graph: Callable[..., Path]) -> None:
-    from snow_runtime.preprocessing import prepare_for
+    from snow_runtime.pictures.preprocessing import prepare_for
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     for frames in (False, True):

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from snow_calibration.lint import lint
-from snow_calibration.plan import make_plan
+from snow_calibration.quantisation_plan import make_plan
 from snow_calibration.quantise import quantise
 from tests.calibration.conftest import small_net
 from tests.calibration.test_quantise import RANGES

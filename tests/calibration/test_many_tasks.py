@@ -8,10 +8,10 @@ import pytest
 
 from snow_calibration.calibrate import calibrate, write_graph
 from snow_calibration.lint import lint
-from snow_calibration.plan import layers_of, make_plan
+from snow_calibration.quantisation_plan import layers_of, make_plan
 from snow_export.export import export_graph
 from snow_runtime.engine.prepare import prepare_graph
-from snow_runtime.graph_file import read_graph
+from snow_runtime.graph.onnx_file import read_graph
 from tests.export.requests import many_tasks
 
 if TYPE_CHECKING:
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_calibration.calibrate import Calibration
-    from snow_calibration.pictures import Samples
+    from snow_calibration.pictures import CalibrationPictures
     from snow_deploy.models.source import Source
 
 
 def calibrated(
-    source: Source, samples: Samples, folder: Path, classes: Sequence[int]
+    source: Source, samples: CalibrationPictures, folder: Path, classes: Sequence[int]
 ) -> Calibration:
     export_graph(many_tasks(source, 12, classes), folder / "snow.onnx")
     return calibrate(folder / "snow.onnx", samples, folder / "r.json", method="minmax")
 
 
 def test_every_layer_is_quantised_and_no_sum_of_logits_is_taken_for_a_residual(
-    source: Source, samples: Samples, tmp_path: Path
+    source: Source, samples: CalibrationPictures, tmp_path: Path
 ) -> None:
     """Nothing reads the logits, so neither side of their sum is quantised."""
     found = calibrated(source, samples, tmp_path, (3, 5, 60))
@@ -57,7 +57,7 @@ def test_every_layer_is_quantised_and_no_sum_of_logits_is_taken_for_a_residual(
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("classes", [(4,), (3, 5, 60)], ids=["equal", "unequal"])
 def test_tensorrt_builds_engines_of_many_tasks(
-    source: Source, samples: Samples, tmp_path: Path, classes: Sequence[int]
+    source: Source, samples: CalibrationPictures, tmp_path: Path, classes: Sequence[int]
 ) -> None:
     pytest.importorskip("tensorrt_rtx_bindings")
     from snow_runtime.engine.make import build_engine

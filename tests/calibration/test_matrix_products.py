@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from snow_calibration.arithmetic import multiply_adds, share
 from snow_calibration.lint import lint
-from snow_calibration.plan import layers_of, make_plan
+from snow_calibration.quantisation_plan import layers_of, make_plan
 from snow_calibration.quantise import half_scale, quantise
-from snow_runtime.half import to_fp16
-from snow_runtime.quantised import QuantisedGraph
+from snow_runtime.graph.half_precision import to_fp16
+from snow_runtime.graph.quantised import QuantisedGraph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
 from snow_calibration.errors import CalibrationError
-from snow_calibration.plan import make_plan
+from snow_calibration.quantisation_plan import make_plan
 from snow_calibration.quantise import LEVELS, half_scale, quantise, quantise_weight
-from snow_runtime.half import to_fp16
+from snow_runtime.graph.half_precision import to_fp16
 from tests.calibration.conftest import small_net
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snow_calibration.errors import CalibrationError
-from snow_calibration.pictures import Samples
+from snow_calibration.pictures import CalibrationPictures
 from snow_calibration.ranges import Origin, Ranges, measure_ranges
 from snow_calibration.thresholds import BINS
 
@@ -30,11 +30,11 @@ def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     return {"a": values - 100, "b": np.maximum(10 - values, 0)}
 
 
-def origin(samples: Samples, method: str = "mse", graph: str = "0" * 64) -> Origin:
+def origin(samples: CalibrationPictures, method: str = "mse", graph: str = "0" * 64) -> Origin:
     return Origin(graph, samples.sha256, len(samples), method)  # type: ignore[arg-type]
 
 
-def test_the_largest_magnitudes_are_numpys(samples: Samples, tmp_path: Path) -> None:
+def test_the_largest_magnitudes_are_numpys(samples: CalibrationPictures, tmp_path: Path) -> None:
     path = tmp_path / "ranges.json"
 
     ranges = measure_ranges(run, TENSORS, samples, origin(samples, "minmax"), path)
@@ -47,7 +47,7 @@ def test_the_largest_magnitudes_are_numpys(samples: Samples, tmp_path: Path) -> 
 
 
 def test_the_histogram_is_numpys(
-    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    samples: CalibrationPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[NDArray[np.int64]] = []
 
@@ -72,10 +72,10 @@ def test_the_histogram_is_numpys(
 
 @given(st.permutations(range(20)))
 def test_the_order_of_the_pictures_does_not_matter(
-    samples: Samples, tmp_path_factory: pytest.TempPathFactory, order: list[int]
+    samples: CalibrationPictures, tmp_path_factory: pytest.TempPathFactory, order: list[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("order")
-    shuffled = Samples(tuple(samples.keys[n] for n in order), samples.pixels[order])
+    shuffled = CalibrationPictures(tuple(samples.keys[n] for n in order), samples.pixels[order])
 
     for name, some in (("one", samples), ("other", shuffled)):
         measure_ranges(run, TENSORS, some, origin(some), folder / name)
@@ -85,7 +85,7 @@ def test_the_order_of_the_pictures_does_not_matter(
 
 @pytest.mark.parametrize("killed_at", [1, 15, 16, 17, 20, 21, 30, 36, 39])
 def test_a_killed_calibration_resumes_to_the_same_file(
-    samples: Samples, tmp_path: Path, killed_at: int
+    samples: CalibrationPictures, tmp_path: Path, killed_at: int
 ) -> None:
     calls = 0
 
@@ -109,7 +109,9 @@ def test_a_killed_calibration_resumes_to_the_same_file(
     assert calls - 100 <= 40 - 16 * ((killed_at - 1) // 16 if killed_at <= 20 else 1)
 
 
-def test_finished_ranges_are_reused_without_a_single_run(samples: Samples, tmp_path: Path) -> None:
+def test_finished_ranges_are_reused_without_a_single_run(
+    samples: CalibrationPictures, tmp_path: Path
+) -> None:
     path = tmp_path / "ranges.json"
     first = measure_ranges(run, TENSORS, samples, origin(samples), path)
 
@@ -129,7 +131,7 @@ def test_finished_ranges_are_reused_without_a_single_run(samples: Samples, tmp_p
     ],
 )
 def test_ranges_of_something_else_are_refused(
-    samples: Samples, tmp_path: Path, changed: dict[str, object], named: str
+    samples: CalibrationPictures, tmp_path: Path, changed: dict[str, object], named: str
 ) -> None:
     path = tmp_path / "ranges.json"
     measure_ranges(run, TENSORS, samples, origin(samples), path)
@@ -140,7 +142,7 @@ def test_ranges_of_something_else_are_refused(
         measure_ranges(run, TENSORS, samples, origin(samples), path)
 
 
-def test_ranges_of_other_tensors_are_refused(samples: Samples, tmp_path: Path) -> None:
+def test_ranges_of_other_tensors_are_refused(samples: CalibrationPictures, tmp_path: Path) -> None:
     path = tmp_path / "ranges.json"
     measure_ranges(run, ("a",), samples, origin(samples), path)
 
@@ -192,7 +194,7 @@ def test_a_damaged_field_is_refused_or_means_the_same(
     ],
 )
 def test_parts_that_do_not_fit_each_other_are_refused(
-    samples: Samples, tmp_path: Path, changed: dict[str, object]
+    samples: CalibrationPictures, tmp_path: Path, changed: dict[str, object]
 ) -> None:
     path = tmp_path / "ranges.json"
     Ranges(origin(samples), 16, {"a": 100.0, "b": 10.0}).save(path)
@@ -210,7 +212,7 @@ def test_brackets_without_end_are_refused(tmp_path: Path) -> None:
         Ranges.load(path)
 
 
-def test_the_smallest_magnitudes_are_counted(samples: Samples, tmp_path: Path) -> None:
+def test_the_smallest_magnitudes_are_counted(samples: CalibrationPictures, tmp_path: Path) -> None:
     def tiny(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         return {"a": pixels.astype(np.float32) * np.float32(1e-38)}
 
@@ -220,7 +222,9 @@ def test_the_smallest_magnitudes_are_counted(samples: Samples, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_nan_is_named_with_its_picture(samples: Samples, tmp_path: Path, bad: float) -> None:
+def test_nan_is_named_with_its_picture(
+    samples: CalibrationPictures, tmp_path: Path, bad: float
+) -> None:
     def broken(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         values = run(pixels)
         values["b"][0, 0, 0, 0] = bad
@@ -230,24 +234,24 @@ def test_nan_is_named_with_its_picture(samples: Samples, tmp_path: Path, bad: fl
         measure_ranges(broken, TENSORS, samples, origin(samples), tmp_path / "r.json")
 
 
-def test_an_unwritable_file_is_said(samples: Samples, tmp_path: Path) -> None:
+def test_an_unwritable_file_is_said(samples: CalibrationPictures, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(CalibrationError, match="cannot be written"):
         measure_ranges(run, TENSORS, samples, origin(samples), tmp_path / "file" / "r.json")
 
 
-def test_a_folder_is_made(samples: Samples, tmp_path: Path) -> None:
+def test_a_folder_is_made(samples: CalibrationPictures, tmp_path: Path) -> None:
     measure_ranges(run, TENSORS, samples, origin(samples), tmp_path / "new" / "r.json")
 
     assert Ranges.load(tmp_path / "new" / "r.json").complete
 
 
-def test_the_hash_is_of_the_pictures_too(samples: Samples) -> None:
+def test_the_hash_is_of_the_pictures_too(samples: CalibrationPictures) -> None:
     changed = samples.pixels.copy()
     changed[3, 0, 0, 0] ^= 1
 
-    assert Samples(samples.keys, changed).sha256 != samples.sha256
+    assert CalibrationPictures(samples.keys, changed).sha256 != samples.sha256
 
 
 def with_a_dead_tensor(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -256,7 +260,7 @@ def with_a_dead_tensor(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float3
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "mse", "percentile"])
 def test_a_tensor_that_is_always_zero_has_no_range(
-    samples: Samples, tmp_path: Path, method: str
+    samples: CalibrationPictures, tmp_path: Path, method: str
 ) -> None:
     path, source = tmp_path / "ranges.json", origin(samples, method)
 
@@ -267,7 +271,9 @@ def test_a_tensor_that_is_always_zero_has_no_range(
 
 
 @pytest.mark.parametrize("killed_at", [17, 20, 21, 37])
-def test_a_run_with_one_resumes_too(samples: Samples, tmp_path: Path, killed_at: int) -> None:
+def test_a_run_with_one_resumes_too(
+    samples: CalibrationPictures, tmp_path: Path, killed_at: int
+) -> None:
     calls = iter(range(1, 1000))
 
     def killed(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:

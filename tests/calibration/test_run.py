@@ -16,14 +16,14 @@ from snow_calibration.float_graph import read_float_graph
 from snow_calibration.gate import answers_of, answers_to, scores
 from snow_calibration.lint import lint
 from snow_calibration.pictures import Labelled, as_input
-from snow_calibration.plan import layers_of
+from snow_calibration.quantisation_plan import layers_of
 from snow_calibration.report import write_report
 from snow_calibration.run import Judged, Settings, calibrate_and_judge, check
 from snow_runtime import load
 from snow_runtime.engine.prepare import prepare_graph
 from snow_runtime.errors import GraphError
-from snow_runtime.graph_file import with_manifest
-from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.graph.onnx_file import with_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_calibration.calibrate import Rest
-    from snow_calibration.pictures import Samples
+    from snow_calibration.pictures import CalibrationPictures
 
 
 @pytest.mark.parametrize("form", [("fused", "fp16"), ("separate", "fp32")])
 def test_the_whole_way(
     float_graph: Callable[..., Path],
-    samples: Samples,
+    samples: CalibrationPictures,
     truth: dict[str, Labelled],
     tmp_path: Path,
     form: tuple[str, Rest],
@@ -72,7 +72,7 @@ def test_the_whole_way(
     assert all(score.logit_error < 0.01 for score in report.fp16)
 
 
-def coarse(graph: Path, samples: Samples, ranges: Path) -> None:
+def coarse(graph: Path, samples: CalibrationPictures, ranges: Path) -> None:
     """Measure ranges with steps so coarse that tasks are answered by chance."""
     calibrate(graph, samples, ranges, method="minmax")
     document = json.loads(ranges.read_text())
@@ -81,7 +81,10 @@ def coarse(graph: Path, samples: Samples, ranges: Path) -> None:
 
 
 def test_a_failing_gate_writes_nothing_and_reports(
-    small_graph: Path, small_samples: Samples, small_truth: dict[str, Labelled], tmp_path: Path
+    small_graph: Path,
+    small_samples: CalibrationPictures,
+    small_truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     output = tmp_path / "snow.int8.onnx"
     output.write_bytes(b"before")
@@ -103,7 +106,10 @@ def test_a_failing_gate_writes_nothing_and_reports(
 
 
 def test_an_undecided_graph_is_written_only_where_that_is_accepted(
-    small_graph: Path, small_samples: Samples, small_truth: dict[str, Labelled], tmp_path: Path
+    small_graph: Path,
+    small_samples: CalibrationPictures,
+    small_truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     output, ranges = tmp_path / "snow.int8.onnx", tmp_path / "r.json"
     coarse(small_graph, small_samples, ranges)
@@ -123,7 +129,10 @@ def test_an_undecided_graph_is_written_only_where_that_is_accepted(
 
 
 def test_too_few_pictures_are_refused_before_the_long_part(
-    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+    float_graph: Callable[..., Path],
+    samples: CalibrationPictures,
+    truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     output, ranges = tmp_path / "x.onnx", tmp_path / "r.json"
 
@@ -143,7 +152,10 @@ def test_too_few_pictures_are_refused_before_the_long_part(
 
 
 def test_pictures_without_labels_decide_where_those_with_labels_are_few(
-    small_graph: Path, small_samples: Samples, small_truth: dict[str, Labelled], tmp_path: Path
+    small_graph: Path,
+    small_samples: CalibrationPictures,
+    small_truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     pixels = np.random.default_rng(6).integers(0, 256, (80, 8, 8, 3), dtype=np.uint8)
     judged = Judged(small_truth, unlabelled={"food": pixels})
@@ -163,7 +175,10 @@ def test_pictures_without_labels_decide_where_those_with_labels_are_few(
 
 
 def test_an_accuracy_that_is_not_the_stored_one_is_refused(
-    small_graph: Path, small_samples: Samples, small_truth: dict[str, Labelled], tmp_path: Path
+    small_graph: Path,
+    small_samples: CalibrationPictures,
+    small_truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     graph, output = tmp_path / "snow.onnx", tmp_path / "x.onnx"
     manifest = read_float_graph(small_graph).manifest
@@ -182,7 +197,7 @@ def test_an_accuracy_that_is_not_the_stored_one_is_refused(
 
 def test_the_search_ranks_every_layer_and_gives_the_worst_back(
     small_graph: Path,
-    small_samples: Samples,
+    small_samples: CalibrationPictures,
     small_truth: dict[str, Labelled],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -216,7 +231,10 @@ def test_the_search_ranks_every_layer_and_gives_the_worst_back(
 
 
 def test_layers_are_not_chosen_on_the_pictures_that_judge(
-    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+    float_graph: Callable[..., Path],
+    samples: CalibrationPictures,
+    truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     settings = Settings(tmp_path / "r.json", "minmax", max_drop=100, auto=True)
 
@@ -225,7 +243,10 @@ def test_layers_are_not_chosen_on_the_pictures_that_judge(
 
 
 def test_layers_that_are_kept_are_kept(
-    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+    float_graph: Callable[..., Path],
+    samples: CalibrationPictures,
+    truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     output = tmp_path / "snow.int8.onnx"
     settings = Settings(tmp_path / "r.json", "minmax", max_drop=100, keep=["source/layer1*"])
@@ -242,7 +263,7 @@ def test_layers_that_are_kept_are_kept(
 @pytest.mark.parametrize(("frames", "batch"), [(True, None), (False, 2)])
 def test_other_inputs_are_calibrated_alike(
     float_graph: Callable[..., Path],
-    samples: Samples,
+    samples: CalibrationPictures,
     tmp_path: Path,
     frames: bool,
     batch: int | None,
@@ -262,7 +283,10 @@ def test_other_inputs_are_calibrated_alike(
 
 
 def test_graphs_that_cannot_be_calibrated(
-    small_graph: Path, small_samples: Samples, small_truth: dict[str, Labelled], tmp_path: Path
+    small_graph: Path,
+    small_samples: CalibrationPictures,
+    small_truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     ranges, int8, half = tmp_path / "r.json", tmp_path / "int8.onnx", tmp_path / "half.onnx"
     model, manifest = onnx.load(small_graph), read_float_graph(small_graph).manifest
@@ -285,7 +309,7 @@ def test_graphs_that_cannot_be_calibrated(
 
 
 def test_ranges_of_another_graph_are_refused(
-    small_graph: Path, small_samples: Samples, tmp_path: Path
+    small_graph: Path, small_samples: CalibrationPictures, tmp_path: Path
 ) -> None:
     ranges, other = tmp_path / "r.json", tmp_path / "other.onnx"
     calibrate(small_graph, small_samples, ranges, method="minmax")
@@ -301,14 +325,17 @@ def test_ranges_of_another_graph_are_refused(
 
 
 def test_pictures_of_another_size_are_refused(
-    small_graph: Path, samples: Samples, tmp_path: Path
+    small_graph: Path, samples: CalibrationPictures, tmp_path: Path
 ) -> None:
     with pytest.raises(CalibrationError, match="pictures are of 64 pixels, expected 8"):
         calibrate(small_graph, samples, tmp_path / "r.json")
 
 
 def test_an_unwritable_output(
-    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+    float_graph: Callable[..., Path],
+    samples: CalibrationPictures,
+    truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "file").write_text("")
     settings = Settings(tmp_path / "r.json", "minmax", max_drop=100)
@@ -318,7 +345,10 @@ def test_an_unwritable_output(
 
 
 def test_files_are_not_written_over_each_other(
-    float_graph: Callable[..., Path], samples: Samples, truth: dict[str, Labelled], tmp_path: Path
+    float_graph: Callable[..., Path],
+    samples: CalibrationPictures,
+    truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     graph = tmp_path / "snow.onnx"
     graph.write_bytes(float_graph().read_bytes())
@@ -382,7 +412,10 @@ def test_int8_kernels_do_not_saturate(tmp_path: Path) -> None:
 
 
 def test_a_rest_that_overflows_half_precision(
-    small_graph: Path, small_samples: Samples, small_truth: dict[str, Labelled], tmp_path: Path
+    small_graph: Path,
+    small_samples: CalibrationPictures,
+    small_truth: dict[str, Labelled],
+    tmp_path: Path,
 ) -> None:
     graph, output = tmp_path / "snow.onnx", tmp_path / "int8.onnx"
     model = onnx.load(small_graph)
@@ -414,7 +447,11 @@ def test_layers_are_chosen_by_pattern() -> None:
 @pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
 @pytest.mark.parametrize("frames", [False, True])
 def test_an_engine_finds_every_layer_that_was_quantised(
-    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path, layout: str, frames: bool
+    float_graph: Callable[..., Path],
+    samples: CalibrationPictures,
+    tmp_path: Path,
+    layout: str,
+    frames: bool,
 ) -> None:
     graph, output = float_graph(layout, frames=frames), tmp_path / "int8.onnx"
     found = calibrate(graph, samples, tmp_path / "r.json", method="minmax")
@@ -429,7 +466,7 @@ def test_an_engine_finds_every_layer_that_was_quantised(
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
 def test_tensorrt_builds_an_engine_of_what_was_calibrated(
-    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path, layout: str
+    float_graph: Callable[..., Path], samples: CalibrationPictures, tmp_path: Path, layout: str
 ) -> None:
     pytest.importorskip("tensorrt_rtx_bindings")
     from snow_runtime.engine.make import build_engine
@@ -451,7 +488,7 @@ def test_tensorrt_builds_an_engine_of_what_was_calibrated(
 @pytest.mark.parametrize(("layout", "target"), [("fused", "sm86"), ("summed", "sm89")])
 def test_tensorrt_compiles_int8_convolutions(
     float_graph: Callable[..., Path],
-    samples: Samples,
+    samples: CalibrationPictures,
     tmp_path: Path,
     target: str,
     layout: str,
@@ -472,7 +509,7 @@ def test_tensorrt_compiles_int8_convolutions(
 
 
 def test_a_dead_layer_is_calibrated_and_its_ranges_reused(
-    float_graph: Callable[..., Path], samples: Samples, tmp_path: Path
+    float_graph: Callable[..., Path], samples: CalibrationPictures, tmp_path: Path
 ) -> None:
     """A convolution that always answers below zero: nothing comes out of its ReLU."""
     model, path = onnx.load(float_graph()), tmp_path / "dead.onnx"

@@ -8,16 +8,16 @@ import pytest
 from snow_calibration.calibrate import Calibration
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.gate import TaskScore
-from snow_calibration.plan import make_plan
+from snow_calibration.quantisation_plan import make_plan
 from snow_calibration.ranges import Origin, Ranges
 from snow_calibration.run import _most_given_back
-from snow_calibration.search import Sensitivity, Step, keep_worst, sensitivities
+from snow_calibration.search import SearchStep, Sensitivity, keep_worst, sensitivities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from snow_calibration.pictures import Samples
+    from snow_calibration.pictures import CalibrationPictures
 
 LAYERS = tuple("abcdefghij")
 HARM = {"c": 2.0, "f": 0.7}  # points that a layer costs in INT8
@@ -44,7 +44,7 @@ def share(kept: Sequence[str]) -> float:
     return 1 - len(kept) / len(LAYERS)
 
 
-def search(most: int = 5) -> list[Step]:
+def search(most: int = 5) -> list[SearchStep]:
     return keep_worst(ranking, measure, share=share, fixed=(), holds=few_lost, most=most)
 
 
@@ -87,7 +87,7 @@ def test_without_the_search_one_graph_is_measured() -> None:
 
 
 def test_the_broken_layer_is_the_most_sensitive(
-    float_graph: Callable[..., Path], samples: Samples
+    float_graph: Callable[..., Path], samples: CalibrationPictures
 ) -> None:
     path = float_graph()
     graph = read_float_graph(path)
@@ -112,7 +112,9 @@ def test_the_broken_layer_is_the_most_sensitive(
     assert told[-1] == (len(found), len(found))
 
 
-def test_any_batch_is_answered_whole(float_graph: Callable[..., Path], samples: Samples) -> None:
+def test_any_batch_is_answered_whole(
+    float_graph: Callable[..., Path], samples: CalibrationPictures
+) -> None:
     changes = []
     for batch in (None, 3, 8):
         graph = read_float_graph(float_graph(batch=batch))
@@ -130,6 +132,6 @@ def test_any_batch_is_answered_whole(float_graph: Callable[..., Path], samples: 
 
 
 def layers(model: object) -> tuple[str, ...]:
-    from snow_calibration.plan import layers_of
+    from snow_calibration.quantisation_plan import layers_of
 
     return layers_of(model.graph)  # type: ignore[attr-defined]

@@ -10,22 +10,22 @@ import onnxruntime
 import pytest
 import torch
 
-from snow_deploy.graph import export_tasks
-from snow_deploy.inspect_store import inspect_store
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes import build_network
 from snow_deploy.models.source import Source
+from snow_deploy.stages.export import export_tasks
+from snow_deploy.stages.inspect_store import inspect_store
 from snow_deploy.training.options import TrainOptions
 from snow_deploy.training.store import Store, TaskRecord
 from snow_export.export import GraphOptions
-from snow_runtime.graph_file import read_graph
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.manifest import Preprocessing
+from snow_runtime.graph.onnx_file import read_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_deploy.models.weights import SourceWeights
-    from snow_runtime.manifest import TaskEntry
+    from snow_runtime.graph.manifest import TaskEntry
 
 SIZE = 64
 KINDS: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, weights: SourceWeights) -> S
                     name=name,
                     labels=labels,
                     state={key: value.clone() for key, value in network.state_dict().items()},
-                    source=source.fingerprint,
+                    source_sha256=source.fingerprint,
                     preprocessing=Preprocessing.for_size(SIZE),
                     options=options,
                     samples=torch.randint(0, 256, (2, SIZE, SIZE, 3), dtype=torch.uint8),

@@ -28,8 +28,8 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     import onnx
     from onnx import TensorProto, helper
 
-    from snow_runtime.graph_file import with_manifest
-    from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.graph.onnx_file import with_manifest
     from snow_runtime.self_check import with_self_check
 
     folder = tmp_path_factory.mktemp("graphs")

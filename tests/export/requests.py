@@ -11,7 +11,7 @@ import torch
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.options import DeltaOptions
 from snow_export.export import ExportRequest
-from snow_runtime.manifest import Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportR
     return ExportRequest(
         source=source,
         source_entry=SourceEntry(source.architecture, source.fingerprint, 1),
-        deltas=deltas,
+        networks=deltas,
         tasks=tasks,
         preprocessing=Preprocessing.for_size(64),
         pictures=rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8),
@@ -63,4 +63,4 @@ def many_tasks(source: Source, count: int, classes: Sequence[int] = (3,)) -> Exp
     built = {size: random_delta(source, size, size, DeltaOptions()) for size in set(classes)}
     deltas = {name: built[size] for name, size in sizes.items()}
     tasks = [TaskEntry(name, name, tuple(map(str, range(n)))) for name, n in sizes.items()]
-    return replace(request, deltas=deltas, tasks=tuple(tasks))
+    return replace(request, networks=deltas, tasks=tuple(tasks))

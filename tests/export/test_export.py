@@ -14,7 +14,7 @@ from snow_export.errors import ExportError, ParityError
 from snow_export.export import GraphOptions, build_graph, export_graph, trained_answers
 from snow_export.parity import compare, onnx_answers
 from snow_runtime.errors import HalfError
-from snow_runtime.manifest import Layout, TaskEntry
+from snow_runtime.graph.manifest import Layout, TaskEntry
 from tests.export.requests import LABELS, random_delta, request_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_the_file_answers_as_torch_does(
     assert list(answers) == list(LABELS)
     with torch.no_grad():
         features = shown.source(images)
-        for name, delta in shown.deltas.items():
+        for name, delta in shown.networks.items():
             expected = delta(images, features).numpy()
             largest = max(1, np.abs(expected).max())
             np.testing.assert_allclose(answers[name], expected, atol=1e-4 * largest)
@@ -77,7 +77,7 @@ def test_the_file_answers_as_torch_does(
 def test_poolings_of_every_kind(
     source: Source, tmp_path: Path, norm: PoolingNorm, relu: bool, layout: Layout
 ) -> None:
-    options = DeltaOptions(k=16, width=4, pooling_norm=norm, pooling_relu=relu)
+    options = DeltaOptions(k_divisor=16, width_divisor=4, pooling_norm=norm, pooling_relu=relu)
     request = replace(request_of(source, options), options=GraphOptions(layout))
 
     found = export_graph(request, tmp_path / "snow.onnx")
@@ -100,7 +100,7 @@ def test_any_number_of_pictures_checks_the_parity(
 def test_exporting_leaves_the_deltas_as_they_are(request_18: ExportRequest, tmp_path: Path) -> None:
     before = {
         (name, key): value.clone()
-        for name, delta in request_18.deltas.items()
+        for name, delta in request_18.networks.items()
         for key, value in delta.state_dict().items()
     }
 
@@ -108,7 +108,7 @@ def test_exporting_leaves_the_deltas_as_they_are(request_18: ExportRequest, tmp_
 
     after = {
         (name, key): value
-        for name, delta in request_18.deltas.items()
+        for name, delta in request_18.networks.items()
         for key, value in delta.state_dict().items()
     }
     assert before.keys() == after.keys()
@@ -118,9 +118,9 @@ def test_exporting_leaves_the_deltas_as_they_are(request_18: ExportRequest, tmp_
 def test_deltas_of_another_shape_go_beside_the_others(
     request_18: ExportRequest, source: Source, tmp_path: Path
 ) -> None:
-    other = random_delta(source, 2, 5, DeltaOptions(k=16, width=4))
+    other = random_delta(source, 2, 5, DeltaOptions(k_divisor=16, width_divisor=4))
     tasks = (*request_18.tasks, TaskEntry("dogs", "dogs", ("pug", "husky")))
-    request = replace(request_18, deltas={**request_18.deltas, "dogs": other}, tasks=tasks)
+    request = replace(request_18, networks={**request_18.networks, "dogs": other}, tasks=tasks)
     path = tmp_path / "snow.onnx"
 
     export_graph(request, path)
@@ -178,7 +178,7 @@ def test_a_delta_that_answers_with_no_number_leaves_no_file(
     poisoned = random_delta(source, 3, 0, DeltaOptions())
     with torch.no_grad():
         poisoned.get_parameter("network.fc.bias")[1] = value
-    request = replace(request_18, deltas={**request_18.deltas, "birds": poisoned})
+    request = replace(request_18, networks={**request_18.networks, "birds": poisoned})
 
     with pytest.raises(ParityError, match="task 'birds' answers with infinity or NaN"):
         export_graph(request, tmp_path / "snow.onnx")
@@ -190,7 +190,7 @@ def test_tasks_may_be_called_as_functions_are(request_18: ExportRequest, tmp_pat
     names = dict(zip(LABELS, ("cat", "add", "flatten"), strict=True))
     request = replace(
         request_18,
-        deltas={names[name]: delta for name, delta in request_18.deltas.items()},
+        networks={names[name]: delta for name, delta in request_18.networks.items()},
         tasks=tuple(
             replace(task, name=names[task.name], output=names[task.name])
             for task in request_18.tasks

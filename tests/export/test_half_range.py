@@ -12,7 +12,7 @@ from onnx import TensorProto
 from snow_export.export import GraphOptions, build_graph
 from snow_export.half_range import check_range
 from snow_runtime.errors import HalfError
-from snow_runtime.half import to_fp16
+from snow_runtime.graph.half_precision import to_fp16
 
 if TYPE_CHECKING:
     from snow_export.export import ExportRequest
@@ -43,7 +43,7 @@ def test_every_weight_is_half_and_every_logit_float(request_18: ExportRequest, l
     for value in (*model.graph.input, *model.graph.output):
         assert value.type.tensor_type.elem_type == TensorProto.FLOAT
     casts = [node for node in model.graph.node if node.op_type == "Cast"]
-    assert len(casts) == (2 if layout == "fused" else 1 + len(request_18.deltas))
+    assert len(casts) == (2 if layout == "fused" else 1 + len(request_18.networks))
 
 
 def test_half_precision_stays_near_float(request_18: ExportRequest) -> None:

@@ -83,7 +83,7 @@ def test_an_fp32_file_that_half_precision_could_not_hold(
 ) -> None:
     path = tmp_path / "snow.onnx"
     export_graph(request_18, path)
-    monkeypatch.setattr("snow_runtime.half.FP16_LARGEST", 1e-3)
+    monkeypatch.setattr("snow_runtime.graph.half_precision.FP16_LARGEST", 1e-3)
 
     found = verify(request_18, path, (1,))
 

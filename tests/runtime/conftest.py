@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pytest
 
-from snow_runtime.manifest import METADATA_KEY, Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.graph.manifest import (
+    METADATA_KEY,
+    Manifest,
+    Preprocessing,
+    SourceEntry,
+    TaskEntry,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from snow_runtime import GraphError, InputError, Model, SnowError, TaskResult, load
-from snow_runtime.manifest import Manifest, Preprocessing
+from snow_runtime.graph.manifest import Manifest, Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from snow_runtime.batch import Batch
-    from snow_runtime.preprocessing import Picture
+    from snow_runtime.backends.batch import Batch
+    from snow_runtime.pictures.preprocessing import Picture
     from tests.runtime.conftest import Graph, MakeGraph
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 import pytest
 
+from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.errors import GraphError, ManifestError
-from snow_runtime.graph_file import with_manifest
-from snow_runtime.manifest import InputEntry, Manifest, SelfCheck
+from snow_runtime.graph.manifest import InputEntry, Manifest, SelfCheck
+from snow_runtime.graph.onnx_file import with_manifest
 from snow_runtime.model import Model, load
-from snow_runtime.preprocessing import normalise
+from snow_runtime.pictures.preprocessing import normalise
 from snow_runtime.self_check import check_picture, with_self_check
-from snow_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 from snow_runtime.errors import GraphError
-from snow_runtime.graph_file import with_manifest
-from snow_runtime.manifest import Manifest
+from snow_runtime.graph.manifest import Manifest
+from snow_runtime.graph.onnx_file import with_manifest
 from snow_runtime.model import Model, load
 from snow_runtime.self_check import with_self_check
 from snow_runtime.swap import SwappableModel

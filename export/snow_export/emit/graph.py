@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import fx, nn
 
     from snow_export.network import SharedNetwork
-    from snow_runtime.manifest import InputEntry, Preprocessing
+    from snow_runtime.graph.manifest import InputEntry, Preprocessing
 
 OPSET = 17
 """Old enough for the TensorRT of JetPack 6, new enough for LayerNormalization."""

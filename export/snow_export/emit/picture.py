@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 if TYPE_CHECKING:
     from snow_export.emit.emitter import Emitter
-    from snow_runtime.manifest import InputEntry, Preprocessing
+    from snow_runtime.graph.manifest import InputEntry, Preprocessing
 
 
 def picture(emitter: Emitter, entry: InputEntry, preprocessing: Preprocessing) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Said:
+class TaskAnswer:
     """One task's answer.
 
     Attributes:
@@ -26,7 +26,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Answer:
+class FrameAnswer:
     """All answers about one frame.
 
     Attributes:
@@ -43,7 +43,7 @@ class Answer:
     taken_at: float
     age_ms: float
     latency_ms: float
-    tasks: dict[str, Said]
+    tasks: dict[str, TaskAnswer]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -62,7 +62,7 @@ class Answer:
 
 def answer_about(
     frame: Frame, result: Result, shown: Collection[str] | None, least: float
-) -> Answer:
+) -> FrameAnswer:
     """Put a result into words.
 
     Args:
@@ -72,11 +72,11 @@ def answer_about(
         least: Answers with a lower probability are left out.
     """
     tasks = {
-        name: Said(task.label, task.probability)
+        name: TaskAnswer(task.label, task.probability)
         for name, task in result.items()
         if (shown is None or name in shown) and task.probability >= least
     }
-    return Answer(
+    return FrameAnswer(
         frame.camera,
         frame.number,
         frame.captured_at.unix_s,

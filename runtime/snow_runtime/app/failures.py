@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime.app.seldom import Seldom
+from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import GraphError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Failures:
     ) -> None:
         self._patience_s = patience_s
         self._clock = clock
-        self._seldom = Seldom(logging.getLogger(__name__), clock=clock)
+        self._seldom = ThrottledLogger(logging.getLogger(__name__), clock=clock)
         self._count = 0
         self._since_s = 0.0
 

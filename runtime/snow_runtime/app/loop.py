@@ -10,21 +10,21 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from snow_runtime.app.ahead import Ahead
-from snow_runtime.app.answers import Answer, answer_about
+from snow_runtime.app.answers import FrameAnswer, answer_about
 from snow_runtime.app.failures import Failures
-from snow_runtime.app.live import Live
-from snow_runtime.app.seldom import Seldom
+from snow_runtime.app.latest_frames import LatestFrames
+from snow_runtime.app.prefetch import Prefetcher
 from snow_runtime.app.stats import Stats
+from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import SnowError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from snow_runtime.app.ahead import Ready
-    from snow_runtime.app.outputs import Output
+    from snow_runtime.app.outputs.jsonl import Output
+    from snow_runtime.app.prefetch import PreparedFrames
     from snow_runtime.cameras import CameraGroup, Frame
-    from snow_runtime.prepared import Prepared
+    from snow_runtime.pictures.prepared import Prepared
     from snow_runtime.swap import SwappableModel
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _PAUSE_S: Final = 0.01
 class Recording(Protocol):
     """What keeps frames with their answers."""
 
-    def put(self, frame: Frame, answer: Answer) -> None:
+    def put(self, frame: Frame, answer: FrameAnswer) -> None:
         """Keep one."""
 
 
@@ -78,7 +78,7 @@ class Loop:
     options: LoopOptions = field(default_factory=LoopOptions)
     recorders: dict[str, Recording] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
-    live: Live = field(default_factory=Live)
+    live: LatestFrames = field(default_factory=LatestFrames)
     failures: Failures = field(default_factory=Failures)
     _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
     _turns: dict[str, int] = field(
@@ -86,7 +86,7 @@ class Loop:
     )  # by camera, of its last frame that was due
     _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
     _failed: int = 0  # so many of them; written by the thread that computes
-    _seldom: Seldom = field(default_factory=lambda: Seldom(_LOGGER))
+    _seldom: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
 
     def run(self) -> int:
         """Go on until the cameras have ended or somebody stops it; return how many were answered.
@@ -99,7 +99,7 @@ class Loop:
         """
         answered = 0
         self.stats.begin()
-        with Ahead(self._fetch, self._prepare) as ahead:
+        with Prefetcher(self._fetch, self._prepare) as ahead:
             while not self._stopped:
                 ready = ahead.next(_WAIT_S)
                 if ready is not None:
@@ -145,7 +145,7 @@ class Loop:
     def _prepare(self, frames: list[Frame]) -> Prepared:
         return self.model.prepare([frame.image for frame in frames], "bgr")
 
-    def _answer(self, ready: Ready) -> int:
+    def _answer(self, ready: PreparedFrames) -> int:
         frames, prepared = ready.frames, ready.prepared
         try:
             fresh = [frame for frame in frames if not frame.stale]
@@ -165,7 +165,7 @@ class Loop:
         shown = self._shown()
         for frame, result in zip(frames, results, strict=True):
             answer = answer_about(frame, result, shown, self.options.min_confidence)
-            self.stats.saw(frame.camera, answer.latency_ms, answer.age_ms)
+            self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
             self.live.put(frame, answer)
             self._hand_out(frame, answer)
         return len(frames)
@@ -174,7 +174,7 @@ class Loop:
         self.stats.count(why, count)
         self._failed += count
 
-    def _hand_out(self, frame: Frame, answer: Answer) -> None:
+    def _hand_out(self, frame: Frame, answer: FrameAnswer) -> None:
         """Give an answer to all outputs; a defect in one costs no other one anything."""
         recorder = self.recorders.get(frame.camera)
         try:

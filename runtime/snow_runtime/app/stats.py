@@ -56,7 +56,7 @@ class Stats:
         with self._lock:
             self._began = self._answered_at = self._clock()
 
-    def saw(self, camera: str, latency_ms: float, age_ms: float) -> None:
+    def record_answered(self, camera: str, latency_ms: float, age_ms: float) -> None:
         """Count a frame that was answered."""
         now = self._clock()
         with self._lock:

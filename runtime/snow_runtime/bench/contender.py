@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from snow_runtime.bench.errors import BenchError
-from snow_runtime.bench.stages import Samples, TimedSession
+from snow_runtime.bench.stages import LatencySamples, TimedSession
 from snow_runtime.model import Model, is_engine, load
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Contender:
         loaded = load(path) if is_engine(path) else load(path, threads=options.threads)
         self.session = TimedSession(loaded.session)
         self.model = Model(self.session, loaded.manifest, loaded)
-        self.samples = Samples()
+        self.samples = LatencySamples()
         self._batch, self._colour = options.batch, options.colour
         size = self.session.batch_size
         if size not in (None, options.batch):

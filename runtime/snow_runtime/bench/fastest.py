@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_runtime.bench.errors import BenchError
 from snow_runtime.bench.options import QUICK_DURATION_S, BenchOptions
 from snow_runtime.bench.run import bench
-from snow_runtime.driver import gpu_here
 from snow_runtime.engine.files import read_engine, read_record, write_engine
 from snow_runtime.engine.make import BuiltEngine, build_engine
 from snow_runtime.files import atomic_write
+from snow_runtime.machine.driver import gpu_here
 from snow_runtime.model import is_engine
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime._version import __version__
-from snow_runtime.driver import ask_driver
-from snow_runtime.jetson import find_jetson
+from snow_runtime.machine.driver import ask_driver
+from snow_runtime.machine.jetson import find_jetson
 
 if TYPE_CHECKING:
     from collections.abc import Callable

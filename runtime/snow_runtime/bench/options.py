@@ -11,7 +11,7 @@ from snow_runtime.bench.errors import BenchError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snow_runtime.preprocessing import Colour
+    from snow_runtime.pictures.preprocessing import Colour
 
 DURATION_S: Final = 10.0
 STARTS: Final = 3

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from snow_runtime.bench.contender import Contender, Frames
-from snow_runtime.bench.memory import read_memory
 from snow_runtime.bench.options import BenchOptions
+from snow_runtime.bench.process_memory import read_memory
 from snow_runtime.errors import SnowError
 
 

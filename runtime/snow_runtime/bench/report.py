@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snow_runtime.bench.figures import frames_per_s, ratio_of_medians, summarise
-from snow_runtime.bench.stages import STAGES, Samples
+from snow_runtime.bench.stages import STAGES, LatencySamples
 from snow_runtime.bench.startup import Start, summarise_starts
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from snow_runtime.bench.contender import Contender
     from snow_runtime.bench.options import BenchOptions
-    from snow_runtime.bench.plan import Plan
+    from snow_runtime.bench.turn_plan import TurnPlan
 
 _COMPARED = ("latency", "inference")
 
 
 @dataclass
-class Entry:
+class ContenderEntry:
     """What is known of a contender; it grows while the measurement goes on.
 
     Attributes:
@@ -36,7 +36,7 @@ class Entry:
     file_bytes: int
     sha256: str
     starts: list[Start] = field(default_factory=list)
-    samples: Samples = field(default_factory=Samples)
+    samples: LatencySamples = field(default_factory=LatencySamples)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def take(self, contender: Contender) -> None:
@@ -72,7 +72,7 @@ class Entry:
 
 
 @dataclass
-class Report:
+class BenchReport:
     """A measurement, or as much of it as was made.
 
     Attributes:
@@ -88,8 +88,8 @@ class Report:
     """
 
     options: BenchOptions
-    entries: list[Entry]
-    plan: Plan | None = None
+    entries: list[ContenderEntry]
+    plan: TurnPlan | None = None
     machine: dict[str, Any] = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] | None = None

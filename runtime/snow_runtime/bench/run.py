@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from snow_runtime.bench.contender import Contender, Frames
 from snow_runtime.bench.machine import describe_machine, describe_versions, read_state
-from snow_runtime.bench.plan import plan_turns, turns
-from snow_runtime.bench.report import Entry, Report
+from snow_runtime.bench.report import BenchReport, ContenderEntry
 from snow_runtime.bench.startup import start_once
+from snow_runtime.bench.turn_plan import plan_turns, turns
 from snow_runtime.bench.turns import alternate, warm_up
 from snow_runtime.doctor import Machine
 from snow_runtime.files import sha256_file
@@ -26,7 +26,7 @@ _STARTS_SHARE: Final = 0.2  # of the progress that is told; a guess
 
 def bench(
     options: BenchOptions, told: Told | None = None, machine: Machine | None = None
-) -> Report:
+) -> BenchReport:
     """Measure all contenders.
 
     Ctrl-C ends it early: the report then holds what was measured so far and says so.
@@ -42,9 +42,9 @@ def bench(
     """
     machine = machine or Machine()
     told = told or (lambda _phase, _share: None)
-    report = Report(
+    report = BenchReport(
         options,
-        [Entry(path, path.stat().st_size, sha256_file(path)) for path in options.models],
+        [ContenderEntry(path, path.stat().st_size, sha256_file(path)) for path in options.models],
         versions=describe_versions(machine),
     )
     try:
@@ -58,7 +58,7 @@ def bench(
     return report
 
 
-def _start_all(report: Report, told: Told) -> None:
+def _start_all(report: BenchReport, told: Told) -> None:
     entries, options = report.entries, report.options
     order = [
         entries[index] for number in range(options.starts) for index in turns(len(entries), number)
@@ -68,7 +68,7 @@ def _start_all(report: Report, told: Told) -> None:
         entry.starts.append(start_once(entry.path, options))
 
 
-def _measure(report: Report, told: Told, machine: Machine) -> None:
+def _measure(report: BenchReport, told: Told, machine: Machine) -> None:
     options = report.options
     with ExitStack() as stack:
         contenders = []

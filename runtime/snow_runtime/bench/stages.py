@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from snow_runtime.batch import Batch
-    from snow_runtime.session import Session
+    from snow_runtime.backends.batch import Batch
+    from snow_runtime.backends.session import Session
 
 STAGES: Final = ("preprocess", "copy", "inference", "postprocess")
 
@@ -108,7 +108,7 @@ class TimedSession:
         )
 
 
-class Samples:
+class LatencySamples:
     """The times of a contender's calls, by stage and round."""
 
     def __init__(self) -> None:

@@ -6,13 +6,13 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime.bench.plan import turns
+from snow_runtime.bench.turn_plan import turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from snow_runtime.bench.contender import Contender, Frames
-    from snow_runtime.bench.plan import Plan
+    from snow_runtime.bench.turn_plan import TurnPlan
 
 WARM_UP: Final = 5
 """Untimed calls of each contender before the first turn."""
@@ -46,7 +46,7 @@ def warm_up(contender: Contender, frames: Frames) -> float:
 def alternate(
     contenders: Sequence[Contender],
     frames: Frames,
-    plan: Plan,
+    plan: TurnPlan,
     told: Callable[[float], None],
 ) -> None:
     """Call contenders in turns; their times go into their samples.

@@ -33,15 +33,15 @@ from snow_runtime.cameras.frame import Frame
 from snow_runtime.cameras.group import CameraGroup
 from snow_runtime.cameras.opening import open_camera
 from snow_runtime.cameras.options import CameraOptions, Mode
-from snow_runtime.cameras.source import (
+from snow_runtime.cameras.redaction import redact_uri
+from snow_runtime.cameras.sources.source import (
     BadPictureError,
+    CameraSource,
     LostError,
     Picture,
     RefusedError,
-    Source,
 )
 from snow_runtime.cameras.status import Counters, State, Status
-from snow_runtime.cameras.uri import hide
 
 __all__ = [
     "Backoff",
@@ -49,6 +49,7 @@ __all__ = [
     "Camera",
     "CameraGroup",
     "CameraOptions",
+    "CameraSource",
     "Counters",
     "Frame",
     "Instant",
@@ -56,9 +57,8 @@ __all__ = [
     "Mode",
     "Picture",
     "RefusedError",
-    "Source",
     "State",
     "Status",
-    "hide",
     "open_camera",
+    "redact_uri",
 ]

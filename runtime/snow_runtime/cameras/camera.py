@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from snow_runtime.cameras.clock import SYSTEM_CLOCK, Clock
 from snow_runtime.cameras.mailbox import Mailbox
 from snow_runtime.cameras.options import CameraOptions
+from snow_runtime.cameras.redaction import redact_text
 from snow_runtime.cameras.status import Journal
 from snow_runtime.cameras.supervisor import Supervisor
-from snow_runtime.cameras.uri import scrub
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.cameras.frame import Frame
     from snow_runtime.cameras.options import Mode
-    from snow_runtime.cameras.source import Source
+    from snow_runtime.cameras.sources.source import CameraSource
     from snow_runtime.cameras.status import Counters, Status
 
 _RUNNING: weakref.WeakSet[Supervisor] = weakref.WeakSet()
@@ -54,7 +54,7 @@ class Camera:
 
     def __init__(
         self,
-        make_source: Callable[[], Source],
+        make_source: Callable[[], CameraSource],
         *,
         name: str,
         mode: Mode = "newest",
@@ -85,7 +85,7 @@ class Camera:
             journal=self._journal,
             options=options,
             clock=clock,
-            scrub=(lambda text: scrub(text, uri)) if uri else str,
+            scrub=(lambda text: redact_text(text, uri)) if uri else str,
             rng=rng,
         )
         _RUNNING.add(self._supervisor)

@@ -9,20 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.cameras.camera import Camera
-from snow_runtime.cameras.capture import Capture, CaptureSource
 from snow_runtime.cameras.clock import SYSTEM_CLOCK, Clock
-from snow_runtime.cameras.folder import FolderSource
-from snow_runtime.cameras.gstreamer import csi_pipeline
-from snow_runtime.cameras.mjpeg import MjpegSource
 from snow_runtime.cameras.options import CameraOptions
-from snow_runtime.cameras.synthetic import SyntheticSource
-from snow_runtime.cameras.uri import hide, numbers, parse, refuse_unescaped, rtsp_target
-from snow_runtime.cameras.video import Video, VideoSource
+from snow_runtime.cameras.redaction import redact_uri
+from snow_runtime.cameras.sources.csi_pipeline import csi_pipeline
+from snow_runtime.cameras.sources.folder import FolderSource
+from snow_runtime.cameras.sources.mjpeg import MjpegSource
+from snow_runtime.cameras.sources.opencv_capture import Capture, CaptureSource
+from snow_runtime.cameras.sources.synthetic import SyntheticSource
+from snow_runtime.cameras.sources.video import Video, VideoSource
+from snow_runtime.cameras.uri import (
+    parse,
+    parse_numeric_query,
+    refuse_unescaped,
+    rtsp_target,
+)
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
     from snow_runtime.cameras.options import Mode
-    from snow_runtime.cameras.source import Source
+    from snow_runtime.cameras.sources.source import CameraSource
     from snow_runtime.cameras.uri import Address
 
 _LIVE: Final = ("v4l2", "csi", "rtsp", "rtsps", "http", "https")
@@ -120,7 +126,9 @@ def _is_for_devices(path: Path) -> bool:
     return Path("/dev") in parents and Path("/dev/shm") not in parents  # noqa: S108 - not written
 
 
-def _source(address: Address, options: CameraOptions, clock: Clock, *, newest: bool) -> Source:
+def _source(
+    address: Address, options: CameraOptions, clock: Clock, *, newest: bool
+) -> CameraSource:
     """Make a source; nothing is opened yet."""
     scheme = address.scheme
     if scheme == "folder":
@@ -161,7 +169,7 @@ def _csi(address: Address, *, newest: bool) -> Capture:
 
 
 def _device(address: Address, *, newest: bool) -> Capture:
-    query = numbers(
+    query = parse_numeric_query(
         address,
         {"width": (0, 16, 16384), "height": (0, 16, 16384), "fps": (0.0, 0.1, 1000)},
         "fourcc",
@@ -190,7 +198,7 @@ def _device(address: Address, *, newest: bool) -> Capture:
 
 
 def _file(address: Address, options: CameraOptions, *, newest: bool) -> Video:
-    numbers(address, {})  # a query has no meaning here
+    parse_numeric_query(address, {})  # a query has no meaning here
     if not Path(address.target).exists():
         raise CameraError(
             f"Cannot open the camera {address.text!r}: there is no such file, expected a video, a "
@@ -212,7 +220,7 @@ def _likely_meant(path: str) -> str:
     if device := re.fullmatch(r"(?:video)?(\d{1,3})", path):
         return f"For a USB camera give /dev/video{device[1]}"
     if re.match(r"[\w.-]+(:\d+)?/|[\w.-]+:\d+$", path) and "." in path.partition("/")[0]:
-        return f"For a network camera give its whole address, such as rtsp://{hide(path)}"
+        return f"For a network camera give its whole address, such as rtsp://{redact_uri(path)}"
     return "Check the path"
 
 

@@ -6,14 +6,14 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime.cameras.source import BadPictureError
+from snow_runtime.cameras.sources.source import BadPictureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snow_runtime.cameras.clock import Clock
     from snow_runtime.cameras.options import CameraOptions
-    from snow_runtime.cameras.source import Picture, Source
+    from snow_runtime.cameras.sources.source import CameraSource, Picture
 
 _BREATH_S: Final = 0.002  # after a read that gave nothing new, lest it be a busy loop
 _STEP: Final = 16  # pixels between those that are compared first
@@ -46,7 +46,7 @@ class Pump:
 
     def __init__(
         self,
-        make_source: Callable[[], Source],
+        make_source: Callable[[], CameraSource],
         *,
         deliver: Callable[[Pump, Picture], None],
         bad: Callable[[BadPictureError], None],
@@ -65,7 +65,7 @@ class Pump:
         self._live = live
         self._options = options
         self._clock = clock
-        self._source: Source | None = None
+        self._source: CameraSource | None = None
         self._deadline_s: float | None = None  # None while the source is not to blame
         self._last: Picture | None = None
         self._changed_s = 0.0  # when a picture came that was not the one before
@@ -120,7 +120,7 @@ class Pump:
             self.done.set()
             self._wake.set()
 
-    def _step(self, source: Source) -> bool:
+    def _step(self, source: CameraSource) -> bool:
         """Read once; give whether to go on."""
         self._keep_pace(source.interval_s)
         try:

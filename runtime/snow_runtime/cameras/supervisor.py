@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from snow_runtime.cameras.backoff import Backoff
 from snow_runtime.cameras.frame import Frame
 from snow_runtime.cameras.pump import Pump
-from snow_runtime.cameras.source import LostError, RefusedError
+from snow_runtime.cameras.sources.source import LostError, RefusedError
 from snow_runtime.errors import CameraError, SnowError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snow_runtime.cameras.clock import Clock
     from snow_runtime.cameras.mailbox import Mailbox
     from snow_runtime.cameras.options import CameraOptions
-    from snow_runtime.cameras.source import BadPictureError, Picture, Source
+    from snow_runtime.cameras.sources.source import BadPictureError, CameraSource, Picture
     from snow_runtime.cameras.status import Journal
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Supervisor:
 
     def __init__(
         self,
-        make_source: Callable[[], Source],
+        make_source: Callable[[], CameraSource],
         *,
         live: bool,
         name: str,

@@ -7,8 +7,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from snow_runtime.backends.import_onnxruntime import silence_onnxruntime
 from snow_runtime.doctor.findings import Finding
-from snow_runtime.import_onnxruntime import silence_onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

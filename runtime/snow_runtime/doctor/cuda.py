@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.doctor.findings import Finding
-from snow_runtime.driver import DriverDoesNotStartError, ask_driver
-from snow_runtime.jetson import find_jetson
+from snow_runtime.machine.driver import DriverDoesNotStartError, ask_driver
+from snow_runtime.machine.jetson import find_jetson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

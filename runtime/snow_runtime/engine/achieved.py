@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime import checks
 from snow_runtime.errors import EngineError
+from snow_runtime.graph import field_checks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from snow_runtime.engine.layers import CompiledLayer
-    from snow_runtime.manifest import Precision
+    from snow_runtime.graph.manifest import Precision
 
 UNKNOWN: Final = "unknown"
 _PRECISIONS: Final = {"Float": "fp32", "Half": "fp16", "Int8": "int8", "BFloat16": "bf16"}
@@ -48,11 +48,11 @@ class Achieved:
 
     def __post_init__(self) -> None:
         where = "achieved"
-        checks.choice(f"{where}.precision", self.precision, ("fp32", "fp16", "int8"))
-        checks.integer(f"{where}.convolutions", self.convolutions)
-        checks.integer(f"{where}.in_precision", self.in_precision, 0, self.convolutions)
-        checks.table(f"{where}.by_precision", self.by_precision, checks.integer)
-        checks.table(f"{where}.others", self.others, checks.text)
+        field_checks.choice(f"{where}.precision", self.precision, ("fp32", "fp16", "int8"))
+        field_checks.integer(f"{where}.convolutions", self.convolutions)
+        field_checks.integer(f"{where}.in_precision", self.in_precision, 0, self.convolutions)
+        field_checks.table(f"{where}.by_precision", self.by_precision, field_checks.integer)
+        field_checks.table(f"{where}.others", self.others, field_checks.text)
 
     def demand(self, least_share: float) -> None:
         """Refuse an engine that is not what was asked for.

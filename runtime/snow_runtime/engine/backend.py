@@ -7,8 +7,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from snow_runtime.driver import gpu_here
 from snow_runtime.errors import EngineError, MissingDependencyError
+from snow_runtime.machine.driver import gpu_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CompiledPlan:
     """A compiled plan.
 
     Attributes:
@@ -81,7 +81,7 @@ class Plan:
 
 def compile_graph(
     content: bytes, target: str = "sm86", *, batch: int = 1, beside: Path | None = None
-) -> Plan:
+) -> CompiledPlan:
     """Compile an ONNX graph with TensorRT-RTX as it is, for a GPU that need not be here.
 
     Args:
@@ -109,7 +109,7 @@ def build_plan(
     workspace_bytes: int | None = None,
     timing_cache: bytes = b"",
     told: Told | None = None,
-) -> Plan:
+) -> CompiledPlan:
     """Compile an ONNX graph.
 
     Args:
@@ -158,7 +158,7 @@ def _build(
     beside: Path | None,
     workspace_bytes: int | None,
     timing_cache: bytes,
-) -> Plan:
+) -> CompiledPlan:
     trt = backend.module
     builder = start(backend, trt.Builder, log)
     network, parser = _parse(backend, builder, content, beside, log)
@@ -181,7 +181,7 @@ def _build(
     convolutions = _convolutions(trt, network)
     learnt = _learnt(backend, config)
     del parser, serialised  # the parser owns the weights that the network reads: not before this
-    return Plan(
+    return CompiledPlan(
         backend=backend.name,
         version=backend.version,
         options=options,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snow_runtime.driver import gpu_here
 from snow_runtime.engine.backend import TARGETS
 from snow_runtime.errors import EngineError, GraphError
+from snow_runtime.machine.driver import gpu_here
 
 if TYPE_CHECKING:
     from snow_runtime.engine.backend import Backend

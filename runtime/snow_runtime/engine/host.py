@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from snow_runtime import checks
-from snow_runtime.driver import Driver, Gpu, ask_driver
-from snow_runtime.jetson import find_jetson
+from snow_runtime.graph import field_checks
+from snow_runtime.machine.driver import Driver, Gpu, ask_driver
+from snow_runtime.machine.jetson import find_jetson
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Host:
     driver: str | None = None
 
     def __post_init__(self) -> None:
-        checks.text("host.platform", self.platform)
+        field_checks.text("host.platform", self.platform)
         for name in ("cuda", "gpu", "jetpack", "driver"):
             if getattr(self, name) is not None:
-                checks.text(f"host.{name}", getattr(self, name))
+                field_checks.text(f"host.{name}", getattr(self, name))
         if self.target is not None:
-            checks.target("host.target", self.target)
+            field_checks.target("host.target", self.target)
 
     def __str__(self) -> str:
         """Say it in a few words."""

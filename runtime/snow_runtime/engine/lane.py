@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from snow_runtime.batch import Batch
+    from snow_runtime.backends.batch import Batch
     from snow_runtime.engine.contexts import ContextMaker
     from snow_runtime.engine.tensors import EngineTensors
 

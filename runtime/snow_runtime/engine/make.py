@@ -12,6 +12,7 @@ from snow_runtime._version import __version__
 from snow_runtime.engine.achieved import achieved
 from snow_runtime.engine.backend import PORTABLE, TARGETS, BackendName, find_backend
 from snow_runtime.engine.build import build_plan
+from snow_runtime.engine.build_memory import read_memory, workspace
 from snow_runtime.engine.cache import (
     EngineCache,
     cache_key,
@@ -22,7 +23,6 @@ from snow_runtime.engine.cache import (
 )
 from snow_runtime.engine.files import check_writable, write_engine
 from snow_runtime.engine.host import Host, this_host
-from snow_runtime.engine.memory import read_memory, workspace
 from snow_runtime.engine.paths import record_path
 from snow_runtime.engine.prepare import PreparedGraph, prepare_graph
 from snow_runtime.engine.progress import BuildProgress
@@ -32,11 +32,11 @@ from snow_runtime.errors import EngineError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snow_runtime.driver import Gpu
     from snow_runtime.engine.backend import Backend
-    from snow_runtime.engine.build import Plan
+    from snow_runtime.engine.build import CompiledPlan
     from snow_runtime.engine.options import BuildOptions
     from snow_runtime.engine.progress import Told
+    from snow_runtime.machine.driver import Gpu
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class _Build:
             "the device chooses. Leave --timing-cache out."
         )
 
-    def _record(self, plan: Plan) -> EngineRecord:
+    def _record(self, plan: CompiledPlan) -> EngineRecord:
         manifest = self.prepared.manifest
         quantised = self.prepared.quantised
         found = achieved(plan.layers, plan.convolutions, manifest.precision, quantised)

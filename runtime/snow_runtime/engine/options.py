@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from snow_runtime import checks
 from snow_runtime.errors import EngineError
+from snow_runtime.graph import field_checks
 
 if TYPE_CHECKING:
-    from snow_runtime.manifest import Precision
+    from snow_runtime.graph.manifest import Precision
 
 LEAST_SHARE: Final = 0.95
 LARGEST_BATCH: Final = 4096
@@ -132,21 +132,24 @@ class BuildOptions:
         Raises:
             ManifestError: A field is missing, unknown or of another type.
         """
-        found = dict(checks.members(cls, where, data))
+        found = dict(field_checks.members(cls, where, data))
         for name in ("hardware_compatible", "version_compatible", "strip_weights"):
-            checks.choice(f"{where}.{name}", found.get(name, False), (False, True))
+            field_checks.choice(f"{where}.{name}", found.get(name, False), (False, True))
         for name in ("workspace_bytes", "optimization_level", "dla"):
             if found.get(name) is not None:
-                checks.integer(f"{where}.{name}", found[name])
+                field_checks.integer(f"{where}.{name}", found[name])
         for name in ("min_batch", "opt_batch", "max_batch"):
             if found.get(name) is not None:
-                checks.integer(f"{where}.{name}", found[name], 1, LARGEST_BATCH)
+                field_checks.integer(f"{where}.{name}", found[name], 1, LARGEST_BATCH)
         if found.get("precision") is not None:
-            checks.choice(f"{where}.precision", found["precision"], ("fp32", "fp16", "int8"))
-        checks.number(f"{where}.least_share", found.get("least_share", LEAST_SHARE))
+            field_checks.choice(f"{where}.precision", found["precision"], ("fp32", "fp16", "int8"))
+        field_checks.number(f"{where}.least_share", found.get("least_share", LEAST_SHARE))
         targets = found.get("targets") or []
         if targets:
-            targets = [checks.target(f"{where}.targets", it) for it in checks.items(where, targets)]
+            targets = [
+                field_checks.target(f"{where}.targets", it)
+                for it in field_checks.items(where, targets)
+            ]
         return cls(**{**found, "targets": tuple(targets)})
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from snow_runtime.graph_file import GraphFile
-    from snow_runtime.manifest import Manifest, Precision
+    from snow_runtime.graph.manifest import Manifest, Precision
+    from snow_runtime.graph.onnx_file import GraphFile
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
     if wanted != manifest.precision:
         if (manifest.precision, wanted) != ("fp32", "fp16"):
             raise EngineError(_other_precision(path, manifest.precision, wanted))
-        from snow_runtime.half import to_fp16
+        from snow_runtime.graph.half_precision import to_fp16
 
         content = to_fp16(file.model).SerializeToString()
         manifest = replace(manifest, precision="fp16")
@@ -85,7 +85,7 @@ def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
 
 def _quantised(path: Path, model: onnx.ModelProto, manifest: Manifest) -> tuple[str, ...]:
     """Name the layers that compute in INT8, as many as the manifest says."""
-    from snow_runtime.quantised import QuantisedGraph
+    from snow_runtime.graph.quantised import QuantisedGraph
 
     found = QuantisedGraph(model.graph).layers()
     said = manifest.quantisation.layers if manifest.quantisation else None
@@ -99,7 +99,7 @@ def _quantised(path: Path, model: onnx.ModelProto, manifest: Manifest) -> tuple[
 
 def _read(path: Path) -> GraphFile:
     try:
-        from snow_runtime.graph_file import read_graph
+        from snow_runtime.graph.onnx_file import read_graph
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise

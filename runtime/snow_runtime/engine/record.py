@@ -7,12 +7,12 @@ import shlex
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime import checks
 from snow_runtime.engine.achieved import Achieved
 from snow_runtime.engine.host import Host
 from snow_runtime.engine.options import LEAST_SHARE, BuildOptions
 from snow_runtime.errors import EngineError, ManifestError
-from snow_runtime.manifest import Manifest
+from snow_runtime.graph import field_checks
+from snow_runtime.graph.manifest import Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,15 +66,15 @@ class EngineRecord:
 
     def __post_init__(self) -> None:
         for name in ("plan_sha256", "graph_sha256"):
-            checks.sha256(name, getattr(self, name))
+            field_checks.sha256(name, getattr(self, name))
         for name in ("graph", "version", "built_at", "snow_deploy"):
-            checks.text(name, getattr(self, name))
-        checks.choice("backend", self.backend, ("tensorrt", "tensorrt-rtx"))
-        checks.choice("format", self.format, (FORMAT,))
-        checks.integer("plan_bytes", self.plan_bytes, 1)
-        checks.integer("compute_layers", self.compute_layers)
-        checks.number("build_s", self.build_s)
-        object.__setattr__(self, "inputs", checks.table("inputs", self.inputs, _shapes))
+            field_checks.text(name, getattr(self, name))
+        field_checks.choice("backend", self.backend, ("tensorrt", "tensorrt-rtx"))
+        field_checks.choice("format", self.format, (FORMAT,))
+        field_checks.integer("plan_bytes", self.plan_bytes, 1)
+        field_checks.integer("compute_layers", self.compute_layers)
+        field_checks.number("build_s", self.build_s)
+        object.__setattr__(self, "inputs", field_checks.table("inputs", self.inputs, _shapes))
 
     @property
     def title(self) -> str:
@@ -106,15 +106,15 @@ class EngineRecord:
             finding = f"expected JSON, but {error}"
             raise ManifestError(finding, finding) from error
         if isinstance(data, dict) and data.get("format") != FORMAT:
-            checks.choice("format", data.get("format"), (FORMAT,))
-        parts = dict(checks.members(cls, "the record", data))
-        parts["host"] = checks.build(Host, "host", parts["host"])
+            field_checks.choice("format", data.get("format"), (FORMAT,))
+        parts = dict(field_checks.members(cls, "the record", data))
+        parts["host"] = field_checks.build(Host, "host", parts["host"])
         try:
             parts["options"] = BuildOptions.from_dict("options", parts["options"])
         except EngineError as error:
             raise ManifestError(str(error)) from error
         parts["manifest"] = Manifest.from_json(json.dumps(parts["manifest"]))
-        parts["achieved"] = checks.build(Achieved, "achieved", parts["achieved"])
+        parts["achieved"] = field_checks.build(Achieved, "achieved", parts["achieved"])
         return cls(**parts)
 
     def command(self, engine: Path, *, portable: bool = False) -> str:
@@ -150,10 +150,10 @@ class EngineRecord:
 
 
 def _shapes(where: str, value: object) -> tuple[tuple[int, ...], ...]:
-    shapes = checks.items(where, value)
+    shapes = field_checks.items(where, value)
     if len(shapes) != 3:
-        raise checks.refusal(where, value, "three shapes: smallest, best, largest")
+        raise field_checks.refusal(where, value, "three shapes: smallest, best, largest")
     return tuple(
-        tuple(checks.integer(where, size, 1) for size in checks.items(where, shape))
+        tuple(field_checks.integer(where, size, 1) for size in field_checks.items(where, shape))
         for shape in shapes
     )

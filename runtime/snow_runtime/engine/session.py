@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snow_runtime.batch import check_batch
+from snow_runtime.backends.batch import check_batch
 from snow_runtime.engine.contexts import ContextMaker
 from snow_runtime.engine.cuda import PrimaryContext
 from snow_runtime.engine.lane import GraphCapture, Lane
@@ -26,9 +26,9 @@ from snow_runtime.errors import EngineError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from snow_runtime.batch import Batch
+    from snow_runtime.backends.batch import Batch
     from snow_runtime.engine.lane import Slot
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
 
 _LOGGER = logging.getLogger(__name__)
 _COPIES = 5  # timed; the least counts

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from snow_runtime.agreement import TensorSpec, check_agreement
 from snow_runtime.errors import EngineError, ManifestError
+from snow_runtime.graph.agreement import TensorSpec, check_agreement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
 
 # TensorRT's names; it has more types, none of which an input or output of ours has
 _DTYPES: Final = {

@@ -35,7 +35,7 @@ def build_network(
         SourceError: The scheme makes no sense on this source.
     """
     if options.scheme == "fe":
-        return FeatureExtraction(source, num_classes, options.delta.width)
+        return FeatureExtraction(source, num_classes, options.delta.width_divisor)
     if options.scheme == "lf":
         return LearningWithoutForgetting(source, num_classes, older)
     plain = {

@@ -9,7 +9,13 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from snow_deploy.cli import main
-from snow_runtime.manifest import METADATA_KEY, Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.graph.manifest import (
+    METADATA_KEY,
+    Manifest,
+    Preprocessing,
+    SourceEntry,
+    TaskEntry,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

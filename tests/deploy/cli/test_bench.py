@@ -131,9 +131,11 @@ def test_errors_reach_the_group_that_prints_them(graph_path: Path, tmp_path: Pat
 
 
 def test_lines_of_a_measurement_that_did_not_begin(graph_path: Path) -> None:
-    from snow_runtime.bench.report import Entry, Report
+    from snow_runtime.bench.report import BenchReport, ContenderEntry
 
-    report = Report(BenchOptions((graph_path,)), [Entry(graph_path, 1_000_000, "0" * 64)])
+    report = BenchReport(
+        BenchOptions((graph_path,)), [ContenderEntry(graph_path, 1_000_000, "0" * 64)]
+    )
 
     lines = list(_lines(report.to_dict()))
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from snow_deploy.cli import main
-from snow_runtime.manifest import METADATA_KEY, Layout, Manifest
+from snow_runtime.graph.manifest import METADATA_KEY, Layout, Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path

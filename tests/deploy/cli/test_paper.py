@@ -18,9 +18,9 @@ from snow_deploy.cli.paper_options import SCHEMES
 from snow_deploy.data import open_data
 from snow_deploy.models.source import Source
 from snow_deploy.paper import study
-from snow_deploy.paper.networks import random_weights
+from snow_deploy.paper.measure.networks import random_weights
 from snow_deploy.training.store import Store
-from snow_runtime.preprocessing import normalise, resize_and_crop
+from snow_runtime.pictures.preprocessing import normalise, resize_and_crop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def test_a_table_on_real_runs_and_then_from_what_is_there(tmp_path: Path) -> Non
     rows = check_files(tmp_path / "out", "table9")
     assert [row["scheme"] for row in rows] == ["lf", "lf", "snow", "snow"]
     assert again.stderr.count("done before") == 4
-    (last,) = (name for name in store.tasks() if store.load_task(name).older)
+    (last,) = (name for name in store.tasks() if store.load_task(name).previous_tasks)
     assert rows[1]["shape_accuracy"] == accuracy_by_hand(store, last, "demo:shape?test=12&size=64")
     table = first.stdout[first.stdout.index("Table 9") :]
     assert again.stdout == table

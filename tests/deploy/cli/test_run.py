@@ -254,8 +254,8 @@ def test_it_ends_cleanly_when_told(running: Running, number: int) -> None:
 def test_the_model_is_swapped_while_frames_flow(running: Running, model: Path) -> None:
     import onnx
 
-    from snow_runtime.graph_file import with_manifest
-    from snow_runtime.manifest import METADATA_KEY, Manifest
+    from snow_runtime.graph.manifest import METADATA_KEY, Manifest
+    from snow_runtime.graph.onnx_file import with_manifest
 
     assert set(running.line()["tasks"]) == {"food"}
     graph = onnx.load(model)

@@ -192,8 +192,8 @@ def slow_graph(tmp_path: Path) -> Path:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    from snow_runtime.graph_file import with_manifest
-    from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.graph.onnx_file import with_manifest
 
     side, layers = 1024, 8
     nodes = [
@@ -250,7 +250,7 @@ def test_told_to_end_while_nobody_reads(start: Callable[..., Running], graph_pat
 LOUD = """
 import ctypes, sys
 from snow_deploy.cli import main
-from snow_runtime.cameras.synthetic import SyntheticSource
+from snow_runtime.cameras.sources.synthetic import SyntheticSource
 
 read, libc = SyntheticSource.read, ctypes.CDLL(None)
 

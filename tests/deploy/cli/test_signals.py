@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from snow_deploy.cli.signals import Signals, patient_errors
+from snow_deploy.cli.signals import Signals, non_blocking_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def test_errors_to_a_reader_that_sleeps(monkeypatch: pytest.MonkeyPatch) -> None
     with os.fdopen(writing, "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         began = time.monotonic()
-        with patient_errors():
+        with non_blocking_errors():
             for number in range(2000):
                 click.echo(f"{number} {'x' * 90}", err=True)
         assert time.monotonic() - began < 10
@@ -107,7 +107,7 @@ def test_what_libraries_write_to_the_descriptor_waits_for_nobody(
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-        with patient_errors():
+        with non_blocking_errors():
             for number in range(20_000):
                 ctypes.CDLL(None).dprintf(writing, b"a warning %d of a library\n", number)
             click.echo("our own words", err=True)
@@ -121,7 +121,7 @@ def test_an_error_at_the_end_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-        with pytest.raises(ZeroDivisionError), patient_errors():
+        with pytest.raises(ZeroDivisionError), non_blocking_errors():
             raise ZeroDivisionError
         for _ in range(2000):
             click.echo("x" * 100, err=True)

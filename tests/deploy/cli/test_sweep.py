@@ -9,8 +9,8 @@ from snow_deploy.cli import main
 from snow_deploy.training.run import Outcome, RunSettings
 
 if TYPE_CHECKING:
-    from snow_deploy.training.requests import TaskRequest
     from snow_deploy.training.store import Store
+    from snow_deploy.training.task_requests import TaskRequest
 
 DATA = "demo:shape?train=48&test=20&size=64"
 
@@ -36,13 +36,15 @@ def train(store: Store, *arguments: str) -> Result:
 def test_every_combination_is_a_task(trained_store: Store, asked: list[TaskRequest]) -> None:
     train(trained_store, "--sweep", "k=4,8", "--sweep", "sigma2=1e-3,0.5", "--width", "4")
 
-    assert [(each.name, each.options.delta.k, each.options.delta.sigma2) for each in asked] == [
+    assert [
+        (each.name, each.options.delta.k_divisor, each.options.delta.sigma2) for each in asked
+    ] == [
         ("food-k4-sigma2_1e-3", 4, 1e-3),
         ("food-k4-sigma2_0p5", 4, 0.5),
         ("food-k8-sigma2_1e-3", 8, 1e-3),
         ("food-k8-sigma2_0p5", 8, 0.5),
     ]
-    assert {each.options.delta.width for each in asked} == {4}
+    assert {each.options.delta.width_divisor for each in asked} == {4}
     assert len({id(each.splits) for each in asked}) == 1
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Splits
     from snow_deploy.models.weights import SourceWeights
-    from snow_deploy.training.requests import TaskRequest
+    from snow_deploy.training.task_requests import TaskRequest
 
 DATA = "demo:shape?train=48&test=20&size=64"
 SHORT = ["--epochs", "2", "--batch-size", "16", "--image-size", "64", "--precision", "fp32"]
@@ -137,13 +137,13 @@ def test_a_scheme_arrives_with_its_recipe(
     train(trained_store, "--recipe", recipe, "--subscription", "conv1x1", "--k", "4")
 
     extract, forgetful, projected = (call.options for call in calls)
-    assert (extract.scheme, extract.after, extract.delta.width) == ("fe", None, 4)
+    assert (extract.scheme, extract.after, extract.delta.width_divisor) == ("fe", None, 4)
     assert extract.recipe == recipe_for(recipe, "fe")
     assert extract.learning_rate() == pytest.approx(0.1)
     assert (forgetful.scheme, forgetful.after) == ("lf", "digit")
     assert forgetful.recipe.classifier_start == "random"
     assert forgetful.learning_rate() == pytest.approx(0.3)
-    assert projected.delta == DeltaOptions(k=4, subscription="conv1x1")
+    assert projected.delta == DeltaOptions(k_divisor=4, subscription="conv1x1")
     assert projected.recipe == RECIPES[recipe]
 
 

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from snow_deploy.cli import main
 from snow_deploy.training.store import Store
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path

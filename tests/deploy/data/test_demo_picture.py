@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snow_deploy.data.demo_picture import COLOURS, DIGITS, SHAPES, TEXTURES, Answers, render
 from snow_deploy.data.seeding import Draws, keyed_bits
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

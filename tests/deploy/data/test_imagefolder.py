@@ -9,7 +9,7 @@ from torchvision.datasets import ImageFolder
 
 from snow_deploy.data.imagefolder import find_pictures, read_imagefolder
 from snow_deploy.errors import DataError
-from snow_runtime.picture_files import LeftOut
+from snow_runtime.pictures.picture_files import LeftOut
 
 if TYPE_CHECKING:
     from snow_deploy.data import Pictures

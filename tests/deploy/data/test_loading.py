@@ -15,12 +15,12 @@ from snow_deploy.data import FilePictures
 from snow_deploy.data.loading import Batch, EpochSampler, TaskDataset, make_loader
 from snow_deploy.data.transforms import PhotoTransform
 from snow_deploy.errors import DataError
-from snow_runtime.preprocessing import load_image, prepare
+from snow_runtime.pictures.preprocessing import load_image, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
     from tests.deploy.data.conftest import WritePictures
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from snow_deploy.data import FilePictures, Splits
 from snow_deploy.data.pictures import name_some
 from snow_deploy.errors import DataError
-from snow_runtime.data_entry import SplitEntry
 from snow_runtime.errors import InputError
+from snow_runtime.graph.data_entry import SplitEntry
 
 if TYPE_CHECKING:
     from tests.deploy.data.conftest import WritePictures

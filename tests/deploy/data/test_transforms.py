@@ -9,10 +9,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from snow_deploy.data.transforms import EvaluationTransform, PhotoTransform, make_transform
-from snow_runtime.preprocessing import prepare
+from snow_runtime.pictures.preprocessing import prepare
 
 if TYPE_CHECKING:
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
 
 
 @pytest.fixture

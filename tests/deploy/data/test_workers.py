@@ -22,7 +22,7 @@ from snow_deploy.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
 
 # Python 3.12 warns of every fork beside another thread, such as torch's own.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -60,7 +60,7 @@ def test_it_mirrors_every_convolution(
     """No concatenation in these four: widths follow from each convolution alone."""
     originals = convolutions(random_network(shown.architecture))
 
-    mirrored = convolutions(Delta(shown, 5, DeltaOptions(k=k, width=width)).network)
+    mirrored = convolutions(Delta(shown, 5, DeltaOptions(k_divisor=k, width_divisor=width)).network)
 
     assert list(mirrored) == list(originals)
     for name, layer in mirrored.items():
@@ -102,7 +102,9 @@ def test_norms_and_classifier_have_the_mirrored_widths(
 
 
 def test_each_subscription_keeps_a_kth_of_its_channels(shown: Source) -> None:
-    delta = Delta(shown, 5, DeltaOptions(k=16, width=4, sigma2=0.5, pooling_relu=True))
+    delta = Delta(
+        shown, 5, DeltaOptions(k_divisor=16, width_divisor=4, sigma2=0.5, pooling_relu=True)
+    )
 
     poolings = delta.poolings()
 
@@ -420,7 +422,7 @@ def test_it_prints_as_a_delta(source: Source) -> None:
 
 
 def test_the_thinnest_delta_still_works(source: Source) -> None:
-    delta = Delta(source, 2, DeltaOptions(k=4096, width=4096))
+    delta = Delta(source, 2, DeltaOptions(k_divisor=4096, width_divisor=4096))
 
     assert {pooling.k for pooling in delta.poolings().values()} == {1}
     assert {layer.out_channels for layer in convolutions(delta).values()} == {1}

@@ -172,7 +172,10 @@ def test_the_images_stay_as_they_are(write: Callable[[Tensor], Tensor]) -> None:
     network = Written(write, on_image=True).eval()
     source = source_of(network)
     images = IMAGES.clone()
-    tasks = [Delta(source, 3, DeltaOptions(width=2, k=2)), ProgressiveColumn(source, 3)]
+    tasks = [
+        Delta(source, 3, DeltaOptions(width_divisor=2, k_divisor=2)),
+        ProgressiveColumn(source, 3),
+    ]
 
     features = source(images)
     for task in tasks:
@@ -196,7 +199,7 @@ def test_no_task_overwrites_the_features_of_another(write: Callable[[Tensor], Te
     source = source_of(Begun(write).eval())
     copies: list[nn.Module] = [
         Mirror(source, 3, begin="deep").build().eval(),
-        Delta(source, 3, DeltaOptions(width=2, k=2)).eval(),
+        Delta(source, 3, DeltaOptions(width_divisor=2, k_divisor=2)).eval(),
     ]
     features = source(IMAGES)
     before = {key: value.clone() for key, value in features.items()}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.models.choice import top_channels
 from snow_deploy.models.pooling import ChannelPooling, PoolingNorm, drawn_together
+from snow_deploy.models.top_k import top_channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

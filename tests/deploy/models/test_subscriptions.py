@@ -24,12 +24,16 @@ def resnet50() -> Source:
 
 def read(channels: int, options: DeltaOptions) -> int:
     """Count the channels that a delta takes over of a source tensor."""
-    return channels // options.k if options.subscription in {"pooling", "conv1x1"} else channels
+    return (
+        channels // options.k_divisor
+        if options.subscription in {"pooling", "conv1x1"}
+        else channels
+    )
 
 
 def own(channels: int, options: DeltaOptions) -> int:
     """Count a subscription's own parameters."""
-    kept = channels // options.k
+    kept = channels // options.k_divisor
     return {
         "pooling": channels + 2 * kept,
         "conv1x1": channels * kept + 2 * kept,
@@ -40,7 +44,7 @@ def own(channels: int, options: DeltaOptions) -> int:
 
 def by_hand(classes: int, options: DeltaOptions) -> int:
     """Count a ResNet-50's delta."""
-    width = options.width
+    width = options.width_divisor
     total = 3 * (64 // width) * 49 + 2 * (64 // width)
     for inputs, inner, _ in resnet50_blocks():
         outer = 4 * inner
@@ -61,10 +65,10 @@ def by_hand(classes: int, options: DeltaOptions) -> int:
         (DeltaOptions(subscription="conv1x1"), 16.6),
         (DeltaOptions(subscription="attention"), 29.4),
         (DeltaOptions(subscription="all"), 17.9),
-        (DeltaOptions(k=4), None),
-        (DeltaOptions(k=16), None),
-        (DeltaOptions(width=4), None),
-        (DeltaOptions(width=16, k=16), None),
+        (DeltaOptions(k_divisor=4), None),
+        (DeltaOptions(k_divisor=16), None),
+        (DeltaOptions(width_divisor=4), None),
+        (DeltaOptions(width_divisor=16, k_divisor=16), None),
     ],
 )
 def test_the_papers_five_deltas_in_millions_of_parameters(
@@ -108,7 +112,7 @@ def test_attention_is_squeeze_and_excitation() -> None:
 
 
 def test_a_projection_is_a_normed_linear_map_of_each_pixel() -> None:
-    projection = make_subscription(16, DeltaOptions(subscription="conv1x1", k=4)).eval()
+    projection = make_subscription(16, DeltaOptions(subscription="conv1x1", k_divisor=4)).eval()
     features = torch.randn(2, 16, 3, 3)
     (convolution, *_) = projection.children()
     assert isinstance(convolution, nn.Conv2d)

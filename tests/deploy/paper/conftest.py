@@ -10,11 +10,11 @@ import torch
 
 from snow_deploy.errors import DivergedError
 from snow_deploy.models.source import Source
-from snow_deploy.paper.networks import random_weights
+from snow_deploy.paper.measure.networks import random_weights
 from snow_deploy.paper.study import Study
 from snow_deploy.training.run import Outcome
 from snow_deploy.training.store import Store, TaskRecord
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from snow_deploy.data.pictures import Splits
     from snow_deploy.errors import ResumeError
     from snow_deploy.training.options import TrainOptions
-    from snow_deploy.training.requests import TaskRequest
     from snow_deploy.training.run import RunSettings
+    from snow_deploy.training.task_requests import TaskRequest
 
 SMALL = "squeezenet1_1"
 DATA = {
@@ -71,7 +71,7 @@ def accuracy_of(data: str, options: TrainOptions) -> float:
     """Return what the stand-in reaches: something else for everything that a table varies."""
     base = _BASES[options.scheme]
     delta = options.delta
-    varied = 0.1 * delta.sigma2 + 0.001 * delta.k + 0.0001 * delta.width
+    varied = 0.1 * delta.sigma2 + 0.001 * delta.k_divisor + 0.0001 * delta.width_divisor
     kinds = {"pooling": 0.0, "conv1x1": 0.01, "attention": 0.02, "all": 0.03}
     return (
         base + (data == "digit") * 0.05 + 0.02 * options.seed + varied + kinds[delta.subscription]
@@ -125,7 +125,7 @@ class Trainer:
             options,
             torch.zeros(1, 32, 32, 3, dtype=torch.uint8),
             {"accuracy": accuracy, "parameters": 1e6},
-            pictures=splits.fingerprint,
+            data_sha256=splits.fingerprint,
         )
         folder = store.run_path(name)
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from snow_deploy.paper.plots import grouped_bars, new_figure
-from snow_deploy.paper.report import Column, Report
+from snow_deploy.paper.report import Column, TableReport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ ROWS: list[dict[str, Cell]] = [
 
 
 def test_the_files_hold_what_was_found(tmp_path: Path) -> None:
-    report = Report("table0", "Title", COLUMNS, ROWS, ["a note"], {"epochs": 3})
+    report = TableReport("table0", "Title", COLUMNS, ROWS, ["a note"], {"epochs": 3})
     figure = new_figure(4, 3)
     grouped_bars(figure.subplots(), ["ft", "lf"], {"ours": report.column("accuracy")})
 
@@ -54,8 +54,8 @@ def test_the_files_hold_what_was_found(tmp_path: Path) -> None:
 
 
 def test_a_dash_is_explained_where_there_is_one() -> None:
-    whole = Report("t", "T", COLUMNS, ROWS[:1])
-    gaps = Report("t", "T", COLUMNS, ROWS)
+    whole = TableReport("t", "T", COLUMNS, ROWS[:1])
+    gaps = TableReport("t", "T", COLUMNS, ROWS)
 
     assert whole.cells() == [["scheme", "accuracy", "paper"], ["ft", "0.123", "144.30"]]
     assert list(whole.footnotes()) == []

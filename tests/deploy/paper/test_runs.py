@@ -111,7 +111,7 @@ def test_deltas_of_one_data_set_and_seed_share_a_pass_of_the_source(
 ) -> None:
     def runs(scheme: Scheme) -> list[Run]:
         return [
-            study.run(data, study.options(scheme, seed, delta=DeltaOptions(k=k)))
+            study.run(data, study.options(scheme, seed, delta=DeltaOptions(k_divisor=k)))
             for k in (4, 8)
             for data in study.data
             for seed in (0, 1)
@@ -143,7 +143,10 @@ def test_schemes_on_the_source_share_its_pass(study: Study, trainer: Trainer) ->
 def test_a_run_that_another_table_was_interrupted_in_is_finished_first(
     study: Study, trainer: Trainer
 ) -> None:
-    runs = [study.run("shape", study.options("snow", 0, delta=DeltaOptions(k=k))) for k in (4, 8)]
+    runs = [
+        study.run("shape", study.options("snow", 0, delta=DeltaOptions(k_divisor=k)))
+        for k in (4, 8)
+    ]
     interrupt(study, runs[1])
 
     train_runs(study, runs)
@@ -155,7 +158,10 @@ def test_a_run_that_another_table_was_interrupted_in_is_finished_first(
 def test_what_was_given_up_alone_is_not_tried_again_in_its_group(
     study: Study, trainer: Trainer
 ) -> None:
-    runs = [study.run("shape", study.options("snow", 0, delta=DeltaOptions(k=k))) for k in (4, 8)]
+    runs = [
+        study.run("shape", study.options("snow", 0, delta=DeltaOptions(k_divisor=k)))
+        for k in (4, 8)
+    ]
     interrupt(study, runs[1])
     trainer.diverging = {runs[1].name}
 

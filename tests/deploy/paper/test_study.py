@@ -9,7 +9,7 @@ from snow_deploy.errors import TrainingError
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.paper.study import parse_data
 from snow_deploy.training.options import recipe_for
-from snow_runtime.manifest import check_task_name
+from snow_runtime.graph.manifest import check_task_name
 
 if TYPE_CHECKING:
     from snow_deploy.paper.study import Study
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_everything_that_decides_the_weights_decides_the_name(study: Study) -> None:
     def name(study: Study, seed: int = 0, data: str = "shape", k: int = 8) -> str:
-        options = study.options("snow", seed, delta=DeltaOptions(k=k))
+        options = study.options("snow", seed, delta=DeltaOptions(k_divisor=k))
         return study.run(data, options).name
 
     names = [

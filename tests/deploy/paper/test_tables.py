@@ -16,8 +16,8 @@ from snow_deploy.paper.costs import Costing
 from snow_deploy.paper.figure4 import make_figure4
 from snow_deploy.paper.figure5 import make_figure5
 from snow_deploy.paper.figure6 import make_figure6
+from snow_deploy.paper.measure.steps import StepFigures
 from snow_deploy.paper.settling import settled_at, share_final, share_tried
-from snow_deploy.paper.steps import StepFigures
 from snow_deploy.paper.table3 import make_table3
 from snow_deploy.paper.table4 import make_table4
 from snow_deploy.paper.table5 import make_table5
@@ -29,7 +29,7 @@ from tests.deploy.paper.conftest import SMALL, accuracy_of
 
 if TYPE_CHECKING:
     from snow_deploy.models.source import Source
-    from snow_deploy.paper.report import Report
+    from snow_deploy.paper.report import TableReport
     from snow_deploy.paper.study import Study
     from tests.deploy.paper.conftest import Trainer
 
@@ -51,7 +51,7 @@ def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"snow_deploy.paper.{module}.measure_steps", measure)
 
 
-def row(report: Report, **wanted: object) -> dict[str, Any]:
+def row(report: TableReport, **wanted: object) -> dict[str, Any]:
     (found,) = (r for r in report.rows if all(r[key] == value for key, value in wanted.items()))
     return dict(found)
 
@@ -84,7 +84,8 @@ def test_table4_has_every_pair(study: Study) -> None:
 
     assert len(report.rows) == 4
     options = [
-        study.options("snow", seed, delta=DeltaOptions(k=4, sigma2=0.5)) for seed in study.seeds
+        study.options("snow", seed, delta=DeltaOptions(k_divisor=4, sigma2=0.5))
+        for seed in study.seeds
     ]
     expected = statistics.mean(accuracy_of("shape", each) for each in options)
     assert row(report, sigma2=0.5, k="N/4")["shape_accuracy"] == pytest.approx(expected)

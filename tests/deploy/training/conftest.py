@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from snow_runtime.errors import InputError
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -70,7 +70,7 @@ def test_a_source_that_is_refused_leaves_the_store_as_it_was(
 
 
 def test_every_network_that_is_planned_is_built(store: Store, choose: SaveNetwork) -> None:
-    wide = replace(OPTIONS, delta=DeltaOptions(width=8))
+    wide = replace(OPTIONS, delta=DeltaOptions(width_divisor=8))
 
     bring_source(store, choose("squeezenet1_1"), [(OPTIONS, 3), (wide, 4), (wide, 4)])
 

@@ -167,7 +167,7 @@ def test_gradients_are_means_over_the_processes(outcome: Outcome) -> None:
 def test_the_weights_were_trained(outcome: Outcome, weights: SourceWeights) -> None:
     pooling = [value for key, value in outcome.record.state.items() if value.ndim == 1]
 
-    assert outcome.record.source == weights.fingerprint()
+    assert outcome.record.source_sha256 == weights.fingerprint()
     assert any((value != value[0]).any() for value in pooling)
 
 

@@ -20,7 +20,7 @@ from snow_deploy.training.linear_probe import (
 
 if TYPE_CHECKING:
     from snow_deploy.models.source import Source
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
     from tests.deploy.training.conftest import Colours, ColourSource
 
 Doubles = NDArray[np.float64]

@@ -10,10 +10,10 @@ from torch import nn
 
 from snow_deploy.errors import DataError
 from snow_deploy.training.measure import SAMPLES, held_out_samples, measure
-from snow_runtime.preprocessing import prepare, resize_and_crop
+from snow_runtime.pictures.preprocessing import prepare, resize_and_crop
 
 if TYPE_CHECKING:
-    from snow_runtime.manifest import Preprocessing
+    from snow_runtime.graph.manifest import Preprocessing
     from tests.deploy.training.conftest import Colours
 
 

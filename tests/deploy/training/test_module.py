@@ -19,7 +19,7 @@ from snow_deploy.training.learner import Learner
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.trainer import make_trainer, quiet_lightning
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

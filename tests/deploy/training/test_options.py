@@ -30,7 +30,11 @@ def test_the_papers_recipe() -> None:
     options = TrainOptions()
     assert options.recipe == PAPER
     assert (options.epochs, options.batch_size, options.image_size) == (90, 256, 224)
-    assert (options.delta.k, options.delta.width, options.delta.sigma2) == (8, 8, 0.001)
+    assert (options.delta.k_divisor, options.delta.width_divisor, options.delta.sigma2) == (
+        8,
+        8,
+        0.001,
+    )
 
 
 def test_the_papers_schedule_divides_by_ten_every_30_of_90_epochs() -> None:

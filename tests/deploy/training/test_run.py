@@ -26,14 +26,14 @@ from snow_deploy.errors import (
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training import linear_probe, run
-from snow_deploy.training.lock import alone
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.run import RunSettings, train_task
 from snow_deploy.training.store import Store
-from snow_runtime import remarks
+from snow_deploy.training.task_lock import exclusive
 from snow_runtime.errors import SnowError
-from snow_runtime.preprocessing import prepare
+from snow_runtime.pictures import remarks
+from snow_runtime.pictures.preprocessing import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,7 +132,7 @@ def test_the_record_says_what_the_delta_does(
     assert "linear_accuracy" not in metrics
     assert record.labels == splits.labels
     assert record.options == short
-    assert record.source == source.fingerprint
+    assert record.source_sha256 == source.fingerprint
     assert record.preprocessing.image_size == 64
     assert record.samples.shape == (5, 64, 64, 3)
 
@@ -163,7 +163,7 @@ def test_the_linear_classifier_beside_it(
 
     assert record.metrics["linear_accuracy"] == 0.625
     expected = {"classifier": None, "seed": 3, "workers": 0}
-    assert asked == [(record.source, splits, expected)]
+    assert asked == [(record.source_sha256, splits, expected)]
     assert store.load_task("shape").metrics == record.metrics
 
 
@@ -293,7 +293,7 @@ def test_ctrl_c_leaves_a_run_to_resume(
         ({"epochs": 5}, "epochs: 2 != 5"),
         ({"seed": 1, "batch_size": 8}, "batch_size: 16 != 8; seed: 0 != 1"),
         ({"recipe": Recipe(lr=0.2, momentum=0.8)}, "momentum: 0.9 != 0.8"),
-        ({"delta": DeltaOptions(k=16)}, "k: 8 != 16"),
+        ({"delta": DeltaOptions(k_divisor=16)}, "k: 8 != 16"),
     ],
 )
 def test_a_run_is_not_resumed_with_other_options(
@@ -485,14 +485,14 @@ def test_two_processes_do_not_train_the_same_task(
     """Not with --overwrite either: the other one's files would be taken from under it."""
     everything = replace(PLAIN, overwrite=True)
 
-    with alone(store, ["shape"]):
+    with exclusive(store, ["shape"]):
         before = files_in(store.root)
         with pytest.raises(TrainingError, match="another process is training task 'shape'"):
             train_task(store, "shape", open_demo(), short, everything)
         assert files_in(store.root) == before
-        with alone(store, ["digit"]):
+        with exclusive(store, ["digit"]):
             pass
-    with alone(store, ["shape"]):  # it is free again, and leaves no empty folder behind
+    with exclusive(store, ["shape"]):  # it is free again, and leaves no empty folder behind
         pass
     assert not store.run_path("shape").exists()
     assert trained_store.run_path("shape").exists()
@@ -563,6 +563,6 @@ def test_dim_pictures_are_told_of_once(
 
     train_task(store, "pets", splits, replace(short, epochs=1), replace(PLAIN, workers=workers))
 
-    (record,) = [each for each in caplog.records if each.name == "snow_runtime.remarks"]
+    (record,) = [each for each in caplog.records if each.name == "snow_runtime.pictures.remarks"]
     assert f"{photos}/train/" in record.getMessage()
     assert "no value above 40" in record.getMessage()

@@ -130,7 +130,7 @@ def test_learning_without_forgetting_from_task_to_task(
     second = train_task(store, "digit", pictures("digit"), options, PLAIN)
 
     record = store.load_task("digit")
-    assert record.older == second.older == {"shape": first.labels}
+    assert record.previous_tasks == second.previous_tasks == {"shape": first.labels}
     source = Source(store.source_weights())
     older = record.build_older(source, "shape")
     images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))

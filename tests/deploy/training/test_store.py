@@ -20,9 +20,9 @@ from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import Recipe, TrainOptions
 from snow_deploy.training.store import Store, TaskRecord
-from snow_runtime.data_entry import DataEntry, SplitEntry
 from snow_runtime.errors import SnowError
-from snow_runtime.manifest import Preprocessing
+from snow_runtime.graph.data_entry import DataEntry, SplitEntry
+from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def record() -> TaskRecord:
         name="birds",
         labels=("wren", "gull", "naïve “owl”"),
         state=state,
-        source="ab" * 32,
+        source_sha256="ab" * 32,
         preprocessing=Preprocessing.for_size(64, (0.1, 0.2, 0.3), (0.4, 0.5, 1 / 3)),
         options=OPTIONS,
         samples=torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8),
@@ -140,7 +140,7 @@ def test_a_reloaded_delta_predicts_the_same_bits(
             delta(images, source(images))
         expected = delta.eval()(images, source(images))
     store.put_source(weights)
-    store.save_task(replace(record, state=delta.state_dict(), source=source.fingerprint))
+    store.save_task(replace(record, state=delta.state_dict(), source_sha256=source.fingerprint))
 
     read = Source(store.source_weights())
     reloaded = store.load_task("birds").build(read)
@@ -168,7 +168,7 @@ def test_which_pictures_it_was_trained_on_comes_back_and_goes_into_the_manifest(
     store: Store, record: TaskRecord
 ) -> None:
     splits = {"train": SplitEntry("ab" * 32, 80), "test": SplitEntry("cd" * 32, 20)}
-    record = replace(record, pictures="ef" * 32, splits=splits)
+    record = replace(record, data_sha256="ef" * 32, splits=splits)
     store.save_task(record)
 
     found = store.load_task("birds")
@@ -176,7 +176,7 @@ def test_which_pictures_it_was_trained_on_comes_back_and_goes_into_the_manifest(
     assert same_record(found, record)
     assert found.entry({}).data == DataEntry("ef" * 32, 7, splits)
     assert replace(record, splits={}).entry({}).data == DataEntry("ef" * 32, 7)
-    assert replace(record, pictures="").entry({}).data is None
+    assert replace(record, data_sha256="").entry({}).data is None
 
 
 def test_the_fingerprint_is_of_the_tensors_alone(record: TaskRecord) -> None:
@@ -210,7 +210,7 @@ def test_a_delta_of_another_source_is_refused(
     source: Source, random_weights: RandomWeights, record: TaskRecord
 ) -> None:
     delta = Delta(source, 3, OPTIONS.delta)
-    trained = replace(record, state=delta.state_dict(), source=source.fingerprint)
+    trained = replace(record, state=delta.state_dict(), source_sha256=source.fingerprint)
     other = Source(random_weights("resnet18", seed=1))
 
     trained.build(source)
@@ -222,7 +222,7 @@ def test_a_delta_of_another_source_is_refused(
 
 def test_weights_that_do_not_fit_the_options(source: Source, record: TaskRecord) -> None:
     delta = Delta(source, 4, OPTIONS.delta)
-    record = replace(record, state=delta.state_dict(), source=source.fingerprint)
+    record = replace(record, state=delta.state_dict(), source_sha256=source.fingerprint)
 
     with pytest.raises(StoreError, match="weights of task 'birds' do not fit its options"):
         record.build(source)

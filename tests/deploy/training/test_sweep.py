@@ -15,9 +15,9 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
-from snow_deploy.training.requests import TaskRequest, check_together
 from snow_deploy.training.run import Outcome, RunSettings, train_tasks
 from snow_deploy.training.store import Store
+from snow_deploy.training.task_requests import TaskRequest, check_together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def store(tmp_path: Path, trained_store: Store) -> Store:
 @pytest.fixture
 def requests(open_demo: OpenDemo, short: TrainOptions) -> list[TaskRequest]:
     """Ask for the two tasks of `trained_store`, and one of another shape between them."""
-    wide = replace(short, delta=DeltaOptions(k=4, width=16, sigma2=0.1))
+    wide = replace(short, delta=DeltaOptions(k_divisor=4, width_divisor=16, sigma2=0.1))
     return [
         TaskRequest("shape", open_demo("shape"), short),
         TaskRequest("wide", open_demo("shape"), wide),

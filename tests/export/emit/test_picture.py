@@ -9,7 +9,7 @@ import pytest
 
 from snow_export.export import GraphOptions, build_graph, export_graph
 from snow_runtime import load
-from snow_runtime.manifest import InputEntry
+from snow_runtime.graph.manifest import InputEntry
 
 if TYPE_CHECKING:
     from pathlib import Path

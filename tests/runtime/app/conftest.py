@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from snow_runtime.app.answers import Answer, Said
-from snow_runtime.app.live import Live
+from snow_runtime.app.answers import FrameAnswer, TaskAnswer
+from snow_runtime.app.latest_frames import LatestFrames
 from snow_runtime.app.stats import Stats
 from snow_runtime.cameras.clock import SYSTEM_CLOCK
 from snow_runtime.cameras.frame import Frame
@@ -62,7 +62,7 @@ class Scene:
     """
 
     def __init__(self) -> None:
-        self.live = Live()
+        self.live = LatestFrames()
         self.stats = Stats()
         self.states: dict[str, dict[str, Any]] = {}
         self.labels: dict[str, list[str]] = {"shape": ["circle", "square"], "colour": ["red"]}
@@ -89,18 +89,20 @@ class Scene:
     def tasks(self) -> list[str]:
         return list(self.labels)
 
-    def put(self, camera: str = "front") -> Answer:
+    def put(self, camera: str = "front") -> FrameAnswer:
         """Do what the loop does with one frame."""
         number = self.states[camera]["frames"]
         self.states[camera]["frames"] += 1
         frame = Frame(picture(number), number, SYSTEM_CLOCK.now(), camera)
         tasks = {
-            task: Said(labels[number // 5 % len(labels)], 0.5 + number % 10 / 20)
+            task: TaskAnswer(labels[number // 5 % len(labels)], 0.5 + number % 10 / 20)
             for task, labels in self.labels.items()
             if task not in self.live.hidden
         }
-        answer = Answer(camera, number, frame.captured_at.unix_s, 30.0 + number % 3, 12.5, tasks)
-        self.stats.saw(camera, answer.latency_ms, answer.age_ms)
+        answer = FrameAnswer(
+            camera, number, frame.captured_at.unix_s, 30.0 + number % 3, 12.5, tasks
+        )
+        self.stats.record_answered(camera, answer.latency_ms, answer.age_ms)
         self.live.put(frame, answer)
         return answer
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snow_runtime.app.answers import Answer, Said
+from snow_runtime.app.answers import FrameAnswer, TaskAnswer
 from snow_runtime.cameras import Frame
 from snow_runtime.cameras.clock import Instant
 from snow_runtime.errors import GraphError, InputError
@@ -24,8 +24,10 @@ def frame_of(camera: str = "door", number: int = 0, value: int = 7) -> Frame:
     return Frame(np.full((6, 8, 3), value, np.uint8), number, now, camera)
 
 
-def answer_of(camera: str = "door", number: int = 0) -> Answer:
-    return Answer(camera, number, 1_700_000_000.5, 12.34, 5.678, {"food": Said("soup", 0.75)})
+def answer_of(camera: str = "door", number: int = 0) -> FrameAnswer:
+    return FrameAnswer(
+        camera, number, 1_700_000_000.5, 12.34, 5.678, {"food": TaskAnswer("soup", 0.75)}
+    )
 
 
 class Cameras:

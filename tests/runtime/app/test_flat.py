@@ -10,8 +10,8 @@ import pytest
 
 from snow_runtime import CameraGroup, SwappableModel, load, open_camera
 from snow_runtime.app.loop import Loop
-from snow_runtime.app.outputs import Nowhere
-from snow_runtime.bench.memory import read_memory
+from snow_runtime.app.outputs.jsonl import NullOutput
+from snow_runtime.bench.process_memory import read_memory
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Graph
@@ -26,7 +26,7 @@ def test_memory_stays_flat_and_no_thread_is_left(graph: Graph) -> None:
         SwappableModel(load(graph.path, threads=1)) as model,
         CameraGroup([open_camera(URI, name="a"), open_camera(URI, name="b")]) as cameras,
     ):
-        loop = Loop(model, cameras, [Nowhere()])
+        loop = Loop(model, cameras, [NullOutput()])
         thread = threading.Thread(target=loop.run)
         thread.start()
         for _ in range(30):

@@ -16,15 +16,15 @@ from snow_runtime.errors import GraphError
 from tests.runtime.app.frames import Cameras, Model, frame_of
 
 if TYPE_CHECKING:
-    from snow_runtime.app.answers import Answer
+    from snow_runtime.app.answers import FrameAnswer
     from snow_runtime.cameras import Frame
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
     from tests.runtime.conftest import MakeGraph
 
 
 class Kept:
     def __init__(self) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[FrameAnswer] = []
         self.frames: list[Frame] = []
 
     def put(self, *given: Any) -> None:

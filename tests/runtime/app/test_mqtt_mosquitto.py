@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snow_runtime.app.mqtt import Mqtt
-from snow_runtime.app.mqtt_broker import MqttOptions
+from snow_runtime.app.outputs.mqtt import Mqtt
+from snow_runtime.app.outputs.mqtt_broker import MqttOptions
 from snow_runtime.errors import InputError
 from tests.runtime.app.conftest import until
 from tests.runtime.app.frames import answer_of

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from snow_runtime.app import pictures
-from snow_runtime.app.board import Board
+from snow_runtime.app import previews
+from snow_runtime.app.dashboard import Dashboard
 from snow_runtime.app.stats import Stats
 from snow_runtime.cameras.clock import SYSTEM_CLOCK
 from snow_runtime.cameras.frame import Frame
@@ -70,7 +70,7 @@ def test_events_come_about_five_times_a_second(moving: Scene) -> None:
 
 def test_a_viewer_first_gets_the_last_minute(scene: Scene) -> None:
     now = 100.0
-    board = Board(scene.live, scene.stats, scene.cameras, scene.tasks, clock=lambda: now)
+    board = Dashboard(scene.live, scene.stats, scene.cameras, scene.tasks, clock=lambda: now)
     said = []
     for _ in range(400):  # 80 seconds, five frames and five looks in each
         said.append(scene.put())
@@ -138,14 +138,14 @@ def test_a_picture_is_made_once_for_all(
     scene: Scene, page: PageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    encode, goes_on = pictures.encode, threading.Event()
+    encode, goes_on = previews.encode, threading.Event()
 
     def counted(image: Any, width: int) -> bytes:
         made.append(width)
         assert goes_on.wait(10)
         return encode(image, width)
 
-    monkeypatch.setattr(pictures, "encode", counted)
+    monkeypatch.setattr(previews, "encode", counted)
     scene.put()
     with ThreadPoolExecutor(12) as viewers:
         asking = [viewers.submit(ask, page, "GET", "/frame/front.jpg") for _ in range(12)]
@@ -170,10 +170,10 @@ def test_a_picture_that_is_known_is_not_sent_again(
     again, nothing = ask(page, "GET", "/frame/front.jpg", If_None_Match=tag)
 
     assert (again.status, nothing) == (304, b"")
-    monkeypatch.setattr(pictures, "_LEAST_S", 1e9)
+    monkeypatch.setattr(previews, "_LEAST_S", 1e9)
     scene.put()
     assert status(page, "/frame/front.jpg", If_None_Match=tag) == 304  # ten a second at most
-    monkeypatch.setattr(pictures, "_LEAST_S", 0)
+    monkeypatch.setattr(previews, "_LEAST_S", 0)
     assert ask(page, "GET", "/frame/front.jpg", If_None_Match=tag)[0].headers["ETag"] != tag
 
 

@@ -109,7 +109,7 @@ def test_who_closes_its_end_is_still_answered(
     scene: Scene, page: PageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    monkeypatch.setattr("snow_runtime.app.pictures.encode", lambda *_: goes_on.wait(10) and b"jpeg")
+    monkeypatch.setattr("snow_runtime.app.previews.encode", lambda *_: goes_on.wait(10) and b"jpeg")
     scene.put()
     with raw(page) as client, raw(page) as half:
         half.sendall(b"POST /tasks/shape HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")

@@ -25,7 +25,7 @@ def test_frames_a_second_are_those_of_the_last_ten() -> None:
     stats = Stats(clock)
     for _ in range(50):
         clock.now += 0.5
-        stats.saw("door", 5.0, 20.0)
+        stats.record_answered("door", 5.0, 20.0)
 
     found = stats.snapshot()
     assert found["frames"] == {"door": 50}
@@ -42,7 +42,7 @@ def test_time_counts_from_when_the_loop_begins() -> None:
     stats.begin()
     for _ in range(8):
         clock.now += 0.25
-        stats.saw("door", 5.0, 20.0)
+        stats.record_answered("door", 5.0, 20.0)
 
     found = stats.snapshot()
     assert (found["up_s"], found["frames_per_s"], found["idle_s"]) == (2.0, 4.0, 0.0)
@@ -53,9 +53,9 @@ def test_time_counts_from_when_the_loop_begins() -> None:
 def test_percentiles_of_old_frames_vanish() -> None:
     clock = Clock()
     stats = Stats(clock)
-    stats.saw("door", 900.0, 950.0)
+    stats.record_answered("door", 900.0, 950.0)
     clock.now += 40
-    stats.saw("door", 5.0, 20.0)
+    stats.record_answered("door", 5.0, 20.0)
     assert stats.snapshot()["latency_ms"]["0.99"] == 900.0
 
     clock.now += 40  # the first frame is out of the window
@@ -73,7 +73,7 @@ def test_percentiles_are_the_least_values_that_enough_frames_do_not_exceed(
 ) -> None:
     stats = Stats()
     for latency in latencies:
-        stats.saw("door", latency, 0.0)
+        stats.record_answered("door", latency, 0.0)
 
     found = stats.snapshot()["latency_ms"]
     assert list(found) == ["0.5", "0.9", "0.99"]
@@ -94,7 +94,7 @@ def test_nothing_yet() -> None:
 def test_prometheus_reads_every_line(name: str) -> None:
     clock = Clock()
     stats = Stats(clock)
-    stats.saw(name, 5.0, 20.0)
+    stats.record_answered(name, 5.0, 20.0)
     stats.count("mqtt_lost", 3)
     clock.now += 1
     rows: dict[str, dict[str, object]] = {

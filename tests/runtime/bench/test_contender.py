@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.bench import contender as contender_module
 from snow_runtime.bench.contender import Contender, Frames
 from snow_runtime.bench.errors import BenchError
 from snow_runtime.bench.options import BenchOptions
 from snow_runtime.model import Model
-from snow_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snow_runtime.bench.contender import Contender, Frames
 from snow_runtime.bench.options import BenchOptions
-from snow_runtime.bench.stages import STAGES, Samples, StageTimes, TimedSession
+from snow_runtime.bench.stages import STAGES, LatencySamples, StageTimes, TimedSession
 from snow_runtime.model import Model
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 100.0
-        for name in ("bench.stages", "bench.contender", "model", "prepared"):
+        for name in ("bench.stages", "bench.contender", "model", "pictures.prepared"):
             stand_in = SimpleNamespace(perf_counter=lambda: self.now_s)
             monkeypatch.setattr(f"snow_runtime.{name}.time", stand_in)
 
@@ -54,12 +54,12 @@ def test_each_stage_gets_its_own_time(
     options: BenchOptions, monkeypatch: pytest.MonkeyPatch, copy_ms: float | None
 ) -> None:
     import snow_runtime.model
-    import snow_runtime.prepared
+    import snow_runtime.pictures.prepared
 
     contender = Contender(options.models[0], options)
     session: Any = contender.session._session
     clock = Clock(monkeypatch)
-    clock.delay(monkeypatch, snow_runtime.prepared, "prepare_for", 3)
+    clock.delay(monkeypatch, snow_runtime.pictures.prepared, "prepare_for", 3)
     clock.delay(monkeypatch, session, "run", 7)
     clock.delay(monkeypatch, snow_runtime.model, "softmax", 0.5)  # once a task, of which are two
     if copy_ms is not None:
@@ -105,7 +105,7 @@ def test_a_copy_is_never_longer_than_the_run_that_it_is_part_of() -> None:
 
 
 def test_the_session_is_the_same_but_for_its_clock(graph: Graph, frame: NDArray[np.uint8]) -> None:
-    from snow_runtime.session import OnnxSession
+    from snow_runtime.backends.onnxruntime_session import OnnxSession
 
     inner = OnnxSession(graph.path, ["CPUExecutionProvider"], threads=1)
     timed = TimedSession(inner)
@@ -124,7 +124,7 @@ def test_the_session_is_the_same_but_for_its_clock(graph: Graph, frame: NDArray[
 def test_samples_give_back_what_they_were_given(
     drawn: list[list[tuple[float, float, float, float]]],
 ) -> None:
-    samples = Samples()
+    samples = LatencySamples()
     for turn in drawn:
         for values in turn:
             samples.add(StageTimes(*values))
@@ -142,7 +142,7 @@ def test_samples_give_back_what_they_were_given(
 
 
 def test_an_unknown_copy_is_left_out_of_the_sum_and_an_open_round_of_the_rounds() -> None:
-    samples = Samples()
+    samples = LatencySamples()
     samples.add(StageTimes(1, math.nan, 2, 3))
     samples.end_round()
     samples.add(StageTimes(4, math.nan, 5, 6))

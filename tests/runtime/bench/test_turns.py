@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from snow_runtime.bench.plan import Plan, turns
-from snow_runtime.bench.stages import Samples, StageTimes
+from snow_runtime.bench.stages import LatencySamples, StageTimes
+from snow_runtime.bench.turn_plan import TurnPlan, turns
 from snow_runtime.bench.turns import LEAD_S, WARM_UP, alternate, settle, warm_up
 
 FRAMES: Any = SimpleNamespace(take=list)
@@ -40,7 +40,7 @@ class Fake:
     def __init__(self, name: str, clock: Clock, log: list[str], *call_ms: float) -> None:
         self.name, self.clock, self.log = name, clock, log
         self.call_ms = call_ms
-        self.samples = Samples()
+        self.samples = LatencySamples()
         self.calls = 0
 
     def call(self, _frames: object) -> StageTimes:
@@ -56,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def measure(contenders: list[Any], plan: Plan) -> list[float]:
+def measure(contenders: list[Any], plan: TurnPlan) -> list[float]:
     shares: list[float] = []
     alternate(contenders, FRAMES, plan, shares.append)
     return shares
@@ -66,7 +66,7 @@ def test_contenders_take_turns_in_reverse_every_second_round(clock: Clock) -> No
     log: list[str] = []
     contenders = [Fake(name, clock, log, 100) for name in "abc"]
 
-    shares = measure(contenders, Plan(4, 0.2))
+    shares = measure(contenders, TurnPlan(4, 0.2))
 
     visits = [name for i, name in enumerate(log) if i == 0 or log[i - 1] != name]
     expected = ["abc"[index] for number in range(4) for index in turns(3, number)]
@@ -79,7 +79,7 @@ def test_what_leads_in_is_not_measured(clock: Clock) -> None:
     log: list[str] = []
     slow, fast = Fake("slow", clock, log, 100), Fake("fast", clock, log, 10)
 
-    measure([slow, fast], Plan(4, 0.198))
+    measure([slow, fast], TurnPlan(4, 0.198))
 
     assert len(slow.samples) == 4 * 2
     assert slow.calls == 4 * (2 + 1)
@@ -90,7 +90,7 @@ def test_what_leads_in_is_not_measured(clock: Clock) -> None:
 def test_turns_do_not_add_up_to_more_than_the_duration_and_a_call(clock: Clock) -> None:
     contender = Fake("a", clock, [], 130)
 
-    measure([contender], Plan(20, 0.2))
+    measure([contender], TurnPlan(20, 0.2))
 
     assert contender.samples.rounds == 20
     assert 4.0 <= contender.samples.measured_s <= 4.0 + 0.13 + 1e-6
@@ -99,7 +99,7 @@ def test_turns_do_not_add_up_to_more_than_the_duration_and_a_call(clock: Clock) 
 def test_a_turn_holds_at_least_one_call(clock: Clock) -> None:
     contender = Fake("a", clock, [], 900)
 
-    measure([contender], Plan(4, 0.2))
+    measure([contender], TurnPlan(4, 0.2))
 
     assert [len(times) for times in contender.samples.rounds_ms("latency")] == [1, 1, 1, 1]
 
@@ -113,7 +113,7 @@ def test_a_turn_that_is_cut_short_keeps_its_calls(clock: Clock) -> None:
 
     contender = Stopped("a", clock, [], 100)
     with pytest.raises(KeyboardInterrupt):
-        measure([contender], Plan(10, 0.3))
+        measure([contender], TurnPlan(10, 0.3))
 
     assert contender.samples.rounds == 2
     assert len(contender.samples) == 10 - 3  # one call leads in each of three turns

@@ -5,7 +5,7 @@ import pytest
 
 from snow_runtime.cameras import BadPictureError, Frame, Instant
 from snow_runtime.cameras.clock import Clock
-from snow_runtime.cameras.source import as_bgr
+from snow_runtime.cameras.sources.source import as_bgr
 
 
 class Fixed(Clock):

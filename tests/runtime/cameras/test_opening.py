@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from snow_runtime.cameras import open_camera
-from snow_runtime.cameras.opencv import load_cv2
+from snow_runtime.cameras.sources.import_opencv import load_cv2
 from snow_runtime.errors import CameraError, MissingDependencyError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from snow_runtime.cameras.uri import Address, hide, numbers, parse, scrub
+from snow_runtime.cameras.redaction import redact_text, redact_uri
+from snow_runtime.cameras.uri import Address, parse, parse_numeric_query
 from snow_runtime.errors import CameraError
 
 SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4, max_size=20)
@@ -59,29 +60,31 @@ QUERIES = st.sampled_from(
     ],
 )
 def test_what_is_shown(uri: str, shown: str) -> None:
-    assert hide(uri) == shown
+    assert redact_uri(uri) == shown
 
 
 @given(TEMPLATES, SECRETS)
 @example("rtsp://user:{}@camera/stream", "@@//??##")
 def test_user_and_password_leave_no_trace(template: str, secret: str) -> None:
-    shown = hide(template.format(secret))
+    shown = redact_uri(template.format(secret))
 
     if set(secret) & set("/?#"):
         assert shown in (template.partition("://")[0] + "://***", "***")  # the host may be a part
     else:
-        assert shown == hide(template.format("another"))
+        assert shown == redact_uri(template.format("another"))
 
 
 @given(QUERIES, SECRETS)
 def test_secrets_in_query_path_and_fragment_leave_no_trace(template: str, secret: str) -> None:
-    assert hide(template.format(quote(secret, safe=""))) == hide(template.format("another"))
+    assert redact_uri(template.format(quote(secret, safe=""))) == redact_uri(
+        template.format("another")
+    )
 
 
 @given(QUERIES, SECRETS)
 def test_unescaped_secrets_are_not_shown(template: str, secret: str) -> None:
     assume("&" not in secret)  # it ends a value; what follows may look like width=640
-    shown = hide(template.format(secret))
+    shown = redact_uri(template.format(secret))
 
     assume(secret not in template)
     assert secret not in shown.replace("***", "\0")
@@ -89,7 +92,7 @@ def test_unescaped_secrets_are_not_shown(template: str, secret: str) -> None:
 
 @given(st.text(max_size=60))
 def test_anything_can_be_shown_and_parsed(text: str) -> None:
-    hide(text)
+    redact_uri(text)
     with contextlib.suppress(CameraError):
         parse(text)
 
@@ -101,7 +104,7 @@ def test_secrets_are_taken_out_of_a_librarys_text(template: str, secret: str, te
     assume(secret not in text)
     uri = template.format(secret)
 
-    scrubbed = scrub(text.format(uri, uri), uri)
+    scrubbed = redact_text(text.format(uri, uri), uri)
 
     assert secret not in scrubbed.replace("***", "\0")
 
@@ -109,14 +112,14 @@ def test_secrets_are_taken_out_of_a_librarys_text(template: str, secret: str, te
 def test_a_password_alone_is_taken_out_quoted_or_not() -> None:
     uri = "rtsp://me:p%40ssw0rd@camera/live?token=t0k%2Fen"
 
-    text = scrub("for me:p%40ssw0rd, p@ssw0rd, t0k%2Fen and t0k/en on camera/live", uri)
+    text = redact_text("for me:p%40ssw0rd, p@ssw0rd, t0k%2Fen and t0k/en on camera/live", uri)
 
     assert text == "for ***, ***, *** and *** on camera/live"
 
 
 def test_paths_are_no_secrets() -> None:
-    assert scrub("no file /a=b/me@home.mp4", "/a=b/me@home.mp4") == "no file /a=b/me@home.mp4"
-    assert scrub("no file /me@home.mp4", "file:///me@home.mp4") == "no file /me@home.mp4"
+    assert redact_text("no file /a=b/me@home.mp4", "/a=b/me@home.mp4") == "no file /a=b/me@home.mp4"
+    assert redact_text("no file /me@home.mp4", "file:///me@home.mp4") == "no file /me@home.mp4"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_an_address_in_parts(uri: str, scheme: str, target: str) -> None:
     address = parse(uri)
 
     assert (address.scheme, address.target) == (scheme, target)
-    assert repr(address) == f"Address({hide(uri)!r})"
+    assert repr(address) == f"Address({redact_uri(uri)!r})"
 
 
 @pytest.mark.parametrize("uri", ["", "  ", "a\0b", "csi://0?fps=1&fps=2", "csi://0?fps"])
@@ -152,9 +155,12 @@ def with_query(**query: str) -> Address:
 def test_numbers_of_a_query() -> None:
     allowed = {"width": (640, 1, 1000), "fps": (30.0, 0, 60)}
 
-    assert numbers(with_query(), allowed) == {"width": 640, "fps": 30.0}
-    assert numbers(with_query(width="7", fps="2.5"), allowed) == {"width": 7, "fps": 2.5}
-    assert numbers(with_query(word="x"), allowed, "word") == {"width": 640, "fps": 30.0}
+    assert parse_numeric_query(with_query(), allowed) == {"width": 640, "fps": 30.0}
+    assert parse_numeric_query(with_query(width="7", fps="2.5"), allowed) == {
+        "width": 7,
+        "fps": 2.5,
+    }
+    assert parse_numeric_query(with_query(word="x"), allowed, "word") == {"width": 640, "fps": 30.0}
 
 
 @pytest.mark.parametrize(
@@ -172,4 +178,4 @@ def test_numbers_of_a_query() -> None:
 )
 def test_wrong_numbers(query: dict[str, str]) -> None:
     with pytest.raises(CameraError, match=r"expected .* Correct the address"):
-        numbers(with_query(**query), {"width": (640, 1, 1000), "fps": (30.0, 0, 60)})
+        parse_numeric_query(with_query(**query), {"width": (640, 1, 1000), "fps": (30.0, 0, 60)})

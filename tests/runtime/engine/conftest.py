@@ -55,7 +55,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
         monkeypatch.setitem(sys.modules, name, module)
         gpu = module.behaviour.gpu
         library = LibCuda() if gpu is None else LibCuda(("A GPU", int(gpu[2:-1]), int(gpu[-1])))
-        monkeypatch.setattr("snow_runtime.driver._open", lambda _: library)
+        monkeypatch.setattr("snow_runtime.machine.driver._open", lambda _: library)
         return module
 
     return put

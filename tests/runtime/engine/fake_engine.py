@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
     from tests.runtime.engine.fake_cuda import FakeDriver
 
 _NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "UINT8": np.uint8, "INT32": np.int32}

@@ -10,7 +10,7 @@ from snow_runtime.engine.files import write_engine
 from snow_runtime.engine.host import Host
 from snow_runtime.engine.options import BuildOptions
 from snow_runtime.engine.record import EngineRecord
-from snow_runtime.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from snow_runtime.driver import gpu_here
 from snow_runtime.engine.cuda import (
     CapturedGraph,
     DeviceBuffer,
@@ -20,6 +19,7 @@ from snow_runtime.engine.cuda import (
 )
 from snow_runtime.engine.transfer import TransferBuffer
 from snow_runtime.errors import EngineError, MissingDependencyError
+from snow_runtime.machine.driver import gpu_here
 from tests.runtime.engine.fake_cuda import CUresult, FakeDriver
 from tests.runtime.engine.fake_gpu import Work
 

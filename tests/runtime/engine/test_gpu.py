@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import snow_runtime
-from snow_runtime.driver import gpu_here
 from snow_runtime.engine.backend import find_backend
 from snow_runtime.engine.make import build_engine
 from snow_runtime.engine.options import BuildOptions
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.machine.driver import gpu_here
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -32,7 +32,7 @@ def test_the_drivers_version(tmp_path: Path, text: str, version: str | None) -> 
 
 
 def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snow_runtime.driver._open", lambda _: LibCuda(("A GPU", 8, 6)))
+    monkeypatch.setattr("snow_runtime.machine.driver._open", lambda _: LibCuda(("A GPU", 8, 6)))
 
     host, gpu = this_host()
 

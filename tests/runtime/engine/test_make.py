@@ -378,7 +378,7 @@ def test_a_gpu_that_does_not_start(
     from tests.runtime.libcuda import LibCuda
 
     install("tensorrt-10.3", gpu=None)
-    monkeypatch.setattr("snow_runtime.driver._open", lambda _: LibCuda(("A GPU", 8, 6)))
+    monkeypatch.setattr("snow_runtime.machine.driver._open", lambda _: LibCuda(("A GPU", 8, 6)))
 
     with pytest.raises(EngineError, match=r"10\.3\.0 does not start: .*snow-deploy doctor"):
         build(graph)

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from snow_runtime.engine.prepare import prepare_graph
 from snow_runtime.errors import EngineError
-from snow_runtime.graph_file import with_manifest
-from snow_runtime.manifest import Quantisation
+from snow_runtime.graph.manifest import Quantisation
+from snow_runtime.graph.onnx_file import with_manifest
 from tests.runtime.engine.records import MANIFEST
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from snow_runtime.engine.lane import KEPT_SIZES
 from snow_runtime.engine.pool import SlotPool
 from snow_runtime.engine.session import EngineSession
 from snow_runtime.errors import GraphError, InputError
-from snow_runtime.manifest import InputEntry
+from snow_runtime.graph.manifest import InputEntry
 from tests.runtime.engine.fake_cuda import FakeDriver
 from tests.runtime.engine.fake_engine import (
     TENSORRT,
@@ -33,7 +33,7 @@ from tests.runtime.engine.fake_engine import (
 from tests.runtime.engine.sessions import batch_of, check, driver, engine, session
 
 if TYPE_CHECKING:
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
 
 COPIES = ("cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync")
 

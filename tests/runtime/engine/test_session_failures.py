@@ -16,7 +16,7 @@ from tests.runtime.engine.fake_engine import TENSORRT, FakeContext, FakeEngine
 from tests.runtime.engine.sessions import batch_of, check, driver, engine, session
 
 if TYPE_CHECKING:
-    from snow_runtime.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest
 
 COPIES = ("cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync")
 FUNCTIONS = [

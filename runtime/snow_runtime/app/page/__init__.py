@@ -1,9 +1,8 @@
 """The live page of `snow-deploy run`: pictures, answers, figures and switches in a browser.
 
 A Starlette application that uvicorn serves from a thread of its own. It only looks at what the loop
-left in :class:`~snow_runtime.app.live.Live` and :class:`~snow_runtime.app.stats.Stats`. The import
-raises MissingDependencyError where the libraries are not installed: only who serves a page needs
-them.
+left in :mod:`~snow_runtime.app.latest_frames` and :mod:`~snow_runtime.app.stats`. The import raises
+MissingDependencyError where the libraries are not installed: only who serves a page needs them.
 """
 
 from __future__ import annotations

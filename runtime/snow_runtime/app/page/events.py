@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from snow_runtime.app.board import Board
+    from snow_runtime.app.dashboard import Dashboard
 
 _LOGGER = logging.getLogger(__name__)
 _TICK_S: Final = 0.2
@@ -27,7 +27,7 @@ HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"
 class Events:
     """Sends what the board says to all who follow; who is slow misses some, and holds up nobody."""
 
-    def __init__(self, board: Board, most_viewers: int) -> None:
+    def __init__(self, board: Dashboard, most_viewers: int) -> None:
         self._board = board
         self._most = most_viewers
         self._viewers: set[_Followed] = set()

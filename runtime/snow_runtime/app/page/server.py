@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snow_runtime.app.board import Board
+from snow_runtime.app.dashboard import Dashboard
 from snow_runtime.app.http.limits import Limits
 from snow_runtime.app.http.server import HttpServer, listen, reachable
 from snow_runtime.app.page.access import Access
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from snow_runtime.app.board import Cameras, Tasks
-    from snow_runtime.app.live import Live
+    from snow_runtime.app.dashboard import Cameras, Tasks
+    from snow_runtime.app.latest_frames import LatestFrames
     from snow_runtime.app.stats import Stats
 
 
@@ -44,7 +44,7 @@ class PageServer:
 
     def __init__(  # noqa: PLR0913 - its options
         self,
-        live: Live,
+        live: LatestFrames,
         stats: Stats,
         cameras: Cameras,
         tasks: Tasks,
@@ -58,7 +58,7 @@ class PageServer:
     ) -> None:
         self._access = Access(host, token, tuple(allowed_hosts))
         self._live = live
-        self._board = Board(live, stats, cameras, tasks, hung_after_s=hung_after_s)
+        self._board = Dashboard(live, stats, cameras, tasks, hung_after_s=hung_after_s)
         self._host = host
         self._port = port
         self._limits = limits or Limits()

@@ -15,16 +15,16 @@ from starlette.routing import Route
 
 from snow_runtime.app.page.access import STATIC, Access, Guard
 from snow_runtime.app.page.events import HEADERS, Events
-from snow_runtime.app.pictures import Pictures
-from snow_runtime.app.seldom import Seldom
+from snow_runtime.app.previews import Previews
+from snow_runtime.app.throttled_logger import ThrottledLogger
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Message, Receive, Scope, Send
 
-    from snow_runtime.app.board import Board
+    from snow_runtime.app.dashboard import Dashboard
     from snow_runtime.app.http.limits import Limits
-    from snow_runtime.app.live import Live
+    from snow_runtime.app.latest_frames import LatestFrames
 
 _TYPES: Final = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
 _SVG: Final = "image/svg+xml"
@@ -49,13 +49,15 @@ class Site:
         events: To be run.
     """
 
-    def __init__(self, board: Board, live: Live, limits: Limits, access: Access, port: int) -> None:
+    def __init__(
+        self, board: Dashboard, live: LatestFrames, limits: Limits, access: Access, port: int
+    ) -> None:
         self.events = Events(board, limits.viewers)
         self._board = board
         self._most_bytes = limits.body_bytes
-        self._pictures = Pictures(live)
+        self._pictures = Previews(live)
         self._files = {path.name: path.read_bytes() for path in STATIC.iterdir()}
-        self._faults = Seldom(logging.getLogger(__name__))
+        self._faults = ThrottledLogger(logging.getLogger(__name__))
         self._app = Starlette(
             routes=[
                 Route("/", self._file),

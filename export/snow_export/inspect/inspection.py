@@ -1,0 +1,118 @@
+"""What a file of the toolchain holds, as one document; equal in form for graphs and stores."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from snow_runtime.graph.agreement import TensorSpec
+    from snow_runtime.graph.manifest import (
+        InputEntry,
+        Layout,
+        Precision,
+        Preprocessing,
+        Quantisation,
+        SourceEntry,
+        TaskEntry,
+    )
+
+Kind = Literal["graph", "engine", "store", "task", "source"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one owner adds: the source, a task, or `a+b+c` for fused deltas.
+
+    Attributes:
+        owner: Whose it is.
+        parameters: In a graph after folding; in a store as trained, BatchNorm's included.
+        macs: Multiply-adds of one picture; None where the source is not at hand.
+        image_size: Side of that picture, in pixels.
+    """
+
+    owner: str
+    parameters: int
+    macs: int | None
+    image_size: int
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """What only a graph has: its layout, precision and tensors."""
+
+    layout: Layout
+    precision: Precision
+    input: InputEntry
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    nodes: int
+    quantisation: Quantisation | None = None
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What only an engine has: what built it, for what, and what it became."""
+
+    built_by: str
+    built_on: str
+    built_at: str
+    graph: str
+    graph_sha256: str
+    layout: Layout
+    options: dict[str, Any] = field(hash=False)
+    inputs: dict[str, Any] = field(hash=False)
+    achieved: dict[str, Any] = field(hash=False)
+    compute_layers: int
+    build_s: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """What only a store knows of a task: its source, its recipe, and its held-out samples."""
+
+    source_sha256: str
+    options: dict[str, Any] = field(hash=False)
+    samples: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file or a store holds.
+
+    Attributes:
+        kind: What it is.
+        path: Where it lies.
+        size_bytes: Of the file; of a store, its source and tasks without the runs.
+        sha256: Of the file; None for a store.
+        source: The frozen network; None where a task file lies in no store.
+        tasks: In the graph's order, a store's by name.
+        preprocessing: By task.
+        shares: Parameters and multiply-adds by owner.
+        graph: For a graph.
+        engine: For an engine.
+        training: By task, for a store.
+        source_origin: Where the source came from, for a store.
+        versions: Of the packages that made a graph.
+        notes: What could not be told, and why.
+    """
+
+    kind: Kind
+    path: str
+    size_bytes: int
+    sha256: str | None
+    source: SourceEntry | None
+    tasks: tuple[TaskEntry, ...]
+    preprocessing: dict[str, Preprocessing] = field(hash=False)
+    shares: tuple[Share, ...]
+    graph: GraphFacts | None = None
+    engine: EngineFacts | None = None
+    training: dict[str, Training] = field(default_factory=dict, hash=False)
+    source_origin: str | None = None
+    versions: dict[str, str] = field(default_factory=dict, hash=False)
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, selections and labels in full."""
+        return asdict(self)

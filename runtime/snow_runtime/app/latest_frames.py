@@ -1,0 +1,48 @@
+"""What can be looked at while the loop runs: the newest picture and answer of each camera."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from snow_runtime.app.answers import FrameAnswer
+    from snow_runtime.cameras import Frame
+
+
+class LatestFrames:
+    """The newest of each camera; the loop writes, any thread reads.
+
+    Attributes:
+        hidden: Names of the tasks that are switched off.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pictures: dict[str, NDArray[np.uint8]] = {}
+        self._answers: dict[str, FrameAnswer] = {}
+        self.hidden: frozenset[str] = frozenset()
+
+    def put(self, frame: Frame, answer: FrameAnswer) -> None:
+        """Take the place of what the camera showed before."""
+        with self._lock:
+            self._pictures[frame.camera] = frame.image
+            self._answers[frame.camera] = answer
+
+    def switch(self, task: str, *, on: bool) -> None:
+        """Show a task's answers, or hide them from all outputs."""
+        with self._lock:
+            self.hidden = self.hidden - {task} if on else self.hidden | {task}
+
+    def picture(self, camera: str) -> NDArray[np.uint8] | None:
+        """Return the newest picture, uint8 `[H, W, 3]`, blue first; nobody writes to it."""
+        with self._lock:
+            return self._pictures.get(camera)
+
+    def newest(self) -> dict[str, FrameAnswer]:
+        """Return by camera its newest answer."""
+        with self._lock:
+            return dict(self._answers)

@@ -1,0 +1,12 @@
+"""Where answers go. None of them stops the loop.
+
+::
+
+    jsonl.py              lines of JSON, or nowhere
+    non_blocking.py       writing to a pipe, a file or a terminal whose reader may be slow
+    mqtt.py               a broker
+    mqtt_broker.py        where it is, and how to speak to it
+    recording.py          pictures and answers on the disk
+    mjpeg_with_jsonl.py   the two files of a recording, growing together
+    other_writers.py      who else has a file open
+"""

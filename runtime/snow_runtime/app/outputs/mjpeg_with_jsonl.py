@@ -1,0 +1,163 @@
+"""Two files that grow together: pictures one after the other, and a line about each."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from snow_runtime.app.outputs.other_writers import other_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from io import FileIO
+    from pathlib import Path
+
+_TAIL_BYTES: Final = 1 << 20  # of the lines: so much is read to find the last whole one
+
+
+class MjpegWithJsonl:
+    """`NAME.mjpeg` and `NAME.jsonl`, of which each always has whole entries only.
+
+    A line tells with `offset` and `bytes` where its picture lies. What a power cut left half
+    written is cut off when they are opened again.
+
+    Args:
+        path: The pictures' file; existing ones are gone on with.
+        camera: Whose they are; None for whichever.
+
+    Raises:
+        OSError: They cannot be opened, are no plain files, somebody else writes to them, or they
+            hold something else than what this camera recorded. Then nothing of them is changed.
+    """
+
+    def __init__(self, path: Path, camera: str | None = None) -> None:
+        index = path.with_suffix(".jsonl")
+        orphaned = not path.exists()
+        self._pictures = _open(path)
+        try:
+            self._lines = _open(index)
+            try:
+                _refuse_other_writers(path, self._pictures, index, self._lines)
+                _refuse_other_contents(index, self._lines, orphaned=orphaned, camera=camera)
+                self._mend()
+            except OSError:
+                self._lines.close()
+                raise
+        except OSError:
+            self._pictures.close()
+            if orphaned:
+                path.unlink(missing_ok=True)
+            raise
+
+    def append(self, picture: bytes, facts: Mapping[str, Any]) -> None:
+        """Write both, or neither.
+
+        Raises:
+            OSError: They cannot be written; nothing of them stays.
+        """
+        ends = [(stream, stream.seek(0, os.SEEK_END)) for stream in (self._pictures, self._lines)]
+        line = json.dumps({**facts, "offset": ends[0][1], "bytes": len(picture)}) + "\n"
+        try:
+            _write(self._pictures, picture)
+            _write(self._lines, line.encode())
+        except OSError:
+            for stream, end in ends:
+                with suppress(OSError):
+                    stream.truncate(end)
+            raise
+
+    def close(self) -> None:
+        """Put everything on the disk."""
+        for stream in (self._pictures, self._lines):
+            with suppress(OSError):
+                os.fsync(stream.fileno())
+            with suppress(OSError):
+                stream.close()
+
+    def _mend(self) -> None:
+        """Cut off what comes after the last line whose picture is there in full."""
+        size, there = self._lines.seek(0, os.SEEK_END), self._pictures.seek(0, os.SEEK_END)
+        begin = max(0, size - _TAIL_BYTES)
+        self._lines.seek(begin)
+        tail = self._lines.read(_TAIL_BYTES) or b""
+        whole, ends = tail[: tail.rfind(b"\n") + 1], there
+        while whole:
+            last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+            found = _picture_end(last)
+            if found is None or found <= there:
+                ends = there if found is None else found
+                break
+            whole = whole[: -len(last)]
+        if begin + len(whole) < size:
+            self._lines.truncate(begin + len(whole))
+        if ends < there:
+            self._pictures.truncate(ends)
+
+
+def _picture_end(line: bytes) -> int | None:
+    """Give where the picture of a line ends; None where it does not tell."""
+    try:
+        facts = json.loads(line)
+        return int(facts["offset"]) + int(facts["bytes"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _refuse_other_writers(path: Path, pictures: FileIO, index: Path, lines: FileIO) -> None:
+    """Refuse files that a running process writes to, this one's standard output among them.
+
+    Raises:
+        OSError: They are written to.
+    """
+    ours = [(path, pictures), (index, lines)]
+    numbers = [stream.fileno() for _, stream in ours]
+    if os.path.sameopenfile(*numbers):
+        raise OSError(f"{index} is the same file")
+    for name, stream in ours:
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(f"another process, or another camera, records to {name}") from error
+        if (writer := other_writer(stream.fileno(), numbers)) is not None:
+            seen = f"goes to {name}" if writer.startswith("standard") else f"writes to {name}"
+            raise OSError(f"{writer} {seen} too, and both would write to it")
+
+
+def _refuse_other_contents(
+    index: Path, lines: FileIO, *, orphaned: bool, camera: str | None
+) -> None:
+    """Refuse an index that no recording of this camera made: going on would cut it off.
+
+    Raises:
+        OSError: It is another's.
+    """
+    lines.seek(0)
+    first = lines.readline()
+    if not first.endswith(b"\n"):
+        return  # nothing, or what a power cut left of the first line
+    if _picture_end(first) is None:
+        raise OSError(f"{index} holds other lines than a recording's")
+    if orphaned:
+        raise OSError(f"{index} tells of pictures that are gone; move it away, or bring them back")
+    whose = json.loads(first).get("camera")
+    if camera is not None and whose not in (None, camera):
+        raise OSError(f"it holds what the camera {whose} saw, and this one is {camera}")
+
+
+def _open(path: Path) -> FileIO:
+    """Open a file to append to, unbuffered: what a full disk refused must not be tried again."""
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        msg = "it is no plain file"
+        raise OSError(msg)
+    return path.open("ab+", buffering=0)
+
+
+def _write(stream: FileIO, content: bytes) -> None:
+    """Write all of it; a nearly full disk takes a part only at first."""
+    left = memoryview(content)
+    while left:
+        left = left[stream.write(left) :]

@@ -1,0 +1,204 @@
+"""Answers to an MQTT broker, as long as one takes them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import ssl
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
+from snow_runtime.app.throttled_logger import ThrottledLogger
+from snow_runtime.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snow_runtime.app.answers import FrameAnswer
+
+_LOGGER = logging.getLogger(__name__)
+_WAITING: Final = 64
+"""So many answers wait for the network at most: more would only be older."""
+_CLOSE_S: Final = 0.9
+_ONLINE: Final = "online"
+_OFFLINE: Final = "offline"
+
+
+class Mqtt:
+    """Publishes each answer as JSON; the client reconnects by itself.
+
+    What no broker takes is lost and counted, never kept: it would be stale. Whether a broker is
+    there, and why not, is logged whenever it changes. `topic/status` is `online` as long as this
+    client is, then `offline`, by the broker's own hand where the client is cut off; it is retained.
+
+    Args:
+        url: `mqtt://[user:password@]host[:port][/topic]`; answers go to `topic/CAMERA`, where the
+            signs that a topic gives a meaning are `_` in the camera's name, and a camera called
+            `status` is `status_`.
+        count: Is told `mqtt_lost` for each answer that nobody is known to have taken, and
+            `mqtt_refused` for each that the broker refused, as its access list may.
+        options: How to speak to the broker.
+        client: In place of paho's, for tests.
+
+    Raises:
+        InputError: The URL is not one of MQTT, its topic cannot be published on, or a certificate
+            cannot be used.
+        MissingDependencyError: paho-mqtt is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        count: Callable[[str], None],
+        options: MqttOptions | None = None,
+        client: Any = None,
+    ) -> None:
+        broker = Broker.parse(url)
+        self._options = options or MqttOptions()
+        tls = self._options.tls_context(secure=broker.secure)
+        self._topic = broker.topic
+        self._status = {"topic": f"{broker.topic}/status", "qos": self._options.qos, "retain": True}
+        self._own = 0  # the id of the message that tells the status
+        self._where = f"{broker.host}:{broker.port}"
+        self._count = count
+        self._lock = threading.Lock()
+        self._waiting = 0  # given to the client, and not yet to the network
+        self._connection = 0
+        self._state = ""
+        self._faults, self._own_faults = ThrottledLogger(_LOGGER), ThrottledLogger(_LOGGER)
+        self._closing = False
+        self._client = client or _paho(self._options.version)
+        if broker.user is not None:
+            self._client.username_pw_set(broker.user, broker.password)
+        if tls is not None:
+            self._client.tls_set_context(tls)
+        self._client.will_set(payload=_OFFLINE, **self._status)
+        self._client.on_pre_connect = self._on_pre_connect
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+        self._client.reconnect_delay_set(1, 30)
+        self._client.connect_async(broker.host, broker.port, keepalive=15)
+        self._client.loop_start()
+
+    def put(self, answer: FrameAnswer) -> None:
+        """Publish if a broker is there and takes what it gets; otherwise count it as lost."""
+        with self._lock:
+            full = self._waiting >= _WAITING
+            connection = self._connection
+            self._waiting += not full
+        if full:
+            self._count("mqtt_lost")
+        elif not self._publish(answer):
+            with self._lock:
+                if connection != self._connection:
+                    return  # it was counted with that connection
+                self._waiting -= 1
+            self._count("mqtt_lost")
+
+    def close(self) -> None:
+        """Let the network take what still waits, for a second at most, and disconnect."""
+        self._closing = True
+        if self._client.is_connected():
+            self._own = self._client.publish(payload=_OFFLINE, **self._status).mid
+        self._client.disconnect()
+        # The client ends only when a broker has taken all; its own thread ends with the program.
+        ending = threading.Thread(target=self._client.loop_stop, name="mqtt end", daemon=True)
+        ending.start()
+        ending.join(_CLOSE_S)
+        self._settle()
+
+    def _publish(self, answer: FrameAnswer) -> bool:
+        if not self._client.is_connected():
+            return False
+        camera = re.sub(r"[/+#\0]|^status$", _harmless, answer.camera)
+        text, options = json.dumps(answer.to_dict()), self._options
+        topic = f"{self._topic}/{camera}"
+        try:
+            sent = self._client.publish(topic, text, qos=options.qos, retain=options.retain)
+            return bool(sent.rc == 0)
+        except ValueError:  # a name of 65 kB, or one that is no text
+            return False
+
+    def _settle(self) -> None:
+        """Count what still waits as lost: its connection is gone."""
+        with self._lock:
+            lost, self._waiting = self._waiting, 0
+            self._connection += 1
+        for _ in range(lost):
+            self._count("mqtt_lost")
+
+    def _on_pre_connect(self, *_: Any) -> None:
+        self._settle()
+        self._client.drop_out_messages()  # they were counted, and are old by now
+
+    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, *_: Any) -> None:
+        if mid == self._own:
+            if reason is not None and reason.is_failure:
+                topic = self._status["topic"]
+                self._own_faults.warning(
+                    f"The MQTT broker {self._where} refuses {topic}, which tells whether this "
+                    f"client is there: {reason}. Allow it in the broker's access list."
+                )
+            return
+        with self._lock:
+            self._waiting = max(0, self._waiting - 1)
+        if reason is not None and reason.is_failure:
+            self._count("mqtt_refused")
+            self._faults.warning(f"The MQTT broker {self._where} refuses answers: {reason}.")
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
+        if reason.is_failure:
+            old = "protocol version" in str(reason).lower()
+            advice = "Give --mqtt-version 3.1.1" if old else "Look at user and password"
+            self._tell("refused", f"refuses the connection: {reason}. {advice}.")
+        else:
+            self._own = self._client.publish(payload=_ONLINE, **self._status).mid
+            self._tell("connected", "is connected.")
+
+    def _on_connect_fail(self, *_: Any) -> None:
+        # paho calls this while it handles the exception, and does not tell which.
+        why = sys.exc_info()[1] or "no connection"
+        advice = ""
+        if isinstance(why, ssl.SSLCertVerificationError):
+            advice = " Where it has a certificate of your own making, give --mqtt-ca FILE."
+        self._tell("unreachable", f"cannot be reached: {why}.{advice} Trying again.")
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
+        self._settle()
+        if self._state == "connected":
+            self._tell("lost", f"has lost the connection: {reason}. Trying again.")
+        elif self._state != "refused":
+            self._tell("unreachable", f"does not answer: {reason}. Trying again.")
+
+    def _tell(self, state: str, text: str) -> None:
+        """Log a state when it begins, not at each attempt."""
+        if state == self._state or self._closing:
+            return
+        good_from_the_start = not self._state and state == "connected"
+        self._state = state
+        level = logging.INFO if good_from_the_start else logging.WARNING
+        _LOGGER.log(level, "The MQTT broker %s %s", self._where, text)
+
+
+def _harmless(found: re.Match[str]) -> str:
+    """Write a sign that a topic gives a meaning, or the name of our own topic, otherwise."""
+    return f"{found[0]}_" if len(found[0]) > 1 else "_"
+
+
+def _paho(version: str) -> Any:
+    try:
+        from paho.mqtt import client
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Answers go to MQTT by paho-mqtt, which is not installed; run: "
+            "pip install 'snow-deploy[mqtt]'"
+        ) from error
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+    protocol = MQTTProtocolVersion.MQTTv5 if version == "5" else MQTTProtocolVersion.MQTTv311
+    return client.Client(CallbackAPIVersion.VERSION2, protocol=protocol)

@@ -1,0 +1,171 @@
+"""Recording what a camera saw, with the answers in a file of the same name beside it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import re
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from snow_runtime.app.outputs.mjpeg_with_jsonl import MjpegWithJsonl
+from snow_runtime.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from snow_runtime.app.answers import FrameAnswer
+    from snow_runtime.cameras import Frame
+
+_LOGGER = logging.getLogger(__name__)
+SPARE_BYTES: Final = 64 << 20
+"""Recording stops while less than this is free: a full disk harms more than a gap."""
+_LOOK_EVERY: Final = 30  # frames
+_WAITING: Final = 4  # frames, each of some megabytes
+_PATIENCE_S: Final = 0.5
+_END_S: Final = 0.8
+_OTHER_KINDS: Final = re.compile(
+    r"\.(mp4|m4v|mkv|webm|avi|mov|ts|flv|wmv|mpe?g|mjpg|h26[45]|hevc|gif|jpe?g|png|jsonl?|csv|txt|"
+    r"log|onnx|engine)",
+    re.IGNORECASE,
+)
+
+
+def recording_path(given: Path, camera: str | None) -> Path:
+    """Name the pictures' file of a recording: `NAME.mjpeg`, or `NAME-CAMERA.mjpeg`.
+
+    Args:
+        given: `NAME` or `NAME.mjpeg`, with its folder.
+        camera: The camera's name where several are recorded, else None.
+
+    Raises:
+        InputError: It names a file of another kind.
+    """
+    if _OTHER_KINDS.fullmatch(given.suffix):
+        raise InputError(
+            f"--record {given} asks for a {given.suffix} file, and recordings are Motion JPEG. "
+            f"Give --record {given.with_suffix('.mjpeg')}; its answers go to a .jsonl beside it."
+        )
+    name = given.stem if given.suffix.lower() == ".mjpeg" else given.name
+    return given.with_name(f"{name}{'' if camera is None else f'-{camera}'}.mjpeg")
+
+
+class Recorder:
+    """Appends frames as JPEG pictures to `NAME.mjpeg`, and answers to `NAME.jsonl`.
+
+    Motion JPEG can be played up to the last whole picture, also after a power cut. A thread
+    encodes and writes. A disk that is slow holds whoever calls up for half a second; as long as
+    nothing is written after that, frames are lost at once.
+
+    Args:
+        path: The `.mjpeg` file; an existing one is gone on with.
+        count: Is told `recording_lost` for each frame that was not written.
+        quality: Of JPEG, 1 to 100.
+        free_bytes: Gives the free space of a folder.
+        camera: Whose frames they are; a file with another camera's is refused. None takes any.
+
+    Raises:
+        InputError: The file cannot be opened, is no plain file, or is not this camera's alone.
+        MissingDependencyError: OpenCV is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        count: Callable[[str], None],
+        quality: int = 85,
+        free_bytes: Callable[[Path], int] | None = None,
+        camera: str | None = None,
+    ) -> None:
+        try:
+            import cv2
+        except ImportError as error:
+            raise MissingDependencyError(
+                "Recording needs OpenCV, which is not installed; run: "
+                "pip install 'snow-deploy[camera]'"
+            ) from error
+        self._cv2 = cv2
+        self._path = path
+        self._count = count
+        self._quality = [int(cv2.IMWRITE_JPEG_QUALITY), quality]
+        self._free_bytes = free_bytes or _free_bytes
+        self._seen = 0
+        self._paused = self._stalled = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._files = MjpegWithJsonl(path, camera)
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be recorded to: {error}. Give another --record, or free space."
+            ) from error
+        self._waiting: queue.Queue[tuple[Frame, FrameAnswer] | None] = queue.Queue(_WAITING)
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="record", daemon=True)
+        self._thread.start()
+
+    def put(self, frame: Frame, answer: FrameAnswer) -> None:
+        """Leave a frame and its answer to be written; count it as lost where the disk is slow."""
+        try:
+            self._waiting.put((frame, answer), timeout=0 if self._stalled else _PATIENCE_S)
+            self._stalled = False
+        except queue.Full:
+            self._stalled = True
+            self._count("recording_lost")
+
+    def close(self) -> None:
+        """Put everything on the disk, as far as that takes less than a second."""
+        ends = time.monotonic() + _END_S
+        with suppress(queue.Full):
+            self._waiting.put(None, timeout=_END_S)
+        self._thread.join(max(0.0, ends - time.monotonic()))
+        if self._thread.is_alive():  # the disk hangs; nothing can end the thread
+            self._ending = True
+            for _ in range(self._waiting.qsize()):
+                self._count("recording_lost")
+            _LOGGER.warning("%s was left unfinished: the disk does not answer", self._path)
+
+    def _run(self) -> None:
+        while (item := self._waiting.get()) is not None and not self._ending:
+            if not self._keep(*item):
+                self._count("recording_lost")
+        self._files.close()
+
+    def _keep(self, frame: Frame, answer: FrameAnswer) -> bool:
+        try:
+            if self._seen % _LOOK_EVERY == 0:
+                full = self._free_bytes(self._path.parent) < SPARE_BYTES
+                self._pause("the disk is full" if full else None)
+            self._seen += 1
+            if self._paused:
+                return False
+            made, jpeg = self._cv2.imencode(".jpg", frame.image, self._quality)
+            if made:
+                self._files.append(jpeg.tobytes(), answer.to_dict())
+        except OSError as error:
+            self._pause(str(error))
+            return False
+        except self._cv2.error as error:
+            _LOGGER.warning("a frame of %s cannot be recorded: %s", frame.camera, error)
+            return False
+        return bool(made)
+
+    def _pause(self, reason: str | None) -> None:
+        """Pause for a reason, or go on without one; say so when that changes."""
+        paused = reason is not None
+        if paused and not self._paused:
+            _LOGGER.warning("recording to %s pauses: %s", self._path, reason)
+        elif self._paused and not paused:
+            _LOGGER.warning("recording to %s goes on", self._path)
+        self._paused = paused
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        found: Any = os.statvfs(folder)
+    except OSError:
+        return 0
+    return int(found.f_bavail * found.f_frsize)

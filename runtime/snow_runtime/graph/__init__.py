@@ -1,0 +1,13 @@
+"""What an exported file holds: an ONNX graph, and the manifest inside it.
+
+::
+
+    manifest.py         what the graph answers and how to feed it
+    data_entry.py       which pictures a task was trained and measured on, as hashes
+    field_checks.py     checks of a manifest's values
+    onnx_file.py        a graph file, read with suspicion
+    external_data.py    weights that lie in files beside it
+    agreement.py        whether its inputs and outputs are those of its manifest
+    half_precision.py   the same graph in half precision
+    quantised.py        explicit quantisation, as it stands in a graph
+"""

@@ -1,0 +1,69 @@
+"""Whether a graph has the input and the outputs that its manifest speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from snow_runtime.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snow_runtime.graph.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a graph; an axis is None where the graph leaves its length open."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        axes = ", ".join("any" if axis is None else str(axis) for axis in self.shape)
+        return f"{self.name!r} {self.dtype} [{axes}]"
+
+
+def check_agreement(
+    manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> None:
+    """Check that the graph has the one input and each task's output, as the manifest has them.
+
+    The graph may leave the batch axis, the height and the width open, and have more outputs.
+
+    Raises:
+        ManifestError: they disagree; the message says what was seen and what was expected.
+    """
+    size = manifest.preprocessing.image_size
+    entry = manifest.input
+    wanted = TensorSpec(entry.name, entry.dtype, (None, *entry.picture_shape(size)))
+    if len(inputs) != 1 or not _fits(inputs[0], wanted):
+        raise _disagreement(f"one input {wanted}", inputs)
+    by_name = {output.name: output for output in outputs}
+    for task in manifest.tasks:
+        wanted = TensorSpec(task.output, "float32", (None, len(task.labels)))
+        seen = by_name.get(task.output)
+        if seen is None:
+            raise _disagreement(f"an output {wanted}", outputs)
+        # A last axis left open would hide a wrong number of labels until the first call.
+        if not _fits(seen, wanted) or seen.shape[1] is None:
+            raise _disagreement(f"{wanted} for the {len(task.labels)} labels of its task", [seen])
+
+
+def _fits(seen: TensorSpec, wanted: TensorSpec) -> bool:
+    if (seen.name, seen.dtype) != (wanted.name, wanted.dtype):
+        return False
+    return len(seen.shape) == len(wanted.shape) and all(
+        have is None or want is None or have == want
+        for have, want in zip(seen.shape, wanted.shape, strict=True)
+    )
+
+
+def _disagreement(expected: str, seen: Sequence[TensorSpec]) -> ManifestError:
+    return ManifestError(
+        f"The graph and its manifest disagree: the graph has {', '.join(map(str, seen)) or 'none'},"
+        f" expected {expected}. One of the two was changed after the export: export the graph "
+        "again with 'snow-deploy export'."
+    )

@@ -1,0 +1,1 @@
+"""What machine this is: its NVIDIA driver and GPUs, and which Jetson."""

@@ -1,0 +1,72 @@
+"""Measurements that are kept, one a file, so that an interrupted table goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snow_deploy import __version__
+from snow_deploy.paper.study import digest
+from snow_runtime.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Value = dict[str, Any]
+"""Plain JSON values by name."""
+
+
+class MeasurementCache:
+    """A folder of measurements, each under a hash of what it depends on."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; it is made when the first measurement is kept."""
+        self.folder = folder
+
+    def get(self, kind: str, facts: Mapping[str, Any], measure: Callable[[], Value]) -> Value:
+        """Return what was measured before under the same facts, or measure now and keep it.
+
+        Args:
+            kind: The beginning of the file's name.
+            facts: JSON values; everything that the measurement depends on.
+            measure: Measures.
+        """
+        path = self.folder / f"{kind}-{digest(facts)}.json"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            value: Value = document["value"]
+        except (OSError, ValueError, KeyError, TypeError):
+            value = measure()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path, "w") as file:
+                json.dump({"facts": dict(facts), "value": value}, file, indent=1)
+        return value
+
+
+def default_device() -> torch.device:
+    """Return the CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    """Return what a time depends on, as plain JSON values."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{_processor()}, {torch.get_num_threads()} threads"
+    return {"device": name, "torch": str(torch.__version__), "snow_deploy": __version__}
+
+
+def _processor(listing: Path = Path("/proc/cpuinfo")) -> str:
+    """Return what the processor calls itself, or its architecture where that isn't told."""
+    try:
+        text = listing.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*: *(.+)$", text, flags=re.MULTILINE)
+    return found[1].strip() if found else f"{platform.machine()} CPU"

@@ -1,0 +1,91 @@
+"""Multiply-adds of a store's networks, counted once for all that have one shape."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from snow_deploy.errors import StoreError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snow_deploy.models.source import Source
+    from snow_deploy.training.store import TaskRecord
+
+
+class Counter:
+    """Counts the source and tasks on it; only shapes are computed."""
+
+    def __init__(self, source: Source | None) -> None:
+        """Take the source; None where it is not at hand."""
+        self._source = source
+        self._measured: dict[str, dict[int, int]] = {}  # by shape: multiply-adds by classes
+
+    def source(self, image_size: int) -> int:
+        """Count the source's multiply-adds of one picture."""
+        if self._source is None:
+            msg = "there is no source to count"
+            raise ValueError(msg)
+        return _macs(_on_meta(self._source), _image(image_size))
+
+    def task(self, record: TaskRecord) -> int:
+        """Count a task's own multiply-adds of one picture.
+
+        A network's are the same as another's of its shape; one that differs in nothing but its
+        classes differs by as many times what one class takes.
+
+        Raises:
+            StoreError: The task was trained on another source, which is not at hand.
+        """
+        if self._source is None:
+            msg = (
+                f"the multiply-adds of {record.name!r} need its source "
+                f"({record.source_sha256[:12]}), which does not lie beside it"
+            )
+            raise StoreError(msg)
+        known = self._measured.setdefault(_shape(record), {})
+        classes = len(record.labels)
+        if record.source_sha256 == self._source.fingerprint:
+            if classes in known:
+                return known[classes]
+            if len(known) > 1:
+                (few, least), (many, most) = min(known.items()), max(known.items())
+                return least + (classes - few) * (most - least) // (many - few)
+        network = record.build(self._source)  # tells what does not fit
+        image = _image(record.preprocessing.image_size)
+        features = _on_meta(self._source)(image)  # with all that this network asks for
+        known[classes] = _macs(_on_meta(network), image, features)
+        return known[classes]
+
+
+def _shape(record: TaskRecord) -> str:
+    """Describe a network but for its classes."""
+    options = record.options.to_dict()
+    classes = len(record.labels)
+    weights = {
+        key: [None if size == classes else size for size in tensor.shape]
+        for key, tensor in record.state.items()
+    }
+    size = record.preprocessing.image_size
+    return json.dumps([options["scheme"], options["delta"], size, weights], sort_keys=True)
+
+
+def _macs(network: nn.Module, *inputs: Any) -> int:
+    """Count multiply-adds of convolutions and matrix products; torch counts two flops each."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(*inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+def _on_meta(network: nn.Module) -> nn.Module:
+    """Copy a network to where only shapes are computed."""
+    return copy.deepcopy(network).to("meta")
+
+
+def _image(size: int) -> torch.Tensor:
+    return torch.zeros(1, 3, size, size, device="meta")

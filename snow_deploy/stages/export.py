@@ -1,0 +1,232 @@
+"""From a store to a graph file: gathers what the exporter needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snow_deploy import __version__
+from snow_deploy.errors import StoreError
+from snow_deploy.models.source import Source
+from snow_export.export import ExportRequest, GraphOptions, export_graph
+from snow_export.fastest_layout import time_layouts
+from snow_export.network import SOURCE
+from snow_export.verify import verify
+from snow_runtime.errors import GraphError
+from snow_runtime.graph.manifest import SourceEntry, TaskEntry
+from snow_runtime.graph.onnx_file import read_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from snow_deploy.models.weights import SourceWeights
+    from snow_deploy.training.store import Store, TaskRecord
+    from snow_export.parity import TaskParity
+    from snow_export.verify import Verification
+    from snow_runtime.graph.manifest import Layout, Manifest, Preprocessing
+
+
+def export_tasks(
+    store: Store,
+    names: Sequence[str] | None,
+    path: Path,
+    *,
+    with_source: bool = False,
+    options: GraphOptions | None = None,
+    choosing: Callable[[dict[Layout, float]], None] | None = None,
+) -> list[TaskParity]:
+    """Export tasks of a store as one ONNX graph; return how close it is to torch.
+
+    Args:
+        store: Holds the source and the tasks.
+        names: Which tasks, in the order of the outputs; None takes all, by name.
+        path: The ONNX file.
+        with_source: Answer with the source's own head too.
+        options: The form of the graph; None is fused, fp32, float input, any batch.
+        choosing: Asks for the fastest layout instead of the options': every layout is timed in
+            ONNX Runtime on this machine, and this is told the milliseconds of each, the
+            fastest first.
+
+    Raises:
+        StoreError: A task is missing, named twice, or of another source or image size.
+        ExportError: The graph cannot be made, written, or answers otherwise than torch.
+    """
+    request = gather(store, names, with_source=with_source)
+    request = replace(request, options=options or GraphOptions())
+    if choosing is not None:
+        times = time_layouts(request)
+        choosing(times)
+        fastest = replace(request.options, layout=next(iter(times)))
+        request = replace(request, options=fastest)
+    return export_graph(request, path)
+
+
+def export_source(store: Store, like: TaskRecord, path: Path) -> list[TaskParity]:
+    """Export the source alone, as an ordinary classifier, for comparison.
+
+    Args:
+        store: Holds the source.
+        like: A task whose preprocessing and samples are used.
+        path: The ONNX file.
+
+    Raises:
+        ExportError: The graph cannot be made, written, or answers otherwise than torch.
+    """
+    weights = store.source_weights()
+    source = Source(weights)
+    request = ExportRequest(
+        source=source,
+        source_entry=_source_entry(source),
+        networks={},
+        tasks=(_source_task(source, weights),),
+        preprocessing=like.preprocessing,
+        pictures=like.samples.numpy(),
+        versions=_versions(),
+    )
+    return export_graph(request, path)
+
+
+def verify_graph(
+    store: Store,
+    path: Path,
+    batches: Sequence[int],
+    pictures: NDArray[np.uint8] | None = None,
+) -> Verification:
+    """Compare a graph file with the trained networks of a store, rung by rung.
+
+    Args:
+        store: What the file was exported from.
+        path: The ONNX file.
+        batches: Batch sizes to compare at.
+        pictures: [M, S, S, 3] uint8, resized and cropped; None takes the tasks' own samples.
+
+    Raises:
+        GraphError: The file cannot be read, or carries no manifest.
+        StoreError: The file was exported from other weights than the store holds.
+    """
+    manifest = manifest_to_verify(path)
+    names = [task.name for task in manifest.tasks if task.name != SOURCE]
+    if not names:
+        msg = f"{path} answers the source's own task alone; verify a graph of trained tasks"
+        raise GraphError(msg)
+    with_source = any(task.name == SOURCE for task in manifest.tasks)
+    request = gather(store, names, with_source=with_source)
+    _check_same_weights(request, manifest, store)
+    batch = read_graph(path).inputs[0].shape[0]
+    options = GraphOptions(manifest.layout, manifest.precision, manifest.input, batch)
+    order = {task.name: position for position, task in enumerate(manifest.tasks)}
+    tasks = tuple(sorted(request.tasks, key=lambda task: order[task.name]))
+    request = replace(request, options=options, tasks=tasks)
+    if pictures is not None:
+        request = replace(request, pictures=pictures)
+    return verify(request, path, batches)
+
+
+def manifest_to_verify(path: Path) -> Manifest:
+    """Read what a file says of itself, and check that it can be verified.
+
+    Raises:
+        GraphError: The file cannot be read, carries no manifest, or is INT8.
+    """
+    manifest = read_graph(path).manifest
+    if manifest is None:
+        msg = f"{path} carries no manifest; verify a file that `snow-deploy export` wrote"
+        raise GraphError(msg)
+    if manifest.precision == "int8":
+        msg = (
+            f"{path} is INT8, which rounds by design; verify takes fp32 and fp16 files. What INT8 "
+            "costs each task, `snow-deploy calibrate` measures; `snow-deploy inspect --int8` "
+            "checks the form."
+        )
+        raise GraphError(msg)
+    return manifest
+
+
+def _check_same_weights(request: ExportRequest, manifest: Manifest, store: Store) -> None:
+    held = {task.name: task.sha256 for task in request.tasks}
+    changed = [task.name for task in manifest.tasks if held[task.name] != task.sha256]
+    if manifest.source.sha256 != request.source_entry.sha256:
+        changed.insert(0, "the source")
+    if changed:
+        msg = (
+            f"{_list(changed)} of the file is not what {store.root} holds now: trained anew, or "
+            "the file is from another store. Export it again, or name the right --store."
+        )
+        raise StoreError(msg)
+
+
+def gather(
+    store: Store, names: Sequence[str] | None, *, with_source: bool = False
+) -> ExportRequest:
+    """Load the source and the tasks, and check that they fit together."""
+    names = store.tasks() if names is None else tuple(names)
+    if SOURCE in names:
+        msg = "the source's own head is no task; ask for it with --with-source"
+        raise StoreError(msg)
+    if not names or "" in names:
+        seen = "an empty name is among the tasks" if any(names) else "there is no task to export"
+        msg = f"{seen} (store {store.root} has: {_list(store.tasks())})"
+        raise StoreError(msg)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"{_list(twice)} is named twice; name each task once"
+        raise StoreError(msg)
+    weights = store.source_weights()
+    source = Source(weights)
+    records = [store.load_task(name) for name in names]
+    deltas = {record.name: record.build(source) for record in records}
+    own = (_source_task(source, weights),) if with_source else ()
+    entries = tuple(record.entry(deltas[record.name].selections()) for record in records)
+    return ExportRequest(
+        source=source,
+        source_entry=_source_entry(source),
+        networks=deltas,
+        never_fused=frozenset(name for name, delta in deltas.items() if not delta.fuses),
+        tasks=own + entries,
+        preprocessing=_common_preprocessing(records),
+        pictures=np.concatenate([record.samples.numpy() for record in records]),
+        versions=_versions(),
+    )
+
+
+def _common_preprocessing(records: Sequence[TaskRecord]) -> Preprocessing:
+    first = records[0]
+    for record in records[1:]:
+        if record.preprocessing != first.preprocessing:
+            msg = (
+                f"tasks {first.name!r} and {record.name!r} were trained at "
+                f"{first.preprocessing.image_size} and {record.preprocessing.image_size} pixels; "
+                "one graph has one input. Export them apart, or train one anew with --image-size."
+            )
+            raise StoreError(msg)
+    return first.preprocessing
+
+
+def _source_entry(source: Source) -> SourceEntry:
+    return SourceEntry(source.architecture, source.fingerprint, source.count_parameters())
+
+
+def _source_task(source: Source, weights: SourceWeights) -> TaskEntry:
+    if not weights.has_classifier:
+        msg = (
+            f"the source ({weights.origin}) came without a classifier and has no answers of its "
+            "own. Leave --with-source out, or begin a store with weights that have one."
+        )
+        raise StoreError(msg)
+    labels = weights.labels or tuple(f"class {n}" for n in range(source.num_classes))
+    return TaskEntry(name="source", output="source", labels=labels)
+
+
+def _versions() -> dict[str, str]:
+    others = {name: version(name) for name in ("torch", "onnx")}
+    return {"snow_deploy": __version__, **others}
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,256 @@
+"""What an earlier run left behind: replaced, refused, skipped or gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snow_deploy.errors import ResumeError, StoreError, TrainingError
+from snow_deploy.training.options import TrainOptions
+from snow_runtime.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from snow_deploy.training.store import Store
+
+_CHECKPOINT = "checkpoint.ckpt"
+_RECORD = "run.json"
+_SWEEP = "sweep.json"
+
+
+@dataclass(frozen=True)
+class ResumePlan:
+    """What is left to train.
+
+    Attributes:
+        names: The tasks to train, in order.
+        trained: Those asked for that the store has already.
+        checkpoint: Where to go on from; None to begin.
+        folder: Where the checkpoint is written: a task's run, or a sweep's folder.
+    """
+
+    names: tuple[str, ...]
+    trained: tuple[str, ...]
+    checkpoint: Path | None
+    folder: Path
+
+    def clear(self) -> None:
+        """Take the checkpoint away, when all is done."""
+        (self.folder / _CHECKPOINT).unlink(missing_ok=True)
+        if (self.folder / _SWEEP).is_file():
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def plan(
+    store: Store, facts: Mapping[str, dict[str, Any]], *, resume: bool, overwrite: bool
+) -> ResumePlan:
+    """Check what an earlier run left and make room for this one.
+
+    Args:
+        store: Where.
+        facts: By task: its `options`, `labels`, `pictures`, `source` and the task it goes on from
+            (`after`).
+        resume: Go on from the last checkpoint.
+        overwrite: Replace tasks and unfinished runs.
+
+    Raises:
+        TrainingError: A single task is there already.
+        ResumeError: There is nothing to resume, or what was begun had other options, labels,
+            pictures or another source.
+        StoreError: The store cannot be written.
+    """
+    asked = tuple(facts)
+    alone = len(asked) == 1
+    folder = store.run_path(asked[0]) if alone else _sweep_path(store, asked)
+    checkpoint = folder / _CHECKPOINT
+    if resume:
+        names = asked if alone else _read_sweep(folder / _SWEEP)
+        if not checkpoint.is_file() or not all(_record(store, name).is_file() for name in names):
+            what = f"run of task {asked[0]!r}" if alone else f"sweep of {', '.join(asked)}"
+            msg = f"there is no unfinished {what} in {store.root}; leave --resume out"
+            raise ResumeError(msg)
+        for name in names:
+            _check_same_run(_read_facts(_record(store, name)), facts[name])
+        return ResumePlan(
+            names, tuple(name for name in asked if name not in names), checkpoint, folder
+        )
+    trained: tuple[str, ...] = ()
+    if not overwrite:
+        if not alone and checkpoint.is_file():
+            _refuse_interrupted(store, f"a sweep of {', '.join(asked)}")
+        trained = () if alone else _trained(store, facts)
+        for name in asked:
+            if name not in trained:
+                _refuse_overwriting(store, name)
+    names = tuple(name for name in asked if name not in trained)
+    _make_room(store, {name: facts[name] for name in names}, folder, alone=alone)
+    return ResumePlan(names, trained, None, folder)
+
+
+def is_unfinished(store: Store, names: Sequence[str]) -> bool:
+    """Tell whether an interrupted run of exactly these tasks can be gone on with."""
+    return checkpoint_path(store, names).is_file()
+
+
+def checkpoint_path(store: Store, names: Sequence[str]) -> Path:
+    """Return where a run of exactly these tasks keeps what it is gone on with from."""
+    folder = store.run_path(names[0]) if len(names) == 1 else _sweep_path(store, names)
+    return folder / _CHECKPOINT
+
+
+def forget(store: Store, names: Sequence[str]) -> None:
+    """Take away what an interrupted run of exactly these tasks would be gone on with from."""
+    checkpoint_path(store, names).unlink(missing_ok=True)
+
+
+def _make_room(
+    store: Store, facts: Mapping[str, dict[str, Any]], sweep: Path, *, alone: bool
+) -> None:
+    """Remove what is left of earlier runs and note what this one is."""
+    folder = sweep
+    try:
+        for name, those in facts.items():
+            folder = store.run_path(name)
+            folder.mkdir(parents=True, exist_ok=True)
+            for stale in (_CHECKPOINT, "curve.csv", "selections.npz"):
+                (folder / stale).unlink(missing_ok=True)
+            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+            with atomic_write(folder / _RECORD, "w") as file:
+                json.dump(those, file, indent=1)
+        folder = sweep
+        if not alone and facts:
+            sweep.mkdir(parents=True, exist_ok=True)
+            (sweep / _CHECKPOINT).unlink(missing_ok=True)
+            with atomic_write(sweep / _SWEEP, "w") as file:
+                json.dump({"tasks": list(facts)}, file, indent=1)
+    except OSError as error:
+        msg = f"{folder} cannot be written: {error}. Free space or access, or name another --store."
+        raise StoreError(msg) from error
+
+
+def _sweep_path(store: Store, names: Sequence[str]) -> Path:
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return store.root / "sweeps" / f"{names[0]}-{digest[:12]}"
+
+
+def _record(store: Store, name: str) -> Path:
+    return store.run_path(name) / _RECORD
+
+
+def _read_sweep(path: Path) -> tuple[str, ...]:
+    """Return the tasks that the interrupted sweep trains; none where there is no sweep."""
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(str(name) for name in json.loads(path.read_text(encoding="utf-8"))["tasks"])
+    except (ValueError, TypeError, KeyError) as error:
+        msg = f"{path} cannot be read ({error}). Start again with --overwrite."
+        raise ResumeError(msg) from error
+
+
+def _trained(store: Store, facts: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
+    """Return the tasks that the store has, having checked that they are what is asked for.
+
+    Raises:
+        TrainingError: One was trained with other options or on other labels.
+    """
+    found = []
+    for name in facts:
+        if name not in store.tasks():
+            continue
+        record, wanted = store.load_task(name), facts[name]
+        changed = record.options.differences(TrainOptions.from_dict(wanted["options"]))
+        if list(record.labels) != wanted["labels"]:
+            changed.append("other labels")
+        elif _differ(record.data_sha256, wanted.get("pictures")):
+            changed.append("other pictures")
+        if changed:
+            msg = (
+                f"{store.root} has a task {name!r} that was trained otherwise "
+                f"({'; '.join(changed)}). Give --overwrite to train it anew, or another --task "
+                "name."
+            )
+            raise TrainingError(msg)
+        found.append(name)
+    return tuple(found)
+
+
+def _refuse_overwriting(store: Store, name: str) -> None:
+    if name in store.tasks():
+        msg = (
+            f"{store.root} already has a task {name!r}. Give --overwrite to train it anew, "
+            "or choose another --task name."
+        )
+        raise TrainingError(msg)
+    if (store.run_path(name) / _CHECKPOINT).is_file():
+        _refuse_interrupted(store, f"a run of task {name!r}")
+
+
+def _refuse_interrupted(store: Store, what: str) -> None:
+    msg = (
+        f"{what} in {store.root} was interrupted. Give --resume to go on "
+        "with it, or --overwrite to start again."
+    )
+    raise TrainingError(msg)
+
+
+def _read_facts(record: Path) -> dict[str, Any]:
+    """Read what `_make_room` wrote, the options checked."""
+    try:
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        found = {key: facts[key] for key in ("labels", "source")} | {
+            "options": TrainOptions.from_dict(facts["options"]).to_dict()
+        }
+        return found | {key: facts.get(key) for key in ("after", "pictures")}
+    except (ValueError, TypeError, KeyError, TrainingError) as error:
+        msg = f"{record} cannot be read ({error}). Start again with --overwrite."
+        raise ResumeError(msg) from error
+
+
+def _check_same_run(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume with other labels or pictures, another source or other options."""
+    if then["labels"] != now["labels"]:
+        only_then = sorted(set(then["labels"]) - set(now["labels"]))
+        only_now = sorted(set(now["labels"]) - set(then["labels"]))
+        msg = (
+            "the data has other labels than the interrupted run: "
+            f"gone {only_then or 'none'}, new {only_now or 'none'}. "
+            "Resume with the data that the run began with, or start again with --overwrite."
+        )
+        raise ResumeError(msg)
+    if _differ(then["pictures"], now.get("pictures")):
+        msg = (
+            "the data has other pictures than the interrupted run. Resume with the data that the "
+            "run began with, or start again with --overwrite."
+        )
+        raise ResumeError(msg)
+    if then["source"] != now["source"]:
+        msg = (
+            f"the interrupted run used the source {then['source'][:12]}, the store now holds "
+            f"{now['source'][:12]}. Start again with --overwrite."
+        )
+        raise ResumeError(msg)
+    if then["after"] != now.get("after"):
+        msg = (
+            "the task that the interrupted run goes on from was trained anew since. Start again "
+            "with --overwrite."
+        )
+        raise ResumeError(msg)
+    options = TrainOptions.from_dict(then["options"])
+    changed = options.differences(TrainOptions.from_dict(now["options"]))
+    if changed:
+        msg = (
+            f"the interrupted run had other options ({'; '.join(changed)}). Resume with the "
+            "same ones, or start again with --overwrite."
+        )
+        raise ResumeError(msg)
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    """Tell whether two lists of pictures differ; runs from before they were noted have none."""
+    return bool(one) and bool(other) and one != other

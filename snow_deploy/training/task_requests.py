@@ -1,0 +1,99 @@
+"""What is asked to be trained, and which tasks can be trained on one pass of the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from snow_deploy.errors import DataError, TrainingError
+from snow_runtime.graph.manifest import check_task_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snow_deploy.data.pictures import Pictures, Splits
+    from snow_deploy.training.options import TrainOptions
+
+SHARED = ("epochs", "batch_size", "image_size", "precision", "seed")
+"""Options that are the same for all tasks of a sweep: they see the same batches."""
+
+
+@dataclass(frozen=True)
+class TaskRequest:
+    """One task to train.
+
+    Attributes:
+        name: The task's name.
+        splits: Its pictures and labels.
+        options: What decides its weights.
+    """
+
+    name: str
+    splits: Splits
+    options: TrainOptions
+
+
+def check_together(requests: Sequence[TaskRequest]) -> None:
+    """Check that tasks can learn from the same batches.
+
+    Raises:
+        TrainingError: Two have the same name, or options that change the batches differ.
+        DataError: Their pictures differ.
+        ManifestError: A name cannot be a task's.
+    """
+    first = requests[0]
+    names = [check_task_name(request.name) for request in requests]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"two tasks of the sweep are both called {', '.join(twice)}; give each one its name"
+        raise TrainingError(msg)
+    for other in requests[1:]:
+        _check_options(first, other)
+        if other.splits is not first.splits:
+            _check_pictures(first, other)
+    if len(requests) > 1 and first.options.precision == "fp16":
+        msg = "the tasks of a sweep would share fp16's loss scale; train with bf16 or fp32"
+        raise TrainingError(msg)
+
+
+def _check_options(first: TaskRequest, other: TaskRequest) -> None:
+    one, two = first.options, other.options
+    pairs = {name: (getattr(one, name), getattr(two, name)) for name in SHARED}
+    pairs["smallest_crop"] = (one.recipe.smallest_crop, two.recipe.smallest_crop)
+    for name, (here, there) in pairs.items():
+        if here != there:
+            option = f"--{name.replace('_', '-')}"
+            msg = (
+                f"{first.name} and {other.name} cannot learn from the same batches: {option} is "
+                f"{here} for one and {there} for the other. Give {option} once, for all of them, "
+                "or train them in runs of their own."
+            )
+            raise TrainingError(msg)
+
+
+def _check_pictures(first: TaskRequest, other: TaskRequest) -> None:
+    one, two = first.splits, other.splits
+    between = f"{first.name} and {other.name} do not have the same pictures"
+    advice = "Tasks that train together label one list of pictures; else train them one by one."
+    if one.augmentation != two.augmentation:
+        msg = (
+            f"{between}: their augmentation is {one.augmentation} and {two.augmentation}. {advice}"
+        )
+        raise DataError(msg)
+    for split in ("train", "val", "test"):
+        difference = _difference(getattr(one, split), getattr(two, split))
+        if difference is not None:
+            msg = f"{between}: in {split} {difference}. {advice}"
+            raise DataError(msg)
+
+
+def _difference(one: Pictures | None, two: Pictures | None) -> str | None:
+    """Say how two lists of pictures differ; None where they are the same files in order."""
+    if one is None or two is None:
+        return None if one is two else "only one of them has pictures"
+    if len(one) != len(two):
+        return f"they have {len(one)} and {len(two)}"
+    for index in range(len(one)):
+        if one.name(index) != two.name(index):
+            return f"number {index} is {one.name(index)} and {two.name(index)}"
+    return None
