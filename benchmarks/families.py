@@ -186,7 +186,8 @@ def _run(*words: str) -> str:
         result = CliRunner().invoke(snow_deploy, list(words))
     if result.exit_code:
         last = (result.stderr.strip().splitlines() or [repr(result.exception)])[-1]
-        raise StepError(f"{words[0]}: {last.removeprefix('error: ')}")
+        msg = f"{words[0]}: {last.removeprefix('error: ')}"
+        raise StepError(msg)
     return result.output
 
 

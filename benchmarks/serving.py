@@ -349,7 +349,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not positive")
+        msg = f"{number} is not positive"
+        raise argparse.ArgumentTypeError(msg)
     return number
 
 

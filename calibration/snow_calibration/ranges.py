@@ -235,48 +235,58 @@ def _unpack(text: str) -> NDArray[np.int64]:
     content = zlib.decompressobj().decompress(base64.b64decode(text), 8 * BINS + 1)
     counts = np.frombuffer(content, "<i8").astype(np.int64)
     if counts.shape != (BINS,) or (counts < 0).any():
-        raise ValueError(f"{len(counts)} counts, expected {BINS}")
+        msg = f"{len(counts)} counts, expected {BINS}"
+        raise ValueError(msg)
     return counts
 
 
 def _check_whole(found: Ranges) -> None:
     """Refuse what no run of ours has written: parts that do not fit each other."""
     if found.done > found.origin.samples:
-        raise ValueError(f"{found.done} of {found.origin.samples} pictures are done")
+        msg = f"{found.done} of {found.origin.samples} pictures are done"
+        raise ValueError(msg)
     if found.counts and found.counts.keys() != found.largest.keys():
-        raise ValueError("its counts are of other tensors than its magnitudes")
+        msg = "its counts are of other tensors than its magnitudes"
+        raise ValueError(msg)
     if found.done and not found.largest:
-        raise ValueError("it has pictures and no magnitudes")
+        msg = "it has pictures and no magnitudes"
+        raise ValueError(msg)
     if found.thresholds:
         _check_thresholds(found)
     for name, counts in found.counts.items():
         if found.done and found.largest[name] > 0 and not counts.any():
-            raise ValueError(f"nothing is counted of {name}")
+            msg = f"nothing is counted of {name}"
+            raise ValueError(msg)
 
 
 def _check_thresholds(found: Ranges) -> None:
     """Refuse thresholds of other tensors, and zero for what is not always zero."""
     if found.thresholds.keys() != found.largest.keys():
-        raise ValueError("its thresholds are of other tensors than its magnitudes")
+        msg = "its thresholds are of other tensors than its magnitudes"
+        raise ValueError(msg)
     for name, value in found.thresholds.items():
         if value == 0 < found.largest[name]:
-            raise ValueError(f"the threshold of {name} is 0, its magnitude {found.largest[name]}")
+            msg = f"the threshold of {name} is 0, its magnitude {found.largest[name]}"
+            raise ValueError(msg)
 
 
 def _check_kind(document: Mapping[str, Any]) -> None:
     if document["format"] != FORMAT or document["method"] not in get_args(Method):
-        raise ValueError(f"format {document['format']}, method {document['method']}")
+        msg = f"format {document['format']}, method {document['method']}"
+        raise ValueError(msg)
 
 
 def _typed(key: str, value: Any) -> Any:
     expected = int if key in {"samples", "done"} else str
     if type(value) is not expected or str(value).startswith("-"):
-        raise TypeError(f"{key} is {value!r}")
+        msg = f"{key} is {value!r}"
+        raise TypeError(msg)
     return value
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     numbers = {str(name): float(value) for name, value in values.items()}
     if not all(0 <= value < np.inf for value in numbers.values()):
-        raise ValueError("a range is no finite number of 0 or more")
+        msg = "a range is no finite number of 0 or more"
+        raise ValueError(msg)
     return numbers

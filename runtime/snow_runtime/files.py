@@ -34,11 +34,11 @@ def atomic_write(
     the old file alone and no temporary file behind. A symbolic link is written through.
 
     Args:
-        path: the file to write; its folder must exist.
+        path: The file to write; its folder must exist.
         mode: ``"wb"`` for bytes, ``"w"`` for UTF-8 text.
 
     Raises:
-        OSError: the folder does not exist or cannot be written to, or the disk is full.
+        OSError: The folder does not exist or cannot be written to, or the disk is full.
 
     """
     return _replacing(Path(os.path.realpath(path)), mode.replace("w", "x"))
@@ -77,7 +77,7 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     """Give the SHA-256 of a file's content as 64 lower-case hexadecimal digits.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: The file cannot be read.
 
     """
     digest = hashlib.sha256()

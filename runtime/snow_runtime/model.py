@@ -38,31 +38,34 @@ def load(
     """Load a graph that ``snow-deploy export`` made, or an engine of ``snow-deploy build-engine``.
 
     Args:
-        path: the ONNX file, or the engine with its record beside it.
+        path: The ONNX file, or the engine with its record beside it.
         providers: ONNX Runtime's execution providers in order of preference, such as
             ``["CPUExecutionProvider"]``. None takes CUDA if it works here, otherwise the CPU.
         threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
-        contexts: of an engine, how many calls may compute at once; each needs GPU memory.
+        contexts: Of an engine, how many calls may compute at once; each needs GPU memory.
         rebuild: ``"auto"`` builds an engine anew from its graph where it does not load here.
 
     Raises:
-        GraphError: the file is missing, unreadable, no ONNX graph or one without a manifest.
-        ManifestError: its manifest is malformed or contradicts the graph.
-        EngineError: an engine is missing, damaged, swapped, or built for another TensorRT or GPU.
-        MissingDependencyError: the library that runs it, or a provider asked for, is not there;
+        GraphError: The file is missing, unreadable, no ONNX graph or one without a manifest.
+        ManifestError: Its manifest is malformed or contradicts the graph.
+        EngineError: An engine is missing, damaged, swapped, or built for another TensorRT or GPU.
+        MissingDependencyError: The library that runs it, or a provider asked for, is not there;
             the message holds the pip command.
         ValueError: ``threads`` or ``contexts`` is below 1, or an option is not for this file.
     """
     if threads is not None and threads < 1:
-        raise ValueError(f"Cannot compute with {threads} threads: expected 1 or more, or None.")
+        msg = f"Cannot compute with {threads} threads: expected 1 or more, or None."
+        raise ValueError(msg)
     path = Path(path)
     if not is_engine(path):
         if contexts != 1 or rebuild != "never":
-            raise ValueError(f"Cannot load {path}: contexts and rebuild are options of engines.")
+            msg = f"Cannot load {path}: contexts and rebuild are options of engines."
+            raise ValueError(msg)
         session = OnnxSession(path, providers, threads)
         return Model(session, session.manifest)
     if providers is not None or threads is not None:
-        raise ValueError(f"Cannot load {path}: providers and threads are ONNX Runtime's options.")
+        msg = f"Cannot load {path}: providers and threads are ONNX Runtime's options."
+        raise ValueError(msg)
     return _load_engine(path, contexts, rebuild)
 
 
@@ -78,7 +81,8 @@ def _load_engine(path: Path, contexts: int, rebuild: Rebuild) -> Model:
     from snow_runtime.engine.session import EngineSession
 
     if contexts < 1:
-        raise ValueError(f"Cannot compute in {contexts} contexts: expected 1 or more.")
+        msg = f"Cannot compute in {contexts} contexts: expected 1 or more."
+        raise ValueError(msg)
     opened = open_engine(path, rebuild)
     manifest = opened.record.manifest
     session = EngineSession(opened.engine, manifest, opened.backend.module, contexts=contexts)
@@ -91,12 +95,12 @@ class Model:
     Several threads may call it at once. As a context manager it closes itself.
 
     Args:
-        session: the backend that runs the graph.
-        manifest: what the graph is.
-        keep: what has to live as long as the session, such as TensorRT's runtime.
+        session: The backend that runs the graph.
+        manifest: What the graph is.
+        keep: What has to live as long as the session, such as TensorRT's runtime.
 
     Attributes:
-        manifest: what the graph is.
+        manifest: What the graph is.
     """
 
     def __init__(self, session: Session, manifest: Manifest, keep: object = None) -> None:
@@ -118,15 +122,15 @@ class Model:
         """Answer every task about one picture.
 
         Args:
-            image: a PIL image, or a uint8 array `[H, W, 3]` with values 0 to 255.
-            colour: order of an array's channels; OpenCV's frames are ``"bgr"``.
+            image: A PIL image, or a uint8 array `[H, W, 3]` with values 0 to 255.
+            colour: Order of an array's channels; OpenCV's frames are ``"bgr"``.
 
         Returns:
             Per task float32 probabilities `[C]` over its labels, and the call's latency.
 
         Raises:
-            InputError: the picture has another type, shape or dtype.
-            GraphError: the model is closed, or the computation failed.
+            InputError: The picture has another type, shape or dtype.
+            GraphError: The model is closed, or the computation failed.
         """
         return self.answer(self.prepare([image], colour))[0]
 
@@ -137,15 +141,15 @@ class Model:
         filled up.
 
         Args:
-            images: each as in a single call; their sizes may differ.
-            colour: order of the arrays' channels.
+            images: Each as in a single call; their sizes may differ.
+            colour: Order of the arrays' channels.
 
         Returns:
             One result a picture, in order; all carry the latency of the whole batch.
 
         Raises:
-            InputError: a picture has another type, shape or dtype; the message says which one.
-            GraphError: the model is closed, or the computation failed.
+            InputError: A picture has another type, shape or dtype; the message says which one.
+            GraphError: The model is closed, or the computation failed.
         """
         return self.answer(self.prepare(images, colour))
 
@@ -155,11 +159,11 @@ class Model:
         One thread can prepare the next frames while another one lets :meth:`answer` compute.
 
         Args:
-            images: as for :meth:`batch`.
+            images: As for :meth:`batch`.
             colour: likewise.
 
         Raises:
-            InputError: a picture has another type, shape or dtype; the message says which one.
+            InputError: A picture has another type, shape or dtype; the message says which one.
         """
         return make_ready(self.manifest, tuple(images), colour)
 
@@ -167,7 +171,7 @@ class Model:
         """Do the rest of :meth:`batch`: the computation.
 
         Args:
-            prepared: by this model's :meth:`prepare`; what a model with another input or
+            prepared: By this model's :meth:`prepare`; what a model with another input or
                 preprocessing prepared is prepared anew.
 
         Returns:
@@ -175,8 +179,8 @@ class Model:
             not of waiting in between.
 
         Raises:
-            InputError: a picture cannot be prepared anew.
-            GraphError: the model is closed, or the computation failed.
+            InputError: A picture cannot be prepared anew.
+            GraphError: The model is closed, or the computation failed.
         """
         if not prepared.fits(self.manifest):
             prepared = self.prepare(prepared.images, prepared.colour)
@@ -200,7 +204,7 @@ class Model:
         """Run on a black picture, so that the first real call is not the slow one.
 
         Raises:
-            GraphError: the model is closed, or the computation failed.
+            GraphError: The model is closed, or the computation failed.
         """
         size = self.manifest.preprocessing.image_size
         entry = self.manifest.input
@@ -213,7 +217,7 @@ class Model:
         """Compare the answers about the check picture with those that the manifest carries.
 
         Raises:
-            GraphError: they are beyond rounding: damaged weights, a miscompiled kernel, ...
+            GraphError: They are beyond rounding: damaged weights, a miscompiled kernel, ...
         """
         self_check(self._session, self.manifest)
 

@@ -24,8 +24,8 @@ class TaskResult:
     """One task's answer about one picture.
 
     Attributes:
-        name: of the task.
-        labels: the C labels, in the order of the probabilities.
+        name: Of the task.
+        labels: The C labels, in the order of the probabilities.
         probabilities: float32 `[C]`, each in [0, 1], together 1; the caller's own array.
     """
 
@@ -57,7 +57,8 @@ class TaskResult:
             ValueError: ``n`` is negative.
         """
         if n < 0:
-            raise ValueError(f"Cannot give {n} labels: expected 0 or more.")
+            msg = f"Cannot give {n} labels: expected 0 or more."
+            raise ValueError(msg)
         order = np.argsort(-self.probabilities, kind="stable")[:n]
         return [(self.labels[index], float(self.probabilities[index])) for index in order]
 
@@ -66,7 +67,7 @@ class Result(Mapping[str, TaskResult]):
     """All tasks' answers about one picture, by task name, in the manifest's order.
 
     Attributes:
-        latency_ms: wall time of the call that made this result, preprocessing included, in
+        latency_ms: Wall time of the call that made this result, preprocessing included, in
             milliseconds. The results of one batch all carry the time of the whole batch.
     """
 
@@ -98,7 +99,7 @@ class Result(Mapping[str, TaskResult]):
         ``top`` lists ``{"label", "probability"}``, the most probable first.
 
         Args:
-            top: how many labels ``top`` lists; None lists all.
+            top: How many labels ``top`` lists; None lists all.
 
         Raises:
             ValueError: ``top`` is negative.
@@ -130,14 +131,15 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         float32 `[B, C]`, each row in [0, 1] and summing to 1.
 
     Raises:
-        GraphError: a logit is NaN or infinite, so that there are no probabilities.
+        GraphError: A logit is NaN or infinite, so that there are no probabilities.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
         probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
     if not np.isfinite(probabilities).all():
-        raise GraphError(
+        msg = (
             "The graph computed logits that are NaN or infinite, expected finite ones. Export it "
             "again in fp32; if that cures it, the numbers inside are too large for its precision."
         )
+        raise GraphError(msg)
     return np.asarray(probabilities, np.float32)

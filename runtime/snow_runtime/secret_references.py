@@ -54,18 +54,18 @@ def _read(kind: str, name: str) -> str:
     if kind == "env":
         found, what = os.environ.get(name), f"the environment variable {name}"
         if found is None:
-            raise InputError(
+            msg = (
                 f"{{env:{name}}} names a variable that is not set. Set {name} for this command, "
                 "or correct the name."
             )
+            raise InputError(msg)
     else:
         found, what = _read_file(name), f"the file {name}"
     secret = found.removesuffix("\n").removesuffix("\r")
     if not secret or re.search(r"[\0\r\n]", secret):
         seen = "has several lines" if secret else "is empty"
-        raise InputError(
-            f"{what} is to hold a secret, and it {seen}, expected one line. Correct it."
-        )
+        msg = f"{what} is to hold a secret, and it {seen}, expected one line. Correct it."
+        raise InputError(msg)
     return secret
 
 
@@ -74,14 +74,16 @@ def _read_file(name: str) -> str:
         with Path(name).open("rb") as stream:
             content = stream.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise InputError(
+            msg = (
                 f"The file {name} is to hold a secret, and it is larger than 64 KiB, expected one "
                 "line. Name another."
             )
+            raise InputError(msg)
         return content.decode()
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a NUL in the name
         why = "it is no text in UTF-8" if isinstance(error, ValueError) else error
-        raise InputError(
+        msg = (
             f"{{file:{name}}} names a file that cannot be read: {why}. Correct the path, or let "
             "this user read it."
-        ) from error
+        )
+        raise InputError(msg) from error

@@ -70,12 +70,13 @@ def self_check(session: Session, manifest: Manifest) -> None:
         errors[output] = error if np.isfinite(error) else np.inf
     worst = max(errors, key=lambda output: errors[output])
     if errors[worst] > tolerance:
-        raise GraphError(
+        msg = (
             f"The model does not answer as its graph did: on the check picture a logit of "
             f"{worst!r} is off by {errors[worst]:.2g} of the largest one, expected at most "
             f"{tolerance:g} in {manifest.precision}. Copy the file again or build it anew; if it "
             "persists, the driver or the backend computes wrongly."
         )
+        raise GraphError(msg)
 
 
 def with_self_check(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -179,7 +179,8 @@ class SwappableModel:
     def _present(self) -> _Held:
         held = self._held
         if held is None:
-            raise GraphError("The model is closed, expected an open one. Load it again.")
+            msg = "The model is closed, expected an open one. Load it again."
+            raise GraphError(msg)
         return held
 
 
@@ -194,7 +195,8 @@ def _close_retired(model: Model) -> None:
 def _check_tasks(path: str | os.PathLike[str], model: Model, needed: Collection[str]) -> None:
     missing = [name for name in needed if name not in model.tasks]
     if missing:
-        raise GraphError(
+        msg = (
             f"{path} has no task {', '.join(missing)}, expected all of {', '.join(needed)}. Export "
             "it with them, or ask for others."
         )
+        raise GraphError(msg)

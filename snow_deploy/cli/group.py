@@ -135,7 +135,7 @@ def _refuse_torchrun(name: str, ctx: click.Context) -> None:
     """Refuse to do in several processes what is meant for one: they would write the same files.
 
     Raises:
-        click.UsageError: torchrun has started more than one.
+        click.UsageError: Torchrun has started more than one.
     """
     count = os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":

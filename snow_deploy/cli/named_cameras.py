@@ -23,7 +23,7 @@ def named_cameras(given: Sequence[str]) -> list[tuple[str, str]]:
     """Take names and addresses apart; a camera without a name gets a number.
 
     Raises:
-        click.UsageError: two have one name, or what was meant as a name cannot be one.
+        click.UsageError: Two have one name, or what was meant as a name cannot be one.
     """
     found = []
     for number, text in enumerate(given):
@@ -47,7 +47,7 @@ def refuse_nameless(given: Sequence[str]) -> None:
     """Refuse to record several cameras of which one is known by its place on the line only.
 
     Raises:
-        click.UsageError: one of several has no name.
+        click.UsageError: One of several has no name.
     """
     if len(given) > 1 and any(_NAMED.match(text) is None for text in given):
         msg = "--record names files after cameras: give each a name, as in --camera door=URI."
@@ -74,7 +74,7 @@ def options_by_camera(
         hosts: `--tls-host`, likewise.
 
     Raises:
-        click.UsageError: a value belongs to no camera, or is none.
+        click.UsageError: A value belongs to no camera, or is none.
     """
     from snow_runtime.cameras import CameraOptions
 
@@ -102,6 +102,7 @@ def _by_name(names: Sequence[str], given: Sequence[str], option: str) -> dict[st
             name = names[0]
         if name not in names or not value:
             msg = f"{option} {text} is for no camera, expected NAME=VALUE with a name of "
-            raise click.UsageError(f"{msg}{', '.join(names)}.")
+            msg_0 = f"{msg}{', '.join(names)}."
+            raise click.UsageError(msg_0)
         found[name] = value
     return found

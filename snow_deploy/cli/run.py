@@ -187,7 +187,8 @@ def _run(  # noqa: PLR0917 - the command's parts
         answered = loop.run()
     _summary(answered, loop, cameras)
     if all(camera.status.state == "failed" for camera in cameras):
-        raise CameraError("No camera is left: each failed, as said above. Check the addresses.")
+        msg = "No camera is left: each failed, as said above. Check the addresses."
+        raise CameraError(msg)
 
 
 def _with_secrets(
@@ -234,10 +235,11 @@ def _wanted(names: str | None, model: SwappableModel) -> tuple[str, ...] | None:
     wanted = tuple(name.strip() for name in names.split(",") if name.strip())
     unknown = [name for name in wanted if name not in model.tasks]
     if unknown or not wanted:
-        raise InputError(
+        msg = (
             f"The model has no task {', '.join(unknown) or repr(names)}, expected some of "
             f"{', '.join(model.tasks)}. Give those with --tasks."
         )
+        raise InputError(msg)
     return wanted
 
 

@@ -49,9 +49,9 @@ class _Row:
     """A line of the file.
 
     Attributes:
-        number: of the line, from 1.
-        path: of the picture.
-        fields: by heading, blanks around each taken away; `file` and `split` under these names.
+        number: Of the line, from 1.
+        path: Of the picture.
+        fields: By heading, blanks around each taken away; `file` and `split` under these names.
     """
 
     number: int
@@ -67,13 +67,13 @@ def read_csv(path: Path, options: Mapping[str, str] | None = None, *, seed: int 
     their labels are, is the test split, so that every column has the same one.
 
     Args:
-        path: of the CSV file, in UTF-8. The headings `file` and `split` and the names of the
+        path: Of the CSV file, in UTF-8. The headings `file` and `split` and the names of the
             splits may be written in capitals.
         options: `label`, the column; not needed where there is only one that can be meant.
-        seed: decides the split of a file that has none.
+        seed: Decides the split of a file that has none.
 
     Raises:
-        DataError: the file cannot be read or is laid out otherwise, lists a picture twice, or a
+        DataError: The file cannot be read or is laid out otherwise, lists a picture twice, or a
             class has no picture in a split.
     """
     rows = _read_rows(path)
@@ -83,18 +83,20 @@ def read_csv(path: Path, options: Mapping[str, str] | None = None, *, seed: int 
     answered = [place for place, row in enumerate(rows) if row.fields[column]]
     labels = tuple(sorted({rows[place].fields[column] for place in answered}))
     if len(labels) < 2:
-        raise DataError(
+        msg = (
             f'The column "{column}" of {path} has {len(labels)} different labels, expected two or '
             "more. Correct it, or name another column."
         )
+        raise DataError(msg)
     found: dict[str, FilePictures] = {}
     for split in dict.fromkeys(_SPLITS.values()):
         places = [place for place in answered if splits[place] == split]
         if split in splits and not places:
-            raise DataError(
+            msg = (
                 f'No picture in the {split} split of {path} has an answer under "{column}". Give '
                 "some, or leave the split out."
             )
+            raise DataError(msg)
         if places:
             found[split] = FilePictures(
                 paths=tuple(rows[place].path for place in places),
@@ -102,9 +104,8 @@ def read_csv(path: Path, options: Mapping[str, str] | None = None, *, seed: int 
                 labels=labels,
             )
     if "train" not in found:
-        raise DataError(
-            f"{path} lists no picture to train on under {column}; {_EXPECTED}. Add some."
-        )
+        msg = f"{path} lists no picture to train on under {column}; {_EXPECTED}. Add some."
+        raise DataError(msg)
     _check_classes(path, column, found)
     return Splits(
         train=found["train"],
@@ -136,11 +137,12 @@ def _check_classes(path: Path, column: str, found: Mapping[str, FilePictures]) -
         present = set(pictures.targets)
         empty = [label for place, label in enumerate(pictures.labels) if place not in present]
         if empty:
-            raise DataError(
+            msg = (
                 f'The {split} split of {path} has no picture of {name_some(empty)} under "{column}"'
                 ", expected at least one of every class. Add some, or give the file a column "
                 "`split` that shares them out."
             )
+            raise DataError(msg)
 
 
 def _read_rows(path: Path) -> list[_Row]:
@@ -152,29 +154,34 @@ def _read_rows(path: Path) -> list[_Row]:
             lines = [(reader.line_num, line) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DataError(f"Cannot read {path}: {reason}; {_EXPECTED}. Correct it.") from error
+        msg = f"Cannot read {path}: {reason}; {_EXPECTED}. Correct it."
+        raise DataError(msg) from error
     rows = []
     seen = set[str]()
     for number, line in lines:
         values = list(line.values())
         if None in line or None in values:
-            raise DataError(
+            msg = (
                 f"Line {number} of {path} has not the {len(headings)} fields that the first line "
                 "has. Correct it."
             )
+            raise DataError(msg)
         fields = dict(zip(headings, (value.strip() for value in values), strict=True))
         if not fields[_FILE]:
-            raise DataError(f"Line {number} of {path} names no file. Correct it.")
+            msg = f"Line {number} of {path} names no file. Correct it."
+            raise DataError(msg)
         place = os.path.normpath(path.parent / fields[_FILE])
         if place in seen:
-            raise DataError(
+            msg = (
                 f"Line {number} of {path} lists {fields[_FILE]} again: it would be trained and "
                 "tested on. Leave one of the lines out."
             )
+            raise DataError(msg)
         seen.add(place)
         rows.append(_Row(number, path.parent / fields[_FILE], fields))
     if not rows:
-        raise DataError(f"{path} lists no pictures; {_EXPECTED}. Add some.")
+        msg = f"{path} lists no pictures; {_EXPECTED}. Add some."
+        raise DataError(msg)
     return rows
 
 
@@ -188,7 +195,8 @@ def _headings(path: Path, written: Sequence[str]) -> list[str]:
         found = name_some([heading.strip() for heading in written]) or "nothing"
         if any(sign in heading for heading in written for sign in ";\t"):
             found += " (fields are to be separated by commas)"
-        raise DataError(f"{path} has the headings {found}; {_EXPECTED}. Correct the first line.")
+        msg = f"{path} has the headings {found}; {_EXPECTED}. Correct the first line."
+        raise DataError(msg)
     return headings
 
 
@@ -197,18 +205,20 @@ def _column(path: Path, headings: list[str], options: dict[str, str]) -> str:
     chosen = options.pop(_OPTION, None)
     chosen = None if chosen is None else chosen.strip()
     if options:
-        raise DataError(
+        msg = (
             f"csv data has no option {', '.join(sorted(options))}, expected {_OPTION} alone. "
             "Remove the others."
         )
+        raise DataError(msg)
     if chosen is None and len(questions) == 1:
         return questions[0]
     if chosen not in questions:
         known = name_some(questions) or "none"
         seen = "is not named" if chosen is None else f'"{chosen}" is not there'
-        raise DataError(
+        msg = (
             f"The column of labels {seen}: {path} has {known}. Name one as csv:{path}?label=COLUMN."
         )
+        raise DataError(msg)
     return chosen
 
 
@@ -218,10 +228,11 @@ def _splits(path: Path, rows: list[_Row], column: str, seed: int) -> list[str]:
         found = [_SPLITS.get(folded(row.fields[_SPLIT]), "") for row in rows]
         for row, split in zip(rows, found, strict=True):
             if not split:
-                raise DataError(
+                msg = (
                     f"Line {row.number} of {path}, {row.fields[_FILE]}, is in the split "
                     f'"{row.fields[_SPLIT]}", expected one of train, val, test. Correct it.'
                 )
+                raise DataError(msg)
         return found
     _check_no_other_split(path, rows, column)
     held_out = max(1, round(len(rows) * TEST_FRACTION))
@@ -236,25 +247,27 @@ def _check_no_other_split(path: Path, rows: list[_Row], column: str) -> None:
         kinds = {_SPLITS.get(value) for value in values}
         plain = len(kinds) > 1 and "train" in kinds and None not in kinds
         if plain and heading not in {_FILE, column}:
-            raise DataError(
+            msg = (
                 f'The column "{heading}" of {path} holds nothing but {name_some(sorted(values))}, '
                 "which look like splits and would not be read; expected them under the heading "
                 "`split`. Call it so."
             )
+            raise DataError(msg)
 
 
 def _check_links(path: Path, rows: list[_Row], splits: list[str]) -> None:
     """Refuse one file under two names, by a link or another way to it, in two splits.
 
     Raises:
-        DataError: it would be trained and tested on.
+        DataError: It would be trained and tested on.
     """
     first: dict[object, tuple[_Row, str]] = {}
     for row, split in zip(rows, splits, strict=True):
         same, other = first.setdefault(identity(row.path), (row, split))
         if other != split:
-            raise DataError(
+            msg = (
                 f"Line {row.number} of {path} lists {row.fields[_FILE]}, which is the file "
                 f"{same.fields[_FILE]} of line {same.number} again: it would be trained and tested "
                 "on. Leave one of the lines out."
             )
+            raise DataError(msg)

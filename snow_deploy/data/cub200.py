@@ -31,13 +31,13 @@ def read_cub200(path: Path) -> Splits:
     """Read CUB-200-2011 with its own train and test split.
 
     Args:
-        path: the folder CUB_200_2011, or the one it was unpacked into.
+        path: The folder CUB_200_2011, or the one it was unpacked into.
 
     Returns:
         The splits; labels as published, such as "001.Black_footed_Albatross".
 
     Raises:
-        DataError: a list is missing or contradicts another, or a class or split is empty.
+        DataError: A list is missing or contradicts another, or a class or split is empty.
     """
     root = find_root(path, "images.txt", _EXPECTED)
     check_folder(root / "images", _EXPECTED)
@@ -65,20 +65,23 @@ def _by_number(path: Path, images: dict[str, str] | None = None) -> dict[str, st
     table = read_table(path, columns=2)
     values = dict(table)
     if len(values) != len(table):
-        raise DataError(f"{path} lists a number twice, expected each once. Unpack the data again.")
+        msg = f"{path} lists a number twice, expected each once. Unpack the data again."
+        raise DataError(msg)
     if images is not None and values.keys() != images.keys():
         odd = sorted(values.keys() ^ images.keys())
-        raise DataError(
+        msg = (
             f"{path} and images.txt list different images, expected the same; in one only: "
             f"{name_some(odd)}. Unpack the data again."
         )
+        raise DataError(msg)
     return values
 
 
 def _check_values(path: Path, values: dict[str, str], allowed: set[str]) -> None:
     for number, value in values.items():
         if value not in allowed:
-            raise DataError(
+            msg = (
                 f'{path} gives "{value}" for image {number}, expected one of '
                 f"{name_some(sorted(allowed))}. Unpack the data again."
             )
+            raise DataError(msg)

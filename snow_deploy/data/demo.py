@@ -73,9 +73,9 @@ class DemoPictures:
     Attributes:
         question: "shape", "texture", "digit", "colour" or "scene".
         split: "train" or "test"; the two share no picture.
-        count: how many pictures.
-        size: their width and height in pixels.
-        seed: another seed gives other pictures.
+        count: How many pictures.
+        size: Their width and height in pixels.
+        seed: Another seed gives other pictures.
     """
 
     question: str
@@ -108,7 +108,8 @@ class DemoPictures:
 
     def _draws(self, index: int) -> Draws:
         if not 0 <= index < self.count:
-            raise IndexError(f"picture {index} of {self.count}")
+            msg = f"picture {index} of {self.count}"
+            raise IndexError(msg)
         return Draws(keyed_bits(f"demo {self.split}", self.seed, index))
 
 
@@ -121,18 +122,20 @@ def read_demo(question: str, options: Mapping[str, str] | None = None) -> Splits
             of a training run doesn't change the pictures.
 
     Raises:
-        DataError: the question or an option is unknown, or an option's value can't be used.
+        DataError: The question or an option is unknown, or an option's value can't be used.
     """
     if question not in _QUESTIONS:
         known = ", ".join(f"demo:{name}" for name in _QUESTIONS)
-        raise DataError(f'There is no demo data "{question}", expected one of {known}. Name one.')
+        msg = f'There is no demo data "{question}", expected one of {known}. Name one.'
+        raise DataError(msg)
     given = dict(options or {})
     unknown = sorted(set(given) - set(_OPTIONS))
     if unknown:
-        raise DataError(
+        msg = (
             f"Demo data has no option {', '.join(unknown)}, expected some of "
             f"{', '.join(_OPTIONS)}. Remove the others."
         )
+        raise DataError(msg)
     values = {name: _number(name, given.get(name)) for name in _OPTIONS}
     train, test = (
         DemoPictures(question, split, values[split], values["size"], values["seed"])
@@ -147,7 +150,8 @@ def _number(name: str, text: str | None) -> int:
         return default
     if text.isascii() and text.isdigit() and least <= int(text) <= greatest:
         return int(text)
-    raise DataError(
+    msg = (
         f'The option {name} of demo data is "{text}", expected a whole number from {least} to '
         f"{greatest}. Change it."
     )
+    raise DataError(msg)

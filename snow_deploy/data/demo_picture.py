@@ -115,8 +115,8 @@ class _Place:
     """The part of a canvas around one thing on it.
 
     Attributes:
-        part: a view of the canvas, `[3, H, W]`.
-        grid: where its pixels are for the thing: from its middle, turned with it.
+        part: A view of the canvas, `[3, H, W]`.
+        grid: Where its pixels are for the thing: from its middle, turned with it.
     """
 
     part: Array

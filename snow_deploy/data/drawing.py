@@ -65,7 +65,7 @@ def fill_coverage(grid: Grid, outline: Array) -> Array:
     """Return how much of each pixel a closed outline covers.
 
     Args:
-        grid: the pixels.
+        grid: The pixels.
         outline: `[M + 1, 2]`, its last point equal to its first.
 
     Returns:
@@ -79,9 +79,9 @@ def stroke_coverage(grid: Grid, strokes: Sequence[Array], width: float) -> Array
     """Return how much of each pixel lines of one width cover.
 
     Args:
-        grid: the pixels.
-        strokes: polylines, each `[M + 1, 2]`.
-        width: of the lines, in pixels; their ends are round.
+        grid: The pixels.
+        strokes: Polylines, each `[M + 1, 2]`.
+        width: Of the lines, in pixels; their ends are round.
 
     Returns:
         float64 `[H, W]` in [0, 1], soft over one pixel.

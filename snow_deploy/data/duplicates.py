@@ -111,7 +111,7 @@ def _copies(files: list[list[_Place]]) -> tuple[list[list[_Place]], int]:
     """Join the places of files with the same content.
 
     Args:
-        files: the places of each.
+        files: The places of each.
 
     Returns:
         The groups of several places; how many files were not compared, as they are too many.

@@ -33,7 +33,7 @@ def read_imagefolder(path: Path, *, seed: int = 0) -> Splits:
     the splits say what was left out.
 
     Raises:
-        DataError: the folder is missing or laid out otherwise, a class or split is empty, or
+        DataError: The folder is missing or laid out otherwise, a class or split is empty, or
             two splits have different classes.
     """
     check_folder(path, _LAYOUT)
@@ -57,8 +57,8 @@ def find_pictures(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
     """Return every picture under `folder`, sorted by path.
 
     Args:
-        folder: where to look, in the folders below it too.
-        left_out: counts what is there and is no picture.
+        folder: Where to look, in the folders below it too.
+        left_out: Counts what is there and is no picture.
     """
     left_out = LeftOut() if left_out is None else left_out
     found: list[Path] = []
@@ -118,14 +118,14 @@ def _check_layout(path: Path, folders: list[str]) -> None:
     odd = [name for name in folders if name not in _SPLIT_NAMES]
     if _has_splits(path, folders):
         if odd:
-            raise DataError(
+            msg = (
                 f"{path} has {name_some(odd)} beside its splits, which would not be read; "
                 f"{_LAYOUT}. Rename or remove them."
             )
+            raise DataError(msg)
     elif len(folders) > 1 and not lacking and all(_subfolders(path / each) for each in folders):
-        raise DataError(
-            f"{path} has {name_some(folders)}, which look like splits; {_LAYOUT}. Rename them."
-        )
+        msg = f"{path} has {name_some(folders)}, which look like splits; {_LAYOUT}. Rename them."
+        raise DataError(msg)
 
 
 def _has_splits(path: Path, folders: list[str]) -> bool:
@@ -138,15 +138,15 @@ def _has_splits(path: Path, folders: list[str]) -> bool:
 def _read_splits(path: Path, folders: list[str], left_out: LeftOut, *, seed: int) -> Splits:
     names = _SPLIT_NAMES.intersection(folders)
     if _TRAIN not in names:
-        raise DataError(
+        msg = (
             f"{path} has {name_some(sorted(names))} but no train folder; {_LAYOUT}. "
             "Add the train folder."
         )
+        raise DataError(msg)
     val_names = [name for name in _VAL_NAMES if name in names]
     if len(val_names) > 1:
-        raise DataError(
-            f"{path} has both a val and a valid folder, expected one of them. Remove the other."
-        )
+        msg = f"{path} has both a val and a valid folder, expected one of them. Remove the other."
+        raise DataError(msg)
     labels = _class_names(path / _TRAIN)
     for name in sorted(names - {_TRAIN}):
         check_same_labels(name, _class_names(path / name), _TRAIN, labels)
@@ -164,19 +164,19 @@ def _class_names(folder: Path, left_out: LeftOut | None = None) -> list[str]:
     labels = _subfolders(folder, left_out)
     if labels:
         return labels
-    raise DataError(
-        f"{folder} has no class folders in it; {_LAYOUT}. Make one folder for each class."
-    )
+    msg = f"{folder} has no class folders in it; {_LAYOUT}. Make one folder for each class."
+    raise DataError(msg)
 
 
 def _read_classes(folder: Path, left_out: LeftOut) -> FilePictures:
     """Read CLASS/* under `folder`."""
     labels = _class_names(folder, left_out)
     if len(labels) < _FEWEST_CLASSES:
-        raise DataError(
+        msg = (
             f'{folder} has one class only, "{labels[0]}", expected two or more to tell apart; '
             f"{_LAYOUT}. Add a folder for another class."
         )
+        raise DataError(msg)
     passed_over = LeftOut()  # in the folders that turn out to be empty
     by_class: list[list[Path]] = []
     for label in labels:
@@ -186,15 +186,17 @@ def _read_classes(folder: Path, left_out: LeftOut) -> FilePictures:
     empty = [label for label, paths in zip(labels, by_class, strict=True) if not paths]
     there = f" What is there: {passed_over.summary()}." if passed_over else ""
     if empty and len(empty) == len(labels):
-        raise DataError(
+        msg = (
             f"{folder} is empty: there are no pictures in any of its folders; {_LAYOUT}.{there} "
             f"Add pictures ({examples()})."
         )
+        raise DataError(msg)
     if empty:
-        raise DataError(
+        msg = (
             f"{folder} holds no pictures of {name_some(empty)}, expected at least one in every "
             f"class folder.{there} Add pictures ({examples()}), or remove the folder."
         )
+        raise DataError(msg)
     return FilePictures(
         paths=tuple(path for paths in by_class for path in paths),
         targets=tuple(number for number, paths in enumerate(by_class) for _ in paths),

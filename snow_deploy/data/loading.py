@@ -49,9 +49,9 @@ class Batch(NamedTuple):
     Attributes:
         images: float32 `[B, 3, S, S]`; B is 0 where no picture of the batch could be read.
         targets: int64 `[B]`.
-        skipped: the names of the pictures left out.
+        skipped: The names of the pictures left out.
         indices: int64 `[B]`, which pictures of the split they are.
-        remarks: what is odd about some of them.
+        remarks: What is odd about some of them.
     """
 
     images: torch.Tensor
@@ -109,14 +109,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
         """Take the choices.
 
         Args:
-            length: how many pictures there are.
-            seed: the order depends on it.
+            length: How many pictures there are.
+            seed: The order depends on it.
             shuffle: False gives them in order.
-            pad: repeat the first pictures until all processes have the same number, as training
+            pad: Repeat the first pictures until all processes have the same number, as training
                 with gradients averaged across processes needs; evaluation must not count a
                 picture twice. The default is `shuffle`.
-            rank: the number of this process, in [0, world_size).
-            world_size: how many processes share the epoch.
+            rank: The number of this process, in [0, world_size).
+            world_size: How many processes share the epoch.
         """
         self._length = length
         self._seed = seed
@@ -200,7 +200,7 @@ def make_loader(
     gets its own share. With workers the loader never waits for ever, see `WatchedLoader`.
 
     Raises:
-        DataError: the only batch to train on would hold one picture.
+        DataError: The only batch to train on would hold one picture.
     """
     rank, world_size = process
     sampler = EpochSampler(
@@ -229,8 +229,9 @@ def _drops_last(count: int, batch_size: int) -> bool:
     """Tell whether training on `count` pictures should leave out a last, smaller batch."""
     full, rest = divmod(count, batch_size)
     if full == 0 and rest == 1:
-        raise DataError(
+        msg = (
             "The train split gives one picture to each process, expected two or more: BatchNorm "
             "cannot be trained on one. Add pictures, or train with fewer processes."
         )
+        raise DataError(msg)
     return full > 1 or (full == 1 and rest == 1)

@@ -43,7 +43,7 @@ class Pictures(Protocol):
         """Return one picture in RGB.
 
         Raises:
-            snow_runtime.errors.InputError: the picture can't be read.
+            snow_runtime.errors.InputError: The picture can't be read.
         """
 
 
@@ -52,12 +52,12 @@ class FilePictures:
     """Pictures in files.
 
     Attributes:
-        paths: one file a picture.
-        targets: the class of each, an index into `labels`.
-        labels: the name of every class.
+        paths: One file a picture.
+        targets: The class of each, an index into `labels`.
+        labels: The name of every class.
 
     Raises:
-        DataError: the numbers of paths and targets differ, or a target has no label.
+        DataError: The numbers of paths and targets differ, or a target has no label.
     """
 
     paths: tuple[Path, ...]
@@ -67,16 +67,18 @@ class FilePictures:
     def __post_init__(self) -> None:
         """Check that every picture has exactly one class, and that the class has a label."""
         if len(self.paths) != len(self.targets):
-            raise DataError(
+            msg = (
                 f"A listing names {len(self.paths)} pictures but the classes of "
                 f"{len(self.targets)}, expected one class for each. Correct the listing."
             )
+            raise DataError(msg)
         for path, target in zip(self.paths, self.targets, strict=True):
             if not 0 <= target < len(self.labels):
-                raise DataError(
+                msg = (
                     f"{path} is listed under class number {target}, expected 0 to "
                     f"{len(self.labels) - 1}, which have a label. Correct the listing."
                 )
+                raise DataError(msg)
 
     def __len__(self) -> int:
         """Return how many pictures there are."""
@@ -94,13 +96,12 @@ class FilePictures:
         """Return one picture in RGB, turned as its EXIF orientation says.
 
         Raises:
-            snow_runtime.errors.InputError: the file can't be read; the message names it.
+            snow_runtime.errors.InputError: The file can't be read; the message names it.
         """
         path = self.paths[index]
         if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            raise InputError(
-                f"{path} is no plain file, expected a picture. Copy the picture there."
-            )
+            msg = f"{path} is no plain file, expected a picture. Copy the picture there."
+            raise InputError(msg)
         return load_image(path)
 
     def subset(self, indices: Sequence[int]) -> FilePictures:
@@ -117,15 +118,15 @@ class Splits:
     """A data set: the pictures to train on and the pictures to measure on.
 
     Attributes:
-        train: what the deltas are trained on.
-        val: what the curve is drawn from, if the data set has such a split.
-        test: what the final figures come from, if the data set has such a split.
+        train: What the deltas are trained on.
+        val: What the curve is drawn from, if the data set has such a split.
+        test: What the final figures come from, if the data set has such a split.
         augmentation: "photo" for random crops and flips in training, "none" where they would
             change the answer (digits) or the pictures vary enough as they are.
-        remarks: what a user should know of it, a sentence each: what was left out, what looks odd.
+        remarks: What a user should know of it, a sentence each: what was left out, what looks odd.
 
     Raises:
-        DataError: a split is empty, the labels of two splits differ, or there is nothing to
+        DataError: A split is empty, the labels of two splits differ, or there is nothing to
             measure on.
     """
 
@@ -138,17 +139,19 @@ class Splits:
     def __post_init__(self) -> None:
         """Check that the splits can be trained and measured on, together."""
         if self.val is None and self.test is None:
-            raise DataError(
+            msg = (
                 "The data has a train split only, expected val or test beside it. Add one of them."
             )
+            raise DataError(msg)
         for split, pictures in (("train", self.train), ("val", self.val), ("test", self.test)):
             if pictures is None:
                 continue
             if len(pictures) == 0:
-                raise DataError(
+                msg = (
                     f"The {split} split holds no pictures, expected at least one. Add some, or "
                     "leave the split out."
                 )
+                raise DataError(msg)
             check_same_labels(split, pictures.labels, "train", self.train.labels)
 
     @property
@@ -227,7 +230,7 @@ def check_same_labels(
     """Check that two splits have the same classes in the same order.
 
     Raises:
-        DataError: they don't; the message names what each has and the other lacks.
+        DataError: They don't; the message names what each has and the other lacks.
     """
     if tuple(labels) == tuple(reference_labels):
         return
@@ -245,10 +248,11 @@ def check_same_labels(
         seen += (
             f" ({' and '.join(map(quoted, pair))} differ in capitals, blanks or Unicode form only)"
         )
-    raise DataError(
+    msg = (
         f"The classes of the {reference_split} and {split} splits differ: {seen}. "
         "Put every class into every split, under the same name."
     )
+    raise DataError(msg)
 
 
 def name_some(names: Sequence[str], most: int = 8) -> str:

@@ -22,8 +22,8 @@ def keyed_bits(purpose: str, *key: int) -> np.random.PCG64:
     """Return a bit generator for one purpose and key.
 
     Args:
-        purpose: what the numbers are for; two purposes never share a stream.
-        key: integers such as (seed, epoch, index); negative ones are taken modulo 2**64.
+        purpose: What the numbers are for; two purposes never share a stream.
+        key: Integers such as (seed, epoch, index); negative ones are taken modulo 2**64.
     """
     words = [zlib.crc32(purpose.encode())]
     words.extend(value % 2**_SEED_BITS for value in key)

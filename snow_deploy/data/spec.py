@@ -20,9 +20,9 @@ class DataSpec:
     """What to open.
 
     Attributes:
-        kind: which reader.
-        location: a folder or file, or the question of a demo.
-        options: what follows a `?`, for `demo` and `csv` only: a folder's name may hold one.
+        kind: Which reader.
+        location: A folder or file, or the question of a demo.
+        options: What follows a `?`, for `demo` and `csv` only: a folder's name may hold one.
     """
 
     kind: str
@@ -34,11 +34,12 @@ def parse_spec(spec: str) -> DataSpec:
     """Read `KIND:LOCATION`, `csv:FILE?label=COLUMN`, `demo:QUESTION?option=value&option=value`.
 
     Raises:
-        DataError: the kind is unknown, or the location or an option is missing or given twice.
+        DataError: The kind is unknown, or the location or an option is missing or given twice.
     """
     kind, colon, location = spec.partition(":")
     if not colon or kind not in _READERS:
-        raise DataError(f'"{spec}" names no known kind of data; {_expected()}. Name one.')
+        msg = f'"{spec}" names no known kind of data; {_expected()}. Name one.'
+        raise DataError(msg)
     options: dict[str, str] = {}
     if kind == "demo":
         location, _, query = location.partition("?")
@@ -48,7 +49,8 @@ def parse_spec(spec: str) -> DataSpec:
         name, _, column = query.partition("=")
         options = {name: column} if mark else {}
     if not location:
-        raise DataError(f'"{spec}" names nothing after "{kind}:"; {_expected()}. Complete it.')
+        msg = f'"{spec}" names nothing after "{kind}:"; {_expected()}. Complete it.'
+        raise DataError(msg)
     return DataSpec(kind, location, options)
 
 
@@ -59,16 +61,16 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
         spec: `imagefolder:PATH`, `food101:ROOT`, `dtd:ROOT`, `stanfordcars:ROOT`, `cub200:PATH`,
             `stanford40:PATH`, `csv:FILE?label=COLUMN` or `demo:QUESTION`, the last with options
             such as `demo:shape?train=4000&size=64`.
-        seed: decides the split of data that has none of its own.
-        download: fetch the data first, where torchvision can; the other kinds ignore it.
+        seed: Decides the split of data that has none of its own.
+        download: Fetch the data first, where torchvision can; the other kinds ignore it.
 
     Returns:
         The data set; its remarks say what was left out, which pictures are in two splits or under
         two labels, and which labels look like a mistake.
 
     Raises:
-        DataError: the spec or the data can't be used; the message says why and what to do.
-        snow_runtime.errors.MissingDependencyError: a reader needs a package that isn't there.
+        DataError: The spec or the data can't be used; the message says why and what to do.
+        snow_runtime.errors.MissingDependencyError: A reader needs a package that isn't there.
     """
     from snow_deploy.data.duplicates import alike_remarks
     from snow_deploy.data.label_remarks import label_remarks
@@ -83,13 +85,15 @@ def _parse_options(spec: str, query: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
-        raise DataError(
+        msg = (
             f'Cannot read the options of "{spec}", expected name=value&name=value after the "?". '
             "Correct them."
-        ) from error
+        )
+        raise DataError(msg) from error
     options = dict(pairs)
     if len(options) != len(pairs):
-        raise DataError(f'"{spec}" gives an option twice, expected each once. Remove one.')
+        msg = f'"{spec}" gives an option twice, expected each once. Remove one.'
+        raise DataError(msg)
     return options
 
 
@@ -103,9 +107,9 @@ class _Request:
     """What a reader gets to know.
 
     Attributes:
-        spec: as parsed.
-        seed: of the split, for data that has none of its own.
-        download: fetch the data first, where that is possible.
+        spec: As parsed.
+        seed: Of the split, for data that has none of its own.
+        download: Fetch the data first, where that is possible.
     """
 
     spec: DataSpec
@@ -122,10 +126,11 @@ class _Request:
         try:
             return Path(self.spec.location).expanduser()
         except RuntimeError as error:
-            raise DataError(
+            msg = (
                 f'"{self.spec.location}" begins at a home that this system does not know. '
                 "Give the whole path."
-            ) from error
+            )
+            raise DataError(msg) from error
 
 
 # Each reader is imported when it is asked for: torchvision's take a second to import.

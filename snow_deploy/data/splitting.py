@@ -29,16 +29,16 @@ def stratified_split(
     A class of n pictures gives round(n * test_fraction) to test, but at least one to each side.
 
     Args:
-        targets: the class of each picture, indices into `labels`.
-        labels: the name of every class.
-        seed: the split depends on it, on `targets` and on nothing else.
-        test_fraction: in (0, 1).
+        targets: The class of each picture, indices into `labels`.
+        labels: The name of every class.
+        seed: The split depends on it, on `targets` and on nothing else.
+        test_fraction: In (0, 1).
 
     Returns:
         The indices of the train and of the test pictures, each ascending.
 
     Raises:
-        DataError: a class has fewer than two pictures.
+        DataError: A class has fewer than two pictures.
     """
     classes = np.asarray(targets, dtype=np.int64)
     train: list[int] = []
@@ -46,11 +46,12 @@ def stratified_split(
     for number, label in enumerate(labels):
         members = np.flatnonzero(classes == number)
         if len(members) < _FEWEST_A_CLASS:
-            raise DataError(
+            msg = (
                 f'Class "{label}" cannot be split into train and test: it has {len(members)} '
                 f"picture(s), expected {_FEWEST_A_CLASS} or more. Add pictures, or lay the data "
                 "out as train/ and test/."
             )
+            raise DataError(msg)
         wanted = round(len(members) * test_fraction)
         for_test = min(max(wanted, 1), len(members) - 1)
         shuffled = members[keyed_permutation(len(members), "split", seed, number)]
@@ -63,7 +64,7 @@ def split_files(pictures: FilePictures, *, seed: int) -> Splits:
     """Return the pictures as a seeded, stratified train (80 %) and test (20 %) split.
 
     Raises:
-        DataError: a class has fewer than two pictures.
+        DataError: A class has fewer than two pictures.
     """
     train, test = stratified_split(pictures.targets, pictures.labels, seed=seed)
     return Splits(train=pictures.subset(train), val=None, test=pictures.subset(test))

@@ -32,10 +32,10 @@ def read_stanford40(path: Path) -> Splits:
     """Read Stanford-40 with its own train and test split.
 
     Args:
-        path: the folder that has JPEGImages and ImageSplits in it, or the folder above.
+        path: The folder that has JPEGImages and ImageSplits in it, or the folder above.
 
     Raises:
-        DataError: a list or JPEGImages is missing, or a class or split is empty.
+        DataError: A list or JPEGImages is missing, or a class or split is empty.
     """
     root = find_root(path, "ImageSplits/actions.txt", _EXPECTED)
     check_folder(root / "JPEGImages", _EXPECTED)

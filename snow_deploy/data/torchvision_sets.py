@@ -25,9 +25,9 @@ class _Published:
     """A data set and where it comes from.
 
     Attributes:
-        title: its name.
-        reader: torchvision's class.
-        by_hand: how to put it in place, with {root} for the folder.
+        title: Its name.
+        reader: Torchvision's class.
+        by_hand: How to put it in place, with {root} for the folder.
         downloads: False where nobody offers it for download by a program.
     """
 
@@ -62,11 +62,11 @@ def read_food101(root: Path, *, download: bool = False) -> Splits:
     """Read Food-101 with its own train and test split.
 
     Args:
-        root: the folder that has food-101 in it.
-        download: fetch it first, if it isn't there.
+        root: The folder that has food-101 in it.
+        download: Fetch it first, if it isn't there.
 
     Raises:
-        DataError: it isn't there or can't be read; the message says how to get it by hand.
+        DataError: It isn't there or can't be read; the message says how to get it by hand.
     """
     train, test = (_read(_FOOD101, root, split, download=download) for split in ("train", "test"))
     return listed_splits(train, test)
@@ -76,11 +76,11 @@ def read_dtd(root: Path, *, download: bool = False) -> Splits:
     """Read the Describable Textures Dataset, partition 1, with its train, val and test split.
 
     Args:
-        root: the folder that has dtd in it.
-        download: fetch it first, if it isn't there.
+        root: The folder that has dtd in it.
+        download: Fetch it first, if it isn't there.
 
     Raises:
-        DataError: it isn't there or can't be read; the message says how to get it by hand.
+        DataError: It isn't there or can't be read; the message says how to get it by hand.
     """
     train, val, test = (
         _read(_DTD, root, split, download=download, partition=1)
@@ -94,18 +94,19 @@ def read_stanford_cars(root: Path, *, download: bool = False) -> Splits:
     """Read Stanford Cars with its own train and test split.
 
     Args:
-        root: the folder that has stanford_cars in it.
-        download: has no effect but on the message: the data can't be downloaded any more.
+        root: The folder that has stanford_cars in it.
+        download: Has no effect but on the message: the data can't be downloaded any more.
 
     Raises:
-        DataError: it isn't there or can't be read; the message says how to get it by hand.
-        MissingDependencyError: scipy isn't installed.
+        DataError: It isn't there or can't be read; the message says how to get it by hand.
+        MissingDependencyError: Scipy isn't installed.
     """
     if importlib.util.find_spec("scipy") is None:
-        raise MissingDependencyError(
+        msg = (
             "Cannot read Stanford Cars: its lists are .mat files, which need scipy, and scipy is "
             "not installed. Install it: pip install 'snow-deploy[train]'"
         )
+        raise MissingDependencyError(msg)
     train, test = (
         _read(_STANFORD_CARS, root, split, download=download) for split in ("train", "test")
     )

@@ -33,7 +33,7 @@ class PretrainOptions:
 
     Attributes:
         data: The question it learns; related to the tasks', but coarser.
-        architecture: torchvision's name.
+        architecture: Torchvision's name.
         image_size: Side of the input, in pixels.
         epochs: Passes over the pictures.
         batch_size: Pictures a step.

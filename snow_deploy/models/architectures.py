@@ -37,7 +37,7 @@ class NetworkKeys:
     """What the weights of an architecture are called, and how large they are.
 
     Attributes:
-        architecture: torchvision's name.
+        architecture: Torchvision's name.
         shapes: Of every parameter and statistic by its key, with 1000 classes; no counters.
         indices: Keys of integers, which only transformers have.
         classifier: Name of the last layer with weights.
@@ -66,7 +66,7 @@ def build_network(architecture: str, num_classes: int) -> nn.Module:
     """Build one of torchvision's classification networks with fresh weights.
 
     Raises:
-        SourceError: torchvision has no network of that name.
+        SourceError: Torchvision has no network of that name.
     """
     if architecture not in architectures():
         msg = (
@@ -108,7 +108,7 @@ def has_old_stem(architecture: str, shapes: Mapping[str, tuple[int, ...]]) -> bo
     """Tell a MNASNet of torchvision's first version, whose stem had one width for all.
 
     Args:
-        architecture: torchvision's name.
+        architecture: Torchvision's name.
         shapes: Of the weights, by key.
     """
     if not architecture.startswith("mnasnet") or architecture == "mnasnet1_0":
@@ -128,7 +128,7 @@ def network_keys(architecture: str, *, old_stem: bool = False) -> NetworkKeys:
     """Return the keys and shapes of an architecture's weights.
 
     Raises:
-        SourceError: torchvision has no network of that name.
+        SourceError: Torchvision has no network of that name.
     """
     # RegNet's constructor reads values, which the meta device has none of.
     device = "cpu" if architecture.startswith("regnet") else "meta"

@@ -32,7 +32,7 @@ def choose_weights(
 
     Args:
         tensors: All of the checkpoint's, by their full names.
-        architecture: torchvision's name.
+        architecture: Torchvision's name.
         key: Where the weights are, such as `state_dict_ema`; None where that is plain.
         origin: The checkpoint, for people.
         say: Hears, a line at a time, what was chosen among several and what was passed over.

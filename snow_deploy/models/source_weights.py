@@ -36,7 +36,7 @@ class SourceWeights:
     """A source as it is kept: everything its function depends on, and nothing else.
 
     Attributes:
-        architecture: torchvision's name, such as `resnet50`.
+        architecture: Torchvision's name, such as `resnet50`.
         state: Parameters and buffers by torchvision's key, float32, on the CPU.
         stride_in_1x1: A bottleneck's stride sits on its first 1x1 convolution (the original
             ResNet) instead of the 3x3 (torchvision's).

@@ -79,7 +79,7 @@ def load_weights(
             wrote, whatever it is called. It is read as tensors only; nothing in it is executed.
             A safetensors file may carry the metadata `architecture`, `stride_in_1x1` (`true`
             or `false`), `labels` (a JSON list) and `preprocessing` (JSON with `mean` and `std`).
-        architecture: torchvision's name.
+        architecture: Torchvision's name.
         options: What a file does not say of itself.
         say: Hears, a line at a time, what was chosen among several and what was assumed; None
             for nobody.

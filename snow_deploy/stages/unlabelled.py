@@ -56,7 +56,8 @@ def draw_unlabelled(
         for task in tasks:
             if task not in data:
                 msg = f"--unlabelled {spec}: no --data is for a task {task!r}, expected one of "
-                raise CalibrationError(f"{msg}{', '.join(data)}")
+                msg_0 = f"{msg}{', '.join(data)}"
+                raise CalibrationError(msg_0)
             if task in found:
                 msg = f"task {task!r} has two --unlabelled; give one for each task, or one for all"
                 raise CalibrationError(msg)

@@ -27,8 +27,8 @@ class SourceChoice:
     """Which source is asked for.
 
     Attributes:
-        architecture: torchvision's name; None for the store's, or ResNet-50.
-        weights: torchvision's name of them, or a file; None for the store's, or imagenet.
+        architecture: Torchvision's name; None for the store's, or ResNet-50.
+        weights: Torchvision's name of them, or a file; None for the store's, or imagenet.
         reading: What a file does not say of itself.
         labels: A text file of the source's own labels, one a line.
     """

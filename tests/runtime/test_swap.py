@@ -122,7 +122,8 @@ def test_an_old_model_that_fails_to_close_stays_out(
     old = load(two_tasks)
 
     def fail() -> None:
-        raise GraphError("the driver is gone")
+        msg = "the driver is gone"
+        raise GraphError(msg)
 
     old.close = fail  # type: ignore[method-assign]
     with SwappableModel(old) as model:

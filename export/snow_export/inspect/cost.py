@@ -195,11 +195,12 @@ def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
         return 0
     missing = [name for name in (*node.input[:2], node.output[0]) if name not in shapes]
     if missing:
-        raise GraphError(
+        msg = (
             f"The shape of {missing[0]!r} at node {node.name!r} ({node.op_type}) does not follow "
             "from the graph's inputs, expected fixed sizes but for the batch. Export the graph "
             "with a fixed picture size, and without shapes that depend on what is in the picture."
         )
+        raise GraphError(msg)
     first, second = shapes[node.input[0]], shapes[node.input[1]]
     if node.op_type == "Conv":
         inner = math.prod(second[1:])  # [C_out, C_in / groups, kernel height, kernel width]

@@ -23,10 +23,11 @@ def inspect_graph(path: Path) -> Inspection:
     file = read_graph(path)
     manifest = file.manifest
     if manifest is None:
-        raise GraphError(
+        msg = (
             f"{path} carries no manifest, so nothing tells its tasks; expected a graph made by "
             f"'snow-deploy export'. What it costs to run, 'snow-deploy cost {path}' tells of any."
         )
+        raise GraphError(msg)
     cost = measure_cost(file.skeleton, file.tasks)
     size = manifest.preprocessing.image_size
     return Inspection(

@@ -120,9 +120,8 @@ def _infer(model: onnx.ModelProto) -> Shapes:
         inferred = onnx.shape_inference.infer_shapes(short, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         reason = (str(error).strip().splitlines() or [""])[-1].rstrip(".")
-        raise GraphError(
-            f"The graph's shapes contradict each other: {reason}. Export the graph again."
-        ) from error
+        msg = f"The graph's shapes contradict each other: {reason}. Export the graph again."
+        raise GraphError(msg) from error
     known = inferred.graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in known.initializer}
     for value in (*known.input, *known.value_info, *known.output):
@@ -182,7 +181,8 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return onnx.inliner.inline_local_functions(model)
     except Exception as error:  # onnx raises RuntimeError and its own
-        raise GraphError(
+        msg = (
             f"The graph's functions cannot be put in the place of their calls: {error}. Export "
             "the graph without functions."
-        ) from error
+        )
+        raise GraphError(msg) from error

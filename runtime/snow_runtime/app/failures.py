@@ -47,10 +47,11 @@ class Failures:
         self._seldom.warning(f"a batch of {frames} frames was left out: {error}")
         lasted_s = self._clock() - self._since_s
         if self._count >= _LEAST and lasted_s >= self._patience_s:
-            raise GraphError(
+            msg = (
                 f"The model has failed {self._count} times in a row for {lasted_s:.0f} s, expected "
                 f"answers. The last time: {error}"
-            ) from error
+            )
+            raise GraphError(msg) from error
 
     def succeeded(self) -> None:
         """Note that it works."""

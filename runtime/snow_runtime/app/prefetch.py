@@ -27,8 +27,8 @@ class PreparedFrames:
     """Frames that wait for the model.
 
     Attributes:
-        frames: the frames, one a camera at most.
-        prepared: what the model takes, or why they could not be prepared.
+        frames: The frames, one a camera at most.
+        prepared: What the model takes, or why they could not be prepared.
     """
 
     frames: list[Frame]
@@ -45,10 +45,10 @@ class Prefetcher:
     Used as a context manager, within which the thread runs.
 
     Args:
-        fetch: gives frames, or none where there is nothing at the moment; None when there will be
+        fetch: Gives frames, or none where there is nothing at the moment; None when there will be
             no more. It returns in a fraction of a second.
-        prepare: makes them ready.
-        clock: monotonic time in seconds.
+        prepare: Makes them ready.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class Prefetcher:
         """Wait for the next frames.
 
         Args:
-            timeout_s: how long, in seconds.
+            timeout_s: How long, in seconds.
 
         Returns:
             None if none came in time, or none will.
 
         Raises:
-            Exception: what the thread failed with.
+            Exception: What the thread failed with.
         """
         with self._changed:
             if not self._wanted:

@@ -36,10 +36,13 @@ def check_batch(manifest: Manifest, batch_size: int | None, batch: Batch) -> Non
     expected = f"{entry.dtype} [{', '.join(map(str, (batch_size or 'B', *picture)))}]"
     advice = "Make it with snow_runtime.prepare, or call the model on pictures."
     if not isinstance(batch, np.ndarray):
-        raise InputError(f"The batch is a {type(batch).__name__}, expected {expected}. {advice}")
+        msg = f"The batch is a {type(batch).__name__}, expected {expected}. {advice}"
+        raise InputError(msg)
     fits = batch.ndim == 4 and batch.shape[1:] == picture and len(batch) > 0
     if not fits or batch.dtype != entry.dtype or batch_size not in (None, len(batch)):
         shape = list(batch.shape)
-        raise InputError(f"The batch is {batch.dtype} {shape}, expected {expected}. {advice}")
+        msg = f"The batch is {batch.dtype} {shape}, expected {expected}. {advice}"
+        raise InputError(msg)
     if entry.dtype == "float32" and not np.isfinite(batch).all():
-        raise InputError(f"The batch holds NaN or infinity, expected finite {expected}. {advice}")
+        msg = f"The batch holds NaN or infinity, expected finite {expected}. {advice}"
+        raise InputError(msg)

@@ -36,8 +36,7 @@ def import_onnxruntime() -> ModuleType:
     try:
         import onnxruntime  # noqa: TID251 - here, and nowhere else
     except ImportError as error:
-        raise MissingDependencyError(
-            f"ONNX Runtime runs the graph and cannot be imported: {error}. Install it: {install}."
-        ) from error
+        msg = f"ONNX Runtime runs the graph and cannot be imported: {error}. Install it: {install}."
+        raise MissingDependencyError(msg) from error
     module: ModuleType = onnxruntime
     return module

@@ -22,14 +22,14 @@ class BoundRuns:
     """Runs a session on one device; several threads may call at once.
 
     Args:
-        runtime: the `onnxruntime` module.
-        session: its `InferenceSession`.
-        device: as ONNX Runtime calls it: `cuda`, or `cpu`.
-        input_name: the one input's name.
-        outputs: names of the outputs wanted.
+        runtime: The `onnxruntime` module.
+        session: Its `InferenceSession`.
+        device: As ONNX Runtime calls it: `cuda`, or `cpu`.
+        input_name: The one input's name.
+        outputs: Names of the outputs wanted.
 
     Attributes:
-        copy_ms: milliseconds that the last run took for copies to the device and back.
+        copy_ms: Milliseconds that the last run took for copies to the device and back.
     """
 
     def __init__(

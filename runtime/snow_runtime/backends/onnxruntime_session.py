@@ -33,18 +33,18 @@ class OnnxSession:
     Several threads may call :meth:`run` at once.
 
     Args:
-        path: the ONNX file.
+        path: The ONNX file.
         providers: ONNX Runtime's execution providers in order of preference, all of which must
             work here. None takes CUDA if it works, otherwise the CPU.
         threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
 
     Attributes:
-        manifest: what the graph says about itself.
-        providers: the execution providers at work.
+        manifest: What the graph says about itself.
+        providers: The execution providers at work.
 
     Raises:
-        GraphError: the file is missing, unreadable, no ONNX graph or one without a manifest.
-        ManifestError: the manifest is malformed or contradicts the graph.
+        GraphError: The file is missing, unreadable, no ONNX graph or one without a manifest.
+        ManifestError: The manifest is malformed or contradicts the graph.
         MissingDependencyError: ONNX Runtime, or a provider asked for, is not there.
     """
 
@@ -91,15 +91,14 @@ class OnnxSession:
             By output name float32 `[B, C]`; new arrays at each call.
 
         Raises:
-            InputError: the batch has another shape or dtype, or NaN or infinity in it.
-            GraphError: the session is closed, or the computation failed.
+            InputError: The batch has another shape or dtype, or NaN or infinity in it.
+            GraphError: The session is closed, or the computation failed.
         """
         # Held for this call, should another thread close meanwhile.
         session, bound = self._session, self._bound
         if session is None:
-            raise GraphError(
-                f"The graph {str(self._path)!r} is closed, expected an open one. Load it again."
-            )
+            msg = f"The graph {str(self._path)!r} is closed, expected an open one. Load it again."
+            raise GraphError(msg)
         check_batch(self.manifest, self._batch_size, batch)
         try:
             if bound is not None:
@@ -107,10 +106,11 @@ class OnnxSession:
             else:
                 outputs = session.run(self._names, {self.manifest.input.name: batch})
         except Exception as error:  # ONNX Runtime's own classes share no base but this one
-            raise GraphError(
+            msg = (
                 f"The graph {str(self._path)!r} failed on a batch of shape {list(batch.shape)}: "
                 f"{sentence(error)} Try a smaller batch; if that fails too, export it again."
-            ) from error
+            )
+            raise GraphError(msg) from error
         logits = dict(zip(self._names, outputs, strict=True))
         self._check_logits(logits, len(batch))
         return logits
@@ -128,26 +128,31 @@ class OnnxSession:
         for task in self.manifest.tasks:
             shape, expected = list(logits[task.output].shape), [count, len(task.labels)]
             if shape != expected:
-                raise GraphError(
+                msg = (
                     f"The graph {str(self._path)!r} computed {task.output!r} of shape {shape}, "
                     f"expected {expected}. Export it again with 'snow-deploy export'."
                 )
+                raise GraphError(msg)
 
 
 def _check_file(path: Path) -> None:
     what = f"Cannot load {str(path)!r}"
     advice = "expected an ONNX file made by 'snow-deploy export'. Check the path"
     if path.is_dir():
-        raise GraphError(f"{what}: it is a folder, {advice}.")
+        msg = f"{what}: it is a folder, {advice}."
+        raise GraphError(msg)
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)
     except FileNotFoundError as error:
-        raise GraphError(f"{what}: there is no such file, {advice}.") from error
+        msg = f"{what}: there is no such file, {advice}."
+        raise GraphError(msg) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        raise GraphError(f"{what}: {error}, {advice} and its permissions.") from error
+        msg = f"{what}: {error}, {advice} and its permissions."
+        raise GraphError(msg) from error
     if empty:
-        raise GraphError(f"{what}: the file is empty, {advice}, or export it again.")
+        msg = f"{what}: the file is empty, {advice}, or export it again."
+        raise GraphError(msg)
 
 
 def _spec(node: Any) -> TensorSpec:
@@ -157,8 +162,9 @@ def _spec(node: Any) -> TensorSpec:
 
 def _read_manifest(path: Path, metadata: dict[str, str]) -> Manifest:
     if METADATA_KEY not in metadata:
-        raise GraphError(
+        msg = (
             f"The graph {str(path)!r} carries no manifest: its metadata lacks {METADATA_KEY!r}, "
             "expected a graph made by 'snow-deploy export'. Export it with that command."
         )
+        raise GraphError(msg)
     return Manifest.from_json(metadata[METADATA_KEY])

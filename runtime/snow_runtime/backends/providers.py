@@ -87,11 +87,12 @@ def _make(runtime: ModuleType, path: Path, providers: Sequence[str], threads: in
 
 def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
     if missing := [provider for provider in wanted if provider not in there]:
-        raise MissingDependencyError(
+        msg = (
             f"ONNX Runtime cannot use {', '.join(missing)} here, expected some of "
             f"{', '.join(there)}. For CUDA: pip install 'snow-deploy[gpu]', and look whether "
             "nvidia-smi sees the GPU."
         )
+        raise MissingDependencyError(msg)
 
 
 def unusable(path: Path, error: Exception) -> GraphError:

@@ -56,11 +56,12 @@ class Contender:
         size = self.session.batch_size
         if size not in (None, options.batch):
             self.close()
-            raise BenchError(
+            msg = (
                 f"{path.name} takes {size} {'picture' if size == 1 else 'pictures'} a call, not "
                 f"{options.batch}, expected a batch that every contender takes. Give --batch "
                 f"{size}, or make it anew for such a batch."
             )
+            raise BenchError(msg)
 
     def call(self, frames: list[NDArray[np.uint8]]) -> StageTimes:
         """Answer one batch, and tell what each stage took.

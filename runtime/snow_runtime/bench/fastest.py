@@ -36,10 +36,11 @@ def medians_ms(document: Mapping[str, Any]) -> dict[str, float]:
     """
     found = {it["name"]: it["latency"] for it in document["contenders"]}
     if document["interrupted"] or not all(found.values()):
-        raise BenchError(
+        msg = (
             "Not every contender was measured, so none can be called the fastest. Let the "
             "measurement end."
         )
+        raise BenchError(msg)
     times = {name: float(latency["p50_ms"]) for name, latency in found.items()}
     return dict(sorted(times.items(), key=lambda it: it[1]))
 
@@ -58,16 +59,18 @@ def check_keep(output: Path, models: Sequence[Path]) -> None:
     """
     suffixes = {_suffix(model) for model in models}
     if output.suffix not in (suffixes if len(suffixes) == 1 else ("", *_SUFFIXES)):
-        raise BenchError(
+        msg = (
             f"The fastest cannot be kept as {output}: its name ends in {output.suffix!r}, expected "
             f"{' or '.join(map(repr, sorted(suffixes)))}, by which it is known as a graph or an "
             "engine. Give another --keep."
         )
+        raise BenchError(msg)
     try:
         with tempfile.TemporaryFile(dir=output.parent):
             pass
     except OSError as error:
-        raise BenchError(f"{output} cannot be written: {error}. Give another --keep.") from error
+        msg = f"{output} cannot be written: {error}. Give another --keep."
+        raise BenchError(msg) from error
 
 
 def kept_as(output: Path, model: Path) -> Path:
@@ -96,7 +99,8 @@ def keep(model: Path, output: Path) -> None:
         with atomic_write(output) as stream:
             stream.write(model.read_bytes())
     except OSError as error:
-        raise BenchError(f"{output} cannot be written: {error}. Give another --keep.") from error
+        msg = f"{output} cannot be written: {error}. Give another --keep."
+        raise BenchError(msg) from error
 
 
 def build_fastest(
@@ -119,13 +123,15 @@ def build_fastest(
         SnowError: As for building and for measuring.
     """
     if gpu_here() is None:
-        raise BenchError(
+        msg = (
             "Engines are compared by running them, and there is no GPU here that works. Build one "
             "of the graphs, or build on the device ('snow-deploy doctor' says what works)."
         )
+        raise BenchError(msg)
     names = {f"{graph.stem}.engine": graph for graph in graphs}
     if len(names) < len(graphs):
-        raise BenchError("Two of the graphs have one name. Give each a name of its own.")
+        msg = "Two of the graphs have one name. Give each a name of its own."
+        raise BenchError(msg)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in names]
         built = {

@@ -113,10 +113,11 @@ def ratio_of_medians(
         ValueError: There are no times, or not the same number of rounds.
     """
     if len(rounds) != len(base) or not any(map(len, rounds)) or not any(map(len, base)):
-        raise ValueError(
+        msg = (
             f"Cannot compare {len(rounds)} rounds with {len(base)}: expected as many of both, with "
             "times in them."
         )
+        raise ValueError(msg)
     value = _median(rounds) / _median(base)
     if len(rounds) < LEAST_ROUNDS:
         return Ratio(value, None, None)

@@ -51,17 +51,19 @@ class BenchOptions:
         for path in self.models:
             if not path.is_file():
                 what = "it is a folder" if path.is_dir() else "there is no such file"
-                raise BenchError(
+                msg = (
                     f"Cannot measure {str(path)!r}: {what}, expected a graph of 'snow-deploy "
                     "export' or an engine of 'snow-deploy build-engine'. Check the path."
                 )
+                raise BenchError(msg)
         name, count = Counter(path.name for path in self.models).most_common(1)[0]
         if count > 1:
             same = " and ".join(repr(str(path)) for path in self.models if path.name == name)
-            raise BenchError(
+            msg = (
                 f"{count} contenders are called {name!r}: {same}, expected file names that tell "
                 "them apart. Rename or link one of them."
             )
+            raise BenchError(msg)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

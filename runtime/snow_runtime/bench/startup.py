@@ -95,10 +95,11 @@ def start_once(path: Path, options: BenchOptions) -> Start:
     document = _answer(done.stdout)
     if done.returncode != 0 or document is None:
         last = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
-        raise BenchError(
+        msg = (
             f"The process that starts {path.name} ended with code {done.returncode}, expected an "
             f"answer: {last}. A negative code is a signal; -9 is often too little memory."
         )
+        raise BenchError(msg)
     if "error" in document:
         raise _as_raised(document["kind"])(document["error"])
     return Start(**document)
@@ -115,11 +116,12 @@ def _run(command: Sequence[str], name: str) -> subprocess.CompletedProcess[str]:
             timeout=_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
-        raise BenchError(
+        msg = (
             f"The process that starts {name} gave no answer in {_TIMEOUT_S:g} s, expected it to "
             "load and to answer by then. It was ended; look whether the GPU or its driver hangs, "
             "with 'snow-deploy doctor'."
-        ) from error
+        )
+        raise BenchError(msg) from error
 
 
 def _answer(output: str) -> dict[str, Any] | None:

@@ -37,10 +37,11 @@ def plan_turns(duration_s: float, call_s: float) -> TurnPlan:
         BenchError: Not even one call fits.
     """
     if call_s > duration_s:
-        raise BenchError(
+        msg = (
             f"The duration, {duration_s:g} s, is too short for one call, expected more than the "
             f"{call_s:.2g} s that it takes here. Give --duration {10 * call_s:.2g} or longer."
         )
+        raise BenchError(msg)
     turn_s = max(min(TURN_S, duration_s / ROUNDS), call_s)
     rounds = max(1, int(duration_s / turn_s + 1e-9))  # the quotient of a whole may fall just below
     if rounds > 1:

@@ -18,13 +18,13 @@ class Backoff:
     The random share keeps the cameras of a site from coming back all at once after a power cut.
 
     Attributes:
-        first_s: the delay after the first failure, in seconds.
-        longest_s: the bound, in seconds.
-        factor: what each delay is multiplied by for the next; at most 16.
-        jitter: the largest share that is taken off, 0 to 1.
+        first_s: The delay after the first failure, in seconds.
+        longest_s: The bound, in seconds.
+        factor: What each delay is multiplied by for the next; at most 16.
+        jitter: The largest share that is taken off, 0 to 1.
 
     Raises:
-        ValueError: a value is out of its range.
+        ValueError: A value is out of its range.
     """
 
     first_s: float = 0.5
@@ -39,10 +39,11 @@ class Backoff:
             and 1 <= self.factor <= 16
             and 0 <= self.jitter <= 1
         ):
-            raise ValueError(
+            msg = (
                 f"Cannot wait as {self} says: expected 0 < first_s <= longest_s, a factor of 1 to "
                 "16 and a jitter of 0 to 1. Change what is out of its range."
             )
+            raise ValueError(msg)
 
     def delay_s(self, attempt: int, rng: random.Random) -> float:
         """Draw the delay after failure number ``attempt``, counted from 0, in seconds."""

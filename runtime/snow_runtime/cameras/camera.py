@@ -37,19 +37,19 @@ class Camera:
     each frame goes to one of them. As a context manager it closes itself.
 
     Args:
-        make_source: makes a source for each connection; called in the camera's thread.
-        name: for messages, logs and frames.
+        make_source: Makes a source for each connection; called in the camera's thread.
+        name: For messages, logs and frames.
         mode: ``newest``: frames that nobody fetched in time give way to newer ones.
             ``every-frame``: each is handed out, in order, and the source waits for the reader.
-        live: whether the end of a connection is an outage, after which another is made.
-        options: time limits and bounds.
-        uri: the address, whose secrets are to be kept out of all texts.
-        clock: the time.
-        rng: draws the jitter of the delays between attempts.
+        live: Whether the end of a connection is an outage, after which another is made.
+        options: Time limits and bounds.
+        uri: The address, whose secrets are to be kept out of all texts.
+        clock: The time.
+        rng: Draws the jitter of the delays between attempts.
 
     Attributes:
-        name: as given.
-        mode: as given.
+        name: As given.
+        mode: As given.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Camera:
     ) -> None:
         options = options or CameraOptions()
         if mode not in ("newest", "every-frame"):
-            raise ValueError(f"The mode is {mode!r}, expected 'newest' or 'every-frame'. Give one.")
+            msg = f"The mode is {mode!r}, expected 'newest' or 'every-frame'. Give one."
+            raise ValueError(msg)
         self.name = name
         self.mode = mode
         newest = mode == "newest"
@@ -112,14 +113,14 @@ class Camera:
         """Fetch a frame that nobody has fetched: the newest, or in ``every-frame`` the next.
 
         Args:
-            timeout_s: how long to wait for one, in seconds; 0 does not wait, None waits until one
+            timeout_s: How long to wait for one, in seconds; 0 does not wait, None waits until one
                 comes or none will.
 
         Returns:
             None if none came in time, or the camera ended or was closed; :attr:`ended` tells.
 
         Raises:
-            CameraError: the camera failed, and trying again is no use.
+            CameraError: The camera failed, and trying again is no use.
         """
         frame = self._mailbox.take(timeout_s)
         if frame is None:
@@ -134,7 +135,7 @@ class Camera:
         """Give frames until the camera ends or is closed, through outages.
 
         Raises:
-            CameraError: the camera failed, and trying again is no use.
+            CameraError: The camera failed, and trying again is no use.
         """
         while (frame := self.read(None)) is not None:
             yield frame
@@ -162,7 +163,8 @@ class Camera:
     def _check(self) -> None:
         status = self.status
         if status.state == "failed":
-            raise CameraError(f"The camera {self.name!r} failed. {status.error}")
+            msg = f"The camera {self.name!r} failed. {status.error}"
+            raise CameraError(msg)
 
     def __enter__(self) -> Self:
         return self

@@ -15,8 +15,8 @@ class Instant:
     """One moment on two clocks.
 
     Attributes:
-        monotonic_s: seconds of the clock that never jumps: for ages and differences.
-        unix_s: seconds since 1970: for logs, and to compare with other machines.
+        monotonic_s: Seconds of the clock that never jumps: for ages and differences.
+        unix_s: Seconds since 1970: for logs, and to compare with other machines.
     """
 
     monotonic_s: float
@@ -38,8 +38,8 @@ class Clock:
         """Wait between two attempts to connect.
 
         Args:
-            stop: ends the wait early.
-            seconds: how long at most.
+            stop: Ends the wait early.
+            seconds: How long at most.
 
         Returns:
             Whether ``stop`` is set.

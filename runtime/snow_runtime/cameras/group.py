@@ -25,23 +25,24 @@ class CameraGroup:
     One thread reads a group. As a context manager it closes its cameras.
 
     Args:
-        cameras: the cameras, each with a name of its own.
+        cameras: The cameras, each with a name of its own.
 
     Attributes:
-        cameras: as given.
+        cameras: As given.
 
     Raises:
-        ValueError: there are none, or two have the same name.
+        ValueError: There are none, or two have the same name.
     """
 
     def __init__(self, cameras: Iterable[Camera]) -> None:
         self.cameras = tuple(cameras)
         names = [camera.name for camera in self.cameras]
         if not names or len(set(names)) < len(names):
-            raise ValueError(
+            msg = (
                 f"Cannot group the cameras {names}: expected at least one, and no name twice. Name "
                 "them: open_camera(uri, name=…)."
             )
+            raise ValueError(msg)
         self._first = 0
         self._event = threading.Event()
         for camera in self.cameras:
@@ -56,8 +57,8 @@ class CameraGroup:
         """Wait until any camera has a frame, and give one of each camera that has one.
 
         Args:
-            timeout_s: how long to wait, in seconds; None: until a frame comes or none will.
-            at_most: the largest batch. The turn to be asked first passes on behind the last camera
+            timeout_s: How long to wait, in seconds; None: until a frame comes or none will.
+            at_most: The largest batch. The turn to be asked first passes on behind the last camera
                 that gave a frame, so that each gets its turn.
 
         Returns:
@@ -68,7 +69,8 @@ class CameraGroup:
             ValueError: ``at_most`` is below 1.
         """
         if at_most is not None and at_most < 1:
-            raise ValueError(f"Cannot wait for at most {at_most} frames: expected 1 or more.")
+            msg = f"Cannot wait for at most {at_most} frames: expected 1 or more."
+            raise ValueError(msg)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             self._event.clear()
@@ -83,16 +85,17 @@ class CameraGroup:
         """Give batches until every camera has ended or was closed.
 
         Raises:
-            CameraError: no camera is left, and some failed.
+            CameraError: No camera is left, and some failed.
         """
         while frames := self.wait(None):
             yield frames
         failed = [camera for camera in self.cameras if camera.status.state == "failed"]
         if failed:
-            raise CameraError(
+            msg = (
                 f"{len(failed)} of {len(self.cameras)} cameras failed, expected all to go on or "
                 f"end: {' '.join(str(camera.status.error) for camera in failed)}"
             )
+            raise CameraError(msg)
 
     def close(self) -> None:
         """Close all cameras, at the same time."""

@@ -17,11 +17,11 @@ class Mailbox:
     """A bounded queue of frames between threads.
 
     Args:
-        capacity: how many frames may wait.
-        overwrite: whether a new frame takes the place of the oldest when all are taken; else its
+        capacity: How many frames may wait.
+        overwrite: Whether a new frame takes the place of the oldest when all are taken; else its
             thread waits.
-        dropped: told how many frames were thrown away.
-        fresh_s: frames that have waited for longer, in seconds, are thrown away; None keeps them.
+        dropped: Told how many frames were thrown away.
+        fresh_s: Frames that have waited for longer, in seconds, are thrown away; None keeps them.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Mailbox:
         """Leave a frame; wait for room if frames are not to be overwritten.
 
         Args:
-            frame: the frame.
-            cancelled: once it is set and :meth:`wake` called, the frame is thrown away instead.
+            frame: The frame.
+            cancelled: Once it is set and :meth:`wake` called, the frame is thrown away instead.
         """
         with self._changed:
             while not self._overwrite and len(self._frames) >= self._capacity:
@@ -72,7 +72,7 @@ class Mailbox:
         """Fetch the oldest frame that waits.
 
         Args:
-            timeout_s: how long to wait for one; None: until one comes or none will.
+            timeout_s: How long to wait for one; None: until one comes or none will.
 
         Returns:
             None if none came in time, or none will come any more.

@@ -66,20 +66,20 @@ def open_camera(
     ``options.attempts`` are used up, and :attr:`Camera.status` tells.
 
     Args:
-        uri: the address. Signs with a meaning of their own, such as ``@`` and ``/`` in a password,
+        uri: The address. Signs with a meaning of their own, such as ``@`` and ``/`` in a password,
             are written ``%40`` and ``%2F``.
         mode: ``newest`` drops frames that were not fetched in time, the default for cameras;
             ``every-frame`` hands out each, the default for files, folders and ``fps=0``. A file in
             mode ``newest`` runs at its own rate, like a camera.
-        name: for messages, logs and frames; by default the address without its secrets.
-        options: time limits and bounds.
-        clock: the time.
+        name: For messages, logs and frames; by default the address without its secrets.
+        options: Time limits and bounds.
+        clock: The time.
 
     Raises:
-        CameraError: the address is malformed, or there is no such file or folder.
+        CameraError: The address is malformed, or there is no such file or folder.
         MissingDependencyError: OpenCV is needed and not installed, or for a CSI camera built
             without GStreamer.
-        ValueError: the mode is unknown.
+        ValueError: The mode is unknown.
     """
     text = os.fspath(uri)
     options = options or CameraOptions()
@@ -91,10 +91,11 @@ def open_camera(
     mode = mode or ("newest" if live else "every-frame")
     newest = mode == "newest"
     if newest and not live and not isinstance(probe, VideoSource) and not probe.interval_s:
-        raise CameraError(
+        msg = (
             f"Cannot open {address.text!r} in mode 'newest': it has no rate, expected ?fps=N with "
             "N above 0. Give one, or take mode 'every-frame'."
         )
+        raise CameraError(msg)
     return Camera(
         lambda: _source(address, options, clock, newest=newest),
         name=name or address.text,
@@ -142,10 +143,11 @@ def _source(
     if scheme == "file":
         return VideoSource(_file(address, options, newest=newest))
     if scheme not in _CAPTURED:
-        raise CameraError(
+        msg = (
             f"Cannot open the camera {address.text!r}: {scheme}:// is not known, expected one of "
             f"{', '.join(_SCHEMES)} or a path. Correct the address."
         )
+        raise CameraError(msg)
     capture = _CAPTURED[scheme](address, newest=newest)
     return CaptureSource(capture, gstreamer=scheme == "csi")
 
@@ -179,10 +181,11 @@ def _device(address: Address, *, newest: bool) -> Capture:
     settings = {name: value for name, value in settings.items() if value}
     fourcc = address.query.get("fourcc", "")
     if fourcc and not (len(fourcc) == 4 and fourcc.isascii()):
-        raise CameraError(
+        msg = (
             f"Cannot open the camera {address.text!r}: its fourcc has {len(fourcc)} signs, "
             "expected four, such as MJPG or YUYV. Correct the address."
         )
+        raise CameraError(msg)
     code = int.from_bytes(fourcc.encode("ascii"), "little")
     # The format first: it decides which sizes and rates there are.
     first = {"CAP_PROP_FOURCC": float(code)} if fourcc else {}
@@ -200,11 +203,12 @@ def _device(address: Address, *, newest: bool) -> Capture:
 def _file(address: Address, options: CameraOptions, *, newest: bool) -> Video:
     parse_numeric_query(address, {})  # a query has no meaning here
     if not Path(address.target).exists():
-        raise CameraError(
+        msg = (
             f"Cannot open the camera {address.text!r}: there is no such file, expected a video, a "
             f"folder of pictures or an address that begins with {', '.join(_SCHEMES)}. "
             f"{_likely_meant(address.target)}."
         )
+        raise CameraError(msg)
     return Video(
         str(Path(address.target).absolute()),  # FFmpeg takes `a:b.mp4` for a protocol named a
         address.text,

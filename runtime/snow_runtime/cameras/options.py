@@ -18,26 +18,26 @@ class CameraOptions:
     """How a camera is to be read.
 
     Attributes:
-        queue_frames: in mode ``every-frame``, how many frames may wait before the source has to.
-        open_timeout_s: seconds that making a connection may take.
-        stall_s: seconds without a new picture after which a connection counts as lost; also the
+        queue_frames: In mode ``every-frame``, how many frames may wait before the source has to.
+        open_timeout_s: Seconds that making a connection may take.
+        stall_s: Seconds without a new picture after which a connection counts as lost; also the
             age at which a frame that nobody fetched is thrown away in mode ``newest``. For a
             camera that sends less than one picture in five seconds, make it longer.
-        close_timeout_s: seconds that the end of a connection is waited for. A read that hangs for
+        close_timeout_s: Seconds that the end of a connection is waited for. A read that hangs for
             longer, which only a driver or a library can do, is left behind and counted.
-        frozen_s: a camera that has sent nothing but one and the same picture for so many seconds
+        frozen_s: A camera that has sent nothing but one and the same picture for so many seconds
             counts as frozen. Until it sends another, that picture is not handed out again.
-        attempts: after how many connections in a row that were not made, or did not last, the
+        attempts: After how many connections in a row that were not made, or did not last, the
             camera counts as failed; None for no bound.
-        backoff: the delays between attempts. After a camera has refused access they are one to
+        backoff: The delays between attempts. After a camera has refused access they are one to
             five minutes, whatever this says: asking often may lock the account.
-        tls_fingerprint: of an HTTPS camera, the SHA-256 of its certificate in 64 hexadecimal
+        tls_fingerprint: Of an HTTPS camera, the SHA-256 of its certificate in 64 hexadecimal
             digits, with or without colons. That certificate is accepted, and no other.
-        tls_host: of an HTTPS camera, the name that its certificate is for, if it is not the one in
+        tls_host: Of an HTTPS camera, the name that its certificate is for, if it is not the one in
             the address.
 
     Raises:
-        ValueError: a value is out of its range.
+        ValueError: A value is out of its range.
     """
 
     queue_frames: int = 4
@@ -55,14 +55,16 @@ class CameraOptions:
         times = (self.open_timeout_s, self.stall_s, self.close_timeout_s, self.frozen_s)
         counts = (self.queue_frames, 1 if self.attempts is None else self.attempts)
         if min(counts) < 1 or not all(0 < seconds < float("inf") for seconds in times):
-            raise ValueError(
+            msg = (
                 f"Cannot read a camera as {self} says: expected times above 0 and counts of at "
                 "least 1. Change what is out of its range."
             )
+            raise ValueError(msg)
         digits = (self.tls_fingerprint or "").replace(":", "")
         if self.tls_fingerprint is not None and not _SHA256.fullmatch(digits):
-            raise ValueError(
+            msg = (
                 f"The fingerprint {self.tls_fingerprint!r} is none, expected the 64 hexadecimal "
                 "digits of a SHA-256. Take it from: openssl x509 -noout -sha256 -fingerprint -in "
                 "CERTIFICATE."
             )
+            raise ValueError(msg)

@@ -26,22 +26,22 @@ class Pump:
     keep the program from ending.
 
     Args:
-        make_source: makes the source, in the thread.
-        deliver: takes each new picture; may take its time.
-        bad: told of each damaged picture.
-        repeated: told of each picture that came again, and whether the camera is frozen by now.
-        wake: set when the source is open, and when the thread is about to end.
-        live: whether it is a camera, which never takes the same picture twice. A file may.
-        options: the time limits.
-        clock: the time.
-        name: the thread's.
+        make_source: Makes the source, in the thread.
+        deliver: Takes each new picture; may take its time.
+        bad: Told of each damaged picture.
+        repeated: Told of each picture that came again, and whether the camera is frozen by now.
+        wake: Set when the source is open, and when the thread is about to end.
+        live: Whether it is a camera, which never takes the same picture twice. A file may.
+        options: The time limits.
+        clock: The time.
+        name: The thread's.
 
     Attributes:
-        cancelled: set when nothing is to be delivered any more.
-        done: set when the source is closed.
-        error: why the connection ended; None if it was the source's end, or it was cancelled.
-        opened: whether the source could be opened.
-        first_at_s: when the first picture had come, on the clock that never jumps; or None.
+        cancelled: Set when nothing is to be delivered any more.
+        done: Set when the source is closed.
+        error: Why the connection ended; None if it was the source's end, or it was cancelled.
+        opened: Whether the source could be opened.
+        first_at_s: When the first picture had come, on the clock that never jumps; or None.
     """
 
     def __init__(

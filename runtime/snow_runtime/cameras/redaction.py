@@ -49,8 +49,8 @@ def redact_text(text: str, uri: str) -> str:
     """Take the secrets of an address out of a text that a library wrote.
 
     Args:
-        text: the text, which may quote the address whole or in parts.
-        uri: the address, in full.
+        text: The text, which may quote the address whole or in parts.
+        uri: The address, in full.
     """
     text = text.replace(uri, redact_uri(uri))
     for secret in sorted(_secrets(_take_apart(uri)), key=len, reverse=True):

@@ -23,9 +23,9 @@ class Status:
             ``frozen`` while nothing but one and the same comes, ``reconnecting`` when they
             stopped; ``ended`` after the last picture of a file, ``failed`` when trying again is no
             use, ``closed`` by the application.
-        since: when that state began.
-        error: what went wrong last, without passwords; None if nothing did.
-        code: what the camera answered last instead of pictures, as HTTP and RTSP count: 401 for a
+        since: When that state began.
+        error: What went wrong last, without passwords; None if nothing did.
+        code: What the camera answered last instead of pictures, as HTTP and RTSP count: 401 for a
             wrong password, 404 for a path that it has not. None if it gives pictures, or answered
             nothing.
     """
@@ -46,15 +46,15 @@ class Counters:
     """What a camera has counted since it was opened.
 
     Attributes:
-        frames: pictures that came, those dropped included.
-        drops: pictures that came and were never handed out, since newer ones were there.
-        reconnections: outages that ended with a new picture.
-        bad_frames: pictures that came damaged and were thrown away.
-        repeats: times that the source gave a picture again instead of a new one.
-        freezes: times that a camera froze: it sent nothing but one picture for a while.
-        size_changes: times that a picture was of another size than the one before.
-        abandoned: reads that hung, and were left behind.
-        lost_s: seconds without pictures in all outages, the present one included, each counted
+        frames: Pictures that came, those dropped included.
+        drops: Pictures that came and were never handed out, since newer ones were there.
+        reconnections: Outages that ended with a new picture.
+        bad_frames: Pictures that came damaged and were thrown away.
+        repeats: Times that the source gave a picture again instead of a new one.
+        freezes: Times that a camera froze: it sent nothing but one picture for a while.
+        size_changes: Times that a picture was of another size than the one before.
+        abandoned: Reads that hung, and were left behind.
+        lost_s: Seconds without pictures in all outages, the present one included, each counted
             from its last picture before to the first one after.
     """
 

@@ -33,15 +33,15 @@ class Supervisor:
     """A thread that keeps one camera's pump running.
 
     Args:
-        make_source: makes a source for each connection.
-        live: whether to connect again when a connection ends.
-        name: the camera's.
-        mailbox: where frames go.
-        journal: where the state and the counts go.
-        options: the time limits.
-        clock: the time.
-        rng: draws the jitter of the delays.
-        scrub: takes secrets out of an error's text.
+        make_source: Makes a source for each connection.
+        live: Whether to connect again when a connection ends.
+        name: The camera's.
+        mailbox: Where frames go.
+        journal: Where the state and the counts go.
+        options: The time limits.
+        clock: The time.
+        rng: Draws the jitter of the delays.
+        scrub: Takes secrets out of an error's text.
     """
 
     def __init__(

@@ -66,12 +66,13 @@ class Achieved:
         named = list(self.others.items())
         listed = ", ".join(f"{name} ({ran})" for name, ran in named[:_SHOWN])
         more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
-        raise EngineError(
+        msg = (
             f"The compiled engine is not {self.precision}: {self.in_precision} of "
             f"{self.convolutions} convolutions run in it, expected at least {least_share:.0%}. "
             f"Others: {listed}{more}. Nothing was written. 'snow-deploy inspect --int8' finds what "
             "keeps INT8 layers from fusing; --least-share accepts a lower share."
         )
+        raise EngineError(msg)
 
 
 def achieved(

@@ -74,10 +74,11 @@ class Backend:
         """
         found = getattr(getattr(self.module, kind, None), name, None)
         if found is None:
-            raise EngineError(
+            msg = (
                 f"{self.title} does not offer {kind}.{name}, which this option needs. Leave the "
                 "option out, or use a version that has it."
             )
+            raise EngineError(msg)
         return found
 
 
@@ -120,10 +121,11 @@ def start(backend: Backend, kind: Any, log: Log) -> Any:
     try:
         return kind(log.logger)
     except TypeError as error:  # the way in which its Python module says so
-        raise EngineError(
+        msg = (
             f"{backend.title} does not start: {log.last_error} 'snow-deploy doctor' says what of "
             "the GPU and its driver works."
-        ) from error
+        )
+        raise EngineError(msg) from error
 
 
 def _load(name: BackendName, load: Callable[[str], Any]) -> Any:
@@ -141,9 +143,8 @@ def _load(name: BackendName, load: Callable[[str], Any]) -> Any:
             return found
         failure = ImportError(f"{module} has no Builder; its libraries are missing")
     title = _TITLES[name]
-    raise MissingDependencyError(
-        f"{title} cannot be imported: {failure}. Install it: {_INSTALL[name]}."
-    ) from failure
+    msg = f"{title} cannot be imported: {failure}. Install it: {_INSTALL[name]}."
+    raise MissingDependencyError(msg) from failure
 
 
 def _absent(error: Exception, module: str) -> bool:

@@ -206,10 +206,11 @@ def _parse(
     parser = trt.OnnxParser(network, log.logger)
     if not parser.parse(content, *([] if beside is None else [str(beside)])):
         why = _first_error(parser, log)
-        raise GraphError(
+        msg = (
             f"{backend.title} cannot read the graph: {why} Export it again with 'snow-deploy "
             "export'; other graphs may hold operators that TensorRT lacks."
         )
+        raise GraphError(msg)
     return network, parser
 
 
@@ -259,19 +260,21 @@ def _layers(
         runtime.engine_host_code_allowed = True  # the plan was built just now
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise EngineError(
+        msg = (
             f"{backend.title} compiled the graph, but neither lists its layers in the log nor "
             f"loads it here: {log.last_error} If other code of this process uses TensorRT, its "
             "logger gets them: build in a process of its own."
         )
+        raise EngineError(msg)
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     try:
         return parse_inspection(text)
     except (ValueError, AttributeError, TypeError) as error:
-        raise EngineError(
+        msg = (
             f"{backend.title} lists the compiled layers in a form that is not known here: {error}. "
             "Please report this, with the versions that 'snow-deploy doctor' prints."
-        ) from error
+        )
+        raise EngineError(msg) from error
 
 
 def _first_error(parser: Any, log: Log) -> str:

@@ -85,10 +85,11 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.folder / f"{key}.lock", os.O_CREAT | os.O_RDWR, 0o666)
         except OSError as error:
-            raise EngineError(
+            msg = (
                 f"The engine cache {self.folder} cannot be written to: {error}. Give --no-cache, "
                 "or another folder in SNOW_DEPLOY_CACHE."
-            ) from error
+            )
+            raise EngineError(msg) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -187,9 +188,8 @@ def read_timing_cache(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise EngineError(
-            f"The timing cache {path} cannot be read: {error}. Give another --timing-cache."
-        ) from error
+        msg = f"The timing cache {path} cannot be read: {error}. Give another --timing-cache."
+        raise EngineError(msg) from error
 
 
 def write_timing_cache(path: Path, content: bytes) -> str | None:

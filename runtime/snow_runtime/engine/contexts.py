@@ -60,11 +60,12 @@ class ContextMaker:
         else:
             context = self._engine.create_execution_context()
         if context is None:
-            raise EngineError(
+            msg = (
                 "TensorRT cannot make an execution context, expected memory for one more; the log "
                 "'snow_runtime.tensorrt' says why. Take fewer contexts or an engine of a smaller "
                 "--max-batch."
             )
+            raise EngineError(msg)
         if scratch is not None:
             context.set_device_memory(scratch.address, scratch.size_bytes)
         return context

@@ -46,10 +46,11 @@ def load_driver() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError as error:
-        raise MissingDependencyError(
+        msg = (
             f"NVIDIA's cuda-bindings run engines and cannot be imported: {error}. Install them: "
             "pip install 'snow-deploy[tensorrt]' (on Jetson: pip install 'snow-deploy[jetson]')."
-        ) from error
+        )
+        raise MissingDependencyError(msg) from error
     return driver
 
 
@@ -66,21 +67,21 @@ def call(doing: str, function: str, *arguments: Any) -> Any:
 
     Raises:
         EngineError: It failed, or there is no driver.
-        MissingDependencyError: cuda-bindings are not installed.
+        MissingDependencyError: The package cuda-bindings is not installed.
     """
     driver = load_driver()
     try:
         status, *values = getattr(driver, function)(*arguments)
     except RuntimeError as error:  # cuda-bindings do not find libcuda, or a function in it
         reason = str(error).strip().rstrip(".")
-        raise EngineError(
-            f"Cannot {doing}: {reason}, expected a driver of NVIDIA's. {_DOCTOR}"
-        ) from error
+        msg = f"Cannot {doing}: {reason}, expected a driver of NVIDIA's. {_DOCTOR}"
+        raise EngineError(msg) from error
     if int(status) != 0:
         name = _text(driver.cuGetErrorName(status), f"error {int(status)}")
         meaning = _text(driver.cuGetErrorString(status), "unknown")
         advice = _ADVICE.get(name, _DOCTOR)
-        raise EngineError(f"Cannot {doing}: {function} gives {name} ({meaning}). {advice}")
+        msg = f"Cannot {doing}: {function} gives {name} ({meaning}). {advice}"
+        raise EngineError(msg)
     return values[0] if values else None
 
 
@@ -96,7 +97,7 @@ class PrimaryContext:
 
     Raises:
         EngineError: There is no such GPU, or no driver.
-        MissingDependencyError: cuda-bindings are not installed.
+        MissingDependencyError: The package cuda-bindings is not installed.
     """
 
     def __init__(self, device: int = 0) -> None:
@@ -151,7 +152,8 @@ class _Owned:
     @property
     def handle(self) -> Any:
         if self._handle is None:
-            raise EngineError(f"The {self._what} is freed already, expected one in use.")
+            msg = f"The {self._what} is freed already, expected one in use."
+            raise EngineError(msg)
         return self._handle
 
     def close(self) -> None:

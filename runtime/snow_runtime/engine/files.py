@@ -26,9 +26,11 @@ def check_writable(engine: Path) -> None:
         EngineError: The folder is missing or read-only, or a folder has the engine's name.
     """
     if engine.is_dir():
-        raise EngineError(f"{engine} is a folder, expected a file to write. Name a file in it.")
+        msg = f"{engine} is a folder, expected a file to write. Name a file in it."
+        raise EngineError(msg)
     if engine.exists() and not engine.is_file():
-        raise EngineError(f"{engine} is no ordinary file, and would be replaced. Give another -o.")
+        msg = f"{engine} is no ordinary file, and would be replaced. Give another -o."
+        raise EngineError(msg)
     folder = engine.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,20 +90,23 @@ def read_record(engine: Path) -> EngineRecord:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise EngineError(
+        msg = (
             f"{path} is missing: without it nobody can say what {engine.name} is, and a plan runs "
             "code. Copy it from where the engine was built, or build the engine anew with "
             "'snow-deploy build-engine'."
-        ) from error
+        )
+        raise EngineError(msg) from error
     except (OSError, ValueError) as error:
-        raise EngineError(f"{path} cannot be read: {error}. Copy it again.") from error
+        msg = f"{path} cannot be read: {error}. Copy it again."
+        raise EngineError(msg) from error
     try:
         return EngineRecord.from_json(text)
     except ManifestError as error:
-        raise EngineError(
+        msg = (
             f"{path} is damaged, or of another version of snow-deploy: {error.finding}. Copy it "
             "again, or build the engine anew with 'snow-deploy build-engine'."
-        ) from error
+        )
+        raise EngineError(msg) from error
 
 
 def read_plan(engine: Path, record: EngineRecord) -> bytes:
@@ -114,9 +119,11 @@ def read_plan(engine: Path, record: EngineRecord) -> bytes:
     try:
         content = engine.read_bytes()
     except FileNotFoundError as error:
-        raise EngineError(f"{engine} does not exist, expected an engine. {anew}") from error
+        msg = f"{engine} does not exist, expected an engine. {anew}"
+        raise EngineError(msg) from error
     except OSError as error:
-        raise EngineError(f"{engine} cannot be read: {error}. {anew}") from error
+        msg = f"{engine} cannot be read: {error}. {anew}"
+        raise EngineError(msg) from error
     if hashlib.sha256(content).hexdigest() == record.plan_sha256:
         return content
     short = len(content) < record.plan_bytes
@@ -125,7 +132,8 @@ def read_plan(engine: Path, record: EngineRecord) -> bytes:
         if short
         else "is not the plan that its record describes: it is damaged, or was swapped"
     )
-    raise EngineError(f"{engine} {what}. A plan runs code, so it was not loaded. {anew}")
+    msg = f"{engine} {what}. A plan runs code, so it was not loaded. {anew}"
+    raise EngineError(msg)
 
 
 @contextmanager

@@ -244,19 +244,21 @@ class Execution:
         if not self._context.set_input_shape(tensors.input_name, shape) or not all(
             self._context.set_tensor_address(name, at) for name, at in addresses.items()
         ):
-            raise EngineError(
+            msg = (
                 f"TensorRT refuses a batch of the shape {list(shape)}, expected one for which the "
                 f"engine was built: {tensors.least} to {tensors.most} pictures. The log "
                 "'snow_runtime.tensorrt' says why; build the engine anew."
             )
+            raise EngineError(msg)
         for output in tensors.outputs:  # TensorRT would write beyond their memory
             seen = [int(axis) for axis in self._context.get_tensor_shape(output.name)]
             if seen != [rows, *output.shape]:
-                raise EngineError(
+                msg = (
                     f"The engine computes {output.name!r} of shape {seen} for {rows} pictures, "
                     f"expected {[rows, *output.shape]}. Build it from a graph of "
                     "'snow-deploy export'."
                 )
+                raise EngineError(msg)
         self._rows = rows
 
     def run(self) -> None:
@@ -286,10 +288,11 @@ class Execution:
         stream = self._lane.stream
         self._slot.input.upload(stream, self._lane.tensors.input_bytes(self._rows))
         if not self._context.execute_async_v3(int(stream)):
-            raise EngineError(
+            msg = (
                 f"TensorRT did not start the computation of {self._rows} pictures, expected it "
                 "to. The log 'snow_runtime.tensorrt' says why; load the engine again."
             )
+            raise EngineError(msg)
         self._slot.output.download(stream, self._lane.tensors.output_bytes(self._rows))
 
     def _capture(self) -> None:

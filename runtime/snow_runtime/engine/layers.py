@@ -47,12 +47,12 @@ class CompiledLayer:
 
     Attributes:
         name: TensorRT's own.
-        kind: such as `correlation`, `gemm`, `kgen`, `CaskConvolution`, `signal`.
-        dtype: of its first output, in TensorRT's words (`Half`); empty where it is not said.
-        inputs: types of its inputs.
-        weights: type of the largest constant that it multiplies by; empty without one.
-        weight_count: how many values that constant has.
-        nodes: the ONNX nodes that it computes; none for what TensorRT added itself.
+        kind: Such as `correlation`, `gemm`, `kgen`, `CaskConvolution`, `signal`.
+        dtype: Of its first output, in TensorRT's words (`Half`); empty where it is not said.
+        inputs: Types of its inputs.
+        weights: Type of the largest constant that it multiplies by; empty without one.
+        weight_count: How many values that constant has.
+        nodes: The ONNX nodes that it computes; none for what TensorRT added itself.
     """
 
     name: str

@@ -141,10 +141,11 @@ def _open(path: Path) -> OpenEngine:
             runtime.engine_host_code_allowed = True  # the plan's hash is its record's
         engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
-            raise BuiltElsewhereError(
+            msg = (
                 f"{backend.title} does not load {path}: {log.last_error} Build it anew: "
                 f"{record.command(path, portable=True)}"
             )
+            raise BuiltElsewhereError(msg)
         if record.options.strip_weights:
             _put_weights_in(path, record, backend, engine, log.logger)
     return OpenEngine(record, backend, engine, runtime)
@@ -171,10 +172,11 @@ def _put_weights_in(
     parser = trt.OnnxParserRefitter(refitter, logger)
     beside = [] if prepared.beside is None else [str(prepared.beside)]
     if not parser.refit_from_bytes(prepared.content, *beside) or not refitter.refit_cuda_engine():
-        raise EngineError(
+        msg = (
             f"{backend.title} cannot put the weights of {graph} into {path}. Build it anew: "
             f"{record.command(path)}"
         )
+        raise EngineError(msg)
 
 
 def _rebuild(path: Path, record: EngineRecord, failure: EngineError, host: Host) -> OpenEngine:

@@ -152,10 +152,11 @@ class _Build:
             return self.timing_cache or own
         if self.timing_cache is None:
             return None
-        raise EngineError(
+        msg = (
             f"{self.backend.title} times no kernels while it builds, so it has no timing cache: "
             "the device chooses. Leave --timing-cache out."
         )
+        raise EngineError(msg)
 
     def _record(self, plan: CompiledPlan) -> EngineRecord:
         manifest = self.prepared.manifest
@@ -187,7 +188,8 @@ def _spare(output: Path, prepared: PreparedGraph) -> None:
     mine = {output, record_path(output)}
     for file in prepared.files:
         if file.resolve() in mine:
-            raise EngineError(f"{file} belongs to the graph and would be lost. Give another -o.")
+            msg = f"{file} belongs to the graph and would be lost. Give another -o."
+            raise EngineError(msg)
 
 
 def _from(cache: EngineCache, work: _Build) -> tuple[bytes, EngineRecord, list[str], bool]:
@@ -217,9 +219,10 @@ def _resolve(
     if backend.cross_compiles:
         targets = (gpu.target,) if gpu is not None and gpu.target in TARGETS else PORTABLE
     elif gpu is None:
-        raise EngineError(
+        msg = (
             f"{backend.title} builds on the GPU that the engine is for, and there is none here "
             "that works ('snow-deploy doctor' says why). Build on the device, or give --backend "
             "tensorrt-rtx with --target for a GeForce or RTX GPU."
         )
+        raise EngineError(msg)
     return options.resolved(prepared.manifest.precision, prepared.batch, targets)

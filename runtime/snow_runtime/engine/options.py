@@ -56,11 +56,12 @@ class BuildOptions:
         object.__setattr__(self, "targets", tuple(sorted(set(self.targets), key=_number)))
         least, best, most = self.batches
         if not 1 <= least <= best <= most <= LARGEST_BATCH:
-            raise EngineError(
+            msg = (
                 f"The batch sizes are {least}, {best} and {most} (least, tuned for, most), "
                 f"expected each at least the one before it, from 1 to {LARGEST_BATCH}. Give "
                 "--min-batch, --opt-batch and --max-batch in that order."
             )
+            raise EngineError(msg)
         for name, value, low, high in (
             ("--optimization-level", self.optimization_level, 0, 5),
             ("--dla", self.dla, 0, 15),
@@ -68,12 +69,14 @@ class BuildOptions:
             ("--least-share", self.least_share, 0, 1),
         ):
             if value is not None and not low <= value <= high:
-                raise EngineError(f"{name} is {value}, expected {low} to {high}. Change it.")
+                msg = f"{name} is {value}, expected {low} to {high}. Change it."
+                raise EngineError(msg)
         if self.dla is not None and self.precision == "fp32":
-            raise EngineError(
+            msg = (
                 "The deep learning accelerator computes in fp16 and INT8 only, and fp32 was "
                 "asked for. Give --fp16 or --int8."
             )
+            raise EngineError(msg)
 
     @property
     def batches(self) -> tuple[int, int, int]:
@@ -110,10 +113,11 @@ class BuildOptions:
         """
         given = {self.min_batch, self.opt_batch, self.max_batch} - {None}
         if graph_batch is not None and given - {graph_batch}:
-            raise EngineError(
+            msg = (
                 f"The graph takes batches of {graph_batch} only, and other batch sizes were asked "
                 "for. Leave the batch options out, or export the graph without --batch."
             )
+            raise EngineError(msg)
         batches = self.batches if graph_batch is None else (graph_batch,) * 3
         return replace(
             self,

@@ -37,7 +37,8 @@ class SlotPool:
         """
         with self._changed:
             if self._closed:
-                raise GraphError("The engine is closed, expected an open one. Load it again.")
+                msg = "The engine is closed, expected an open one. Load it again."
+                raise GraphError(msg)
             self._calls += 1
         try:
             yield

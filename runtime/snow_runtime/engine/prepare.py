@@ -56,11 +56,12 @@ def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
     file = _read(path)
     manifest = file.manifest
     if manifest is None:
-        raise GraphError(
+        msg = (
             f"{path} carries no manifest, expected a graph made by 'snow-deploy export' or "
             "'snow-deploy calibrate': an engine could not say what its outputs mean. Make it with "
             "one of them; trtexec builds other graphs."
         )
+        raise GraphError(msg)
     beside = None
     wanted = precision or manifest.precision
     if wanted != manifest.precision:
@@ -90,10 +91,11 @@ def _quantised(path: Path, model: onnx.ModelProto, manifest: Manifest) -> tuple[
     found = QuantisedGraph(model.graph).layers()
     said = manifest.quantisation.layers if manifest.quantisation else None
     if not found or said not in (None, len(found)):
-        raise EngineError(
+        msg = (
             f"{path} says that it is INT8, and {len(found)} layers are quantised, expected "
             f"{'some' if said is None else said}. Make it anew with 'snow-deploy calibrate'."
         )
+        raise EngineError(msg)
     return found
 
 
@@ -103,9 +105,8 @@ def _read(path: Path) -> GraphFile:
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
-        raise MissingDependencyError(
-            "Engines are built from ONNX graphs, and onnx is not installed; run: pip install onnx"
-        ) from error
+        msg = "Engines are built from ONNX graphs, and onnx is not installed; run: pip install onnx"
+        raise MissingDependencyError(msg) from error
     return read_graph(path)
 
 

@@ -57,7 +57,7 @@ class EngineSession:
 
     Raises:
         EngineError: The engine is not of its manifest, or CUDA or TensorRT failed.
-        MissingDependencyError: cuda-bindings are not installed.
+        MissingDependencyError: The package cuda-bindings is not installed.
         ValueError: `contexts` is below 1.
     """
 
@@ -71,7 +71,8 @@ class EngineSession:
         device: int = 0,
     ) -> None:
         if contexts < 1:
-            raise ValueError(f"Cannot compute in {contexts} contexts: expected 1 or more.")
+            msg = f"Cannot compute in {contexts} contexts: expected 1 or more."
+            raise ValueError(msg)
         self.manifest = manifest
         self._tensors = read_tensors(engine, module, manifest)
         self._closing = threading.Lock()

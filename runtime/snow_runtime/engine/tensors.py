@@ -130,10 +130,11 @@ def read_tensors(engine: Any, module: Any, manifest: Manifest) -> EngineTensors:
             [_spec(engine, name, half="float32") for name in outputs],
         )
     except ManifestError as error:
-        raise EngineError(
+        msg = (
             f"The engine is not of its manifest. {error} Then build the engine anew with "
             "'snow-deploy build-engine'."
-        ) from error
+        )
+        raise EngineError(msg) from error
     least, most = _batches(engine, inputs[0])
     return EngineTensors(
         inputs[0],
@@ -155,10 +156,11 @@ def _spec(engine: Any, name: str, half: str = "float16") -> TensorSpec:
 def _dtype(engine: Any, name: str) -> str:
     dtype = engine.get_tensor_dtype(name)
     if dtype.name not in _DTYPES:
-        raise EngineError(
+        msg = (
             f"The engine's tensor {name!r} is of type {dtype.name}, expected one of "
             f"{', '.join(_DTYPES)}. Build it from a graph of 'snow-deploy export'."
         )
+        raise EngineError(msg)
     return _DTYPES[dtype.name]
 
 
@@ -174,8 +176,9 @@ def _batches(engine: Any, name: str) -> tuple[int, int]:
 def _output(engine: Any, name: str, most: int) -> OutputTensor:
     batch, *shape = (int(axis) for axis in engine.get_tensor_shape(name))
     if batch not in (-1, most) or min(shape, default=1) < 1:
-        raise EngineError(
+        msg = (
             f"The engine's output {name!r} has the shape {[batch, *shape]}, expected the batch "
             "first and the rest fixed. Build it from a graph of 'snow-deploy export'."
         )
+        raise EngineError(msg)
     return OutputTensor(name, np.dtype(_dtype(engine, name)), tuple(shape))

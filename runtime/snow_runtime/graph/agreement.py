@@ -34,22 +34,25 @@ def check_agreement(
     The graph may leave the batch axis, the height and the width open, and have more outputs.
 
     Raises:
-        ManifestError: they disagree; the message says what was seen and what was expected.
+        ManifestError: They disagree; the message says what was seen and what was expected.
     """
     size = manifest.preprocessing.image_size
     entry = manifest.input
     wanted = TensorSpec(entry.name, entry.dtype, (None, *entry.picture_shape(size)))
     if len(inputs) != 1 or not _fits(inputs[0], wanted):
-        raise _disagreement(f"one input {wanted}", inputs)
+        msg = f"one input {wanted}"
+        raise _disagreement(msg, inputs)
     by_name = {output.name: output for output in outputs}
     for task in manifest.tasks:
         wanted = TensorSpec(task.output, "float32", (None, len(task.labels)))
         seen = by_name.get(task.output)
         if seen is None:
-            raise _disagreement(f"an output {wanted}", outputs)
+            msg = f"an output {wanted}"
+            raise _disagreement(msg, outputs)
         # A last axis left open would hide a wrong number of labels until the first call.
         if not _fits(seen, wanted) or seen.shape[1] is None:
-            raise _disagreement(f"{wanted} for the {len(task.labels)} labels of its task", [seen])
+            msg = f"{wanted} for the {len(task.labels)} labels of its task"
+            raise _disagreement(msg, [seen])
 
 
 def _fits(seen: TensorSpec, wanted: TensorSpec) -> bool:

@@ -19,11 +19,11 @@ class SplitEntry:
     """One split.
 
     Attributes:
-        sha256: of the pictures' paths, from the folder that the whole data is in, and labels.
-        pictures: how many there are.
+        sha256: Of the pictures' paths, from the folder that the whole data is in, and labels.
+        pictures: How many there are.
 
     Raises:
-        ManifestError: a field has the wrong type or range.
+        ManifestError: A field has the wrong type or range.
     """
 
     sha256: str
@@ -40,13 +40,13 @@ class DataEntry:
     """A task's data.
 
     Attributes:
-        sha256: of which pictures are in which split.
-        seed: that the task was trained with; it splits data that has no splits of its own.
-        splits: the splits by name, ``train``, ``val`` and ``test``; empty where the task is from
+        sha256: Of which pictures are in which split.
+        seed: That the task was trained with; it splits data that has no splits of its own.
+        splits: The splits by name, ``train``, ``val`` and ``test``; empty where the task is from
             before they were noted one by one.
 
     Raises:
-        ManifestError: a field has the wrong type or range.
+        ManifestError: A field has the wrong type or range.
     """
 
     sha256: str
@@ -72,7 +72,7 @@ def read_data(where: str, value: object) -> DataEntry | None:
     """Make the entry from a manifest's JSON.
 
     Raises:
-        ManifestError: a field is missing, unknown or wrong.
+        ManifestError: A field is missing, unknown or wrong.
     """
     return None if value is None else field_checks.build(DataEntry, where, value)
 

@@ -61,25 +61,28 @@ def find_external_weights(path: Path, model: onnx.ModelProto) -> tuple[ExternalW
         data = ExternalDataInfo(tensor)
         target = (folder / data.location).resolve()
         if not target.is_relative_to(folder) or target == folder:
-            raise GraphError(
+            msg = (
                 f"{path} keeps the weights of {tensor.name!r} in {data.location!r}, outside its "
                 f"own folder; only files in {folder} are read. Move them there and save the "
                 "graph anew, or save it as one file."
             )
+            raise GraphError(msg)
         size_bytes = _size_bytes(tensor)
         if data.length and data.length != size_bytes:
-            raise GraphError(
+            msg = (
                 f"{path} gives the weights of {tensor.name!r} {data.length} bytes, expected "
                 f"{size_bytes} for the shape {list(tensor.dims)}. Save the graph anew."
             )
+            raise GraphError(msg)
         needed = (data.offset or 0) + size_bytes
         size = target.stat().st_size if target.is_file() else None
         if size is None or size < needed:
             seen = "does not exist" if size is None else f"has {size} bytes"
-            raise GraphError(
+            msg = (
                 f"{path} keeps the weights of {tensor.name!r} in {data.location!r}, which {seen}, "
                 f"expected {needed} bytes or more. Copy both files again."
             )
+            raise GraphError(msg)
         found.append(ExternalWeights(tensor.name, target, data.offset or 0, size_bytes))
     return tuple(found)
 
@@ -162,7 +165,8 @@ def _size_bytes(tensor: onnx.TensorProto) -> int:
         try:
             bits = 8 * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
         except KeyError as error:
-            raise ValueError(f"the type of {tensor.name!r} has no size") from error
+            msg = f"the type of {tensor.name!r} has no size"
+            raise ValueError(msg) from error
     return -(-count * bits // 8)
 
 

@@ -130,7 +130,8 @@ def members(cls: type[Any], where: str, data: object) -> dict[str, Any]:
             raise refusal(where, data, f"a field {name!r} in it")
     for name in data:
         if name not in known:
-            raise refusal(f"a field in {where}", name, f"one of {', '.join(known)}")
+            msg = f"a field in {where}"
+            raise refusal(msg, name, f"one of {', '.join(known)}")
     return data
 
 

@@ -96,10 +96,11 @@ def check_half(name: str, value: NDArray[np.float32]) -> None:
     """
     largest = _largest(value)
     if not largest <= FP16_LARGEST:
-        raise HalfError(
+        msg = (
             f"{name} reaches {largest:.3g}, and half precision ends at {FP16_LARGEST:.0f}. "
             f"{_ADVICE}"
         )
+        raise HalfError(msg)
 
 
 def check_half_on_pictures(name: str, value: NDArray[np.float32]) -> None:
@@ -110,11 +111,12 @@ def check_half_on_pictures(name: str, value: NDArray[np.float32]) -> None:
     """
     largest = _largest(value)
     if not largest <= FP16_LARGEST / HEADROOM:
-        raise HalfError(
+        msg = (
             f"{name} reaches {largest:.3g} on the pictures at hand, and half precision ends at "
             f"{FP16_LARGEST:.0f}: expected {FP16_LARGEST / HEADROOM:.0f} at most, for other "
             f"pictures may reach further. {_ADVICE}"
         )
+        raise HalfError(msg)
 
 
 def _largest(value: NDArray[np.float32]) -> float:

@@ -34,23 +34,25 @@ def check_task_name(name: str, *, allow_source: bool = False) -> str:
     """Give back ``name`` if a task may be called so: it names files, outputs and options.
 
     Args:
-        name: a lower-case letter, then up to 63 of ``a-z 0-9 _ -``; not ``image``, the input.
-        allow_source: whether ``source`` may be used, which is kept for the source's own head.
+        name: A lower-case letter, then up to 63 of ``a-z 0-9 _ -``; not ``image``, the input.
+        allow_source: Whether ``source`` may be used, which is kept for the source's own head.
 
     Raises:
-        ManifestError: it may not.
+        ManifestError: It may not.
     """
     if not _TASK_NAME.fullmatch(name):
-        raise ManifestError(
+        msg = (
             f"A task cannot be called {reprlib.repr(name)}: expected a lower-case letter, then up "
             "to 63 lower-case letters, digits, '_' or '-'. Choose another name."
         )
+        raise ManifestError(msg)
     if name in _TAKEN or (name == "source" and not allow_source):
         meaning = _TAKEN.get(name, "the source's own head")
-        raise ManifestError(
+        msg = (
             f"A task cannot be called {name!r}: expected a name of its own, and that one stands "
             f"for {meaning}. Choose another name."
         )
+        raise ManifestError(msg)
     return name
 
 
@@ -59,13 +61,13 @@ class Preprocessing:
     """How a picture becomes a tensor; see :mod:`snow_runtime.pictures.preprocessing` for the steps.
 
     Attributes:
-        image_size: side of the square that the network reads, in pixels.
-        resize_size: length of the short side before the centre crop, in pixels.
-        mean: per RGB channel, subtracted from values in [0, 1].
-        std: per RGB channel, divided by; above 0.
+        image_size: Side of the square that the network reads, in pixels.
+        resize_size: Length of the short side before the centre crop, in pixels.
+        mean: Per RGB channel, subtracted from values in [0, 1].
+        std: Per RGB channel, divided by; above 0.
 
     Raises:
-        ManifestError: a field has the wrong type or range.
+        ManifestError: A field has the wrong type or range.
     """
 
     image_size: int
@@ -80,7 +82,8 @@ class Preprocessing:
         mean = field_checks.channel_triple(f"{where}.mean", self.mean)
         std = field_checks.channel_triple(f"{where}.std", self.std)
         if min(std) <= 0:
-            raise field_checks.refusal(f"{where}.std", self.std, "numbers above 0")
+            msg = f"{where}.std"
+            raise field_checks.refusal(msg, self.std, "numbers above 0")
         _normalise(self, image_size=size, resize_size=resized, mean=mean, std=std)
 
     @classmethod
@@ -99,14 +102,14 @@ class InputEntry:
     """The graph's one input, S being the image size.
 
     Attributes:
-        name: of the tensor.
+        name: Of the tensor.
         dtype: ``float32`` for normalised pictures `[B, 3, S, S]`; ``uint8`` for camera frames
             `[B, S, S, 3]`, which the graph normalises itself.
         layout: ``NCHW`` with float32, ``NHWC`` with uint8.
-        colour: order of the channels; float32 has red first.
+        colour: Order of the channels; float32 has red first.
 
     Raises:
-        ManifestError: a field has the wrong type or value, or two contradict each other.
+        ManifestError: A field has the wrong type or value, or two contradict each other.
     """
 
     name: str = "image"
@@ -146,21 +149,21 @@ class TaskEntry:
     """One task: the graph's output that answers it and what the answers mean.
 
     Attributes:
-        name: see :func:`check_task_name`.
-        output: name of the graph's output, logits `[B, C]` with C = ``len(labels)``.
-        labels: what each of the C logits stands for; two may be spelt alike, as in ImageNet.
-        sha256: of the task's own weights; None for the source's own head.
+        name: See :func:`check_task_name`.
+        output: Name of the graph's output, logits `[B, C]` with C = ``len(labels)``.
+        labels: What each of the C logits stands for; two may be spelt alike, as in ImageNet.
+        sha256: Of the task's own weights; None for the source's own head.
         k_divisor: N/K, channels of a source tensor over those subscribed; None without.
-        width_divisor: the source's widths over the delta's; None without.
-        selections: per subscription the chosen source channels, ascending.
-        metrics: figures measured when the task was trained, such as accuracies in [0, 1].
+        width_divisor: The source's widths over the delta's; None without.
+        selections: Per subscription the chosen source channels, ascending.
+        metrics: Figures measured when the task was trained, such as accuracies in [0, 1].
         scheme: ``snow``, or the scheme compared with it that the network is of; None for the
             source's own head, and in graphs from before there were several.
-        data: which pictures it was trained and measured on, as hashes; None for the source's own
+        data: Which pictures it was trained and measured on, as hashes; None for the source's own
             head, and in graphs from before it was noted.
 
     Raises:
-        ManifestError: a field has the wrong type or range.
+        ManifestError: A field has the wrong type or range.
     """
 
     name: str
@@ -203,16 +206,16 @@ class Quantisation:
     """How a graph came to be INT8.
 
     Attributes:
-        graph_sha256: of the fp32 graph's file that it was made from.
-        method: how the ranges were chosen, such as ``entropy``.
-        samples: how many pictures they were measured on.
-        data_sha256: of those pictures and their names.
-        rest: precision of what is not INT8, ``fp32`` or ``fp16``.
-        layers: how many convolutions and matrix products are INT8.
-        kept: names of those that are not.
+        graph_sha256: Of the fp32 graph's file that it was made from.
+        method: How the ranges were chosen, such as ``entropy``.
+        samples: How many pictures they were measured on.
+        data_sha256: Of those pictures and their names.
+        rest: Precision of what is not INT8, ``fp32`` or ``fp16``.
+        layers: How many convolutions and matrix products are INT8.
+        kept: Names of those that are not.
 
     Raises:
-        ManifestError: a field has the wrong type or range.
+        ManifestError: A field has the wrong type or range.
     """
 
     graph_sha256: str
@@ -262,19 +265,19 @@ class Manifest:
     """What a graph is.
 
     Attributes:
-        source: the network under all tasks.
-        preprocessing: from a picture to the input.
-        tasks: in the order in which results list them; names and outputs are unique.
-        layout: deltas side by side, or merged into one grouped network.
-        precision: of the arithmetic inside the graph; its logits stay float32.
-        input: the graph's input.
-        versions: of the packages that made the graph, by package name.
-        quantisation: how it came to be INT8; None for a graph in floating point.
-        self_check: answers to compare with wherever the graph is loaded; None where it has none.
-        format: of this document.
+        source: The network under all tasks.
+        preprocessing: From a picture to the input.
+        tasks: In the order in which results list them; names and outputs are unique.
+        layout: Deltas side by side, or merged into one grouped network.
+        precision: Of the arithmetic inside the graph; its logits stay float32.
+        input: The graph's input.
+        versions: Of the packages that made the graph, by package name.
+        quantisation: How it came to be INT8; None for a graph in floating point.
+        self_check: Answers to compare with wherever the graph is loaded; None where it has none.
+        format: Of this document.
 
     Raises:
-        ManifestError: a field has the wrong type or range.
+        ManifestError: A field has the wrong type or range.
     """
 
     source: SourceEntry
@@ -304,22 +307,24 @@ class Manifest:
             expected = {task.output: len(task.labels) for task in self.tasks}
             found = {name: len(values) for name, values in self.self_check.logits.items()}
             if found != expected:
-                raise field_checks.refusal("self_check.logits by output", found, str(expected))
+                msg = "self_check.logits by output"
+                raise field_checks.refusal(msg, found, str(expected))
 
     def task(self, name: str) -> TaskEntry:
         """Give the task of this name.
 
         Raises:
-            ManifestError: there is none.
+            ManifestError: There is none.
         """
         for task in self.tasks:
             if task.name == name:
                 return task
         known = ", ".join(task.name for task in self.tasks)
-        raise ManifestError(
+        msg = (
             f"The graph has no task {name!r}: expected one of {known}. Ask for one of those, or "
             "export a graph with that task in it."
         )
+        raise ManifestError(msg)
 
     def to_json(self) -> str:
         """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte."""
@@ -330,7 +335,7 @@ class Manifest:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            ManifestError: not JSON, of another format, or with a field missing, unknown or wrong.
+            ManifestError: Not JSON, of another format, or with a field missing, unknown or wrong.
         """
         data = _parse(text)
         parts = dict(field_checks.members(cls, "the document", data))
@@ -368,14 +373,14 @@ def _parse(text: str) -> object:
     try:
         data = json.loads(text, object_pairs_hook=_table_without_repetition)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(
-            f"The manifest cannot be read: expected JSON, but {error}. {field_checks.ADVICE}"
-        ) from error
+        msg = f"The manifest cannot be read: expected JSON, but {error}. {field_checks.ADVICE}"
+        raise ManifestError(msg) from error
     if isinstance(data, dict) and data.get("format") != FORMAT:
-        raise ManifestError(
+        msg = (
             f"The manifest has format {reprlib.repr(data.get('format'))}, expected {FORMAT}. Read "
             "it with the version of snow-deploy that exported the graph, or export it again."
         )
+        raise ManifestError(msg)
     return data
 
 

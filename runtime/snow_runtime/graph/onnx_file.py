@@ -84,12 +84,13 @@ class GraphFile:
         if not self.weights:
             return self.skeleton
         if not self.fits_in_one:
-            raise GraphError(
+            msg = (
                 f"{self.path} and the weights beside it are {self._whole_bytes / 1e9:.2f} GB; what "
                 f"was asked for needs the graph in one piece, which ends at "
                 f"{LARGEST_BYTES / 1e9:.2f} GB. Export fewer tasks into one graph, or halve it "
                 "with --precision fp16."
             )
+            raise GraphError(msg)
         whole = onnx.ModelProto()
         whole.CopyFrom(self.skeleton)
         try:
@@ -174,22 +175,24 @@ def with_manifest(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto
 
 def _content(path: Path) -> bytes:
     if path.is_dir():
-        raise GraphError(f"{path} is a folder, expected an ONNX file. Name the file in it.")
+        msg = f"{path} is a folder, expected an ONNX file. Name the file in it."
+        raise GraphError(msg)
     try:
         size = path.stat().st_size
         if size >= 2**31:
-            raise GraphError(
+            msg = (
                 f"{path} has {size / 1e9:.2f} GB, and an ONNX file ends at 2.15 GB. Save the graph "
                 "with its weights in a file beside it (onnx.save_model with "
                 "save_as_external_data=True)."
             )
+            raise GraphError(msg)
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise GraphError(
-            f"{path} does not exist, expected an ONNX file. Check the path."
-        ) from error
+        msg = f"{path} does not exist, expected an ONNX file. Check the path."
+        raise GraphError(msg) from error
     except OSError as error:
-        raise GraphError(f"{path} cannot be read: {error}. Check its permissions.") from error
+        msg = f"{path} cannot be read: {error}. Check its permissions."
+        raise GraphError(msg) from error
 
 
 def _parse(path: Path, content: bytes) -> onnx.ModelProto:
@@ -211,11 +214,12 @@ def _check_versions(path: Path, model: onnx.ModelProto) -> None:
         ("operator set", opset, onnx.defs.onnx_opset_version()),
     ):
         if seen > known:
-            raise GraphError(
+            msg = (
                 f"{path} has {what} {seen}, and onnx {onnx.__version__}, which is installed, reads "
                 f"up to {known}. Update onnx (pip install --upgrade onnx), or have the graph "
                 "written for an older version by whatever made it."
             )
+            raise GraphError(msg)
 
 
 def _specs(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorSpec, ...]:

@@ -28,7 +28,7 @@ class OnStream:
 
     Args:
         array: Has `__cuda_array_interface__`.
-        stream: pycuda's `Stream` (`handle`), CuPy's (`ptr`), PyTorch's (`cuda_stream`), or the
+        stream: Pycuda's `Stream` (`handle`), CuPy's (`ptr`), PyTorch's (`cuda_stream`), or the
             handle as an integer.
 
     Raises:
@@ -38,10 +38,11 @@ class OnStream:
     def __init__(self, array: object, stream: object) -> None:
         described = _cuda_interface(array)
         if described is None:
-            raise InputError(
+            msg = (
                 f"A {type(array).__name__} has no __cuda_array_interface__, expected an array on "
                 "the GPU. Only such an array is made on a stream."
             )
+            raise InputError(msg)
         self._array = array  # keeps its memory
         self.__cuda_array_interface__ = {**described, "stream": _handle_of(stream)}
 
@@ -52,10 +53,11 @@ def _handle_of(stream: object) -> int:
         stream = getattr(stream, name, stream)
     if isinstance(stream, int):
         return stream
-    raise InputError(
+    msg = (
         f"A {type(stream).__name__} is no stream, expected one of pycuda, CuPy or PyTorch, or its "
         "handle as an integer."
     )
+    raise InputError(msg)
 
 
 def to_numpy(image: object) -> object:
@@ -68,7 +70,7 @@ def to_numpy(image: object) -> object:
     Raises:
         InputError: Its memory cannot be reached from here, or is not contiguous on the GPU.
         EngineError: The copy from the GPU failed.
-        MissingDependencyError: cuda-bindings, which copy it, are not installed.
+        MissingDependencyError: Cuda-bindings, which copy it, are not installed.
     """
     if isinstance(image, np.ndarray):
         return image
@@ -79,17 +81,19 @@ def to_numpy(image: object) -> object:
         return image
     device = image.__dlpack_device__() if hasattr(image, "__dlpack_device__") else (1, 0)
     if int(device[0]) not in _ON_HOST:
-        raise InputError(
+        msg = (
             f"The image lies on a device of DLPack's kind {int(device[0])}, expected the host's "
             "memory or a CUDA GPU with __cuda_array_interface__. Bring it to the host first."
         )
+        raise InputError(msg)
     try:
         return np.from_dlpack(image)
     except Exception as error:  # each library refuses in its own way
-        raise InputError(
+        msg = (
             f"The image cannot be taken by DLPack: {error}. Detach it from any gradients, or bring "
             "it to NumPy."
-        ) from error
+        )
+        raise InputError(msg) from error
 
 
 def _cuda_interface(image: object) -> dict[str, Any] | None:
@@ -108,10 +112,11 @@ def _from_gpu(described: dict[str, Any]) -> NDArray[Any]:
     dtype = np.dtype(described["typestr"])
     strides = described.get("strides")
     if strides is not None and tuple(strides) != _contiguous(shape, dtype.itemsize):
-        raise InputError(
+        msg = (
             f"The image on the GPU has the strides {tuple(strides)}, expected a contiguous array. "
             "Make it contiguous first."
         )
+        raise InputError(msg)
     address, _ = described["data"]
     size_bytes = math.prod(shape) * dtype.itemsize
     if size_bytes == 0:

@@ -107,8 +107,8 @@ class LeftOut:
         """Tell whether a file is a picture; count it if not.
 
         Args:
-            name: the file's, without its folder.
-            shown: what to call it.
+            name: The file's, without its folder.
+            shown: What to call it.
         """
         return self._passes(why_no_picture(name), shown or name)
 

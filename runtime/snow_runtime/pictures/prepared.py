@@ -29,11 +29,11 @@ class Prepared:
     """What :meth:`snow_runtime.model.Model.prepare` hands to ``answer``.
 
     Attributes:
-        images: as given; kept for a model that wants them prepared otherwise.
-        colour: order of the arrays' channels.
+        images: As given; kept for a model that wants them prepared otherwise.
+        colour: Order of the arrays' channels.
         batch: float32 `[B, 3, S, S]`, normalised; or uint8 `[B, S, S, 3]`. Empty without images.
-        took_s: how long that took, in seconds.
-        entry: the graph's input that it is for.
+        took_s: How long that took, in seconds.
+        entry: The graph's input that it is for.
         preprocessing: likewise.
     """
 
@@ -53,7 +53,7 @@ def make_ready(manifest: Manifest, images: Sequence[Picture], colour: Colour) ->
     """Turn pictures into a batch as a graph's input has it.
 
     Raises:
-        InputError: a picture has another type, shape or dtype; the message says which one.
+        InputError: A picture has another type, shape or dtype; the message says which one.
     """
     start = time.perf_counter()
     entry, preprocessing = manifest.input, manifest.preprocessing
@@ -65,7 +65,8 @@ def make_ready(manifest: Manifest, images: Sequence[Picture], colour: Colour) ->
             batch[index] = prepare_for(entry, image, preprocessing, colour)
     except InputError as error:
         place = f"Image {index} of the batch: " if len(images) > 1 else ""
-        raise InputError(f"{place}{error}") from error
+        msg = f"{place}{error}"
+        raise InputError(msg) from error
     took_s = time.perf_counter() - start
     return Prepared(tuple(images), colour, batch, took_s, entry, preprocessing)
 
@@ -74,14 +75,14 @@ def run_in_parts(session: Session, batch: Batch) -> dict[str, NDArray[np.float32
     """Run a graph as often as a batch needs: one that takes so many pictures only gets so many.
 
     Args:
-        session: runs the graph.
-        batch: of any number of pictures, 1 or more.
+        session: Runs the graph.
+        batch: Of any number of pictures, 1 or more.
 
     Returns:
         By output name float32 `[B, C]`.
 
     Raises:
-        GraphError: the session is closed, or the computation failed.
+        GraphError: The session is closed, or the computation failed.
     """
     size, count = session.batch_size, len(batch)
     if size in (None, count):

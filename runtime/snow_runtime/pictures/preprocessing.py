@@ -50,7 +50,7 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
         transparent; of an animation the first frame.
 
     Raises:
-        InputError: the file is missing, unreadable, truncated or no picture; the message names it.
+        InputError: The file is missing, unreadable, truncated or no picture; the message names it.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -61,19 +61,22 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
             if converted is image:
                 converted = image.copy()  # detached from the file
     except InputError as error:
-        raise InputError(f"Cannot use the photo {str(path)!r}: {error}") from error
+        msg = f"Cannot use the photo {str(path)!r}: {error}"
+        raise InputError(msg) from error
     except UnidentifiedImageError as error:
-        raise InputError(
+        msg = (
             f"Cannot read the photo {str(path)!r}: its content is none of the formats known here, "
             "expected a picture such as JPEG, PNG or WebP. Convert it, or leave it out."
-        ) from error
+        )
+        raise InputError(msg) from error
     # Pillow's decoders raise whatever a damaged file leads them into: OSError, SyntaxError,
     # struct.error, ValueError, DecompressionBombError, ...
     except Exception as error:
-        raise InputError(
+        msg = (
             f"Cannot read the photo {str(path)!r}: {_reason(error)}; expected a complete picture. "
             "Check the path and the file, or leave it out."
-        ) from error
+        )
+        raise InputError(msg) from error
     if remark is not None:
         remark = remark._replace(text=f"About the photo {str(path)!r}: {remark.text}")
         converted.info[INFO_KEY] = remark
@@ -87,16 +90,16 @@ def prepare(
     """Turn one picture into what the network reads.
 
     Args:
-        image: a PIL image of any mode, or a uint8 array `[H, W, 3]` with values 0 to 255.
-        preprocessing: the sizes and the normalisation, from the graph's manifest.
-        colour: order of an array's channels; OpenCV's frames are ``"bgr"``. A PIL image knows
+        image: A PIL image of any mode, or a uint8 array `[H, W, 3]` with values 0 to 255.
+        preprocessing: The sizes and the normalisation, from the graph's manifest.
+        colour: Order of an array's channels; OpenCV's frames are ``"bgr"``. A PIL image knows
             its own.
 
     Returns:
         float32 `[3, S, S]`, C-contiguous, red first.
 
     Raises:
-        InputError: the picture has another type, shape or dtype.
+        InputError: The picture has another type, shape or dtype.
     """
     return normalise(_cropped(image, preprocessing, colour), preprocessing)
 
@@ -107,8 +110,8 @@ def prepare_for(
     """Turn one picture into what a graph's input takes.
 
     Args:
-        entry: the graph's input: normalised planes, or frames that it normalises itself.
-        image: as for :func:`prepare`.
+        entry: The graph's input: normalised planes, or frames that it normalises itself.
+        image: As for :func:`prepare`.
         preprocessing: likewise.
         colour: likewise.
 
@@ -116,7 +119,7 @@ def prepare_for(
         As :func:`prepare`, or uint8 `[S, S, 3]` in the entry's order of channels.
 
     Raises:
-        InputError: the picture has another type, shape or dtype.
+        InputError: The picture has another type, shape or dtype.
     """
     if entry.dtype != "uint8":
         return prepare(image, preprocessing, colour)
@@ -132,11 +135,11 @@ def as_rgb(image: Picture, colour: Colour = "rgb") -> Image.Image:
     """Give the picture as an upright RGB image of 8 bits a channel.
 
     Args:
-        image: a PIL image of any mode, or a uint8 array `[H, W, 3]`.
-        colour: order of an array's channels.
+        image: A PIL image of any mode, or a uint8 array `[H, W, 3]`.
+        colour: Order of an array's channels.
 
     Raises:
-        InputError: the picture has another type, shape or dtype, or no pixels.
+        InputError: The picture has another type, shape or dtype, or no pixels.
     """
     from PIL import Image
 
@@ -151,8 +154,8 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArray
     """Resize the short side, bilinear and antialiased, and cut out the central square.
 
     Args:
-        image: an RGB image, `[H, W, 3]`.
-        preprocessing: the two sizes.
+        image: An RGB image, `[H, W, 3]`.
+        preprocessing: The two sizes.
 
     Returns:
         uint8 `[S, S, 3]`, 0 to 255.
@@ -181,7 +184,7 @@ def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArra
 
     Args:
         pixels: uint8 `[H, W, 3]`, 0 to 255, red first.
-        preprocessing: the mean and the standard deviation.
+        preprocessing: The mean and the standard deviation.
 
     Returns:
         float32 `[3, H, W]`, C-contiguous.
@@ -213,7 +216,8 @@ def _cropped(image: Picture, preprocessing: Preprocessing, colour: Colour) -> ND
 
 def _check_colour(colour: str) -> None:
     if colour not in ("rgb", "bgr"):
-        raise InputError(f"The colour order is {colour!r}, expected 'rgb' or 'bgr'. Pass one.")
+        msg = f"The colour order is {colour!r}, expected 'rgb' or 'bgr'. Pass one."
+        raise InputError(msg)
 
 
 def _check_frame(image: object) -> NDArray[np.uint8]:
@@ -221,13 +225,15 @@ def _check_frame(image: object) -> NDArray[np.uint8]:
     image = to_numpy(image)
     if not isinstance(image, np.ndarray):
         hint = "Open files with snow_runtime.load_image, and bring tensors to NumPy."
-        raise InputError(f"The image is a {type(image).__name__}, {expected}. {hint}")
+        msg = f"The image is a {type(image).__name__}, {expected}. {hint}"
+        raise InputError(msg)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         shape = ", ".join(map(str, image.shape))
-        raise InputError(
+        msg = (
             f"The image is a {image.dtype} array [{shape}]{_nan_remark(image)}, {expected} with "
             "values from 0 to 255. Convert it; the model does the scaling and normalising itself."
         )
+        raise InputError(msg)
     return image
 
 

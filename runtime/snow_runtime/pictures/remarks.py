@@ -23,8 +23,8 @@ class Remark(NamedTuple):
     """Something odd about a picture.
 
     Attributes:
-        kind: of what kind it is; of each one is told.
-        text: what is odd, and what to do.
+        kind: Of what kind it is; of each one is told.
+        text: What is odd, and what to do.
     """
 
     kind: Kind

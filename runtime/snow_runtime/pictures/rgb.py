@@ -37,9 +37,9 @@ class _Stored(NamedTuple):
     """What a file says of its samples before it is decoded; Pillow does not keep it.
 
     Attributes:
-        halved: they are of 16 bits, of which Pillow keeps the upper eight.
-        full: the greatest value that a deep sample can have.
-        step: what Pillow multiplies grey samples of fewer than eight bits by.
+        halved: They are of 16 bits, of which Pillow keeps the upper eight.
+        full: The greatest value that a deep sample can have.
+        step: What Pillow multiplies grey samples of fewer than eight bits by.
     """
 
     halved: bool
@@ -54,7 +54,7 @@ def upright_rgb(image: Image.Image) -> tuple[Image.Image, Remark | None]:
         An RGB image of 8 bits a channel, and what is odd about it.
 
     Raises:
-        InputError: there are no pixels, or their range is not known.
+        InputError: There are no pixels, or their range is not known.
     """
     _check_mode(image)
     stored = _stored(image)
@@ -70,17 +70,20 @@ def upright_rgb(image: Image.Image) -> tuple[Image.Image, Remark | None]:
 
 def _check_mode(image: Image.Image) -> None:
     if min(image.size) == 0:
-        raise InputError(f"The image has {image.width} x {image.height} pixels, expected some.")
+        msg = f"The image has {image.width} x {image.height} pixels, expected some."
+        raise InputError(msg)
     if image.mode == "F":
-        raise InputError(
+        msg = (
             "The image is of 32-bit floating point, expected 8 or 16 bits a channel, since its "
             "range is not known. Scale it to 0 to 255 and save it as 8 bits."
         )
+        raise InputError(msg)
     if image.mode == "I" and image.format not in _SIXTEEN_BITS_AS_I:
-        raise InputError(
+        msg = (
             "The image is of 32-bit integers, expected 8 or 16 bits a channel, since its range is "
             "not known. Scale it to 0 to 255 and save it as 8 bits."
         )
+        raise InputError(msg)
 
 
 def _stored(image: Image.Image) -> _Stored:

@@ -28,7 +28,7 @@ def random_weights(architecture: str, source_classes: int, seed: int = 0) -> Sou
     """Return random weights whose activations keep a normal size; made once a process.
 
     Args:
-        architecture: torchvision's name.
+        architecture: Torchvision's name.
         source_classes: Of the source's own head.
         seed: Of the weights.
     """

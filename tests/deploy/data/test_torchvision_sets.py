@@ -122,7 +122,8 @@ def test_what_is_not_there_is_explained(
         read(tmp_path / "new")
 
     def fail(*_args: object, **_options: object) -> NoReturn:
-        raise URLError("no route to host")
+        msg = "no route to host"
+        raise URLError(msg)
 
     source = sys.modules[f"torchvision.datasets.{module}"]
     monkeypatch.setattr(source, "download_and_extract_archive", fail)

@@ -165,7 +165,8 @@ def test_a_batch_for_which_no_room_is_left_comes_through_a_pipe(
     """Others may have taken the room since the loader was made."""
 
     def refuse(self: torch.Tensor) -> torch.Tensor:
-        raise RuntimeError(f"unable to allocate shared memory(shm) for a tensor of {len(self)}")
+        msg = f"unable to allocate shared memory(shm) for a tensor of {len(self)}"
+        raise RuntimeError(msg)
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", refuse)
     assert [len(batch.images) for batch in load(preprocessing)] == [3, 3, 3, 3]

@@ -113,7 +113,8 @@ class Trainer:
 
     def train(self, store: Store, name: str, splits: Splits, options: TrainOptions) -> TaskRecord:
         if len(self.names) == self.interrupted_at:
-            raise KeyboardInterrupt("interrupted; go on with: snow-deploy train …")
+            msg = "interrupted; go on with: snow-deploy train …"
+            raise KeyboardInterrupt(msg)
         self.names.append(name)
         accuracy = accuracy_of(name.partition("-")[0], options)
         record = TaskRecord(

@@ -62,13 +62,15 @@ class Model:
         assert colour == "bgr"
         values = [int(image[0, 0, 0]) for image in images]
         if 254 in values:
-            raise InputError("a picture that cannot be prepared")
+            msg = "a picture that cannot be prepared"
+            raise InputError(msg)
         return values
 
     def answer(self, values: list[int]) -> list[Result]:
         self.batches.append(len(values))
         if 255 in values:
-            raise GraphError("a batch that fails")
+            msg = "a batch that fails"
+            raise GraphError(msg)
         return [Result([self._answer(name, value) for name in self.tasks], 5.0) for value in values]
 
     @staticmethod

@@ -232,7 +232,8 @@ def test_frames_that_grew_old_while_they_waited_are_left_out() -> None:
 def test_an_output_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Kept):
         def put(self, *_given: Any) -> None:
-            raise ValueError("a defect")
+            msg = "a defect"
+            raise ValueError(msg)
 
     loop, _ = loop_of(Cameras(*[[frame_of(number=n)] for n in range(5)]))
     loop.outputs = [Broken()]

@@ -172,7 +172,8 @@ def test_a_slow_request_is_cut_off(
                 with suppress(TimeoutError):
                     while data := slow.recv(1 << 16):
                         assert data.startswith(b"HTTP/1.1 200 ")
-                    raise ConnectionError("it is closed")
+                    msg = "it is closed"
+                    raise ConnectionError(msg)
         assert status(page, "/healthz") == 200
     assert caplog.records == []
 

@@ -53,7 +53,8 @@ def test_frames_come_in_order_and_none_is_lost() -> None:
 
 def test_what_cannot_be_prepared_comes_with_its_error() -> None:
     def prepare(frames: list[Frame]) -> Any:
-        raise InputError(f"frame {frames[0].number}")
+        msg = f"frame {frames[0].number}"
+        raise InputError(msg)
 
     with Prefetcher(numbered(), prepare) as ahead:
         ready = ahead.next(LONG_S)
@@ -65,7 +66,8 @@ def test_what_cannot_be_prepared_comes_with_its_error() -> None:
 
 def test_a_failure_of_the_thread_reaches_whoever_asks() -> None:
     def fetch() -> list[Frame]:
-        raise ZeroDivisionError("a defect")
+        msg = "a defect"
+        raise ZeroDivisionError(msg)
 
     with Prefetcher(fetch, prepared) as ahead, pytest.raises(ZeroDivisionError, match="a defect"):
         ahead.next(LONG_S)

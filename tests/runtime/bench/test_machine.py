@@ -31,7 +31,8 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 def no_library(name: str) -> Any:
-    raise OSError(f"{name}: not found")
+    msg = f"{name}: not found"
+    raise OSError(msg)
 
 
 @pytest.fixture

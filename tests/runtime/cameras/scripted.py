@@ -66,7 +66,8 @@ class ScriptedSource:
             self.script.reads += 1
             while not self.script.steps:
                 if self.interrupted:
-                    raise LostError("interrupted")
+                    msg = "interrupted"
+                    raise LostError(msg)
                 self.script.more.wait()
             step = self.script.steps.pop(0)
         while callable(step):

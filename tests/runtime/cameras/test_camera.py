@@ -421,7 +421,8 @@ def test_errors_are_scrubbed(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_mistake_in_the_thread_is_not_silent(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(FastClock):
         def pause(self, stop: threading.Event, seconds: float) -> bool:
-            raise ZeroDivisionError(f"oops {stop} {seconds}")
+            msg = f"oops {stop} {seconds}"
+            raise ZeroDivisionError(msg)
 
     camera, _ = scripted(LostError("no"), clock=Broken())
     with camera, pytest.raises(CameraError, match="oops"):
@@ -520,7 +521,8 @@ class _Spoilt:
         if self.left:
             self.left -= 1
             time.sleep(0.05)
-            raise BadPictureError("It is damaged.")
+            msg = "It is damaged."
+            raise BadPictureError(msg)
 
     def interrupt(self) -> None:
         pass

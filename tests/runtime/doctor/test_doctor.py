@@ -25,11 +25,13 @@ L4T = "# R{} (release), REVISION: {}, GCID: 1, BOARD: generic, EABI: aarch64, DA
 
 
 def missing(name: str) -> Any:
-    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    msg = f"No module named {name!r}"
+    raise ModuleNotFoundError(msg, name=name)
 
 
 def no_library(name: str) -> Any:
-    raise OSError(f"{name}: cannot open shared object file")
+    msg = f"{name}: cannot open shared object file"
+    raise OSError(msg)
 
 
 @pytest.fixture
@@ -201,7 +203,8 @@ def test_tensorrt_there_absent_and_broken(bare: Machine) -> None:
     assert levels(list(check_tensorrt(bare)))[0] == ("TensorRT", "absent")
 
     def broken(_: str) -> Any:
-        raise ImportError("libnvinfer.so.10: cannot open shared object file")
+        msg = "libnvinfer.so.10: cannot open shared object file"
+        raise ImportError(msg)
 
     assert "libnvinfer" in next(iter(check_tensorrt(replace(bare, load=broken)))).seen
 

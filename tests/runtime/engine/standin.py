@@ -108,7 +108,8 @@ class StandIn(ModuleType):
             raise AttributeError(name)
         if name not in self._classes:
             self.missed.add((name, ""))
-            raise AttributeError(f"{self._title} has no {name}, or surface.py does not list it")
+            msg = f"{self._title} has no {name}, or surface.py does not list it"
+            raise AttributeError(msg)
         self.touched.add((name, ""))
         return self._classes[name]
 
@@ -123,7 +124,8 @@ class StandIn(ModuleType):
         """
         if name not in self._names[title]:
             self.missed.add((title, name))
-            raise AttributeError(f"{self._title} has no {title}.{name}")
+            msg = f"{self._title} has no {title}.{name}"
+            raise AttributeError(msg)
         self.touched.add((title, name))
 
     # What the stand-in's own classes use; none of it counts as touched.

@@ -40,7 +40,8 @@ def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown() -> Path:
-        raise RuntimeError("Could not determine home directory.")
+        msg = "Could not determine home directory."
+        raise RuntimeError(msg)
 
     monkeypatch.delenv("SNOW_DEPLOY_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -294,7 +294,8 @@ def test_work_that_raises_while_it_is_captured(driver: FakeDriver, valid: bool) 
 
         def work() -> None:
             driver.stream(stream).valid = valid
-            raise EngineError("mine")
+            msg = "mine"
+            raise EngineError(msg)
 
         with pytest.raises(EngineError, match="mine"):
             CapturedGraph(stream, work)

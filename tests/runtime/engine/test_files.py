@@ -194,7 +194,8 @@ def test_a_pair_in_a_folder_that_cannot_be_locked_is_told_as_damaged(
     engine.write_bytes(b"another")
 
     def unlockable(*_: object) -> None:
-        raise OSError("no locks here")
+        msg = "no locks here"
+        raise OSError(msg)
 
     monkeypatch.setattr("fcntl.flock", unlockable)
 

@@ -207,7 +207,8 @@ def test_a_progress_that_fails_is_heard(graph: Path, install: Install) -> None:
     install("tensorrt-10.3")
 
     def told(phase: str, share: float) -> None:
-        raise RuntimeError(f"no screen for {phase} at {share}")
+        msg = f"no screen for {phase} at {share}"
+        raise RuntimeError(msg)
 
     with pytest.raises(RuntimeError, match="no screen for"):
         build(graph, told=told)
@@ -416,8 +417,10 @@ def test_auto_takes_tensorrt_where_a_gpu_is(
 def test_a_package_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str) -> Any:
         if name == "tensorrt":
-            raise OSError("libnvinfer.so.10: cannot open shared object file")
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            msg = "libnvinfer.so.10: cannot open shared object file"
+            raise OSError(msg)
+        msg = f"No module named {name!r}"
+        raise ModuleNotFoundError(msg, name=name)
 
     monkeypatch.setattr("snow_runtime.engine.backend.gpu_here", object)
     with pytest.raises(MissingDependencyError) as caught:
@@ -506,7 +509,8 @@ def test_a_cache_that_is_full_does_not_lose_the_engine(
     install("tensorrt-10.3")
 
     def full(*_: object) -> None:
-        raise EngineError("no space on cache, choose another -o") from OSError("no space")
+        msg = "no space on cache, choose another -o"
+        raise EngineError(msg) from OSError("no space")
 
     monkeypatch.setattr("snow_runtime.engine.cache.write_engine", full)
     cache = EngineCache(tmp_path / "cache")

@@ -126,10 +126,11 @@ def listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (OSError, OverflowError, UnicodeError) as error:
-        raise InputError(
+        msg = (
             f"The page cannot be served at {host}:{port}: {error}. Give another port (0 takes one "
             "that is free), or end what listens there."
-        ) from error
+        )
+        raise InputError(msg) from error
     return listener
 
 

@@ -56,10 +56,11 @@ class JsonLines:
     ) -> None:
         found: TextIO | None = stream or sys.stdout
         if found is None:
-            raise InputError(
+            msg = (
                 "Standard output is closed, expected an open one for the answers. Give "
                 "--output none, or do not close it."
             )
+            raise InputError(msg)
         self._count = count
         self._stream = found
         descriptor = descriptor_of(found)

@@ -116,15 +116,18 @@ def _refuse_other_writers(path: Path, pictures: FileIO, index: Path, lines: File
     ours = [(path, pictures), (index, lines)]
     numbers = [stream.fileno() for _, stream in ours]
     if os.path.sameopenfile(*numbers):
-        raise OSError(f"{index} is the same file")
+        msg = f"{index} is the same file"
+        raise OSError(msg)
     for name, stream in ours:
         try:
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OSError(f"another process, or another camera, records to {name}") from error
+            msg = f"another process, or another camera, records to {name}"
+            raise OSError(msg) from error
         if (writer := other_writer(stream.fileno(), numbers)) is not None:
             seen = f"goes to {name}" if writer.startswith("standard") else f"writes to {name}"
-            raise OSError(f"{writer} {seen} too, and both would write to it")
+            msg = f"{writer} {seen} too, and both would write to it"
+            raise OSError(msg)
 
 
 def _refuse_other_contents(
@@ -140,12 +143,15 @@ def _refuse_other_contents(
     if not first.endswith(b"\n"):
         return  # nothing, or what a power cut left of the first line
     if _picture_end(first) is None:
-        raise OSError(f"{index} holds other lines than a recording's")
+        msg = f"{index} holds other lines than a recording's"
+        raise OSError(msg)
     if orphaned:
-        raise OSError(f"{index} tells of pictures that are gone; move it away, or bring them back")
+        msg = f"{index} tells of pictures that are gone; move it away, or bring them back"
+        raise OSError(msg)
     whose = json.loads(first).get("camera")
     if camera is not None and whose not in (None, camera):
-        raise OSError(f"it holds what the camera {whose} saw, and this one is {camera}")
+        msg = f"it holds what the camera {whose} saw, and this one is {camera}"
+        raise OSError(msg)
 
 
 def _open(path: Path) -> FileIO:

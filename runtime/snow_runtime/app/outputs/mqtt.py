@@ -46,7 +46,7 @@ class Mqtt:
     Raises:
         InputError: The URL is not one of MQTT, its topic cannot be published on, or a certificate
             cannot be used.
-        MissingDependencyError: paho-mqtt is not installed.
+        MissingDependencyError: Paho-mqtt is not installed.
     """
 
     def __init__(
@@ -194,10 +194,11 @@ def _paho(version: str) -> Any:
     try:
         from paho.mqtt import client
     except ImportError as error:
-        raise MissingDependencyError(
+        msg = (
             "Answers go to MQTT by paho-mqtt, which is not installed; run: "
             "pip install 'snow-deploy[mqtt]'"
-        ) from error
+        )
+        raise MissingDependencyError(msg) from error
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
     protocol = MQTTProtocolVersion.MQTTv5 if version == "5" else MQTTProtocolVersion.MQTTv311

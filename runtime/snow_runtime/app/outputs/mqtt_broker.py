@@ -54,15 +54,17 @@ class Broker:
         usable = usable and not re.search(r"[\0-\x1f\x7f]", url)  # urlsplit passes over some
         topic = unquote(parts.path).strip("/") if usable else ""
         if usable and ("#" in url or parts.query or re.search(r"[+#\0]", topic)):
-            raise InputError(
+            msg = (
                 "The MQTT topic holds '+', '#', '?' or a NUL, expected none of them: they mean "
                 "something else there. Give another, as in --mqtt mqtt://host/topic."
             )
+            raise InputError(msg)
         if not usable or host is None:
-            raise InputError(
+            msg = (
                 "The MQTT broker's address is not one, expected mqtt://host[:1883][/topic]. Give "
                 "--mqtt in that form; write signs such as / and # in a password as %2F and %23."
             )
+            raise InputError(msg)
         user, password = (None if it is None else unquote(it) for it in _login(parts))
         secure = parts.scheme == "mqtts"
         return Broker(host, port or _PORTS[parts.scheme], secure, topic or "snow", user, password)
@@ -97,23 +99,26 @@ class MqttOptions:
         files = [self.authorities, self.certificate, self.key]
         if not secure:
             if any(files):
-                raise InputError(
+                msg = (
                     "Certificates are given for an MQTT broker that is spoken to without TLS, "
                     "expected an address that begins with mqtts://. Correct it, or leave them out."
                 )
+                raise InputError(msg)
             return None
         if self.key is not None and self.certificate is None:
-            raise InputError("--mqtt-key is the key of a certificate. Give --mqtt-cert too.")
+            msg = "--mqtt-key is the key of a certificate. Give --mqtt-cert too."
+            raise InputError(msg)
         try:
             context = ssl.create_default_context(cafile=self.authorities)
             if self.certificate is not None:
                 context.load_cert_chain(self.certificate, self.key, password=lambda: "")
         except OSError as error:  # an SSLError is one too
             shown = ", ".join(str(path) for path in files if path is not None)
-            raise InputError(
+            msg = (
                 f"The certificates for the MQTT broker, {shown}, cannot be used: {error}. Expected "
                 "PEM files that this user may read, and a key without a password."
-            ) from error
+            )
+            raise InputError(msg) from error
         return context
 
 

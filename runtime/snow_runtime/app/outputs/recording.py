@@ -46,10 +46,11 @@ def recording_path(given: Path, camera: str | None) -> Path:
         InputError: It names a file of another kind.
     """
     if _OTHER_KINDS.fullmatch(given.suffix):
-        raise InputError(
+        msg = (
             f"--record {given} asks for a {given.suffix} file, and recordings are Motion JPEG. "
             f"Give --record {given.with_suffix('.mjpeg')}; its answers go to a .jsonl beside it."
         )
+        raise InputError(msg)
     name = given.stem if given.suffix.lower() == ".mjpeg" else given.name
     return given.with_name(f"{name}{'' if camera is None else f'-{camera}'}.mjpeg")
 
@@ -84,10 +85,11 @@ class Recorder:
         try:
             import cv2
         except ImportError as error:
-            raise MissingDependencyError(
+            msg = (
                 "Recording needs OpenCV, which is not installed; run: "
                 "pip install 'snow-deploy[camera]'"
-            ) from error
+            )
+            raise MissingDependencyError(msg) from error
         self._cv2 = cv2
         self._path = path
         self._count = count
@@ -99,9 +101,8 @@ class Recorder:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._files = MjpegWithJsonl(path, camera)
         except OSError as error:
-            raise InputError(
-                f"{path} cannot be recorded to: {error}. Give another --record, or free space."
-            ) from error
+            msg = f"{path} cannot be recorded to: {error}. Give another --record, or free space."
+            raise InputError(msg) from error
         self._waiting: queue.Queue[tuple[Frame, FrameAnswer] | None] = queue.Queue(_WAITING)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)

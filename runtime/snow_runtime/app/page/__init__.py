@@ -16,9 +16,10 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("snow_runtime"):
         raise
-    raise MissingDependencyError(
+    msg = (
         f"Starlette and uvicorn serve the live page, and {error.name} is not installed; run: "
         "pip install 'snow-deploy[page]'"
-    ) from error
+    )
+    raise MissingDependencyError(msg) from error
 
 __all__ = ["Limits", "PageServer", "new_token"]

@@ -52,23 +52,26 @@ class Access:
     def __post_init__(self) -> None:
         """Refuse a page that anybody could open, and a token that a cookie cannot carry."""
         if self.token is None and not is_loopback(self.address):
-            raise InputError(
+            msg = (
                 f"The page would be open to everybody who reaches {self.address or 'this machine'}:"
                 " it has no token, expected one for every address but 127.0.0.1. Give a token, or "
                 "serve 127.0.0.1."
             )
+            raise InputError(msg)
         if self.token is not None and not _TOKEN.fullmatch(self.token):
-            raise InputError(
+            msg = (
                 f"The page's token is unfit: {len(self.token)} characters were given, expected 16 "
                 "to 256 letters, digits or any of . _ ~ -. Leave it out and a good one is made."
             )
+            raise InputError(msg)
         for host in self.hosts:
             if not _HOST.fullmatch(host.lower()):
-                raise InputError(
+                msg = (
                     f"{host!r} is no name by which the page could be reached, expected NAME or "
                     "NAME:PORT, what a browser shows between https:// and the next slash. Give "
                     "each name by itself; there are no wildcards."
                 )
+                raise InputError(msg)
 
 
 class Guard:

@@ -25,19 +25,20 @@ def csi_pipeline(address: Address, *, newest: bool) -> str:
     The image processor of the Jetson converts to BGRx in its own memory; the CPU drops the x.
 
     Args:
-        address: the address; its query holds the size and the rate that the sensor has to know,
+        address: The address; its query holds the size and the rate that the sensor has to know,
             and ``flip``, nvvidconv's flip-method: 2 turns the picture upside down.
-        newest: whether GStreamer is to throw away frames that nobody fetched.
+        newest: Whether GStreamer is to throw away frames that nobody fetched.
 
     Raises:
-        CameraError: the sensor's number, or a value of the query, is out of its range.
+        CameraError: The sensor's number, or a value of the query, is out of its range.
     """
     sensor = address.target.strip("/") or "0"
     if not (sensor.isascii() and sensor.isdigit() and int(sensor) <= _MOST_SENSORS):
-        raise CameraError(
+        msg = (
             f"Cannot open the camera {address.text!r}: its sensor is {sensor!r}, expected a number "
             f"from 0 to {_MOST_SENSORS}, as in 'csi://0'. Correct the address."
         )
+        raise CameraError(msg)
     query = parse_numeric_query(address, _QUERY)
     width, height, fps, flip = (int(query[key]) for key in ("width", "height", "fps", "flip"))
     # Turned by a quarter, the picture comes out as high as it was wide.

@@ -34,11 +34,11 @@ class FolderSource:
     Numbers in names count as numbers: ``frame10.jpg`` comes after ``frame9.jpg``.
 
     Args:
-        address: the folder, with ``?fps=N`` for N pictures a second; 0 is as fast as they are
+        address: The folder, with ``?fps=N`` for N pictures a second; 0 is as fast as they are
             asked for.
 
     Raises:
-        CameraError: there is no such folder, or a value of the query is out of its range.
+        CameraError: There is no such folder, or a value of the query is out of its range.
     """
 
     def __init__(self, address: Address) -> None:
@@ -46,10 +46,11 @@ class FolderSource:
         self._fps = parse_numeric_query(address, {"fps": (0.0, 0, 1000)})["fps"]
         self._paths: Iterator[Path] = iter(())
         if not self._path.is_dir():
-            raise CameraError(
+            msg = (
                 f"Cannot open the camera {address.text!r}: there is no such folder, expected one "
                 "with pictures in it. Check the path."
             )
+            raise CameraError(msg)
 
     @property
     def interval_s(self) -> float:
@@ -60,22 +61,24 @@ class FolderSource:
         """List the pictures.
 
         Raises:
-            CameraError: the folder cannot be read, or holds no pictures.
+            CameraError: The folder cannot be read, or holds no pictures.
         """
         left_out = LeftOut()
         try:
             paths = [each for each in sorted(self._path.iterdir()) if _is_picture(each, left_out)]
         except OSError as error:
-            raise CameraError(
+            msg = (
                 f"Cannot read the folder {str(self._path)!r}: {error.strerror}, expected one with "
                 "pictures in it. Check its permissions."
-            ) from error
+            )
+            raise CameraError(msg) from error
         if not paths:
             there = f" What is there: {left_out.summary()}." if left_out else ""
-            raise CameraError(
+            msg = (
                 f"The folder {str(self._path)!r} holds no pictures, expected files such as "
                 f"0001.jpg ({examples()}).{there} Check the path."
             )
+            raise CameraError(msg)
         if left_out:
             _LOGGER.warning("Left out of the folder %s: %s.", self._path, left_out.summary())
         self._paths = iter(sorted(paths, key=_order))
@@ -84,7 +87,7 @@ class FolderSource:
         """Read the next picture; None after the last.
 
         Raises:
-            BadPictureError: the file cannot be read as a picture.
+            BadPictureError: The file cannot be read as a picture.
         """
         path = next(self._paths, None)
         if path is None:

@@ -15,24 +15,26 @@ def load_cv2(*, gstreamer: bool = False) -> ModuleType:
     """Import OpenCV.
 
     Args:
-        gstreamer: whether it has to be built with GStreamer.
+        gstreamer: Whether it has to be built with GStreamer.
 
     Raises:
-        MissingDependencyError: it is not installed, cannot be imported, or lacks GStreamer.
+        MissingDependencyError: It is not installed, cannot be imported, or lacks GStreamer.
     """
     try:
         import cv2
     except ImportError as error:
-        raise MissingDependencyError(
+        msg = (
             f"OpenCV reads this camera and cannot be imported: {error}. Install it: "
             "pip install 'snow-deploy[camera]' (on Jetson: sudo apt install python3-opencv)."
-        ) from error
+        )
+        raise MissingDependencyError(msg) from error
     module: ModuleType = cv2
     if gstreamer and not re.search(r"GStreamer: *YES", str(module.getBuildInformation())):
-        raise MissingDependencyError(
+        msg = (
             f"A CSI camera is read through GStreamer, and this OpenCV ({module.__version__}) was "
             "built without it, as pip's is: expected JetPack's or Debian's. Install it: sudo apt "
             "install python3-opencv, in a virtual environment with --system-site-packages and "
             "without pip's OpenCV."
         )
+        raise MissingDependencyError(msg)
     return module

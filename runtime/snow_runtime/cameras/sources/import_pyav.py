@@ -14,15 +14,16 @@ def load_av() -> ModuleType:
     """Import PyAV. Its FFmpeg writes no log: that would show addresses.
 
     Raises:
-        MissingDependencyError: it is not installed, or cannot be imported.
+        MissingDependencyError: It is not installed, or cannot be imported.
     """
     try:
         import av
     except ImportError as error:
-        raise MissingDependencyError(
+        msg = (
             f"PyAV reads videos and RTSP cameras and cannot be imported: {error}. Install it: "
             "pip install 'snow-deploy[camera]'."
-        ) from error
+        )
+        raise MissingDependencyError(msg) from error
     module: ModuleType = av
     return module
 

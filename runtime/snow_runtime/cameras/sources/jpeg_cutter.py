@@ -30,12 +30,12 @@ class JpegCutter:
     """Takes bytes as they come and gives the pictures that are complete.
 
     Args:
-        boundary: what the server announced to stand between pictures; None if nothing.
-        most_bytes: a longer picture is thrown away.
-        most_pixels: a picture of more pixels is thrown away, before any decoder makes room for it.
+        boundary: What the server announced to stand between pictures; None if nothing.
+        most_bytes: A longer picture is thrown away.
+        most_pixels: A picture of more pixels is thrown away, before any decoder makes room for it.
 
     Attributes:
-        bad: how many pictures began and were damaged, cut short or too large.
+        bad: How many pictures began and were damaged, cut short or too large.
     """
 
     def __init__(

@@ -42,18 +42,19 @@ class JpegDecoder:
     a habit as long as they come often, and hardly any picture is damaged otherwise.
 
     Raises:
-        MissingDependencyError: simplejpeg is not installed.
+        MissingDependencyError: Simplejpeg is not installed.
     """
 
     def __init__(self) -> None:
         try:
             import simplejpeg
         except ImportError as error:
-            raise MissingDependencyError(
+            msg = (
                 f"simplejpeg decodes this camera's pictures and cannot be imported: {error}. "
                 "Install it: pip install 'snow-deploy[camera]' (on Jetson, beside its own OpenCV: "
                 "pip install simplejpeg)."
-            ) from error
+            )
+            raise MissingDependencyError(msg) from error
         self._decode: Any = simplejpeg.decode_jpeg
         self._outcomes: deque[_Outcome] = deque(maxlen=_WINDOW)
 
@@ -61,7 +62,7 @@ class JpegDecoder:
         """Decode one picture: uint8 `[H, W, 3]`, blue first, upright as its Exif data say.
 
         Raises:
-            DamagedJpegError: it is damaged, or none.
+            DamagedJpegError: It is damaged, or none.
         """
         try:
             image = self._decode(data, colorspace="BGR")

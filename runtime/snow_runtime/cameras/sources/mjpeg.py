@@ -27,14 +27,14 @@ class MjpegSource:
     """Reads ``http://`` and ``https://`` streams.
 
     Args:
-        address: the address, with user and password if the camera asks for them.
-        options: the time limits, and what a camera's certificate must be.
-        clock: stamps the pictures when their last byte is here.
-        newest: whether pictures may be passed over when newer ones are here already. They are
+        address: The address, with user and password if the camera asks for them.
+        options: The time limits, and what a camera's certificate must be.
+        clock: Stamps the pictures when their last byte is here.
+        newest: Whether pictures may be passed over when newer ones are here already. They are
             not decoded, so that a slow decoder never lags.
 
     Raises:
-        CameraError: the address has no host or a wrong port.
+        CameraError: The address has no host or a wrong port.
         MissingDependencyError: `requests` or simplejpeg is not installed.
     """
 
@@ -58,18 +58,19 @@ class MjpegSource:
         """Connect, and see whether the answer is a stream.
 
         Raises:
-            LostError: nobody answers, or not with pictures.
-            RefusedError: the camera refuses access.
-            CameraError: the answer is another kind of video.
+            LostError: Nobody answers, or not with pictures.
+            RefusedError: The camera refuses access.
+            CameraError: The answer is another kind of video.
         """
         message = Message()
         message["Content-Type"] = self._stream.open()
         self._check_kind(message.get_content_type())
         if message.get_content_maintype() == "text" and message["Content-Type"]:
-            raise LostError(
+            msg = (
                 f"The camera {self._text!r} answered with {message.get_content_type()!r}, expected "
                 "'multipart/x-mixed-replace'. Look for the address of its MJPEG stream."
             )
+            raise LostError(msg)
         boundary = message.get_boundary()
         self._cutter = JpegCutter(boundary.encode("utf-8", "replace") if boundary else None)
 
@@ -77,9 +78,9 @@ class MjpegSource:
         """Wait for the next picture, or in mode ``newest`` for the newest of those here.
 
         Raises:
-            BadPictureError: a picture was damaged.
-            LostError: the stream ended, or nothing came in time.
-            CameraError: the answer is another kind of video.
+            BadPictureError: A picture was damaged.
+            LostError: The stream ended, or nothing came in time.
+            CameraError: The answer is another kind of video.
         """
         give_up = time.monotonic() + _CATCH_UP_S
         while True:
@@ -93,9 +94,12 @@ class MjpegSource:
         try:
             image = self._decoder.decode(jpeg)
         except DamagedJpegError as error:
-            raise BadPictureError(
+            msg = (
                 f"The camera {self._text!r} sent a picture that is damaged: {error}, expected a "
-                "whole JPEG. Look at the network between.",
+                "whole JPEG. Look at the network between."
+            )
+            raise BadPictureError(
+                msg,
                 skipped=skipped,
             ) from None
         return Picture(image, at=at, skipped=skipped, coded=jpeg)
@@ -111,10 +115,11 @@ class MjpegSource:
     def _tell_bad(self) -> None:
         if self._cutter.bad > self._counted_bad:
             self._counted_bad += 1
-            raise BadPictureError(
+            msg = (
                 f"The camera {self._text!r} sent a picture that is damaged or cut short, expected "
                 "a whole JPEG. Look at the network between."
             )
+            raise BadPictureError(msg)
 
     def _more(self, give_up: float) -> bool:
         """Whether newer bytes are here already, and it is not too late to take them."""
@@ -151,8 +156,9 @@ class MjpegSource:
     def _check_kind(self, content_type: str, beginning: bytes = b"") -> None:
         kind = other_kind(content_type, beginning)
         if kind is not None:
-            raise CameraError(
+            msg = (
                 f"Cannot read the camera {self._text!r}: it is {kind}, expected MJPEG, which is "
                 "what is read over HTTP. Take the camera's rtsp:// or MJPEG address, or download a "
                 "file and give its path."
             )
+            raise CameraError(msg)

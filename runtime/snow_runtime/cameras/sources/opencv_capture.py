@@ -28,12 +28,12 @@ class Capture:
     """What OpenCV is to open.
 
     Attributes:
-        target: a device's path, or a pipeline.
-        text: the same as it may be shown.
+        target: A device's path, or a pipeline.
+        text: The same as it may be shown.
         backend: OpenCV's name of the library that is to read it, such as ``CAP_V4L2``.
-        settings: values by OpenCV's names, set once it is open; a device may choose others.
-        device: the device's file, whose end is the device's.
-        newest: whether old pictures are of no use.
+        settings: Values by OpenCV's names, set once it is open; a device may choose others.
+        device: The device's file, whose end is the device's.
+        newest: Whether old pictures are of no use.
     """
 
     target: str = field(repr=False)
@@ -48,8 +48,8 @@ class CaptureSource:
     """Reads what OpenCV's ``VideoCapture`` can open.
 
     Args:
-        capture: what to open, and how.
-        gstreamer: whether that needs GStreamer.
+        capture: What to open, and how.
+        gstreamer: Whether that needs GStreamer.
 
     Raises:
         MissingDependencyError: OpenCV is not installed, or lacks GStreamer.
@@ -71,7 +71,7 @@ class CaptureSource:
         """Open the device or the pipeline.
 
         Raises:
-            LostError: it is not there or does not answer.
+            LostError: It is not there or does not answer.
         """
         self._identity = self._identify()
         self._capture = self._cv2.VideoCapture()
@@ -80,7 +80,8 @@ class CaptureSource:
         except self._cv2.error:
             opened = False
         if not opened:
-            raise self._closed("OpenCV cannot open it")
+            msg = "OpenCV cannot open it"
+            raise self._closed(msg)
         for name, value in self._what.settings.items():
             self._capture.set(getattr(self._cv2, name), value)
         fps = self._capture.get(self._cv2.CAP_PROP_FPS)
@@ -92,17 +93,19 @@ class CaptureSource:
         """Wait for the next picture.
 
         Raises:
-            BadPictureError: what was decoded is no picture.
-            LostError: a camera sends nothing more, or its device is gone.
+            BadPictureError: What was decoded is no picture.
+            LostError: A camera sends nothing more, or its device is gone.
         """
         if self._identify() != self._identity:
-            raise LostError(
+            msg = (
                 f"The device {self._what.text!r} is gone or was replaced, expected it to stay. "
                 "Plug it in again, and look at its cable and its power."
             )
+            raise LostError(msg)
         image = self._next()
         if image is None:
-            raise self._closed("no more pictures come from it")
+            msg = "no more pictures come from it"
+            raise self._closed(msg)
         return Picture(image)
 
     def interrupt(self) -> None:

@@ -26,8 +26,8 @@ class LostError(CameraError):
     """The connection is gone, or could not be made: trying again may help.
 
     Args:
-        message: what to tell the user.
-        code: what the camera answered instead of pictures, as HTTP and RTSP count: 404 for what it
+        message: What to tell the user.
+        code: What the camera answered instead of pictures, as HTTP and RTSP count: 404 for what it
             has not; None if it answered nothing.
     """
 
@@ -43,10 +43,10 @@ class RefusedError(CameraError):
     while they serve as many as they can.
 
     Args:
-        message: what to tell the user.
-        password: whether it refuses the user and password. Then a camera that has never given a
+        message: What to tell the user.
+        password: Whether it refuses the user and password. Then a camera that has never given a
             picture is not asked again.
-        code: what it answered, as HTTP and RTSP count: 401 or 403.
+        code: What it answered, as HTTP and RTSP count: 401 or 403.
     """
 
     def __init__(self, message: str, *, password: bool = False, code: int | None = None) -> None:
@@ -59,8 +59,8 @@ class BadPictureError(CameraError):
     """One picture could not be read; the ones after it may be fine.
 
     Args:
-        message: what to tell the user.
-        skipped: older pictures that the source passed over before it.
+        message: What to tell the user.
+        skipped: Older pictures that the source passed over before it.
     """
 
     def __init__(self, message: str, *, skipped: int = 0) -> None:
@@ -74,11 +74,11 @@ class Picture:
 
     Attributes:
         image: uint8 `[H, W, 3]`, blue first; a new array for every picture.
-        number: the source's own count, if it has one. A picture with the number of the one before
+        number: The source's own count, if it has one. A picture with the number of the one before
             is that one again, and no new picture.
-        at: when it was here in full; None: at the end of the read.
-        skipped: older pictures that the source passed over to give this one.
-        coded: the picture as the camera sent it, where that is at hand. With the same bytes as the
+        at: When it was here in full; None: at the end of the read.
+        skipped: Older pictures that the source passed over to give this one.
+        coded: The picture as the camera sent it, where that is at hand. With the same bytes as the
             one before it is no new picture.
     """
 
@@ -100,18 +100,18 @@ class CameraSource(Protocol):
         """Connect.
 
         Raises:
-            LostError: it did not work now, and may later.
-            RefusedError: it may work later, if it is tried seldom.
-            CameraError: it will not work later either.
+            LostError: It did not work now, and may later.
+            RefusedError: It may work later, if it is tried seldom.
+            CameraError: It will not work later either.
         """
 
     def read(self) -> Picture | None:
         """Wait for the next picture; None at the end.
 
         Raises:
-            BadPictureError: this picture is damaged; the next may be fine.
-            LostError: the connection is gone.
-            CameraError: as for :meth:`open`.
+            BadPictureError: This picture is damaged; the next may be fine.
+            LostError: The connection is gone.
+            CameraError: As for :meth:`open`.
         """
 
     def interrupt(self) -> None:
@@ -129,10 +129,10 @@ def as_bgr(image: Any, what: str) -> NDArray[np.uint8]:
 
     Args:
         image: `[H, W]`, `[H, W, 1]`, `[H, W, 3]` or `[H, W, 4]`, blue first; or anything else.
-        what: whose picture it is, for the message.
+        what: Whose picture it is, for the message.
 
     Raises:
-        BadPictureError: there are no pixels, or none of 8 bits.
+        BadPictureError: There are no pixels, or none of 8 bits.
     """
     if isinstance(image, np.ndarray) and image.ndim == 2:
         image = image[..., np.newaxis]
@@ -145,10 +145,11 @@ def as_bgr(image: Any, what: str) -> NDArray[np.uint8]:
     )
     if not usable:
         seen = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else "nothing"
-        raise BadPictureError(
+        msg = (
             f"{what} gave a picture that cannot be used: {seen}, expected uint8 [H, W, 3]. "
             "Choose another pixel format in the camera's settings."
         )
+        raise BadPictureError(msg)
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
     bgr: NDArray[np.uint8] = np.ascontiguousarray(image[..., :3])

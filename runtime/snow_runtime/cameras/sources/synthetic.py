@@ -31,7 +31,7 @@ class SyntheticSource:
             as fast as they are asked for.
 
     Raises:
-        CameraError: a value of the query is out of its range.
+        CameraError: A value of the query is out of its range.
     """
 
     def __init__(self, address: Address) -> None:

@@ -19,9 +19,9 @@ def square_size(width: int, height: int, ratio: float) -> tuple[int, int]:
     """Give the size that shows a picture in square pixels, without losing any if it is not huge.
 
     Args:
-        width: of the picture, in its own pixels.
+        width: Of the picture, in its own pixels.
         height: likewise.
-        ratio: a pixel's width over its height.
+        ratio: A pixel's width over its height.
     """
     if not 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
         return width, height
@@ -34,7 +34,7 @@ def turned(image: NDArray[np.uint8], matrix: bytes | None) -> NDArray[np.uint8]:
     """Turn and mirror a picture `[H, W, 3]` as its file says that it is to be shown.
 
     Args:
-        image: the picture.
+        image: The picture.
         matrix: FFmpeg's display matrix, nine int32, by which (column, row, 1) of each pixel is
             multiplied; None for none. Other angles than right ones are left alone.
     """

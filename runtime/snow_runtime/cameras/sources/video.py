@@ -40,12 +40,12 @@ class Video:
     """What FFmpeg is to open.
 
     Attributes:
-        target: a path or an address.
-        text: the same as it may be shown.
-        live: whether it is a camera: its end is an outage then.
-        newest: whether old pictures are of no use.
-        open_timeout_s: how long opening may take, in seconds.
-        stall_s: how long the next picture may take, in seconds.
+        target: A path or an address.
+        text: The same as it may be shown.
+        live: Whether it is a camera: its end is an outage then.
+        newest: Whether old pictures are of no use.
+        open_timeout_s: How long opening may take, in seconds.
+        stall_s: How long the next picture may take, in seconds.
         options: FFmpeg's, by name.
     """
 
@@ -65,7 +65,7 @@ class VideoSource:
     square are made so, by widening. A picture that a phone marked as turned or mirrored is so.
 
     Args:
-        video: what to open, and how.
+        video: What to open, and how.
 
     Raises:
         MissingDependencyError: PyAV is not installed.
@@ -97,9 +97,9 @@ class VideoSource:
         """Open the file or the connection.
 
         Raises:
-            LostError: a camera is not there or does not answer.
-            RefusedError: it refuses user and password.
-            CameraError: a file is none that can be decoded.
+            LostError: A camera is not there or does not answer.
+            RefusedError: It refuses user and password.
+            CameraError: A file is none that can be decoded.
         """
         what = self._what
         try:
@@ -114,9 +114,11 @@ class VideoSource:
         # Not the first: that may be the picture on a cover.
         self._stream = stream = self._container.streams.best("video")
         if stream is None:
-            raise self._failed("it holds no video")
+            msg = "it holds no video"
+            raise self._failed(msg)
         if stream.codec_context is None:
-            raise self._failed("its video is coded in a way that is not known here")
+            msg = "its video is coded in a way that is not known here"
+            raise self._failed(msg)
         # An error in the data is to be told, not to be covered up.
         most = {"max_pixels": str(MOST_PIXELS)}  # a header can claim any size
         stream.codec_context.options = {"err_detect": "explode", **most}
@@ -135,9 +137,9 @@ class VideoSource:
         """Wait for the next picture; None at the end of a file.
 
         Raises:
-            BadPictureError: it is damaged, or built on a damaged one, or the file was cut short.
-            LostError: a camera sends nothing more.
-            CameraError: a file holds no picture that can be decoded.
+            BadPictureError: It is damaged, or built on a damaged one, or the file was cut short.
+            LostError: A camera sends nothing more.
+            CameraError: A file holds no picture that can be decoded.
         """
         if self._pending is not None:
             picture, self._pending = self._pending, None
@@ -147,12 +149,14 @@ class VideoSource:
             self._count += 1
             return Picture(self._upright(frame))
         if self._what.live:
-            raise self._failed("no more pictures come from it")
+            msg = "no more pictures come from it"
+            raise self._failed(msg)
         if not self._count:
-            raise self._failed(
+            msg = (
                 f"it holds no picture that can be decoded, of {MOST_PIXELS // 1_000_000} "
                 "megapixels at most"
             )
+            raise self._failed(msg)
         self._tell_if_cut_short()
         return None
 
@@ -191,10 +195,11 @@ class VideoSource:
                     return frame
                 if self._damage.is_told(number):
                     continue
-            raise BadPictureError(
+            msg = (
                 f"A picture of {self._what.text!r} is left out: its data is damaged, or it is "
                 "built on a picture whose data was. Look at the network, or copy the file again."
             )
+            raise BadPictureError(msg)
 
     def _next_packet(self) -> Any:
         before = time.monotonic()

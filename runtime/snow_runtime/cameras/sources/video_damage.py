@@ -31,9 +31,9 @@ class Damage:
         """Tell whether the next picture that is shown is damaged.
 
         Args:
-            packet: the number of its packet.
-            key: whether it needs no other picture.
-            corrupt: whether the decoder says that it is damaged itself.
+            packet: The number of its packet.
+            key: Whether it needs no other picture.
+            corrupt: Whether the decoder says that it is damaged itself.
         """
         self._waiting.discard(packet)
         if corrupt:
@@ -52,7 +52,7 @@ class Damage:
         """Count, once, the pictures that a decoder kept to itself since there was an error.
 
         Args:
-            before: the packet of a key picture that is about to be shown; None at the end.
+            before: The packet of a key picture that is about to be shown; None at the end.
         """
         gone = {packet for packet in self._waiting if before is None or packet < before}
         self._waiting -= gone

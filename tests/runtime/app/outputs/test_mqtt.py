@@ -45,7 +45,8 @@ class Client:
 
     def publish(self, topic: str, payload: str, qos: int, retain: bool) -> Any:
         if len(topic) > 65_535:
-            raise ValueError("Topic too long")
+            msg = "Topic too long"
+            raise ValueError(msg)
         self.mid += 1
         if topic.endswith("/status"):
             self.calls.append(("status", payload, qos, retain))

@@ -100,7 +100,8 @@ class IBuilderConfig(Gated):
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
         self._standin.deprecated(_NO_TIMING_CACHE)
         if not isinstance(cache, ITimingCache):
-            raise TypeError("set_timing_cache(): incompatible function arguments")
+            msg = "set_timing_cache(): incompatible function arguments"
+            raise TypeError(msg)
         header, own = cache._content[:HEADER_BYTES], self._cache_header()
         same = header[:32] == own[:32] if ignore_mismatch else header == own
         if not same:

@@ -73,7 +73,8 @@ class Gated(metaclass=Gate):
             return self._values[name]
 
         def call(*_: Any) -> None:
-            raise NotImplementedError(f"The stand-in does not imitate {kind._title}.{name}.")
+            msg = f"The stand-in does not imitate {kind._title}.{name}."
+            raise NotImplementedError(msg)
 
         return call
 
@@ -85,10 +86,12 @@ class Gated(metaclass=Gate):
             return
         kind._pass(name)
         if name not in self._values:
-            raise AttributeError(f"The stand-in does not imitate setting {kind._title}.{name}.")
+            msg = f"The stand-in does not imitate setting {kind._title}.{name}."
+            raise AttributeError(msg)
         before = self._values[name]
         if isinstance(before, Enumeration) and type(value) is not type(before):
-            raise TypeError(f"{kind._title}.{name} is a {type(before)._title}, not {value!r}")
+            msg = f"{kind._title}.{name} is a {type(before)._title}, not {value!r}"
+            raise TypeError(msg)
         self._values[name] = value
 
 
@@ -123,7 +126,8 @@ class Enumeration(metaclass=Gate):
 
     def __le__(self, other: object) -> bool:
         if not isinstance(other, type(self)):
-            raise TypeError("Expected an enumeration of matching type!")
+            msg = "Expected an enumeration of matching type!"
+            raise TypeError(msg)
         return self._value <= other._value
 
     def __lt__(self, other: object) -> bool:

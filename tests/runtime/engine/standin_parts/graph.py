@@ -96,7 +96,8 @@ def read_graph(content: bytes) -> Graph:
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError, which onnx does not name
-        raise UnreadableError("Assertion failed: Failed to parse the ONNX model.") from error
+        msg = "Assertion failed: Failed to parse the ONNX model."
+        raise UnreadableError(msg) from error
     if not model.graph.node:
         return Graph()
     graph = onnx.shape_inference.infer_shapes(model).graph
@@ -116,7 +117,8 @@ def read_graph(content: bytes) -> Graph:
             continue
         name = node.name or f"node_of_{node.output[0]}"
         if node.op_type not in LAYER_TYPES:
-            raise UnreadableError("Plugin not found", name, node.op_type)
+            msg = "Plugin not found"
+            raise UnreadableError(msg, name, node.op_type)
         unknown = Tensor("", (), "Float")
         result.nodes.append(
             Operation(

@@ -19,7 +19,8 @@ MEMBERS = {"Float": "FLOAT", "Half": "HALF"}
 
 def need(logger: Any) -> None:
     if not isinstance(logger, ILogger) or "_values" not in vars(logger):
-        raise TypeError("incompatible constructor arguments: a logger, initialised, is needed")
+        msg = "incompatible constructor arguments: a logger, initialised, is needed"
+        raise TypeError(msg)
 
 
 def start(instance: Gated, logger: ILogger) -> None:
@@ -27,13 +28,15 @@ def start(instance: Gated, logger: ILogger) -> None:
     standin = instance._standin
     need(logger)
     if standin.behaviour.gpu is None and not standin._rtx:
-        raise TypeError("pybind11::init(): factory function returned nullptr")
+        msg = "pybind11::init(): factory function returned nullptr"
+        raise TypeError(msg)
     standin.start(instance, logger)
 
 
 class ILogger(Gated):
     def log(self, severity: Any, msg: str) -> None:
-        raise NotImplementedError('Tried to call pure virtual function "ILogger::log"')
+        msg_0 = 'Tried to call pure virtual function "ILogger::log"'
+        raise NotImplementedError(msg_0)
 
 
 class IProgressMonitor(Gated):
@@ -56,7 +59,8 @@ class IHostMemory(Gated, bytes):
         self._values["nbytes"] = bytes.__len__(content)
 
     def __len__(self) -> int:
-        raise TypeError("object of type 'IHostMemory' has no len()")
+        msg = "object of type 'IHostMemory' has no len()"
+        raise TypeError(msg)
 
     def __bool__(self) -> bool:
         return True

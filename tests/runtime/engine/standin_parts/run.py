@@ -117,7 +117,8 @@ class Refitter(Gated):
         need(logger)
         if not engine._values["refittable"]:
             self._standin.log("ERROR", "The engine was not built with REFIT or STRIP_PLAN.")
-            raise TypeError("pybind11::init(): factory function returned nullptr")
+            msg = "pybind11::init(): factory function returned nullptr"
+            raise TypeError(msg)
         self._engine = engine
 
     def get_missing_weights(self) -> list[str]:

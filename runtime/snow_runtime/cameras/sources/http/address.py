@@ -18,9 +18,9 @@ class Target:
 
     Attributes:
         scheme: ``http`` or ``https``.
-        host: a name or an address; of an IPv6 address with its zone, such as ``fe80::1%eth0``.
-        port: the port.
-        url: the whole, without user, password and zone.
+        host: A name or an address; of an IPv6 address with its zone, such as ``fe80::1%eth0``.
+        port: The port.
+        url: The whole, without user, password and zone.
     """
 
     scheme: str
@@ -46,7 +46,7 @@ def split(address: Address) -> tuple[Target, Login | None]:
     """Take a camera's address apart.
 
     Raises:
-        CameraError: there is no host in it, or a port or a character that cannot be.
+        CameraError: There is no host in it, or a port or a character that cannot be.
     """
     spoilt = any(ord(letter) < 33 or ord(letter) == 127 for letter in address.target)
     try:
@@ -55,11 +55,12 @@ def split(address: Address) -> tuple[Target, Login | None]:
     except ValueError:
         target = None
     if target is None:
-        raise CameraError(
+        msg = (
             f"Cannot open the camera {address.text!r}: there is no host in it, or a port or a "
             "character that cannot be, expected 'http://HOST:PORT/PATH'. Write signs such as / "
             "and # in a password as %2F and %23."
         )
+        raise CameraError(msg)
     if parts.username is None:
         return target, None
     return target, Login(unquote(parts.username), unquote(parts.password or ""))
@@ -69,7 +70,7 @@ def target_of(parts: SplitResult) -> Target | None:
     """Give where a URL leads; None if it is no usable ``http`` or ``https`` URL.
 
     Raises:
-        ValueError: its port is none.
+        ValueError: Its port is none.
     """
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         return None

@@ -56,8 +56,8 @@ def other_kind(content_type: str, beginning: bytes = b"") -> str | None:
     """Name the kind of video that an answer is, if it is one that is not read here.
 
     Args:
-        content_type: as announced, in lower case and without parameters.
-        beginning: the answer's first bytes.
+        content_type: As announced, in lower case and without parameters.
+        beginning: The answer's first bytes.
     """
     for at, sign, kind in _BEGINNINGS:
         if beginning[at : at + len(sign)] == sign:
@@ -69,10 +69,10 @@ def refused(text: str, code: int, asked: str, *, known: bool) -> RefusedError:
     """Say that a camera refuses access.
 
     Args:
-        text: the camera's address as it may be shown.
+        text: The camera's address as it may be shown.
         code: 401 or 403.
-        asked: the answer's ``WWW-Authenticate``; may be empty.
-        known: whether a user and a password were given.
+        asked: The answer's ``WWW-Authenticate``; may be empty.
+        known: Whether a user and a password were given.
     """
     scheme = asked.partition(" ")[0][:40] or "nothing"
     other = asked and not any(word in asked.lower() for word in ("basic", "digest"))

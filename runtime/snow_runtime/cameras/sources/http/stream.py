@@ -48,11 +48,11 @@ class HttpStream:
     here: the user named one host, and no other gets a request or a password.
 
     Args:
-        address: the address, with user and password if the camera asks for them.
-        options: the time limits, and what its certificate must be.
+        address: The address, with user and password if the camera asks for them.
+        options: The time limits, and what its certificate must be.
 
     Raises:
-        CameraError: the address has no host or a wrong port.
+        CameraError: The address has no host or a wrong port.
         MissingDependencyError: `requests` is not installed.
     """
 
@@ -70,8 +70,8 @@ class HttpStream:
         """Ask, and give the answer's Content-Type.
 
         Raises:
-            LostError: nobody answers, or with something else than 200.
-            RefusedError: the camera refuses access.
+            LostError: Nobody answers, or with something else than 200.
+            RefusedError: The camera refuses access.
         """
         import requests
         import urllib3
@@ -82,7 +82,8 @@ class HttpStream:
             if self._socket is not None:
                 self._socket.settimeout(self._options.stall_s)
         except errors as error:
-            raise self._lost("cannot be opened", error) from None  # its text may hold the password
+            msg = "cannot be opened"
+            raise self._lost(msg, error) from None  # its text may hold the password
         self._answer = answer.raw
         return str(answer.headers.get("Content-Type", ""))
 
@@ -90,16 +91,18 @@ class HttpStream:
         """Wait for the next bytes; none at the end.
 
         Raises:
-            LostError: the connection is gone, or nothing came in time.
+            LostError: The connection is gone, or nothing came in time.
         """
         import urllib3
 
         if self._answer is None:
-            raise LostError(f"The camera {self._text!r} is not open, expected it to be. Open it.")
+            msg = f"The camera {self._text!r} is not open, expected it to be. Open it."
+            raise LostError(msg)
         try:
             data: bytes = self._answer.read1(most_bytes, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise self._lost("sends no more", error) from None
+            msg = "sends no more"
+            raise self._lost(msg, error) from None
         return data
 
     def waiting(self) -> bool:
@@ -189,11 +192,12 @@ def _new_session() -> requests.Session:
     try:
         import requests
     except ImportError as error:
-        raise MissingDependencyError(
+        msg = (
             f"requests reads this camera and cannot be imported: {error}. Install it: "
             "pip install 'snow-deploy[camera]' (on Jetson, beside its own OpenCV: pip install "
             "requests)."
-        ) from error
+        )
+        raise MissingDependencyError(msg) from error
     session = requests.Session()
     session.trust_env = False  # no proxies, and no passwords from ~/.netrc
     return session
