@@ -11,7 +11,10 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SWEEPABLE = ("scheme", "subscription", "k", "width", "sigma2", "pooling-norm", "lr", "recipe")
+SWEEPABLE = (
+    *("scheme", "subscription", "k", "width", "sigma2"),
+    *("pooling-norm", "pooling-weights", "pooling-order", "lr", "recipe"),
+)
 """Options that leave the batches as they are, so that their values can train side by side."""
 
 

@@ -87,12 +87,28 @@ if TYPE_CHECKING:
     "then never learn), or none.",
 )
 @click.option(
+    "--pooling-weights",
+    type=click.Choice(["noisy", "clean"]),
+    default="noisy",
+    show_default=True,
+    help="What training multiplies the chosen channels by: weights with the noise that chose them "
+    "(the paper's section 2.2), or without it (its Algorithm 1).",
+)
+@click.option(
+    "--pooling-order",
+    type=click.Choice(["places", "descending"]),
+    default="places",
+    show_default=True,
+    help="A chosen channel comes out where it came out before, or by falling weight (the paper's "
+    "Algorithm 1).",
+)
+@click.option(
     "--sweep",
     "sweeps",
     multiple=True,
     metavar="OPTION=VALUE,VALUE",
     help="Train a task for each value, on one pass of the source: scheme, subscription, k, width, "
-    "sigma2, pooling-norm, lr or recipe. Several sweeps give every combination. A task is called "
+    "sigma2, pooling-norm, pooling-weights, pooling-order, lr or recipe. Several sweeps give every combination. A task is called "
     "NAME-k4-sigma2_1e-3 and so on; one that is in the store already is skipped.",
 )
 @click.option("--epochs", default=90, show_default=True, help="Passes over the training pictures.")
@@ -227,13 +243,20 @@ def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+_OF_SOME_SCHEMES = (
+    *("after", "subscription", "k", "width", "sigma2"),
+    *("pooling_norm", "pooling_weights", "pooling_order"),
+)
+"""Options that not every scheme reads."""
+
+
 def _refuse_unread(variants: list[dict[str, Any]], swept: set[str]) -> None:
     """Refuse options that were given, but that what is trained does not read.
 
     A swept one must be read by every variant, one that is given for all by at least one of them.
     """
     context = click.get_current_context()
-    for name in ("after", "subscription", "k", "width", "sigma2", "pooling_norm"):
+    for name in _OF_SOME_SCHEMES:
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         deaf = [each for each in variants if not _reads(each, name)]
         if deaf and (name in swept or (given and len(deaf) == len(variants))):
@@ -255,6 +278,8 @@ def _reads(chosen: dict[str, Any], option: str) -> bool:
         "width": delta or scheme == "fe",
         "sigma2": pools,
         "pooling_norm": pools,
+        "pooling_weights": pools,
+        "pooling_order": pools,
     }
     return read[option]
 
@@ -274,6 +299,8 @@ def _options(chosen: dict[str, Any]) -> TrainOptions:
             chosen["sigma2"],
             chosen["pooling_norm"],
             subscription=chosen["subscription"],
+            pooling_weights=chosen["pooling_weights"],
+            pooling_order=chosen["pooling_order"],
         ),
         recipe=recipe,
         epochs=chosen["epochs"],
