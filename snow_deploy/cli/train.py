@@ -15,7 +15,7 @@ from snow_deploy.cli.source_options import read_choice, say_note, source_options
 from snow_deploy.cli.sweep import combinations, swept
 
 if TYPE_CHECKING:
-    from snow_deploy.training.options import TrainOptions
+    from snow_deploy.training.options import Recipe, TrainOptions
     from snow_deploy.training.run import Outcome
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
@@ -108,25 +108,37 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="OPTION=VALUE,VALUE",
     help="Train a task for each value, on one pass of the source: scheme, subscription, k, width, "
-    "sigma2, pooling-norm, pooling-weights, pooling-order, lr or recipe. Several sweeps give every combination. A task is called "
-    "NAME-k4-sigma2_1e-3 and so on; one that is in the store already is skipped.",
+    "sigma2, pooling-norm, pooling-weights, pooling-order, lr or recipe. Several sweeps give every "
+    "combination. A task is called NAME-k4-sigma2_1e-3 and so on; one that is in the store already "
+    "is skipped.",
 )
 @click.option("--epochs", default=90, show_default=True, help="Passes over the training pictures.")
-@click.option("--batch-size", default=256, show_default=True, help="Pictures a step and device.")
+@click.option(
+    "--batch-size",
+    type=int,
+    help="Pictures a step and device.  [default: 256; with --recipe paper what the paper prints "
+    "for the scheme: ft and lf 128, mp and pn 96]",
+)
 @click.option(
     "--lr",
     type=float,
     help="Learning rate at this batch size.  [default: the recipe's; the paper's is 1.0 at a batch "
-    "of 256 for snow and 0.1 for the others, scaled with the batch]",
+    "of 256 for snow, 0.01 for lf and 0.1 for the others, scaled with the batch]",
 )
 @click.option(
     "--recipe",
     type=click.Choice(["paper", "steady"]),
     default="paper",
     show_default=True,
-    help="paper: three steps, as published. steady: the classifier starts as logistic "
-    "regression and learns slowly, warm-up, cosine, larger crops, a second loss on what the "
-    "delta's own features answer; for few epochs and small batches.",
+    help="paper: a tenth of the rate every 30 epochs, as published. steady: the classifier starts "
+    "as logistic regression and learns slowly, warm-up, cosine, larger crops, a second loss on what "
+    "the delta's own features answer; for few epochs and small batches.",
+)
+@click.option(
+    "--decay-epochs",
+    type=int,
+    help="Divide the rate by ten after each so many epochs; 0: at each third of the run.  "
+    "[default: the recipe's, 30 (paper); steady falls along a cosine and reads none]",
 )
 @click.option(
     "--smallest-crop",
@@ -292,6 +304,8 @@ def _options(chosen: dict[str, Any]) -> TrainOptions:
     recipe = recipe_for(chosen["recipe"], chosen["scheme"], follows=follows)
     if chosen["smallest_crop"] is not None:
         recipe = replace(recipe, smallest_crop=chosen["smallest_crop"])
+    if chosen["decay_epochs"] is not None:
+        recipe = replace(recipe, decay_epochs=_decay(chosen, recipe))
     options = TrainOptions(
         delta=DeltaOptions(
             chosen["k"],
@@ -304,7 +318,7 @@ def _options(chosen: dict[str, Any]) -> TrainOptions:
         ),
         recipe=recipe,
         epochs=chosen["epochs"],
-        batch_size=chosen["batch_size"],
+        batch_size=_batch_size(chosen),
         image_size=chosen["image_size"],
         precision=chosen["precision"],
         seed=chosen["seed"],
@@ -315,6 +329,29 @@ def _options(chosen: dict[str, Any]) -> TrainOptions:
         return options
     at_reference = options.recipe.lr * chosen["lr"] / options.learning_rate()
     return replace(options, recipe=replace(options.recipe, lr=at_reference))
+
+
+def _batch_size(chosen: dict[str, Any]) -> int:
+    """Return the batch that is asked for; else, with the paper's recipe, that of the scheme."""
+    from snow_deploy.training.options import PAPER_BATCHES, REFERENCE_BATCH
+
+    given: int | None = chosen["batch_size"]
+    if given is not None:
+        return given
+    paper = chosen["recipe"] == "paper"
+    return PAPER_BATCHES[chosen["scheme"]][0] if paper else REFERENCE_BATCH
+
+
+def _decay(chosen: dict[str, Any], recipe: Recipe) -> int:
+    """Return after how many epochs the rate falls; refuse it where there are no steps."""
+    if recipe.schedule != "step":
+        msg = (
+            f"--recipe {chosen['recipe']} falls along a cosine and does not read --decay-epochs; "
+            "leave it out"
+        )
+        raise click.UsageError(msg)
+    epochs: int = chosen["decay_epochs"]
+    return epochs
 
 
 def _announce(request: TaskRequest) -> None:

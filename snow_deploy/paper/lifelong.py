@@ -70,7 +70,5 @@ def _older(study: Study, run: Run, older: Run) -> dict[str, float]:
     network = record.build_older(Source(study.store.source_weights()), older.name)
     splits = study.splits(older.data)
     answering = _Answering(network).to(default_device())
-    _, accuracy, _ = measure(
-        answering, splits.final[1], record.preprocessing, workers=study.workers
-    )
-    return {"accuracy": accuracy}
+    found, _ = measure(answering, splits.final[1], record.preprocessing, workers=study.workers)
+    return {"accuracy": found.accuracy, "accuracy_top5": found.accuracy_top5}

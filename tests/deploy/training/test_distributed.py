@@ -210,7 +210,8 @@ def test_the_measured_figures_are_of_all_test_pictures(outcome: Outcome) -> None
             return logits
 
     pictures = open_data(f"imagefolder:{outcome.photos}").final[1]
-    loss, accuracy, unreadable = measure(Whole(), pictures, record.preprocessing, workers=0)
+    found, unreadable = measure(Whole(), pictures, record.preprocessing, workers=0)
+    loss, accuracy = found.loss, found.accuracy
 
     assert record.metrics["loss"] == pytest.approx(loss, rel=1e-5)
     assert record.metrics["accuracy"] == pytest.approx(accuracy)
