@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import FiniteRange
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange, json_option
 from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import columns, megabytes
 
@@ -31,25 +31,19 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
 
 
 @click.command("bench")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option(
     "--against",
     "others",
     metavar="OTHER",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Another graph or engine, compared with MODEL in the same run; may be repeated.",
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Pictures of one call.",
-)
+@click.option("--batch", type=AT_LEAST_ONE, default=1, help="Pictures of one call.")
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     help="CPU threads of ONNX Runtime; engines take none.  [default: its own]",
 )
 @click.option(
@@ -65,23 +59,21 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
     metavar="WxH",
     callback=_size_of,
     default="1280x720",
-    show_default=True,
     help="Size of the frames, which are random.",
 )
 @click.option(
     "--colour",
     type=click.Choice(["rgb", "bgr"]),
     default="bgr",
-    show_default=True,
     help="Order of the frames' channels; cameras give bgr.",
 )
 @click.option(
     "--keep",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Copy the contender with the least median latency to this file: .onnx for a graph, "
     ".engine for an engine, and among both that of the fastest.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
 def command(context: click.Context, /, *, keep: Path | None, as_json: bool, **form: Any) -> None:
     """Measure how fast MODEL, a graph or an engine, answers here.

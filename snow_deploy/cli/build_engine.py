@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import FiniteRange
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange, json_option
 from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import megabytes
 from snow_runtime.engine.options import LEAST_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from snow_runtime.engine.cache import EngineCache
     from snow_runtime.engine.make import BuiltEngine
@@ -24,7 +24,7 @@ _MIB = 1 << 20
 
 
 @click.command("build-engine")
-@click.argument("graph", type=click.Path(path_type=Path), default="snow.onnx")
+@click.argument("graph", type=PATH, default="snow.onnx")
 @click.option("--fp16", is_flag=True, help="Half precision, made from fp32.")
 @click.option("--int8", is_flag=True, help="INT8; GRAPH is a calibrated one.")
 @click.option(
@@ -35,14 +35,13 @@ _MIB = 1 << 20
     "others",
     metavar="OTHER",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The same tasks in another layout: built too, timed on the GPU here, the fastest is kept.",
 )
 @click.option(
     "--backend",
     type=click.Choice(["auto", "tensorrt", "tensorrt-rtx"]),
     default="auto",
-    show_default=True,
     help="auto: TensorRT where it and a GPU are here, otherwise TensorRT-RTX.",
 )
 @click.option(
@@ -52,15 +51,9 @@ _MIB = 1 << 20
     help="GPUs that need not be here, such as sm86,sm89; TensorRT-RTX only.  "
     "[default: the GPU here, or sm80,sm86,sm89,sm120]",
 )
-@click.option(
-    "--min-batch", type=click.IntRange(min=1), help="Fewest pictures a run.  [default: 1]"
-)
-@click.option(
-    "--opt-batch", type=click.IntRange(min=1), help="Pictures to tune for.  [default: the most]"
-)
-@click.option(
-    "--max-batch", type=click.IntRange(min=1), help="Most pictures a run.  [default: the fewest]"
-)
+@click.option("--min-batch", type=AT_LEAST_ONE, help="Fewest pictures a run.  [default: 1]")
+@click.option("--opt-batch", type=AT_LEAST_ONE, help="Pictures to tune for.  [default: the most]")
+@click.option("--max-batch", type=AT_LEAST_ONE, help="Most pictures a run.  [default: the fewest]")
 @click.option(
     "--workspace",
     "workspace_mib",
@@ -75,7 +68,7 @@ _MIB = 1 << 20
 )
 @click.option(
     "--timing-cache",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="What earlier builds have learnt; TensorRT only.  [default: one per TensorRT and GPU]",
 )
 @click.option("--hardware-compatible", is_flag=True, help="For every GPU from Ampere on.")
@@ -86,25 +79,20 @@ _MIB = 1 << 20
     "--least-share",
     type=FiniteRange(0, 1),
     default=LEAST_SHARE,
-    show_default=True,
     help="Share of the convolutions that has to run in the precision asked for.",
 )
 @click.option(
     "--cache-limit",
     metavar="MiB",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     default=2048,
-    show_default=True,
     help="What the engine cache may take; the engines used least recently go first.",
 )
 @click.option("--no-cache", is_flag=True, help="Build anew, and keep no copy.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="The plan to write.  [default: GRAPH's name with .engine]",
+    "-o", "--output", type=PATH, help="The plan to write.  [default: GRAPH's name with .engine]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> None:
     """Build an engine from GRAPH, an ONNX file of `export` or `calibrate`.
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import FiniteRange
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from snow_calibration.report import CalibrationReport
     from snow_calibration.run import Settings
@@ -23,7 +23,7 @@ _EXITS = {"fail": 3, "undecided": 4}
 
 
 @click.command("calibrate")
-@click.argument("graph", type=click.Path(path_type=Path))
+@click.argument("graph", type=PATH)
 @click.option(
     "--data",
     "specs",
@@ -36,30 +36,26 @@ _EXITS = {"fail": 3, "undecided": 4}
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default="snow.int8.onnx",
-    show_default=True,
     help="The ONNX file to write; the report takes its name.",
 )
 @click.option(
     "--method",
     type=click.Choice(["entropy", "percentile", "minmax", "mse"]),
     default="entropy",
-    show_default=True,
     help="How the range of a tensor is chosen.",
 )
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     default=512,
-    show_default=True,
     help="Training pictures to measure ranges on, as many of each task and class.",
 )
 @click.option(
     "--max-drop",
     type=FiniteRange(min=0, min_open=True),
     default=3.0,
-    show_default=True,
     help="Points of top-1 that every task must be shown to lose less than, against fp32. The "
     "smaller, the more pictures it takes to tell.",
 )
@@ -91,20 +87,18 @@ _EXITS = {"fail": 3, "undecided": 4}
     "--rest",
     type=click.Choice(["fp16", "fp32"]),
     default="fp16",
-    show_default=True,
     help="Precision of what is not INT8.",
 )
 @click.option(
     "--ranges",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="The ranges' file: an interrupted run goes on with it, a finished one is reused.  "
     "[default: GRAPH's name with .ranges.json, beside OUTPUT]",
 )
 @click.option(
     "--validation",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     default=2000,
-    show_default=True,
     help="Judge by at most so many pictures of a task, and as many of --unlabelled.",
 )
 @click.option(

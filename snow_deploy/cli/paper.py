@@ -33,22 +33,13 @@ _sigma2_option = click.option(
     "sigma2s",
     type=Several(float, 0),
     default="0,0.0001,0.001,0.01",
-    show_default=True,
     help="Variances of the channel pooling's noise.",
 )
 _ks_option = click.option(
-    "--k",
-    "ks",
-    type=Several(int, 1),
-    default="4,8,16",
-    show_default=True,
-    help="Subscribe to N/k of N channels.",
+    "--k", "ks", type=Several(int, 1), default="4,8,16", help="Subscribe to N/k of N channels."
 )
 _speed_switch = click.option(
-    "--speed/--no-speed",
-    default=True,
-    show_default=True,
-    help="Measure speed and peak memory, or only count.",
+    "--speed/--no-speed", default=True, help="Measure speed and peak memory, or only count."
 )
 
 
@@ -126,7 +117,6 @@ def table6(**chosen: Any) -> None:
     "widths",
     type=Several(int, 1),
     default="4,8,16",
-    show_default=True,
     help="Divide the delta's widths by these.",
 )
 def table7(**chosen: Any) -> None:
@@ -144,13 +134,7 @@ def table7(**chosen: Any) -> None:
 @classes_option
 @source_classes_option
 @rounds_option
-@click.option(
-    "--serving-batch",
-    type=Several(int, 1),
-    default="1,16",
-    show_default=True,
-    help="Pictures a call.",
-)
+@click.option("--serving-batch", type=Several(int, 1), default="1,16", help="Pictures a call.")
 def table8(**chosen: Any) -> None:
     """Throughput of serving many tasks."""
     from snow_deploy.paper.table8 import make_table8

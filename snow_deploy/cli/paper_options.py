@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from snow_deploy.cli.options import AT_LEAST_ONE, FOLDER
 from snow_deploy.cli.source_options import read_choice, say_note, source_options
 
 if TYPE_CHECKING:
@@ -98,39 +98,27 @@ def _all(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default="paper-output",
-    show_default=True,
     help="Folder of the table, its plot, and what is kept to go on from.",
 )
 schemes_option = click.option(
-    "--schemes",
-    type=Schemes(),
-    default=",".join(SCHEMES),
-    show_default=True,
-    help="What is compared.",
+    "--schemes", type=Schemes(), default=",".join(SCHEMES), help="What is compared."
 )
-_image_size_option = click.option(
-    "--image-size", default=224, show_default=True, help="Side of the input, in pixels."
-)
+_image_size_option = click.option("--image-size", default=224, help="Side of the input, in pixels.")
 _batch_and_size = _all(
-    click.option("--batch-size", default=256, show_default=True, help="Pictures a step."),
+    click.option("--batch-size", default=256, help="Pictures a step."),
     _image_size_option,
     click.option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
         default="auto",
-        show_default=True,
         help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32. On "
         "CPUs with AVX512-BF16 or AMX, bf16 is up to twice as fast.",
     ),
 )
 rounds_option = click.option(
-    "--rounds",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="Visits to each, in turns.",
+    "--rounds", type=AT_LEAST_ONE, default=3, help="Visits to each, in turns."
 )
 _OF_TRAINING = (
     *("weights", "weights_key", "stride_in_1x1"),
@@ -161,7 +149,7 @@ def training_options(*, required: bool) -> Callable[[Any], Any]:
         click.option(
             "--store",
             "root",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=FOLDER,
             help="Folder of the trained runs.  [default: OUTPUT/store]",
         ),
         source_options,
@@ -169,24 +157,18 @@ def training_options(*, required: bool) -> Callable[[Any], Any]:
             "--seeds",
             type=Several(int, 0),
             default="0",
-            show_default=True,
             help="Train each run once for each: mean and spread. Figures 5 and 6 take the first.",
         ),
-        click.option("--epochs", default=90, show_default=True, help="Of each run."),
+        click.option("--epochs", default=90, help="Of each run."),
         click.option(
             "--recipe",
             type=click.Choice(["paper", "steady"]),
             default="paper",
-            show_default=True,
             help="How runs are trained; see train.",
         ),
         _batch_and_size,
         click.option(
-            "--workers",
-            type=click.IntRange(0),
-            default=2,
-            show_default=True,
-            help="Processes that load pictures.",
+            "--workers", type=click.IntRange(0), default=2, help="Processes that load pictures."
         ),
         click.option("--download", is_flag=True, help="Let torchvision download data."),
     )
@@ -196,9 +178,7 @@ def measuring_options(*, steps: bool) -> Callable[[Any], Any]:
     """Return the options of a command that trains nothing; with `steps` it measures training's."""
     return _all(
         output_option,
-        click.option(
-            "--source", "architecture", default="resnet50", show_default=True, help="Architecture."
-        ),
+        click.option("--source", "architecture", default="resnet50", help="Architecture."),
         _batch_and_size if steps else _image_size_option,
     )
 
@@ -215,13 +195,7 @@ source_classes_option = click.option(
     help="Classes of the source's own head.  [default: the store's, or 1000]",
 )
 speed_options = _all(
-    click.option(
-        "--steps",
-        type=click.IntRange(1),
-        default=10,
-        show_default=True,
-        help="Steps timed together.",
-    ),
+    click.option("--steps", type=AT_LEAST_ONE, default=10, help="Steps timed together."),
     rounds_option,
     click.option(
         "--batch",

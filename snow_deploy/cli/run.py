@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
-from snow_deploy.cli.options import FiniteRange
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange
 from snow_deploy.cli.signals import Signals, non_blocking_errors
 from snow_runtime.errors import CameraError, InputError, SnowError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.argument("model", type=click.Path(path_type=Path), default="snow.onnx")
+@click.argument("model", type=PATH, default="snow.onnx")
 @click.option(
     "--camera",
     "uris",
@@ -49,24 +49,18 @@ if TYPE_CHECKING:
 )
 @click.option("--tasks", metavar="A,B", help="Answer these only.  [default: all of the model]")
 @click.option(
-    "--every",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Look at one in N frames of a camera only.",
+    "--every", type=AT_LEAST_ONE, default=1, help="Look at one in N frames of a camera only."
 )
 @click.option(
     "--min-confidence",
     type=FiniteRange(0, 1),
     default=0.0,
-    show_default=True,
     help="Leave out answers with a lower probability.",
 )
 @click.option(
     "--output",
     type=click.Choice(["jsonl", "mqtt", "none"]),
     default="jsonl",
-    show_default=True,
     help="jsonl: a line on standard output for each frame.",
 )
 @click.option(
@@ -76,24 +70,19 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--mqtt-ca",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Certificates (PEM) to trust of an mqtts:// broker.  [default: the system's]",
 )
 @click.option(
-    "--mqtt-cert",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="This client's certificate (PEM), for brokers that ask for one.",
+    "--mqtt-cert", type=FILE, help="This client's certificate (PEM), for brokers that ask for one."
 )
 @click.option(
-    "--mqtt-key",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The certificate's key, if it lies in a file of its own.",
+    "--mqtt-key", type=FILE, help="The certificate's key, if it lies in a file of its own."
 )
 @click.option(
     "--mqtt-qos",
     type=click.Choice(["0", "1"]),
     default="1",
-    show_default=True,
     help="1: the broker says what became of each answer.",
 )
 @click.option("--mqtt-retain", is_flag=True, help="Have the broker keep each camera's last answer.")
@@ -101,19 +90,18 @@ if TYPE_CHECKING:
     "--mqtt-version",
     type=click.Choice(["5", "3.1.1"]),
     default="5",
-    show_default=True,
     help="Of the protocol; an older broker cannot tell that it refused an answer.",
 )
 @click.option(
     "--record",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Append frames to FILE.mjpeg and answers to FILE.jsonl; of several cameras, which then "
     "need names, to FILE-NAME.mjpeg each.",
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Serve the live page and /metrics here."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the live page.")
+@click.option("--host", default="127.0.0.1", help="Address of the live page.")
 @click.option(
     "--token", envvar="SNOW_TOKEN", help="Of the page, or {file:PATH}; made up where one is needed."
 )
@@ -124,8 +112,8 @@ if TYPE_CHECKING:
     multiple=True,
     help="Name of the page behind a proxy, as browsers show it; once for each.",
 )
-@click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of ONNX Runtime.")
+@click.option("--frames", type=AT_LEAST_ONE, help="Stop after so many frames.")
+@click.option("--threads", type=AT_LEAST_ONE, help="CPU threads of ONNX Runtime.")
 @click.option(
     "--rebuild", is_flag=True, help="Build an engine anew from its graph if it does not run here."
 )

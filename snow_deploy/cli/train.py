@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     "--scheme",
     type=click.Choice(["snow", "fo", "fe", "ft", "mp", "pn", "lf"]),
     default="snow",
-    show_default=True,
     help="The task's network. snow: a delta. What the paper compares it with: fo, a new "
     "classifier on the source; fe, a thin fourth stage on the source's third; ft, a whole network, "
     "fine-tuned; mp, the source with scales of its own; pn, a column beside the source with "
@@ -67,22 +66,16 @@ if TYPE_CHECKING:
     "--subscription",
     type=click.Choice(["pooling", "conv1x1", "attention", "all"]),
     default="pooling",
-    show_default=True,
     help="How a delta takes over a source tensor's N channels. pooling: chooses N/k. conv1x1: "
     "projects them to N/k. attention: all, each times a gate. all: as they are.",
 )
-@click.option("--k", default=8, show_default=True, help="Subscribe to N/k of N channels.")
-@click.option(
-    "--width", default=8, show_default=True, help="Divide the delta's (or fe's) widths by this."
-)
-@click.option(
-    "--sigma2", default=0.001, show_default=True, help="Variance of the channel pooling's noise."
-)
+@click.option("--k", default=8, help="Subscribe to N/k of N channels.")
+@click.option("--width", default=8, help="Divide the delta's (or fe's) widths by this.")
+@click.option("--sigma2", default=0.001, help="Variance of the channel pooling's noise.")
 @click.option(
     "--pooling-norm",
     type=click.Choice(["before", "after", "none"]),
     default="before",
-    show_default=True,
     help="A BatchNorm on the chosen channels before they are weighted, after it (the weights "
     "then never learn), or none.",
 )
@@ -95,8 +88,8 @@ if TYPE_CHECKING:
     "sigma2, pooling-norm, lr or recipe. Several sweeps give every combination. A task is called "
     "NAME-k4-sigma2_1e-3 and so on; one that is in the store already is skipped.",
 )
-@click.option("--epochs", default=90, show_default=True, help="Passes over the training pictures.")
-@click.option("--batch-size", default=256, show_default=True, help="Pictures a step and device.")
+@click.option("--epochs", default=90, help="Passes over the training pictures.")
+@click.option("--batch-size", default=256, help="Pictures a step and device.")
 @click.option(
     "--lr",
     type=float,
@@ -107,7 +100,6 @@ if TYPE_CHECKING:
     "--recipe",
     type=click.Choice(["paper", "steady"]),
     default="paper",
-    show_default=True,
     help="paper: three steps, as published. steady: the classifier starts as logistic "
     "regression and learns slowly, warm-up, cosine, larger crops, a second loss on what the "
     "delta's own features answer; for few epochs and small batches.",
@@ -118,25 +110,16 @@ if TYPE_CHECKING:
     help="Train on crops of this share of a photo's area or more, 0 to 1.  [default: the "
     "recipe's, 0.25 (paper) or 0.5 (steady)]",
 )
-@click.option(
-    "--image-size", default=224, show_default=True, help="Side of the networks' input, in pixels."
-)
+@click.option("--image-size", default=224, help="Side of the networks' input, in pixels.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
-    show_default=True,
     help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32. On "
     "CPUs with AVX512-BF16 or AMX, bf16 is up to twice as fast.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of weights, order, crops and noise.")
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    default=2,
-    show_default=True,
-    help="Processes that load pictures.",
-)
+@click.option("--seed", default=0, help="Of weights, order, crops and noise.")
+@click.option("--workers", type=click.IntRange(0), default=2, help="Processes that load pictures.")
 @click.option(
     "--compile/--no-compile",
     "compile_source",
@@ -146,7 +129,6 @@ if TYPE_CHECKING:
 @click.option(
     "--baseline/--no-baseline",
     default=True,
-    show_default=True,
     help="Also measure a linear classifier on the same frozen features.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of these tasks.")
