@@ -16,11 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from snow_runtime.engine.cache import EngineCache
     from snow_runtime.engine.make import BuiltEngine
     from snow_runtime.engine.options import BuildOptions
+    from snow_runtime.graph.manifest import Precision
 
-_MIB = 1 << 20
+
+def _targets_of(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in (value or "").split(",") if name.strip())
+    if value and not names:
+        msg = "--target names no GPU. Give some, such as sm86,sm89, or leave it out."
+        raise click.UsageError(msg)
+    return names
+
+
+def _bytes_of(
+    _context: click.Context, _parameter: click.Parameter, mebibytes: int | None
+) -> int | None:
+    return None if mebibytes is None else mebibytes << 20
 
 
 @click.command("build-engine")
@@ -48,6 +62,7 @@ _MIB = 1 << 20
     "--target",
     "targets",
     metavar="SM[,SM…]",
+    callback=_targets_of,
     help="GPUs that need not be here, such as sm86,sm89; TensorRT-RTX only.  "
     "[default: the GPU here, or sm80,sm86,sm89,sm120]",
 )
@@ -56,8 +71,9 @@ _MIB = 1 << 20
 @click.option("--max-batch", type=AT_LEAST_ONE, help="Most pictures a run.  [default: the fewest]")
 @click.option(
     "--workspace",
-    "workspace_mib",
+    "workspace_bytes",
     metavar="MiB",
+    callback=_bytes_of,
     type=click.IntRange(1, 1 << 30),
     help="Memory for intermediate values; never more than there is.",
 )
@@ -83,7 +99,9 @@ _MIB = 1 << 20
 )
 @click.option(
     "--cache-limit",
+    "cache_bytes",
     metavar="MiB",
+    callback=_bytes_of,
     type=AT_LEAST_ONE,
     default=2048,
     help="What the engine cache may take; the engines used least recently go first.",
@@ -93,7 +111,18 @@ _MIB = 1 << 20
     "-o", "--output", type=PATH, help="The plan to write.  [default: GRAPH's name with .engine]"
 )
 @json_option
-def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> None:
+def command(  # noqa: PLR0917 - an argument for each option
+    graph: Path,
+    output: Path | None,
+    others: tuple[Path, ...],
+    backend: str,
+    timing_cache: Path | None,
+    cache_bytes: int,
+    *,
+    no_cache: bool,
+    as_json: bool,
+    **asked: Any,
+) -> None:
     """Build an engine from GRAPH, an ONNX file of `export` or `calibrate`.
 
     The graph is compiled as it is typed, and what its convolutions really run in is read from the
@@ -101,18 +130,17 @@ def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> 
     one; OUTPUT.json beside it says what it is and where it runs.
     """
     from snow_runtime.bench.fastest import build_fastest
+    from snow_runtime.engine.cache import EngineCache, default_folder
     from snow_runtime.engine.make import build_engine
 
     engine = output or graph.with_suffix(".engine")
-    how = {
-        "backend_name": form["backend"],
-        "cache": _cache(form),
-        "timing_cache": form["timing_cache"],
-    }
-    options = _options(form)
+    folder = None if no_cache else default_folder()
+    cache = None if folder is None else EngineCache(folder / "engines", cache_bytes)
+    how: Any = {"backend_name": backend, "cache": cache, "timing_cache": timing_cache}
+    options = _options(**asked)
     times: dict[str, float] = {}
-    if form["others"]:
-        built, times = build_fastest((graph, *form["others"]), engine, options, **how)
+    if others:
+        built, times = build_fastest((graph, *others), engine, options, **how)
     else:
         with progress_bar("building") as told:
             built = build_engine(graph, engine, options, **how, told=told)
@@ -127,44 +155,16 @@ def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> 
             click.echo(line)
 
 
-def _options(form: dict[str, Any]) -> BuildOptions:
+def _options(*, fp16: bool, int8: bool, fp32: bool, **others: Any) -> BuildOptions:
+    """Return what the command's other options, which are the fields', and its switches ask for."""
     from snow_runtime.engine.options import BuildOptions
 
-    asked = [name for name in ("fp16", "int8", "fp32") if form[name]]
+    switches: dict[Precision, bool] = {"fp16": fp16, "int8": int8, "fp32": fp32}
+    asked = [name for name, given in switches.items() if given]
     if len(asked) > 1:
         msg = f"--{' and --'.join(asked)} contradict each other: an engine has one precision."
         raise click.UsageError(msg)
-    names = form["targets"].split(",") if form["targets"] else ()
-    if form["targets"] and not any(name.strip() for name in names):
-        msg = "--target names no GPU. Give some, such as sm86,sm89, or leave it out."
-        raise click.UsageError(msg)
-    workspace = form["workspace_mib"]
-    same = (
-        "min_batch",
-        "opt_batch",
-        "max_batch",
-        "optimization_level",
-        "hardware_compatible",
-        "version_compatible",
-        "strip_weights",
-        "dla",
-        "least_share",
-    )
-    return BuildOptions(
-        precision=asked[0] if asked else None,  # type: ignore[arg-type]
-        targets=tuple(name.strip().lower() for name in names if name.strip()),
-        workspace_bytes=None if workspace is None else workspace * _MIB,
-        **{name: form[name] for name in same},
-    )
-
-
-def _cache(form: dict[str, Any]) -> EngineCache | None:
-    from snow_runtime.engine.cache import EngineCache, default_folder
-
-    folder = default_folder()
-    if form["no_cache"] or folder is None:
-        return None
-    return EngineCache(folder / "engines", form["cache_limit"] * _MIB)
+    return BuildOptions(precision=asked[0] if asked else None, **others)
 
 
 def _lines(engine: Path, built: BuiltEngine) -> Iterator[str]:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from snow_calibration.calibrate import Rest
     from snow_calibration.report import CalibrationReport
     from snow_calibration.run import Settings
-    from snow_deploy.stages.calibration_pictures import Drawing
+    from snow_calibration.thresholds import Method
 
 _EXITS = {"fail": 3, "undecided": 4}
 
@@ -115,7 +116,26 @@ _EXITS = {"fail": 3, "undecided": 4}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.pass_context
-def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **options: Any) -> None:
+def command(  # noqa: PLR0917 - an argument for each option
+    context: click.Context,
+    graph: Path,
+    specs: tuple[str, ...],
+    output: Path,
+    method: Method,
+    samples: int,
+    max_drop: float,
+    unlabelled: tuple[str, ...],
+    keep_fp16: tuple[str, ...],
+    rest: Rest,
+    ranges: Path | None,
+    validation: int,
+    seed: int | None,
+    *,
+    accept_undecided: bool,
+    auto: bool,
+    other_pictures: bool,
+    as_json: bool,
+) -> None:
     """Make an INT8 graph of GRAPH, an fp32 one, and judge it by every task's accuracy.
 
     Pairs of QuantizeLinear and DequantizeLinear are put where TensorRT fuses them. The graph is
@@ -126,15 +146,31 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     is shown to lose more than --max-drop; 4 undecided: too few pictures to tell.
     """
     from snow_calibration.report import finite, write_report
-    from snow_calibration.run import calibrate_and_judge, check
-    from snow_deploy.stages.calibration_pictures import pictures_of
+    from snow_calibration.run import Settings, calibrate_and_judge, check
+    from snow_deploy.stages.calibration_pictures import Drawing, pictures_of
 
-    as_json, output = options.pop("as_json"), options["output"]
-    chosen = _settings(graph, options)
+    chosen = Settings(
+        ranges=ranges or output.with_name(f"{graph.stem}.ranges.json"),
+        method=method,
+        rest=rest,
+        max_drop=max_drop,
+        keep=keep_fp16,
+        auto=auto,
+        accept_undecided=accept_undecided,
+        other_pictures=other_pictures,
+    )
+    drawing = Drawing(
+        samples=samples,
+        judged=validation,
+        search=auto,
+        unlabelled=unlabelled,
+        seed=seed,
+        other_pictures=other_pictures,
+    )
     check(graph, output, chosen)  # before thousands of pictures are read
     with _warnings(), _progress() as told:
-        samples, judged = pictures_of(graph, specs, _drawing(options))
-        report = calibrate_and_judge(graph, output, samples, judged, chosen, progress=told)
+        drawn, judged = pictures_of(graph, specs, drawing)
+        report = calibrate_and_judge(graph, output, drawn, judged, chosen, progress=told)
     # A rejected graph is not written, so its report must not take the place of the file's.
     kept, rejected = (
         output.with_name(output.name.removesuffix(".onnx") + suffix)
@@ -173,35 +209,6 @@ def _reason(report: CalibrationReport, chosen: Settings) -> str:
     if not all(score.finite for score in report.int8) and chosen.rest == "fp16":
         advice = "Some answers are no numbers: half precision overflows. Give --rest fp32"
     return f"a task loses too much; the graph was not written. {advice}."
-
-
-def _settings(graph: Path, options: dict[str, Any]) -> Settings:
-    from snow_calibration.run import Settings
-
-    output: Path = options["output"]
-    return Settings(
-        ranges=options["ranges"] or output.with_name(f"{graph.stem}.ranges.json"),
-        method=options["method"],
-        rest=options["rest"],
-        max_drop=options["max_drop"],
-        keep=options["keep_fp16"],
-        auto=options["auto"],
-        accept_undecided=options["accept_undecided"],
-        other_pictures=options["other_pictures"],
-    )
-
-
-def _drawing(options: dict[str, Any]) -> Drawing:
-    from snow_deploy.stages.calibration_pictures import Drawing
-
-    return Drawing(
-        samples=options["samples"],
-        judged=options["validation"],
-        search=options["auto"],
-        unlabelled=options["unlabelled"],
-        seed=options["seed"],
-        other_pictures=options["other_pictures"],
-    )
 
 
 @contextmanager

@@ -40,6 +40,19 @@ def is_given(parameter: str) -> bool:
     return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
+def refuse_threads_of_engine(model: Path, threads: int | None) -> None:
+    """Refuse a number of CPU threads for what computes on the GPU.
+
+    Raises:
+        click.UsageError: So it is.
+    """
+    from snow_runtime.model import is_engine
+
+    if threads is not None and is_engine(model):
+        msg = f"--threads is for graphs, and {model} is an engine: it computes on the GPU."
+        raise click.UsageError(msg)
+
+
 class FiniteRange(click.FloatRange):
     """A number between bounds, which is one: NaN is neither below nor above any, nor infinity."""
 

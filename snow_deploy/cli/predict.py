@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snow_deploy.cli.options import AT_LEAST_ONE, PATH
+from snow_deploy.cli.options import AT_LEAST_ONE, PATH, refuse_threads_of_engine
 from snow_deploy.cli.tables import one_line
 from snow_runtime.errors import InputError
 
@@ -38,12 +38,10 @@ def command(
     A photo that cannot be read is named on the standard error, the others are answered all the
     same, and the exit code is 1.
     """
-    from snow_runtime.model import is_engine, load
+    from snow_runtime.model import load
     from snow_runtime.pictures.preprocessing import load_image
 
-    if threads is not None and is_engine(model):
-        msg = f"--threads is for graphs, and {model} is an engine: it computes on the GPU."
-        raise click.UsageError(msg)
+    refuse_threads_of_engine(model, threads)
     documents = []
     unreadable = 0
     with load(model, threads=threads) as graph:
