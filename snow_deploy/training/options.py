@@ -204,9 +204,9 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
+        keys = {name: key for key, name in _DELTA_KEYS.items()}
         values = asdict(self)
-        for key, name in _DELTA_KEYS.items():
-            values["delta"][key] = values["delta"].pop(name)
+        values["delta"] = {keys.get(name, name): value for name, value in values["delta"].items()}
         return values
 
     @classmethod
