@@ -217,7 +217,7 @@ class TrainOptions:
         return cls(DeltaOptions(**delta), Recipe(**values["recipe"]), **rest)
 
     def differences(self, other: TrainOptions) -> list[str]:
-        """Return `name: this != that` for every value in which the two differ, named as in files."""
+        """Return `name: this != that` for every value that differs, named as in files."""
         mine, theirs = _flat(self), _flat(other)
         return [
             f"{name}: {mine[name]} != {theirs[name]}" for name in mine if mine[name] != theirs[name]
