@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from snow_deploy.errors import TrainingError
@@ -116,10 +116,11 @@ _OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW and LF
 _LF_RATE = 0.01  # likewise, of LF: 0.005 at 128 (appendix A.3)
 _GENTLE_RATE = 0.01  # likewise, of `steady` where every weight has been trained before
 _DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of options name them
-_DELTA_NAMES = {field: name for name, field in _DELTA_KEYS.items()}
 _WHOLE = frozenset({"ft", "lf"})
 _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
 """Schemes whose classifier reads at first what the source's does, or something near it."""
+_DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}
+"""As files of options name fields of the delta's."""
 
 
 def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> Recipe:
@@ -150,6 +151,11 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
         noise="constant",
         local_loss=0.0,
     )
+
+
+def usual_batch(recipe: str, scheme: Scheme) -> int:
+    """Return the batch of a scheme where none is asked for: with `paper` the printed one."""
+    return PAPER_BATCHES[scheme][0] if recipe == "paper" else REFERENCE_BATCH
 
 
 @dataclass(frozen=True)
@@ -223,9 +229,9 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
+        keys = {name: key for key, name in _DELTA_KEYS.items()}
         values = asdict(self)
-        for key, name in _DELTA_KEYS.items():
-            values["delta"][key] = values["delta"].pop(name)
+        values["delta"] = {keys.get(name, name): value for name, value in values["delta"].items()}
         return values
 
     @classmethod
@@ -237,21 +243,13 @@ class TrainOptions:
         return cls(DeltaOptions(**delta), Recipe(**recipe), **rest)
 
     def differences(self, other: TrainOptions) -> list[str]:
-        """Return `name: this != that` for every field in which the two differ."""
-        found = []
-        for part in fields(self):
-            mine, theirs = getattr(self, part.name), getattr(other, part.name)
-            if mine == theirs:
-                continue
-            if part.name in {"delta", "recipe"}:
-                pairs = {
-                    f.name: (getattr(mine, f.name), getattr(theirs, f.name)) for f in fields(mine)
-                }
-                found += [
-                    f"{_DELTA_NAMES.get(name, name)}: {here} != {there}"
-                    for name, (here, there) in pairs.items()
-                    if here != there
-                ]
-            else:
-                found.append(f"{part.name}: {mine} != {theirs}")
-        return found
+        """Return `name: this != that` for every value that differs, named as in files."""
+        mine, theirs = _flat(self), _flat(other)
+        return [
+            f"{name}: {mine[name]} != {theirs[name]}" for name in mine if mine[name] != theirs[name]
+        ]
+
+
+def _flat(options: TrainOptions) -> dict[str, Any]:
+    values = options.to_dict()
+    return {**values.pop("delta"), **values.pop("recipe"), **values}

@@ -1,0 +1,137 @@
+"""The options of `snow-deploy train` that decide what a task's network learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from snow_deploy.cli.options import is_given
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from snow_deploy.models.network import Scheme
+    from snow_deploy.models.options import Subscribing
+    from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
+    from snow_deploy.training.options import Precision, Recipe, TrainOptions
+
+
+@dataclass(frozen=True)
+class TrainForm:
+    """What `train` was asked for; a sweep has one for each of its tasks.
+
+    Attributes:
+        scheme: Of the network; this and the others are as the command's help tells.
+        batch_size: None for 256 or, with the paper's recipe, the scheme's in the paper.
+        lr: At this batch size; None for the recipe's.
+        decay_epochs: None for the recipe's.
+        smallest_crop: None for the recipe's.
+    """
+
+    scheme: Scheme
+    after: str | None
+    subscription: Subscribing
+    k: int
+    width: int
+    sigma2: float
+    pooling_norm: PoolingNorm
+    pooling_weights: PoolingWeights
+    pooling_order: PoolingOrder
+    epochs: int
+    batch_size: int | None
+    lr: float | None
+    recipe: str
+    decay_epochs: int | None
+    smallest_crop: float | None
+    image_size: int
+    precision: Precision
+    seed: int
+
+    def options(self) -> TrainOptions:
+        """Return how a task is trained.
+
+        Raises:
+            TrainingError: A number is out of range.
+            click.UsageError: A cosine was to fall in steps.
+        """
+        from snow_deploy.models.options import DeltaOptions
+        from snow_deploy.training.options import TrainOptions, usual_batch
+
+        options = TrainOptions(
+            delta=DeltaOptions(
+                self.k,
+                self.width,
+                self.sigma2,
+                self.pooling_norm,
+                subscription=self.subscription,
+                pooling_weights=self.pooling_weights,
+                pooling_order=self.pooling_order,
+            ),
+            recipe=self._recipe(),
+            epochs=self.epochs,
+            batch_size=(
+                usual_batch(self.recipe, self.scheme)
+                if self.batch_size is None
+                else self.batch_size
+            ),
+            image_size=self.image_size,
+            precision=self.precision,
+            seed=self.seed,
+            scheme=self.scheme,
+            after=self.after,
+        )
+        if self.lr is None:
+            return options
+        at_reference = options.recipe.lr * self.lr / options.learning_rate()
+        return replace(options, recipe=replace(options.recipe, lr=at_reference))
+
+    def _recipe(self) -> Recipe:
+        from snow_deploy.training.options import recipe_for
+
+        recipe = recipe_for(self.recipe, self.scheme, follows=self.after is not None)
+        if self.smallest_crop is not None:
+            recipe = replace(recipe, smallest_crop=self.smallest_crop)
+        if self.decay_epochs is None:
+            return recipe
+        if recipe.schedule != "step":
+            msg = (
+                f"--recipe {self.recipe} falls along a cosine and does not read --decay-epochs; "
+                "leave it out"
+            )
+            raise click.UsageError(msg)
+        return replace(recipe, decay_epochs=self.decay_epochs)
+
+    def read(self) -> dict[str, bool]:
+        """Tell of each option that some networks do not have whether this one depends on it."""
+        delta = self.scheme == "snow"
+        pools = delta and self.subscription == "pooling"
+        return {
+            "after": self.scheme == "lf",
+            "subscription": delta,
+            "k": delta and self.subscription in {"pooling", "conv1x1"},
+            "width": delta or self.scheme == "fe",
+            "sigma2": pools,
+            "pooling_norm": pools,
+            "pooling_weights": pools,
+            "pooling_order": pools,
+        }
+
+
+def refuse_unread(variants: Sequence[TrainForm], swept: Collection[str]) -> None:
+    """Refuse options that were given, but that what is trained does not read.
+
+    A swept one must be read by every variant, one that is given for all by at least one of them.
+
+    Raises:
+        click.UsageError: Such an option is there.
+    """
+    for name in variants[0].read():
+        deaf = [each for each in variants if not each.read()[name]]
+        if deaf and (name in swept or (is_given(name) and len(deaf) == len(variants))):
+            first = deaf[0]
+            what = f"--scheme {first.scheme}"
+            what += f" --subscription {first.subscription}" if first.scheme == "snow" else ""
+            msg = f"{what} does not read --{name.replace('_', '-')}; leave it out"
+            raise click.UsageError(msg)
