@@ -1,45 +1,85 @@
-"""The accuracy of every scheme on every data set, by seed."""
+"""What every contender reaches on every data set, by seed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper.lifelong import remembered
 from snow_deploy.paper.runs import train_runs
 
 if TYPE_CHECKING:
-    from snow_deploy.models.network import Scheme
-    from snow_deploy.paper.measurement_cache import MeasurementCache
-    from snow_deploy.paper.study import Run, Study
+    from collections.abc import Mapping
 
-Accuracies = dict[str, dict[str, list[float]]]
-"""By scheme and data, one of each seed, 0 to 1."""
+    from snow_deploy.paper.measurement_cache import MeasurementCache
+    from snow_deploy.paper.study import Contender, Run, Study
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What one run reaches on the final pictures.
+
+    Attributes:
+        accuracy: Share of them whose class is the likeliest answer, 0 to 1.
+        accuracy_top5: Share whose class is among the five likeliest; None of runs from before that
+            was measured.
+        run: Name of the run, in whose folder its answers are; None where they are not kept.
+    """
+
+    accuracy: float
+    accuracy_top5: float | None
+    run: str | None
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float], run: str | None) -> Reached:
+        """Read a run's metrics."""
+        return cls(metrics["accuracy"], metrics.get("accuracy_top5"), run)
+
+
+Accuracies = dict[str, dict[str, list[Reached]]]
+"""By contender and data, one of each seed."""
 
 
 def measure_accuracies(study: Study, kept: MeasurementCache) -> Accuracies:
-    """Train every scheme on every data set and seed; skip what is done.
+    """Train every contender on every data set and seed; skip what is done.
 
     `lf` learns the data sets one after the other, and its accuracies are those of the network
     that it ends with, which is what would be served.
     """
+    contenders = study.contenders()
     runs = {
-        (scheme, seed): _runs(study, scheme, seed)
-        for scheme in study.schemes
-        for seed in study.seeds
+        (each.name, seed): _runs(study, each, seed) for each in contenders for seed in study.seeds
     }
     metrics = train_runs(study, [run for several in runs.values() for run in several])
-    found: Accuracies = {scheme: {data: [] for data in study.data} for scheme in study.schemes}
-    for (scheme, seed), several in runs.items():
-        if scheme == "lf":
-            accuracies = remembered(study, seed, metrics, kept)[-1]
+    found: Accuracies = {each.name: {data: [] for data in study.data} for each in contenders}
+    for (name, _), several in runs.items():
+        if several[0].options.scheme == "lf":
+            last = several[-1]
+            steps = remembered(study, several, metrics, kept)
+            reached = {
+                data: Reached.of(values, last.name if data == last.data else None)
+                for data, values in steps[-1].items()
+            }
         else:
-            accuracies = {run.data: metrics[run.name]["accuracy"] for run in several}
-        for data, accuracy in accuracies.items():
-            found[scheme][data].append(accuracy)
+            reached = {run.data: Reached.of(metrics[run.name], run.name) for run in several}
+        for data, value in reached.items():
+            found[name][data].append(value)
     return found
 
 
-def _runs(study: Study, scheme: Scheme, seed: int) -> list[Run]:
-    if scheme == "lf":
+def tops(reached: list[Reached]) -> tuple[list[float], list[float] | None]:
+    """Return the accuracies by seed, and those among five; None where a run lacks them."""
+    five = [each.accuracy_top5 for each in reached if each.accuracy_top5 is not None]
+    return [each.accuracy for each in reached], five if len(five) == len(reached) else None
+
+
+def _runs(study: Study, contender: Contender, seed: int) -> list[Run]:
+    if contender.scheme == "lf":
         return study.chain(seed)
-    return [study.run(data, study.options(scheme, seed)) for data in study.data]
+    return [
+        study.run(
+            data,
+            study.options(contender.scheme, seed, data=data, batch_size=contender.batch_size),
+        )
+        for data in study.data
+    ]

@@ -164,4 +164,4 @@ def test_a_count_needs_neither_data_nor_weights(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     fo, ft, _ = check_files(tmp_path, "table5")
     assert ft["parameters_millions"] > 2 * fo["parameters_millions"]
-    assert "its printed figure is not known to us" in result.output
+    assert "it prints no such figure" in result.output
