@@ -16,6 +16,7 @@ from snow_runtime.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from snow_deploy.data import Pictures, Splits
     from tests.deploy.data.conftest import WritePictures
 

@@ -439,7 +439,7 @@ def test_every_reading_of_the_pooling_is_trained(study: Study, trainer: Trainer)
     seen = {(d.pooling_weights, d.pooling_norm, d.pooling_order) for d in deltas}
     assert seen == {(v.weights, v.norm, v.order) for v in VARIANTS}
     assert ("clean", "after", "descending") in seen
-    assert [r["whose"] for r in report.rows][0] == "ours"
+    assert report.rows[0]["whose"] == "ours"
 
 
 @pytest.mark.usefixtures("trainer")
