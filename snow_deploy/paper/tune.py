@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from torch import nn
+
 from snow_deploy.models.source import Source
 from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import grouped_bars, new_figure
@@ -91,7 +93,8 @@ def tune(study: Study, grid: Grid) -> tuple[TableReport, Figure]:
     """
     trials = _store_of_trials(study)
     kept = MeasurementCache(study.output / "measured")
-    features = Source(study.store.source_weights()).anatomy.head_channels
+    source = Source(study.store.source_weights())
+    features, grid = source.anatomy.head_channels, _fitting(grid, source)
     searches = [
         _Search(data, scheme, first_settings(scheme, grid))
         for data in study.data
@@ -113,6 +116,13 @@ def tune(study: Study, grid: Grid) -> tuple[TableReport, Figure]:
             study.say(f"{search.data}, {search.scheme}: {setting} {search.settings[setting]}")
     found = _write(study, grid, searches, features)
     return _report(study, grid, searches, found)
+
+
+def _fitting(grid: Grid, source: Source) -> Grid:
+    """Leave out what a source whose classifier is no linear layer cannot do."""
+    if isinstance(source.network.get_submodule(source.anatomy.classifier), nn.Linear):
+        return grid
+    return replace(grid, starts=("random",), second_losses=(0.0,))
 
 
 def _best(search: _Search, setting: Setting, grid: Grid) -> Settings:
