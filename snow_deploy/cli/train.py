@@ -193,7 +193,7 @@ def _requests(tasks: tuple[str, ...], chosen: dict[str, Any]) -> list[TaskReques
     """Read the data of every task and make the combinations that are swept."""
     from snow_deploy.data import open_data
     from snow_deploy.training.task_requests import TaskRequest, check_together
-    from snow_runtime.graph.manifest import check_task_name
+    from snow_runtime.graph.task_name import check_task_name
 
     listed = chosen["listed"]
     if len(tasks) != len(listed):

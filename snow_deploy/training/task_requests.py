@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import DataError, TrainingError
-from snow_runtime.graph.manifest import check_task_name
+from snow_runtime.graph.task_name import check_task_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

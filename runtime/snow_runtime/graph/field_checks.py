@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from dataclasses import MISSING, fields
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 from snow_runtime.errors import ManifestError
 
@@ -54,6 +53,21 @@ def target(where: str, value: object) -> str:
     return value
 
 
+def truth(where: str, value: object) -> bool:
+    """Check True or False."""
+    return choice(where, value, (False, True))
+
+
+def one_of(*choices: T) -> Callable[[str, object], T]:
+    """Make a check of one of a few values; see :func:`choice`."""
+    return lambda where, value: choice(where, value, choices)
+
+
+def between(low: int, high: int = _LARGEST_INTEGER) -> Callable[[str, object], int]:
+    """Make a check of a whole number in [low, high]."""
+    return lambda where, value: integer(where, value, low, high)
+
+
 def choice(where: str, value: object, choices: Sequence[T]) -> T:
     """Check one of a few values, of the same type too: neither ``True`` nor 1.0 is 1."""
     for each in choices:
@@ -83,10 +97,10 @@ def number(where: str, value: object) -> float:
     raise refusal(where, value, "a finite number")
 
 
-def items(where: str, value: object) -> list[Any]:
-    """Check a list or tuple that is not empty."""
-    if not isinstance(value, (list, tuple)) or not value:
-        raise refusal(where, value, "a list that is not empty")
+def items(where: str, value: object, *, empty: bool = False) -> list[Any]:
+    """Check a list or tuple that is not empty, unless it may be."""
+    if not isinstance(value, (list, tuple)) or not (value or empty):
+        raise refusal(where, value, "a list" if empty else "a list that is not empty")
     return list(value)
 
 
@@ -98,6 +112,14 @@ def channel_triple(where: str, value: object) -> tuple[float, float, float]:
     return numbers[0], numbers[1], numbers[2]
 
 
+def positive_triple(where: str, value: object) -> tuple[float, float, float]:
+    """Check three numbers above 0."""
+    numbers = channel_triple(where, value)
+    if min(numbers) <= 0:
+        raise refusal(where, value, "numbers above 0")
+    return numbers
+
+
 def selection(where: str, value: object) -> tuple[int, ...]:
     """Check channel indices in ascending order without repetition."""
     channels = tuple(integer(where, each) for each in items(where, value))
@@ -106,7 +128,7 @@ def selection(where: str, value: object) -> tuple[int, ...]:
     return channels
 
 
-def table(where: str, value: object, read: Callable[[str, object], T]) -> dict[str, T]:
+def table(read: Callable[[str, Any], T], where: str, value: object) -> dict[str, T]:
     """Check a table of named values, each by ``read``; gives a copy."""
     if not isinstance(value, dict):
         raise refusal(where, value, "a table of names and values")
@@ -119,22 +141,6 @@ def unique(where: str, names: Sequence[str]) -> None:
         raise refusal(where, list(names), "each of them once")
 
 
-def members(cls: type[Any], where: str, data: object) -> dict[str, Any]:
-    """Check that a table names the fields of a dataclass, all that it needs and no others."""
-    if not isinstance(data, dict):
-        raise refusal(where, data, "a table of names and values")
-    known = {each.name: each for each in fields(cls)}
-    for name, each in known.items():
-        optional = each.default is not MISSING or each.default_factory is not MISSING
-        if name not in data and not optional:
-            raise refusal(where, data, f"a field {name!r} in it")
-    for name in data:
-        if name not in known:
-            msg = f"a field in {where}"
-            raise refusal(msg, name, f"one of {', '.join(known)}")
-    return data
-
-
-def build(cls: type[T], where: str, data: object) -> T:
-    """Make a dataclass from a table of its fields."""
-    return cls(**members(cls, where, data))
+Sha256: TypeAlias = Annotated[str, sha256]
+Target: TypeAlias = Annotated[str, target]
+Positive: TypeAlias = Annotated[int, between(1)]
