@@ -25,9 +25,6 @@ class Host(Document):
         gpu: Name of the first GPU; None without one.
         target: Its compute capability, such as `sm87`.
         jetpack: Of a Jetson.
-
-    Raises:
-        ManifestError: A field has the wrong type.
     """
 
     prefix: ClassVar[str] = "host."

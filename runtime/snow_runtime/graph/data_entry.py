@@ -23,9 +23,6 @@ class SplitEntry(Document):
     Attributes:
         sha256: Of the pictures' paths, from the folder that the whole data is in, and labels.
         pictures: How many there are.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
     prefix: ClassVar[str] = "a split's "
@@ -43,9 +40,6 @@ class DataEntry(Document):
         seed: That the task was trained with; it splits data that has no splits of its own.
         splits: The splits by name, ``train``, ``val`` and ``test``; empty where the task is from
             before they were noted one by one.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
     prefix: ClassVar[str] = "data."

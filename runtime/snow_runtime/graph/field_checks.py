@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ADVICE: Final = "Export the graph again with 'snow-deploy export'."
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_TARGET: Final = re.compile(r"sm\d{2,3}")
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 
@@ -39,18 +37,19 @@ def text(where: str, value: object) -> str:
     return value
 
 
-def sha256(where: str, value: object) -> str:
-    """Check a SHA-256 in hexadecimal digits."""
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise refusal(where, value, "64 lower-case hexadecimal digits")
-    return value
+def matching(pattern: str, expected: str) -> Callable[[str, object], str]:
+    """Make a check of a text that a regular expression describes."""
+
+    def check(where: str, value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise refusal(where, value, expected)
+        return value
+
+    return check
 
 
-def target(where: str, value: object) -> str:
-    """Check a compute capability in short, such as `sm86`."""
-    if not isinstance(value, str) or not _TARGET.fullmatch(value):
-        raise refusal(where, value, "a compute capability such as 'sm86'")
-    return value
+sha256: Final = matching("[0-9a-f]{64}", "64 lower-case hexadecimal digits")
+target: Final = matching(r"sm\d{2,3}", "a compute capability such as 'sm86'")
 
 
 def truth(where: str, value: object) -> bool:
@@ -95,6 +94,14 @@ def number(where: str, value: object) -> float:
         if math.isfinite(result):
             return result
     raise refusal(where, value, "a finite number")
+
+
+def magnitude(where: str, value: object) -> float:
+    """Check a finite number of 0 or more."""
+    result = number(where, value)
+    if result < 0:
+        raise refusal(where, value, "a number of 0 or more")
+    return result
 
 
 def items(where: str, value: object, *, empty: bool = False) -> list[Any]:

@@ -46,9 +46,6 @@ class Preprocessing(Document):
         resize_size: Length of the short side before the centre crop, in pixels.
         mean: Per RGB channel, subtracted from values in [0, 1].
         std: Per RGB channel, divided by; above 0.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
     prefix: ClassVar[str] = "preprocessing."
@@ -84,9 +81,6 @@ class InputEntry(Document):
             `[B, S, S, 3]`, which the graph normalises itself.
         layout: ``NCHW`` with float32, ``NHWC`` with uint8.
         colour: Order of the channels; float32 has red first.
-
-    Raises:
-        ManifestError: A field has the wrong type or value, or two contradict each other.
     """
 
     prefix: ClassVar[str] = "input."
@@ -136,9 +130,6 @@ class TaskEntry(Document):
             source's own head, and in graphs from before there were several.
         data: Which pictures it was trained and measured on, as hashes; None for the source's own
             head, and in graphs from before it was noted.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
     name: Annotated[str, _any_task_name]
@@ -170,9 +161,6 @@ class Quantisation(Document):
         rest: Precision of what is not INT8, ``fp32`` or ``fp16``.
         layers: How many convolutions and matrix products are INT8.
         kept: Names of those that are not.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
     prefix: ClassVar[str] = "quantisation."
@@ -194,9 +182,6 @@ class SelfCheck(Document):
 
     Attributes:
         logits: By output name, its C logits in ONNX Runtime on the CPU.
-
-    Raises:
-        ManifestError: A field has the wrong type.
     """
 
     prefix: ClassVar[str] = "self_check."
@@ -219,9 +204,6 @@ class Manifest(Document):
         quantisation: How it came to be INT8; None for a graph in floating point.
         self_check: Answers to compare with wherever the graph is loaded; None where it has none.
         format: Of this document.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
     source: SourceEntry
