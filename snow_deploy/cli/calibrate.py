@@ -168,9 +168,9 @@ def command(  # noqa: PLR0917 - an argument for each option
         other_pictures=other_pictures,
     )
     check(graph, output, chosen)  # before thousands of pictures are read
-    with _warnings(), _progress() as told:
+    with _warnings(), _progress() as progress:
         drawn, judged = pictures_of(graph, specs, drawing)
-        report = calibrate_and_judge(graph, output, drawn, judged, chosen, progress=told)
+        report = calibrate_and_judge(graph, output, drawn, judged, chosen, progress=progress)
     # A rejected graph is not written, so its report must not take the place of the file's.
     kept, rejected = (
         output.with_name(output.name.removesuffix(".onnx") + suffix)
@@ -195,7 +195,7 @@ def command(  # noqa: PLR0917 - an argument for each option
 def _reason(report: CalibrationReport, chosen: Settings) -> str:
     """Say why the graph was not written, and what to do."""
     if report.outcome == "undecided":
-        told = (
+        reason = (
             "the pictures are too few to tell whether every task loses less than "
             f"{chosen.max_drop:g} points"
         )
@@ -203,7 +203,7 @@ def _reason(report: CalibrationReport, chosen: Settings) -> str:
             "Give more pictures (the lines above say how many), --unlabelled FOLDER, or a larger "
             "--max-drop; --accept-undecided writes it all the same"
         )
-        return f"{told}; the graph was not written. {advice}."
+        return f"{reason}; the graph was not written. {advice}."
     advice = "Try another --method, or more --samples with another --ranges"
     advice += "" if chosen.auto else ", or give --auto"
     if not all(score.finite for score in report.int8) and chosen.rest == "fp16":
@@ -234,9 +234,9 @@ def _progress() -> Iterator[Any]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         bars: dict[str, Any] = {}
 
-        def told(stage: str, done: int, total: int) -> None:
+        def show(stage: str, share: float) -> None:
             if stage not in bars:
-                bars[stage] = bar.add_task(stage, total=total)
-            bar.update(bars[stage], completed=done)
+                bars[stage] = bar.add_task(stage, total=1.0)
+            bar.update(bars[stage], completed=share)
 
-        yield told
+        yield show

@@ -210,13 +210,13 @@ def _requests(
     from snow_deploy.training.task_requests import TaskRequest, check_together
 
     optioned = [(suffix, form.options()) for suffix, form in variants]
-    requests, told = [], dict[str, None]()
+    requests, remarks = [], dict[str, None]()
     for task, data in pairs:
         splits = open_data(data, seed=variants[0][1].seed, download=download)
-        told |= dict.fromkeys(splits.remarks)
+        remarks |= dict.fromkeys(splits.remarks)
         requests += [TaskRequest(f"{task}{suffix}", splits, each) for suffix, each in optioned]
     check_together(requests)
-    for remark in told:
+    for remark in remarks:
         say_note(remark)
     return requests
 

@@ -17,8 +17,8 @@ except ModuleNotFoundError as error:
     if (error.name or "").startswith("snow_runtime"):
         raise
     msg = (
-        f"Starlette and uvicorn serve the live page, and {error.name} is not installed; run: "
-        "pip install 'snow-deploy[page]'"
+        "Starlette, uvicorn and prometheus-client serve the live page, and "
+        f"{error.name} is not installed; run: pip install 'snow-deploy[page]'"
     )
     raise MissingDependencyError(msg) from error
 
