@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_calibration.gate import TaskScore
-    from snow_calibration.judge import Outcome, Verdict
+    from snow_calibration.judge import GateOutcome, Verdict
     from snow_calibration.ranges import Origin
     from snow_calibration.search import SearchStep, Sensitivity
 
@@ -59,7 +59,7 @@ class CalibrationReport:
     notes: tuple[str, ...] = ()
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GateOutcome:
         """Of all tasks together."""
         return together(self.verdicts)
 
@@ -106,7 +106,7 @@ class CalibrationReport:
         yield f"gate of {self.max_drop:g} points: {self.outcome}"
 
 
-def write_report(report: CalibrationReport, path: Path) -> tuple[Path, Path]:
+def write_calibration_report(report: CalibrationReport, path: Path) -> tuple[Path, Path]:
     """Write the JSON document and, beside it, the plot; return their paths.
 
     Raises:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snow_calibration.calibrate import calibrate, choose_layers, write_graph
-from snow_calibration.candidates import CandidateRunner, compare
+from snow_calibration.candidates import CandidateRunner, compare_unlabelled
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.judge import check_enough, check_judged, judge, together, would_pass
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_calibration.calibrate import Calibration, Rest
-    from snow_calibration.pictures import CalibrationPictures, Labelled
+    from snow_calibration.pictures import CalibrationPictures, LabelledPictures
     from snow_calibration.thresholds import Method
 
     Told = Callable[[str, int, int], None]
@@ -41,7 +41,7 @@ _MOST_GIVEN_BACK = 0.1  # of the layers
 
 
 @dataclass(frozen=True)
-class Settings:
+class CalibrationSettings:
     """How to calibrate, and what to let pass.
 
     Attributes:
@@ -66,7 +66,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Judged:
+class GatePictures:
     """The pictures of the gate, none of which were trained on.
 
     Attributes:
@@ -76,8 +76,8 @@ class Judged:
         notes: What the report is to say of them.
     """
 
-    truth: Mapping[str, Labelled]
-    search: Mapping[str, Labelled] = field(default_factory=dict)
+    truth: Mapping[str, LabelledPictures]
+    search: Mapping[str, LabelledPictures] = field(default_factory=dict)
     unlabelled: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -91,8 +91,8 @@ def calibrate_and_judge(
     graph: Path,
     output: Path,
     samples: CalibrationPictures,
-    judged: Judged | Mapping[str, Labelled],
-    settings: Settings,
+    judged: GatePictures | Mapping[str, LabelledPictures],
+    settings: CalibrationSettings,
     *,
     progress: Told | None = None,
 ) -> CalibrationReport:
@@ -110,8 +110,8 @@ def calibrate_and_judge(
         CalibrationError: See `calibrate`; or the pictures are too few to judge by, or fp32 does
             not answer them as the graph says of itself, or the file cannot be written.
     """
-    fixed = check(graph, output, settings)
-    judged = judged if isinstance(judged, Judged) else Judged(judged)
+    fixed = check_request(graph, output, settings)
+    judged = judged if isinstance(judged, GatePictures) else GatePictures(judged)
     _check_pictures(judged, settings)
     with tempfile.TemporaryDirectory() as folder:
         bench = CandidateRunner.of(Path(folder), graph, judged.truth)
@@ -130,7 +130,10 @@ def calibrate_and_judge(
         ranking = partial(_ranking, found, samples, fixed, _stage(progress, "layers"))
         chosen = _choose(Path(folder), graph, found, judged, settings, ranking, fixed)
         candidate = bench.write(found.int8(chosen.kept))
-        int8, compared = bench.scores(candidate), compare(graph, candidate, judged.unlabelled)
+        int8, compared = (
+            bench.scores(candidate),
+            compare_unlabelled(graph, candidate, judged.unlabelled),
+        )
         half, unmeasured = bench.half(found)
     verdicts = judge(int8, settings.max_drop, compared)
     outcome = together(verdicts)
@@ -156,7 +159,7 @@ def calibrate_and_judge(
     return report
 
 
-def _check_pictures(judged: Judged, settings: Settings) -> None:
+def _check_pictures(judged: GatePictures, settings: CalibrationSettings) -> None:
     """Refuse, or warn of, pictures that cannot decide: before the long part."""
     check_judged(judged.counts)
     if not settings.accept_undecided:
@@ -184,8 +187,8 @@ def _choose(  # noqa: PLR0917 - one call, above
     folder: Path,
     graph: Path,
     found: Calibration,
-    judged: Judged,
-    settings: Settings,
+    judged: GatePictures,
+    settings: CalibrationSettings,
     ranking: Callable[[], tuple[Sensitivity, ...]],
     fixed: tuple[str, ...],
 ) -> _Choice:
@@ -217,7 +220,7 @@ def _stage(progress: Told | None, stage: str) -> Callable[[int, int], None] | No
     return None if progress is None else lambda done, total: progress(stage, done, total)
 
 
-def check(graph: Path, output: Path, settings: Settings) -> tuple[str, ...]:
+def check_request(graph: Path, output: Path, settings: CalibrationSettings) -> tuple[str, ...]:
     """Refuse, before the long part, what cannot work out; return the layers kept in any case.
 
     Raises:
@@ -250,7 +253,7 @@ def _ranking(
     return sensitivities(found, pixels, fixed=fixed, progress=progress)
 
 
-def _unjudged(found: Calibration, truth: Mapping[str, Labelled]) -> list[str]:
+def _unjudged(found: Calibration, truth: Mapping[str, LabelledPictures]) -> list[str]:
     names = [task.name for task in found.manifest.tasks if task.name not in truth]
     return [f"not judged, for want of data: {', '.join(names)}"] if names else []
 

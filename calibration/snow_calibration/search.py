@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snow_calibration.float_graph import open_session
+from snow_calibration.float_graph import open_quiet_session
 from snow_calibration.pictures import as_input
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def keep_worst(
 def _answers(
     model: onnx.ModelProto, calibration: Calibration, pixels: NDArray[np.uint8]
 ) -> Answers:
-    session = open_session(model)
+    session = open_quiet_session(model)
     first = model.graph.input[0]
     size = first.type.tensor_type.shape.dim[0].dim_value or 1
     names = [task.output for task in calibration.manifest.tasks]

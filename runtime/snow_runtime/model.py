@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_runtime.backends.onnxruntime_session import OnnxSession
+from snow_runtime.closing import Closing
 from snow_runtime.engine.paths import record_path
 from snow_runtime.pictures.prepared import Prepared, make_ready, run_in_parts
 from snow_runtime.results import Result, TaskResult, softmax
@@ -17,9 +18,6 @@ from snow_runtime.self_check import self_check
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from snow_runtime.backends.session import Session
     from snow_runtime.engine.load import Rebuild
@@ -89,7 +87,7 @@ def _load_engine(path: Path, contexts: int, rebuild: Rebuild) -> Model:
     return Model(session, manifest, opened.runtime)
 
 
-class Model:
+class Model(Closing):
     """A graph ready to answer; made by :func:`load`.
 
     Several threads may call it at once. As a context manager it closes itself.
@@ -224,14 +222,3 @@ class Model:
     def close(self) -> None:
         """Let go of the backend's memory; calling the model afterwards raises GraphError."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from snow_calibration.report import CalibrationReport
-    from snow_calibration.run import Settings
+    from snow_calibration.run import CalibrationSettings
     from snow_deploy.stages.calibration_pictures import Drawing
 
 _EXITS = {"fail": 3, "undecided": 4}
@@ -131,13 +131,13 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     Exit codes: 0 the graph was written; 1 an error; 2 an option that is not understood; 3 a task
     is shown to lose more than --max-drop; 4 undecided: too few pictures to tell.
     """
-    from snow_calibration.report import finite, write_report
-    from snow_calibration.run import calibrate_and_judge, check
+    from snow_calibration.report import finite, write_calibration_report
+    from snow_calibration.run import calibrate_and_judge, check_request
     from snow_deploy.stages.calibration_pictures import pictures_of
 
     as_json, output = options.pop("as_json"), options["output"]
     chosen = _settings(graph, options)
-    check(graph, output, chosen)  # before thousands of pictures are read
+    check_request(graph, output, chosen)  # before thousands of pictures are read
     with _warnings(), _progress() as told:
         samples, judged = pictures_of(graph, specs, _drawing(options))
         report = calibrate_and_judge(graph, output, samples, judged, chosen, progress=told)
@@ -146,7 +146,7 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
         output.with_name(output.name.removesuffix(".onnx") + suffix)
         for suffix in (".report.json", ".rejected.report.json")
     )
-    write_report(report, kept if report.written else rejected)
+    write_calibration_report(report, kept if report.written else rejected)
     if report.written:  # what was rejected before says nothing of the file that is there now
         for stale in (rejected, rejected.with_suffix(".png")):
             stale.unlink(missing_ok=True)
@@ -162,7 +162,7 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
         click.echo(f"warning: {output} was written undecided, as --accept-undecided asks", err=True)
 
 
-def _reason(report: CalibrationReport, chosen: Settings) -> str:
+def _reason(report: CalibrationReport, chosen: CalibrationSettings) -> str:
     """Say why the graph was not written, and what to do."""
     if report.outcome == "undecided":
         told = (
@@ -181,11 +181,11 @@ def _reason(report: CalibrationReport, chosen: Settings) -> str:
     return f"a task loses too much; the graph was not written. {advice}."
 
 
-def _settings(graph: Path, options: dict[str, Any]) -> Settings:
-    from snow_calibration.run import Settings
+def _settings(graph: Path, options: dict[str, Any]) -> CalibrationSettings:
+    from snow_calibration.run import CalibrationSettings
 
     output: Path = options["output"]
-    return Settings(
+    return CalibrationSettings(
         ranges=options["ranges"] or output.with_name(f"{graph.stem}.ranges.json"),
         method=options["method"],
         rest=options["rest"],

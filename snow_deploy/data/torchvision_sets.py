@@ -13,6 +13,7 @@ from snow_deploy.data.listing import listed_splits
 from snow_deploy.data.pictures import FilePictures, check_same_labels
 from snow_deploy.errors import DataError
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def read_stanford_cars(root: Path, *, download: bool = False) -> Splits:
     if importlib.util.find_spec("scipy") is None:
         msg = (
             "Cannot read Stanford Cars: its lists are .mat files, which need scipy, and scipy is "
-            "not installed. Install it: pip install 'snow-deploy[train]'"
+            f"not installed. Install it: {pip_install('train')}"
         )
         raise MissingDependencyError(msg)
     train, test = (

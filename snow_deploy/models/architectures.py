@@ -14,14 +14,13 @@ from torch.overrides import TorchFunctionMode
 from torchvision.models.resnet import Bottleneck
 
 from snow_deploy.errors import SourceError
+from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Triple = tuple[float, float, float]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 COUNTER = "num_batches_tracked"
 """Last part of the name of a norm's training bookkeeping, no part of the function."""
 
@@ -62,7 +61,7 @@ def architectures() -> list[str]:
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def build_network(architecture: str, num_classes: int) -> nn.Module:
+def build_architecture(architecture: str, num_classes: int) -> nn.Module:
     """Build one of torchvision's classification networks with fresh weights.
 
     Raises:
@@ -101,7 +100,7 @@ class _Unfilled(TorchFunctionMode):
 def unfilled_network(architecture: str, num_classes: int) -> nn.Module:
     """Build a network whose weights arrive afterwards, every one of them."""
     with _Unfilled():
-        return build_network(architecture, num_classes)
+        return build_architecture(architecture, num_classes)
 
 
 def has_old_stem(architecture: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:

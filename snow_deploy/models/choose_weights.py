@@ -8,7 +8,7 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import network_keys
 from snow_deploy.models.key_matching import FittedWeights, fit_weights, misfit
 from snow_deploy.models.source_weights import some
-from snow_deploy.models.state_dicts import below, find_sets
+from snow_deploy.models.state_dicts import find_sets, tensors_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ def choose_weights(
         SourceError: None fits, or several do and nothing tells which is meant.
     """
     keys = network_keys(architecture)
-    inside = dict(tensors) if key is None else below(tensors, key)
+    inside = dict(tensors) if key is None else tensors_below(tensors, key)
     if not inside:
         outermost = list(dict.fromkeys(name.partition(".")[0] for name in tensors))
         msg = (

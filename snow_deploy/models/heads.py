@@ -29,7 +29,7 @@ _BEHIND = re.compile(r"(?i).*(head|proj(ect(or|ion))?|prototypes?|predictor)|pre
 
 
 @dataclass(frozen=True)
-class Head:
+class CheckpointHead:
     """The classifier that a checkpoint holds.
 
     Attributes:
@@ -43,7 +43,7 @@ class Head:
     note: str = ""
 
 
-def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys) -> Head:
+def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys) -> CheckpointHead:
     """Look for the classifier: by torchvision's name, else one layer of another name that fits.
 
     A sequence of one layer and of others without weights is that layer: in eval mode dropout does
@@ -55,10 +55,10 @@ def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys
     layers = [key for key in free if key.endswith(".weight") and _is_classifier(key)]
     shape = keys.shapes[weight]
     if own[0] is None and own[1] is not None:  # half of a classifier: a damaged file
-        return Head(*own)
+        return CheckpointHead(*own)
     if own[0] is not None and _is_alone(own[0], found.beside.values()):
         lacks_bias = own[1] is None and bias in keys.shapes
-        return Head(*own, note=_NO_BIAS if lacks_bias else "")
+        return CheckpointHead(*own, note=_NO_BIAS if lacks_bias else "")
     layers = [*([] if own[0] is None else [own[0]]), *layers]
     fitting = [
         key
@@ -71,14 +71,14 @@ def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys
         layer = fitting[0].removesuffix(".weight")
         beside = f"{layer}.bias" if f"{layer}.bias" in free else None
         note = f"{layer} is taken for its classifier {keys.classifier}"
-        return Head(fitting[0], beside, note if beside else f"{note}; {_NO_BIAS}")
+        return CheckpointHead(fitting[0], beside, note if beside else f"{note}; {_NO_BIAS}")
     shown = ", ".join(layers[:3])
     seen = f"{shown} cannot serve as its" if layers else "it holds no"
     note = (
         f"{seen} classifier {keys.classifier}, one layer of [classes, {shape[1]}]: the source will "
         "have no answers of its own, while tasks can be trained on it"
     )
-    return Head(None, None, note)
+    return CheckpointHead(None, None, note)
 
 
 _NO_BIAS = "its classifier has no bias, zeros take the place"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snow_deploy.data import open_data
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.options import DeltaOptions
-from snow_deploy.training.options import Precision, TrainOptions, recipe_for
+from snow_deploy.training.options import TrainingPrecision, TrainOptions, recipe_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,7 +74,7 @@ class Study:
     epochs: int = 90
     batch_size: int = 256
     image_size: int = 224
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     delta: DeltaOptions = field(default_factory=DeltaOptions)
     workers: int = 2
     download: bool = False

@@ -10,8 +10,8 @@ import numpy as np
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
-from snow_calibration.pictures import FEWEST, CalibrationPictures, Labelled
-from snow_calibration.run import Judged
+from snow_calibration.pictures import FEWEST, CalibrationPictures, LabelledPictures
+from snow_calibration.run import GatePictures
 from snow_deploy.data.copies import copies
 from snow_deploy.data.pictures import name_some
 from snow_deploy.data.seeding import keyed_permutation
@@ -56,7 +56,7 @@ class Drawing:
 
 def pictures_of(
     graph: Path, specs: Sequence[str], drawing: Drawing
-) -> tuple[CalibrationPictures, Judged]:
+) -> tuple[CalibrationPictures, GatePictures]:
     """Draw what a graph is calibrated on, and what it is judged by.
 
     Args:
@@ -82,12 +82,12 @@ def pictures_of(
     if drawing.search:
         search = labelled(data, preprocessing, drawing.judged, choose=for_search, seed=1)
     without = draw_unlabelled(drawing.unlabelled, data, preprocessing, drawing.judged)
-    return samples, Judged(truth, search, without, tuple(notes))
+    return samples, GatePictures(truth, search, without, tuple(notes))
 
 
 def _truth(
     task: str, splits: Splits, preprocessing: Preprocessing, drawing: Drawing, known: Known
-) -> tuple[Labelled, list[str]]:
+) -> tuple[LabelledPictures, list[str]]:
     """Take what a task is judged by, no picture twice and none that was seen; and say what is not.
 
     Raises:
@@ -195,7 +195,7 @@ def labelled(
     choose: Callable[[Splits], Pictures] = for_judging,
     seed: int = 0,
     among: Mapping[str, Sequence[int]] | None = None,
-) -> dict[str, Labelled]:
+) -> dict[str, LabelledPictures]:
     """Take each task's pictures with their labels.
 
     Args:
@@ -220,7 +220,7 @@ def labelled(
             msg = f"none of the {len(pictures)} pictures of task {task!r} could be read"
             raise DataError(msg)
         targets = np.array([pictures.target(index) for index, _ in drawn], np.int64)
-        found[task] = Labelled(np.stack([cropped for _, cropped in drawn]), targets)
+        found[task] = LabelledPictures(np.stack([cropped for _, cropped in drawn]), targets)
     return found
 
 

@@ -13,7 +13,7 @@ from snow_deploy.models.options import DeltaOptions, Subscribing
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
 Noise = Literal["constant", "settling"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _REFERENCE_BATCH = 256
 _EXPLORING = 0.25  # share of a run, with settling noise
@@ -155,7 +155,7 @@ class TrainOptions:
     epochs: int = 90
     batch_size: int = 256
     image_size: int = 224
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     seed: int = 0
     scheme: Scheme = "snow"
     after: str | None = None

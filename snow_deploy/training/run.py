@@ -60,7 +60,7 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """What came of a run.
 
     Attributes:
@@ -85,7 +85,9 @@ def train_task(
     return train_tasks(store, [TaskRequest(name, splits, options)], settings).records[0]
 
 
-def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSettings) -> Outcome:
+def train_tasks(
+    store: Store, requests: Sequence[TaskRequest], settings: RunSettings
+) -> TrainingOutcome:
     """Train tasks on one pass of the store's source a batch, and put them into the store.
 
     Each ends with what a run of its own ends with. One whose loss or weights stop being finite is
@@ -119,7 +121,7 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
 
 def _train_together(
     store: Store, requests: Sequence[TaskRequest], settings: RunSettings
-) -> Outcome:
+) -> TrainingOutcome:
     """Do what `train_tasks` says, while nobody else does."""
     weights = store.source_weights()
     source = Source(weights)
@@ -128,7 +130,7 @@ def _train_together(
     facts = {each.name: _facts(each, source, before[each.name]) for each in requests}
     todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
     if not todo.names:
-        return Outcome((), todo.trained, {})
+        return TrainingOutcome((), todo.trained, {})
     size = requests[0].options.image_size
     preprocessing = Preprocessing.for_size(size, weights.mean, weights.std)
     learners = [
@@ -153,7 +155,7 @@ def _train_together(
     if first:
         todo.clear()
     failures = {each.name: each.failure for each in learners if each.failure is not None}
-    return Outcome(tuple(records), todo.trained, failures)
+    return TrainingOutcome(tuple(records), todo.trained, failures)
 
 
 def _facts(request: TaskRequest, source: Source, before: TaskRecord | None) -> dict[str, object]:

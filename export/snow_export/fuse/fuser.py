@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from snow_export.emit.emitter import run_nodes
 from snow_export.fuse.channelwise import is_channelwise
 from snow_export.fuse.fused_graph import CannotFuse, no_form
 from snow_export.fuse.fused_layers import FusedLayers
-from snow_export.fuse.movement import Moving, begin, follow, is_movement, settle
+from snow_export.fuse.movement import Moving, begin, follow, is_movement, where_channels_went
 from snow_export.fuse.stack import Free, Joined, Last, Picked, Shared, Stack, Value, pick
+from snow_export.trace.nodes import run_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,7 +132,7 @@ class Fuser(FusedLayers):
 
     def _settled(self, node: fx.Node, moving: Moving) -> Value | Last:
         found = [
-            settle(numbers, shape) if isinstance(numbers, Tensor) else None
+            where_channels_went(numbers, shape) if isinstance(numbers, Tensor) else None
             for numbers, shape in zip(moving.numbers, moving.shapes, strict=True)
         ]
         moved = [each for each in found if each is not None]

@@ -109,7 +109,7 @@ def _move(
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
-def settle(numbers: Tensor, shape: tuple[int, ...]) -> Moved | None:
+def where_channels_went(numbers: Tensor, shape: tuple[int, ...]) -> Moved | None:
     """Say where the values of a tensor of some shape have gone; None if not channel by channel."""
     whole = _positions(shape)
     if numbers.shape[:1] != whole.shape[:1]:

@@ -243,7 +243,7 @@ def scatter(layers: Sequence[Any], value: Joined) -> Tensor:
     return dense
 
 
-def convolution_like(
+def convolution_with_weights(
     layer: nn.Conv2d, weight: Tensor, bias: Tensor | None, groups: int
 ) -> nn.Conv2d:
     """Build a convolution of a layer's geometry with other weights, [O, I / groups, kH, kW]."""
@@ -265,7 +265,7 @@ def convolution_like(
 def as_convolution(layer: nn.Linear) -> nn.Conv2d:
     """Return a linear layer on the channels of each pixel as a 1x1 convolution."""
     like = nn.Conv2d(1, 1, 1, device="meta")
-    return convolution_like(like, layer.weight[:, :, None, None], layer.bias, 1)
+    return convolution_with_weights(like, layer.weight[:, :, None, None], layer.bias, 1)
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:

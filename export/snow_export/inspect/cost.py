@@ -16,7 +16,12 @@ import onnx
 from onnx import helper
 
 from snow_export.inspect.owners import OTHER, SOURCE, constant_owners, node_owners, tasks_by_owner
-from snow_export.inspect.shapes import STANDARD_DOMAINS, free_inputs, infer_shapes, without_weights
+from snow_export.inspect.shapes import (
+    STANDARD_DOMAINS,
+    free_inputs,
+    infer_shapes,
+    weights_as_inputs,
+)
 from snow_runtime.errors import GraphError
 
 if TYPE_CHECKING:
@@ -162,7 +167,7 @@ def measure_cost(model: onnx.ModelProto, tasks: Sequence[str] | None = None) -> 
     Raises:
         GraphError: Its shapes contradict each other, or do not follow from its inputs.
     """
-    light = without_weights(model)
+    light = weights_as_inputs(model)
     graph = light.graph
     owners = node_owners(graph, tasks)
     batch, shapes = infer_shapes(light, free_inputs(model))

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
         TaskEntry,
     )
 
-Kind = Literal["graph", "engine", "store", "task", "source"]
+InspectionKind = Literal["graph", "engine", "store", "task", "source"]
 
 
 @dataclass(frozen=True)
-class Share:
+class OwnerShare:
     """What one owner adds: the source, a task, or `a+b+c` for fused deltas.
 
     Attributes:
@@ -69,7 +69,7 @@ class EngineFacts:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingFacts:
     """What only a store knows of a task: its source, its recipe, and its held-out samples."""
 
     source_sha256: str
@@ -98,17 +98,17 @@ class Inspection:
         notes: What could not be told, and why.
     """
 
-    kind: Kind
+    kind: InspectionKind
     path: str
     size_bytes: int
     sha256: str | None
     source: SourceEntry | None
     tasks: tuple[TaskEntry, ...]
     preprocessing: dict[str, Preprocessing] = field(hash=False)
-    shares: tuple[Share, ...]
+    shares: tuple[OwnerShare, ...]
     graph: GraphFacts | None = None
     engine: EngineFacts | None = None
-    training: dict[str, Training] = field(default_factory=dict, hash=False)
+    training: dict[str, TrainingFacts] = field(default_factory=dict, hash=False)
     source_origin: str | None = None
     versions: dict[str, str] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ class ProcessMemory(NamedTuple):
     peak_bytes: int | None
 
 
-def read_memory(status: Path = _STATUS) -> ProcessMemory:
+def read_process_memory(status: Path = _STATUS) -> ProcessMemory:
     """Read what this process holds.
 
     `getrusage` is no way to the peak: on Linux a process inherits its parent's there.

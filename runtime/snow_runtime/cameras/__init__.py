@@ -36,9 +36,9 @@ from snow_runtime.cameras.options import CameraOptions, Mode
 from snow_runtime.cameras.redaction import redact_uri
 from snow_runtime.cameras.sources.source import (
     BadPictureError,
+    CameraPicture,
     CameraSource,
     LostError,
-    Picture,
     RefusedError,
 )
 from snow_runtime.cameras.status import Counters, State, Status
@@ -49,13 +49,13 @@ __all__ = [
     "Camera",
     "CameraGroup",
     "CameraOptions",
+    "CameraPicture",
     "CameraSource",
     "Counters",
     "Frame",
     "Instant",
     "LostError",
     "Mode",
-    "Picture",
     "RefusedError",
     "State",
     "Status",

@@ -12,15 +12,13 @@ from snow_runtime.cameras.options import CameraOptions
 from snow_runtime.cameras.redaction import redact_text
 from snow_runtime.cameras.status import Journal
 from snow_runtime.cameras.supervisor import Supervisor
+from snow_runtime.closing import Closing
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
     import random
     import threading
     from collections.abc import Callable, Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from snow_runtime.cameras.frame import Frame
     from snow_runtime.cameras.options import Mode
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 _RUNNING: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 
-class Camera:
+class Camera(Closing):
     """Frames of one camera, file or folder; made by :func:`snow_runtime.cameras.open_camera`.
 
     Reading starts at once, in a thread that keeps the camera connected. Several threads may read:
@@ -165,17 +163,6 @@ class Camera:
         if status.state == "failed":
             msg = f"The camera {self.name!r} failed. {status.error}"
             raise CameraError(msg)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Camera {self.name!r} {self.mode} {self.status.state}>"

@@ -6,19 +6,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from snow_runtime.closing import Closing
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from snow_runtime.cameras.camera import Camera
     from snow_runtime.cameras.frame import Frame
 
 
-class CameraGroup:
+class CameraGroup(Closing):
     """Waits for several cameras at once, and gives the frames that wait together.
 
     While a model works on one batch, the cameras' next frames arrive; they make the next batch.
@@ -117,14 +115,3 @@ class CameraGroup:
             if len(frames) == at_most:
                 break
         return frames
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

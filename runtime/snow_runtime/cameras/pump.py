@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.cameras.clock import Clock
     from snow_runtime.cameras.options import CameraOptions
-    from snow_runtime.cameras.sources.source import CameraSource, Picture
+    from snow_runtime.cameras.sources.source import CameraPicture, CameraSource
 
 _BREATH_S: Final = 0.002  # after a read that gave nothing new, lest it be a busy loop
 _STEP: Final = 16  # pixels between those that are compared first
@@ -48,9 +48,9 @@ class Pump:
         self,
         make_source: Callable[[], CameraSource],
         *,
-        deliver: Callable[[Pump, Picture], None],
+        deliver: Callable[[Pump, CameraPicture], None],
         bad: Callable[[BadPictureError], None],
-        repeated: Callable[[Picture, bool], None],
+        repeated: Callable[[CameraPicture, bool], None],
         wake: threading.Event,
         live: bool,
         options: CameraOptions,
@@ -67,7 +67,7 @@ class Pump:
         self._clock = clock
         self._source: CameraSource | None = None
         self._deadline_s: float | None = None  # None while the source is not to blame
-        self._last: Picture | None = None
+        self._last: CameraPicture | None = None
         self._changed_s = 0.0  # when a picture came that was not the one before
         self._due_s = 0.0
         self.cancelled = threading.Event()
@@ -149,7 +149,7 @@ class Pump:
         self._restart()
         return True
 
-    def _is_old_news(self, picture: Picture) -> bool:
+    def _is_old_news(self, picture: CameraPicture) -> bool:
         """Whether a camera sends what it has sent before, and that is not worth an answer.
 
         The same bytes are the same picture. The same pixels may be a still scene, in which a
@@ -164,7 +164,7 @@ class Pump:
     def _still_s(self) -> float:
         return self._clock.monotonic_s() - self._changed_s
 
-    def _repeats(self, picture: Picture) -> bool:
+    def _repeats(self, picture: CameraPicture) -> bool:
         """Whether the source gave what it had given already: it took no other picture."""
         last = self._last
         if last is None:
@@ -189,7 +189,7 @@ class Pump:
         self._deadline_s = self._clock.monotonic_s() + self._options.stall_s
 
 
-def _equal(one: Picture, other: Picture) -> bool:
+def _equal(one: CameraPicture, other: CameraPicture) -> bool:
     """Whether two pictures are the same: to the byte where there are bytes, else to the pixel."""
     if one.coded is not None and other.coded is not None:
         return one.coded == other.coded

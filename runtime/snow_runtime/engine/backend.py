@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from snow_runtime.errors import EngineError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 from snow_runtime.machine.driver import gpu_here
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ _MODULES: Final[dict[BackendName, tuple[str, ...]]] = {
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
 _TITLES: Final[dict[BackendName, str]] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
-_INSTALL: Final[dict[BackendName, str]] = {
-    "tensorrt": "pip install 'snow-deploy[tensorrt]'. On Jetson it comes with JetPack: sudo apt "
-    "install python3-libnvinfer, and make the virtual environment with --system-site-packages",
-    "tensorrt-rtx": "pip install 'snow-deploy[rtx]' (no GPU is needed; not for Jetson)",
+_EXTRAS: Final[dict[BackendName, str]] = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+_ELSEWHERE: Final[dict[BackendName, str]] = {
+    "tensorrt": ". On Jetson it comes with JetPack: sudo apt install python3-libnvinfer, and make "
+    "the virtual environment with --system-site-packages",
+    "tensorrt-rtx": " (no GPU is needed; not for Jetson)",
 }
 
 
@@ -112,7 +114,7 @@ def find_backend(
     raise MissingDependencyError(" ".join(reasons))
 
 
-def start(backend: Backend, kind: Any, log: Log) -> Any:
+def start_tensorrt(backend: Backend, kind: Any, log: Log) -> Any:
     """Make TensorRT's `Builder` or `Runtime`.
 
     Raises:
@@ -143,7 +145,8 @@ def _load(name: BackendName, load: Callable[[str], Any]) -> Any:
             return found
         failure = ImportError(f"{module} has no Builder; its libraries are missing")
     title = _TITLES[name]
-    msg = f"{title} cannot be imported: {failure}. Install it: {_INSTALL[name]}."
+    install = pip_install(_EXTRAS[name]) + _ELSEWHERE[name]
+    msg = f"{title} cannot be imported: {failure}. Install it: {install}."
     raise MissingDependencyError(msg) from failure
 
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from snow_runtime.closing import Closing
 from snow_runtime.engine.cuda import CapturedGraph, DeviceBuffer, Event, Stream
 from snow_runtime.engine.transfer import TransferBuffer
 from snow_runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from typing_extensions import Self
 
     from snow_runtime.backends.batch import Batch
     from snow_runtime.engine.contexts import ContextMaker
@@ -61,7 +61,7 @@ class GraphCapture:
             )
 
 
-class Lane:
+class Lane(Closing):
     """A stream, working memory for it, and two slots; a thread that uses it holds its lock.
 
     Args:
@@ -97,14 +97,8 @@ class Lane:
         self.slots.clear()
         self._stack.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Slot:
+class Slot(Closing):
     """Buffers for one batch on its way through a lane.
 
     Args:
@@ -185,12 +179,6 @@ class Slot:
         with self._stack, ExitStack() as executions:
             while self._executions:
                 executions.callback(self._executions.popitem()[1].close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _execution(self, rows: int) -> Execution:
         """Return the execution for a batch size, now the one used last."""

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 _LOGGER = logging.getLogger(__name__)
 
-Kind = Literal["range", "transparent"]
+RemarkKind = Literal["range", "transparent"]
 
 INFO_KEY: Final = "snow_runtime.remark"
 """Where :func:`snow_runtime.pictures.preprocessing.load_image` leaves one in a picture's `info`."""
@@ -27,7 +27,7 @@ class Remark(NamedTuple):
         text: What is odd, and what to do.
     """
 
-    kind: Kind
+    kind: RemarkKind
     text: str
 
 

@@ -10,8 +10,7 @@ from torch import nn
 
 from snow_deploy.models.schemes import build_network
 from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
-from snow_deploy.models.weights import SourceWeights, from_network
-from snow_deploy.models.weights import build_network as build_architecture
+from snow_deploy.models.weights import SourceWeights, build_architecture, from_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

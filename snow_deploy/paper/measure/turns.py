@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def alternate(
+def least_in_turns(
     visit: Callable[[str, int], float], names: Mapping[str, object], rounds: int
 ) -> dict[str, float]:
     """Visit every contender once a round, backwards in every second; return the least of each.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,10 +195,7 @@ def _paho(version: str) -> Any:
     try:
         from paho.mqtt import client
     except ImportError as error:
-        msg = (
-            "Answers go to MQTT by paho-mqtt, which is not installed; run: "
-            "pip install 'snow-deploy[mqtt]'"
-        )
+        msg = f"Answers go to MQTT by paho-mqtt, which is not installed; run: {pip_install('mqtt')}"
         raise MissingDependencyError(msg) from error
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 

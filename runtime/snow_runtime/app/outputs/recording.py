@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.app.outputs.mjpeg_with_jsonl import MjpegWithJsonl
 from snow_runtime.errors import InputError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,10 +86,7 @@ class Recorder:
         try:
             import cv2
         except ImportError as error:
-            msg = (
-                "Recording needs OpenCV, which is not installed; run: "
-                "pip install 'snow-deploy[camera]'"
-            )
+            msg = f"Recording needs OpenCV, which is not installed; run: {pip_install('camera')}"
             raise MissingDependencyError(msg) from error
         self._cv2 = cv2
         self._path = path

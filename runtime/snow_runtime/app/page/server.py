@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from snow_runtime.app.dashboard import Dashboard
 from snow_runtime.app.http.limits import Limits
-from snow_runtime.app.http.server import HttpServer, listen, reachable
+from snow_runtime.app.http.server import HttpServer, listening_socket, reachable
 from snow_runtime.app.page.access import Access
 from snow_runtime.app.page.site import Site
 
@@ -92,7 +92,7 @@ class PageServer:
         """
         if self._served is not None:
             return
-        listener = listen(self._host, self._port)
+        listener = listening_socket(self._host, self._port)
         self._port = listener.getsockname()[1]
         try:
             site = Site(self._board, self._live, self._limits, self._access, self._port)

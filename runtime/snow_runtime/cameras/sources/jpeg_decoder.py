@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class JpegDecoder:
         except ImportError as error:
             msg = (
                 f"simplejpeg decodes this camera's pictures and cannot be imported: {error}. "
-                "Install it: pip install 'snow-deploy[camera]' (on Jetson, beside its own OpenCV: "
+                f"Install it: {pip_install('camera')} (on Jetson, beside its own OpenCV: "
                 "pip install simplejpeg)."
             )
             raise MissingDependencyError(msg) from error

@@ -69,7 +69,7 @@ class BadPictureError(CameraError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class CameraPicture:
     """What one read of a source gave.
 
     Attributes:
@@ -105,7 +105,7 @@ class CameraSource(Protocol):
             CameraError: It will not work later either.
         """
 
-    def read(self) -> Picture | None:
+    def read(self) -> CameraPicture | None:
         """Wait for the next picture; None at the end.
 
         Raises:
