@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snow_deploy import __version__
 from snow_deploy.paper.study import digest
+from snow_runtime import __version__
 from snow_runtime.files import atomic_write
 from snow_runtime.machine.cpu import cpu_model
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snow_deploy import __version__
 from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.fastest_layout import time_layouts
 from snow_export.network import SOURCE
-from snow_export.verify import verify
+from snow_export.verification import verify
+from snow_runtime import __version__
 from snow_runtime.errors import GraphError
 from snow_runtime.graph.manifest import SourceEntry, TaskEntry
 from snow_runtime.graph.onnx_file import read_graph
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.store import Store, TaskRecord
     from snow_export.parity import TaskParity
-    from snow_export.verify import Verification
+    from snow_export.verification import Verification
     from snow_runtime.graph.manifest import Layout, Manifest, Preprocessing
 
 
