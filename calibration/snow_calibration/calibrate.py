@@ -46,7 +46,7 @@ class Calibration:
     Attributes:
         model: The fp32 graph.
         manifest: What it says about itself.
-        ranges: Of every tensor that may be read quantised, whichever layers are kept.
+        ranges: Ranges of every tensor that may be read quantised, whichever layers are kept.
         rest: Precision of what stays in floating point.
         float_bytes: Size of the graph that it is made from.
     """

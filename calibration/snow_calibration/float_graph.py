@@ -32,8 +32,8 @@ class FloatGraph:
     Attributes:
         model: Its content.
         manifest: What it says about itself.
-        sha256: Of its content, weights in other files included.
-        size_bytes: Likewise.
+        sha256: SHA-256 of its content, weights in other files included.
+        size_bytes: Size of the same, in bytes.
     """
 
     model: onnx.ModelProto

@@ -66,7 +66,7 @@ class Agreement:
     Attributes:
         task: Its name.
         pictures: How many were compared.
-        changed: Of them, those with another best label.
+        changed: The number of those with another best label.
     """
 
     task: str

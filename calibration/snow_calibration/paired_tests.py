@@ -37,8 +37,8 @@ class Counts(NamedTuple):
 
     Attributes:
         pictures: How many there are, M.
-        lost: Of them, right before and wrong after.
-        won: Wrong before and right after.
+        lost: Pictures that were right before and wrong after.
+        won: Pictures that were wrong before and right after.
 
     The numbers need not be whole, so that rates can be tried on other numbers of pictures.
     """

@@ -31,15 +31,16 @@ class CalibrationReport:
         rest: Precision of what is not INT8.
         max_drop: Points that each task must be shown to lose less than.
         fp32: Scores of the graph that was calibrated.
-        fp16: Of the same in half precision; empty where it overflows.
-        int8: Of the INT8 graph that is judged.
+        fp16: Scores of the same graph in half precision; empty where it overflows.
+        int8: Scores of the INT8 graph that is judged.
         verdicts: What they say of each task.
         written: Whether the graph is: it passed, or is undecided and that was accepted.
         kept: Its layers in floating point.
         int8_share: Share of the graph's multiply-adds that is INT8, 0 to 1.
         steps: The INT8 graphs that a search tried, the one that it chose last; empty without.
-        sensitivities: By layer, the most sensitive first; empty where they were not measured.
-        file_bytes: Of the fp32 file and of the INT8 one.
+        sensitivities: Sensitivities by layer, the most sensitive first; empty where they were not
+            measured.
+        file_bytes: Sizes of the fp32 file and of the INT8 one, in bytes.
         notes: What else is to be known, such as outputs that were not judged.
     """
 

@@ -50,9 +50,10 @@ class CalibrationSettings:
         rest: Precision of what is not INT8.
         max_drop: Points of top-1 that each task must be shown to lose less than; above 0.
         keep: Patterns of layers to leave in floating point.
-        auto: Give the worst layers back to floating point where INT8 loses too much.
-        accept_undecided: Write a graph that is neither shown to be good nor to be bad, too.
-        other_pictures: Judge by pictures that the tasks may have been trained on, too.
+        auto: Whether to give the worst layers back to floating point where INT8 loses too much.
+        accept_undecided: Whether to write a graph that is neither shown to be good nor to be bad,
+            too.
+        other_pictures: Whether to judge by pictures that the tasks may have been trained on, too.
     """
 
     ranges: Path
@@ -71,8 +72,9 @@ class GatePictures:
 
     Attributes:
         truth: What each task is judged by.
-        search: By task, others that layers are chosen on with `auto`; they may be trained on.
-        unlabelled: By task, [M, S, S, 3] uint8: without labels, resized and cropped.
+        search: The other pictures by task, those that layers are chosen on with `auto`; they may be
+            trained on.
+        unlabelled: The pictures by task, [M, S, S, 3] uint8, without labels, resized and cropped.
         notes: What the report is to say of them.
     """
 

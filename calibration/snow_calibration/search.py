@@ -109,11 +109,12 @@ def keep_worst(
     """Give the worst layers back to floating point, one by one, until it is enough.
 
     Args:
-        ranking: Gives the layers by sensitivity; asked only where it is not enough at once.
-        measure: From the kept layers to the scores of their graph.
-        share: From the kept layers to the share of the arithmetic that is INT8.
-        fixed: Kept from the start.
-        holds: Tells from the scores whether it is enough.
+        ranking: Function that gives the layers by sensitivity; asked only where it is not enough at
+            once.
+        measure: Function from the kept layers to the scores of their graph.
+        share: Function from the kept layers to the share of the arithmetic that is INT8.
+        fixed: Layers that are kept from the start.
+        holds: Function that tells from the scores whether they are enough.
         most: How many layers may be given back.
 
     Returns:

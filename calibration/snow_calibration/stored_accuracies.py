@@ -29,9 +29,9 @@ def check_accuracies(
 
     Args:
         manifest: The fp32 graph's.
-        fp32: Measured with it.
-        truth: On these pictures.
-        accept: Say what would be refused.
+        fp32: Scores measured with it.
+        truth: The pictures that they were measured on.
+        accept: Whether to say what would be refused, and to go on.
 
     Returns:
         What is to be said: other held-out pictures may be easier or harder.

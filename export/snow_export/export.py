@@ -81,13 +81,13 @@ class ExportRequest:
     Attributes:
         source: [B, 3, S, S] to a mapping of features.
         source_entry: What the manifest says of it.
-        networks: By task name; not frozen yet, of any scheme.
+        networks: The networks by task name; not frozen yet, of any scheme.
         tasks: The manifest's entries in the order of the outputs. One called `source` asks for
             the source's own head.
-        preprocessing: From a picture to the input; its image size is the graph's.
+        preprocessing: The way from a picture to the input; its image size is the graph's.
         pictures: [M, S, S, 3] uint8, real pictures, resized and cropped, red first: what the
             graph is compared with torch on.
-        versions: Of the packages that make the graph.
+        versions: Versions of the packages that make the graph.
         options: The form of the graph.
         never_fused: Tasks whose networks stay side by side in every layout.
     """
@@ -190,7 +190,7 @@ def compare_with_trained(
     Args:
         request: What was exported.
         pictures: [M, S, S, 3] uint8.
-        answers: About them, [M, classes] by task.
+        answers: The answers about them, [M, classes] by task.
         tolerance: Largest allowed error, relative to the task's largest logit (or one).
     """
     reference = trained_answers(request, pictures)

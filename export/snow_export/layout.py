@@ -45,7 +45,7 @@ def arrange(
     """Freeze trained deltas and lay them out.
 
     Args:
-        networks: By task name; not frozen yet, and left as they are.
+        networks: The networks by task name; not frozen yet, and left as they are.
         layout: `separate`; or `fused`: deltas of equal shape become one network, deltas of
             unequal shape fall into groups; or `summed`: fused, but local and subscribed
             channels are convolved each for themselves and added up, not concatenated.

@@ -60,10 +60,10 @@ class Verification:
     """What a verification found.
 
     Attributes:
-        rungs: In order, the file last.
+        rungs: Rungs in order, the file last.
         diverges: Where the file's rung fails: the first value inside the file that differs
             from a graph made anew from the store, and its relative error.
-        notes: Why a rung is missing.
+        notes: Reasons why a rung is missing.
     """
 
     rungs: tuple[Rung, ...]

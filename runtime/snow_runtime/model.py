@@ -40,7 +40,7 @@ def load(
         providers: ONNX Runtime's execution providers in order of preference, such as
             ``["CPUExecutionProvider"]``. None takes CUDA if it works here, otherwise the CPU.
         threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
-        contexts: Of an engine, how many calls may compute at once; each needs GPU memory.
+        contexts: Number of calls of an engine that may compute at once; each needs GPU memory.
         rebuild: ``"auto"`` builds an engine anew from its graph where it does not load here.
 
     Raises:
@@ -124,7 +124,7 @@ class Model(Closing):
             colour: Order of an array's channels; OpenCV's frames are ``"bgr"``.
 
         Returns:
-            Per task float32 probabilities `[C]` over its labels, and the call's latency.
+            The float32 probabilities by task, `[C]` over its labels, and the call's latency.
 
         Raises:
             InputError: The picture has another type, shape or dtype.
@@ -157,8 +157,8 @@ class Model(Closing):
         One thread can prepare the next frames while another one lets :meth:`answer` compute.
 
         Args:
-            images: As for :meth:`batch`.
-            colour: likewise.
+            images: Pictures, as for :meth:`batch`.
+            colour: Order of the arrays' channels.
 
         Raises:
             InputError: A picture has another type, shape or dtype; the message says which one.
@@ -169,7 +169,7 @@ class Model(Closing):
         """Do the rest of :meth:`batch`: the computation.
 
         Args:
-            prepared: By this model's :meth:`prepare`; what a model with another input or
+            prepared: What this model's :meth:`prepare` returned; what a model with another input or
                 preprocessing prepared is prepared anew.
 
         Returns:

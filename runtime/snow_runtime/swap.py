@@ -95,8 +95,8 @@ class SwappableModel(Closing):
 
         Args:
             path: A graph or an engine; with more tasks, fewer or others.
-            needed: Tasks that it has to have.
-            options: As for :func:`snow_runtime.load`.
+            needed: Tasks that the new model has to have.
+            options: Options, as for :func:`snow_runtime.load`.
 
         Returns:
             What the new graph is.

@@ -75,7 +75,7 @@ class DemoPictures:
         split: "train" or "test"; the two share no picture.
         count: How many pictures.
         size: Their width and height in pixels.
-        seed: Another seed gives other pictures.
+        seed: Seed of the pictures: another one gives others.
     """
 
     question: str

@@ -64,7 +64,7 @@ def read_food101(root: Path, *, download: bool = False) -> Splits:
 
     Args:
         root: The folder that has food-101 in it.
-        download: Fetch it first, if it isn't there.
+        download: Whether to fetch it first, if it isn't there.
 
     Raises:
         DataError: It isn't there or can't be read; the message says how to get it by hand.
@@ -78,7 +78,7 @@ def read_dtd(root: Path, *, download: bool = False) -> Splits:
 
     Args:
         root: The folder that has dtd in it.
-        download: Fetch it first, if it isn't there.
+        download: Whether to fetch it first, if it isn't there.
 
     Raises:
         DataError: It isn't there or can't be read; the message says how to get it by hand.
@@ -96,7 +96,7 @@ def read_stanford_cars(root: Path, *, download: bool = False) -> Splits:
 
     Args:
         root: The folder that has stanford_cars in it.
-        download: Has no effect but on the message: the data can't be downloaded any more.
+        download: Flag without effect but on the message: the data can't be downloaded any more.
 
     Raises:
         DataError: It isn't there or can't be read; the message says how to get it by hand.

@@ -38,7 +38,7 @@ class PretrainOptions:
         epochs: Passes over the pictures.
         batch_size: Pictures a step.
         lr: Peak learning rate of AdamW.
-        seed: Of weights and order.
+        seed: Seed of weights and order.
     """
 
     data: str = "demo:scene?train=1500&test=400&size=48&seed=1"

@@ -60,10 +60,10 @@ class Anatomy:
     """A traced CNN.
 
     Attributes:
-        subscriptions: In the order in which the source makes the tensors.
+        subscriptions: Subscriptions in the order in which the source makes the tensors.
         classifier: Qualified name of the last layer with weights.
         head_node: Name of the fx node whose output the classifier reads.
-        head_shape: That output's shape for the example image, [1, F] or [1, F, H, W].
+        head_shape: Shape of that output for the example image, [1, F] or [1, F, H, W].
         image_shape: The example image's shape, [1, 3, H, W].
     """
 
@@ -124,7 +124,7 @@ def protect_tensors(
     """Let nothing in a traced network overwrite its images, or what it returns, in place.
 
     Args:
-        traced: From images to anything.
+        traced: Traced network from images to anything.
         image_shape: [B, 3, H, W] that it works for.
         kept: The nodes that it returns, as they are when they are made.
     """
@@ -156,7 +156,7 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
     """Find the subscriptions and the classifier of a traced CNN.
 
     Args:
-        traced: From `trace`; may be on the meta device, for only shapes are read.
+        traced: What `trace` returned; may be on the meta device, for only shapes are read.
         image: [1, 3, H, W], the example image, on the same device.
 
     Raises:

@@ -37,7 +37,7 @@ class NetworkKeys:
 
     Attributes:
         architecture: Torchvision's name.
-        shapes: Of every parameter and statistic by its key, with 1000 classes; no counters.
+        shapes: Shape of every parameter and statistic by its key, with 1000 classes; no counters.
         indices: Keys of integers, which only transformers have.
         classifier: Name of the last layer with weights.
         stem: Key of the first convolution's weight.
@@ -108,7 +108,7 @@ def has_old_stem(architecture: str, shapes: Mapping[str, tuple[int, ...]]) -> bo
 
     Args:
         architecture: Torchvision's name.
-        shapes: Of the weights, by key.
+        shapes: Shapes of the weights, by key.
     """
     if not architecture.startswith("mnasnet") or architecture == "mnasnet1_0":
         return False
@@ -151,7 +151,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Return the architectures that weights fit, but for the number of classes.
 
     Args:
-        shapes: Of the weights, by torchvision's key.
+        shapes: Shapes of the weights, by torchvision's key.
     """
     regnet = any(key.startswith("trunk_output.") for key in shapes)
     found: dict[str, int] = {}

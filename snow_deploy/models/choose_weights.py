@@ -33,9 +33,10 @@ def choose_weights(
     Args:
         tensors: All of the checkpoint's, by their full names.
         architecture: Torchvision's name.
-        key: Where the weights are, such as `state_dict_ema`; None where that is plain.
+        key: Place of the weights, such as `state_dict_ema`; None where that is plain.
         origin: The checkpoint, for people.
-        say: Hears, a line at a time, what was chosen among several and what was passed over.
+        say: Callback that gets, a line at a time, what was chosen among several and what was passed
+            over.
 
     Raises:
         SourceError: None fits, or several do and nothing tells which is meant.

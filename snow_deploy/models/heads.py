@@ -34,7 +34,7 @@ class CheckpointHead:
 
     Attributes:
         weight: The checkpoint's key; None where there is none that fits.
-        bias: Likewise.
+        bias: The same for the bias.
         note: What is not as torchvision has it, for people; empty where nothing is.
     """
 
@@ -88,7 +88,7 @@ def is_behind(name: str, keys: NetworkKeys) -> bool:
     """Tell whether a key that is not torchvision's is of something behind the features.
 
     Args:
-        name: From the place of the network's own keys on.
+        name: Name from the place of the network's own keys on.
         keys: The network's.
     """
     first = name.partition(".")[0]

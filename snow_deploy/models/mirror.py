@@ -52,8 +52,8 @@ class Mirror:
             source: The original.
             num_classes: What the copy's classifier tells apart.
             width: Each layer has 1 / width of the source's channels.
-            subscribe: Makes a subscription to a source tensor of so many channels. Without it
-                the copy reads nothing of the source but where it begins.
+            subscribe: Function that makes a subscription to a source tensor of so many channels.
+                Without it the copy reads nothing of the source but where it begins.
             begin: Key of the source's feature that takes the place of everything before it;
                 None begins at the image.
         """

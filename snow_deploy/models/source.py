@@ -114,7 +114,7 @@ class Source(nn.Module):
         """Run the source only as far as features are read, and hold each only until it is.
 
         Args:
-            images: As for `forward`.
+            images: Images, as for `forward`.
             reads: Keys of what `forward` returns, each as often as it will be read.
         """
         return FeatureStream(self._network_for(images), images, reads)
@@ -142,8 +142,8 @@ class Source(nn.Module):
         Args:
             batch_size: Pictures in the passes to come; others give the same answers.
             image_size: Their side in pixels; likewise.
-            dtype: Of the passes meant: float32, or what autocast makes of them. Passes in another
-                run `network`, as all do where oneDNN does not compute in it.
+            dtype: Data type of the passes that are meant: float32, or what autocast makes of them.
+                Passes in another run `network`, as all do where oneDNN does not compute in it.
 
         Raises:
             SourceError: A weight is not finite; oneDNN's ReLU would make zeros of the answers.

@@ -39,10 +39,10 @@ class SourceWeights:
         state: Parameters and buffers by torchvision's key, float32, on the CPU.
         stride_in_1x1: A bottleneck's stride sits on its first 1x1 convolution (the original
             ResNet) instead of the 3x3 (torchvision's).
-        mean: Per RGB channel, of pictures scaled to [0, 1].
-        std: Likewise.
+        mean: Mean of each RGB channel of pictures scaled to [0, 1].
+        std: Standard deviation of each RGB channel of the same.
         labels: The source's own classes; None where nothing tells them.
-        origin: Where the weights came from, for people.
+        origin: Origin of the weights, for people.
     """
 
     architecture: str

@@ -45,8 +45,8 @@ class ReadOptions:
     """What a file of weights does not say of itself.
 
     Attributes:
-        key: Where in a checkpoint the weights are, such as `state_dict_ema`; None where that
-            is plain.
+        key: Place of the weights in a checkpoint, such as `state_dict_ema`; None where that is
+            plain.
         stride_in_1x1: The bottlenecks' stride sits on the first 1x1 convolution.
     """
 
@@ -77,8 +77,8 @@ def load_weights(
             or `false`), `labels` (a JSON list) and `preprocessing` (JSON with `mean` and `std`).
         architecture: Torchvision's name.
         options: What a file does not say of itself.
-        say: Hears, a line at a time, what was chosen among several and what was assumed; None
-            for nobody.
+        say: Callback that gets, a line at a time, what was chosen among several and what was
+            assumed; None for nobody.
 
     Raises:
         SourceError: Unknown name, missing or damaged file, tensors that do not fit or are not

@@ -36,7 +36,7 @@ class MeasurementCache:
         Args:
             kind: The beginning of the file's name.
             facts: JSON values; everything that the measurement depends on.
-            measure: Measures.
+            measure: Function that measures.
         """
         path = self.folder / f"{kind}-{digest(facts)}.json"
         try:

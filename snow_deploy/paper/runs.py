@@ -43,7 +43,7 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
             stands behind it.
 
     Returns:
-        By run name, the metrics of the final measurement.
+        The metrics of the final measurement by run name.
 
     Raises:
         TrainingError: Data has other labels or pictures than when a run was trained or begun; or

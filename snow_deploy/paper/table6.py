@@ -39,7 +39,7 @@ def make_table6(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
     """Count and measure each subscription and, on the study's data, train deltas with it.
 
     Args:
-        study: With data, its store holds the source.
+        study: The study; with data, its store holds the source.
         costing: Which networks are counted and timed.
     """
     deltas = [replace(study.delta, subscription=kind) for kind in SUBSCRIPTIONS]

@@ -40,10 +40,11 @@ class Drawing:
     Attributes:
         samples: How many training pictures to calibrate on, in all.
         judged: How many to judge each task by, at most, and as many without labels.
-        search: Draw pictures to search on, too.
+        search: Whether to draw pictures to search on, too.
         unlabelled: Folders of pictures without labels: `[TASK=]FOLDER`, for all tasks without.
-        seed: That splits data which has no splits of its own; None for each task's own.
-        other_pictures: Take data that is split otherwise than when the task was trained, too.
+        seed: Seed that splits data which has no splits of its own; None for each task's own.
+        other_pictures: Whether to take data that is split otherwise than when the task was trained,
+            too.
     """
 
     samples: int = 512
@@ -61,7 +62,7 @@ def pictures_of(
 
     Args:
         graph: An fp32 graph.
-        specs: See `data_of_tasks`.
+        specs: Specifications, as for `data_of_tasks`.
         drawing: How many, and which.
 
     Raises:
@@ -199,13 +200,13 @@ def labelled(
     """Take each task's pictures with their labels.
 
     Args:
-        data: By task.
+        data: Data by task.
         preprocessing: The graph's.
-        most: Take so many of a task where it has more, by chance: their classes are as frequent
-            as in all of them, so that their accuracy is an estimate of that of all.
+        most: Largest number to take of a task, by chance: their classes are as frequent as in all
+            of them, so that their accuracy is an estimate of that of all.
         choose: Which of its splits.
-        seed: Of that choice.
-        among: By task, indices of the pictures that may be taken; all without.
+        seed: Seed of that choice.
+        among: Indices by task of the pictures that may be taken; all without.
 
     Raises:
         DataError: None of a task's pictures can be read.

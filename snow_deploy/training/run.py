@@ -46,10 +46,11 @@ class RunSettings:
 
     Attributes:
         workers: Processes that load pictures.
-        resume: Go on from the last checkpoint of an interrupted run.
-        overwrite: Replace a task or an unfinished run of the same name.
-        baseline: Also measure a linear classifier on the same frozen features.
-        compile_source: Compile the source with torch.compile; None decides by the device.
+        resume: Whether to go on from the last checkpoint of an interrupted run.
+        overwrite: Whether to replace a task or an unfinished run of the same name.
+        baseline: Whether to measure also a linear classifier on the same frozen features.
+        compile_source: Whether to compile the source with torch.compile; None decides by the
+            device.
     """
 
     workers: int = 2
@@ -66,7 +67,7 @@ class TrainingOutcome:
     Attributes:
         records: The tasks as stored, in the order in which they were asked for.
         trained_before: Names of those that the store had already.
-        failures: Why a task was given up, by its name; the others went on.
+        failures: Reasons why a task was given up, by its name; the others went on.
     """
 
     records: tuple[TaskRecord, ...]
@@ -94,9 +95,9 @@ def train_tasks(
     given up and not stored; the others go on.
 
     Args:
-        store: Must hold a source.
+        store: Store that holds a source.
         requests: The tasks: the same pictures in the same order for all.
-        settings: How to run.
+        settings: Settings of the run.
 
     Returns:
         The stored tasks, each with `accuracy` and `loss` of the final split, `parameters`,

@@ -27,8 +27,8 @@ def exclusive(store: Store, names: Sequence[str]) -> Iterator[None]:
     Of the processes that torchrun has started the first one holds it for all of them.
 
     Args:
-        store: Where the tasks go.
-        names: Of the tasks.
+        store: Store that the tasks go to.
+        names: Names of the tasks.
 
     Raises:
         TrainingError: Another process trains one of them.

@@ -36,7 +36,7 @@ def emit(
     """Write a flat graph as ONNX.
 
     Args:
-        flat: From `network.flatten_network`.
+        flat: The network that `network.flatten_network` returned.
         network: The network that it was traced from; names the layers and outputs.
         entry: The one input: normalised planes, or frames that the graph normalises.
         preprocessing: The normalisation.

@@ -41,8 +41,9 @@ class FusedLayers(FusedGraph):
         """Begin a graph.
 
         Args:
-            shapes: By delta, an example of what each of its nodes makes.
-            summed: Convolve the local and the subscribed channels each for itself and add up.
+            shapes: The table by delta: an example of what each of its nodes makes.
+            summed: Whether to convolve the local and the subscribed channels each for itself and
+                add up.
             dense_below: Channels below which groups are too thin, where not `summed`.
         """
         super().__init__(len(shapes))

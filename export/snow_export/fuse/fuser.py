@@ -54,10 +54,10 @@ class Fuser(FusedLayers):
         """Take graphs to fuse.
 
         Args:
-            deltas: Frozen and folded, of one shape.
+            deltas: Deltas, frozen and folded, of one shape.
             example: Images and the source's features of them.
-            summed: Convolve the local and the subscribed channels each for itself and add up,
-                instead of concatenating them task by task.
+            summed: Whether to convolve the local and the subscribed channels each for itself and
+                add up, instead of concatenating them task by task.
             dense_below: Where a task's convolution has fewer input or output channels than this,
                 all tasks' become one dense convolution with zero blocks, not one of groups. Not
                 where `summed`: CPUs gain nothing by it.

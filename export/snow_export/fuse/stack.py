@@ -46,7 +46,7 @@ class Picked:
 
     Attributes:
         parts: Where they are.
-        order: Of each task: the part, and the channel among its own there.
+        order: The table by task: the part, and the channel among its own there.
     """
 
     parts: tuple[Stack | Shared, ...]
@@ -97,8 +97,8 @@ class Free:
 
         Args:
             widths: C of each task's tensor.
-            rank: Of that tensor, [B, C, ...], or [B, ..., C] where channels are `last`.
-            last: Which of the two.
+            rank: Rank of that tensor, [B, C, ...], or [B, ..., C] where channels are `last`.
+            last: Whether it is the latter.
 
         Raises:
             ValueError: It is not one value, or one a channel or pixel, for all pictures alike.

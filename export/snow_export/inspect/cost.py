@@ -92,8 +92,8 @@ class OwnerCost:
         macs: Multiply-adds of one picture.
         parameters: Weights: floating-point constants and quantised ones, without scalars,
             indices, shapes and quantisation scales.
-        size_bytes: Of all its constants.
-        nodes: Of the ONNX graph, before a runtime fuses any.
+        size_bytes: Size of all its constants, in bytes.
+        nodes: Number of nodes of the ONNX graph, before a runtime fuses any.
     """
 
     owner: str
@@ -114,7 +114,7 @@ class GraphCost:
         uncounted: Nodes of operators that multiply but are not counted, by operator; those of
             other domains than ONNX's own, which may, as `domain::Operator`.
         tasks: What each owner answers.
-        owner_of: By node name; for compiled layers, which name the nodes they came from.
+        owner_of: Owners by node name; for compiled layers, which name the nodes they came from.
     """
 
     owners: tuple[OwnerCost, ...]

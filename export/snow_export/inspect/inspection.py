@@ -25,8 +25,9 @@ class OwnerShare:
     """What one owner adds: the source, a task, or `a+b+c` for fused deltas.
 
     Attributes:
-        owner: Whose it is.
-        parameters: In a graph after folding; in a store as trained, BatchNorm's included.
+        owner: Name of the owner.
+        parameters: Number of parameters: in a graph after folding; in a store as trained,
+            BatchNorm's included.
         macs: Multiply-adds of one picture; None where the source is not at hand.
         image_size: Side of that picture, in pixels.
     """
@@ -82,19 +83,19 @@ class Inspection:
     """What a file or a store holds.
 
     Attributes:
-        kind: What it is.
-        path: Where it lies.
-        size_bytes: Of the file; of a store, its source and tasks without the runs.
-        sha256: Of the file; None for a store.
+        kind: Kind of what was inspected.
+        path: Path of the file or folder.
+        size_bytes: Size of the file in bytes; of a store, its source and tasks without the runs.
+        sha256: SHA-256 of the file; None for a store.
         source: The frozen network; None where a task file lies in no store.
-        tasks: In the graph's order, a store's by name.
-        preprocessing: By task.
+        tasks: Tasks in the graph's order, a store's by name.
+        preprocessing: Preprocessing by task.
         shares: Parameters and multiply-adds by owner.
-        graph: For a graph.
-        engine: For an engine.
-        training: By task, for a store.
+        graph: Facts that only a graph has.
+        engine: Facts that only an engine has.
+        training: Facts about the training by task, for a store.
         source_origin: Where the source came from, for a store.
-        versions: Of the packages that made a graph.
+        versions: Versions of the packages that made a graph.
         notes: What could not be told, and why.
     """
 

@@ -66,7 +66,7 @@ def infer_shapes(model: onnx.ModelProto, free: int) -> tuple[int, Shapes]:
     A graph whose batch is fixed keeps it. Tensors whose shape is not known are left out.
 
     Args:
-        model: From `weights_as_inputs`.
+        model: The model that `weights_as_inputs` returned.
         free: How many of its inputs are none of the weights, by `free_inputs`; they come first.
 
     Raises:

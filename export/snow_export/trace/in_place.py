@@ -85,9 +85,9 @@ def protect(
     danger is copied instead.
 
     Args:
-        traced: After `read_results`.
-        values: Of its nodes on some example, on any device, `meta` too; they tell which nodes
-            share memory.
+        traced: The traced network, after `read_results`.
+        values: Values of its nodes on some example, on any device, `meta` too; they tell which
+            nodes share memory.
         kept: Nodes whose tensors, as they are when made, the graph returns.
         given: Nodes whose tensors come from outside: the images, another network's features.
     """

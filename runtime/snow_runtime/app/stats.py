@@ -104,9 +104,9 @@ def prometheus(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]
 
     Args:
         stats: What :meth:`Stats.snapshot` gave.
-        cameras: By camera name its counters (`frames`, `drops`, `reconnections`, `bad_frames`,
-            `repeats`, `freezes`, `abandoned`, `lost_s`), its `state`, `connected`, 0 or 1, and
-            `code`, what it answered instead of frames or None; those that are there.
+        cameras: Table by camera name: its counters (`frames`, `drops`, `reconnections`,
+            `bad_frames`, `repeats`, `freezes`, `abandoned`, `lost_s`), its `state`, `connected`, 0
+            or 1, and `code`, what it answered instead of frames or None; those that are there.
     """
     return "\n".join([*_lines(stats, cameras), ""])
 

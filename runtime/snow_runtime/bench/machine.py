@@ -71,8 +71,8 @@ def read_state(
 
     Args:
         machine: What is looked at.
-        ask: Runs a command and returns what it prints, None where that fails; None for the
-            system's own way.
+        ask: Function that runs a command and returns what it prints, None where that fails; None
+            for the system's own way.
         gpu: Whether the driver sees one, of which nvidia-smi may know more.
     """
     notes: list[str] = []

@@ -13,7 +13,7 @@ class ProcessMemory(NamedTuple):
     """Resident memory of this process; None where the system does not tell.
 
     Attributes:
-        now_bytes: At this moment.
+        now_bytes: Resident memory at this moment.
         peak_bytes: The most since the process began.
     """
 

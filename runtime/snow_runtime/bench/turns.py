@@ -52,7 +52,7 @@ def measure_in_turns(
     """Call contenders in turns; their times go into their samples.
 
     Args:
-        contenders: Those that take turns, warmed up.
+        contenders: Contenders that take turns, warmed up.
         frames: What they are called on.
         plan: How many turns each has, and how long ones.
         told: Hears which share of the rounds is done.

@@ -35,19 +35,20 @@ class Camera(Closing):
     each frame goes to one of them. As a context manager it closes itself.
 
     Args:
-        make_source: Makes a source for each connection; called in the camera's thread.
-        name: For messages, logs and frames.
+        make_source: Function that makes a source for each connection; called in the camera's
+            thread.
+        name: Name of the camera for messages, logs and frames.
         mode: ``newest``: frames that nobody fetched in time give way to newer ones.
             ``every-frame``: each is handed out, in order, and the source waits for the reader.
         live: Whether the end of a connection is an outage, after which another is made.
         options: Time limits and bounds.
         uri: The address, whose secrets are to be kept out of all texts.
         clock: The time.
-        rng: Draws the jitter of the delays between attempts.
+        rng: Generator of the jitter of the delays between attempts.
 
     Attributes:
-        name: As given.
-        mode: As given.
+        name: Name of the camera.
+        mode: Mode, `newest` or `every-frame`.
     """
 
     def __init__(
@@ -115,7 +116,8 @@ class Camera(Closing):
                 comes or none will.
 
         Returns:
-            None if none came in time, or the camera ended or was closed; :attr:`ended` tells.
+            The frame; None if none came in time, or the camera ended or was closed; :attr:`ended`
+            tells.
 
         Raises:
             CameraError: The camera failed, and trying again is no use.

@@ -26,7 +26,7 @@ class CameraGroup(Closing):
         cameras: The cameras, each with a name of its own.
 
     Attributes:
-        cameras: As given.
+        cameras: The group's cameras.
 
     Raises:
         ValueError: There are none, or two have the same name.
@@ -60,8 +60,8 @@ class CameraGroup(Closing):
                 that gave a frame, so that each gets its turn.
 
         Returns:
-            At most one frame a camera, in the order of asking; none if none came in time or none
-            will come. A camera that failed is left out: its status tells why.
+            The frames, at most one a camera, in the order of asking; none if none came in time or
+            none will come. A camera that failed is left out: its status tells why.
 
         Raises:
             ValueError: ``at_most`` is below 1.

@@ -71,7 +71,8 @@ def open_camera(
         mode: ``newest`` drops frames that were not fetched in time, the default for cameras;
             ``every-frame`` hands out each, the default for files, folders and ``fps=0``. A file in
             mode ``newest`` runs at its own rate, like a camera.
-        name: For messages, logs and frames; by default the address without its secrets.
+        name: Name of the camera for messages, logs and frames; by default the address without its
+            secrets.
         options: Time limits and bounds.
         clock: The time.
 

@@ -26,22 +26,24 @@ class Pump:
     keep the program from ending.
 
     Args:
-        make_source: Makes the source, in the thread.
-        deliver: Takes each new picture; may take its time.
-        bad: Told of each damaged picture.
-        repeated: Told of each picture that came again, and whether the camera is frozen by now.
-        wake: Set when the source is open, and when the thread is about to end.
+        make_source: Function that makes the source, in the thread.
+        deliver: Callback that gets each new picture; it may take its time.
+        bad: Callback that gets each damaged picture.
+        repeated: Callback that gets each picture that came again, and whether the camera is frozen
+            by now.
+        wake: Event that is set when the source is open, and when the thread is about to end.
         live: Whether it is a camera, which never takes the same picture twice. A file may.
         options: The time limits.
         clock: The time.
         name: The thread's.
 
     Attributes:
-        cancelled: Set when nothing is to be delivered any more.
-        done: Set when the source is closed.
-        error: Why the connection ended; None if it was the source's end, or it was cancelled.
+        cancelled: Event that is set when nothing is to be delivered any more.
+        done: Event that is set when the source is closed.
+        error: Reason why the connection ended; None if it was the source's end, or it was
+            cancelled.
         opened: Whether the source could be opened.
-        first_at_s: When the first picture had come, on the clock that never jumps; or None.
+        first_at_s: Time when the first picture had come, on the clock that never jumps; or None.
     """
 
     def __init__(

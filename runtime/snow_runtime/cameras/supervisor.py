@@ -33,15 +33,15 @@ class Supervisor:
     """A thread that keeps one camera's pump running.
 
     Args:
-        make_source: Makes a source for each connection.
+        make_source: Function that makes a source for each connection.
         live: Whether to connect again when a connection ends.
         name: The camera's.
-        mailbox: Where frames go.
-        journal: Where the state and the counts go.
+        mailbox: Mailbox that the frames go to.
+        journal: Journal of the state and the counts.
         options: The time limits.
         clock: The time.
-        rng: Draws the jitter of the delays.
-        scrub: Takes secrets out of an error's text.
+        rng: Generator of the jitter of the delays.
+        scrub: Function that takes secrets out of an error's text.
     """
 
     def __init__(

@@ -95,7 +95,7 @@ def find_backend(
     Args:
         name: `auto` takes TensorRT where it and a GPU are here, otherwise TensorRT-RTX.
         cross: Whether it has to build for GPUs that are not here; `auto` then takes TensorRT-RTX.
-        load: Imports a module.
+        load: Function that imports a module.
 
     Raises:
         MissingDependencyError: It is not installed, or its libraries do not load.

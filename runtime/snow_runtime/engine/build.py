@@ -35,7 +35,7 @@ class CompiledPlan:
 
     Attributes:
         backend: What compiled it, by name.
-        version: Of that library.
+        version: Version of that library.
         options: What it was to be.
         content: The plan itself.
         layers: All of them, synchronisation included.

@@ -141,8 +141,8 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder's engines; the lock goes with the process.
 
     Args:
-        folder: Where the engines are.
-        shared: Keep out only those who write.
+        folder: Folder of the engines.
+        shared: Whether to keep out only those who write.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -65,13 +65,13 @@ class Lane(Closing):
     """A stream, working memory for it, and two slots; a thread that uses it holds its lock.
 
     Args:
-        maker: Makes the engine's execution contexts.
+        maker: Maker of the engine's execution contexts.
         tensors: What the engine reads and writes.
         capture: Whether CUDA graphs are captured; shared by all lanes of a session.
         mapped: Whether the GPU computes on pinned memory where it lies.
 
     Attributes:
-        stream: Where it computes.
+        stream: Stream that it computes in.
         lock: Held by whoever puts work into the stream: its contexts serve one thread at a time.
         slots: Two, to be used by one thread each.
     """
@@ -123,8 +123,8 @@ class Slot(Closing):
         """Take a batch over and let the GPU compute, without waiting for it.
 
         Args:
-            batch: Of the engine's dtype, at most as large as its largest; if it is smaller than its
-                smallest, zeros are added.
+            batch: Batch of the engine's dtype, at most as large as its largest; if it is smaller
+                than its smallest, zeros are added.
 
         Raises:
             EngineError: CUDA or TensorRT failed.
@@ -143,7 +143,7 @@ class Slot(Closing):
         """Wait for the batch that was started.
 
         Returns:
-            By output name float32 `[B, C]`; new arrays.
+            Table by output name: float32 `[B, C]`; new arrays.
 
         Raises:
             EngineError: CUDA failed.
@@ -204,7 +204,7 @@ class Execution:
     """An execution context that reads and writes a slot's buffers, and its CUDA graph.
 
     Args:
-        lane: Where it runs.
+        lane: Lane that it runs in.
         slot: What it reads and writes.
 
     Raises:

@@ -21,7 +21,7 @@ class Log:
     """What TensorRT said during one piece of work.
 
     Attributes:
-        logger: To be handed to TensorRT.
+        logger: Logger to be handed to TensorRT.
         errors: Its errors.
         layers: Lines that list compiled layers.
     """

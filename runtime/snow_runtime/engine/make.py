@@ -68,7 +68,7 @@ def build_engine(
 
     Args:
         graph: An exported or calibrated ONNX graph.
-        output: Where the plan goes; the record goes beside it.
+        output: Path that the plan goes to; the record goes beside it.
         options: What it is to be.
         backend_name: What to build with.
         cache: Engines of earlier builds; None uses and keeps none.

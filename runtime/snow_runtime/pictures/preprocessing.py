@@ -111,12 +111,12 @@ def prepare_for(
 
     Args:
         entry: The graph's input: normalised planes, or frames that it normalises itself.
-        image: As for :func:`prepare`.
-        preprocessing: likewise.
-        colour: likewise.
+        image: Picture, as for :func:`prepare`.
+        preprocessing: Preprocessing, as for :func:`prepare`.
+        colour: Order of an array's channels.
 
     Returns:
-        As :func:`prepare`, or uint8 `[S, S, 3]` in the entry's order of channels.
+        The same as :func:`prepare`, or uint8 `[S, S, 3]` in the entry's order of channels.
 
     Raises:
         InputError: The picture has another type, shape or dtype.

@@ -23,7 +23,7 @@ class Remark(NamedTuple):
     """Something odd about a picture.
 
     Attributes:
-        kind: Of what kind it is; of each one is told.
+        kind: Kind of the remark; one of each kind is logged.
         text: What is odd, and what to do.
     """
 

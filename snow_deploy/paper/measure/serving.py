@@ -95,8 +95,8 @@ def measure_serving(
         setups: The contenders.
         batch: Pictures a call.
         kept: What is measured already.
-        rounds: Visits to each.
-        say: Hears what is done.
+        rounds: Number of visits to each.
+        say: Callback that gets what is done, as a line.
     """
     device = default_device()
     servers: dict[str, fx.GraphModule] = {}

@@ -28,7 +28,7 @@ class Effort:
 
     Attributes:
         steps: Timed together in one visit.
-        rounds: Visits to each contender.
+        rounds: Number of visits to each contender.
     """
 
     steps: int = 10
@@ -65,7 +65,7 @@ def measure_steps(
         setups: The contenders.
         kept: What is measured already.
         effort: How thoroughly.
-        say: Hears what is done.
+        say: Callback that gets what is done, as a line.
 
     Raises:
         TrainingError: Not even a small batch fits, or memory could not be measured.

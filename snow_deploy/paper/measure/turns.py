@@ -19,9 +19,9 @@ def least_in_turns(
     The minimum, because whatever else a machine does only ever adds to a time.
 
     Args:
-        visit: Given a name and the number of the round, measures a time.
+        visit: Function that measures a time, given a name and the number of the round.
         names: The contenders.
-        rounds: At least one.
+        rounds: Number of rounds, at least one.
     """
     best = dict.fromkeys(names, float("inf"))
     for number in range(rounds):

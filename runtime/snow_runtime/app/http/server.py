@@ -30,7 +30,7 @@ class HttpServer(uvicorn.Server):
     """Serves an application until it is stopped; handles no signals, logs no requests.
 
     Args:
-        app: Answers.
+        app: The application that answers.
         listener: Where clients come from, of :func:`listening_socket`; closed at the end.
         limits: What clients may take.
         beside: What the thread does besides, until it is cancelled at the end.

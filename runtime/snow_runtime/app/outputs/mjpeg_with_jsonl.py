@@ -27,7 +27,7 @@ class MjpegWithJsonl:
 
     Args:
         path: The pictures' file; existing ones are gone on with.
-        camera: Whose they are; None for whichever.
+        camera: Name of the camera that they are of; None for any.
 
     Raises:
         OSError: They cannot be opened, are no plain files, somebody else writes to them, or they

@@ -39,10 +39,10 @@ class Mqtt:
         url: `mqtt://[user:password@]host[:port][/topic]`; answers go to `topic/CAMERA`, where the
             signs that a topic gives a meaning are `_` in the camera's name, and a camera called
             `status` is `status_`.
-        count: Is told `mqtt_lost` for each answer that nobody is known to have taken, and
-            `mqtt_refused` for each that the broker refused, as its access list may.
+        count: Callback that gets `mqtt_lost` for each answer that nobody is known to have taken,
+            and `mqtt_refused` for each that the broker refused, as its access list may.
         options: How to speak to the broker.
-        client: In place of paho's, for tests.
+        client: A client in place of paho's, for tests.
 
     Raises:
         InputError: The URL is not one of MQTT, its topic cannot be published on, or a certificate

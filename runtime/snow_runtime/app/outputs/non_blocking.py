@@ -25,7 +25,7 @@ class NonBlockingWriter:
     After a reader has taken nothing for that long, lines are refused at once until it reads again.
 
     Args:
-        descriptor: Where to write; it stays open.
+        descriptor: Descriptor to write to; it stays open.
         patience_s: How long to wait for the reader, in seconds.
 
     Attributes:
@@ -99,8 +99,8 @@ class NonBlockingStream(io.RawIOBase):
     """A stream over a :class:`PatientPipe`: lines that nobody takes are dropped and counted.
 
     Args:
-        descriptor: Where to write.
-        patience_s: As for the pipe.
+        descriptor: Descriptor to write to.
+        patience_s: The same as for the pipe.
 
     Attributes:
         lost: How many lines nobody took.

@@ -65,10 +65,11 @@ class Recorder:
 
     Args:
         path: The `.mjpeg` file; an existing one is gone on with.
-        count: Is told `recording_lost` for each frame that was not written.
-        quality: Of JPEG, 1 to 100.
-        free_bytes: Gives the free space of a folder.
-        camera: Whose frames they are; a file with another camera's is refused. None takes any.
+        count: Callback that gets `recording_lost` for each frame that was not written.
+        quality: JPEG quality, 1 to 100.
+        free_bytes: Function that gives the free space of a folder.
+        camera: Name of the camera whose frames they are; a file with another camera's is refused.
+            None takes any.
 
     Raises:
         InputError: The file cannot be opened, is no plain file, or is not this camera's alone.

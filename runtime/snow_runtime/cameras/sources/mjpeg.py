@@ -29,7 +29,7 @@ class MjpegSource:
     Args:
         address: The address, with user and password if the camera asks for them.
         options: The time limits, and what a camera's certificate must be.
-        clock: Stamps the pictures when their last byte is here.
+        clock: Clock that stamps the pictures when their last byte is here.
         newest: Whether pictures may be passed over when newer ones are here already. They are
             not decoded, so that a slow decoder never lags.
 
