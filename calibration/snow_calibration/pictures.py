@@ -86,7 +86,7 @@ class LabelledPictures:
         targets: [M] indices into the task's labels.
         known: `measured` for the very pictures that the accuracy in the manifest is of;
             `rest` for what is left of them without copies; `held out` for others that were not
-            trained on; `unknown` where that cannot be told.
+            trained on; `unknown` where that is not known.
 
     Raises:
         CalibrationError: None at all, or of another type or shape.

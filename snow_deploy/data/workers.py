@@ -1,7 +1,7 @@
 """Processes that load pictures: how batches come from them, and what becomes of one that dies.
 
-A worker hands its batches over in shared memory, of which a container has 64 MB unless it is told
-otherwise. Where that does not hold what may wait there, batches come through pipes: torch itself
+A worker hands its batches over in shared memory, of which a container has 64 MB by default.
+Where that does not hold what may wait there, batches come through pipes: torch itself
 would lose the batch that has no room, and wait for it for ever (pytorch/pytorch#5040).
 """
 

@@ -73,7 +73,7 @@ def build_architecture(architecture: str, num_classes: int) -> nn.Module:
             f"Choose one of: {', '.join(architectures())}"
         )
         raise SourceError(msg)
-    # These two draw their weights slowly, and warn, unless told not to.
+    # These two draw their weights slowly, and warn, unless they are asked not to.
     ported = {"init_weights": False, "aux_logits": False}
     options = ported if architecture in _PORTS else {}
     network: nn.Module = torchvision.models.get_model(

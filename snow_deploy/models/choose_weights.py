@@ -39,7 +39,7 @@ def choose_weights(
             over.
 
     Raises:
-        SourceError: None fits, or several do and nothing tells which is meant.
+        SourceError: None fits, or several do and nothing says which is meant.
     """
     keys = network_keys(architecture)
     inside = dict(tensors) if key is None else tensors_below(tensors, key)

@@ -47,7 +47,7 @@ def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys
     """Look for the classifier: by torchvision's name, else one layer of another name that fits.
 
     A sequence of one layer and of others without weights is that layer: in eval mode dropout does
-    nothing. Of a sequence of several nothing tells what stands between them.
+    nothing. Of a sequence of several nothing says what stands between them.
     """
     weight, bias = f"{keys.classifier}.weight", f"{keys.classifier}.bias"
     own = found.keys.get(weight), found.keys.get(bias)

@@ -50,7 +50,7 @@ class Mirror:
 
         Args:
             source: The original.
-            num_classes: What the copy's classifier tells apart.
+            num_classes: Number of classes of the copy's classifier.
             width: Each layer has 1 / width of the source's channels.
             subscribe: Function that makes a subscription to a source tensor of so many channels.
                 Without it the copy reads nothing of the source but where it begins.

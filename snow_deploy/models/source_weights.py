@@ -41,7 +41,7 @@ class SourceWeights:
             ResNet) instead of the 3x3 (torchvision's).
         mean: Mean of each RGB channel of pictures scaled to [0, 1].
         std: Standard deviation of each RGB channel of the same.
-        labels: The source's own classes; None where nothing tells them.
+        labels: The source's own classes; None where nothing names them.
         origin: Origin of the weights, for people.
     """
 

@@ -96,7 +96,7 @@ class Inspection:
         training: Facts about the training by task, for a store.
         source_origin: Where the source came from, for a store.
         versions: Versions of the packages that made a graph.
-        notes: What could not be told, and why.
+        notes: What could not be found out, and why.
     """
 
     kind: InspectionKind

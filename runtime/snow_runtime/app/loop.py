@@ -60,7 +60,7 @@ class LoopOptions:
 
 @dataclass
 class Loop:
-    """Frames in, answers out, until told to stop.
+    """Frames in, answers out, until it is asked to stop.
 
     Attributes:
         model: The model that answers; it may be swapped at any time.

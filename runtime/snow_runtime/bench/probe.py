@@ -19,7 +19,7 @@ from snow_runtime.errors import SnowError
 
 
 def main() -> None:
-    """Start the contender that the first argument tells of, and print what that took."""
+    """Start the contender that the first argument describes, and print what that took."""
     try:
         document = measure_start(_options(json.loads(sys.argv[1])))
     except SnowError as error:

@@ -29,7 +29,7 @@ class ContenderEntry:
         sha256: SHA-256 of its content.
         starts: Its starts so far.
         samples: The times of its calls so far.
-        facts: What loading told of it; empty before.
+        facts: What loading showed of it; empty before.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class ContenderEntry:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def take(self, contender: Contender) -> None:
-        """Take what a loaded contender tells, and its samples, to which it goes on adding."""
+        """Take a loaded contender's own facts, and its samples, to which it goes on adding."""
         manifest = contender.model.manifest
         self.samples = contender.samples
         self.facts = {

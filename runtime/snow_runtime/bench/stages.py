@@ -24,7 +24,7 @@ STAGES: Final = ("preprocess", "copy", "inference", "postprocess")
 
 @runtime_checkable
 class TellsCopy(Protocol):
-    """A session that tells how long its last run took to copy to the device and back.
+    """A session that says how long its last run took to copy to the device and back.
 
     Attributes:
         copy_ms: Milliseconds, both ways together; None where it does not know.

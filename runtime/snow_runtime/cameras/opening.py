@@ -63,7 +63,7 @@ def open_camera(
     =====================================  =======================================================
 
     A camera that does not answer is no error: it is tried again until it does, or until
-    ``options.attempts`` are used up, and :attr:`Camera.status` tells.
+    ``options.attempts`` are used up; :attr:`Camera.status` says which.
 
     Args:
         uri: The address. Signs with a meaning of their own, such as ``@`` and ``/`` in a password,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snow_runtime.cameras.options import CameraOptions
     from snow_runtime.cameras.sources.source import CameraPicture, CameraSource
 
-_BREATH_S: Final = 0.002  # after a read that gave nothing new, lest it be a busy loop
+_BREATH_S: Final = 0.002  # after a read that gave nothing new, so that it is no busy loop
 _STEP: Final = 16  # pixels between those that are compared first
 
 

@@ -21,7 +21,7 @@ BackendName = Literal["tensorrt", "tensorrt-rtx"]
 TARGETS: Final = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 """Compute capabilities that TensorRT-RTX 1.x compiles for; neither Jetson's nor the H100's."""
 PORTABLE: Final = ("sm80", "sm86", "sm89", "sm120")
-"""What TensorRT-RTX compiles for unless it is told: Ampere and all later GeForce and RTX GPUs."""
+"""What TensorRT-RTX compiles for by default: Ampere and all later GeForce and RTX GPUs."""
 
 _MODULES: Final[dict[BackendName, tuple[str, ...]]] = {
     "tensorrt": ("tensorrt",),

@@ -171,7 +171,7 @@ class Slot(Closing):
 
     def abandon(self) -> None:
         """Wait until nothing of a failed batch is under way: its buffers are used again."""
-        with self._lane.lock, suppress(EngineError):  # what failed is told already
+        with self._lane.lock, suppress(EngineError):  # what failed has been reported already
             self._lane.stream.synchronize()
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ _LONGEST_ASPECT = 32
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
     """Read a photo: any format that Pillow knows, grey, palette, CMYK, with alpha or 16 bits deep.
 
-    A photo that is odd, but can be used, is told of in the log, once of each kind.
+    A photo that is odd, but can be used, is named in the log, once for each kind.
 
     Returns:
         An upright RGB image of 8 bits a channel, `[H, W, 3]`, on white where the photo is

@@ -1,4 +1,4 @@
-"""What is odd about a picture that can be used all the same, told once of each kind.
+"""What is odd about a picture that can be used all the same, logged once for each kind.
 
 A folder of ten thousand such pictures shall not give ten thousand lines.
 """
@@ -32,7 +32,7 @@ class Remark(NamedTuple):
 
 
 def tell_once(remark: Remark) -> None:
-    """Log a warning, unless one of its kind has been told in this process."""
+    """Log a warning, unless this process has logged one of its kind."""
     if _quiet or remark.kind in _told:
         return
     _told.add(remark.kind)

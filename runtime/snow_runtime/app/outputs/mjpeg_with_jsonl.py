@@ -22,7 +22,7 @@ _TAIL_BYTES: Final = 1 << 20  # of the lines: so much is read to find the last w
 class MjpegWithJsonl:
     """`NAME.mjpeg` and `NAME.jsonl`, of which each always has whole entries only.
 
-    A line tells with `offset` and `bytes` where its picture lies. What a power cut left half
+    A line says with `offset` and `bytes` where its picture lies. What a power cut left half
     written is cut off when they are opened again.
 
     Args:

@@ -20,7 +20,7 @@ _GONE: Final = (BrokenPipeError, ConnectionError)
 
 
 class NonBlockingWriter:
-    """Writes whole lines, and waits for no reader longer than told.
+    """Writes whole lines, and waits for no reader longer than a given time.
 
     After a reader has taken nothing for that long, lines are refused at once until it reads again.
 
@@ -96,7 +96,7 @@ class NonBlockingWriter:
 
 
 class NonBlockingStream(io.RawIOBase):
-    """A stream over a :class:`PatientPipe`: lines that nobody takes are dropped and counted.
+    """A stream over a :class:`NonBlockingWriter`: lines that nobody takes are dropped and counted.
 
     Args:
         descriptor: Descriptor to write to.
@@ -144,7 +144,7 @@ class NonBlockingStream(io.RawIOBase):
 
 
 def non_blocking_text(descriptor: int, encoding: str = "utf-8", patience_s: float = 0.5) -> TextIO:
-    """Make a text stream that waits for no reader longer than told; see :class:`PatientBytes`."""
+    """Make a text stream that writes as :class:`NonBlockingStream` does."""
     raw: Any = NonBlockingStream(descriptor, patience_s)
     return io.TextIOWrapper(raw, encoding, "backslashreplace", write_through=True)
 

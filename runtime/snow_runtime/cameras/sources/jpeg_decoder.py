@@ -1,4 +1,4 @@
-"""JPEG pictures decoded by a decoder that tells when the data are damaged.
+"""JPEG pictures decoded by a decoder that reports damaged data.
 
 libjpeg fills what is missing with grey and only warns. OpenCV prints that warning and Pillow drops
 it; simplejpeg, which is libjpeg-turbo too, raises it. What no decoder can see is damage that

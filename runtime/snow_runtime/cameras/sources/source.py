@@ -101,7 +101,7 @@ class CameraSource(Protocol):
 
         Raises:
             LostError: It did not work now, and may later.
-            RefusedError: It may work later, if it is tried seldom.
+            RefusedError: It may work later, if it is tried rarely.
             CameraError: It will not work later either.
         """
 

@@ -2,7 +2,7 @@
 
 Nothing is handed out that FFmpeg knows to be damaged: neither a picture in whose data it met an
 error, nor one that is built on such a picture. A picture that was coded wrongly without breaking a
-rule of its format cannot be told from a right one.
+rule of its format looks like a right one.
 
 Axes: H, W height and width of the picture.
 """
@@ -124,7 +124,7 @@ class VideoSource:
         if stream.codec_context is None:
             msg = "its video is coded in a way that is not known here"
             raise self._failed(msg)
-        # An error in the data is to be told, not to be covered up.
+        # An error in the data is to be reported, not to be covered up.
         most = {"max_pixels": str(MOST_PIXELS)}  # a header can claim any size
         stream.codec_context.options = {"err_detect": "explode", **most}
         # One thread: several, each with a picture or a part of one, do not tell all errors, and
