@@ -163,16 +163,16 @@ def check_enough(
         return None
     worst = min(short, key=lambda verdict: verdict.pictures)
     shown = min(worst.most_drop, math.inf if worst.most_changed is None else worst.most_changed)
-    told = (
+    finding = (
         f"task {worst.task!r} has {worst.pictures} pictures to judge by, too few to pass with "
         f"--max-drop {max_drop:g} unless INT8 wins some: even if it changed none of the answers, "
         f"it could lose up to {shown:.2g} points. Expected {worst.needed or 'many more'} or more: "
         "add pictures, or give --unlabelled FOLDER or a larger --max-drop"
     )
     if worst.needed is None or worst.needed > _FAR * worst.pictures:
-        msg = f"{told}, or --accept-undecided to have the graph without an answer."
+        msg = f"{finding}, or --accept-undecided to have the graph without an answer."
         raise CalibrationError(msg)
-    return f"{told}."
+    return f"{finding}."
 
 
 def would_pass(found: Sequence[TaskScore], max_drop: float, pictures: Mapping[str, int]) -> bool:

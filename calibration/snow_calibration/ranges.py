@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_calibration.pictures import CalibrationPictures
+    from snow_runtime.progress import ProgressCallback
 
     Values = Mapping[str, NDArray[np.float32]]
 
@@ -141,7 +142,7 @@ def measure_ranges(
     origin: Origin,
     path: Path,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Ranges:
     """Measure the ranges, or go on with what `path` holds of them; `path` holds them at the end.
 
@@ -151,7 +152,8 @@ def measure_ranges(
         samples: The pictures.
         origin: What the ranges are good for.
         path: A JSON file, written every few pictures.
-        progress: Told after each picture how many of how many are done, both passes counted.
+        progress: Callback that gets `ranges` and the share that is done, after each picture of both
+            passes.
 
     Raises:
         CalibrationError: `path` holds ranges of something else or cannot be read or written, or
@@ -175,7 +177,7 @@ def measure_ranges(
             if ranges.done % _SAVE_EVERY == 0:
                 ranges.save(path)
             if progress is not None:
-                progress(ranges.done + counting * len(samples), 2 * len(samples))
+                progress("ranges", (ranges.done / len(samples) + counting) / 2)
     ranges.thresholds = {name: _threshold(ranges, name) for name in tensors}
     ranges.counts = {}
     ranges.save(path)

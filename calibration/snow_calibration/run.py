@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from snow_calibration.calibrate import Calibration, Rest
     from snow_calibration.pictures import CalibrationPictures, LabelledPictures
     from snow_calibration.thresholds import Method
-
-    Told = Callable[[str, int, int], None]
+    from snow_runtime.progress import ProgressCallback
 
 MAX_DROP = 3.0
 """Points of top-1; what a few hundred pictures can decide about."""
@@ -96,7 +95,7 @@ def calibrate_and_judge(
     judged: GatePictures | Mapping[str, LabelledPictures],
     settings: CalibrationSettings,
     *,
-    progress: Told | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CalibrationReport:
     """Write an INT8 graph, if it passes the gate, and report what was measured.
 
@@ -106,7 +105,8 @@ def calibrate_and_judge(
         samples: What ranges are measured on.
         judged: What each task is judged by.
         settings: How.
-        progress: Told the stage, and how much of how much of it is done.
+        progress: Callback that gets the stage, `ranges` or `layers`, and the share of it that is
+            done.
 
     Raises:
         CalibrationError: See `calibrate`; or the pictures are too few to judge by, or fp32 does
@@ -127,9 +127,9 @@ def calibrate_and_judge(
             settings.ranges,
             method=settings.method,
             rest=settings.rest,
-            progress=_stage(progress, "ranges"),
+            progress=progress,
         )
-        ranking = partial(_ranking, found, samples, fixed, _stage(progress, "layers"))
+        ranking = partial(_ranking, found, samples, fixed, progress)
         chosen = _choose(Path(folder), graph, found, judged, settings, ranking, fixed)
         candidate = bench.write(found.int8(chosen.kept))
         int8, compared = (
@@ -218,10 +218,6 @@ def _choose(  # noqa: PLR0917 - one call, above
     return _Choice(steps[-1].kept, tuple(steps), tuple(ranked))
 
 
-def _stage(progress: Told | None, stage: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(stage, done, total)
-
-
 def check_request(graph: Path, output: Path, settings: CalibrationSettings) -> tuple[str, ...]:
     """Refuse, before the long part, what cannot work out; return the layers kept in any case.
 
@@ -248,7 +244,7 @@ def _ranking(
     found: Calibration,
     samples: CalibrationPictures,
     fixed: Sequence[str],
-    progress: Callable[[int, int], None] | None,
+    progress: ProgressCallback | None,
 ) -> tuple[Sensitivity, ...]:
     """Rank the layers on pictures spread over the samples."""
     pixels = samples.spread(_SENSITIVITY_PICTURES)

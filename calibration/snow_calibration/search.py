@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from snow_calibration.calibrate import Calibration
     from snow_calibration.gate import TaskScore
+    from snow_runtime.progress import ProgressCallback
 
     Answers = dict[str, NDArray[np.float32]]
 
@@ -69,7 +70,7 @@ def sensitivities(
     pixels: NDArray[np.uint8],
     *,
     fixed: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[Sensitivity, ...]:
     """Measure each layer in INT8 alone, all others in floating point; the most sensitive first.
 
@@ -77,7 +78,7 @@ def sensitivities(
         calibration: The float graph and its ranges.
         pixels: [M, S, S, 3] uint8, pictures to answer.
         fixed: Layers that stay in floating point anyway, and are not measured.
-        progress: Told after each layer how many of how many are done.
+        progress: Callback that gets `layers` and the share that is done, after each of them.
     """
     alone = calibration.in_fp32()
     reference = _answers(alone.model, alone, pixels)
@@ -93,7 +94,7 @@ def sensitivities(
         ]
         found.append(Sensitivity(layer, max(changes)))
         if progress is not None:
-            progress(number, len(layers))
+            progress("layers", number / len(layers))
     return tuple(sorted(found, key=lambda item: -item.error))
 
 

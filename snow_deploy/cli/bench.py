@@ -95,8 +95,8 @@ def command(context: click.Context, /, *, keep: Path | None, as_json: bool, **fo
     options = _options(form)
     if keep is not None:
         _check_keep(keep, options)
-    with progress_bar("bench") as told:
-        document = bench(options, told).to_dict()
+    with progress_bar("bench") as progress:
+        document = bench(options, progress).to_dict()
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:

@@ -126,8 +126,8 @@ def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> 
     if form["others"]:
         built, times = build_fastest((graph, *form["others"]), engine, options, **how)
     else:
-        with progress_bar("building") as told:
-            built = build_engine(graph, engine, options, **how, told=told)
+        with progress_bar("building") as progress:
+            built = build_engine(graph, engine, options, **how, progress=progress)
     for notice in built.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:

@@ -138,9 +138,9 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     as_json, output = options.pop("as_json"), options["output"]
     chosen = _settings(graph, options)
     check_request(graph, output, chosen)  # before thousands of pictures are read
-    with _warnings(), _progress() as told:
+    with _warnings(), _progress() as progress:
         samples, judged = pictures_of(graph, specs, _drawing(options))
-        report = calibrate_and_judge(graph, output, samples, judged, chosen, progress=told)
+        report = calibrate_and_judge(graph, output, samples, judged, chosen, progress=progress)
     # A rejected graph is not written, so its report must not take the place of the file's.
     kept, rejected = (
         output.with_name(output.name.removesuffix(".onnx") + suffix)
@@ -165,7 +165,7 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
 def _reason(report: CalibrationReport, chosen: CalibrationSettings) -> str:
     """Say why the graph was not written, and what to do."""
     if report.outcome == "undecided":
-        told = (
+        reason = (
             "the pictures are too few to tell whether every task loses less than "
             f"{chosen.max_drop:g} points"
         )
@@ -173,7 +173,7 @@ def _reason(report: CalibrationReport, chosen: CalibrationSettings) -> str:
             "Give more pictures (the lines above say how many), --unlabelled FOLDER, or a larger "
             "--max-drop; --accept-undecided writes it all the same"
         )
-        return f"{told}; the graph was not written. {advice}."
+        return f"{reason}; the graph was not written. {advice}."
     advice = "Try another --method, or more --samples with another --ranges"
     advice += "" if chosen.auto else ", or give --auto"
     if not all(score.finite for score in report.int8) and chosen.rest == "fp16":
@@ -233,9 +233,9 @@ def _progress() -> Iterator[Any]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         bars: dict[str, Any] = {}
 
-        def told(stage: str, done: int, total: int) -> None:
+        def show(stage: str, share: float) -> None:
             if stage not in bars:
-                bars[stage] = bar.add_task(stage, total=total)
-            bar.update(bars[stage], completed=done)
+                bars[stage] = bar.add_task(stage, total=1.0)
+            bar.update(bars[stage], completed=share)
 
-        yield told
+        yield show

@@ -210,14 +210,14 @@ def _requests(tasks: tuple[str, ...], chosen: dict[str, Any]) -> list[TaskReques
     variants = list(combinations(sweeps, chosen, context))
     _refuse_unread([values for _, values in variants], swept(sweeps))
     optioned = [(suffix, _options(values)) for suffix, values in variants]
-    requests, told = [], dict[str, None]()
+    requests, remarks = [], dict[str, None]()
     for task, data in zip(tasks, listed, strict=True):
         splits = open_data(data, seed=chosen["seed"], download=chosen["download"])
-        told = dict.fromkeys([*told, *splits.remarks])
+        remarks = dict.fromkeys([*remarks, *splits.remarks])
         requests += [TaskRequest(f"{task}{suffix}", splits, each) for suffix, each in optioned]
     check_together(requests)
     if _is_first():
-        for remark in told:
+        for remark in remarks:
             click.echo(f"note: {remark}", err=True)
     return requests
 

@@ -98,15 +98,15 @@ def _close_batch(model: onnx.ModelProto, free: int) -> int:
     foreign = {
         name for node in graph.node if node.domain not in STANDARD_DOMAINS for name in node.output
     }
-    told = [value for value in graph.value_info if value.name in foreign]
-    for value in (*inputs, *told, *graph.output):
+    known = [value for value in graph.value_info if value.name in foreign]
+    for value in (*inputs, *known, *graph.output):
         for axis in _axes(value):
             if axis.dim_param in names:
                 axis.dim_value = 1
             elif axis.dim_value <= 0:
                 axis.Clear()
     del graph.value_info[:]  # stale ones contradict; the inference finds them again
-    graph.value_info.extend(told)
+    graph.value_info.extend(known)
     return int(_axes(batched[0])[0].dim_value) if batched else 1
 
 

@@ -165,8 +165,8 @@ def _is_told_in_place(node: fx.Node) -> bool:
     position = _inplace_position(node.target)
     if position is None:
         return False
-    told = node.args[position] if len(node.args) > position else node.kwargs.get("inplace", False)
-    return bool(told)
+    flag = node.args[position] if len(node.args) > position else node.kwargs.get("inplace", False)
+    return bool(flag)
 
 
 def _is_read_after(other: fx.Node, moment: int, position: Mapping[fx.Node, int]) -> bool:

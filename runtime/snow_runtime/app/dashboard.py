@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime._version import __version__
-from snow_runtime.app.stats import prometheus
+from snow_runtime.app.prometheus import write_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,9 +118,9 @@ class Dashboard:
             for camera, samples in self._samples.items()
         }
 
-    def metrics(self) -> str:
-        """Write the counters as Prometheus reads them."""
-        return prometheus(self._stats.snapshot(), self._cameras())
+    def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Write the counters for Prometheus; see :func:`write_metrics`."""
+        return write_metrics(self._stats.snapshot(), self._cameras(), accept)
 
     def health(self) -> tuple[str, float]:
         """Tell what is wrong, "" for nothing, and the seconds since the last answer or the start.

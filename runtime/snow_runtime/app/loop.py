@@ -87,7 +87,7 @@ class Loop:
     )  # by camera, of its last frame that was due
     _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
     _failed: int = 0  # so many of them; written by the thread that computes
-    _seldom: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
+    _faults: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
 
     def run(self) -> int:
         """Go on until the cameras have ended or somebody stops it; return how many were answered.
@@ -185,7 +185,7 @@ class Loop:
                 recorder.put(frame, answer)
         except Exception as error:  # noqa: BLE001 - an app's own output may raise anything
             self.stats.count("output_errors")
-            self._seldom.warning(f"an output failed: {type(error).__name__}: {error}")
+            self._faults.warning(f"an output failed: {type(error).__name__}: {error}")
 
     def _shown(self) -> Collection[str] | None:
         if not self.live.hidden:

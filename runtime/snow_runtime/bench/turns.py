@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 from snow_runtime.bench.turn_plan import turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from snow_runtime.bench.contender import Contender, Frames
     from snow_runtime.bench.turn_plan import TurnPlan
+    from snow_runtime.progress import ProgressCallback
 
 WARM_UP: Final = 5
 """Untimed calls of each contender before the first turn."""
@@ -47,7 +48,7 @@ def measure_in_turns(
     contenders: Sequence[Contender],
     frames: Frames,
     plan: TurnPlan,
-    told: Callable[[float], None],
+    progress: ProgressCallback,
 ) -> None:
     """Call contenders in turns; their times go into their samples.
 
@@ -55,16 +56,16 @@ def measure_in_turns(
         contenders: Contenders that take turns, warmed up.
         frames: What they are called on.
         plan: How many turns each has, and how long ones.
-        told: Hears which share of the rounds is done.
+        progress: Callback that gets `measuring` and the share of the rounds that is done.
     """
     for number in range(plan.rounds):
-        told(number / plan.rounds)
+        progress("measuring", number / plan.rounds)
         for index in turns(len(contenders), number):
             wait_until_idle()
             _lead_in(contenders[index], frames)
             # Up to a goal of all turns together: no turn's last call makes the whole any longer.
             _take_turn(contenders[index], frames, (number + 1) * plan.turn_s)
-    told(1.0)
+    progress("measuring", 1.0)
 
 
 def _lead_in(contender: Contender, frames: Frames) -> None:

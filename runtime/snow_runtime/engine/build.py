@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snow_runtime.engine.backend import Backend
     from snow_runtime.engine.layers import CompiledLayer
     from snow_runtime.engine.log import Log
-    from snow_runtime.engine.progress import Told
+    from snow_runtime.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def build_plan(
     beside: Path | None = None,
     workspace_bytes: int | None = None,
     timing_cache: bytes = b"",
-    told: Told | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CompiledPlan:
     """Compile an ONNX graph.
 
@@ -119,18 +119,18 @@ def build_plan(
         beside: The file beside which the weights lie that are not in `content`.
         workspace_bytes: What a layer may use here, where that is not what the options ask for.
         timing_cache: What earlier builds have learnt; ignored where it comes from elsewhere.
-        told: Is told the phase and the share of the whole that is done.
+        progress: Callback that gets the phase and the share of the whole that is done.
 
     Raises:
         GraphError: TensorRT cannot read the graph.
         EngineError: It cannot do what the options ask for, or cannot compile the graph.
         KeyboardInterrupt: Ctrl-C was pressed; nothing is left behind.
     """
-    progress = BuildProgress(told)
+    build_progress = BuildProgress(progress)
     with (
         warnings.catch_warnings(),
         collect_log(backend.module) as log,
-        progress.interruptible(),
+        build_progress.interruptible(),
     ):
         warnings.simplefilter("ignore", DeprecationWarning)  # of what one version keeps for others
         limit = workspace_bytes if workspace_bytes is not None else options.workspace_bytes
@@ -141,7 +141,7 @@ def build_plan(
             backend,
             options,
             log,
-            progress,
+            build_progress,
             beside=beside,
             workspace_bytes=limit,
             timing_cache=timing_cache,

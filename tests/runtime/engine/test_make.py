@@ -207,12 +207,12 @@ def test_the_inspector_is_believed_and_not_the_log(
 def test_a_progress_that_fails_is_heard(graph: Path, install: Install) -> None:
     install("tensorrt-10.3")
 
-    def told(phase: str, share: float) -> None:
+    def fail(phase: str, share: float) -> None:
         msg = f"no screen for {phase} at {share}"
         raise RuntimeError(msg)
 
     with pytest.raises(RuntimeError, match="no screen for"):
-        build(graph, told=told)
+        build(graph, progress=fail)
     assert not graph.with_suffix(".engine").exists()
 
 

@@ -65,6 +65,6 @@ def _descriptors(process: int) -> list[int]:
 
 def _is_written(process: int, descriptor: int) -> bool:
     """Tell whether a descriptor was opened to write."""
-    told = (_PROCESSES / f"{process}/fdinfo/{descriptor}").read_text()
-    flags = next(line for line in told.splitlines() if line.startswith("flags:"))
+    facts = (_PROCESSES / f"{process}/fdinfo/{descriptor}").read_text()
+    flags = next(line for line in facts.splitlines() if line.startswith("flags:"))
     return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY

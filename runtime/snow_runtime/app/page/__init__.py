@@ -18,8 +18,8 @@ except ModuleNotFoundError as error:
     if (error.name or "").startswith("snow_runtime"):
         raise
     msg = (
-        f"Starlette and uvicorn serve the live page, and {error.name} is not installed; run: "
-        f"{pip_install('page')}"
+        "Starlette, uvicorn and prometheus-client serve the live page, and "
+        f"{error.name} is not installed; run: {pip_install('page')}"
     )
     raise MissingDependencyError(msg) from error
 

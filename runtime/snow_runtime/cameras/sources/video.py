@@ -321,11 +321,11 @@ class VideoSource:
     def _code(self, seen: Exception | str) -> int | None:
         """Give what an RTSP server answered, as far as FFmpeg tells."""
         error = self._av.error
-        told = {
+        codes = {
             error.HTTPBadRequestError: 400,
             error.HTTPUnauthorizedError: 401,
             error.HTTPForbiddenError: 403,
             error.HTTPNotFoundError: 404,
             error.HTTPServerError: 500,
         }
-        return next((code for kind, code in told.items() if isinstance(seen, kind)), None)
+        return next((code for kind, code in codes.items() if isinstance(seen, kind)), None)
