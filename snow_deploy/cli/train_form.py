@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
     from snow_deploy.models.options import Subscribing
     from snow_deploy.models.pooling import PoolingNorm
-    from snow_deploy.training.options import Precision, TrainOptions
+    from snow_deploy.training.options import TrainingPrecision, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TrainForm:
     recipe: str
     smallest_crop: float | None
     image_size: int
-    precision: Precision
+    precision: TrainingPrecision
     seed: int
 
     def options(self) -> TrainOptions:

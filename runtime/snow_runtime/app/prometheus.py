@@ -39,9 +39,9 @@ def write_metrics(
 
     Args:
         stats: What :meth:`~snow_runtime.app.stats.Stats.snapshot` gave.
-        cameras: By camera name its counters (`frames`, `drops`, `reconnections`, `bad_frames`,
-            `repeats`, `freezes`, `abandoned`, `lost_s`), its `state`, `connected`, 0 or 1, and
-            `code`, what it answered instead of frames or None; those that are there.
+        cameras: Table by camera name: its counters (`frames`, `drops`, `reconnections`,
+            `bad_frames`, `repeats`, `freezes`, `abandoned`, `lost_s`), its `state`, `connected`, 0
+            or 1, and `code`, what it answered instead of frames or None; those that are there.
         accept: The request's `Accept` header: OpenMetrics where it is named there, else
             Prometheus' text format 0.0.4.
     """
