@@ -1,4 +1,4 @@
-"""The proxies that docs/cameras.md shows, run for real before a page."""
+"""The proxies that docs/guide/cameras.md shows, run for real before a page."""
 
 from __future__ import annotations
 
