@@ -25,7 +25,7 @@ DOCUMENTS = sorted(
     ]
 )
 # Made by tools or by runs, so none of our text.
-GENERATED = {"__pycache__", "build", "demo-output", "dist", "htmlcov", "runs", "store"}
+GENERATED = {"__pycache__", "build", "demo-output", "dist", "htmlcov", "runs", "site", "store"}
 
 
 def project() -> dict[str, Any]:
