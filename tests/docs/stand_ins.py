@@ -68,7 +68,7 @@ def _train(line: CommandLine) -> None:
         line.put("--no-baseline")
         line.put("--epochs", "1")
     else:
-        line.put("--epochs", "8")
+        line.put("--epochs", "6")
         line.put("--recipe", "steady")
     line.put("--batch-size", "16")
     line.put("--image-size", str(SIZE))
