@@ -100,9 +100,9 @@ Of SNOW; `recipe_for` has those of the other schemes.
 
 _OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW
 _GENTLE_RATE = 0.01  # likewise, of `steady` where every weight has been trained before
+_DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of options name them
 _WHOLE = frozenset({"ft", "lf"})
 _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
-_DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of options name them
 """Schemes whose classifier reads at first what the source's does, or something near it."""
 
 
