@@ -5,7 +5,7 @@
 #   make bench SCRIPTS=benchmarks/serving.py ARGS=--quick
 
 PYTHON ?= python3
-EXTRAS ?= train,export,cpu,page,dev
+EXTRAS ?= train,export,cpu,page,docs,dev
 ARGS ?=
 SCRIPTS ?= $(wildcard benchmarks/[!_]*.py)
 
@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test lint docs format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: $(INSTALLED) ## Check style, formatting, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(INSTALLED) ## Build the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(INSTALLED) ## Fix style and formatting where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -44,7 +47,7 @@ bench: $(INSTALLED) ## Run the benchmarks, one after another
 	done
 
 clean: ## Remove .venv, caches and what the demo left
-	rm -rf $(VENV) build dist demo-output htmlcov .coverage
+	rm -rf $(VENV) build dist demo-output site htmlcov .coverage
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

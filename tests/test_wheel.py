@@ -1,4 +1,4 @@
-"""What a user gets: the built wheel in an environment of its own, walked along the README."""
+"""What a user gets: the built wheel in an environment of its own, from photos to engines."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme import ROOT, SIZE, draw_photos, save_source, steps
+from tests.docs.blocks import ROOT
+from tests.docs.photos import SIZE, draw_photos, save_source
+from tests.docs.sandbox import MADE_BY
 
 RTX = importlib.util.find_spec("tensorrt_rtx_bindings") is not None
 PACKAGES = ("snow_deploy", "snow_export", "snow_calibration", "snow_runtime")
-WALKED = ("train", "export", "calibrate", "inspect", "build-engine", "predict")
 SMALL = {
-    "train": f"--recipe steady --epochs 1 --batch-size 16 --image-size {SIZE} --no-baseline",
+    "train": f"--source resnet18 --weights source.pth --recipe steady --epochs 1 --batch-size 16 "
+    f"--image-size {SIZE} --no-baseline",
     "calibrate": "--max-drop 100",
 }
-ELSEWHERE = {"resnet50": "resnet18", "imagenet": "source.pth"}
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +71,17 @@ def test_all_four_packages_come_from_the_wheel(python: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_readmes_way_from_the_wheel(python: Path, tmp_path: Path) -> None:
+def test_from_photos_to_engines_by_the_wheel(python: Path, tmp_path: Path) -> None:
     draw_photos(tmp_path, 12)
     save_source(tmp_path / "source.pth")
     program = python.with_name("snow-deploy")
+    made = [name for name in MADE_BY if RTX or not name.endswith(".engine")]
+    asked = ["predict snow.onnx photo.jpg --top 3", "inspect snow.int8.onnx --int8"]
     printed = {}
-    for step in steps():
-        engine = step.command == "build-engine" or "snow.engine" in step.words
-        if step.command not in WALKED or (engine and not RTX):
-            continue
-        words = [ELSEWHERE.get(word, word) for word in step.words]
-        small = SMALL.get(step.command, "").split()
-        printed[step.words] = run(program, *words, *small, folder=tmp_path)
+    for text in [*(text for name in made for text in MADE_BY[name]), *asked]:
+        words = [*text.split(), *SMALL.get(text.split()[0], "").split()]
+        printed[text] = run(program, *words, folder=tmp_path)
 
-    assert {words[0] for words in printed} >= set(WALKED) - {"build-engine"}
-    assert "no findings" in printed["inspect", "snow.int8.onnx", "--int8"]
-    assert "textures" in printed["predict", "snow.onnx", "photo.jpg", "--top", "3"]
-    assert not RTX or (tmp_path / "snow.int8.engine").is_file()
+    assert all((tmp_path / name).exists() for name in made)
+    assert "textures" in printed[asked[0]]
+    assert "no findings" in printed[asked[1]]
