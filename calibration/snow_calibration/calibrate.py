@@ -47,7 +47,7 @@ class Calibration:
     Attributes:
         model: The fp32 graph.
         manifest: What it says about itself.
-        ranges: Of every tensor that may be read quantised, whichever layers are kept.
+        ranges: Ranges of every tensor that may be read quantised, whichever layers are kept.
         rest: Precision of what stays in floating point.
         float_bytes: Size of the graph that it is made from.
     """
@@ -121,7 +121,7 @@ def calibrate(
         ranges_path: The ranges' file: written, gone on with, or reused if it fits.
         method: How thresholds are chosen.
         rest: Precision of what stays in floating point.
-        progress: See `measure_ranges`.
+        progress: Callback, as for `measure_ranges`.
 
     Raises:
         CalibrationError: The graph is no float graph of this project, the pictures do not fit,

@@ -45,8 +45,8 @@ class Origin(Document):
     """What ranges were measured on; ranges are only good for the same.
 
     Attributes:
-        graph_sha256: Of the graph's file.
-        data_sha256: Of the pictures and their names.
+        graph_sha256: SHA-256 of the graph's file.
+        data_sha256: SHA-256 of the pictures and their names.
         samples: How many pictures.
         method: How thresholds were chosen.
     """
@@ -73,9 +73,11 @@ class Ranges:
     Attributes:
         origin: What they were measured on.
         done: How many pictures of the pass under way are in.
-        largest: By tensor, the largest magnitude.
-        counts: By tensor, [BINS] int64; empty in the first pass, and once they are used.
-        thresholds: By tensor, the largest magnitude that INT8 has to hold; empty until the end.
+        largest: The table by tensor: the largest magnitude.
+        counts: The table by tensor: a histogram, [BINS] int64; empty in the first pass, and once
+            they are used.
+        thresholds: The table by tensor: the largest magnitude that INT8 has to hold; empty until
+            the end.
     """
 
     origin: Origin
@@ -150,12 +152,13 @@ def measure_ranges(
     """Measure the ranges, or go on with what `path` holds of them; `path` holds them at the end.
 
     Args:
-        run: From one picture [1, S, S, 3] uint8 to the values of the tensors.
+        run: Function from one picture [1, S, S, 3] uint8 to the values of the tensors.
         tensors: Names of those whose ranges are wanted.
         samples: The pictures.
         origin: What the ranges are good for.
         path: A JSON file, written every few pictures.
-        progress: Is called with `ranges`, after each picture of both passes.
+        progress: Callback that gets `ranges` and the share that is done, after each picture of both
+            passes.
 
     Raises:
         CalibrationError: `path` holds ranges of something else or cannot be read or written, or

@@ -21,8 +21,8 @@ def hold_lock(path: Path, when_taken: Callable[[], None] | None = None) -> Itera
 
     Args:
         path: The folder or file.
-        when_taken: Is called once where another holds the lock, before the waiting for it begins;
-            what it raises ends the waiting.
+        when_taken: Callback, called once where another holds the lock, before the waiting for it
+            begins; what it raises ends the waiting.
 
     Raises:
         OSError: It cannot be opened, or its file system has no locks.

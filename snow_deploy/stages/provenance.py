@@ -27,10 +27,10 @@ def provenance(
     others was, even if some have been added since.
 
     Args:
-        task: From the graph.
+        task: Entry of the task in the graph.
         splits: The data.
-        seed: It was split with.
-        accept: Say what would be refused.
+        seed: Seed that it was split with.
+        accept: Whether to say what would be refused, and to go on.
 
     Raises:
         CalibrationError: The data is split otherwise than when the task was trained.

@@ -23,8 +23,8 @@ def exclusive(store: Store, names: Sequence[str]) -> Iterator[None]:
     no locks of folders; there it is the user's to train a task once.
 
     Args:
-        store: Where the tasks go.
-        names: Of the tasks.
+        store: Store that the tasks go to.
+        names: Names of the tasks.
 
     Raises:
         TrainingError: Another process trains one of them.

@@ -22,7 +22,7 @@ _LONGEST: Final = 2**20  # elements of a vector whose length is followed
 _ROUNDS: Final = 16  # of inference and folding, each of which may give the other more to do
 
 
-def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy a model for counting: large constants become inputs, functions' bodies their calls.
 
     Raises:
@@ -66,7 +66,7 @@ def infer_shapes(model: onnx.ModelProto, free: int) -> tuple[int, Shapes]:
     A graph whose batch is fixed keeps it. Tensors whose shape is not known are left out.
 
     Args:
-        model: From `without_weights`.
+        model: The model that `weights_as_inputs` returned.
         free: How many of its inputs are none of the weights, by `free_inputs`; they come first.
 
     Raises:

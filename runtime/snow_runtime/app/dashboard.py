@@ -40,10 +40,11 @@ class Dashboard:
     Args:
         live: The newest answers.
         stats: Counts and latencies.
-        cameras: Gives each camera's state and counters.
-        tasks: Gives the names of the model's tasks.
+        cameras: Function that gives each camera's state and counters.
+        tasks: Function that gives the names of the model's tasks.
         clock: Monotonic time in seconds.
-        hung_after_s: No answer for longer than this while a camera gives frames: the model hangs.
+        hung_after_s: Longest time without an answer, while a camera gives frames, before the model
+            counts as hung.
     """
 
     def __init__(

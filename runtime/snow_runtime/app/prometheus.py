@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from snow_runtime.cameras.status import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -39,9 +39,9 @@ def write_metrics(
 
     Args:
         stats: What :meth:`~snow_runtime.app.stats.Stats.snapshot` gave.
-        cameras: By camera name its counters (`frames`, `drops`, `reconnections`, `bad_frames`,
-            `repeats`, `freezes`, `abandoned`, `lost_s`), its `state`, `connected`, 0 or 1, and
-            `code`, what it answered instead of frames or None; those that are there.
+        cameras: Table by camera name: its counters (`frames`, `drops`, `reconnections`,
+            `bad_frames`, `repeats`, `freezes`, `abandoned`, `lost_s`), its `state`, `connected`, 0
+            or 1, and `code`, what it answered instead of frames or None; those that are there.
         accept: The request's `Accept` header: OpenMetrics where it is named there, else
             Prometheus' text format 0.0.4.
     """
@@ -60,11 +60,11 @@ class _LoopCollector(Collector):
 
     def _metrics(self) -> Iterator[Metric]:
         stats = self.stats
-        yield _metric("up_seconds", "Since the loop began.", [((), stats["up_s"])])
-        yield _metric("idle_seconds", "Since a frame was answered last.", [((), stats["idle_s"])])
+        yield _metric("up_seconds", "Since the loop began.", {(): stats["up_s"]})
+        yield _metric("idle_seconds", "Since a frame was answered last.", {(): stats["idle_s"]})
         frames = _by_one(stats["frames"])
         yield _metric("frames_answered_total", "Frames with answers.", frames, "camera")
-        rate = [((), stats["frames_per_s"])]
+        rate = {(): stats["frames_per_s"]}
         yield _metric("frames_per_second", "Over the last ten seconds.", rate)
         for name, title in (("latency_ms", "The model's time."), ("age_ms", "Age when answered.")):
             help_text = f"{title} Latest frames, milliseconds."
@@ -73,26 +73,24 @@ class _LoopCollector(Collector):
         for key, name, title in _CAMERA:
             rows = {camera: row[key] or 0 for camera, row in self.cameras.items() if key in row}
             yield _metric(f"camera_{name}", f"Camera: {title}", _by_one(rows), "camera")
-        states = [
-            ((camera, state), row["state"] == state)
+        states = {
+            (camera, state): row["state"] == state
             for camera, row in self.cameras.items()
             if "state" in row
             for state in get_args(State)
-        ]
+        }
         title = "Camera: 1 for the state that it is in."
         yield _metric("camera_state", title, states, "camera", "state")
 
 
-def _by_one(values: Mapping[str, float]) -> Iterator[tuple[tuple[str], float]]:
-    return (((label,), value) for label, value in values.items())
+def _by_one(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    return {(label,): value for label, value in values.items()}
 
 
-def _metric(
-    name: str, help_text: str, values: Iterable[tuple[tuple[str, ...], float]], *labels: str
-) -> Metric:
+def _metric(name: str, help_text: str, values: Mapping[Any, float], *labels: str) -> Metric:
     """Make a counter, where the name says so, or a gauge; values by those of the labels."""
     family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
     metric = family(f"snow_{name}", help_text, labels=labels)
-    for key, value in values:
+    for key, value in values.items():
         metric.add_metric(key, value)
     return metric

@@ -10,7 +10,7 @@ from snow_runtime.bench.machine import describe_machine, describe_versions, read
 from snow_runtime.bench.report import BenchReport, ContenderEntry
 from snow_runtime.bench.startup import start_once
 from snow_runtime.bench.turn_plan import plan_turns, turns
-from snow_runtime.bench.turns import alternate, warm_up
+from snow_runtime.bench.turns import measure_in_turns, warm_up
 from snow_runtime.doctor import Machine
 from snow_runtime.files import sha256_file
 
@@ -32,7 +32,7 @@ def bench(
 
     Args:
         options: What is measured.
-        progress: Is called with what is being done and the share of the whole that is done.
+        progress: Callback that gets what is being done and the share of the whole that is done.
         machine: What the report describes; None for this one.
 
     Raises:
@@ -80,7 +80,7 @@ def _measure(report: BenchReport, progress: ProgressCallback, machine: Machine) 
         frames = Frames(options)
         call_s = max(warm_up(contender, frames) for contender in contenders)
         report.plan = plan_turns(options.duration_s, call_s)
-        alternate(
+        measure_in_turns(
             contenders,
             frames,
             report.plan,

@@ -25,7 +25,7 @@ _PATIENCE_S: Final = 0.5
 _IDLE: Final = 0.1
 
 
-def settle() -> None:
+def wait_until_idle() -> None:
     """Wait until this process has come to rest, for at most half a second.
 
     When a run has ended, ONNX Runtime's threads go on looking for work for about a tenth of a
@@ -44,7 +44,7 @@ def warm_up(contender: Contender, frames: Frames) -> float:
     return 1e-3 * median(_call_ms(contender, frames) for _ in range(WARM_UP - 1))
 
 
-def alternate(
+def measure_in_turns(
     contenders: Sequence[Contender],
     frames: Frames,
     plan: TurnPlan,
@@ -53,15 +53,15 @@ def alternate(
     """Call contenders in turns; their times go into their samples.
 
     Args:
-        contenders: Those that take turns, warmed up.
+        contenders: Contenders that take turns, warmed up.
         frames: What they are called on.
         plan: How many turns each has, and how long ones.
-        progress: Is called with `measuring` and the share of the rounds that is done.
+        progress: Callback that gets `measuring` and the share of the rounds that is done.
     """
     for number in range(plan.rounds):
         progress("measuring", number / plan.rounds)
         for index in turns(len(contenders), number):
-            settle()
+            wait_until_idle()
             _lead_in(contenders[index], frames)
             # Up to a goal of all turns together: no turn's last call makes the whole any longer.
             _take_turn(contenders[index], frames, (number + 1) * plan.turn_s)

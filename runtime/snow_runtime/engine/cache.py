@@ -54,7 +54,7 @@ class EngineCache:
     """Engines by what they were made from; those used least recently go first.
 
     Attributes:
-        folder: Where they lie; it is made when needed.
+        folder: Folder that they lie in; it is made when needed.
         limit_bytes: What they may take together; the newest one stays even if it takes more.
     """
 
@@ -144,11 +144,11 @@ def cache_key(
     """Give the name under which an engine is kept: all that decides what it is.
 
     Args:
-        graph_sha256: Of the graph's file.
-        options: Resolved ones.
+        graph_sha256: SHA-256 of the graph's file.
+        options: Options of the build, resolved.
         backend: What compiles it, by name.
-        version: Of that.
-        host: Where; what it compiles for other GPUs is the same everywhere.
+        version: Version of that library.
+        host: Machine that compiles; what it compiles for other GPUs is the same everywhere.
     """
     where = {"platform": host.platform}
     if not options.targets:

@@ -24,7 +24,7 @@ class Host(Document):
         cuda: The newest CUDA that the driver serves; None without a driver.
         gpu: Name of the first GPU; None without one.
         target: Its compute capability, such as `sm87`.
-        jetpack: Of a Jetson.
+        jetpack: Version of a Jetson's JetPack.
     """
 
     prefix: ClassVar[str] = "host."

@@ -12,7 +12,7 @@ from snow_runtime._version import __version__
 from snow_runtime.engine.achieved import achieved
 from snow_runtime.engine.backend import PORTABLE, TARGETS, BackendName, find_backend
 from snow_runtime.engine.build import build_plan
-from snow_runtime.engine.build_memory import read_memory, workspace
+from snow_runtime.engine.build_memory import read_build_memory, workspace
 from snow_runtime.engine.cache import (
     EngineCache,
     cache_key,
@@ -68,12 +68,12 @@ def build_engine(
 
     Args:
         graph: An exported or calibrated ONNX graph.
-        output: Where the plan goes; the record goes beside it.
+        output: Path that the plan goes to; the record goes beside it.
         options: What it is to be.
         backend_name: What to build with.
         cache: Engines of earlier builds; None uses and keeps none.
         timing_cache: What TensorRT has learnt; None for the file of this TensorRT and GPU.
-        progress: Is called with the phase and the share of the build that is done.
+        progress: Callback that gets the phase and the share of the build that is done.
 
     Raises:
         GraphError: The graph cannot be used.
@@ -89,7 +89,7 @@ def build_engine(
     _spare(output, prepared)
     resolved = _resolve(options, prepared, backend, gpu)
     here = None if resolved.targets else gpu  # what is built for elsewhere cannot use its memory
-    limit, notices = workspace(resolved.workspace_bytes, here, read_memory())
+    limit, notices = workspace(resolved.workspace_bytes, here, read_build_memory())
     work = _Build(prepared, resolved, backend, host, limit, timing_cache, progress)
     if cache is None:
         content, record, said = work.run()

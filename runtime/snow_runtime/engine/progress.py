@@ -32,7 +32,7 @@ class BuildProgress:
     """What a build's phases come to.
 
     Attributes:
-        progress: Is called with the phase and the share of the whole, which never falls.
+        progress: Callback that gets the phase and the share of the whole, which never falls.
         interrupted: Whether the build is to stop at the next step.
         failure: What `progress` failed with; TensorRT would swallow it.
     """

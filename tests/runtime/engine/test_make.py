@@ -23,6 +23,7 @@ from snow_runtime.errors import (
     HalfError,
     MissingDependencyError,
 )
+from snow_runtime.install_hint import pip_install
 from tests.runtime.engine import surface
 from tests.runtime.engine.records import MANIFEST
 from tests.runtime.engine.standin_parts import build as parts
@@ -426,7 +427,7 @@ def test_a_package_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MissingDependencyError) as caught:
         find_backend(load=load)
     assert "TensorRT cannot be imported: libnvinfer.so.10: cannot open" in str(caught.value)
-    assert "pip install 'snow-deploy[rtx]'" in str(caught.value)
+    assert pip_install("rtx") in str(caught.value)
 
 
 @pytest.mark.parametrize(

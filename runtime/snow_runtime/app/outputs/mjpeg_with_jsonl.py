@@ -22,12 +22,12 @@ _TAIL_BYTES: Final = 1 << 20  # of the lines: so much is read to find the last w
 class MjpegWithJsonl:
     """`NAME.mjpeg` and `NAME.jsonl`, of which each always has whole entries only.
 
-    A line tells with `offset` and `bytes` where its picture lies. What a power cut left half
+    A line says with `offset` and `bytes` where its picture lies. What a power cut left half
     written is cut off when they are opened again.
 
     Args:
         path: The pictures' file; existing ones are gone on with.
-        camera: Whose they are; None for whichever.
+        camera: Name of the camera that they are of; None for any.
 
     Raises:
         OSError: They cannot be opened, are no plain files, somebody else writes to them, or they

@@ -18,7 +18,7 @@ def other_writer(descriptor: int, ours: Collection[int]) -> str | None:
     """Name somebody who writes to the file of a descriptor too.
 
     Args:
-        descriptor: Of the file.
+        descriptor: Descriptor of the file.
         ours: Descriptors of this process that may lead to it.
 
     Returns:

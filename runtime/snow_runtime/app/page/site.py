@@ -46,7 +46,7 @@ class Site:
     """Answers all requests.
 
     Attributes:
-        events: To be run.
+        events: Events, whose loop is to be run.
     """
 
     def __init__(
