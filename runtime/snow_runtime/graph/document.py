@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from functools import cache, partial
+from functools import partial
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -36,6 +36,7 @@ _BY_TYPE: Final[dict[Any, Check]] = {
     float: field_checks.number,
     bool: field_checks.truth,
 }
+_known: dict[type[Any], dict[str, Check]] = {}
 
 
 class Document:
@@ -125,11 +126,14 @@ def _members(cls: type[Any], where: str, data: object) -> dict[str, Any]:
     return data
 
 
-@cache
 def _checks(cls: type[Any]) -> dict[str, Check]:
     """Give the check of each field of a dataclass."""
-    hints = get_type_hints(cls, include_extras=True)
-    return {it.name: _check_of(hints[it.name], empty=it.default == ()) for it in fields(cls)}
+    if cls not in _known:
+        hints = get_type_hints(cls, include_extras=True)
+        _known[cls] = {
+            it.name: _check_of(hints[it.name], empty=it.default == ()) for it in fields(cls)
+        }
+    return _known[cls]
 
 
 def _check_of(hint: Any, *, empty: bool = False) -> Check:
