@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
-    from torch import Tensor, nn
+    from torch import nn
 
     from snow_deploy.data.pictures import Splits
     from snow_deploy.models.source import Source
@@ -84,18 +85,12 @@ def random_network() -> RandomNetwork:
 
     ports = ("googlenet", "inception_v3")
 
-    def make(architecture: str, classes: int) -> nn.Module:
+    @lru_cache(maxsize=8)  # drawing the weights takes longest
+    def made(architecture: str, classes: int, seed: int) -> nn.Module:
         options = {"init_weights": True, "aux_logits": False} if architecture in ports else {}
-        network: nn.Module = torchvision.models.get_model(
-            architecture, num_classes=classes, **options
-        )
-        return network
-
-    @lru_cache(maxsize=8)
-    def state(architecture: str, classes: int, seed: int) -> dict[str, Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = make(architecture, classes)
+            network = torchvision.models.get_model(architecture, num_classes=classes, **options)
             for layer in network.modules():
                 if isinstance(layer, torch.nn.BatchNorm2d):
                     for wide in (layer.running_var, layer.weight.data):
@@ -104,14 +99,11 @@ def random_network() -> RandomNetwork:
                     for around_zero in (layer.running_mean, layer.bias.data):
                         assert around_zero is not None
                         around_zero.normal_(0, 0.1)
-        return network.state_dict()
+        built: nn.Module = network.eval()
+        return built
 
     def build(architecture: str, classes: int = 7, seed: int = 0) -> nn.Module:
-        with torch.device("meta"):  # whose weights are not drawn, which takes longest
-            network = make(architecture, classes)
-        drawn = {key: value.clone() for key, value in state(architecture, classes, seed).items()}
-        network.load_state_dict(drawn, assign=True)
-        return network.eval()
+        return deepcopy(made(architecture, classes, seed))
 
     return build
 
