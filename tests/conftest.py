@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from copy import deepcopy
 from dataclasses import replace
@@ -176,6 +177,22 @@ def trained_store(
     for task in ("shape", "digit"):
         train_task(store, task, open_demo(task), short, settings)
     return store
+
+
+def copy_store(store: Store, root: Path) -> Store:
+    """Copy a store to change its tasks; its source, which is large, stays the same file."""
+    from snow_deploy.training.store import Store
+
+    root.mkdir()
+    copy = Store(root)
+    for part in store.root.iterdir():
+        if part == store.source_path:
+            os.link(part, copy.source_path)
+        elif part.is_dir():
+            shutil.copytree(part, root / part.name)
+        else:
+            shutil.copy(part, root)
+    return copy
 
 
 class MakeModel(Protocol):
