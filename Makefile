@@ -5,7 +5,7 @@
 #   make bench SCRIPTS=benchmarks/serving.py ARGS=--quick
 
 PYTHON ?= python3
-EXTRAS ?= train,export,cpu,page,dev
+EXTRAS ?= train,export,cpu,page,docs,dev
 ARGS ?=
 SCRIPTS ?= $(wildcard benchmarks/[!_]*.py)
 
@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test coverage lint format bench release-check clean
+.PHONY: help install demo test coverage lint docs format bench release-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ lint: $(INSTALLED) ## Check style, formatting, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(INSTALLED) ## Build the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(INSTALLED) ## Fix style and formatting where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -55,7 +58,7 @@ release-check: $(INSTALLED) ## Build wheel and sdist in dist/, and try both in f
 	$(BIN)/python -m pytest tests/release --timeout 1800 $(ARGS)
 
 clean: ## Remove .venv, caches and what the demo left
-	rm -rf $(VENV) build dist demo-output htmlcov .coverage .coverage.*
+	rm -rf $(VENV) build dist demo-output site htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -33,7 +33,7 @@ def tiny(trained_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path
     def weight(name: str, *shape: int) -> onnx.TensorProto:
         return numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
 
-    halved = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+    halved: dict[str, Any] = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
     nodes = [
         helper.make_node("Conv", ["image", "w1"], ["a"], name="source/conv1", **halved),
         helper.make_node("Relu", ["a"], ["b"], name="source/relu"),
