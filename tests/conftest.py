@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -171,12 +172,31 @@ def trained_store(
     from snow_deploy.training.run import RunSettings, train_task
     from snow_deploy.training.store import Store
 
-    store = Store(tmp_path_factory.mktemp("trained") / "store")
-    store.put_source(weights)
-    settings = RunSettings(workers=0, baseline=False)
-    for task in ("shape", "digit"):
-        train_task(store, task, open_demo(task), short, settings)
-    return store
+    def train(folder: Path) -> None:
+        store = Store(folder)
+        store.put_source(weights)
+        settings = RunSettings(workers=0, baseline=False)
+        for task in ("shape", "digit"):
+            train_task(store, task, open_demo(task), short, settings)
+
+    return Store(made_once(tmp_path_factory, "trained-store", train))
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
+) -> Path:
+    """Give a folder that one of pytest's processes fills for all; a test must not write to it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder in the run's
+        root = root.parent
+    folder, done = root / name, root / f"{name}.done"
+    with FileLock(root / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that was interrupted
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 def copy_store(store: Store, root: Path) -> Store:
