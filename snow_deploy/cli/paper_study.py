@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from snow_deploy.paper.report import TableReport
     from snow_deploy.paper.study import Study
     from snow_deploy.paper.tuned import Tuned
-    from snow_deploy.training.options import Precision
+    from snow_deploy.training.options import TrainingPrecision
 
 _OF_TRAINING = (
     *("weights", "weights_key", "stride_in_1x1"),
@@ -63,7 +63,7 @@ class PaperOptions:
     epochs: int = 90
     batch_size: int | None = None
     image_size: int = 224
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     workers: int = 2
     download: bool = False
     classes: tuple[int, ...] | None = None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
     from snow_deploy.models.options import Subscribing
     from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
-    from snow_deploy.training.options import Precision, Recipe, TrainOptions
+    from snow_deploy.training.options import Recipe, TrainingPrecision, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TrainForm:
     decay_epochs: int | None
     smallest_crop: float | None
     image_size: int
-    precision: Precision
+    precision: TrainingPrecision
     seed: int
 
     def options(self) -> TrainOptions:

@@ -67,8 +67,8 @@ class ChannelPooling(nn.Module):
 
     Attributes:
         exploration: Factor on the noise's deviation, for training loops that let it fade.
-        generator: Draws the noise; None for torch's own. On the CPU: what it draws is the same
-            beside any device.
+        generator: Generator of the noise; None for torch's own. On the CPU: what it draws is the
+            same beside any device.
         places: [N] int64, where of K each channel came out last in training.
     """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from snow_deploy.paper import printed
 from snow_deploy.paper.accuracies import measure_accuracies
 from snow_deploy.paper.columns import training_note
-from snow_deploy.paper.costs import megabytes, speed_note
+from snow_deploy.paper.costs import speed_note, to_megabytes
 from snow_deploy.paper.curves import read_curve
 from snow_deploy.paper.measure.steps import measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
@@ -61,7 +61,7 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
             "batch": figures[name].batch,
             "accuracy": mean([each.accuracy for each in found[name][data]]),
             "images_per_s": figures[name].images_per_s,
-            "peak_megabytes": megabytes(figures[name].peak_bytes),
+            "peak_megabytes": to_megabytes(figures[name].peak_bytes),
             **_papers(name, printed.dataset(study.data[data])),
         }
         for data in study.data

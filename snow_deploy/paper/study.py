@@ -15,8 +15,8 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import (
     PAPER_BATCHES,
     REFERENCE_BATCH,
-    Precision,
     Recipe,
+    TrainingPrecision,
     TrainOptions,
     recipe_for,
 )
@@ -45,7 +45,8 @@ class Run:
     """One task to be trained.
 
     Attributes:
-        name: Of the task in the store: data, scheme, and a digest of all that decides the weights.
+        name: Name of the task in the store: data, scheme, and a digest of all that decides the
+            weights.
         data: The name of its data.
         options: How it is trained.
     """
@@ -76,8 +77,8 @@ class Study:
 
     Attributes:
         output: Folder of the tables and of what was measured for them.
-        store: Where the trained runs lie; it holds the source where something is trained.
-        data: By name, what `train --data` takes.
+        store: Store of the trained runs; it holds the source where something is trained.
+        data: Data by name: what `train --data` takes.
         schemes: What is compared.
         seeds: Each run is trained once for each.
         recipe: `paper` or `steady`.
@@ -92,8 +93,8 @@ class Study:
         held_out: Seed of a validation part of the training pictures, which is measured on in the
             place of the test split; None to measure on that.
         workers: Processes that load pictures.
-        download: Let torchvision download data.
-        say: Hears, a line at a time, what is done.
+        download: Whether torchvision may download data.
+        say: Callback that gets, a line at a time, what is done.
     """
 
     output: Path
@@ -105,7 +106,7 @@ class Study:
     epochs: int = 90
     batch_size: int | None = None
     image_size: int = 224
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     delta: DeltaOptions = field(default_factory=DeltaOptions)
     decay_epochs: int | None = None
     tuned: Tuned | None = None

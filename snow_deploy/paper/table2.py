@@ -12,7 +12,7 @@ from snow_deploy.models.mirror import divide
 from snow_deploy.models.options import DeltaOptions, Subscribing
 from snow_deploy.models.subscriptions import make_subscription
 from snow_deploy.paper import printed
-from snow_deploy.paper.measure.turns import alternate, elapsed_ms
+from snow_deploy.paper.measure.turns import elapsed_ms, least_in_turns
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
@@ -135,7 +135,7 @@ def _times(
         ms: float = value["ms"]
         return ms
 
-    return alternate(visit, named, rounds)
+    return least_in_turns(visit, named, rounds)
 
 
 @torch.no_grad()

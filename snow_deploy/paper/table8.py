@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
-from snow_deploy.paper.costs import megabytes, ratio, speed_note
+from snow_deploy.paper.costs import ratio, speed_note, to_megabytes
 from snow_deploy.paper.measure.steps import StepFigures, measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import OURS, grouped_bars, new_figure
@@ -128,7 +128,7 @@ def _row(block: _Block, name: str, figures: dict[str, StepFigures]) -> dict[str,
         "paper_images_per_s": speed,
         "speed_over_ft": ratio(mine.images_per_s, base.images_per_s if base else None),
         "paper_speed_over_ft": ratio(speed, base_speed),
-        "peak_megabytes": megabytes(mine.peak_bytes),
+        "peak_megabytes": to_megabytes(mine.peak_bytes),
         "paper_megabytes": None if memory is None else 1e3 * memory,
         "peak_over_ft": ratio(mine.peak_bytes, base.peak_bytes if base else None),
         "paper_peak_over_ft": ratio(memory, base_memory),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from snow_deploy.errors import TrainingError
 from snow_deploy.paper import printed
 from snow_deploy.paper.columns import accuracy_key, training_note
-from snow_deploy.paper.costs import megabytes, speed_note
+from snow_deploy.paper.costs import speed_note, to_megabytes
 from snow_deploy.paper.lifelong import remembered
 from snow_deploy.paper.measure.steps import measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
@@ -123,7 +123,7 @@ def _notes(study: Study, costing: Costing, kept: MeasurementCache) -> tuple[list
         setup = costing.setup(study.options("lf", 0))
         (figures,) = measure_steps({"lf": setup}, kept, costing.effort, study.say).values()
         device = str(describe_device(default_device())["device"])
-        peak = megabytes(figures.peak_bytes)
+        peak = to_megabytes(figures.peak_bytes)
         used = "unknown memory" if peak is None else f"{peak / 1e3:.2f} GB"
         notes.append(
             f"training of LF: {figures.images_per_s:.2f} images/s and {used}; {paper}. "

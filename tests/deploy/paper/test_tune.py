@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.models.source import Source
     from snow_deploy.paper.study import Study
-    from snow_deploy.training.run import Outcome, RunSettings
+    from snow_deploy.training.run import RunSettings, TrainingOutcome
     from snow_deploy.training.task_requests import TaskRequest
 
 GRID = Grid((0.01, 0.1, 1.0), (0.003, 0.01, 0.03))
@@ -41,7 +41,7 @@ class Judge(Trainer):
 
     def __call__(
         self, store: Store, requests: Sequence[TaskRequest], settings: RunSettings
-    ) -> Outcome:
+    ) -> TrainingOutcome:
         self.requests += [each for each in requests if each.name not in store.tasks()]
         return super().__call__(store, requests, settings)
 
