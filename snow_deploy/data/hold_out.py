@@ -61,7 +61,7 @@ def hold_out(splits: Splits, *, seed: int, share: float = TEST_FRACTION) -> Spli
     Args:
         splits: The data.
         seed: The part depends on it and on the classes of the training pictures, on nothing else.
-        share: Of each class, in (0, 1); at least one picture.
+        share: Share of each class that is held out, in (0, 1); at least one picture.
 
     Raises:
         DataError: A class has fewer than two training pictures.

@@ -34,8 +34,8 @@ def accuracy_cells(
     """Return the cells of `accuracy_columns`.
 
     Args:
-        accuracies: By data set, top-1 by seed and top-5 by seed, 0 to 1; no top-5 where it was not
-            measured.
+        accuracies: Accuracies by data set: top-1 by seed and top-5 by seed, 0 to 1; no top-5
+            where it was not measured.
     """
     row: dict[str, Cell] = {}
     everything: list[float] = []

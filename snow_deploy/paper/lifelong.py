@@ -41,7 +41,7 @@ def remembered(
     Args:
         study: Its store holds the runs.
         chain: The runs of `study.chain`.
-        metrics: Of these runs, by name.
+        metrics: Metrics of these runs, by name.
         kept: What is measured already.
 
     Returns:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from snow_calibration.paired_tests import Counts, least, most
+from snow_calibration.paired_tests import Counts, lower_bound, upper_bound
 from snow_deploy.training.answers import read_answers
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def lead(study: Study, snow: Sequence[Reached], other: Sequence[Reached]) -> Lea
 
     Args:
         study: Its store holds the runs.
-        snow: By seed.
-        other: Likewise.
+        snow: SNOW's runs by seed.
+        other: The other contender's, by the same seeds.
 
     Returns:
         None where a run's answers were not kept, or are to other pictures.
@@ -75,7 +75,7 @@ def lead(study: Study, snow: Sequence[Reached], other: Sequence[Reached]) -> Lea
     seeds = len(snow)
     counts = Counts(pictures, lost / seeds, won / seeds)
     mean = (counts.lost - counts.won) / pictures
-    return Lead(pictures, mean, least(counts, ERROR), most(counts, ERROR))
+    return Lead(pictures, mean, lower_bound(counts, ERROR), upper_bound(counts, ERROR))
 
 
 def _answers(study: Study, reached: Reached) -> Answers | None:

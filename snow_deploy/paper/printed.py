@@ -69,7 +69,7 @@ OVERHEAD: Final = {
 }
 """Table 2: parameters of a subscription to N channels, and what it computes."""
 
-SENSITIVITY: Final = {
+SENSITIVITY: Final[Mapping[str, Mapping[float, tuple[float, float]]]] = {
     "k": {4: (83.10, 96.93), 8: (83.79, 96.94), 16: (83.39, 96.93)},
     "width": {4: (79.02, 96.00), 8: (83.79, 96.94), 16: (80.36, 95.93)},
     "sigma": {

@@ -27,10 +27,10 @@ class Grid:
     """The values of each setting; the same ones are tried for every scheme that has the setting.
 
     Attributes:
-        rates: Of the body, at a batch of 256.
-        classifier_rates: Of the classifier, at a batch of 256, for as many features as the source
-            gives; where it reads n others, in proportion to 1 / n.
-        starts: Of the classifier.
+        rates: Rates of the body, at a batch of 256.
+        classifier_rates: Rates of the classifier, at a batch of 256, for as many features as the
+            source gives; where it reads n others, in proportion to 1 / n.
+        starts: Starts of the classifier.
         crops: Smallest share of a picture's area in training.
         schedules: `cosine` with an epoch of warm-up, or `step`: a tenth at each third of the run.
         second_losses: Weight of the loss on what a delta answers from its local features alone.
@@ -87,7 +87,7 @@ def recipe_from(settings: Settings, scheme: Scheme, features: int) -> Recipe:
 
     Args:
         settings: As `first_settings` gives them.
-        scheme: Of the network.
+        scheme: Scheme of the network.
         features: F, of the source's pooled output.
     """
     base = RECIPES["steady"] if scheme == "snow" else recipe_for("steady", scheme)

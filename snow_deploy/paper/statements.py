@@ -32,7 +32,7 @@ class Statement:
         says: The figure: as it is stated, or the bound that its words set.
         holds: Whether what is measured is to be that large at least, or at most.
         papers: The same from its own tables; None where only a figure shows it.
-        ours: From our tables; None where they lack it.
+        ours: Function that reads the same from our tables; None where they lack it.
         table: The command whose table it is from.
         remark: Why its own tables, or other conditions, may give something else.
     """

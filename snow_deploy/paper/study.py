@@ -62,7 +62,7 @@ class Contender:
 
     Attributes:
         name: The scheme's, with the batch where the paper has the scheme at two: `snow-256`.
-        scheme: Of the network.
+        scheme: Scheme of the network.
         batch_size: Pictures a step.
     """
 
@@ -82,13 +82,14 @@ class Study:
         schemes: What is compared.
         seeds: Each run is trained once for each.
         recipe: `paper` or `steady`.
-        epochs: Of each run.
+        epochs: Epochs of each run.
         batch_size: Pictures a step; None for 256 or, with the paper's recipe, what the paper has
             for each scheme: two contenders then are SNOW's.
         image_size: Side of the networks' input, in pixels.
         precision: Arithmetic of training.
         delta: SNOW's shape where a table doesn't vary it.
-        decay_epochs: Of recipes whose rate falls in steps; None for the recipe's.
+        decay_epochs: Epochs between steps, of recipes whose rate falls in steps; None for the
+            recipe's.
         tuned: Recipes that were chosen for each scheme and data, in place of `recipe`.
         held_out: Seed of a validation part of the training pictures, which is measured on in the
             place of the test split; None to measure on that.
@@ -150,7 +151,7 @@ class Study:
         """Return the recipe of a scheme, on a data set where one was chosen for it.
 
         Args:
-            scheme: Of the network.
+            scheme: Scheme of the network.
             data: What it learns; None for no data in particular.
             follows: It goes on from another task's network.
         """
@@ -174,8 +175,8 @@ class Study:
         """Return how a run is trained.
 
         Args:
-            scheme: Of its network.
-            seed: Of its weights, order, crops and noise.
+            scheme: Scheme of its network.
+            seed: Seed of its weights, order, crops and noise.
             data: What it learns, where a recipe may have been chosen for it.
             batch_size: Pictures a step; None for the scheme's first.
             delta: Its shape, where the table varies it.
@@ -196,7 +197,11 @@ class Study:
     def run(self, data: str, options: TrainOptions) -> Run:
         """Name a run: the same data, source and options give the same name, others another."""
         source = self.store.source_weights().fingerprint()
-        facts = {"options": options.to_dict(), "data": self.data[data], "source": source}
+        facts: dict[str, Any] = {
+            "options": options.to_dict(),
+            "data": self.data[data],
+            "source": source,
+        }
         if self.held_out is not None:
             facts["held_out"] = self.held_out
         return Run(f"{data}-{options.scheme}-{digest(facts)}", data, options)
@@ -205,8 +210,8 @@ class Study:
         """Return the runs of `lf`: each data set after the one before, into one network.
 
         Args:
-            seed: Of the runs.
-            order: Of the data sets; empty for the one in which they are given.
+            seed: Seed of the runs.
+            order: Order of the data sets; empty for the one in which they are given.
         """
         runs: list[Run] = []
         for data in order or self.data:

@@ -119,8 +119,8 @@ def table_in_words(figures: Mapping[str, Mapping[str, float | None]]) -> list[di
     """Return a row of each contender: its figures, our words for them, and the paper's.
 
     Args:
-        figures: By contender: `accuracy` (0 to 1), `forgotten` (likewise), `training` and `serving`
-            (images a second) and `size` (any unit); None where it was not measured.
+        figures: Figures by contender: `accuracy` (0 to 1), `forgotten` (likewise), `training` and
+            `serving` (images a second) and `size` (any unit); None where it was not measured.
     """
     best = {
         key: _best(key, [each[key] for each in figures.values()])

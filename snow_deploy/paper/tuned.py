@@ -43,11 +43,11 @@ class Tuned:
     """Choices by data set and scheme, and what they hold for.
 
     Attributes:
-        epochs: Of every run.
+        epochs: Epochs of every run.
         batch_size: Pictures a step; None for the paper's of each scheme.
         image_size: Side of the input, in pixels.
         source: The source's fingerprint.
-        choices: By data set and scheme.
+        choices: Choices by data set and scheme.
     """
 
     epochs: int
@@ -61,7 +61,7 @@ class Tuned:
 
         Args:
             data: Its name.
-            scheme: Of the network.
+            scheme: Scheme of the network.
             follows: It goes on from another task's network, whose classifier knows nothing of this.
 
         Raises:

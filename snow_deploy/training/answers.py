@@ -56,7 +56,7 @@ class Answers:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
                 np.savez_compressed(
-                    file,  # type: ignore[arg-type]
+                    file,
                     index=self.index,
                     target=self.target,
                     ranked=self.ranked,

@@ -47,7 +47,7 @@ class Recipe:
         label_smoothing: Share of the target spread over all classes, 0 to 1.
         classifier_faster: Let `classifier_features` speed the classifier up too, where it reads
             fewer.
-        momentum: Of SGD.
+        momentum: Momentum of SGD.
         weight_decay: L2, on every trained parameter.
     """
 

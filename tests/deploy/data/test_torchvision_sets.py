@@ -88,7 +88,7 @@ def test_food101_agrees_with_torchvision(food101: Path) -> None:
 
 def test_dtd_agrees_with_torchvision(dtd: Path) -> None:
     splits = read_dtd(dtd)
-    train, val = (datasets.DTD(dtd, split, loader=Path) for split in ("train", "val"))  # type: ignore[call-arg]
+    train, val = (datasets.DTD(dtd, split, loader=Path) for split in ("train", "val"))
     both = [train[index] for index in range(len(train))] + [val[index] for index in range(len(val))]
     assert splits.val is None  # as in the paper, it is trained on
     pictures = splits.train

@@ -176,7 +176,7 @@ def test_every_scheme_has_the_same_values() -> None:
     assert {name for name in SETTINGS if has("pn", name)} == {*BEST} - {"start"}
     assert {name for name in SETTINGS if has("fo", name)} == {*BEST} - {"rate"}
     for scheme in ("fe", "ft", "mp", "pn", "snow"):
-        assert first_settings(scheme, grid)["rate"] == 0.1  # type: ignore[arg-type]
+        assert first_settings(scheme, grid)["rate"] == 0.1
 
 
 @pytest.mark.parametrize("scheme", ["fo", "ft", "snow"])
