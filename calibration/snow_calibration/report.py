@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_calibration.gate import TaskScore
-    from snow_calibration.judge import Outcome, Verdict
     from snow_calibration.ranges import Origin
     from snow_calibration.search import SearchStep, Sensitivity
+    from snow_calibration.verdict import Outcome, Verdict
 
 
 @dataclass(frozen=True)
