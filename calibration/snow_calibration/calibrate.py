@@ -19,7 +19,7 @@ from snow_calibration.quantise import quantise
 from snow_calibration.ranges import Origin, measure_ranges
 from snow_export.half_range import check_range
 from snow_runtime.errors import HalfError
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph.half_precision import to_fp16
 from snow_runtime.graph.manifest import Quantisation
 from snow_runtime.graph.onnx_file import with_manifest
@@ -177,10 +177,7 @@ def write_graph(model: onnx.ModelProto, path: Path) -> None:
     Raises:
         CalibrationError: It cannot be written.
     """
-    try:
+    with writing(path, CalibrationError, "Choose another -o, or free space."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(model.SerializeToString(deterministic=True))
-    except OSError as error:
-        msg = f"{path} cannot be written: {error}. Choose another -o, or free space."
-        raise CalibrationError(msg) from error

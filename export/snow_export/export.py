@@ -25,7 +25,7 @@ from snow_export.parity import (
     onnx_answers,
     torch_answers,
 )
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph.half_precision import to_fp16
 from snow_runtime.graph.manifest import InputEntry, Manifest
 from snow_runtime.graph.onnx_file import with_manifest
@@ -133,7 +133,7 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
     content = with_self_check(*_build(request)).SerializeToString(deterministic=True)
     pictures = parity_pictures(request)
     tolerance = TOLERANCES[request.options.precision]
-    try:
+    with writing(path, ExportError, "Choose another -o, or free space."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(content)
@@ -142,9 +142,6 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
             answers = onnx_answers(Path(file.name), feed, request.options.batch)
             found = compare_with_trained(request, pictures, answers, tolerance)
             check_parity(found, tolerance)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error}. Choose another -o, or free space."
-        raise ExportError(msg) from error
     return found
 
 

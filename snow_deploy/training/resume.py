@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.errors import ResumeError, StoreError, TrainingError
 from snow_deploy.training.run_facts import RunFacts, read_facts
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,25 +109,22 @@ def forget(store: Store, names: Sequence[str]) -> None:
 
 def _make_room(store: Store, facts: Mapping[str, RunFacts], sweep: Path, *, alone: bool) -> None:
     """Remove what is left of earlier runs and note what this one is."""
-    folder = sweep
-    try:
-        for name, those in facts.items():
-            folder = store.run_path(name)
+    advice = "Free space or access, or name another --store."
+    for name, those in facts.items():
+        folder = store.run_path(name)
+        with writing(folder, StoreError, advice):
             folder.mkdir(parents=True, exist_ok=True)
             for stale in (_CHECKPOINT, "curve.csv", "selections.npz"):
                 (folder / stale).unlink(missing_ok=True)
             shutil.rmtree(folder / "tensorboard", ignore_errors=True)
             with atomic_write(folder / _RECORD, "w") as file:
                 json.dump(those.to_dict(), file, indent=1)
-        folder = sweep
-        if not alone and facts:
+    if not alone and facts:
+        with writing(sweep, StoreError, advice):
             sweep.mkdir(parents=True, exist_ok=True)
             (sweep / _CHECKPOINT).unlink(missing_ok=True)
             with atomic_write(sweep / _SWEEP, "w") as file:
                 json.dump({"tasks": list(facts)}, file, indent=1)
-    except OSError as error:
-        msg = f"{folder} cannot be written: {error}. Free space or access, or name another --store."
-        raise StoreError(msg) from error
 
 
 def _sweep_path(store: Store, names: Sequence[str]) -> Path:

@@ -18,7 +18,7 @@ from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import TrainOptions
 from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.errors import SnowError
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph.data_entry import SplitEntry
 from snow_runtime.graph.manifest import Preprocessing
 
@@ -49,13 +49,10 @@ def write_stored(path: Path, stored: SourceWeights | TaskRecord) -> None:
         {key: value.contiguous() for key, value in state.items()},
         metadata={_KEY: _text({**facts, _HASH: hash_tensors(state, _text(facts))})},
     )
-    try:
+    with writing(path, StoreError, "Nothing was changed; free space or access."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(content)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error}. Nothing was changed; free space or access."
-        raise StoreError(msg) from error
 
 
 def read_stored(path: Path) -> SourceWeights | TaskRecord:
