@@ -11,13 +11,17 @@ import base64
 import json
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import numpy as np
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.thresholds import BINS, Method, threshold
+from snow_runtime.errors import ManifestError
 from snow_runtime.files import atomic_write, writing
+from snow_runtime.graph import field_checks
+from snow_runtime.graph.document import Document, parse_json
+from snow_runtime.graph.field_checks import Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,29 +30,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_calibration.pictures import CalibrationPictures
+    from snow_runtime.progress import ProgressCallback
 
     Values = Mapping[str, NDArray[np.float32]]
 
 FORMAT: Final = 1
 _SAVE_EVERY: Final = 16  # pictures
 _KEY = ("graph_sha256", "data_sha256", "samples", "method")
+_Magnitudes: TypeAlias = dict[str, Annotated[float, field_checks.magnitude]]
 
 
 @dataclass(frozen=True)
-class Origin:
+class Origin(Document):
     """What ranges were measured on; ranges are only good for the same.
 
     Attributes:
-        graph_sha256: Of the graph's file.
-        data_sha256: Of the pictures and their names.
+        graph_sha256: SHA-256 of the graph's file.
+        data_sha256: SHA-256 of the pictures and their names.
         samples: How many pictures.
         method: How thresholds were chosen.
     """
 
-    graph_sha256: str
-    data_sha256: str
+    graph_sha256: Sha256
+    data_sha256: Sha256
     samples: int
     method: Method
+
+
+@dataclass(frozen=True)
+class _RangesFile(Origin):
+    format: Annotated[int, field_checks.one_of(FORMAT)]
+    done: int
+    largest: _Magnitudes
+    counts: dict[str, str]
+    thresholds: _Magnitudes
 
 
 @dataclass
@@ -58,9 +73,11 @@ class Ranges:
     Attributes:
         origin: What they were measured on.
         done: How many pictures of the pass under way are in.
-        largest: By tensor, the largest magnitude.
-        counts: By tensor, [BINS] int64; empty in the first pass, and once they are used.
-        thresholds: By tensor, the largest magnitude that INT8 has to hold; empty until the end.
+        largest: The table by tensor: the largest magnitude.
+        counts: The table by tensor: a histogram, [BINS] int64; empty in the first pass, and once
+            they are used.
+        thresholds: The table by tensor: the largest magnitude that INT8 has to hold; empty until
+            the end.
     """
 
     origin: Origin
@@ -101,29 +118,20 @@ class Ranges:
             CalibrationError: It cannot be read, or is no such file.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            _check_kind(document)
+            file = _RangesFile.read("the file", parse_json(path.read_text(encoding="utf-8")))
             found = cls(
-                origin=Origin(**{key: _typed(key, document[key]) for key in _KEY}),
-                done=_typed("done", document["done"]),
-                largest=_numbers(document["largest"]),
-                counts={name: _unpack(text) for name, text in document["counts"].items()},
-                thresholds=_numbers(document["thresholds"]),
+                origin=Origin(**{key: getattr(file, key) for key in _KEY}),
+                done=file.done,
+                largest=file.largest,
+                counts={name: _unpack(text) for name, text in file.counts.items()},
+                thresholds=file.thresholds,
             )
             _check_whole(found)
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-            zlib.error,
-        ) as error:
+        except (OSError, ValueError, zlib.error, ManifestError) as error:
+            finding = error.finding if isinstance(error, ManifestError) else error
             msg = (
-                f"{path} holds no ranges that can be read ({type(error).__name__}: {error}). "
-                "Delete it and calibrate anew, or name another --ranges."
+                f"{path} holds no ranges that can be read: {finding}. Delete it and calibrate "
+                "anew, or name another --ranges."
             )
             raise CalibrationError(msg) from error
         return found
@@ -136,17 +144,18 @@ def measure_ranges(
     origin: Origin,
     path: Path,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Ranges:
     """Measure the ranges, or go on with what `path` holds of them; `path` holds them at the end.
 
     Args:
-        run: From one picture [1, S, S, 3] uint8 to the values of the tensors.
+        run: Function from one picture [1, S, S, 3] uint8 to the values of the tensors.
         tensors: Names of those whose ranges are wanted.
         samples: The pictures.
         origin: What the ranges are good for.
         path: A JSON file, written every few pictures.
-        progress: Told after each picture how many of how many are done, both passes counted.
+        progress: Callback that gets `ranges` and the share that is done, after each picture of both
+            passes.
 
     Raises:
         CalibrationError: `path` holds ranges of something else or cannot be read or written, or
@@ -170,7 +179,7 @@ def measure_ranges(
             if ranges.done % _SAVE_EVERY == 0:
                 ranges.save(path)
             if progress is not None:
-                progress(ranges.done + counting * len(samples), 2 * len(samples))
+                progress("ranges", (ranges.done / len(samples) + counting) / 2)
     ranges.thresholds = {name: _threshold(ranges, name) for name in tensors}
     ranges.counts = {}
     ranges.save(path)
@@ -265,25 +274,3 @@ def _check_thresholds(found: Ranges) -> None:
         if value == 0 < found.largest[name]:
             msg = f"the threshold of {name} is 0, its magnitude {found.largest[name]}"
             raise ValueError(msg)
-
-
-def _check_kind(document: Mapping[str, Any]) -> None:
-    if document["format"] != FORMAT or document["method"] not in get_args(Method):
-        msg = f"format {document['format']}, method {document['method']}"
-        raise ValueError(msg)
-
-
-def _typed(key: str, value: Any) -> Any:
-    expected = int if key in {"samples", "done"} else str
-    if type(value) is not expected or str(value).startswith("-"):
-        msg = f"{key} is {value!r}"
-        raise TypeError(msg)
-    return value
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    numbers = {str(name): float(value) for name, value in values.items()}
-    if not all(0 <= value < np.inf for value in numbers.values()):
-        msg = "a range is no finite number of 0 or more"
-        raise ValueError(msg)
-    return numbers

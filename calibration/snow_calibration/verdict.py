@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Outcome = Literal["pass", "fail", "undecided"]
+GateOutcome = Literal["pass", "fail", "undecided"]
 
 MOST_NEEDED: Final = 1_000_000
 """Pictures; that more would decide is no advice."""
@@ -19,23 +19,23 @@ class Verdict:
         task: Its name.
         outcome: `pass`, `fail` or `undecided`.
         pictures: Labelled pictures that it was judged by.
-        lost: Of them, answered rightly by fp32 and wrongly by INT8.
-        won: Wrongly by fp32 and rightly by INT8.
+        lost: The number of those answered rightly by fp32 and wrongly by INT8.
+        won: The number of those answered wrongly by fp32 and rightly by INT8.
         drop: Points lost on these pictures.
-        least_drop: It loses at least this, as far as is shown; below 0 where it may win.
-        most_drop: It loses at most this.
+        least_drop: Lower bound of the drop, as far as is shown; below 0 where it may win.
+        most_drop: Upper bound of the drop.
         mcnemar: Exact p-value of there being no difference at all.
         unlabelled: Pictures without labels that it was compared with fp32 on.
-        changed: Of them, those with another answer.
-        most_changed: Another answer is given to at most so many percent, which the drop cannot
+        changed: The number of those with another answer.
+        most_changed: Largest percentage of pictures that get another answer, which the drop cannot
             exceed; None without such pictures.
-        needed: So many labelled pictures would decide in about four draws of five, at the rates
-            seen; None where it is decided, or no number is near.
+        needed: The number of labelled pictures that would decide in about four draws of five, at
+            the rates seen; None where it is decided, or no number is near.
         finite: Whether all answers are numbers; else it fails.
     """
 
     task: str
-    outcome: Outcome
+    outcome: GateOutcome
     pictures: int
     lost: int
     won: int

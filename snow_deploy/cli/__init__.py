@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import click
 
-from snow_deploy import __version__
 from snow_deploy.cli.group import CommandEntry, LazyGroup
+from snow_runtime import __version__
 
 __all__ = ["COMMANDS", "main"]
 

@@ -75,6 +75,7 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     model: Path,
     others: tuple[Path, ...],
     duration: float | None,
@@ -111,8 +112,8 @@ def command(
     )
     if keep is not None:
         check_keep(keep, options.models)
-    with progress_bar("bench") as told:
-        document = bench(options, told).to_dict()
+    with progress_bar("bench") as progress:
+        document = bench(options, progress).to_dict()
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:

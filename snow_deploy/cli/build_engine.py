@@ -142,8 +142,8 @@ def command(  # noqa: PLR0917 - an argument for each option
     if others:
         built, times = build_fastest((graph, *others), engine, options, **how)
     else:
-        with progress_bar("building") as told:
-            built = build_engine(graph, engine, options, **how, told=told)
+        with progress_bar("building") as progress:
+            built = build_engine(graph, engine, options, **how, progress=progress)
     for notice in built.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from snow_calibration.calibrate import Rest
     from snow_calibration.report import CalibrationReport
-    from snow_calibration.run import Settings
+    from snow_calibration.run import CalibrationSettings
     from snow_calibration.thresholds import Method
 
 _EXITS = {"fail": 3, "undecided": 4}
@@ -145,11 +145,11 @@ def command(  # noqa: PLR0917 - an argument for each option
     Exit codes: 0 the graph was written; 1 an error; 2 an option that is not understood; 3 a task
     is shown to lose more than --max-drop; 4 undecided: too few pictures to tell.
     """
-    from snow_calibration.report import finite, write_report
-    from snow_calibration.run import Settings, calibrate_and_judge, check
+    from snow_calibration.report import finite, write_calibration_report
+    from snow_calibration.run import CalibrationSettings, calibrate_and_judge, check_request
     from snow_deploy.stages.calibration_pictures import Drawing, pictures_of
 
-    chosen = Settings(
+    chosen = CalibrationSettings(
         ranges=ranges or output.with_name(f"{graph.stem}.ranges.json"),
         method=method,
         rest=rest,
@@ -167,16 +167,16 @@ def command(  # noqa: PLR0917 - an argument for each option
         seed=seed,
         other_pictures=other_pictures,
     )
-    check(graph, output, chosen)  # before thousands of pictures are read
-    with _warnings(), _progress() as told:
+    check_request(graph, output, chosen)  # before thousands of pictures are read
+    with _warnings(), _progress() as progress:
         drawn, judged = pictures_of(graph, specs, drawing)
-        report = calibrate_and_judge(graph, output, drawn, judged, chosen, progress=told)
+        report = calibrate_and_judge(graph, output, drawn, judged, chosen, progress=progress)
     # A rejected graph is not written, so its report must not take the place of the file's.
     kept, rejected = (
         output.with_name(output.name.removesuffix(".onnx") + suffix)
         for suffix in (".report.json", ".rejected.report.json")
     )
-    write_report(report, kept if report.written else rejected)
+    write_calibration_report(report, kept if report.written else rejected)
     if report.written:  # what was rejected before says nothing of the file that is there now
         for stale in (rejected, rejected.with_suffix(".png")):
             stale.unlink(missing_ok=True)
@@ -192,10 +192,10 @@ def command(  # noqa: PLR0917 - an argument for each option
         click.echo(f"warning: {output} was written undecided, as --accept-undecided asks", err=True)
 
 
-def _reason(report: CalibrationReport, chosen: Settings) -> str:
+def _reason(report: CalibrationReport, chosen: CalibrationSettings) -> str:
     """Say why the graph was not written, and what to do."""
     if report.outcome == "undecided":
-        told = (
+        reason = (
             "the pictures are too few to tell whether every task loses less than "
             f"{chosen.max_drop:g} points"
         )
@@ -203,7 +203,7 @@ def _reason(report: CalibrationReport, chosen: Settings) -> str:
             "Give more pictures (the lines above say how many), --unlabelled FOLDER, or a larger "
             "--max-drop; --accept-undecided writes it all the same"
         )
-        return f"{told}; the graph was not written. {advice}."
+        return f"{reason}; the graph was not written. {advice}."
     advice = "Try another --method, or more --samples with another --ranges"
     advice += "" if chosen.auto else ", or give --auto"
     if not all(score.finite for score in report.int8) and chosen.rest == "fp16":
@@ -234,9 +234,9 @@ def _progress() -> Iterator[Any]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         bars: dict[str, Any] = {}
 
-        def told(stage: str, done: int, total: int) -> None:
+        def show(stage: str, share: float) -> None:
             if stage not in bars:
-                bars[stage] = bar.add_task(stage, total=total)
-            bar.update(bars[stage], completed=done)
+                bars[stage] = bar.add_task(stage, total=1.0)
+            bar.update(bars[stage], completed=share)
 
-        yield told
+        yield show

@@ -59,7 +59,7 @@ def command(graph: Path, target: str, *, as_json: bool) -> None:
 def _compile(
     file: GraphFile, cost: GraphCost, target: str
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """Compile the graph; without the compiler, or if told not to, say why there is nothing."""
+    """Compile the graph; without the compiler, or with `none`, say why there is nothing."""
     from snow_runtime.engine.build import compile_graph
 
     if target == "none":

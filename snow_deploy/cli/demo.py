@@ -30,7 +30,7 @@ def command(output: Path, *, quick: bool) -> None:
     two CPU cores. The report is OUTPUT/report.html.
     """
     from snow_deploy.demo.pretrain import PretrainOptions
-    from snow_deploy.demo.report import write_report
+    from snow_deploy.demo.report import write_demo_report
     from snow_deploy.demo.walk import DemoOptions, walk
 
     options = DemoOptions()
@@ -39,7 +39,7 @@ def command(output: Path, *, quick: bool) -> None:
         options = DemoOptions(few, train=64, test=32, epochs=2, rounds=3, workers=0)
     output.mkdir(parents=True, exist_ok=True)
     outcome = walk(output, options, click.echo)
-    report = write_report(outcome, output / "report.html", options)
+    report = write_demo_report(outcome, output / "report.html", options)
     _print(outcome)
     click.echo(f"\nreport: {report}")
 

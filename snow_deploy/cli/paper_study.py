@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
     from snow_deploy.paper.costs import Costing
     from snow_deploy.paper.study import Study
-    from snow_deploy.training.options import Precision
+    from snow_deploy.training.options import TrainingPrecision
 
 _OF_TRAINING = (
     *("weights", "weights_key", "stride_in_1x1"),
@@ -54,7 +54,7 @@ class PaperOptions:
     epochs: int = 90
     batch_size: int = 256
     image_size: int = 224
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     workers: int = 2
     download: bool = False
     classes: tuple[int, ...] | None = None

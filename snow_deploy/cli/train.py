@@ -16,7 +16,7 @@ from snow_deploy.cli.train_form import TrainForm, refuse_unread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snow_deploy.training.run import Outcome
+    from snow_deploy.training.run import TrainingOutcome
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
 
@@ -210,13 +210,13 @@ def _requests(
     from snow_deploy.training.task_requests import TaskRequest, check_together
 
     optioned = [(suffix, form.options()) for suffix, form in variants]
-    requests, told = [], dict[str, None]()
+    requests, remarks = [], dict[str, None]()
     for task, data in pairs:
         splits = open_data(data, seed=variants[0][1].seed, download=download)
-        told |= dict.fromkeys(splits.remarks)
+        remarks |= dict.fromkeys(splits.remarks)
         requests += [TaskRequest(f"{task}{suffix}", splits, each) for suffix, each in optioned]
     check_together(requests)
-    for remark in told:
+    for remark in remarks:
         say_note(remark)
     return requests
 
@@ -231,7 +231,7 @@ def _announce(request: TaskRequest) -> None:
     )
 
 
-def _report(store: Store, outcome: Outcome, split: str) -> None:
+def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
     for name in outcome.trained_before:
         click.echo(
             f"task {name}: skipped, it is in {store.root} already; --overwrite trains it anew"
@@ -249,7 +249,7 @@ def _report(store: Store, outcome: Outcome, split: str) -> None:
         click.echo(f"{skipped:.0f} pictures could not be read", err=True)
 
 
-def _refuse_failures(outcome: Outcome, asked: int) -> None:
+def _refuse_failures(outcome: TrainingOutcome, asked: int) -> None:
     """End with an error where a task was given up; the others are stored by now."""
     from snow_deploy.errors import TrainingError
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
     from snow_deploy.models.options import Subscribing
     from snow_deploy.models.pooling import PoolingNorm
-    from snow_deploy.training.options import Precision, TrainOptions
+    from snow_deploy.training.options import TrainingPrecision, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TrainForm:
     """What `train` was asked for; a sweep has one for each of its tasks.
 
     Attributes:
-        scheme: Of the network; this and the others are as the command's help tells.
+        scheme: The network's scheme; this and the others are as in the command's help.
         lr: At this batch size; None for the recipe's.
         smallest_crop: None for the recipe's.
     """
@@ -41,7 +41,7 @@ class TrainForm:
     recipe: str
     smallest_crop: float | None
     image_size: int
-    precision: Precision
+    precision: TrainingPrecision
     seed: int
 
     def options(self) -> TrainOptions:

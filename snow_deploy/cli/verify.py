@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from snow_export.verify import Verification
+    from snow_export.verification import Verification
 
 _PICTURES = 16
 

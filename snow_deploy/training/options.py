@@ -13,7 +13,7 @@ from snow_deploy.models.options import DeltaOptions, Subscribing
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
 Noise = Literal["constant", "settling"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _REFERENCE_BATCH = 256
 _EXPLORING = 0.25  # share of a run, with settling noise
@@ -41,9 +41,10 @@ class Recipe:
         local_loss: Weight of a second loss, on what a delta's classifier answers from its local
             features alone. Without it the local ones of a short run learn little, for the source's
             tell most pictures apart.
-        smallest_crop: Of a photo's area, in training: crops are of this share or more.
+        smallest_crop: Smallest share of a photo's area, in training: crops are of this share or
+            more.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
-        momentum: Of SGD.
+        momentum: Momentum of SGD.
         weight_decay: L2, on every trained parameter.
     """
 
@@ -92,7 +93,8 @@ RECIPES = {
         smallest_crop=0.5,
     ),
 }
-"""`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see docs/training.md.
+"""`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see
+docs/guide/training.md.
 
 Of SNOW; `recipe_for` has those of the other schemes.
 """
@@ -116,7 +118,7 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
 
     Args:
         name: A key of `RECIPES`.
-        scheme: Of the task's network.
+        scheme: Scheme of the task's network.
         follows: Its network goes on from another task's, not from the source.
     """
     recipe = RECIPES[name]
@@ -146,7 +148,7 @@ class TrainOptions:
         batch_size: Pictures a step, on each device.
         image_size: Side of the square that the networks see, in pixels.
         precision: `auto` is bf16 where a CUDA device has it, else fp32.
-        seed: Of weights, order, augmentation and noise.
+        seed: Seed of weights, order, augmentation and noise.
         scheme: What kind of network the task has; files from before there were several are
             SNOW's.
         after: The task whose network this one goes on from, for `lf` alone.
@@ -157,7 +159,7 @@ class TrainOptions:
     epochs: int = 90
     batch_size: int = 256
     image_size: int = 224
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     seed: int = 0
     scheme: Scheme = "snow"
     after: str | None = None

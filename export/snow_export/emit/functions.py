@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from torch.nn import functional
 
 from snow_export.emit.activations import clip, elu, gelu, leaky_relu, silu, unary
-from snow_export.emit.layers import normalise
+from snow_export.emit.layers import emit_layer_norm
 from snow_export.emit.pools import adaptive_avg_pool, avg_pool, max_pool
 from snow_export.errors import ExportError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snow_export.emit.emitter import CallRule, Emitter
 
 
-def call(emitter: Emitter, node: fx.Node) -> str:
+def emit_call(emitter: Emitter, node: fx.Node) -> str:
     """Write one function or method call and return its output's name.
 
     Raises:
@@ -212,7 +212,7 @@ _RULES: dict[Any, CallRule] = {
     functional.elu: elu,
     functional.silu: silu,
     functional.gelu: gelu,
-    functional.layer_norm: lambda emitter, node, value, shape, *rest: normalise(
+    functional.layer_norm: lambda emitter, node, value, shape, *rest: emit_layer_norm(
         emitter, node, emitter.name(value), shape, *rest
     ),
     torch.clamp: clip,

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.doctor.findings import Finding
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,14 +30,14 @@ def check_opencv(machine: Machine) -> Iterator[Finding]:
             "OpenCV",
             "problem",
             f"{' and '.join(installed)} are installed together, and share one folder",
-            f"pip uninstall -y {' '.join(installed)} && pip install 'snow-deploy[camera]'",
+            f"pip uninstall -y {' '.join(installed)} && {pip_install('camera')}",
             ("opencv", "gstreamer"),
         )
     try:
         cv2 = machine.load("cv2")
         information = str(cv2.getBuildInformation())
     except Exception as error:  # noqa: BLE001 - a missing libGL comes as ImportError, others do not
-        fix = "pip install 'snow-deploy[camera]'; on Jetson: sudo apt install python3-opencv"
+        fix = f"{pip_install('camera')}; on Jetson: sudo apt install python3-opencv"
         yield _not_imported("OpenCV", "cv2", error, fix, ("opencv", "gstreamer"))
         return
     yield Finding("OpenCV", "ok", str(cv2.__version__), serves=("opencv",))
@@ -60,7 +61,7 @@ def check_pyav(machine: Machine) -> Iterator[Finding]:
     try:
         av = machine.load("av")
     except Exception as error:  # noqa: BLE001 - as for OpenCV
-        yield _not_imported("PyAV", "av", error, "pip install 'snow-deploy[camera]'", ("video",))
+        yield _not_imported("PyAV", "av", error, pip_install("camera"), ("video",))
         return
     yield Finding("PyAV", "ok", f"{av.__version__}, reads videos and RTSP", serves=("video",))
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +14,9 @@ from safetensors.torch import save_file
 from snow_deploy.cli import main
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import RECIPES, TrainOptions, recipe_for
-from snow_deploy.training.run import Outcome, RunSettings
+from snow_deploy.training.run import RunSettings, TrainingOutcome
 from snow_deploy.training.store import Store
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +40,7 @@ def weights_file(weights: SourceWeights, tmp_path: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path, trained_store: Store) -> Store:
     """Give a copy of the trained store to change."""
-    shutil.copytree(trained_store.root, tmp_path / "store")
-    return Store(tmp_path / "store")
+    return copy_store(trained_store, tmp_path / "store")
 
 
 def train(store: Store, *arguments: str, task: str = "shape", data: str = DATA) -> Result:
@@ -65,11 +64,11 @@ def calls(monkeypatch: pytest.MonkeyPatch, trained_store: Store) -> list[Call]:
     """Put something in the place of the training that takes notes."""
     made: list[Call] = []
 
-    def note(store: Store, requests: list[TaskRequest], settings: RunSettings) -> Outcome:
+    def note(store: Store, requests: list[TaskRequest], settings: RunSettings) -> TrainingOutcome:
         made.extend(Call(store, r.name, r.splits, r.options, settings) for r in requests)
         record = trained_store.load_task("shape")
         metrics = {**record.metrics, "accuracy": 0.75, "linear_accuracy": 0.5, "skipped": 3.0}
-        return Outcome((replace(record, metrics=metrics),), (), {})
+        return TrainingOutcome((replace(record, metrics=metrics),), (), {})
 
     monkeypatch.setattr("snow_deploy.training.run.train_tasks", note)
     return made

@@ -183,9 +183,12 @@ def test_metrics_are_for_prometheus(scene: Scene, page: PageServer) -> None:
     rows = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if line[0] != "#")
 
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert rows['snow_frames_answered_total{camera="front"}'] == "1"
-    assert rows['snow_camera_drops_total{camera="front"}'] == "7"
-    assert rows['snow_camera_connected{camera="front"}'] == "1"
+    assert rows['snow_frames_answered_total{camera="front"}'] == "1.0"
+    assert rows['snow_camera_drops_total{camera="front"}'] == "7.0"
+    assert rows['snow_camera_connected{camera="front"}'] == "1.0"
+    response, text = ask(page, "GET", "/metrics", Accept="application/openmetrics-text")
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0")
+    assert text.endswith(b"# EOF\n")
 
 
 def test_tasks_are_switched(scene: Scene, page: PageServer) -> None:
@@ -311,13 +314,15 @@ def test_health_is_told_however_it_is_asked_for(page: PageServer, locked: PageSe
 def test_the_page_outlives_what_it_looks_at(
     scene: Scene, page: PageServer, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("snow_runtime.app.page.events._PAUSE_S", 0.05)
+    monkeypatch.setattr("snow_runtime.app.page.events._TICK_S", 0.005)
     with followed(page) as stream:
         next(stream)
         snapshot = scene.stats.snapshot
         monkeypatch.setattr(scene.stats, "snapshot", None)
         until(lambda: "cannot tell the state" in caplog.text)
         assert status(page, "/metrics") == 500
+        time.sleep(0.05)
+        assert caplog.text.count("cannot tell the state") == 1  # once a minute
         monkeypatch.setattr(scene.stats, "snapshot", snapshot)
         for _ in range(3):
             assert next(stream)[0] == "state"

@@ -2,7 +2,7 @@
 
 Nothing is handed out that FFmpeg knows to be damaged: neither a picture in whose data it met an
 error, nor one that is built on such a picture. A picture that was coded wrongly without breaking a
-rule of its format cannot be told from a right one.
+rule of its format looks like a right one.
 
 Axes: H, W height and width of the picture.
 """
@@ -15,8 +15,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from snow_runtime.cameras.sources.import_pyav import describe, load_av
-from snow_runtime.cameras.sources.source import BadPictureError, Picture
+from snow_runtime.cameras.sources.import_pyav import describe_av_error, load_av
+from snow_runtime.cameras.sources.source import BadPictureError, CameraPicture
 from snow_runtime.cameras.sources.upright import MOST_PIXELS, square_size, turned
 from snow_runtime.cameras.sources.video_damage import Damage
 from snow_runtime.cameras.sources.video_failure import Video, failure
@@ -58,7 +58,7 @@ class VideoSource:
         self._matrices: dict[int, bytes | None] = {}
         self._damage = Damage()
         self._number = 0  # of the last packet
-        self._pending: Picture | None = None
+        self._pending: CameraPicture | None = None
         self._fps = 0.0
         self._waited_s = 0.0  # for the last packet to come
         self._expected = 0
@@ -95,7 +95,7 @@ class VideoSource:
         if stream.codec_context is None:
             msg = "its video is coded in a way that is not known here"
             raise failure(self._av, self._what, msg)
-        # An error in the data is to be told, not to be covered up.
+        # An error in the data is to be reported, not to be covered up.
         most = {"max_pixels": str(MOST_PIXELS)}  # a header can claim any size
         stream.codec_context.options = {"err_detect": "explode", **most}
         # One thread: several, each with a picture or a part of one, do not tell all errors, and
@@ -109,7 +109,7 @@ class VideoSource:
         if what.live and what.newest:
             self._skip_backlog()
 
-    def read(self) -> Picture | None:
+    def read(self) -> CameraPicture | None:
         """Wait for the next picture; None at the end of a file.
 
         Raises:
@@ -123,7 +123,7 @@ class VideoSource:
         frame = self._next()
         if frame is not None:
             self._count += 1
-            return Picture(self._upright(frame))
+            return CameraPicture(self._upright(frame))
         if self._what.live:
             msg = "no more pictures come from it"
             raise failure(self._av, self._what, msg)
@@ -210,7 +210,7 @@ class VideoSource:
             "The video %r was cut short after %d pictures: %s.",
             self._what.text,
             self._count,
-            describe(error),
+            describe_av_error(error),
         )
 
     def _tell_if_cut_short(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from snow_runtime.cameras.sources.import_pyav import describe
+from snow_runtime.cameras.sources.import_pyav import describe_av_error
 from snow_runtime.cameras.sources.source import LostError, RefusedError
 from snow_runtime.errors import CameraError
 
@@ -44,7 +44,7 @@ def failure(av: Any, video: Video, seen: Exception | str) -> CameraError:
         video: What was to be opened.
         seen: What was raised, or what is wrong with it.
     """
-    text = seen if isinstance(seen, str) else describe(seen)
+    text = seen if isinstance(seen, str) else describe_av_error(seen)
     if not video.live:
         return CameraError(
             f"Cannot read the video {video.text!r}: {text}, expected a complete video "
@@ -71,11 +71,11 @@ def failure(av: Any, video: Video, seen: Exception | str) -> CameraError:
 def _code(av: Any, seen: Exception | str) -> int | None:
     """Give what an RTSP server answered, as far as FFmpeg tells."""
     error = av.error
-    told = {
+    codes = {
         error.HTTPBadRequestError: 400,
         error.HTTPUnauthorizedError: 401,
         error.HTTPForbiddenError: 403,
         error.HTTPNotFoundError: 404,
         error.HTTPServerError: 500,
     }
-    return next((code for kind, code in told.items() if isinstance(seen, kind)), None)
+    return next((code for kind, code in codes.items() if isinstance(seen, kind)), None)
