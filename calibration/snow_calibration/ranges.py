@@ -18,7 +18,7 @@ import numpy as np
 from snow_calibration.errors import CalibrationError
 from snow_calibration.thresholds import BINS, Method, threshold
 from snow_runtime.errors import ManifestError
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph import field_checks
 from snow_runtime.graph.document import Document, parse_json
 from snow_runtime.graph.field_checks import Sha256
@@ -105,13 +105,10 @@ class Ranges:
             "counts": {name: _pack(counts) for name, counts in self.counts.items()},
             "thresholds": self.thresholds,
         }
-        try:
+        with writing(path, CalibrationError, "Choose another --ranges, or free space."):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path, "w") as file:
                 json.dump(document, file, indent=1)
-        except OSError as error:
-            msg = f"{path} cannot be written: {error}. Choose another --ranges, or free space."
-            raise CalibrationError(msg) from error
 
     @classmethod
     def load(cls, path: Path) -> Ranges:
