@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from snow_calibration.pictures import CalibrationPictures
     from snow_runtime.progress import ProgressCallback
 
-    Values = Mapping[str, NDArray[np.float32]]
+    TensorValues = Mapping[str, NDArray[np.float32]]
 
 FORMAT: Final = 1
 _SAVE_EVERY: Final = 16  # pictures
@@ -136,7 +136,7 @@ class Ranges:
 
 
 def measure_ranges(
-    run: Callable[[NDArray[np.uint8]], Values],
+    run: Callable[[NDArray[np.uint8]], TensorValues],
     tensors: Sequence[str],
     samples: CalibrationPictures,
     origin: Origin,
