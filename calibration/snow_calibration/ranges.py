@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import numpy as np
 
 from snow_calibration.errors import CalibrationError
-from snow_calibration.thresholds import BINS, Method, threshold
+from snow_calibration.thresholds import BINS, ThresholdMethod, threshold
 from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Origin:
     graph_sha256: str
     data_sha256: str
     samples: int
-    method: Method
+    method: ThresholdMethod
 
 
 @dataclass
@@ -275,7 +275,7 @@ def _check_thresholds(found: Ranges) -> None:
 
 
 def _check_kind(document: Mapping[str, Any]) -> None:
-    if document["format"] != FORMAT or document["method"] not in get_args(Method):
+    if document["format"] != FORMAT or document["method"] not in get_args(ThresholdMethod):
         msg = f"format {document['format']}, method {document['method']}"
         raise ValueError(msg)
 
