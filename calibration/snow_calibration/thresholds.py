@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 ThresholdMethod = Literal["entropy", "percentile", "minmax", "mse"]
 
 BINS: Final = 2048
-LEVELS: Final = 127  # magnitudes of INT8 above zero
+LEVELS: Final = 127
+"""The largest INT8 value; -128 is not used, so that zero lies in the middle."""
 PERCENTILE: Final = 99.99
 _STEP: Final = 8  # bins between two candidates
 
