@@ -78,6 +78,10 @@ class Calibration:
         Args:
             kept: Names of layers that stay in floating point.
         """
+        return with_manifest(*self.quantised(kept))
+
+    def quantised(self, kept: Collection[str] = ()) -> tuple[onnx.ModelProto, Manifest]:
+        """Make the INT8 graph, and say what it is, as `int8` does, one beside the other."""
         plan = make_plan(self.model.graph, kept)
         model = quantise(self.model, plan, self.ranges.thresholds)
         if self.rest == "fp16":
@@ -93,7 +97,7 @@ class Calibration:
             layers=len(plan.layers),
             kept=tuple(name for name in self.layers if name in set(kept)),
         )
-        return with_manifest(model, replace(self.manifest, precision="int8", quantisation=entry))
+        return model, replace(self.manifest, precision="int8", quantisation=entry)
 
     def in_fp32(self) -> Calibration:
         """Return the same with the rest in fp32: INT8 alone makes the difference."""

@@ -139,7 +139,7 @@ def calibrate_and_judge(
         half, unmeasured = bench.half(found)
     verdicts = judge(int8, settings.max_drop, compared)
     outcome = together(verdicts)
-    last = with_self_check(found.int8(chosen.kept))
+    last = with_self_check(*found.quantised(chosen.kept))
     report = CalibrationReport(
         origin=found.ranges.origin,
         rest=settings.rest,

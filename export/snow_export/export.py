@@ -131,7 +131,7 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
             overflows half precision, or the file cannot be written.
         ParityError: The file answers otherwise than the torch network.
     """
-    content = with_self_check(build_graph(request)).SerializeToString(deterministic=True)
+    content = with_self_check(*_build(request)).SerializeToString(deterministic=True)
     pictures = parity_pictures(request)
     tolerance = PARITY_TOLERANCES[request.options.precision]
     try:
@@ -155,6 +155,10 @@ def build_graph(request: ExportRequest) -> onnx.ModelProto:
     Raises:
         ExportError: As for `export_graph`.
     """
+    return with_manifest(*_build(request))
+
+
+def _build(request: ExportRequest) -> tuple[onnx.ModelProto, Manifest]:
     if sorted(set(request.outputs) - {SOURCE}) != sorted(request.networks):
         msg = f"the manifest lists {request.outputs}, but the deltas are {list(request.networks)}"
         raise ExportError(msg)
@@ -177,7 +181,7 @@ def build_graph(request: ExportRequest) -> onnx.ModelProto:
         check_range(model, request.feed(request.pictures))
         model = to_fp16(model)
         check_graph(model)
-    return with_manifest(model, manifest)
+    return model, manifest
 
 
 def compare_with_trained(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from snow_deploy.cli.options import FOLDER
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_deploy.demo.walk import DemoOutcome
 
 
@@ -15,9 +18,8 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default="demo-output",
-    show_default=True,
     help="Folder for the store, the graph and the report; an earlier demo there is replaced.",
 )
 @click.option("--quick", is_flag=True, help="A few pictures only: shows the way, not accuracies.")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_deploy.models.weights import SourceWeights
-    from snow_deploy.training.store import Store, TaskRecord
+    from snow_deploy.training.store import Store
+    from snow_deploy.training.task_record import TaskRecord
     from snow_export.parity import TaskParity
     from snow_export.verification import Verification
     from snow_runtime.graph.manifest import Layout, Manifest, Preprocessing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from snow_deploy.errors import TrainingError
@@ -104,6 +104,8 @@ _DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of option
 _WHOLE = frozenset({"ft", "lf"})
 _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
 """Schemes whose classifier reads at first what the source's does, or something near it."""
+_DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}
+"""As files of options name fields of the delta's."""
 
 
 def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> Recipe:
@@ -204,9 +206,9 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
+        keys = {name: key for key, name in _DELTA_KEYS.items()}
         values = asdict(self)
-        for key, name in _DELTA_KEYS.items():
-            values["delta"][key] = values["delta"].pop(name)
+        values["delta"] = {keys.get(name, name): value for name, value in values["delta"].items()}
         return values
 
     @classmethod
@@ -217,19 +219,13 @@ class TrainOptions:
         return cls(DeltaOptions(**delta), Recipe(**values["recipe"]), **rest)
 
     def differences(self, other: TrainOptions) -> list[str]:
-        """Return `name: this != that` for every field in which the two differ."""
-        found = []
-        for part in fields(self):
-            mine, theirs = getattr(self, part.name), getattr(other, part.name)
-            if mine == theirs:
-                continue
-            if part.name in {"delta", "recipe"}:
-                inner = [
-                    f.name for f in fields(mine) if getattr(mine, f.name) != getattr(theirs, f.name)
-                ]
-                found += [
-                    f"{name}: {getattr(mine, name)} != {getattr(theirs, name)}" for name in inner
-                ]
-            else:
-                found.append(f"{part.name}: {mine} != {theirs}")
-        return found
+        """Return `name: this != that` for every value that differs, named as in files."""
+        mine, theirs = _flat(self), _flat(other)
+        return [
+            f"{name}: {mine[name]} != {theirs[name]}" for name in mine if mine[name] != theirs[name]
+        ]
+
+
+def _flat(options: TrainOptions) -> dict[str, Any]:
+    values = options.to_dict()
+    return {**values.pop("delta"), **values.pop("recipe"), **values}

@@ -19,7 +19,7 @@ from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import SnowError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.prefetch import PreparedFrames
@@ -77,7 +77,7 @@ class Loop:
     cameras: CameraGroup
     outputs: Sequence[Output]
     options: LoopOptions = field(default_factory=LoopOptions)
-    recorders: dict[str, Recording] = field(default_factory=dict)
+    recorders: Mapping[str, Recording] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
     live: LatestFrames = field(default_factory=LatestFrames)
     failures: Failures = field(default_factory=Failures)

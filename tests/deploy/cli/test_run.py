@@ -82,13 +82,13 @@ def test_a_line_for_each_frame(graph_path: Path) -> None:
 
 def test_the_metrics_tell_what_a_camera_lost() -> None:
     pytest.importorskip("prometheus_client")
-    from snow_deploy.cli.run import _state
+    from snow_deploy.cli.run_page import camera_state
     from snow_runtime.app.prometheus import write_metrics
     from snow_runtime.app.stats import Stats
     from snow_runtime.cameras import open_camera
 
     with open_camera(CAMERA, name="door") as camera:
-        content, _ = write_metrics(Stats().snapshot(), {"door": _state(camera)})
+        content, _ = write_metrics(Stats().snapshot(), {"door": camera_state(camera)})
 
     for counter in ("lost_seconds", "repeats", "abandoned_reads"):
         assert f'snow_camera_{counter}_total{{camera="door"}} 0.0' in content.decode()
@@ -204,9 +204,12 @@ def test_a_model_that_answers_wrongly_is_not_begun_with(graph_path: Path, tmp_pa
     import onnx
     from onnx import numpy_helper
 
+    from snow_runtime.graph.onnx_file import read_graph
     from snow_runtime.self_check import with_self_check
 
-    graph = with_self_check(onnx.load(graph_path))
+    manifest = read_graph(graph_path).manifest
+    assert manifest is not None
+    graph = with_self_check(onnx.load(graph_path), manifest)
     (weights,) = (item for item in graph.graph.initializer if item.name == "w")
     values = numpy_helper.to_array(weights).copy()
     values[0] += 9  # as a damaged file or a kernel that computes something else
