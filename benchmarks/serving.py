@@ -2,7 +2,7 @@
 
 Measures in one run the multiply-adds, the layers that TensorRT-RTX compiles (no GPU needed), the
 latency in ONNX Runtime on the CPU, and the seconds to export and to compile. All networks are
-random. The last printed line is one JSON object. See docs/benchmarks.md.
+random. The last printed line is one JSON object. See docs/lab/benchmarks.md.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def command() -> None:
     Each command prints ours beside what the paper prints and writes NAME.csv, NAME.json and
     NAME.png into --output. Trained runs and measurements are kept: an interrupted command goes on
     where it was, what is done is skipped, and what has other options is made anew. See
-    docs/reproduction.md.
+    docs/lab/reproduction.md.
     """
     from snow_deploy.allocator import keep_freed_memory
 

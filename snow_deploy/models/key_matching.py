@@ -209,6 +209,6 @@ def misfit(
     else:
         advice = (
             "No network of torchvision's has these names and shapes, whichever --source names; "
-            "docs/sources.md says what can be read."
+            "docs/guide/sources.md says what can be read."
         )
     return SourceError(f"the weights ({origin}) do not fit {architecture}: {reason}. {advice}")

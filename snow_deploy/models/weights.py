@@ -251,5 +251,5 @@ def _say_what_is_assumed(
         say(
             f"{weights.origin}: taken for torchvision's {weights.architecture}, with "
             f"{' and '.join(assumed)}. Names and shapes of tensors do not tell, nor of "
-            "anti-aliasing, dilation or other activations: see docs/sources.md."
+            "anti-aliasing, dilation or other activations: see docs/guide/sources.md."
         )

@@ -15,7 +15,7 @@ from snow_deploy.models.weights import SourceWeights
 from snow_deploy.training.store_file import damaged, read_stored, write_stored
 from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.errors import ManifestError
-from snow_runtime.graph.manifest import check_task_name
+from snow_runtime.graph.task_name import check_task_name
 
 
 class Store:

@@ -87,9 +87,7 @@ def _by_one(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
     return {(label,): value for label, value in values.items()}
 
 
-def _metric(
-    name: str, help_text: str, values: Mapping[tuple[str, ...], float], *labels: str
-) -> Metric:
+def _metric(name: str, help_text: str, values: Mapping[Any, float], *labels: str) -> Metric:
     """Make a counter, where the name says so, or a gauge; values by those of the labels."""
     family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
     metric = family(f"snow_{name}", help_text, labels=labels)

@@ -1,4 +1,4 @@
-"""The proxies that docs/cameras.md shows, run for real before a page."""
+"""The proxies that docs/guide/cameras.md shows, run for real before a page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.app.page import PageServer
 
-DOCS = Path(__file__).parents[3] / "docs" / "cameras.md"
+DOCS = Path(__file__).parents[3] / "docs" / "guide" / "cameras.md"
 NGINX = """
 daemon off;
 master_process off;

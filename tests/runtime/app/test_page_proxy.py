@@ -1,4 +1,4 @@
-"""The page behind the proxies of docs/cameras.md; skipped where they are not installed."""
+"""The page behind the proxies of docs/guide/cameras.md; skipped where they are not installed."""
 
 from __future__ import annotations
 

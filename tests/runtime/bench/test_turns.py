@@ -58,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def measure(contenders: list[Any], plan: TurnPlan) -> list[float]:
     shares: list[float] = []
-    measure_in_turns(contenders, FRAMES, plan, lambda _phase, share: shares.append(share))
+    measure_in_turns(contenders, FRAMES, plan, lambda _stage, share: shares.append(share))
     return shares
 
 
