@@ -14,14 +14,16 @@ from snow_deploy.models.source import Source
 from snow_deploy.stages.count_store import Counter
 from snow_deploy.stages.export import export_tasks
 from snow_deploy.stages.inspect_path import inspect_path
-from snow_deploy.training.store import Store, TaskRecord
+from snow_deploy.training.task_record import TaskRecord
 from snow_export.export import GraphOptions
 from snow_runtime.errors import EngineError
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_deploy.models.network import TaskNetwork
+    from snow_deploy.training.store import Store
     from snow_export.inspect.inspection import Inspection
 
 SIZE = 64
@@ -35,8 +37,7 @@ def of_store(trained_store: Store) -> Inspection:
 @pytest.fixture
 def store(tmp_path: Path, trained_store: Store) -> Store:
     """Give a copy of the trained store to change."""
-    shutil.copytree(trained_store.root, tmp_path / "store")
-    return Store(tmp_path / "store")
+    return copy_store(trained_store, tmp_path / "store")
 
 
 def test_a_store_tells_its_source_and_tasks(of_store: Inspection, trained_store: Store) -> None:
