@@ -106,7 +106,7 @@ class Sandbox:
         if program in {"python", "python3"} and words[:2] == ["-m", "snow_deploy"]:
             program, words = "snow-deploy", words[2:]
         if program != "snow-deploy":
-            return "" if not run else _look_at(program, words)
+            return "" if not run else look_at(program, words)
         if words and words[0] in {"--help", "--version"}:
             return ""
         line = read(words)
@@ -247,7 +247,7 @@ def _spread(word: str) -> list[str]:
     return found or [word]
 
 
-def _look_at(program: str, words: list[str]) -> str:
+def look_at(program: str, words: list[str]) -> str:
     """Check a command that is not ours without running it; return what is wrong."""
     if program in {"pip", "pip3"} or (
         program in {"python", "python3"} and words[:2] == ["-m", "pip"]
