@@ -15,10 +15,10 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint docs format bench clean
+.PHONY: help install demo test coverage lint docs format bench release-check clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with everything that the other targets need
 
@@ -27,6 +27,12 @@ demo: $(INSTALLED) ## Train, export and predict on rendered pictures; report in 
 
 test: $(INSTALLED) ## Run the whole test suite, a process per core
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+coverage: $(INSTALLED) ## Run the whole test suite and fail where less of the code runs than before
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(INSTALLED) ## Check style, formatting, types and layers
 	$(BIN)/ruff check .
@@ -46,8 +52,13 @@ bench: $(INSTALLED) ## Run the benchmarks, one after another
 		echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
 	done
 
+release-check: $(INSTALLED) ## Build wheel and sdist in dist/, and try both in fresh environments
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m pytest tests/release --timeout 1800 $(ARGS)
+
 clean: ## Remove .venv, caches and what the demo left
-	rm -rf $(VENV) build dist demo-output site htmlcov .coverage
+	rm -rf $(VENV) build dist demo-output site htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -83,7 +83,7 @@ class GraphMaker:
             source_entry=SourceEntry(
                 source.architecture, source.fingerprint, source.count_parameters()
             ),
-            deltas=deltas,
+            networks=deltas,
             tasks=tuple(entries),
             preprocessing=Preprocessing.for_size(self.size),
             pictures=np.random.default_rng(0).integers(0, 256, shape, np.uint8),

@@ -18,7 +18,7 @@ from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
-from snow_deploy.models.weights import SourceWeights, build_network, from_network
+from snow_deploy.models.weights import SourceWeights, build_architecture, from_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ class FeatureClassifier(nn.Module):
 
 
 def _random_weights(architecture: str, classes: int) -> SourceWeights:
-    network = build_network(architecture, classes)
+    network = build_architecture(architecture, classes)
     settle(network, torch.randn(_SETTLING))
     return from_network(network, SourceWeights(architecture, {}, origin="random"))
 

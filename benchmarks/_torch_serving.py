@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from benchmarks._clock import alternate
 from snow_export.layout import arrange
-from snow_export.network import SOURCE, SharedNetwork, flatten
+from snow_export.network import SOURCE, SharedNetwork, flatten_network
 from snow_export.trace.fold import fold_norms
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _shared(fleet: Fleet, deltas: Mapping[str, nn.Module], layout: Layout) -> Sh
 
 def _on_device(network: SharedNetwork, device: torch.device, dtype: torch.dtype) -> fx.GraphModule:
     """Flatten a copy, for the fleet's own networks stay where and as they are."""
-    flat = copy.deepcopy(fold_norms(flatten(network)))
+    flat = copy.deepcopy(fold_norms(flatten_network(network)))
     return flat.to(device, dtype).to(memory_format=torch.channels_last)
 
 

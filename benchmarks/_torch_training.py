@@ -17,7 +17,7 @@ from benchmarks._torch_serving import elapsed_ms
 from snow_deploy.allocator import give_back_freed_memory
 from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.source import Source
-from snow_runtime.bench.process_memory import read_memory
+from snow_runtime.bench.process_memory import read_process_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,10 +115,10 @@ def training_peak_bytes(fleet: Fleet, setup: TrainingSetup, name: str, batch: in
     gc.collect()
     give_back_freed_memory()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = read_memory().now_bytes
+    before = read_process_memory().now_bytes
     for _ in range(_WARM_UP):
         step()
-    after = read_memory().peak_bytes
+    after = read_process_memory().peak_bytes
     if before is None or after is None:
         msg = "the system does not tell how much memory a process holds"
         raise RuntimeError(msg)

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 from benchmarks._scenario import settle
 from snow_deploy.cli import main as snow_deploy
-from snow_deploy.models.weights import build_network
+from snow_deploy.models.weights import build_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,7 +174,7 @@ def _engine(graph: Path, precision: str) -> str:
 def _save_weights(row: Row, path: Path) -> None:
     """Save random weights, whose norms have the statistics of random pictures."""
     torch.manual_seed(0)
-    network = build_network(row.architecture, 10)
+    network = build_architecture(row.architecture, 10)
     settle(network, torch.randn(8, 3, row.image_size, row.image_size))
     save_file(network.state_dict(), path)
 

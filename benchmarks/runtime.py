@@ -30,7 +30,7 @@ from benchmarks._clock import alternate, fastest_ms
 from snow_runtime.app.loop import Loop, LoopOptions
 from snow_runtime.app.outputs.jsonl import NullOutput
 from snow_runtime.backends.import_onnxruntime import import_onnxruntime
-from snow_runtime.bench.process_memory import read_memory
+from snow_runtime.bench.process_memory import read_process_memory
 from snow_runtime.pictures.preprocessing import normalise
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _flat(path: Path, camera: str, threads: int, seconds: float) -> dict[str, An
 
 
 def _resident() -> int:
-    return read_memory().now_bytes or 0
+    return read_process_memory().now_bytes or 0
 
 
 def _package() -> dict[str, Any]:

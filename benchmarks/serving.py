@@ -38,7 +38,7 @@ _PACKAGES = ("torch", "onnx", "onnxruntime", "tensorrt_rtx_cu13_bindings")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServingSettings:
     """What is measured and how thoroughly.
 
     Attributes:
@@ -62,7 +62,7 @@ class Settings:
     left_out: tuple[str, ...] = ()
 
 
-QUICK = Settings(
+QUICK = ServingSettings(
     Scenario("resnet18", 64),
     rounds=2,
     runs=3,
@@ -100,7 +100,7 @@ class Graphs:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print a table and the JSON line; return the exit code."""
     options = _parse(arguments)
-    settings = QUICK if options.quick else Settings(Scenario())
+    settings = QUICK if options.quick else ServingSettings(Scenario())
     settings = replace(
         settings,
         rounds=options.rounds or settings.rounds,
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(settings: Settings) -> dict[str, Any]:
+def measure(settings: ServingSettings) -> dict[str, Any]:
     """Measure everything and return the report: plain JSON values, null where not measured."""
     torch.set_num_threads(settings.torch_threads)
     with tempfile.TemporaryDirectory(prefix="snow-serving-") as folder:
@@ -132,7 +132,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     return assemble(settings, graphs, costs, times, compiled)
 
 
-def write_graphs(settings: Settings, folder: Path) -> Graphs:
+def write_graphs(settings: ServingSettings, folder: Path) -> Graphs:
     """Export every contender."""
     count = len(settings.scenario.task_classes)
     maker = GraphMaker(Fleet(settings.scenario), folder)
@@ -156,7 +156,7 @@ def write_graphs(settings: Settings, folder: Path) -> Graphs:
 
 
 def assemble(
-    settings: Settings,
+    settings: ServingSettings,
     graphs: Graphs,
     costs: Mapping[str, int],
     times: Mapping[str, float],
@@ -232,7 +232,7 @@ def _multiply_adds(graphs: Graphs) -> dict[str, int]:
     return {name: measure_cost(onnx.load(path)).total.macs for name, path in paths.items()}
 
 
-def _latencies(graphs: Graphs, settings: Settings) -> dict[str, float]:
+def _latencies(graphs: Graphs, settings: ServingSettings) -> dict[str, float]:
     """Time one picture through every graph, each in a session alone, in alternating rounds."""
     paths = {"source": graphs.source, "linear": graphs.linear, **graphs.shared}
     paths |= {f"whole {number}": path for number, path in enumerate(graphs.whole)}

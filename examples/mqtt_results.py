@@ -6,19 +6,18 @@ import sys
 from collections import Counter
 
 import snow_runtime
-from snow_runtime.app.loop import Loop, LoopOptions
-from snow_runtime.app.outputs.mqtt import Mqtt
 
 
 def main(path: str, uri: str, broker: str, most: int | None = None) -> None:
     """Publish every answer; say at the end how many no broker got."""
     lost: Counter[str] = Counter()
-    output = Mqtt(broker, lambda what: lost.update([what]))
+    output = snow_runtime.Mqtt(broker, lambda what: lost.update([what]))
     with (
         snow_runtime.SwappableModel(snow_runtime.load(path)) as model,
         snow_runtime.CameraGroup([snow_runtime.open_camera(uri, name="camera")]) as cameras,
     ):
-        answered = Loop(model, cameras, [output], LoopOptions(frames=most)).run()
+        options = snow_runtime.LoopOptions(frames=most)
+        answered = snow_runtime.Loop(model, cameras, [output], options).run()
     output.close()
     print(f"{answered} answers, {lost['mqtt_lost']} of them lost")
 

@@ -53,7 +53,7 @@ class DivergedError(TrainingError):
     """Every task of a run was given up.
 
     Attributes:
-        failures: Why, by the task's name.
+        failures: Reasons by the task's name.
     """
 
     def __init__(self, message: str, failures: Mapping[str, str]) -> None:

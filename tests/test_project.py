@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from snow_runtime._version import __version__
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
     for path in [
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
         *(ROOT / "docs").rglob("*.md"),
     ]
 )
@@ -40,7 +43,7 @@ def own_files() -> list[Path]:
             for name in folders
             if name == ".ci" or not (name in GENERATED or name.startswith("."))
         ]
-        files += [Path(folder, name) for name in names if name != ".git"]  # a worktree's
+        files += [Path(folder, name) for name in names if name != ".git"]  # of a git worktree
     return [path for path in files if path.is_file() and path.stat().st_size < 1_000_000]
 
 
@@ -80,11 +83,11 @@ def test_extras_that_a_document_names_exist(document: Path) -> None:
 def test_make_targets_that_a_document_names_exist(document: Path) -> None:
     targets = set(
         re.findall(
-            r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
+            r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
         )
     )
     named = re.findall(
-        r"(?:^|`|[A-Z]=\S+ )make ([a-z]+)",
+        r"(?:^|`|[A-Z]=\S+ )make ([a-z-]+)",
         (ROOT / document).read_text(encoding="utf-8"),
         flags=re.MULTILINE,
     )
@@ -97,6 +100,35 @@ def test_the_readme_explains_every_extra() -> None:
 
     for extra in project()["project"]["optional-dependencies"]:
         assert f"`{extra}`" in readme, f"the README's install matrix lacks {extra}"
+
+
+def test_the_changelog_is_in_its_form_and_knows_this_version() -> None:
+    """That of Keep a Changelog 1.1: what is not released first, then versions with their days."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^(##+) (.+)$", text, flags=re.MULTILINE)
+    releases = [text for level, text in headings if level == "##"]
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+    assert releases[0] == "[Unreleased]"
+    dated = [
+        re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", text) for text in releases[1:]
+    ]
+    assert all(dated), releases
+    days = [date.fromisoformat(found[2]) for found in dated if found]
+    assert days == sorted(days, reverse=True)
+    assert __version__ in {found[1] for found in dated if found}
+    assert {text for level, text in headings if level == "###"} <= kinds
+
+
+def test_the_commands_of_the_changelog_and_readme_exist() -> None:
+    from snow_deploy.cli import COMMANDS
+
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text(encoding="utf-8")
+        named = set(
+            re.findall(r"^(?:\.venv/bin/)?snow-deploy ([a-z][a-z-]*)", text, flags=re.MULTILINE)
+        )
+        assert named <= set(COMMANDS), f"{document} names commands that do not exist"
 
 
 def test_the_layers_hold() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_export.inspect.cost import node_macs
-from snow_export.inspect.shapes import free_inputs, infer_shapes, without_weights
+from snow_export.inspect.shapes import free_inputs, infer_shapes, weights_as_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -21,7 +21,7 @@ def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
     Raises:
         GraphError: The graph's shapes do not follow from its inputs.
     """
-    light = without_weights(model)
+    light = weights_as_inputs(model)
     _, shapes = infer_shapes(light, free_inputs(model))
     counted = {node.name: node_macs(node, shapes) for node in light.graph.node}
     return {name: macs for name, macs in counted.items() if macs}

@@ -25,7 +25,7 @@ from snow_runtime.graph.manifest import Quantisation
 from snow_runtime.graph.onnx_file import with_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from snow_calibration.pictures import CalibrationPictures
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from snow_calibration.thresholds import Method
     from snow_runtime.backends.batch import Batch
     from snow_runtime.graph.manifest import Manifest
+    from snow_runtime.progress import ProgressCallback
 
 Rest = Literal["fp32", "fp16"]
 
@@ -46,7 +47,7 @@ class Calibration:
     Attributes:
         model: The fp32 graph.
         manifest: What it says about itself.
-        ranges: Of every tensor that may be read quantised, whichever layers are kept.
+        ranges: Ranges of every tensor that may be read quantised, whichever layers are kept.
         rest: Precision of what stays in floating point.
         float_bytes: Size of the graph that it is made from.
     """
@@ -110,7 +111,7 @@ def calibrate(
     *,
     method: Method = "entropy",
     rest: Rest = "fp16",
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Calibration:
     """Measure the ranges of a graph's tensors on pictures, or take those measured before.
 
@@ -120,7 +121,7 @@ def calibrate(
         ranges_path: The ranges' file: written, gone on with, or reused if it fits.
         method: How thresholds are chosen.
         rest: Precision of what stays in floating point.
-        progress: See `measure_ranges`.
+        progress: Callback, as for `measure_ranges`.
 
     Raises:
         CalibrationError: The graph is no float graph of this project, the pictures do not fit,

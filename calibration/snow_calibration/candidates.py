@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from snow_calibration.calibrate import Calibration
     from snow_calibration.gate import Agreement, Answers, TaskScore
-    from snow_calibration.pictures import Labelled
+    from snow_calibration.pictures import LabelledPictures
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class CandidateRunner:
     """
 
     folder: Path
-    truth: Mapping[str, Labelled]
+    truth: Mapping[str, LabelledPictures]
     reference: Answers
 
     @classmethod
-    def of(cls, folder: Path, graph: Path, truth: Mapping[str, Labelled]) -> CandidateRunner:
+    def of(
+        cls, folder: Path, graph: Path, truth: Mapping[str, LabelledPictures]
+    ) -> CandidateRunner:
         """Answer the pictures with fp32, once."""
         return cls(folder, truth, answers_of(graph, truth))
 
@@ -63,7 +65,7 @@ class CandidateRunner:
             return (), [f"fp16 was not measured: {error}"]
 
 
-def compare(
+def compare_unlabelled(
     graph: Path, candidate: Path, unlabelled: Mapping[str, NDArray[np.uint8]]
 ) -> tuple[Agreement, ...]:
     """Count where a candidate answers otherwise than fp32, on pictures without labels."""

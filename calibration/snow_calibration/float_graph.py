@@ -32,8 +32,8 @@ class FloatGraph:
     Attributes:
         model: Its content.
         manifest: What it says about itself.
-        sha256: Of its content, weights in other files included.
-        size_bytes: Likewise.
+        sha256: SHA-256 of its content, weights in other files included.
+        size_bytes: Size of the same, in bytes.
     """
 
     model: onnx.ModelProto
@@ -83,7 +83,7 @@ def observer(
     exposed.graph.output.extend(
         helper.make_empty_tensor_value_info(name) for name in tensors if name not in known
     )
-    session = open_session(exposed)
+    session = open_quiet_session(exposed)
     first = model.graph.input[0]
     batch = first.type.tensor_type.shape.dim[0].dim_value or 1
     made = [name for name in tensors if name != first.name]
@@ -98,7 +98,7 @@ def observer(
     return run
 
 
-def open_session(model: onnx.ModelProto) -> Any:
+def open_quiet_session(model: onnx.ModelProto) -> Any:
     """Open a graph in memory on the CPU, quietly."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()

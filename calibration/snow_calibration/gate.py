@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_calibration.pictures import Labelled
+    from snow_calibration.pictures import LabelledPictures
 
     Answers = dict[str, NDArray[np.float32]]
 
@@ -66,7 +66,7 @@ class Agreement:
     Attributes:
         task: Its name.
         pictures: How many were compared.
-        changed: Of them, those with another best label.
+        changed: The number of those with another best label.
     """
 
     task: str
@@ -74,7 +74,7 @@ class Agreement:
     changed: int
 
 
-def answers_of(path: Path, data: Mapping[str, Labelled]) -> Answers:
+def answers_of(path: Path, data: Mapping[str, LabelledPictures]) -> Answers:
     """Run a graph file on every task's labelled pictures: see `answers_to`."""
     return answers_to(path, {task: labelled.pixels for task, labelled in data.items()})
 
@@ -108,7 +108,7 @@ def answers_to(path: Path, pixels: Mapping[str, NDArray[np.uint8]]) -> Answers:
 
 
 def scores(
-    answers: Answers, reference: Answers, data: Mapping[str, Labelled]
+    answers: Answers, reference: Answers, data: Mapping[str, LabelledPictures]
 ) -> tuple[TaskScore, ...]:
     """Compare a precision's answers with fp32's and with the truth, task by task."""
     found = []

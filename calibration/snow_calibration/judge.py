@@ -24,7 +24,7 @@ from snow_calibration.paired_tests import Counts
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-Outcome = Literal["pass", "fail", "undecided"]
+GateOutcome = Literal["pass", "fail", "undecided"]
 
 ERROR: Final = 0.05
 """Probability of passing, or of failing, what should not, over all tasks."""
@@ -49,23 +49,23 @@ class Verdict:
         task: Its name.
         outcome: `pass`, `fail` or `undecided`.
         pictures: Labelled pictures that it was judged by.
-        lost: Of them, answered rightly by fp32 and wrongly by INT8.
-        won: Wrongly by fp32 and rightly by INT8.
+        lost: The number of those answered rightly by fp32 and wrongly by INT8.
+        won: The number of those answered wrongly by fp32 and rightly by INT8.
         drop: Points lost on these pictures.
-        least_drop: It loses at least this, as far as is shown; below 0 where it may win.
-        most_drop: It loses at most this.
+        least_drop: Lower bound of the drop, as far as is shown; below 0 where it may win.
+        most_drop: Upper bound of the drop.
         mcnemar: Exact p-value of there being no difference at all.
         unlabelled: Pictures without labels that it was compared with fp32 on.
-        changed: Of them, those with another answer.
-        most_changed: Another answer is given to at most so many percent, which the drop cannot
+        changed: The number of those with another answer.
+        most_changed: Largest percentage of pictures that get another answer, which the drop cannot
             exceed; None without such pictures.
-        needed: So many labelled pictures would decide in about four draws of five, at the rates
-            seen; None where it is decided, or no number is near.
+        needed: The number of labelled pictures that would decide in about four draws of five, at
+            the rates seen; None where it is decided, or no number is near.
         finite: Whether all answers are numbers; else it fails.
     """
 
     task: str
-    outcome: Outcome
+    outcome: GateOutcome
     pictures: int
     lost: int
     won: int
@@ -119,7 +119,7 @@ def judge(
     )
 
 
-def together(verdicts: Sequence[Verdict]) -> Outcome:
+def together(verdicts: Sequence[Verdict]) -> GateOutcome:
     """Return the outcome of all tasks: one that fails fails them all, and all must pass."""
     outcomes = {verdict.outcome for verdict in verdicts}
     if "fail" in outcomes:
@@ -163,16 +163,16 @@ def check_enough(
         return None
     worst = min(short, key=lambda verdict: verdict.pictures)
     shown = min(worst.most_drop, math.inf if worst.most_changed is None else worst.most_changed)
-    told = (
+    finding = (
         f"task {worst.task!r} has {worst.pictures} pictures to judge by, too few to pass with "
         f"--max-drop {max_drop:g} unless INT8 wins some: even if it changed none of the answers, "
         f"it could lose up to {shown:.2g} points. Expected {worst.needed or 'many more'} or more: "
         "add pictures, or give --unlabelled FOLDER or a larger --max-drop"
     )
     if worst.needed is None or worst.needed > _FAR * worst.pictures:
-        msg = f"{told}, or --accept-undecided to have the graph without an answer."
+        msg = f"{finding}, or --accept-undecided to have the graph without an answer."
         raise CalibrationError(msg)
-    return f"{told}."
+    return f"{finding}."
 
 
 def would_pass(found: Sequence[TaskScore], max_drop: float, pictures: Mapping[str, int]) -> bool:
@@ -185,7 +185,7 @@ def would_pass(found: Sequence[TaskScore], max_drop: float, pictures: Mapping[st
     """
     margin = max_drop / 100
     values = [
-        paired_tests.below(
+        paired_tests.p_value_below(
             Counts(score.pictures, score.lost, score.won).scaled(pictures[score.task]), margin
         )
         for score in found
@@ -229,7 +229,7 @@ class _Case:
     def pass_p(self) -> float:
         if not self.score.finite:
             return 1.0
-        values = [paired_tests.below(self.counts, self.margin)]
+        values = [paired_tests.p_value_below(self.counts, self.margin)]
         if self.agreement is not None:
             changed, pictures = self.agreement.changed, self.agreement.pictures
             values.append(paired_tests.rarer(changed, pictures, self.margin))
@@ -237,11 +237,11 @@ class _Case:
 
     @property
     def fail_p(self) -> float:
-        return paired_tests.above(self.counts, self.margin) if self.score.finite else 0.0
+        return paired_tests.p_value_above(self.counts, self.margin) if self.score.finite else 0.0
 
     def verdict(self, passed: tuple[bool, float], failed: tuple[bool, float]) -> Verdict:
         level = passed[1] / self.ways
-        outcome: Outcome = "fail" if failed[0] else "pass" if passed[0] else "undecided"
+        outcome: GateOutcome = "fail" if failed[0] else "pass" if passed[0] else "undecided"
         score, compared = self.score, self.agreement
         most_changed = None
         if compared is not None:
@@ -255,8 +255,8 @@ class _Case:
             score.lost,
             score.won,
             score.drop,
-            100 * paired_tests.least(self.counts, failed[1]),
-            100 * paired_tests.most(self.counts, level),
+            100 * paired_tests.lower_bound(self.counts, failed[1]),
+            100 * paired_tests.upper_bound(self.counts, level),
             paired_tests.mcnemar(score.lost, score.won),
             0 if compared is None else compared.pictures,
             0 if compared is None else compared.changed,
@@ -274,7 +274,7 @@ class _Case:
         if lost - won >= self.margin * pictures:
             return _first(
                 lambda count: (
-                    paired_tests.above(_unlucky(self.counts.scaled(count), -1), self.margin)
+                    paired_tests.p_value_above(_unlucky(self.counts.scaled(count), -1), self.margin)
                     < fail_level
                 ),
                 self.score.pictures,
@@ -284,7 +284,8 @@ class _Case:
         expected = Counts(pictures, lost, won)
         return _first(
             lambda count: (
-                paired_tests.below(_unlucky(expected.scaled(count), 1), self.margin) < pass_level
+                paired_tests.p_value_below(_unlucky(expected.scaled(count), 1), self.margin)
+                < pass_level
             ),
             self.score.pictures,
         )

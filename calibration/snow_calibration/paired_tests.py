@@ -37,8 +37,8 @@ class Counts(NamedTuple):
 
     Attributes:
         pictures: How many there are, M.
-        lost: Of them, right before and wrong after.
-        won: Wrong before and right after.
+        lost: Pictures that were right before and wrong after.
+        won: Pictures that were wrong before and right after.
 
     The numbers need not be whole, so that rates can be tried on other numbers of pictures.
     """
@@ -53,12 +53,12 @@ class Counts(NamedTuple):
         return Counts(pictures, self.lost * factor, self.won * factor)
 
 
-def below(counts: Counts, drop: float) -> float:
+def p_value_below(counts: Counts, drop: float) -> float:
     """Return the p-value of a drop of at least `drop`: where it is small, the drop is smaller."""
     return 0.0 if drop >= 1 else _NORMAL.cdf(_score(counts, drop, _CORRECTION))
 
 
-def above(counts: Counts, drop: float) -> float:
+def p_value_above(counts: Counts, drop: float) -> float:
     """Return the p-value of a drop of at most `drop`: where it is small, the drop is larger.
 
     With few answers lost the score errs more often than it says, so that the binomial tail has to
@@ -72,14 +72,14 @@ def above(counts: Counts, drop: float) -> float:
     return max(value, _as_many(counts.lost - counts.won, counts.pictures, drop))
 
 
-def most(counts: Counts, error: float) -> float:
+def upper_bound(counts: Counts, error: float) -> float:
     """Return an upper bound of the drop, which it exceeds with probability `error` at most."""
-    return _turn(lambda drop: below(counts, drop) < error, counts, 1.0)
+    return _turn(lambda drop: p_value_below(counts, drop) < error, counts, 1.0)
 
 
-def least(counts: Counts, error: float) -> float:
+def lower_bound(counts: Counts, error: float) -> float:
     """Return a lower bound of the drop, below which it is with probability `error` at most."""
-    return _turn(lambda drop: above(counts, drop) < error, counts, -1.0)
+    return _turn(lambda drop: p_value_above(counts, drop) < error, counts, -1.0)
 
 
 def mcnemar(lost: int, won: int) -> float:

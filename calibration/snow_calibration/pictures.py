@@ -78,7 +78,7 @@ class CalibrationPictures:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledPictures:
     """Pictures of one task with what they show.
 
     Attributes:
@@ -86,7 +86,7 @@ class Labelled:
         targets: [M] indices into the task's labels.
         known: `measured` for the very pictures that the accuracy in the manifest is of;
             `rest` for what is left of them without copies; `held out` for others that were not
-            trained on; `unknown` where that cannot be told.
+            trained on; `unknown` where that is not known.
 
     Raises:
         CalibrationError: None at all, or of another type or shape.
@@ -100,7 +100,7 @@ class Labelled:
         """Check them."""
         check_pixels(self.pixels, len(self.targets))
 
-    def distinct(self) -> Labelled:
+    def distinct(self) -> LabelledPictures:
         """Leave out copies: one picture that is there ten times says no more than once.
 
         What is left where there were some is not all that an accuracy was measured on.
@@ -113,7 +113,7 @@ class Labelled:
             return self
         kept = list(first.values())
         known = "rest" if self.known == "measured" else self.known
-        return Labelled(self.pixels[kept], self.targets[kept], known)
+        return LabelledPictures(self.pixels[kept], self.targets[kept], known)
 
 
 def check_pixels(pixels: NDArray[Any], count: int) -> None:

@@ -39,9 +39,9 @@ def quantise(
 
     Args:
         model: A float32 graph.
-        plan: From `make_plan` on this graph.
-        thresholds: By tensor of the plan, the largest magnitude that INT8 has to hold; zero
-            where it is always zero.
+        plan: The plan that `make_plan` made on this graph.
+        thresholds: The table by tensor of the plan: the largest magnitude that INT8 has to hold;
+            zero where it is always zero.
 
     Raises:
         CalibrationError: A threshold is missing, or is no number from zero up.
@@ -107,7 +107,7 @@ def quantise_weight(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.
 
     Args:
         weight: [..., O, ...], O on `axis`.
-        axis: Of the output channels.
+        axis: Axis of the output channels.
 
     Returns:
         int8 of the same shape, and float32 [O].

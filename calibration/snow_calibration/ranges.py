@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_calibration.pictures import CalibrationPictures
+    from snow_runtime.progress import ProgressCallback
 
     Values = Mapping[str, NDArray[np.float32]]
 
@@ -39,8 +40,8 @@ class Origin:
     """What ranges were measured on; ranges are only good for the same.
 
     Attributes:
-        graph_sha256: Of the graph's file.
-        data_sha256: Of the pictures and their names.
+        graph_sha256: SHA-256 of the graph's file.
+        data_sha256: SHA-256 of the pictures and their names.
         samples: How many pictures.
         method: How thresholds were chosen.
     """
@@ -58,9 +59,11 @@ class Ranges:
     Attributes:
         origin: What they were measured on.
         done: How many pictures of the pass under way are in.
-        largest: By tensor, the largest magnitude.
-        counts: By tensor, [BINS] int64; empty in the first pass, and once they are used.
-        thresholds: By tensor, the largest magnitude that INT8 has to hold; empty until the end.
+        largest: The table by tensor: the largest magnitude.
+        counts: The table by tensor: a histogram, [BINS] int64; empty in the first pass, and once
+            they are used.
+        thresholds: The table by tensor: the largest magnitude that INT8 has to hold; empty until
+            the end.
     """
 
     origin: Origin
@@ -139,17 +142,18 @@ def measure_ranges(
     origin: Origin,
     path: Path,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Ranges:
     """Measure the ranges, or go on with what `path` holds of them; `path` holds them at the end.
 
     Args:
-        run: From one picture [1, S, S, 3] uint8 to the values of the tensors.
+        run: Function from one picture [1, S, S, 3] uint8 to the values of the tensors.
         tensors: Names of those whose ranges are wanted.
         samples: The pictures.
         origin: What the ranges are good for.
         path: A JSON file, written every few pictures.
-        progress: Told after each picture how many of how many are done, both passes counted.
+        progress: Callback that gets `ranges` and the share that is done, after each picture of both
+            passes.
 
     Raises:
         CalibrationError: `path` holds ranges of something else or cannot be read or written, or
@@ -173,7 +177,7 @@ def measure_ranges(
             if ranges.done % _SAVE_EVERY == 0:
                 ranges.save(path)
             if progress is not None:
-                progress(ranges.done + counting * len(samples), 2 * len(samples))
+                progress("ranges", (ranges.done / len(samples) + counting) / 2)
     ranges.thresholds = {name: _threshold(ranges, name) for name in tensors}
     ranges.counts = {}
     ranges.save(path)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_calibration.gate import TaskScore
-    from snow_calibration.judge import Outcome, Verdict
+    from snow_calibration.judge import GateOutcome, Verdict
     from snow_calibration.ranges import Origin
     from snow_calibration.search import SearchStep, Sensitivity
 
@@ -31,15 +31,16 @@ class CalibrationReport:
         rest: Precision of what is not INT8.
         max_drop: Points that each task must be shown to lose less than.
         fp32: Scores of the graph that was calibrated.
-        fp16: Of the same in half precision; empty where it overflows.
-        int8: Of the INT8 graph that is judged.
+        fp16: Scores of the same graph in half precision; empty where it overflows.
+        int8: Scores of the INT8 graph that is judged.
         verdicts: What they say of each task.
         written: Whether the graph is: it passed, or is undecided and that was accepted.
         kept: Its layers in floating point.
         int8_share: Share of the graph's multiply-adds that is INT8, 0 to 1.
         steps: The INT8 graphs that a search tried, the one that it chose last; empty without.
-        sensitivities: By layer, the most sensitive first; empty where they were not measured.
-        file_bytes: Of the fp32 file and of the INT8 one.
+        sensitivities: Sensitivities by layer, the most sensitive first; empty where they were not
+            measured.
+        file_bytes: Sizes of the fp32 file and of the INT8 one, in bytes.
         notes: What else is to be known, such as outputs that were not judged.
     """
 
@@ -59,7 +60,7 @@ class CalibrationReport:
     notes: tuple[str, ...] = ()
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GateOutcome:
         """Of all tasks together."""
         return together(self.verdicts)
 
@@ -106,7 +107,7 @@ class CalibrationReport:
         yield f"gate of {self.max_drop:g} points: {self.outcome}"
 
 
-def write_report(report: CalibrationReport, path: Path) -> tuple[Path, Path]:
+def write_calibration_report(report: CalibrationReport, path: Path) -> tuple[Path, Path]:
     """Write the JSON document and, beside it, the plot; return their paths.
 
     Raises:

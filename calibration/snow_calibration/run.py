@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snow_calibration.calibrate import calibrate, choose_layers, write_graph
-from snow_calibration.candidates import CandidateRunner, compare
+from snow_calibration.candidates import CandidateRunner, compare_unlabelled
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
 from snow_calibration.judge import check_enough, check_judged, judge, together, would_pass
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_calibration.calibrate import Calibration, Rest
-    from snow_calibration.pictures import CalibrationPictures, Labelled
+    from snow_calibration.pictures import CalibrationPictures, LabelledPictures
     from snow_calibration.thresholds import Method
-
-    Told = Callable[[str, int, int], None]
+    from snow_runtime.progress import ProgressCallback
 
 MAX_DROP = 3.0
 """Points of top-1; what a few hundred pictures can decide about."""
@@ -41,7 +40,7 @@ _MOST_GIVEN_BACK = 0.1  # of the layers
 
 
 @dataclass(frozen=True)
-class Settings:
+class CalibrationSettings:
     """How to calibrate, and what to let pass.
 
     Attributes:
@@ -50,9 +49,10 @@ class Settings:
         rest: Precision of what is not INT8.
         max_drop: Points of top-1 that each task must be shown to lose less than; above 0.
         keep: Patterns of layers to leave in floating point.
-        auto: Give the worst layers back to floating point where INT8 loses too much.
-        accept_undecided: Write a graph that is neither shown to be good nor to be bad, too.
-        other_pictures: Judge by pictures that the tasks may have been trained on, too.
+        auto: Whether to give the worst layers back to floating point where INT8 loses too much.
+        accept_undecided: Whether to write a graph that is neither shown to be good nor to be bad,
+            too.
+        other_pictures: Whether to judge by pictures that the tasks may have been trained on, too.
     """
 
     ranges: Path
@@ -66,18 +66,19 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Judged:
+class GatePictures:
     """The pictures of the gate, none of which were trained on.
 
     Attributes:
         truth: What each task is judged by.
-        search: By task, others that layers are chosen on with `auto`; they may be trained on.
-        unlabelled: By task, [M, S, S, 3] uint8: without labels, resized and cropped.
+        search: The other pictures by task, those that layers are chosen on with `auto`; they may be
+            trained on.
+        unlabelled: The pictures by task, [M, S, S, 3] uint8, without labels, resized and cropped.
         notes: What the report is to say of them.
     """
 
-    truth: Mapping[str, Labelled]
-    search: Mapping[str, Labelled] = field(default_factory=dict)
+    truth: Mapping[str, LabelledPictures]
+    search: Mapping[str, LabelledPictures] = field(default_factory=dict)
     unlabelled: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -91,10 +92,10 @@ def calibrate_and_judge(
     graph: Path,
     output: Path,
     samples: CalibrationPictures,
-    judged: Judged | Mapping[str, Labelled],
-    settings: Settings,
+    judged: GatePictures | Mapping[str, LabelledPictures],
+    settings: CalibrationSettings,
     *,
-    progress: Told | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CalibrationReport:
     """Write an INT8 graph, if it passes the gate, and report what was measured.
 
@@ -104,14 +105,15 @@ def calibrate_and_judge(
         samples: What ranges are measured on.
         judged: What each task is judged by.
         settings: How.
-        progress: Told the stage, and how much of how much of it is done.
+        progress: Callback that gets the stage, `ranges` or `layers`, and the share of it that is
+            done.
 
     Raises:
         CalibrationError: See `calibrate`; or the pictures are too few to judge by, or fp32 does
             not answer them as the graph says of itself, or the file cannot be written.
     """
-    fixed = check(graph, output, settings)
-    judged = judged if isinstance(judged, Judged) else Judged(judged)
+    fixed = check_request(graph, output, settings)
+    judged = judged if isinstance(judged, GatePictures) else GatePictures(judged)
     _check_pictures(judged, settings)
     with tempfile.TemporaryDirectory() as folder:
         bench = CandidateRunner.of(Path(folder), graph, judged.truth)
@@ -125,12 +127,15 @@ def calibrate_and_judge(
             settings.ranges,
             method=settings.method,
             rest=settings.rest,
-            progress=_stage(progress, "ranges"),
+            progress=progress,
         )
-        ranking = partial(_ranking, found, samples, fixed, _stage(progress, "layers"))
+        ranking = partial(_ranking, found, samples, fixed, progress)
         chosen = _choose(Path(folder), graph, found, judged, settings, ranking, fixed)
         candidate = bench.write(found.int8(chosen.kept))
-        int8, compared = bench.scores(candidate), compare(graph, candidate, judged.unlabelled)
+        int8, compared = (
+            bench.scores(candidate),
+            compare_unlabelled(graph, candidate, judged.unlabelled),
+        )
         half, unmeasured = bench.half(found)
     verdicts = judge(int8, settings.max_drop, compared)
     outcome = together(verdicts)
@@ -156,7 +161,7 @@ def calibrate_and_judge(
     return report
 
 
-def _check_pictures(judged: Judged, settings: Settings) -> None:
+def _check_pictures(judged: GatePictures, settings: CalibrationSettings) -> None:
     """Refuse, or warn of, pictures that cannot decide: before the long part."""
     check_judged(judged.counts)
     if not settings.accept_undecided:
@@ -184,8 +189,8 @@ def _choose(  # noqa: PLR0917 - one call, above
     folder: Path,
     graph: Path,
     found: Calibration,
-    judged: Judged,
-    settings: Settings,
+    judged: GatePictures,
+    settings: CalibrationSettings,
     ranking: Callable[[], tuple[Sensitivity, ...]],
     fixed: tuple[str, ...],
 ) -> _Choice:
@@ -213,11 +218,7 @@ def _choose(  # noqa: PLR0917 - one call, above
     return _Choice(steps[-1].kept, tuple(steps), tuple(ranked))
 
 
-def _stage(progress: Told | None, stage: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(stage, done, total)
-
-
-def check(graph: Path, output: Path, settings: Settings) -> tuple[str, ...]:
+def check_request(graph: Path, output: Path, settings: CalibrationSettings) -> tuple[str, ...]:
     """Refuse, before the long part, what cannot work out; return the layers kept in any case.
 
     Raises:
@@ -243,14 +244,14 @@ def _ranking(
     found: Calibration,
     samples: CalibrationPictures,
     fixed: Sequence[str],
-    progress: Callable[[int, int], None] | None,
+    progress: ProgressCallback | None,
 ) -> tuple[Sensitivity, ...]:
     """Rank the layers on pictures spread over the samples."""
     pixels = samples.spread(_SENSITIVITY_PICTURES)
     return sensitivities(found, pixels, fixed=fixed, progress=progress)
 
 
-def _unjudged(found: Calibration, truth: Mapping[str, Labelled]) -> list[str]:
+def _unjudged(found: Calibration, truth: Mapping[str, LabelledPictures]) -> list[str]:
     names = [task.name for task in found.manifest.tasks if task.name not in truth]
     return [f"not judged, for want of data: {', '.join(names)}"] if names else []
 

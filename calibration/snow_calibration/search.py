@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snow_calibration.float_graph import open_session
+from snow_calibration.float_graph import open_quiet_session
 from snow_calibration.pictures import as_input
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from snow_calibration.calibrate import Calibration
     from snow_calibration.gate import TaskScore
+    from snow_runtime.progress import ProgressCallback
 
     Answers = dict[str, NDArray[np.float32]]
 
@@ -69,7 +70,7 @@ def sensitivities(
     pixels: NDArray[np.uint8],
     *,
     fixed: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[Sensitivity, ...]:
     """Measure each layer in INT8 alone, all others in floating point; the most sensitive first.
 
@@ -77,7 +78,7 @@ def sensitivities(
         calibration: The float graph and its ranges.
         pixels: [M, S, S, 3] uint8, pictures to answer.
         fixed: Layers that stay in floating point anyway, and are not measured.
-        progress: Told after each layer how many of how many are done.
+        progress: Callback that gets `layers` and the share that is done, after each of them.
     """
     alone = calibration.in_fp32()
     reference = _answers(alone.model, alone, pixels)
@@ -93,7 +94,7 @@ def sensitivities(
         ]
         found.append(Sensitivity(layer, max(changes)))
         if progress is not None:
-            progress(number, len(layers))
+            progress("layers", number / len(layers))
     return tuple(sorted(found, key=lambda item: -item.error))
 
 
@@ -109,11 +110,12 @@ def keep_worst(
     """Give the worst layers back to floating point, one by one, until it is enough.
 
     Args:
-        ranking: Gives the layers by sensitivity; asked only where it is not enough at once.
-        measure: From the kept layers to the scores of their graph.
-        share: From the kept layers to the share of the arithmetic that is INT8.
-        fixed: Kept from the start.
-        holds: Tells from the scores whether it is enough.
+        ranking: Function that gives the layers by sensitivity; asked only where it is not enough at
+            once.
+        measure: Function from the kept layers to the scores of their graph.
+        share: Function from the kept layers to the share of the arithmetic that is INT8.
+        fixed: Layers that are kept from the start.
+        holds: Function that tells from the scores whether they are enough.
         most: How many layers may be given back.
 
     Returns:
@@ -137,7 +139,7 @@ def keep_worst(
 def _answers(
     model: onnx.ModelProto, calibration: Calibration, pixels: NDArray[np.uint8]
 ) -> Answers:
-    session = open_session(model)
+    session = open_quiet_session(model)
     first = model.graph.input[0]
     size = first.type.tensor_type.shape.dim[0].dim_value or 1
     names = [task.output for task in calibration.manifest.tasks]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from snow_calibration.gate import TaskScore
-    from snow_calibration.pictures import Labelled
+    from snow_calibration.pictures import LabelledPictures
     from snow_runtime.graph.manifest import Manifest, TaskEntry
 
 _CHANCE: Final = 0.05  # a difference rarer than this is no chance, and said
@@ -21,7 +21,7 @@ _SLACK: Final = 0.01  # of the very same pictures, answered by torch and by ONNX
 def check_accuracies(
     manifest: Manifest,
     fp32: Sequence[TaskScore],
-    truth: Mapping[str, Labelled],
+    truth: Mapping[str, LabelledPictures],
     *,
     accept: bool = False,
 ) -> list[str]:
@@ -29,9 +29,9 @@ def check_accuracies(
 
     Args:
         manifest: The fp32 graph's.
-        fp32: Measured with it.
-        truth: On these pictures.
-        accept: Say what would be refused.
+        fp32: Scores measured with it.
+        truth: The pictures that they were measured on.
+        accept: Whether to say what would be refused, and to go on.
 
     Returns:
         What is to be said: other held-out pictures may be easier or harder.

@@ -28,7 +28,7 @@ def threshold(counts: NDArray[np.int64], largest: float, method: Method) -> floa
             divergence (S. Migacz, "8-bit inference with TensorRT", GTC 2017).
 
     Returns:
-        In (0, largest].
+        The threshold, in (0, largest].
     """
     if method == "minmax":
         return largest

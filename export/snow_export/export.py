@@ -14,13 +14,13 @@ from snow_export.emit import EXAMPLE_BATCH
 from snow_export.errors import ExportError
 from snow_export.half_range import check_range
 from snow_export.layout import arrange
-from snow_export.network import SOURCE, Head, SharedNetwork
+from snow_export.network import SOURCE, SharedNetwork, TaskHead
 from snow_export.onnx_graph import check_graph, to_onnx
 from snow_export.parity import (
-    TOLERANCES,
+    PARITY_TOLERANCES,
     check_parity,
-    compare,
     compare_exactly,
+    compare_logits,
     exact_answers,
     onnx_answers,
     torch_answers,
@@ -81,13 +81,13 @@ class ExportRequest:
     Attributes:
         source: [B, 3, S, S] to a mapping of features.
         source_entry: What the manifest says of it.
-        networks: By task name; not frozen yet, of any scheme.
+        networks: The networks by task name; not frozen yet, of any scheme.
         tasks: The manifest's entries in the order of the outputs. One called `source` asks for
             the source's own head.
-        preprocessing: From a picture to the input; its image size is the graph's.
+        preprocessing: The way from a picture to the input; its image size is the graph's.
         pictures: [M, S, S, 3] uint8, real pictures, resized and cropped, red first: what the
             graph is compared with torch on.
-        versions: Of the packages that make the graph.
+        versions: Versions of the packages that make the graph.
         options: The form of the graph.
         never_fused: Tasks whose networks stay side by side in every layout.
     """
@@ -132,7 +132,7 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
     """
     content = with_self_check(build_graph(request)).SerializeToString(deterministic=True)
     pictures = parity_pictures(request)
-    tolerance = TOLERANCES[request.options.precision]
+    tolerance = PARITY_TOLERANCES[request.options.precision]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
@@ -190,11 +190,11 @@ def compare_with_trained(
     Args:
         request: What was exported.
         pictures: [M, S, S, 3] uint8.
-        answers: About them, [M, classes] by task.
+        answers: The answers about them, [M, classes] by task.
         tolerance: Largest allowed error, relative to the task's largest logit (or one).
     """
     reference = trained_answers(request, pictures)
-    found = compare(reference, answers)
+    found = compare_logits(reference, answers)
     finite = all(math.isfinite(parity.max_error) for parity in found)
     if not finite or all(parity.is_within(tolerance) for parity in found):
         return found
@@ -210,7 +210,7 @@ def trained_answers(
 
 
 def _trained(request: ExportRequest) -> SharedNetwork:
-    heads = [Head(name, delta.eval()) for name, delta in request.networks.items()]
+    heads = [TaskHead(name, delta.eval()) for name, delta in request.networks.items()]
     return SharedNetwork(request.source, heads, request.outputs)
 
 

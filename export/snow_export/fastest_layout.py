@@ -32,7 +32,7 @@ def time_layouts(
 
     Args:
         request: What to export; its batch (one, where it is open) is what runs.
-        rounds: Visits to each layout, in reverse order every second round.
+        rounds: Number of visits to each layout, in reverse order every second round.
         runs: Timed runs in a visit, after two to warm up.
 
     Returns:

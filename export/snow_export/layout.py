@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from snow_export.fuse.fused_graph import CannotFuse
 from snow_export.fuse.fuser import FusedDeltas, Fuser
-from snow_export.network import Head
+from snow_export.network import TaskHead
 from snow_export.trace.delta_graph import signature, trace_delta
 from snow_export.trace.fold import fold_norms, fold_poolings
 from snow_export.trace.freeze import freeze
@@ -45,7 +45,7 @@ def arrange(
     """Freeze trained deltas and lay them out.
 
     Args:
-        networks: By task name; not frozen yet, and left as they are.
+        networks: The networks by task name; not frozen yet, and left as they are.
         layout: `separate`; or `fused`: deltas of equal shape become one network, deltas of
             unequal shape fall into groups; or `summed`: fused, but local and subscribed
             channels are convolved each for themselves and added up, not concatenated.
@@ -55,7 +55,7 @@ def arrange(
     frozen = {task: freeze(delta) for task, delta in networks.items()}
     traced = {task: fold_poolings(fold_norms(trace_delta(delta))) for task, delta in frozen.items()}
     if layout == "separate":
-        return Arranged([Head(task, delta) for task, delta in traced.items()], {})
+        return Arranged([TaskHead(task, delta) for task, delta in traced.items()], {})
     groups: dict[object, dict[str, fx.GraphModule]] = {}
     for task, delta in traced.items():
         groups.setdefault(task if task in never_fused else signature(delta), {})[task] = delta
@@ -71,5 +71,5 @@ def arrange(
             except CannotFuse as reason:
                 unfused[names] = str(reason)
                 _LOGGER.warning("%s stay side by side: %s", ", ".join(names), reason)
-        heads += [Head(task, delta) for task, delta in group.items()]
+        heads += [TaskHead(task, delta) for task, delta in group.items()]
     return Arranged(heads, unfused)

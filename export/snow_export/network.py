@@ -20,7 +20,7 @@ LOGITS = "logits"
 """Key of the source's own answer among its features."""
 
 
-class Head(nn.Module):
+class TaskHead(nn.Module):
     """One task's delta as a group of one: images and features in, a tuple of one out."""
 
     def __init__(self, task: str, delta: nn.Module) -> None:
@@ -98,7 +98,7 @@ class _LayerTracer(fx.Tracer):
         return whole or super().is_leaf_module(m, module_qualified_name)
 
 
-def flatten(network: SharedNetwork) -> fx.GraphModule:
+def flatten_network(network: SharedNetwork) -> fx.GraphModule:
     """Trace source and deltas into one graph of torch's own layers; what nothing reads is gone.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 
 from snow_export.emit import EXAMPLE_BATCH, emit
 from snow_export.errors import ExportError
-from snow_export.network import flatten
+from snow_export.network import flatten_network
 from snow_export.trace.fold import fold_norms
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def to_onnx(
     size = manifest.preprocessing.image_size
     device = next(network.source.parameters()).device
     image = torch.zeros(EXAMPLE_BATCH, 3, size, size, device=device)
-    flat = fold_norms(flatten(network))
+    flat = fold_norms(flatten_network(network))
     model = emit(flat, network, manifest.input, manifest.preprocessing, image)
     if batch is not None:
         _fix_batch(model, batch)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snow_export.network import SharedNetwork
     from snow_runtime.backends.batch import Batch
 
-TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
+PARITY_TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
 """Largest allowed error by precision, relative to the largest logit of the task (or to one)."""
 LARGEST_ROUNDING = 2e-2
 """Largest error that rounding may excuse, likewise: beyond it float32 says too little."""
@@ -64,7 +64,7 @@ class TaskParity:
         return self.relative_error <= max(tolerance, excused)
 
 
-def compare(
+def compare_logits(
     reference: Mapping[str, NDArray[Any]], answers: Mapping[str, NDArray[np.float32]]
 ) -> list[TaskParity]:
     """Compare [B, classes] logits task by task."""
@@ -94,10 +94,10 @@ def compare_exactly(
     An ill-conditioned network makes much of the last bit, and float32 answers of two libraries
     differ by more than a tolerance though both are right.
     """
-    own = compare(exact, reference)
+    own = compare_logits(exact, reference)
     return [
         replace(seen, rounding=mine.relative_error)
-        for seen, mine in zip(compare(exact, answers), own, strict=True)
+        for seen, mine in zip(compare_logits(exact, answers), own, strict=True)
     ]
 
 

@@ -5,13 +5,30 @@
 ...     result = model(snow_runtime.load_image("photo.jpg"))
 ...     print(result["food"].label, result["food"].probability)
 
+These names are public:
+
+- graphs and engines: `load`, `Model`, `SwappableModel`, `Prepared`, `Result`, `TaskResult`
+- pictures: `load_image`, `prepare`, `Picture`, `Colour`, `OnStream`
+- what a graph says of itself: `Manifest`, `Preprocessing`, `InputEntry`, `SourceEntry`,
+  `TaskEntry`, `Layout`, `Precision`
+- cameras: `open_camera`, `Camera`, `CameraGroup`, `CameraOptions`, `Backoff`, `Frame`, `Status`,
+  `Counters`
+- cameras of your own: `CameraSource`, `CameraPicture`, `LostError`, `RefusedError`,
+  `BadPictureError`
+- the loop from cameras to outputs: `Loop`, `LoopOptions`, `FrameAnswer`, `TaskAnswer`, `Output`,
+  `JsonLines`, `Mqtt`, `MqttOptions`, `Recorder`
+- building engines: `build_engine`, `BuildOptions`, `BuiltEngine`, `EngineRecord`
+- errors: `SnowError`, `GraphError`, `ManifestError`, `HalfError`, `EngineError`,
+  `BuiltElsewhereError`, `CameraError`, `InputError`, `MissingDependencyError`
+
+Everything else, every module of this package included, is internal and may change in any release.
+
 Importing this package costs next to nothing: NumPy, Pillow and ONNX Runtime are loaded when a
 function that needs them is first used. PyTorch is never imported.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from snow_runtime._version import __version__
@@ -26,66 +43,146 @@ from snow_runtime.errors import (
     MissingDependencyError,
     SnowError,
 )
+from snow_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from snow_runtime.cameras import CameraGroup, open_camera
-    from snow_runtime.graph.manifest import Manifest
+    from snow_runtime.app.answers import FrameAnswer, TaskAnswer
+    from snow_runtime.app.loop import Loop, LoopOptions
+    from snow_runtime.app.outputs.jsonl import JsonLines, Output
+    from snow_runtime.app.outputs.mqtt import Mqtt
+    from snow_runtime.app.outputs.mqtt_broker import MqttOptions
+    from snow_runtime.app.outputs.recording import Recorder
+    from snow_runtime.cameras.backoff import Backoff
+    from snow_runtime.cameras.camera import Camera
+    from snow_runtime.cameras.frame import Frame
+    from snow_runtime.cameras.group import CameraGroup
+    from snow_runtime.cameras.opening import open_camera
+    from snow_runtime.cameras.options import CameraOptions
+    from snow_runtime.cameras.sources.source import (
+        BadPictureError,
+        CameraPicture,
+        CameraSource,
+        LostError,
+        RefusedError,
+    )
+    from snow_runtime.cameras.status import Counters, Status
+    from snow_runtime.engine.make import BuiltEngine, build_engine
+    from snow_runtime.engine.options import BuildOptions
+    from snow_runtime.engine.record import EngineRecord
+    from snow_runtime.graph.manifest import (
+        InputEntry,
+        Layout,
+        Manifest,
+        Precision,
+        Preprocessing,
+        SourceEntry,
+        TaskEntry,
+    )
     from snow_runtime.model import Model, load
     from snow_runtime.pictures.arrays import OnStream
-    from snow_runtime.pictures.preprocessing import load_image, prepare
+    from snow_runtime.pictures.prepared import Prepared
+    from snow_runtime.pictures.preprocessing import Colour, Picture, load_image, prepare
     from snow_runtime.results import Result, TaskResult
     from snow_runtime.swap import SwappableModel
 
 __all__ = [
+    "Backoff",
+    "BadPictureError",
+    "BuildOptions",
     "BuiltElsewhereError",
+    "BuiltEngine",
+    "Camera",
     "CameraError",
     "CameraGroup",
+    "CameraOptions",
+    "CameraPicture",
+    "CameraSource",
+    "Colour",
+    "Counters",
     "EngineError",
+    "EngineRecord",
+    "Frame",
+    "FrameAnswer",
     "GraphError",
     "HalfError",
+    "InputEntry",
     "InputError",
+    "JsonLines",
+    "Layout",
+    "Loop",
+    "LoopOptions",
+    "LostError",
     "Manifest",
     "ManifestError",
     "MissingDependencyError",
     "Model",
+    "Mqtt",
+    "MqttOptions",
     "OnStream",
+    "Output",
+    "Picture",
+    "Precision",
+    "Prepared",
+    "Preprocessing",
+    "Recorder",
+    "RefusedError",
     "Result",
     "SnowError",
+    "SourceEntry",
+    "Status",
     "SwappableModel",
+    "TaskAnswer",
+    "TaskEntry",
     "TaskResult",
     "__version__",
+    "build_engine",
     "load",
     "load_image",
     "open_camera",
     "prepare",
 ]
 
-_LAZY = {
-    "CameraGroup": "cameras",
-    "open_camera": "cameras",
-    "Manifest": "graph.manifest",
-    "Model": "model",
-    "OnStream": "pictures.arrays",
-    "Result": "results",
-    "SwappableModel": "swap",
-    "TaskResult": "results",
-    "load": "model",
-    "load_image": "pictures.preprocessing",
-    "prepare": "pictures.preprocessing",
-}
-
-if not TYPE_CHECKING:  # hidden from type checkers, which would let any misspelt name through
-
-    def __getattr__(name: str) -> object:
-        """Import a public name from its module on first use (PEP 562)."""
-        if name not in _LAZY:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
-        value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    """List the public names, the lazy ones included."""
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a misspelt name
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "app.answers": ("FrameAnswer", "TaskAnswer"),
+            "app.loop": ("Loop", "LoopOptions"),
+            "app.outputs.jsonl": ("JsonLines", "Output"),
+            "app.outputs.mqtt": ("Mqtt",),
+            "app.outputs.mqtt_broker": ("MqttOptions",),
+            "app.outputs.recording": ("Recorder",),
+            "cameras.backoff": ("Backoff",),
+            "cameras.camera": ("Camera",),
+            "cameras.frame": ("Frame",),
+            "cameras.group": ("CameraGroup",),
+            "cameras.opening": ("open_camera",),
+            "cameras.options": ("CameraOptions",),
+            "cameras.sources.source": (
+                "BadPictureError",
+                "CameraPicture",
+                "CameraSource",
+                "LostError",
+                "RefusedError",
+            ),
+            "cameras.status": ("Counters", "Status"),
+            "engine.make": ("BuiltEngine", "build_engine"),
+            "engine.options": ("BuildOptions",),
+            "engine.record": ("EngineRecord",),
+            "graph.manifest": (
+                "InputEntry",
+                "Layout",
+                "Manifest",
+                "Precision",
+                "Preprocessing",
+                "SourceEntry",
+                "TaskEntry",
+            ),
+            "model": ("Model", "load"),
+            "pictures.arrays": ("OnStream",),
+            "pictures.prepared": ("Prepared",),
+            "pictures.preprocessing": ("Colour", "Picture", "load_image", "prepare"),
+            "results": ("Result", "TaskResult"),
+            "swap": ("SwappableModel",),
+        },
+    )

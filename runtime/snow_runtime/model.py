@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_runtime.backends.onnxruntime_session import OnnxSession
+from snow_runtime.closing import Closing
 from snow_runtime.engine.paths import record_path
 from snow_runtime.pictures.prepared import Prepared, make_ready, run_in_parts
 from snow_runtime.results import Result, TaskResult, softmax
@@ -17,9 +18,6 @@ from snow_runtime.self_check import self_check
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from snow_runtime.backends.session import Session
     from snow_runtime.engine.load import Rebuild
@@ -42,7 +40,7 @@ def load(
         providers: ONNX Runtime's execution providers in order of preference, such as
             ``["CPUExecutionProvider"]``. None takes CUDA if it works here, otherwise the CPU.
         threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
-        contexts: Of an engine, how many calls may compute at once; each needs GPU memory.
+        contexts: Number of calls of an engine that may compute at once; each needs GPU memory.
         rebuild: ``"auto"`` builds an engine anew from its graph where it does not load here.
 
     Raises:
@@ -89,7 +87,7 @@ def _load_engine(path: Path, contexts: int, rebuild: Rebuild) -> Model:
     return Model(session, manifest, opened.runtime)
 
 
-class Model:
+class Model(Closing):
     """A graph ready to answer; made by :func:`load`.
 
     Several threads may call it at once. As a context manager it closes itself.
@@ -126,7 +124,7 @@ class Model:
             colour: Order of an array's channels; OpenCV's frames are ``"bgr"``.
 
         Returns:
-            Per task float32 probabilities `[C]` over its labels, and the call's latency.
+            The float32 probabilities by task, `[C]` over its labels, and the call's latency.
 
         Raises:
             InputError: The picture has another type, shape or dtype.
@@ -159,8 +157,8 @@ class Model:
         One thread can prepare the next frames while another one lets :meth:`answer` compute.
 
         Args:
-            images: As for :meth:`batch`.
-            colour: likewise.
+            images: Pictures, as for :meth:`batch`.
+            colour: Order of the arrays' channels.
 
         Raises:
             InputError: A picture has another type, shape or dtype; the message says which one.
@@ -171,7 +169,7 @@ class Model:
         """Do the rest of :meth:`batch`: the computation.
 
         Args:
-            prepared: By this model's :meth:`prepare`; what a model with another input or
+            prepared: What this model's :meth:`prepare` returned; what a model with another input or
                 preprocessing prepared is prepared anew.
 
         Returns:
@@ -224,14 +222,3 @@ class Model:
     def close(self) -> None:
         """Let go of the backend's memory; calling the model afterwards raises GraphError."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -24,7 +24,7 @@ class TaskResult:
     """One task's answer about one picture.
 
     Attributes:
-        name: Of the task.
+        name: Name of the task.
         labels: The C labels, in the order of the probabilities.
         probabilities: float32 `[C]`, each in [0, 1], together 1; the caller's own array.
     """

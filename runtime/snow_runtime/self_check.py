@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from snow_runtime.backends.batch import Batch
     from snow_runtime.backends.session import Session
 
-TOLERANCES: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25}
+SELF_CHECK_TOLERANCES: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25}
 """Largest error of a logit by precision, in units of the largest one (at least 1)."""
 _DIGITS: Final = 6
 
@@ -60,7 +60,7 @@ def self_check(session: Session, manifest: Manifest) -> None:
     """
     if manifest.self_check is None:
         return
-    tolerance = TOLERANCES[manifest.precision]
+    tolerance = SELF_CHECK_TOLERANCES[manifest.precision]
     found = _answers(session, manifest)
     errors = {}
     for output, logits in manifest.self_check.logits.items():

@@ -13,15 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from snow_runtime.closing import Closing
 from snow_runtime.errors import GraphError
 from snow_runtime.model import Model, load
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Iterable, Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from snow_runtime.graph.manifest import Manifest
     from snow_runtime.pictures.prepared import Prepared
@@ -41,7 +39,7 @@ class _Held:
     retired: bool = False
 
 
-class SwappableModel:
+class SwappableModel(Closing):
     """A model whose place another one can take while frames flow.
 
     It is called as a :class:`snow_runtime.model.Model` is. Several threads may call and swap.
@@ -97,8 +95,8 @@ class SwappableModel:
 
         Args:
             path: A graph or an engine; with more tasks, fewer or others.
-            needed: Tasks that it has to have.
-            options: As for :func:`snow_runtime.load`.
+            needed: Tasks that the new model has to have.
+            options: Options, as for :func:`snow_runtime.load`.
 
         Returns:
             What the new graph is.
@@ -134,17 +132,6 @@ class SwappableModel:
             idle = held is not None and self._retire(held)
         if held is not None and idle:
             held.model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _put(self, model: Model) -> Model | None:
         """Let a model take the place; return the old one where nobody uses it."""

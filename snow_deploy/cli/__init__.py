@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import click
 
-from snow_deploy import __version__
 from snow_deploy.cli.group import CommandEntry, LazyGroup
+from snow_runtime import __version__
 
 __all__ = ["COMMANDS", "main"]
 
@@ -92,7 +92,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup,
     entries=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="snow-deploy", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import FiniteRange
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange, json_option
 from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import columns, megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from snow_runtime.bench.options import BenchOptions
 
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _NOTHING = "-"
@@ -31,25 +29,19 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
 
 
 @click.command("bench")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option(
     "--against",
     "others",
     metavar="OTHER",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Another graph or engine, compared with MODEL in the same run; may be repeated.",
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Pictures of one call.",
-)
+@click.option("--batch", type=AT_LEAST_ONE, default=1, help="Pictures of one call.")
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     help="CPU threads of ONNX Runtime; engines take none.  [default: its own]",
 )
 @click.option(
@@ -65,38 +57,63 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
     metavar="WxH",
     callback=_size_of,
     default="1280x720",
-    show_default=True,
     help="Size of the frames, which are random.",
 )
 @click.option(
     "--colour",
     type=click.Choice(["rgb", "bgr"]),
     default="bgr",
-    show_default=True,
     help="Order of the frames' channels; cameras give bgr.",
 )
 @click.option(
     "--keep",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Copy the contender with the least median latency to this file: .onnx for a graph, "
     ".engine for an engine, and among both that of the fastest.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
-def command(context: click.Context, /, *, keep: Path | None, as_json: bool, **form: Any) -> None:
+def command(
+    context: click.Context,
+    /,
+    model: Path,
+    others: tuple[Path, ...],
+    duration: float | None,
+    keep: Path | None,
+    *,
+    quick: bool,
+    as_json: bool,
+    **measured: Any,
+) -> None:
     """Measure how fast MODEL, a graph or an engine, answers here.
 
     Latency from a camera's frame to the answer, split into its stages; pictures a second; start-up
     time and memory, each in a process of its own. Contenders take turns, so that drift hits all
     alike. Ctrl-C prints what was measured so far.
     """
+    from snow_runtime.bench.fastest import check_keep
+    from snow_runtime.bench.options import (
+        DURATION_S,
+        QUICK_DURATION_S,
+        QUICK_STARTS,
+        STARTS,
+        BenchOptions,
+    )
     from snow_runtime.bench.run import bench
 
-    options = _options(form)
+    if quick and duration is not None:
+        msg = "--quick and --duration contradict each other: --quick is a duration of its own."
+        raise click.UsageError(msg)
+    options = BenchOptions(
+        models=(model, *others),
+        duration_s=duration or (QUICK_DURATION_S if quick else DURATION_S),
+        starts=QUICK_STARTS if quick else STARTS,
+        **measured,
+    )
     if keep is not None:
-        _check_keep(keep, options)
-    with progress_bar("bench") as told:
-        document = bench(options, told).to_dict()
+        check_keep(keep, options.models)
+    with progress_bar("bench") as progress:
+        document = bench(options, progress).to_dict()
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
@@ -109,12 +126,6 @@ def command(context: click.Context, /, *, keep: Path | None, as_json: bool, **fo
         _keep(document, keep)
 
 
-def _check_keep(output: Path, options: BenchOptions) -> None:
-    from snow_runtime.bench.fastest import check_keep
-
-    check_keep(output, options.models)
-
-
 def _keep(document: dict[str, Any], output: Path) -> None:
     from snow_runtime.bench.fastest import keep, kept_as, medians_ms
 
@@ -124,30 +135,6 @@ def _keep(document: dict[str, Any], output: Path) -> None:
     keep(path, kept)
     why = "" if kept == output else f" and not {output.name}, by what it is"
     click.echo(f"fastest: {best}, kept as {kept}{why}", err=True)
-
-
-def _options(form: dict[str, Any]) -> BenchOptions:
-    from snow_runtime.bench.options import (
-        DURATION_S,
-        QUICK_DURATION_S,
-        QUICK_STARTS,
-        STARTS,
-        BenchOptions,
-    )
-
-    quick, duration_s = form["quick"], form["duration"]
-    if quick and duration_s is not None:
-        msg = "--quick and --duration contradict each other: --quick is a duration of its own."
-        raise click.UsageError(msg)
-    return BenchOptions(
-        models=(form["model"], *form["others"]),
-        batch=form["batch"],
-        threads=form["threads"],
-        duration_s=duration_s or (QUICK_DURATION_S if quick else DURATION_S),
-        camera=form["camera"],
-        colour=form["colour"],
-        starts=QUICK_STARTS if quick else STARTS,
-    )
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:

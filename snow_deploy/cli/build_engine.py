@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import FiniteRange
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange, json_option
 from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import megabytes
 from snow_runtime.engine.options import LEAST_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from snow_runtime.engine.cache import EngineCache
     from snow_runtime.engine.make import BuiltEngine
     from snow_runtime.engine.options import BuildOptions
+    from snow_runtime.graph.manifest import Precision
 
-_MIB = 1 << 20
+
+def _targets_of(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in (value or "").split(",") if name.strip())
+    if value and not names:
+        msg = "--target names no GPU. Give some, such as sm86,sm89, or leave it out."
+        raise click.UsageError(msg)
+    return names
+
+
+def _bytes_of(
+    _context: click.Context, _parameter: click.Parameter, mebibytes: int | None
+) -> int | None:
+    return None if mebibytes is None else mebibytes << 20
 
 
 @click.command("build-engine")
-@click.argument("graph", type=click.Path(path_type=Path), default="snow.onnx")
+@click.argument("graph", type=PATH, default="snow.onnx")
 @click.option("--fp16", is_flag=True, help="Half precision, made from fp32.")
 @click.option("--int8", is_flag=True, help="INT8; GRAPH is a calibrated one.")
 @click.option(
@@ -35,36 +49,31 @@ _MIB = 1 << 20
     "others",
     metavar="OTHER",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The same tasks in another layout: built too, timed on the GPU here, the fastest is kept.",
 )
 @click.option(
     "--backend",
     type=click.Choice(["auto", "tensorrt", "tensorrt-rtx"]),
     default="auto",
-    show_default=True,
     help="auto: TensorRT where it and a GPU are here, otherwise TensorRT-RTX.",
 )
 @click.option(
     "--target",
     "targets",
     metavar="SM[,SM…]",
+    callback=_targets_of,
     help="GPUs that need not be here, such as sm86,sm89; TensorRT-RTX only.  "
     "[default: the GPU here, or sm80,sm86,sm89,sm120]",
 )
-@click.option(
-    "--min-batch", type=click.IntRange(min=1), help="Fewest pictures a run.  [default: 1]"
-)
-@click.option(
-    "--opt-batch", type=click.IntRange(min=1), help="Pictures to tune for.  [default: the most]"
-)
-@click.option(
-    "--max-batch", type=click.IntRange(min=1), help="Most pictures a run.  [default: the fewest]"
-)
+@click.option("--min-batch", type=AT_LEAST_ONE, help="Fewest pictures a run.  [default: 1]")
+@click.option("--opt-batch", type=AT_LEAST_ONE, help="Pictures to tune for.  [default: the most]")
+@click.option("--max-batch", type=AT_LEAST_ONE, help="Most pictures a run.  [default: the fewest]")
 @click.option(
     "--workspace",
-    "workspace_mib",
+    "workspace_bytes",
     metavar="MiB",
+    callback=_bytes_of,
     type=click.IntRange(1, 1 << 30),
     help="Memory for intermediate values; never more than there is.",
 )
@@ -75,7 +84,7 @@ _MIB = 1 << 20
 )
 @click.option(
     "--timing-cache",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="What earlier builds have learnt; TensorRT only.  [default: one per TensorRT and GPU]",
 )
 @click.option("--hardware-compatible", is_flag=True, help="For every GPU from Ampere on.")
@@ -86,26 +95,34 @@ _MIB = 1 << 20
     "--least-share",
     type=FiniteRange(0, 1),
     default=LEAST_SHARE,
-    show_default=True,
     help="Share of the convolutions that has to run in the precision asked for.",
 )
 @click.option(
     "--cache-limit",
+    "cache_bytes",
     metavar="MiB",
-    type=click.IntRange(min=1),
+    callback=_bytes_of,
+    type=AT_LEAST_ONE,
     default=2048,
-    show_default=True,
     help="What the engine cache may take; the engines used least recently go first.",
 )
 @click.option("--no-cache", is_flag=True, help="Build anew, and keep no copy.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="The plan to write.  [default: GRAPH's name with .engine]",
+    "-o", "--output", type=PATH, help="The plan to write.  [default: GRAPH's name with .engine]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> None:
+@json_option
+def command(  # noqa: PLR0917 - an argument for each option
+    graph: Path,
+    output: Path | None,
+    others: tuple[Path, ...],
+    backend: str,
+    timing_cache: Path | None,
+    cache_bytes: int,
+    *,
+    no_cache: bool,
+    as_json: bool,
+    **asked: Any,
+) -> None:
     """Build an engine from GRAPH, an ONNX file of `export` or `calibrate`.
 
     The graph is compiled as it is typed, and what its convolutions really run in is read from the
@@ -113,21 +130,20 @@ def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> 
     one; OUTPUT.json beside it says what it is and where it runs.
     """
     from snow_runtime.bench.fastest import build_fastest
+    from snow_runtime.engine.cache import EngineCache, default_folder
     from snow_runtime.engine.make import build_engine
 
     engine = output or graph.with_suffix(".engine")
-    how = {
-        "backend_name": form["backend"],
-        "cache": _cache(form),
-        "timing_cache": form["timing_cache"],
-    }
-    options = _options(form)
+    folder = None if no_cache else default_folder()
+    cache = None if folder is None else EngineCache(folder / "engines", cache_bytes)
+    how: Any = {"backend_name": backend, "cache": cache, "timing_cache": timing_cache}
+    options = _options(**asked)
     times: dict[str, float] = {}
-    if form["others"]:
-        built, times = build_fastest((graph, *form["others"]), engine, options, **how)
+    if others:
+        built, times = build_fastest((graph, *others), engine, options, **how)
     else:
-        with progress_bar("building") as told:
-            built = build_engine(graph, engine, options, **how, told=told)
+        with progress_bar("building") as progress:
+            built = build_engine(graph, engine, options, **how, progress=progress)
     for notice in built.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:
@@ -139,44 +155,16 @@ def command(graph: Path, output: Path | None, *, as_json: bool, **form: Any) -> 
             click.echo(line)
 
 
-def _options(form: dict[str, Any]) -> BuildOptions:
+def _options(*, fp16: bool, int8: bool, fp32: bool, **others: Any) -> BuildOptions:
+    """Return what the command's other options, which are the fields', and its switches ask for."""
     from snow_runtime.engine.options import BuildOptions
 
-    asked = [name for name in ("fp16", "int8", "fp32") if form[name]]
+    switches: dict[Precision, bool] = {"fp16": fp16, "int8": int8, "fp32": fp32}
+    asked = [name for name, given in switches.items() if given]
     if len(asked) > 1:
         msg = f"--{' and --'.join(asked)} contradict each other: an engine has one precision."
         raise click.UsageError(msg)
-    names = form["targets"].split(",") if form["targets"] else ()
-    if form["targets"] and not any(name.strip() for name in names):
-        msg = "--target names no GPU. Give some, such as sm86,sm89, or leave it out."
-        raise click.UsageError(msg)
-    workspace = form["workspace_mib"]
-    same = (
-        "min_batch",
-        "opt_batch",
-        "max_batch",
-        "optimization_level",
-        "hardware_compatible",
-        "version_compatible",
-        "strip_weights",
-        "dla",
-        "least_share",
-    )
-    return BuildOptions(
-        precision=asked[0] if asked else None,  # type: ignore[arg-type]
-        targets=tuple(name.strip().lower() for name in names if name.strip()),
-        workspace_bytes=None if workspace is None else workspace * _MIB,
-        **{name: form[name] for name in same},
-    )
-
-
-def _cache(form: dict[str, Any]) -> EngineCache | None:
-    from snow_runtime.engine.cache import EngineCache, default_folder
-
-    folder = default_folder()
-    if form["no_cache"] or folder is None:
-        return None
-    return EngineCache(folder / "engines", form["cache_limit"] * _MIB)
+    return BuildOptions(precision=asked[0] if asked else None, **others)
 
 
 def _lines(engine: Path, built: BuiltEngine) -> Iterator[str]:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import FiniteRange
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from snow_calibration.calibrate import Rest
     from snow_calibration.report import CalibrationReport
-    from snow_calibration.run import Settings
-    from snow_deploy.stages.calibration_pictures import Drawing
+    from snow_calibration.run import CalibrationSettings
+    from snow_calibration.thresholds import Method
 
 _EXITS = {"fail": 3, "undecided": 4}
 
 
 @click.command("calibrate")
-@click.argument("graph", type=click.Path(path_type=Path))
+@click.argument("graph", type=PATH)
 @click.option(
     "--data",
     "specs",
@@ -36,30 +37,26 @@ _EXITS = {"fail": 3, "undecided": 4}
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default="snow.int8.onnx",
-    show_default=True,
     help="The ONNX file to write; the report takes its name.",
 )
 @click.option(
     "--method",
     type=click.Choice(["entropy", "percentile", "minmax", "mse"]),
     default="entropy",
-    show_default=True,
     help="How the range of a tensor is chosen.",
 )
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     default=512,
-    show_default=True,
     help="Training pictures to measure ranges on, as many of each task and class.",
 )
 @click.option(
     "--max-drop",
     type=FiniteRange(min=0, min_open=True),
     default=3.0,
-    show_default=True,
     help="Points of top-1 that every task must be shown to lose less than, against fp32. The "
     "smaller, the more pictures it takes to tell.",
 )
@@ -91,20 +88,18 @@ _EXITS = {"fail": 3, "undecided": 4}
     "--rest",
     type=click.Choice(["fp16", "fp32"]),
     default="fp16",
-    show_default=True,
     help="Precision of what is not INT8.",
 )
 @click.option(
     "--ranges",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="The ranges' file: an interrupted run goes on with it, a finished one is reused.  "
     "[default: GRAPH's name with .ranges.json, beside OUTPUT]",
 )
 @click.option(
     "--validation",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_ONE,
     default=2000,
-    show_default=True,
     help="Judge by at most so many pictures of a task, and as many of --unlabelled.",
 )
 @click.option(
@@ -121,7 +116,26 @@ _EXITS = {"fail": 3, "undecided": 4}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.pass_context
-def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **options: Any) -> None:
+def command(  # noqa: PLR0917 - an argument for each option
+    context: click.Context,
+    graph: Path,
+    specs: tuple[str, ...],
+    output: Path,
+    method: Method,
+    samples: int,
+    max_drop: float,
+    unlabelled: tuple[str, ...],
+    keep_fp16: tuple[str, ...],
+    rest: Rest,
+    ranges: Path | None,
+    validation: int,
+    seed: int | None,
+    *,
+    accept_undecided: bool,
+    auto: bool,
+    other_pictures: bool,
+    as_json: bool,
+) -> None:
     """Make an INT8 graph of GRAPH, an fp32 one, and judge it by every task's accuracy.
 
     Pairs of QuantizeLinear and DequantizeLinear are put where TensorRT fuses them. The graph is
@@ -131,22 +145,38 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
     Exit codes: 0 the graph was written; 1 an error; 2 an option that is not understood; 3 a task
     is shown to lose more than --max-drop; 4 undecided: too few pictures to tell.
     """
-    from snow_calibration.report import finite, write_report
-    from snow_calibration.run import calibrate_and_judge, check
-    from snow_deploy.stages.calibration_pictures import pictures_of
+    from snow_calibration.report import finite, write_calibration_report
+    from snow_calibration.run import CalibrationSettings, calibrate_and_judge, check_request
+    from snow_deploy.stages.calibration_pictures import Drawing, pictures_of
 
-    as_json, output = options.pop("as_json"), options["output"]
-    chosen = _settings(graph, options)
-    check(graph, output, chosen)  # before thousands of pictures are read
-    with _warnings(), _progress() as told:
-        samples, judged = pictures_of(graph, specs, _drawing(options))
-        report = calibrate_and_judge(graph, output, samples, judged, chosen, progress=told)
+    chosen = CalibrationSettings(
+        ranges=ranges or output.with_name(f"{graph.stem}.ranges.json"),
+        method=method,
+        rest=rest,
+        max_drop=max_drop,
+        keep=keep_fp16,
+        auto=auto,
+        accept_undecided=accept_undecided,
+        other_pictures=other_pictures,
+    )
+    drawing = Drawing(
+        samples=samples,
+        judged=validation,
+        search=auto,
+        unlabelled=unlabelled,
+        seed=seed,
+        other_pictures=other_pictures,
+    )
+    check_request(graph, output, chosen)  # before thousands of pictures are read
+    with _warnings(), _progress() as progress:
+        drawn, judged = pictures_of(graph, specs, drawing)
+        report = calibrate_and_judge(graph, output, drawn, judged, chosen, progress=progress)
     # A rejected graph is not written, so its report must not take the place of the file's.
     kept, rejected = (
         output.with_name(output.name.removesuffix(".onnx") + suffix)
         for suffix in (".report.json", ".rejected.report.json")
     )
-    write_report(report, kept if report.written else rejected)
+    write_calibration_report(report, kept if report.written else rejected)
     if report.written:  # what was rejected before says nothing of the file that is there now
         for stale in (rejected, rejected.with_suffix(".png")):
             stale.unlink(missing_ok=True)
@@ -162,10 +192,10 @@ def command(context: click.Context, /, graph: Path, specs: tuple[str, ...], **op
         click.echo(f"warning: {output} was written undecided, as --accept-undecided asks", err=True)
 
 
-def _reason(report: CalibrationReport, chosen: Settings) -> str:
+def _reason(report: CalibrationReport, chosen: CalibrationSettings) -> str:
     """Say why the graph was not written, and what to do."""
     if report.outcome == "undecided":
-        told = (
+        reason = (
             "the pictures are too few to tell whether every task loses less than "
             f"{chosen.max_drop:g} points"
         )
@@ -173,41 +203,12 @@ def _reason(report: CalibrationReport, chosen: Settings) -> str:
             "Give more pictures (the lines above say how many), --unlabelled FOLDER, or a larger "
             "--max-drop; --accept-undecided writes it all the same"
         )
-        return f"{told}; the graph was not written. {advice}."
+        return f"{reason}; the graph was not written. {advice}."
     advice = "Try another --method, or more --samples with another --ranges"
     advice += "" if chosen.auto else ", or give --auto"
     if not all(score.finite for score in report.int8) and chosen.rest == "fp16":
         advice = "Some answers are no numbers: half precision overflows. Give --rest fp32"
     return f"a task loses too much; the graph was not written. {advice}."
-
-
-def _settings(graph: Path, options: dict[str, Any]) -> Settings:
-    from snow_calibration.run import Settings
-
-    output: Path = options["output"]
-    return Settings(
-        ranges=options["ranges"] or output.with_name(f"{graph.stem}.ranges.json"),
-        method=options["method"],
-        rest=options["rest"],
-        max_drop=options["max_drop"],
-        keep=options["keep_fp16"],
-        auto=options["auto"],
-        accept_undecided=options["accept_undecided"],
-        other_pictures=options["other_pictures"],
-    )
-
-
-def _drawing(options: dict[str, Any]) -> Drawing:
-    from snow_deploy.stages.calibration_pictures import Drawing
-
-    return Drawing(
-        samples=options["samples"],
-        judged=options["validation"],
-        search=options["auto"],
-        unlabelled=options["unlabelled"],
-        seed=options["seed"],
-        other_pictures=options["other_pictures"],
-    )
 
 
 @contextmanager
@@ -233,9 +234,9 @@ def _progress() -> Iterator[Any]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         bars: dict[str, Any] = {}
 
-        def told(stage: str, done: int, total: int) -> None:
+        def show(stage: str, share: float) -> None:
             if stage not in bars:
-                bars[stage] = bar.add_task(stage, total=total)
-            bar.update(bars[stage], completed=done)
+                bars[stage] = bar.add_task(stage, total=1.0)
+            bar.update(bars[stage], completed=share)
 
-        yield told
+        yield show

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.options import PATH, json_option
 from snow_deploy.cli.tables import billion, columns, megabytes, million, shortened
 from snow_runtime.engine.backend import TARGETS
 from snow_runtime.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from snow_export.inspect.cost import GraphCost
     from snow_runtime.graph.onnx_file import GraphFile
@@ -23,15 +24,14 @@ _NAMES_WIDTH = 72  # characters
 
 
 @click.command("cost")
-@click.argument("graph", type=click.Path(path_type=Path))
+@click.argument("graph", type=PATH)
 @click.option(
     "--target",
     type=click.Choice([*TARGETS, "none"]),
     default="sm86",
-    show_default=True,
     help="GPU to compile for with TensorRT-RTX, if it is installed; none compiles nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(graph: Path, target: str, *, as_json: bool) -> None:
     """Count what GRAPH, an ONNX file, costs: by owner, and compiled.
 
@@ -59,7 +59,7 @@ def command(graph: Path, target: str, *, as_json: bool) -> None:
 def _compile(
     file: GraphFile, cost: GraphCost, target: str
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """Compile the graph; without the compiler, or if told not to, say why there is nothing."""
+    """Compile the graph; without the compiler, or with `none`, say why there is nothing."""
     from snow_runtime.engine.build import compile_graph
 
     if target == "none":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from snow_deploy.cli.options import FOLDER
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_deploy.demo.walk import DemoOutcome
 
 
@@ -15,9 +18,8 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default="demo-output",
-    show_default=True,
     help="Folder for the store, the graph and the report; an earlier demo there is replaced.",
 )
 @click.option("--quick", is_flag=True, help="A few pictures only: shows the way, not accuracies.")
@@ -28,7 +30,7 @@ def command(output: Path, *, quick: bool) -> None:
     two CPU cores. The report is OUTPUT/report.html.
     """
     from snow_deploy.demo.pretrain import PretrainOptions
-    from snow_deploy.demo.report import write_report
+    from snow_deploy.demo.report import write_demo_report
     from snow_deploy.demo.walk import DemoOptions, walk
 
     options = DemoOptions()
@@ -37,7 +39,7 @@ def command(output: Path, *, quick: bool) -> None:
         options = DemoOptions(few, train=64, test=32, epochs=2, rounds=3, workers=0)
     output.mkdir(parents=True, exist_ok=True)
     outcome = walk(output, options, click.echo)
-    report = write_report(outcome, output / "report.html", options)
+    report = write_demo_report(outcome, output / "report.html", options)
     _print(outcome)
     click.echo(f"\nreport: {report}")
 

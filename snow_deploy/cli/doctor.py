@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from snow_deploy.cli.options import json_option
+
 if TYPE_CHECKING:
     from snow_runtime.doctor import Need
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="What has to work here; the exit code is 1 where it does not.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
 def command(context: click.Context, needs: tuple[str, ...], *, as_json: bool) -> None:
     """Tell what of this machine works, and how to mend what does not.

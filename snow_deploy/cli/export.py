@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from snow_deploy.cli.options import store_option
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, store_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_export.export import GraphOptions
     from snow_runtime.graph.manifest import Layout
 
@@ -22,19 +23,11 @@ if TYPE_CHECKING:
     help="Tasks to export, in the order of the outputs.  [default: all, by name]",
 )
 @store_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="snow.onnx",
-    show_default=True,
-    help="The ONNX file to write.",
-)
+@click.option("-o", "--output", type=FILE, default="snow.onnx", help="The ONNX file to write.")
 @click.option(
     "--layout",
     type=click.Choice(["fused", "summed", "separate", "auto"]),
     default="fused",
-    show_default=True,
     help="fused: deltas of equal shape become one network, one convolution a layer for all "
     "tasks; fewest kernels on a GPU. summed: fused, local and subscribed channels convolved apart "
     "and added; often faster on CPUs. separate: side by side. auto: the fastest of them in ONNX "
@@ -44,7 +37,6 @@ if TYPE_CHECKING:
     "--precision",
     type=click.Choice(["fp32", "fp16"]),
     default="fp32",
-    show_default=True,
     help="Arithmetic inside the graph; logits are float32 in both.",
 )
 @click.option(
@@ -52,17 +44,15 @@ if TYPE_CHECKING:
     "input_dtype",
     type=click.Choice(["float", "uint8"]),
     default="float",
-    show_default=True,
     help="float: normalised [B,3,S,S]. uint8: camera frames [B,S,S,3], normalised in the graph.",
 )
 @click.option(
     "--colour",
     type=click.Choice(["bgr", "rgb"]),
     default="bgr",
-    show_default=True,
     help="Order of a uint8 frame's channels; OpenCV's is bgr.",
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Fix the batch size.  [default: any]")
+@click.option("--batch", type=AT_LEAST_ONE, help="Fix the batch size.  [default: any]")
 @click.option("--with-source", is_flag=True, help="Also answer with the source's own classes.")
 def command(tasks: str | None, root: Path, output: Path, *, with_source: bool, **form: Any) -> None:
     """Export tasks of a store as one ONNX graph.

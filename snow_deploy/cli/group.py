@@ -13,6 +13,7 @@ import click
 
 from snow_deploy.cli.unread_output import abandon_output, unread_output_is_lost
 from snow_runtime.errors import MissingDependencyError, SnowError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ class CommandEntry:
     Attributes:
         module: The module whose `command` is the click command.
         summary: The line that `snow-deploy --help` prints for it.
-        extra: The extras that the command needs, as in `pip install 'snow-deploy[EXTRA]'`.
+        extra: The extras that the command needs, as in `train,export`.
         makes_files: Whether its result is a file: then it goes on where nobody reads what it
             prints.
         shared: Whether several processes, started by torchrun, may do its work together.
@@ -154,8 +155,7 @@ def _missing_dependency(
     if entry is None or not package or package in _OWN_PACKAGES:
         return None
     return MissingDependencyError(
-        f"this command needs {package}, which is not installed; "
-        f"run: pip install 'snow-deploy[{entry.extra}]'"
+        f"this command needs {package}, which is not installed; run: {pip_install(entry.extra)}"
     )
 
 

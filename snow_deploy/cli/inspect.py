@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from snow_deploy.cli.options import PATH
 from snow_deploy.cli.tables import billion, columns, megabytes, million, short_hash, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from snow_export.inspect.inspection import EngineFacts, GraphFacts, Inspection
     from snow_runtime.graph.manifest import Preprocessing, TaskEntry
@@ -21,7 +22,7 @@ _LABELS_WIDTH = 44  # characters
 
 
 @click.command("inspect")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="FILE", type=PATH)
 @click.option("--indices", is_flag=True, help="List every subscription's channels in full.")
 @click.option(
     "--int8",

@@ -1,4 +1,4 @@
-"""Cameras as `snow-deploy run` is told of them: NAME=URI, and options of one camera."""
+"""Cameras on the command line of `snow-deploy run`: NAME=URI, and options of one camera."""
 
 from __future__ import annotations
 

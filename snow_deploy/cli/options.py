@@ -4,18 +4,53 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+AT_LEAST_ONE = click.IntRange(min=1)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 store_option = click.option(
-    "--store",
-    "root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="store",
-    show_default=True,
-    help="Folder of the source and its tasks.",
+    "--store", "root", type=FOLDER, default="store", help="Folder of the source and its tasks."
 )
+
+
+def all_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a decorator that adds several options to a command, in this order."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def is_given(parameter: str) -> bool:
+    """Tell whether an option of the command that runs stands on the command line."""
+    context = click.get_current_context()
+    return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+
+
+def refuse_threads_of_engine(model: Path, threads: int | None) -> None:
+    """Refuse a number of CPU threads for what computes on the GPU.
+
+    Raises:
+        click.UsageError: So it is.
+    """
+    from snow_runtime.model import is_engine
+
+    if threads is not None and is_engine(model):
+        msg = f"--threads is for graphs, and {model} is an engine: it computes on the GPU."
+        raise click.UsageError(msg)
 
 
 class FiniteRange(click.FloatRange):

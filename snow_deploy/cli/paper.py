@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.paper_options import (
-    OF_STEPS,
     Several,
     classes_option,
-    make_costing,
-    make_study,
     measuring_options,
     rounds_option,
     schemes_option,
@@ -19,11 +16,10 @@ from snow_deploy.cli.paper_options import (
     speed_options,
     training_options,
 )
+from snow_deploy.cli.paper_study import OF_STEPS, PaperOptions, make_costing, make_study
 from snow_deploy.cli.tables import columns
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
     from snow_deploy.paper.report import TableReport
@@ -33,22 +29,13 @@ _sigma2_option = click.option(
     "sigma2s",
     type=Several(float, 0),
     default="0,0.0001,0.001,0.01",
-    show_default=True,
     help="Variances of the channel pooling's noise.",
 )
 _ks_option = click.option(
-    "--k",
-    "ks",
-    type=Several(int, 1),
-    default="4,8,16",
-    show_default=True,
-    help="Subscribe to N/k of N channels.",
+    "--k", "ks", type=Several(int, 1), default="4,8,16", help="Subscribe to N/k of N channels."
 )
 _speed_switch = click.option(
-    "--speed/--no-speed",
-    default=True,
-    show_default=True,
-    help="Measure speed and peak memory, or only count.",
+    "--speed/--no-speed", default=True, help="Measure speed and peak memory, or only count."
 )
 
 
@@ -73,18 +60,20 @@ def table3(**chosen: Any) -> None:
     """Accuracy of every scheme on every data set."""
     from snow_deploy.paper.table3 import make_table3
 
-    _show(chosen["output"], *make_table3(make_study(chosen)))
+    options = PaperOptions(**chosen)
+    _show(options, *make_table3(make_study(options)))
 
 
 @command.command("table4")
 @training_options(required=True)
 @_sigma2_option
 @_ks_option
-def table4(**chosen: Any) -> None:
+def table4(sigma2s: tuple[float, ...], ks: tuple[int, ...], **chosen: Any) -> None:
     """SNOW's accuracy over the noise and the channels kept."""
     from snow_deploy.paper.table4 import make_table4
 
-    _show(chosen["output"], *make_table4(make_study(chosen), chosen["sigma2s"], chosen["ks"]))
+    options = PaperOptions(**chosen)
+    _show(options, *make_table4(make_study(options), sigma2s, ks))
 
 
 @command.command("table5")
@@ -98,8 +87,9 @@ def table5(**chosen: Any) -> None:
     """Parameters, peak memory and speed of training."""
     from snow_deploy.paper.table5 import make_table5
 
-    study = make_study(chosen)
-    _show(chosen["output"], *make_table5(study, make_costing(chosen, study)))
+    options = PaperOptions(**chosen)
+    study = make_study(options)
+    _show(options, *make_table5(study, make_costing(options, study)))
 
 
 @command.command("table6")
@@ -112,8 +102,9 @@ def table6(**chosen: Any) -> None:
     """Ways of taking source channels over: cost and accuracy."""
     from snow_deploy.paper.table6 import make_table6
 
-    study = make_study(chosen)
-    _show(chosen["output"], *make_table6(study, make_costing(chosen, study, ("snow",))))
+    options = PaperOptions(**chosen)
+    study = make_study(options)
+    _show(options, *make_table6(study, make_costing(options, study, ("snow",))))
 
 
 @command.command("table7")
@@ -126,16 +117,16 @@ def table6(**chosen: Any) -> None:
     "widths",
     type=Several(int, 1),
     default="4,8,16",
-    show_default=True,
     help="Divide the delta's widths by these.",
 )
-def table7(**chosen: Any) -> None:
+def table7(ks: tuple[int, ...], widths: tuple[int, ...], **chosen: Any) -> None:
     """Size of the delta and channels kept: parameters and accuracy."""
     from snow_deploy.paper.table7 import make_table7
 
-    study = make_study(chosen, unread=OF_STEPS)
-    made = make_table7(study, make_costing(chosen, study), chosen["widths"], chosen["ks"])
-    _show(chosen["output"], *made)
+    options = PaperOptions(**chosen)
+    study = make_study(options, unread=OF_STEPS)
+    made = make_table7(study, make_costing(options, study), widths, ks)
+    _show(options, *made)
 
 
 @command.command("table8")
@@ -144,20 +135,15 @@ def table7(**chosen: Any) -> None:
 @classes_option
 @source_classes_option
 @rounds_option
-@click.option(
-    "--serving-batch",
-    type=Several(int, 1),
-    default="1,16",
-    show_default=True,
-    help="Pictures a call.",
-)
-def table8(**chosen: Any) -> None:
+@click.option("--serving-batch", type=Several(int, 1), default="1,16", help="Pictures a call.")
+def table8(serving_batch: tuple[int, ...], **chosen: Any) -> None:
     """Throughput of serving many tasks."""
     from snow_deploy.paper.table8 import make_table8
 
-    study = make_study(chosen)
-    made = make_table8(study, make_costing(chosen, study), chosen["serving_batch"])
-    _show(chosen["output"], *made)
+    options = PaperOptions(**chosen)
+    study = make_study(options)
+    made = make_table8(study, make_costing(options, study), serving_batch)
+    _show(options, *made)
 
 
 @command.command("table9")
@@ -166,7 +152,8 @@ def table9(**chosen: Any) -> None:
     """Lifelong learning: what is forgotten."""
     from snow_deploy.paper.table9 import make_table9
 
-    _show(chosen["output"], *make_table9(make_study(chosen)))
+    options = PaperOptions(**chosen)
+    _show(options, *make_table9(make_study(options)))
 
 
 @command.command("figure4")
@@ -179,20 +166,22 @@ def figure4(**chosen: Any) -> None:
     """Accuracy against the speed of training."""
     from snow_deploy.paper.figure4 import make_figure4
 
-    study = make_study(chosen)
-    _show(chosen["output"], *make_figure4(study, make_costing(chosen, study)))
+    options = PaperOptions(**chosen)
+    study = make_study(options)
+    _show(options, *make_figure4(study, make_costing(options, study)))
 
 
 @command.command("figure5")
 @training_options(required=True)
 @_sigma2_option
 @click.option("--subscription", help="Whose channels are drawn.  [default: the middle one]")
-def figure5(**chosen: Any) -> None:
+def figure5(sigma2s: tuple[float, ...], subscription: str | None, **chosen: Any) -> None:
     """Channels chosen over training, by noise; learning curves."""
     from snow_deploy.paper.figure5 import make_figure5
 
-    made = make_figure5(make_study(chosen), chosen["sigma2s"], chosen["subscription"])
-    _show(chosen["output"], *made)
+    options = PaperOptions(**chosen)
+    made = make_figure5(make_study(options), sigma2s, subscription)
+    _show(options, *made)
 
 
 @command.command("figure6")
@@ -201,12 +190,13 @@ def figure6(**chosen: Any) -> None:
     """Channels that tasks have in common, by layer."""
     from snow_deploy.paper.figure6 import make_figure6
 
-    _show(chosen["output"], *make_figure6(make_study(chosen)))
+    options = PaperOptions(**chosen)
+    _show(options, *make_figure6(make_study(options)))
 
 
-def _show(output: Path, report: TableReport, figure: Figure) -> None:
+def _show(options: PaperOptions, report: TableReport, figure: Figure) -> None:
     """Print a table, and write it with its plot."""
-    files = report.write(output, figure)
+    files = report.write(options.output, figure)
     click.echo(report.title)
     for line in columns(report.cells()):
         click.echo(line)

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from snow_deploy.cli.options import AT_LEAST_ONE, PATH, refuse_threads_of_engine
 from snow_deploy.cli.tables import one_line
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_runtime.results import Result
 
 
 @click.command("predict")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Labels to list for each task.",
-)
+@click.argument("model", type=PATH)
+@click.argument("photos", nargs=-1, required=True, type=PATH)
+@click.option("--top", type=AT_LEAST_ONE, default=3, help="Labels to list for each task.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, an object a photo.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads to compute with.")
+@click.option("--threads", type=AT_LEAST_ONE, help="CPU threads to compute with.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -42,12 +38,10 @@ def command(
     A photo that cannot be read is named on the standard error, the others are answered all the
     same, and the exit code is 1.
     """
-    from snow_runtime.model import is_engine, load
+    from snow_runtime.model import load
     from snow_runtime.pictures.preprocessing import load_image
 
-    if threads is not None and is_engine(model):
-        msg = f"--threads is for graphs, and {model} is an engine: it computes on the GPU."
-        raise click.UsageError(msg)
+    refuse_threads_of_engine(model, threads)
     documents = []
     unreadable = 0
     with load(model, threads=threads) as graph:

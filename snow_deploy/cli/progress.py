@@ -1,4 +1,4 @@
-"""A bar on the terminal for work that tells what it is at, and how much of the whole is done."""
+"""A bar on the terminal for long work: what is being done, and how much of the whole."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from snow_runtime.progress import ProgressCallback
 
 _STEPS = 1000
 _WIDEST = 40  # characters of what is being done
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[str, float], None] | None]:
-    """Show a bar on standard error; give nothing to tell where that is no terminal.
+def progress_bar(label: str) -> Iterator[ProgressCallback | None]:
+    """Show a bar on standard error; give None where that is no terminal.
 
     Args:
         label: What the whole is.
@@ -29,7 +31,7 @@ def progress_bar(label: str) -> Iterator[Callable[[str, float], None] | None]:
         length=_STEPS, label=label, file=sys.stderr, item_show_func=lambda it: it
     ) as bar:
 
-        def told(phase: str, share: float) -> None:
+        def show(phase: str, share: float) -> None:
             bar.update(max(0, round(share * _STEPS) - bar.pos), phase[:_WIDEST])
 
-        yield told
+        yield show

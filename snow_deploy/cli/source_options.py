@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from snow_deploy.cli.options import all_of
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     from snow_deploy.training.bring_source import SourceChoice
 
-_OPTIONS = (
+source_options = all_of(
     click.option(
         "--source",
         "architecture",
@@ -39,27 +41,26 @@ _OPTIONS = (
 )
 
 
-def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add them to a command."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
-def read_choice(chosen: dict[str, Any]) -> SourceChoice:
+def read_choice(
+    architecture: str | None,
+    weights: str | None,
+    weights_key: str | None,
+    stride_in_1x1: bool,
+    labels: Path | None = None,
+) -> SourceChoice:
     """Return the source that a command's options ask for."""
     from snow_deploy.models.weights import ReadOptions
     from snow_deploy.training.bring_source import SourceChoice
 
-    return SourceChoice(
-        chosen["architecture"],
-        chosen["weights"],
-        ReadOptions(chosen["weights_key"], chosen["stride_in_1x1"]),
-        chosen.get("source_labels"),
-    )
+    return SourceChoice(architecture, weights, ReadOptions(weights_key, stride_in_1x1), labels)
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the process that prints: torchrun runs the command on each device."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def say_note(line: str) -> None:
     """Tell of something that was assumed; of torchrun's processes the first one does."""
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         click.echo(f"note: {line}", err=True)

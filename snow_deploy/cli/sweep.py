@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
+
+from snow_deploy.cli.options import is_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from snow_deploy.cli.train_form import TrainForm
 
 SWEEPABLE = ("scheme", "subscription", "k", "width", "sigma2", "pooling-norm", "lr", "recipe")
 """Options that leave the batches as they are, so that their values can train side by side."""
 
 
-def combinations(
-    sweeps: Sequence[str], chosen: dict[str, Any], context: click.Context
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def combinations(sweeps: Sequence[str], form: TrainForm) -> Iterator[tuple[str, TrainForm]]:
     """Yield each combination: what to append to a task's name, and the command's values.
 
     Without sweeps that is one, with nothing to append.
 
     Args:
         sweeps: What was given, such as `k=4,8`.
-        chosen: The command's values.
-        context: The command's, which knows how to read an option's text.
+        form: The command's values.
 
     Raises:
         click.UsageError: An option cannot be swept, is given twice, or a value cannot be read.
     """
-    axes = [_axis(text, context) for text in sweeps]
+    axes = [_axis(text) for text in sweeps]
     names = [name for name, _ in axes]
     for name in names:
-        given = context.get_parameter_source(_key(name)) is ParameterSource.COMMANDLINE
-        if names.count(name) > 1 or given:
+        if names.count(name) > 1 or is_given(_key(name)):
             msg = f"--{name} is given twice; put all its values into one --sweep {name}=…"
             raise click.UsageError(msg)
     for picked in product(*(values for _, values in axes)):
         pairs = list(zip(names, picked, strict=True))
         suffix = "".join(f"-{_token(name, text)}" for name, (text, _) in pairs)
-        yield suffix, {**chosen, **{_key(name): value for name, (_, value) in pairs}}
+        yield suffix, replace(form, **{_key(name): value for name, (_, value) in pairs})
 
 
 def swept(sweeps: Sequence[str]) -> set[str]:
@@ -53,7 +53,7 @@ def _name(text: str) -> str:
     return text.partition("=")[0].strip().removeprefix("--")
 
 
-def _axis(text: str, context: click.Context) -> tuple[str, list[tuple[str, Any]]]:
+def _axis(text: str) -> tuple[str, list[tuple[str, Any]]]:
     """Read one sweep: the option, and its values as text and as the option reads them."""
     name = _name(text)
     values = [value.strip() for value in text.partition("=")[2].split(",")]
@@ -64,6 +64,7 @@ def _axis(text: str, context: click.Context) -> tuple[str, list[tuple[str, Any]]
             "them."
         )
         raise click.UsageError(msg)
+    context = click.get_current_context()
     option = next(each for each in context.command.params if each.name == _key(name))
     read = [option.type.convert(value, option, context) for value in values if value]
     if len(set(read)) < len(values):

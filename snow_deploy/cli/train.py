@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from snow_deploy.cli.options import store_option
-from snow_deploy.cli.source_options import read_choice, say_note, source_options
+from snow_deploy.cli.source_options import is_first_process, read_choice, say_note, source_options
 from snow_deploy.cli.sweep import combinations, swept
+from snow_deploy.cli.train_form import TrainForm, refuse_unread
 
 if TYPE_CHECKING:
-    from snow_deploy.training.options import TrainOptions
-    from snow_deploy.training.run import Outcome
+    from collections.abc import Sequence
+
+    from snow_deploy.training.run import TrainingOutcome
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
 
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     "--scheme",
     type=click.Choice(["snow", "fo", "fe", "ft", "mp", "pn", "lf"]),
     default="snow",
-    show_default=True,
     help="The task's network. snow: a delta. What the paper compares it with: fo, a new "
     "classifier on the source; fe, a thin fourth stage on the source's third; ft, a whole network, "
     "fine-tuned; mp, the source with scales of its own; pn, a column beside the source with "
@@ -67,22 +66,16 @@ if TYPE_CHECKING:
     "--subscription",
     type=click.Choice(["pooling", "conv1x1", "attention", "all"]),
     default="pooling",
-    show_default=True,
     help="How a delta takes over a source tensor's N channels. pooling: chooses N/k. conv1x1: "
     "projects them to N/k. attention: all, each times a gate. all: as they are.",
 )
-@click.option("--k", default=8, show_default=True, help="Subscribe to N/k of N channels.")
-@click.option(
-    "--width", default=8, show_default=True, help="Divide the delta's (or fe's) widths by this."
-)
-@click.option(
-    "--sigma2", default=0.001, show_default=True, help="Variance of the channel pooling's noise."
-)
+@click.option("--k", default=8, help="Subscribe to N/k of N channels.")
+@click.option("--width", default=8, help="Divide the delta's (or fe's) widths by this.")
+@click.option("--sigma2", default=0.001, help="Variance of the channel pooling's noise.")
 @click.option(
     "--pooling-norm",
     type=click.Choice(["before", "after", "none"]),
     default="before",
-    show_default=True,
     help="A BatchNorm on the chosen channels before they are weighted, after it (the weights "
     "then never learn), or none.",
 )
@@ -95,8 +88,8 @@ if TYPE_CHECKING:
     "sigma2, pooling-norm, lr or recipe. Several sweeps give every combination. A task is called "
     "NAME-k4-sigma2_1e-3 and so on; one that is in the store already is skipped.",
 )
-@click.option("--epochs", default=90, show_default=True, help="Passes over the training pictures.")
-@click.option("--batch-size", default=256, show_default=True, help="Pictures a step and device.")
+@click.option("--epochs", default=90, help="Passes over the training pictures.")
+@click.option("--batch-size", default=256, help="Pictures a step and device.")
 @click.option(
     "--lr",
     type=float,
@@ -107,7 +100,6 @@ if TYPE_CHECKING:
     "--recipe",
     type=click.Choice(["paper", "steady"]),
     default="paper",
-    show_default=True,
     help="paper: three steps, as published. steady: the classifier starts as logistic "
     "regression and learns slowly, warm-up, cosine, larger crops, a second loss on what the "
     "delta's own features answer; for few epochs and small batches.",
@@ -118,25 +110,16 @@ if TYPE_CHECKING:
     help="Train on crops of this share of a photo's area or more, 0 to 1.  [default: the "
     "recipe's, 0.25 (paper) or 0.5 (steady)]",
 )
-@click.option(
-    "--image-size", default=224, show_default=True, help="Side of the networks' input, in pixels."
-)
+@click.option("--image-size", default=224, help="Side of the networks' input, in pixels.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
-    show_default=True,
     help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32. On "
     "CPUs with AVX512-BF16 or AMX, bf16 is up to twice as fast.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of weights, order, crops and noise.")
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    default=2,
-    show_default=True,
-    help="Processes that load pictures.",
-)
+@click.option("--seed", default=0, help="Of weights, order, crops and noise.")
+@click.option("--workers", type=click.IntRange(0), default=2, help="Processes that load pictures.")
 @click.option(
     "--compile/--no-compile",
     "compile_source",
@@ -146,12 +129,29 @@ if TYPE_CHECKING:
 @click.option(
     "--baseline/--no-baseline",
     default=True,
-    show_default=True,
     help="Also measure a linear classifier on the same frozen features.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of these tasks.")
 @click.option("--overwrite", is_flag=True, help="Replace tasks or an unfinished run.")
-def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
+def command(  # noqa: PLR0917 - an argument for each option
+    tasks: tuple[str, ...],
+    listed: tuple[str, ...],
+    root: Path,
+    architecture: str | None,
+    weights: str | None,
+    weights_key: str | None,
+    source_labels: Path | None,
+    sweeps: tuple[str, ...],
+    workers: int,
+    *,
+    stride_in_1x1: bool,
+    download: bool,
+    compile_source: bool | None,
+    baseline: bool,
+    resume: bool,
+    overwrite: bool,
+    **form: Any,
+) -> None:
     """Train tasks on a frozen source and add them to the store.
 
     The first task brings the source into the store, once it is found fit for what is to be trained;
@@ -167,19 +167,26 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
     from snow_deploy.training.run import RunSettings, train_tasks
     from snow_deploy.training.store import Store
 
+    if len(tasks) != len(listed):
+        msg = (
+            f"--task is given {len(tasks)} times and --data {len(listed)} times; give them in pairs"
+        )
+        raise click.UsageError(msg)
+    if resume and overwrite:
+        msg = "--resume goes on with a run and --overwrite begins it anew; give one of them"
+        raise click.UsageError(msg)
     keep_freed_memory()
-    requests = _requests(tasks, chosen)
     store = Store(root)
+    for task in tasks:
+        store.task_path(task)  # refuses a name that cannot be a task's, before data is read
+    variants = list(combinations(sweeps, TrainForm(**form)))
+    refuse_unread([each for _, each in variants], swept(sweeps))
+    requests = _requests(list(zip(tasks, listed, strict=True)), variants, download=download)
+    source = read_choice(architecture, weights, weights_key, stride_in_1x1, source_labels)
     planned = [(each.options, len(each.splits.labels)) for each in requests]
-    bring_source(store, read_choice(chosen), planned, say_note)
-    settings = RunSettings(
-        workers=chosen["workers"],
-        resume=chosen["resume"],
-        overwrite=chosen["overwrite"],
-        baseline=chosen["baseline"],
-        compile_source=chosen["compile_source"],
-    )
-    first = _is_first()
+    bring_source(store, source, planned, say_note)
+    settings = RunSettings(workers, resume, overwrite, baseline, compile_source)
+    first = is_first_process()
     if first:
         for request in requests:
             _announce(request)
@@ -189,105 +196,29 @@ def command(tasks: tuple[str, ...], root: Path, **chosen: Any) -> None:
     _refuse_failures(outcome, len(requests))
 
 
-def _requests(tasks: tuple[str, ...], chosen: dict[str, Any]) -> list[TaskRequest]:
-    """Read the data of every task and make the combinations that are swept."""
+def _requests(
+    pairs: Sequence[tuple[str, str]], variants: Sequence[tuple[str, TrainForm]], *, download: bool
+) -> list[TaskRequest]:
+    """Read the data of every task, and ask for each of its variants.
+
+    Args:
+        pairs: Name and data of each task.
+        variants: What to append to its name, and how it is trained.
+        download: Let torchvision download the data.
+    """
     from snow_deploy.data import open_data
     from snow_deploy.training.task_requests import TaskRequest, check_together
-    from snow_runtime.graph.manifest import check_task_name
 
-    listed = chosen["listed"]
-    if len(tasks) != len(listed):
-        msg = (
-            f"--task is given {len(tasks)} times and --data {len(listed)} times; give them in pairs"
-        )
-        raise click.UsageError(msg)
-    for task in tasks:
-        check_task_name(task)
-    if chosen["resume"] and chosen["overwrite"]:
-        msg = "--resume goes on with a run and --overwrite begins it anew; give one of them"
-        raise click.UsageError(msg)
-    context, sweeps = click.get_current_context(), chosen["sweeps"]
-    variants = list(combinations(sweeps, chosen, context))
-    _refuse_unread([values for _, values in variants], swept(sweeps))
-    optioned = [(suffix, _options(values)) for suffix, values in variants]
-    requests, told = [], dict[str, None]()
-    for task, data in zip(tasks, listed, strict=True):
-        splits = open_data(data, seed=chosen["seed"], download=chosen["download"])
-        told = dict.fromkeys([*told, *splits.remarks])
+    optioned = [(suffix, form.options()) for suffix, form in variants]
+    requests, remarks = [], dict[str, None]()
+    for task, data in pairs:
+        splits = open_data(data, seed=variants[0][1].seed, download=download)
+        remarks |= dict.fromkeys(splits.remarks)
         requests += [TaskRequest(f"{task}{suffix}", splits, each) for suffix, each in optioned]
     check_together(requests)
-    if _is_first():
-        for remark in told:
-            click.echo(f"note: {remark}", err=True)
+    for remark in remarks:
+        say_note(remark)
     return requests
-
-
-def _is_first() -> bool:
-    """Tell whether this is the process that prints: torchrun runs the command on each device."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _refuse_unread(variants: list[dict[str, Any]], swept: set[str]) -> None:
-    """Refuse options that were given, but that what is trained does not read.
-
-    A swept one must be read by every variant, one that is given for all by at least one of them.
-    """
-    context = click.get_current_context()
-    for name in ("after", "subscription", "k", "width", "sigma2", "pooling_norm"):
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        deaf = [each for each in variants if not _reads(each, name)]
-        if deaf and (name in swept or (given and len(deaf) == len(variants))):
-            scheme, subscription = deaf[0]["scheme"], deaf[0]["subscription"]
-            delta = scheme == "snow"
-            what = f"--scheme {scheme}" + (f" --subscription {subscription}" if delta else "")
-            msg = f"{what} does not read --{name.replace('_', '-')}; leave it out"
-            raise click.UsageError(msg)
-
-
-def _reads(chosen: dict[str, Any], option: str) -> bool:
-    """Tell whether what is trained depends on an option."""
-    scheme, subscription = chosen["scheme"], chosen["subscription"]
-    delta, pools = scheme == "snow", scheme == "snow" and subscription == "pooling"
-    read: dict[str, bool] = {
-        "after": scheme == "lf",
-        "subscription": delta,
-        "k": delta and subscription in {"pooling", "conv1x1"},
-        "width": delta or scheme == "fe",
-        "sigma2": pools,
-        "pooling_norm": pools,
-    }
-    return read[option]
-
-
-def _options(chosen: dict[str, Any]) -> TrainOptions:
-    from snow_deploy.models.options import DeltaOptions
-    from snow_deploy.training.options import TrainOptions, recipe_for
-
-    follows = chosen["after"] is not None
-    recipe = recipe_for(chosen["recipe"], chosen["scheme"], follows=follows)
-    if chosen["smallest_crop"] is not None:
-        recipe = replace(recipe, smallest_crop=chosen["smallest_crop"])
-    options = TrainOptions(
-        delta=DeltaOptions(
-            chosen["k"],
-            chosen["width"],
-            chosen["sigma2"],
-            chosen["pooling_norm"],
-            subscription=chosen["subscription"],
-        ),
-        recipe=recipe,
-        epochs=chosen["epochs"],
-        batch_size=chosen["batch_size"],
-        image_size=chosen["image_size"],
-        precision=chosen["precision"],
-        seed=chosen["seed"],
-        scheme=chosen["scheme"],
-        after=chosen["after"],
-    )
-    if chosen["lr"] is None:
-        return options
-    at_reference = options.recipe.lr * chosen["lr"] / options.learning_rate()
-    return replace(options, recipe=replace(options.recipe, lr=at_reference))
 
 
 def _announce(request: TaskRequest) -> None:
@@ -300,7 +231,7 @@ def _announce(request: TaskRequest) -> None:
     )
 
 
-def _report(store: Store, outcome: Outcome, split: str) -> None:
+def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
     for name in outcome.trained_before:
         click.echo(
             f"task {name}: skipped, it is in {store.root} already; --overwrite trains it anew"
@@ -318,7 +249,7 @@ def _report(store: Store, outcome: Outcome, split: str) -> None:
         click.echo(f"{skipped:.0f} pictures could not be read", err=True)
 
 
-def _refuse_failures(outcome: Outcome, asked: int) -> None:
+def _refuse_failures(outcome: TrainingOutcome, asked: int) -> None:
     """End with an error where a task was given up; the others are stored by now."""
     from snow_deploy.errors import TrainingError
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import store_option
+from snow_deploy.cli.options import PATH, json_option, store_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from snow_export.verify import Verification
+    from snow_export.verification import Verification
 
 _PICTURES = 16
 
 
 @click.command("verify")
-@click.argument("graph", type=click.Path(path_type=Path))
+@click.argument("graph", type=PATH)
 @store_option
 @click.option(
     "--data",
@@ -29,12 +30,9 @@ _PICTURES = 16
     help="Pictures to compare on, as for `train`.  [default: the tasks' own samples]",
 )
 @click.option(
-    "--batch-sizes",
-    default="1,3,8",
-    show_default=True,
-    help="Batch sizes to compare at, separated by commas.",
+    "--batch-sizes", default="1,3,8", help="Batch sizes to compare at, separated by commas."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
 def command(
     context: click.Context,

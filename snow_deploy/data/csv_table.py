@@ -67,10 +67,10 @@ def read_csv(path: Path, options: Mapping[str, str] | None = None, *, seed: int 
     their labels are, is the test split, so that every column has the same one.
 
     Args:
-        path: Of the CSV file, in UTF-8. The headings `file` and `split` and the names of the
+        path: Path of the CSV file, in UTF-8. The headings `file` and `split` and the names of the
             splits may be written in capitals.
         options: `label`, the column; not needed where there is only one that can be meant.
-        seed: Decides the split of a file that has none.
+        seed: Seed of the split of a file that has none.
 
     Raises:
         DataError: The file cannot be read or is laid out otherwise, lists a picture twice, or a

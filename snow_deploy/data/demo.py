@@ -13,7 +13,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snow_deploy.data.demo_picture import COLOURS, DIGITS, SHAPES, TEXTURES, Answers, render
+from snow_deploy.data.demo_picture import COLOURS, DIGITS, SHAPES, TEXTURES, DemoAnswers, render
 from snow_deploy.data.pictures import Splits
 from snow_deploy.data.seeding import Draws, keyed_bits
 from snow_deploy.errors import DataError
@@ -42,10 +42,10 @@ class _Question:
     """One question about a picture: its possible answers, and which one is right."""
 
     labels: tuple[str, ...]
-    answer: Callable[[Answers], int]
+    answer: Callable[[DemoAnswers], int]
 
 
-def _scene(answers: Answers) -> int:
+def _scene(answers: DemoAnswers) -> int:
     shape = answers.shape * len(_SHAPE_FAMILIES) // len(SHAPES)
     texture = answers.texture * len(_TEXTURE_FAMILIES) // len(TEXTURES)
     digit = int(DIGITS[answers.digit] not in _LOOPED)
@@ -75,7 +75,7 @@ class DemoPictures:
         split: "train" or "test"; the two share no picture.
         count: How many pictures.
         size: Their width and height in pixels.
-        seed: Another seed gives other pictures.
+        seed: Seed of the pictures: another one gives others.
     """
 
     question: str
@@ -95,7 +95,7 @@ class DemoPictures:
 
     def target(self, index: int) -> int:
         """Return the right answer for one picture, in [0, len(labels))."""
-        return _QUESTIONS[self.question].answer(Answers.draw(self._draws(index)))
+        return _QUESTIONS[self.question].answer(DemoAnswers.draw(self._draws(index)))
 
     def name(self, index: int) -> str:
         """Return what decides how one picture looks: split, seed and size, and its number."""
@@ -104,7 +104,7 @@ class DemoPictures:
     def load(self, index: int) -> Image.Image:
         """Return one picture, RGB, `size` by `size`."""
         draws = self._draws(index)
-        return render(Answers.draw(draws), draws, self.size)
+        return render(DemoAnswers.draw(draws), draws, self.size)
 
     def _draws(self, index: int) -> Draws:
         if not 0 <= index < self.count:

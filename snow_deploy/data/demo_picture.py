@@ -96,7 +96,7 @@ _STROKES: tuple[tuple[Array, ...], ...] = (
 )
 
 
-class Answers(NamedTuple):
+class DemoAnswers(NamedTuple):
     """What a picture shows, as indices into SHAPES, TEXTURES, DIGITS and COLOURS."""
 
     shape: int
@@ -105,7 +105,7 @@ class Answers(NamedTuple):
     colour: int
 
     @classmethod
-    def draw(cls, draws: Draws) -> Answers:
+    def draw(cls, draws: Draws) -> DemoAnswers:
         """Draw the four answers, each alone and every one as likely as the others."""
         return cls(*(draws.below(len(names)) for names in (SHAPES, TEXTURES, DIGITS, COLOURS)))
 
@@ -142,7 +142,7 @@ class _Place:
         self.part[...] += change
 
 
-def render(answers: Answers, draws: Draws, size: int) -> Image.Image:
+def render(answers: DemoAnswers, draws: Draws, size: int) -> Image.Image:
     """Return the picture of these answers, RGB, `size` by `size`; `draws` decides the rest."""
     canvas = _background(draws, size)
     radius, height = draws.between(0.2, 0.225), draws.between(0.35, 0.4)
@@ -195,7 +195,7 @@ def _background(draws: Draws, size: int) -> Array:
     return here + slope * (there - here)
 
 
-def _paint_shape(place: _Place, answers: Answers, draws: Draws, radius: float) -> None:
+def _paint_shape(place: _Place, answers: DemoAnswers, draws: Draws, radius: float) -> None:
     coverage = fill_coverage(place.grid, radius * _OUTLINES[answers.shape])
     here, there = (_colour(draws, luma, answers.colour) for luma in (_MIDDLE, _LIGHT))
     if draws.below(2):
@@ -242,7 +242,7 @@ def _blotches(x: Array, y: Array, draws: Draws) -> Array:
     return mixed
 
 
-def _paint_digit(place: _Place, answers: Answers, draws: Draws, height: float) -> None:
+def _paint_digit(place: _Place, answers: DemoAnswers, draws: Draws, height: float) -> None:
     width = height * draws.between(0.13, 0.19)
     scale = 0.88 * np.array([height * draws.between(0.75, 0.95), height])
     strokes = [(stroke - 0.5) * scale for stroke in _STROKES[answers.digit]]

@@ -81,7 +81,7 @@ def stroke_coverage(grid: Grid, strokes: Sequence[Array], width: float) -> Array
     Args:
         grid: The pixels.
         strokes: Polylines, each `[M + 1, 2]`.
-        width: Of the lines, in pixels; their ends are round.
+        width: Width of the lines, in pixels; their ends are round.
 
     Returns:
         float64 `[H, W]` in [0, 1], soft over one pixel.

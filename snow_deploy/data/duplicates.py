@@ -1,7 +1,7 @@
 """The same picture in two places: in training and in what is measured on, or under two labels.
 
 A picture is the same by its file, whatever path leads there (a link, another mount, `a/../b`), or
-by its content, as a copy is. Published sets have such copies; so they are told of, not refused.
+by its content, as a copy is. Published sets have such copies; so they are reported, not refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES: Final = 4096
 _MOST_READ: Final = 5000
-"""Files of equal size whose beginnings are read; beyond, only links are found, and that is told."""
+"""Files of equal size whose beginnings are read; beyond, only links are found, as is said."""
 
 Item = TypeVar("Item")
 
@@ -37,7 +37,7 @@ class _Place:
 
 
 def identity(path: Path) -> Hashable:
-    """Return what tells a file from others, whatever path leads to it."""
+    """Return what identifies a file, whatever path leads to it."""
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -57,8 +57,8 @@ def find_pictures(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
     """Return every picture under `folder`, sorted by path.
 
     Args:
-        folder: Where to look, in the folders below it too.
-        left_out: Counts what is there and is no picture.
+        folder: Folder to look in, in the folders below it too.
+        left_out: Counter of what is there and is no picture.
     """
     left_out = LeftOut() if left_out is None else left_out
     found: list[Path] = []

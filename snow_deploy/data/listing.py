@@ -17,7 +17,7 @@ def check_folder(path: Path, expected: str) -> None:
     """Check that `path` is a folder.
 
     Args:
-        path: Of the data.
+        path: Path of the data.
         expected: "expected ...", what should be there, for the message.
 
     Raises:
@@ -59,7 +59,7 @@ def read_table(path: Path, columns: int) -> list[list[str]]:
     """Read a text file of fields separated by blanks; empty lines are left out.
 
     Args:
-        path: Of the file, in UTF-8.
+        path: Path of the file, in UTF-8.
         columns: How many fields every line has; the last may hold blanks.
 
     Returns:

@@ -111,9 +111,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
         Args:
             length: How many pictures there are.
             seed: The order depends on it.
-            shuffle: False gives them in order.
-            pad: Repeat the first pictures until all processes have the same number, as training
-                with gradients averaged across processes needs; evaluation must not count a
+            shuffle: Whether to shuffle them; False gives them in order.
+            pad: Whether to repeat the first pictures until all processes have the same number, as
+                training with gradients averaged across processes needs; evaluation must not count a
                 picture twice. The default is `shuffle`.
             rank: The number of this process, in [0, world_size).
             world_size: How many processes share the epoch.

@@ -20,7 +20,7 @@ class DataSpec:
     """What to open.
 
     Attributes:
-        kind: Which reader.
+        kind: Kind of the data, which names its reader.
         location: A folder or file, or the question of a demo.
         options: What follows a `?`, for `demo` and `csv` only: a folder's name may hold one.
     """
@@ -61,8 +61,8 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
         spec: `imagefolder:PATH`, `food101:ROOT`, `dtd:ROOT`, `stanfordcars:ROOT`, `cub200:PATH`,
             `stanford40:PATH`, `csv:FILE?label=COLUMN` or `demo:QUESTION`, the last with options
             such as `demo:shape?train=4000&size=64`.
-        seed: Decides the split of data that has none of its own.
-        download: Fetch the data first, where torchvision can; the other kinds ignore it.
+        seed: Seed of the split of data that has none of its own.
+        download: Whether to fetch the data first, where torchvision can; the other kinds ignore it.
 
     Returns:
         The data set; its remarks say what was left out, which pictures are in two splits or under
@@ -109,7 +109,7 @@ class _Request:
     Attributes:
         spec: As parsed.
         seed: Of the split, for data that has none of its own.
-        download: Fetch the data first, where that is possible.
+        download: Whether to fetch the data first, where that is possible.
     """
 
     spec: DataSpec

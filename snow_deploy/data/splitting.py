@@ -32,7 +32,7 @@ def stratified_split(
         targets: The class of each picture, indices into `labels`.
         labels: The name of every class.
         seed: The split depends on it, on `targets` and on nothing else.
-        test_fraction: In (0, 1).
+        test_fraction: Share of the test pictures, in (0, 1).
 
     Returns:
         The indices of the train and of the test pictures, each ascending.

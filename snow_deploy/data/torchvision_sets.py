@@ -13,6 +13,7 @@ from snow_deploy.data.listing import listed_splits
 from snow_deploy.data.pictures import FilePictures, check_same_labels
 from snow_deploy.errors import DataError
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ def read_food101(root: Path, *, download: bool = False) -> Splits:
 
     Args:
         root: The folder that has food-101 in it.
-        download: Fetch it first, if it isn't there.
+        download: Whether to fetch it first, if it isn't there.
 
     Raises:
         DataError: It isn't there or can't be read; the message says how to get it by hand.
@@ -77,7 +78,7 @@ def read_dtd(root: Path, *, download: bool = False) -> Splits:
 
     Args:
         root: The folder that has dtd in it.
-        download: Fetch it first, if it isn't there.
+        download: Whether to fetch it first, if it isn't there.
 
     Raises:
         DataError: It isn't there or can't be read; the message says how to get it by hand.
@@ -95,7 +96,7 @@ def read_stanford_cars(root: Path, *, download: bool = False) -> Splits:
 
     Args:
         root: The folder that has stanford_cars in it.
-        download: Has no effect but on the message: the data can't be downloaded any more.
+        download: Flag without effect but on the message: the data can't be downloaded any more.
 
     Raises:
         DataError: It isn't there or can't be read; the message says how to get it by hand.
@@ -104,7 +105,7 @@ def read_stanford_cars(root: Path, *, download: bool = False) -> Splits:
     if importlib.util.find_spec("scipy") is None:
         msg = (
             "Cannot read Stanford Cars: its lists are .mat files, which need scipy, and scipy is "
-            "not installed. Install it: pip install 'snow-deploy[train]'"
+            f"not installed. Install it: {pip_install('train')}"
         )
         raise MissingDependencyError(msg)
     train, test = (

@@ -1,7 +1,7 @@
 """Processes that load pictures: how batches come from them, and what becomes of one that dies.
 
-A worker hands its batches over in shared memory, of which a container has 64 MB unless it is told
-otherwise. Where that does not hold what may wait there, batches come through pipes: torch itself
+A worker hands its batches over in shared memory, of which a container has 64 MB by default.
+Where that does not hold what may wait there, batches come through pipes: torch itself
 would lose the batch that has no room, and wait for it for ever (pytorch/pytorch#5040).
 """
 
@@ -119,7 +119,7 @@ def batches_fit(batch_bytes: int, workers: int) -> bool:
     """Tell whether the batches that may wait have room in shared memory; tell the user if not.
 
     Args:
-        batch_bytes: Of one batch.
+        batch_bytes: Size of one batch.
         workers: Processes of this loader; torchrun's other processes here have as many.
     """
     if workers == 0 or not _SHARED.is_dir():  # other systems have no such limit
@@ -144,7 +144,7 @@ def handed_over(tensor: torch.Tensor, *, shared: bool) -> torch.Tensor:
     """Make a tensor of a batch ready for its way to the main process, if this is a worker.
 
     Args:
-        tensor: On the CPU.
+        tensor: Tensor on the CPU.
         shared: Whether shared memory has room for it; without, it becomes a tensor again only
             where it arrives.
     """

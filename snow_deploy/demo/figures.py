@@ -45,7 +45,7 @@ def selections(histories: Mapping[str, Mapping[str, NDArray[Any]]], name: str, n
     """Draw which of a subscription's N channels each task chose over training.
 
     Args:
-        histories: By task, what `selections.npz` holds.
+        histories: The table by task: what `selections.npz` holds.
         name: The subscription.
         n: Its source channels, N.
 

@@ -31,7 +31,7 @@ def compare_latency(
     together = OnnxSession(shared, providers=providers)
     apart = [OnnxSession(whole, providers=providers) for _ in range(count)]
     try:
-        return alternate(
+        return median_ms_in_turns(
             {
                 "shared": lambda: together.run(frame),
                 "separate": lambda: [session.run(frame) for session in apart],
@@ -44,7 +44,9 @@ def compare_latency(
             session.close()
 
 
-def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def median_ms_in_turns(
+    contenders: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, float]:
     """Call the contenders in turn, round by round; return each one's median milliseconds."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snow_deploy.data import open_data
 from snow_deploy.data.loading import make_loader
 from snow_deploy.data.workers import workers_watched
-from snow_deploy.models.weights import SourceWeights, build_network, from_network
+from snow_deploy.models.weights import SourceWeights, build_architecture, from_network
 from snow_deploy.training.measure import measure
 from snow_deploy.training.trainer import make_trainer, quiet_lightning
 from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -38,7 +38,7 @@ class PretrainOptions:
         epochs: Passes over the pictures.
         batch_size: Pictures a step.
         lr: Peak learning rate of AdamW.
-        seed: Of weights and order.
+        seed: Seed of weights and order.
     """
 
     data: str = "demo:scene?train=1500&test=400&size=48&seed=1"
@@ -77,7 +77,7 @@ def pretrain(options: PretrainOptions, *, workers: int) -> tuple[SourceWeights, 
     splits = open_data(options.data, seed=options.seed)
     preprocessing = Preprocessing.for_size(options.image_size, IMAGENET_MEAN, IMAGENET_STD)
     lightning.seed_everything(options.seed, verbose=False)
-    network = build_network(options.architecture, len(splits.labels))
+    network = build_architecture(options.architecture, len(splits.labels))
     loader = make_loader(
         splits.train,
         preprocessing=preprocessing,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from snow_deploy.demo.walk import DemoOptions, DemoOutcome
 
 
-def write_report(outcome: DemoOutcome, path: Path, options: DemoOptions) -> Path:
+def write_demo_report(outcome: DemoOutcome, path: Path, options: DemoOptions) -> Path:
     """Write the report as one self-contained file and return its path."""
     tasks = [record.name for record in outcome.records]
     runs = {task: outcome.store.run_path(task) for task in tasks}

@@ -63,14 +63,14 @@ class DemoOutcome:
     """What the demo found; every figure was measured in this run.
 
     Attributes:
-        store: Where the tasks lie.
+        store: Store of the tasks.
         graph: The exported graph.
         records: The trained tasks.
-        source_accuracy: Of the source on its own question, 0 to 1.
-        source_parameters: Of the source.
+        source_accuracy: Accuracy of the source on its own question, 0 to 1.
+        source_parameters: Number of parameters of the source.
         subscriptions: Source channels N by subscription, in the source's order.
         parity: Torch against ONNX Runtime, by task.
-        latency_ms: From `compare_latency`.
+        latency_ms: Latencies that `compare_latency` returned.
         predictions: Held-out pictures: index, the answers, the truth by task.
         seconds: Duration of each step.
     """

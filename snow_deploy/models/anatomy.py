@@ -12,6 +12,7 @@ from torchvision.ops import StochasticDepth
 
 from snow_deploy.errors import SourceError
 from snow_export.trace.in_place import protect, read_results
+from snow_export.trace.nodes import layer_of, run_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -59,10 +60,10 @@ class Anatomy:
     """A traced CNN.
 
     Attributes:
-        subscriptions: In the order in which the source makes the tensors.
+        subscriptions: Subscriptions in the order in which the source makes the tensors.
         classifier: Qualified name of the last layer with weights.
         head_node: Name of the fx node whose output the classifier reads.
-        head_shape: That output's shape for the example image, [1, F] or [1, F, H, W].
+        head_shape: Shape of that output for the example image, [1, F] or [1, F, H, W].
         image_shape: The example image's shape, [1, 3, H, W].
     """
 
@@ -106,7 +107,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
     return traced
 
 
-def without_weights(traced: fx.GraphModule) -> fx.GraphModule:
+def on_meta_device(traced: fx.GraphModule) -> fx.GraphModule:
     """Return a copy on the meta device: the same layers and graph, shapes in place of weights."""
     memo: dict[int, Any] = {}
     for weight in traced.parameters():
@@ -123,11 +124,11 @@ def protect_tensors(
     """Let nothing in a traced network overwrite its images, or what it returns, in place.
 
     Args:
-        traced: From images to anything.
+        traced: Traced network from images to anything.
         image_shape: [B, 3, H, W] that it works for.
         kept: The nodes that it returns, as they are when they are made.
     """
-    blank = without_weights(traced)
+    blank = on_meta_device(traced)
     values = run_nodes(blank, torch.zeros(*image_shape, device="meta"))
     by_name = {node.name: value for node, value in values.items()}
     example = {node: by_name[node.name] for node in traced.graph.nodes}
@@ -141,11 +142,6 @@ def output_node(graph: fx.Graph) -> fx.Node:
     return found
 
 
-def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    """Return the layer that a node calls, or None where it calls a function or method."""
-    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
 def input_of(node: fx.Node) -> fx.Node:
     """Return a layer's first input node."""
     return node.all_input_nodes[0]
@@ -156,26 +152,11 @@ def is_dense(conv: nn.Conv2d) -> bool:
     return conv.groups == 1
 
 
-def run_nodes(traced: fx.GraphModule, image: Tensor) -> dict[fx.Node, Tensor]:
-    """Run the graph on [B, 3, H, W] and return every node's value."""
-    values: dict[fx.Node, Tensor] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Tensor:
-            result: Tensor = super().run_node(n)
-            values[n] = result
-            return result
-
-    with torch.no_grad():
-        Recorder(traced).run(image)
-    return values
-
-
 def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
     """Find the subscriptions and the classifier of a traced CNN.
 
     Args:
-        traced: From `trace`; may be on the meta device, for only shapes are read.
+        traced: What `trace` returned; may be on the meta device, for only shapes are read.
         image: [1, 3, H, W], the example image, on the same device.
 
     Raises:
@@ -212,7 +193,7 @@ def _dense_convolutions(traced: fx.GraphModule) -> Iterator[fx.Node]:
     """Yield the dense convolutions that read features, not the image (the stem does)."""
     behind_conv: set[fx.Node] = set()
     for node in traced.graph.nodes:
-        layer = module_of(traced, node)
+        layer = layer_of(traced, node)
         reads_features = any(parent in behind_conv for parent in node.all_input_nodes)
         if isinstance(layer, nn.Conv2d):
             if reads_features and is_dense(layer):
@@ -227,7 +208,7 @@ def _find_classifier(traced: fx.GraphModule) -> fx.Node:
     node = output_node(traced.graph)
     while node.all_input_nodes:
         node = node.all_input_nodes[0]
-        if isinstance(module_of(traced, node), nn.Linear | nn.Conv2d):
+        if isinstance(layer_of(traced, node), nn.Linear | nn.Conv2d):
             return node
     msg = (
         "this network does not end in a Linear or Conv2d classifier; a source needs one, for "

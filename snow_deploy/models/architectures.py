@@ -14,14 +14,13 @@ from torch.overrides import TorchFunctionMode
 from torchvision.models.resnet import Bottleneck
 
 from snow_deploy.errors import SourceError
+from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Triple = tuple[float, float, float]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 COUNTER = "num_batches_tracked"
 """Last part of the name of a norm's training bookkeeping, no part of the function."""
 
@@ -38,7 +37,7 @@ class NetworkKeys:
 
     Attributes:
         architecture: Torchvision's name.
-        shapes: Of every parameter and statistic by its key, with 1000 classes; no counters.
+        shapes: Shape of every parameter and statistic by its key, with 1000 classes; no counters.
         indices: Keys of integers, which only transformers have.
         classifier: Name of the last layer with weights.
         stem: Key of the first convolution's weight.
@@ -62,7 +61,7 @@ def architectures() -> list[str]:
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def build_network(architecture: str, num_classes: int) -> nn.Module:
+def build_architecture(architecture: str, num_classes: int) -> nn.Module:
     """Build one of torchvision's classification networks with fresh weights.
 
     Raises:
@@ -74,7 +73,7 @@ def build_network(architecture: str, num_classes: int) -> nn.Module:
             f"Choose one of: {', '.join(architectures())}"
         )
         raise SourceError(msg)
-    # These two draw their weights slowly, and warn, unless told not to.
+    # These two draw their weights slowly, and warn, unless they are asked not to.
     ported = {"init_weights": False, "aux_logits": False}
     options = ported if architecture in _PORTS else {}
     network: nn.Module = torchvision.models.get_model(
@@ -101,7 +100,7 @@ class _Unfilled(TorchFunctionMode):
 def unfilled_network(architecture: str, num_classes: int) -> nn.Module:
     """Build a network whose weights arrive afterwards, every one of them."""
     with _Unfilled():
-        return build_network(architecture, num_classes)
+        return build_architecture(architecture, num_classes)
 
 
 def has_old_stem(architecture: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
@@ -109,7 +108,7 @@ def has_old_stem(architecture: str, shapes: Mapping[str, tuple[int, ...]]) -> bo
 
     Args:
         architecture: Torchvision's name.
-        shapes: Of the weights, by key.
+        shapes: Shapes of the weights, by key.
     """
     if not architecture.startswith("mnasnet") or architecture == "mnasnet1_0":
         return False
@@ -152,7 +151,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Return the architectures that weights fit, but for the number of classes.
 
     Args:
-        shapes: Of the weights, by torchvision's key.
+        shapes: Shapes of the weights, by torchvision's key.
     """
     regnet = any(key.startswith("trunk_output.") for key in shapes)
     found: dict[str, int] = {}

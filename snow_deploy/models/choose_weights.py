@@ -8,7 +8,7 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import network_keys
 from snow_deploy.models.key_matching import FittedWeights, fit_weights, misfit
 from snow_deploy.models.source_weights import some
-from snow_deploy.models.state_dicts import below, find_sets
+from snow_deploy.models.state_dicts import find_sets, tensors_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,15 +33,16 @@ def choose_weights(
     Args:
         tensors: All of the checkpoint's, by their full names.
         architecture: Torchvision's name.
-        key: Where the weights are, such as `state_dict_ema`; None where that is plain.
+        key: Place of the weights, such as `state_dict_ema`; None where that is plain.
         origin: The checkpoint, for people.
-        say: Hears, a line at a time, what was chosen among several and what was passed over.
+        say: Callback that gets, a line at a time, what was chosen among several and what was passed
+            over.
 
     Raises:
-        SourceError: None fits, or several do and nothing tells which is meant.
+        SourceError: None fits, or several do and nothing says which is meant.
     """
     keys = network_keys(architecture)
-    inside = dict(tensors) if key is None else below(tensors, key)
+    inside = dict(tensors) if key is None else tensors_below(tensors, key)
     if not inside:
         outermost = list(dict.fromkeys(name.partition(".")[0] for name in tensors))
         msg = (

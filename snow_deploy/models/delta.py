@@ -86,7 +86,7 @@ class Delta(TaskNetwork):
         """Let the classifier begin as one that reads the source's pooled features alone.
 
         Args:
-            linear: From the F pooled source features to the task's classes.
+            linear: Linear layer from the F pooled source features to the task's classes.
 
         Raises:
             SourceError: The source's classifier is a convolution, or the sizes differ.
@@ -114,9 +114,9 @@ class Delta(TaskNetwork):
         """Return the classifier's gradients after a backward pass, and the features behind each.
 
         Returns:
-            Views, to be changed in place: [num_classes, n, ...] for the n local features,
-            [num_classes, F, ...] for the source's F, and the bias's [num_classes], which
-            counts as the source's.
+            The views, to be changed in place: [num_classes, n, ...] for the n local features,
+            [num_classes, F, ...] for the source's F, and the bias's [num_classes], which counts as
+            the source's.
         """
         classifier = self.network.get_submodule(self.classifier)
         weight, bias = classifier.get_parameter("weight").grad, classifier.bias

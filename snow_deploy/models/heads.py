@@ -29,12 +29,12 @@ _BEHIND = re.compile(r"(?i).*(head|proj(ect(or|ion))?|prototypes?|predictor)|pre
 
 
 @dataclass(frozen=True)
-class Head:
+class CheckpointHead:
     """The classifier that a checkpoint holds.
 
     Attributes:
         weight: The checkpoint's key; None where there is none that fits.
-        bias: Likewise.
+        bias: The same for the bias.
         note: What is not as torchvision has it, for people; empty where nothing is.
     """
 
@@ -43,11 +43,11 @@ class Head:
     note: str = ""
 
 
-def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys) -> Head:
+def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys) -> CheckpointHead:
     """Look for the classifier: by torchvision's name, else one layer of another name that fits.
 
     A sequence of one layer and of others without weights is that layer: in eval mode dropout does
-    nothing. Of a sequence of several nothing tells what stands between them.
+    nothing. Of a sequence of several nothing says what stands between them.
     """
     weight, bias = f"{keys.classifier}.weight", f"{keys.classifier}.bias"
     own = found.keys.get(weight), found.keys.get(bias)
@@ -55,10 +55,10 @@ def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys
     layers = [key for key in free if key.endswith(".weight") and _is_classifier(key)]
     shape = keys.shapes[weight]
     if own[0] is None and own[1] is not None:  # half of a classifier: a damaged file
-        return Head(*own)
+        return CheckpointHead(*own)
     if own[0] is not None and _is_alone(own[0], found.beside.values()):
         lacks_bias = own[1] is None and bias in keys.shapes
-        return Head(*own, note=_NO_BIAS if lacks_bias else "")
+        return CheckpointHead(*own, note=_NO_BIAS if lacks_bias else "")
     layers = [*([] if own[0] is None else [own[0]]), *layers]
     fitting = [
         key
@@ -71,14 +71,14 @@ def find_head(found: WeightSet, tensors: Mapping[str, Tensor], keys: NetworkKeys
         layer = fitting[0].removesuffix(".weight")
         beside = f"{layer}.bias" if f"{layer}.bias" in free else None
         note = f"{layer} is taken for its classifier {keys.classifier}"
-        return Head(fitting[0], beside, note if beside else f"{note}; {_NO_BIAS}")
+        return CheckpointHead(fitting[0], beside, note if beside else f"{note}; {_NO_BIAS}")
     shown = ", ".join(layers[:3])
     seen = f"{shown} cannot serve as its" if layers else "it holds no"
     note = (
         f"{seen} classifier {keys.classifier}, one layer of [classes, {shape[1]}]: the source will "
         "have no answers of its own, while tasks can be trained on it"
     )
-    return Head(None, None, note)
+    return CheckpointHead(None, None, note)
 
 
 _NO_BIAS = "its classifier has no bias, zeros take the place"
@@ -88,7 +88,7 @@ def is_behind(name: str, keys: NetworkKeys) -> bool:
     """Tell whether a key that is not torchvision's is of something behind the features.
 
     Args:
-        name: From the place of the network's own keys on.
+        name: Name from the place of the network's own keys on.
         keys: The network's.
     """
     first = name.partition(".")[0]

@@ -46,10 +46,10 @@ def fit_weights(
     """Return an architecture's weights out of a checkpoint's tensors.
 
     Args:
-        found: Which of the tensors they are.
+        found: The set of weights that is meant.
         tensors: All of the checkpoint's.
         keys: The architecture's.
-        origin: Where the tensors are from, for people.
+        origin: Origin of the tensors, for people.
 
     Raises:
         SourceError: Something is missing, unexpected, of another shape or kind, or not finite.

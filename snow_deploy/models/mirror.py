@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.anatomy import HEAD, input_of, is_dense, module_of
+from snow_deploy.models.anatomy import HEAD, input_of, is_dense
 from snow_deploy.models.narrow_layers import NarrowBatchNorm2d, NarrowPointwise, needs_care
 from snow_deploy.models.network import look_up
 from snow_export.trace.in_place import protect
+from snow_export.trace.nodes import layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +50,10 @@ class Mirror:
 
         Args:
             source: The original.
-            num_classes: What the copy's classifier tells apart.
+            num_classes: Number of classes of the copy's classifier.
             width: Each layer has 1 / width of the source's channels.
-            subscribe: Makes a subscription to a source tensor of so many channels. Without it
-                the copy reads nothing of the source but where it begins.
+            subscribe: Function that makes a subscription to a source tensor of so many channels.
+                Without it the copy reads nothing of the source but where it begins.
             begin: Key of the source's feature that takes the place of everything before it;
                 None begins at the image.
         """
@@ -122,7 +123,7 @@ class Mirror:
             raise SourceError(msg) from error
 
     def _mirror(self, node: fx.Node) -> fx.Node:
-        layer = module_of(self.blueprint, node)
+        layer = layer_of(self.blueprint, node)
         if isinstance(layer, nn.Conv2d | nn.Linear):
             if node.target == self.anatomy.classifier:
                 return self._classifier(node, layer)
@@ -143,7 +144,7 @@ class Mirror:
         width = self.values[everything].shape[1]
         classifier: nn.Module = nn.Linear(width, self.num_classes)
         if isinstance(layer, nn.Conv2d):
-            classifier = convolution_like(layer, width, self.num_classes, groups=1)
+            classifier = narrowed_convolution(layer, width, self.num_classes, groups=1)
         return self._call(str(node.target), classifier, node, everything)
 
     def _convolution(self, node: fx.Node, layer: nn.Conv2d) -> fx.Node:
@@ -157,7 +158,7 @@ class Mirror:
         else:
             out = divide(width * layer.out_channels, layer.in_channels)
             groups = _groups_like(layer, width, out)
-        return self._call(name, convolution_like(layer, width, out, groups), node, reads)
+        return self._call(name, narrowed_convolution(layer, width, out, groups), node, reads)
 
     def _subscription(self, subscribe: Callable[[int], nn.Module], reader: str) -> fx.Node:
         """Subscribe to a source tensor once, however many of the copy's convolutions read it."""
@@ -259,7 +260,7 @@ def _groups_like(layer: nn.Conv2d, width: int, out: int) -> int:
     return next(n for n in range(most, 0, -1) if width % n == 0 and out % n == 0)
 
 
-def convolution_like(layer: nn.Conv2d, width: int, out: int, groups: int) -> nn.Conv2d:
+def narrowed_convolution(layer: nn.Conv2d, width: int, out: int, groups: int) -> nn.Conv2d:
     """Build a convolution of the same geometry, initialised as torchvision's ResNets are."""
     kind = NarrowPointwise if needs_care(layer, width, groups) else nn.Conv2d
     convolution = kind(

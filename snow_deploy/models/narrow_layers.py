@@ -63,7 +63,7 @@ def normalize(
     """Normalise as a norm does, in training with its running statistics, but with this affine.
 
     Args:
-        norm: Of C channels.
+        norm: Norm of C channels.
         features: [B, C, H, W].
         weight: [C], in the place of the norm's.
         bias: [C], likewise.

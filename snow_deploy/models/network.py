@@ -38,8 +38,8 @@ class TaskNetwork(nn.Module, ABC):
 
         Args:
             images: [B, 3, H, W] float32, normalised, as the source got them.
-            features: From `Source.forward` or `Source.stream` on the same images; those that it
-                `reads` are enough.
+            features: Features that `Source.forward` or `Source.stream` gave for the same images;
+                those that it `reads` are enough.
 
         Returns:
             [B, C] logits.
@@ -55,10 +55,10 @@ class TaskNetwork(nn.Module, ABC):
         """Return what a training step minimises, and the logits.
 
         Args:
-            images: As for `forward`.
-            features: As for `forward`.
+            images: Images, as for `forward`.
+            features: Features, as for `forward`.
             targets: [B] int64.
-            criterion: Of [B, C] logits and the targets, to a scalar.
+            criterion: Function from [B, C] logits and the targets to a scalar.
 
         Returns:
             A scalar, and [B, C] logits.
@@ -76,7 +76,7 @@ class TaskNetwork(nn.Module, ABC):
         """Let the classifier begin as one that reads the source's pooled features alone.
 
         Args:
-            linear: From the F pooled source features to the task's classes.
+            linear: Linear layer from the F pooled source features to the task's classes.
 
         Raises:
             SourceError: The classifier cannot begin so, or the sizes differ.
@@ -87,7 +87,7 @@ class TaskNetwork(nn.Module, ABC):
         """Return the classifier's gradients after a backward pass, and the features behind each.
 
         Returns:
-            Views, to be changed in place: [C, n, ...] for n features each, and the bias's [C].
+            The views, to be changed in place: [C, n, ...] for n features each, and the bias's [C].
         """
 
     def poolings(self) -> dict[str, ChannelPooling]:

@@ -13,8 +13,9 @@ import operator
 import torch
 from torch import Tensor, fx, nn
 
-from snow_deploy.models.anatomy import input_of, module_of, run_nodes
+from snow_deploy.models.anatomy import input_of
 from snow_export.trace.in_place import memory_of, written_input
+from snow_export.trace.nodes import layer_of, run_nodes
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 
@@ -43,7 +44,7 @@ def pack(
     packed = copy.deepcopy(network).to(dtype)
     values = run_nodes(packed, image.to(dtype))
     for node in list(packed.graph.nodes):
-        layer = module_of(packed, node)
+        layer = layer_of(packed, node)
         if isinstance(layer, nn.Conv2d) and isinstance(layer.padding, tuple):
             _replace(packed, node, layer, values[input_of(node)], values)
     if dtype != torch.float32:
@@ -100,7 +101,7 @@ def _replace(
         (added,) = (each for each in behind.all_input_nodes if each is not node)
         if values[added].shape == values[node].shape:
             last, other, behind = behind, added, _only_reader(behind)
-    relu = behind is not None and isinstance(module_of(packed, behind), nn.ReLU)
+    relu = behind is not None and isinstance(layer_of(packed, behind), nn.ReLU)
     if relu and behind is not None:
         last = behind
     if last is not node and _overtaken(packed, node, last, values):

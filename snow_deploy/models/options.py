@@ -20,9 +20,9 @@ class DeltaOptions:
         k_divisor: Each subscription keeps N / k_divisor of its N source channels.
         width_divisor: Each layer has 1 / width_divisor of the source's channels.
         sigma2: Variance of the pooling's exploration noise.
-        pooling_norm: Where each pooling has a BatchNorm: `before` its weights, `after` them (they
+        pooling_norm: Place of each pooling's BatchNorm: `before` its weights, `after` them (they
             are then never trained), or `none`.
-        pooling_relu: ReLU after each pooling.
+        pooling_relu: Whether a ReLU follows each pooling.
         subscription: How source channels are taken over; see `models.subscriptions`. Only
             `pooling` reads the three options before.
     """

@@ -56,8 +56,8 @@ class ChannelPooling(nn.Module):
 
     Attributes:
         exploration: Factor on the noise's deviation, for training loops that let it fade.
-        generator: Draws the noise; None for torch's own. On the CPU: what it draws is the same
-            beside any device.
+        generator: Generator of the noise; None for torch's own. On the CPU: what it draws is the
+            same beside any device.
         places: [N] int64, where of K each channel came out last in training.
     """
 
@@ -78,8 +78,8 @@ class ChannelPooling(nn.Module):
             channels: N, the source tensor's channels.
             k: K, the channels to keep.
             sigma2: Variance (not deviation) of the exploration noise.
-            norm: Where a BatchNorm of K channels stands.
-            relu: Follow with ReLU.
+            norm: Place of a BatchNorm of K channels.
+            relu: Whether a ReLU follows.
 
         Raises:
             TrainingError: `k` is not between 1 and `channels`, `sigma2` is negative, or there

@@ -15,13 +15,14 @@ from snow_deploy.models.anatomy import (
     LOGITS,
     dissect,
     input_of,
-    module_of,
+    on_meta_device,
     output_node,
     protect_tensors,
     trace,
-    without_weights,
 )
 from snow_deploy.models.streaming import FeatureStream, split_at_features
+from snow_export.trace.nodes import layer_of
+from snow_export.trace.norms import fold_norm, norm_affine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,9 +43,9 @@ class FrozenAffine(nn.Module):
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         """Take scale [C] and shift [C] from the norm's running statistics."""
         super().__init__()
-        scale, shift = _scale_and_shift(norm)
-        self.register_buffer("scale", scale.view(1, -1, 1, 1))
-        self.register_buffer("shift", shift.view(1, -1, 1, 1))
+        scale, shift = norm_affine(norm)
+        self.register_buffer("scale", scale.float().view(1, -1, 1, 1))
+        self.register_buffer("shift", shift.float().view(1, -1, 1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         """Scale and shift every channel."""
@@ -72,7 +73,7 @@ class Source(nn.Module):
         self.architecture = weights.architecture
         self.fingerprint = weights.fingerprint()
         # The deltas' blueprint, kept out of the module tree: it is no part of the function.
-        self._blueprint = [without_weights(traced)]
+        self._blueprint = [on_meta_device(traced)]
         example = torch.zeros(1, 3, 224, 224, device="meta")
         self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = _fold(traced, self.anatomy)
@@ -113,7 +114,7 @@ class Source(nn.Module):
         """Run the source only as far as features are read, and hold each only until it is.
 
         Args:
-            images: As for `forward`.
+            images: Images, as for `forward`.
             reads: Keys of what `forward` returns, each as often as it will be read.
         """
         return FeatureStream(self._network_for(images), images, reads)
@@ -141,8 +142,8 @@ class Source(nn.Module):
         Args:
             batch_size: Pictures in the passes to come; others give the same answers.
             image_size: Their side in pixels; likewise.
-            dtype: Of the passes meant: float32, or what autocast makes of them. Passes in another
-                run `network`, as all do where oneDNN does not compute in it.
+            dtype: Data type of the passes that are meant: float32, or what autocast makes of them.
+                Passes in another run `network`, as all do where oneDNN does not compute in it.
 
         Raises:
             SourceError: A weight is not finite; oneDNN's ReLU would make zeros of the answers.
@@ -204,7 +205,7 @@ def _fold(traced: fx.GraphModule, anatomy: Anatomy) -> fx.GraphModule:
     taps = {item.name: by_name[item.node] for item in anatomy.subscriptions}
     taps |= {HEAD: by_name[anatomy.head_node]}
     for node in list(graph.nodes):
-        layer = module_of(traced, node)
+        layer = layer_of(traced, node)
         replacement = node
         if isinstance(layer, nn.Dropout | StochasticDepth):
             replacement = input_of(node)
@@ -226,30 +227,12 @@ def _fold(traced: fx.GraphModule, anatomy: Anatomy) -> fx.GraphModule:
 def _fold_norm(traced: fx.GraphModule, node: fx.Node, norm: nn.BatchNorm2d) -> fx.Node:
     """Fold a norm into its convolution where only the norm reads it, else make it an affine."""
     before = input_of(node)
-    layer = module_of(traced, before)
+    layer = layer_of(traced, before)
     calls = [other for other in traced.graph.nodes if other.target == before.target]
     if isinstance(layer, nn.Conv2d) and len(before.users) == 1 and len(calls) == 1:
-        scale, shift = _scale_and_shift(norm)
-        bias = torch.zeros_like(shift) if layer.bias is None else layer.bias.detach()
-        layer.weight = nn.Parameter(layer.weight.detach() * scale.view(-1, 1, 1, 1))
-        layer.bias = nn.Parameter(bias * scale + shift)
+        fold_norm(layer, norm)
         return before
     name = f"{str(node.target).replace('.', '_')}_frozen"
     traced.add_submodule(name, FrozenAffine(norm))
     with traced.graph.inserting_before(node):
         return traced.graph.call_module(name, (before,))
-
-
-def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return [C] scale and shift of a norm with its running statistics, computed in double."""
-    mean, var = norm.running_mean, norm.running_var
-    if mean is None or var is None:  # pragma: no cover - torchvision's norms all track
-        msg = "a source's BatchNorm must track statistics"
-        raise ValueError(msg)
-    scale = (var.double() + norm.eps).rsqrt()
-    if norm.affine:
-        scale = scale * norm.weight.detach().double()
-    shift = -mean.double() * scale
-    if norm.affine:
-        shift = shift + norm.bias.detach().double()
-    return scale.float(), shift.float()

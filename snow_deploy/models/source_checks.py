@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.anatomy import run_nodes
+from snow_export.trace.nodes import run_nodes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import (
     COUNTER,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Triple,
-    build_network,
+    build_architecture,
     has_old_stem,
     move_stride,
     network_keys,
     take_old_stem,
     unfilled_network,
 )
+from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,10 +39,10 @@ class SourceWeights:
         state: Parameters and buffers by torchvision's key, float32, on the CPU.
         stride_in_1x1: A bottleneck's stride sits on its first 1x1 convolution (the original
             ResNet) instead of the 3x3 (torchvision's).
-        mean: Per RGB channel, of pictures scaled to [0, 1].
-        std: Likewise.
-        labels: The source's own classes; None where nothing tells them.
-        origin: Where the weights came from, for people.
+        mean: Mean of each RGB channel of pictures scaled to [0, 1].
+        std: Standard deviation of each RGB channel of the same.
+        labels: The source's own classes; None where nothing names them.
+        origin: Origin of the weights, for people.
     """
 
     architecture: str
@@ -88,7 +87,7 @@ class SourceWeights:
 
     def build_anew(self) -> nn.Module:
         """Build the same network with torchvision's fresh random weights, in training mode."""
-        return self._placed(build_network(self.architecture, self._num_classes())).train()
+        return self._placed(build_architecture(self.architecture, self._num_classes())).train()
 
     def with_labels(self, labels: Sequence[str]) -> SourceWeights:
         """Name the source's classes.

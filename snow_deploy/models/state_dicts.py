@@ -46,7 +46,7 @@ class WeightSet:
     """One network's weights within a checkpoint.
 
     Attributes:
-        name: Where they are, such as `state_dict_ema`; empty where they are all there is.
+        name: Place of the tensors, such as `state_dict_ema`; empty where they are all there is.
         keys: The checkpoint's key by torchvision's.
         beside: What else is in the same place, by what the key is there: the checkpoint's key.
         around: The checkpoint's keys that are in no set's place.
@@ -63,7 +63,7 @@ class WeightSet:
         return any(_AVERAGED.search(part) for part in self.name.split("."))
 
 
-def flatten(content: Any) -> dict[str, Tensor]:
+def flatten_state_dict(content: Any) -> dict[str, Tensor]:
     """Return the tensors in a checkpoint by their full names.
 
     Counters are left out, and weights that torch.nn.utils.prune keeps with their mask are
@@ -117,7 +117,7 @@ def unwrap(key: str) -> Parts:
     return tuple(part for part in key.split(".") if part not in _WRAPPERS)
 
 
-def below(tensors: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
+def tensors_below(tensors: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin with a place's."""
     begin = unwrap(place)
     return {key: v for key, v in tensors.items() if unwrap(key)[: len(begin)] == begin}
@@ -137,11 +137,11 @@ def find_sets(tensors: Mapping[str, Tensor], keys: NetworkKeys) -> list[WeightSe
     """Find every set of weights with at least half of an architecture's keys.
 
     Args:
-        tensors: From `flatten`.
+        tensors: What `flatten_state_dict` returned.
         keys: The architecture's.
 
     Returns:
-        In the checkpoint's order; of equal ones the first alone.
+        The sets in the checkpoint's order; of equal ones the first alone.
     """
     body = {name for name in keys.shapes if not keys.is_head(name)}
     groups = _group(tensors, keys)

@@ -29,7 +29,7 @@ class FeatureStream(Mapping[str, Tensor]):
         """Begin a pass; nothing is computed yet.
 
         Args:
-            network: From images to a dict of features; nothing in it draws random numbers.
+            network: Network from images to a dict of features; nothing in it draws random numbers.
             images: [B, 3, H, W].
             reads: The features that will be asked for, each as often as it will be.
         """

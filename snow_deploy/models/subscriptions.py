@@ -24,8 +24,8 @@ def make_subscription(channels: int, options: DeltaOptions) -> nn.Module:
     passes all N on.
 
     Args:
-        channels: N.
-        options: Which, and its form.
+        channels: N, the source tensor's channels.
+        options: Options that say which subscription, and its form.
     """
     if options.subscription == "all":
         return nn.Identity()

@@ -22,7 +22,7 @@ def build_trunk(source: Source, *, anew: bool = False) -> fx.GraphModule:
 
     Args:
         source: The original.
-        anew: Begin with random weights, not with the source's.
+        anew: Whether to begin with random weights, not with the source's.
 
     Returns:
         [B, 3, H, W] images to what the classifier reads, [B, F] or [B, F, H', W'].
@@ -84,7 +84,7 @@ def unfold_norms(network: nn.Module, images: Tensor) -> None:
     What the network answers in eval mode stays the same; in training mode it begins near it.
 
     Args:
-        network: From images to anything; keeps its mode.
+        network: Network from images to anything; keeps its mode.
         images: [B, 3, H, W], normalised, on the network's device.
     """
     mode = network.training

@@ -13,30 +13,26 @@ import torchvision
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Triple,
     architectures,
-    build_network,
+    build_architecture,
     has_bottlenecks,
     network_keys,
     normalisation,
 )
 from snow_deploy.models.choose_weights import choose_weights
 from snow_deploy.models.source_weights import SourceWeights, from_network, hash_tensors
-from snow_deploy.models.state_dicts import flatten
+from snow_deploy.models.state_dicts import flatten_state_dict
 from snow_deploy.models.weights_file import read_weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
     "ReadOptions",
     "SourceWeights",
     "architectures",
-    "build_network",
+    "build_architecture",
     "from_network",
     "hash_tensors",
     "is_file",
@@ -49,8 +45,8 @@ class ReadOptions:
     """What a file of weights does not say of itself.
 
     Attributes:
-        key: Where in a checkpoint the weights are, such as `state_dict_ema`; None where that
-            is plain.
+        key: Place of the weights in a checkpoint, such as `state_dict_ema`; None where that is
+            plain.
         stride_in_1x1: The bottlenecks' stride sits on the first 1x1 convolution.
     """
 
@@ -81,8 +77,8 @@ def load_weights(
             or `false`), `labels` (a JSON list) and `preprocessing` (JSON with `mean` and `std`).
         architecture: Torchvision's name.
         options: What a file does not say of itself.
-        say: Hears, a line at a time, what was chosen among several and what was assumed; None
-            for nobody.
+        say: Callback that gets, a line at a time, what was chosen among several and what was
+            assumed; None for nobody.
 
     Raises:
         SourceError: Unknown name, missing or damaged file, tensors that do not fit or are not
@@ -144,7 +140,7 @@ def _load_torchvision(name: str, architecture: str, say: Callable[[str], None]) 
     origin = f"torchvision {member}"
     return SourceWeights(
         architecture,
-        choose_weights(flatten(state), architecture, None, origin, say),
+        choose_weights(flatten_state_dict(state), architecture, None, origin, say),
         mean=mean,
         std=std,
         labels=tuple(member.meta["categories"]),
@@ -173,7 +169,7 @@ def _load_file(
     if declared != architecture:
         msg = f"{path} says it is a {declared}, not a {architecture}; add --source {declared}"
         raise SourceError(msg)
-    tensors = flatten(file.content)
+    tensors = flatten_state_dict(file.content)
     if not tensors:
         msg = (
             f"{path} cannot be read as a file of tensors: it holds no state dict, that is, no "

@@ -23,9 +23,9 @@ class Costing:
     """What costs are of: the paper's networks, unless something else is asked for.
 
     Attributes:
-        architecture: Of the source, torchvision's name.
-        source_classes: Of its own head, which counts as a task.
-        classes: Of each task beside it.
+        architecture: Architecture of the source, torchvision's name.
+        source_classes: Number of classes of its own head, which counts as a task.
+        classes: Number of classes of each task beside it.
         effort: How thoroughly steps are timed.
         batches: Pictures a step, of the schemes that don't take the study's batch.
         speed: Whether to measure at all, or only to count.
@@ -88,6 +88,6 @@ def ratio(value: float | None, base: float | None) -> float | None:
     return value / base if value is not None and base else None
 
 
-def megabytes(size_bytes: int | None) -> float | None:
+def to_megabytes(size_bytes: int | None) -> float | None:
     """Return a size in units of a million bytes."""
     return None if size_bytes is None else size_bytes / 1e6

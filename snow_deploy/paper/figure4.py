@@ -42,7 +42,7 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
 
     Args:
         study: Its store holds the source.
-        costing: Which networks are timed and counted.
+        costing: Networks that are timed and counted.
     """
     kept = MeasurementCache(study.output / "measured")
     found = measure_accuracies(study, kept)

@@ -37,7 +37,7 @@ _COLUMNS = (
     Column("settled_epoch", "settled, epoch", "number"),
 )
 
-Curve = list[tuple[float, float]]
+CurvePoints = list[tuple[float, float]]
 """Epoch and accuracy on the evaluation split."""
 
 
@@ -103,7 +103,7 @@ def _subscription(history: History, wanted: str | None) -> str:
     return wanted
 
 
-def _read_curve(study: Study, run: Run) -> Curve:
+def _read_curve(study: Study, run: Run) -> CurvePoints:
     """Read a run's accuracy over its epochs."""
     path = study.store.run_path(run.name) / "curve.csv"
     try:
@@ -123,7 +123,7 @@ def _draw(
     study: Study,
     sigma2s: Sequence[float],
     histories: Mapping[tuple[str, float], History],
-    curves: Mapping[tuple[str, float], Curve],
+    curves: Mapping[tuple[str, float], CurvePoints],
     shown: tuple[str, int],
 ) -> Figure:
     """Draw a line of panels for each data set: the choices by variance, then the curves."""

@@ -37,8 +37,8 @@ def remembered(
 
     Args:
         study: Its store holds the runs of `study.chain(seed)`.
-        seed: Of the runs.
-        metrics: Of these runs, by name.
+        seed: Seed of the runs.
+        metrics: Metrics of these runs, by name.
         kept: What is measured already.
 
     Returns:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import platform
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snow_deploy import __version__
 from snow_deploy.paper.study import digest
+from snow_runtime import __version__
 from snow_runtime.files import atomic_write
+from snow_runtime.machine.cpu import cpu_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-Value = dict[str, Any]
+Measurement = dict[str, Any]
 """Plain JSON values by name."""
 
 
@@ -28,18 +28,20 @@ class MeasurementCache:
         """Name the folder; it is made when the first measurement is kept."""
         self.folder = folder
 
-    def get(self, kind: str, facts: Mapping[str, Any], measure: Callable[[], Value]) -> Value:
+    def get(
+        self, kind: str, facts: Mapping[str, Any], measure: Callable[[], Measurement]
+    ) -> Measurement:
         """Return what was measured before under the same facts, or measure now and keep it.
 
         Args:
             kind: The beginning of the file's name.
             facts: JSON values; everything that the measurement depends on.
-            measure: Measures.
+            measure: Function that measures.
         """
         path = self.folder / f"{kind}-{digest(facts)}.json"
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            value: Value = document["value"]
+            value: Measurement = document["value"]
         except (OSError, ValueError, KeyError, TypeError):
             value = measure()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -58,15 +60,5 @@ def describe_device(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"{_processor()}, {torch.get_num_threads()} threads"
+        name = f"{cpu_model() or f'{platform.machine()} CPU'}, {torch.get_num_threads()} threads"
     return {"device": name, "torch": str(torch.__version__), "snow_deploy": __version__}
-
-
-def _processor(listing: Path = Path("/proc/cpuinfo")) -> str:
-    """Return what the processor calls itself, or its architecture where that isn't told."""
-    try:
-        text = listing.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*: *(.+)$", text, flags=re.MULTILINE)
-    return found[1].strip() if found else f"{platform.machine()} CPU"

@@ -43,11 +43,11 @@ def grouped_bars(
     """Draw, for each label, a bar of each group; a missing value has none.
 
     Args:
-        axes: Where.
-        labels: Below the bars.
-        groups: By the legend's text, a value for each label.
+        axes: Axes to draw on.
+        labels: Labels below the bars.
+        groups: Groups by the legend's text: a value for each label.
         spreads: Error bars, likewise.
-        colours: Of the groups.
+        colours: Colours of the groups.
         form: How a value is written above its bar, as `{:.3f}`; empty for none.
     """
     width = 0.8 / max(1, len(groups))

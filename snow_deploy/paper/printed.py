@@ -29,7 +29,7 @@ class Printed:
     """A figure that the paper prints.
 
     Attributes:
-        value: In the unit that `where` tells; a ratio has none.
+        value: Value in the unit that `where` names; a ratio has none.
         where: Which table or statement it is from.
     """
 

@@ -33,10 +33,10 @@ class Column:
     """One column.
 
     Attributes:
-        key: In CSV, JSON and the rows; tells the unit.
-        heading: On the terminal.
+        key: Key in CSV, JSON and the rows, which names the unit.
+        heading: Heading on the terminal.
         form: How a number is written there.
-        printed: It holds the paper's figures.
+        printed: Whether it holds the paper's figures.
     """
 
     key: str
@@ -52,7 +52,7 @@ class TableReport:
     Attributes:
         name: `table3`, the name of its files.
         title: One line.
-        columns: In order.
+        columns: Columns in order.
         rows: Cells by the columns' keys; None is printed as a dash.
         notes: Lines below the table.
         facts: JSON values; what the figures depend on.

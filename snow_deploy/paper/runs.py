@@ -43,7 +43,7 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
             stands behind it.
 
     Returns:
-        By run name, the metrics of the final measurement.
+        The metrics of the final measurement by run name.
 
     Raises:
         TrainingError: Data has other labels or pictures than when a run was trained or begun; or
@@ -63,15 +63,15 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
         failed |= _train_missing(study, group, splits, place, failed)
         for run in group:
             if run.name in failed:
-                study.say(f"{place} {describe(run)}: given up, {failed[run.name]}")
+                study.say(f"{place} {describe_run(run)}: given up, {failed[run.name]}")
                 continue
             if run.name not in done:
                 found[run.name] = _metrics(study, run, splits)
             before = "done before, " if run.name in done else ""
             accuracy = found[run.name]["accuracy"]
-            study.say(f"{place} {describe(run)}: {before}accuracy {accuracy:.4f}")
+            study.say(f"{place} {describe_run(run)}: {before}accuracy {accuracy:.4f}")
     if failed:
-        lost = "; ".join(f"{describe(wanted[name])}: {why}" for name, why in failed.items())
+        lost = "; ".join(f"{describe_run(wanted[name])}: {why}" for name, why in failed.items())
         msg = (
             f"{len(failed)} of {len(wanted)} runs were given up ({lost}). The others are trained "
             "and kept. Leave those out, or choose other options, such as --recipe steady."
@@ -126,7 +126,7 @@ def _train(study: Study, group: Sequence[Run], splits: Splits, place: str) -> Ma
     resume = is_unfinished(study.store, names)
     for run in group:
         if run.name not in study.store.tasks():
-            study.say(f"{place} {'going on with' if resume else 'training'} {describe(run)}")
+            study.say(f"{place} {'going on with' if resume else 'training'} {describe_run(run)}")
     requests = [TaskRequest(run.name, splits, run.options) for run in group]
     settings = RunSettings(workers=study.workers, baseline=False, resume=resume)
     try:
@@ -164,7 +164,7 @@ def _metrics(study: Study, run: Run, splits: Splits) -> Mapping[str, float]:
     return record.metrics
 
 
-def describe(run: Run) -> str:
+def describe_run(run: Run) -> str:
     """Say for people which run it is."""
     options = run.options
     words = [run.data, options.scheme, f"seed {options.seed}"]

@@ -35,7 +35,7 @@ def share_tried(history: History, channels: Mapping[str, int]) -> float:
     """Return the share of all source channels that evaluation read at some recorded moment.
 
     Args:
-        history: Of one run.
+        history: History of one run.
         channels: N by subscription.
     """
     tried = {name: len(np.unique(chosen)) for name, chosen in poolings(history).items()}

@@ -22,8 +22,8 @@ def measure_shapes(study: Study, shapes: Sequence[DeltaOptions]) -> list[Accurac
     """Train SNOW in every shape on every data set and seed; skip what is done.
 
     Returns:
-        For each shape, under the keys of `accuracy_columns`, the mean over the seeds and the
-        spread of each data set; and `mean`, over data sets too.
+        A table for each shape: under the keys of `accuracy_columns`, the mean over the seeds and
+        the spread of each data set; and `mean`, over data sets too.
     """
     runs = {
         (place, data, seed): study.run(data, study.options("snow", seed, delta=shape))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snow_deploy.data import open_data
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.options import DeltaOptions
-from snow_deploy.training.options import Precision, TrainOptions, recipe_for
+from snow_deploy.training.options import TrainingPrecision, TrainOptions, recipe_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +34,8 @@ class Run:
     """One task to be trained.
 
     Attributes:
-        name: Of the task in the store: data, scheme, and a digest of all that decides the weights.
+        name: Name of the task in the store: data, scheme, and a digest of all that decides the
+            weights.
         data: The name of its data.
         options: How it is trained.
     """
@@ -50,19 +51,19 @@ class Study:
 
     Attributes:
         output: Folder of the tables and of what was measured for them.
-        store: Where the trained runs lie; it holds the source where something is trained.
-        data: By name, what `train --data` takes.
+        store: Store of the trained runs; it holds the source where something is trained.
+        data: Data by name: what `train --data` takes.
         schemes: What is compared.
         seeds: Each run is trained once for each.
         recipe: `paper` or `steady`.
-        epochs: Of each run.
+        epochs: Epochs of each run.
         batch_size: Pictures a step.
         image_size: Side of the networks' input, in pixels.
         precision: Arithmetic of training.
         delta: SNOW's shape where a table doesn't vary it.
         workers: Processes that load pictures.
-        download: Let torchvision download data.
-        say: Hears, a line at a time, what is done.
+        download: Whether torchvision may download data.
+        say: Callback that gets, a line at a time, what is done.
     """
 
     output: Path
@@ -74,7 +75,7 @@ class Study:
     epochs: int = 90
     batch_size: int = 256
     image_size: int = 224
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     delta: DeltaOptions = field(default_factory=DeltaOptions)
     workers: int = 2
     download: bool = False
@@ -105,8 +106,8 @@ class Study:
         """Return how a run is trained.
 
         Args:
-            scheme: Of its network.
-            seed: Of its weights, order, crops and noise.
+            scheme: Scheme of its network.
+            seed: Seed of its weights, order, crops and noise.
             delta: Its shape, where the table varies it.
             after: The run that it goes on from, for `lf`.
         """

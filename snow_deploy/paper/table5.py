@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.models.source import Source
 from snow_deploy.paper import printed
-from snow_deploy.paper.costs import megabytes, ratio, speed_note
+from snow_deploy.paper.costs import ratio, speed_note, to_megabytes
 from snow_deploy.paper.measure.networks import count_together
 from snow_deploy.paper.measure.steps import StepFigures, measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
@@ -90,7 +90,7 @@ def _row(
         "images_per_s": speed,
         "speed_over_ft": ratio(speed, base.images_per_s if base else None),
         "paper_speed_over_ft": printed.value(printed.SPEED_OVER_FT.get(scheme)),
-        "peak_megabytes": megabytes(peak),
+        "peak_megabytes": to_megabytes(peak),
         "peak_over_ft": ratio(peak, base.peak_bytes if base else None),
         "paper_peak_over_ft": printed.value(printed.PEAK_OVER_FT.get(scheme)),
     }

@@ -9,7 +9,7 @@ from snow_deploy.models.options import Subscribing
 from snow_deploy.models.source import Source
 from snow_deploy.paper import printed
 from snow_deploy.paper.columns import accuracy_columns, training_note
-from snow_deploy.paper.costs import megabytes, speed_note
+from snow_deploy.paper.costs import speed_note, to_megabytes
 from snow_deploy.paper.measure.networks import count_tasks
 from snow_deploy.paper.measure.steps import StepFigures, measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
@@ -39,7 +39,7 @@ def make_table6(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
     """Count and measure each subscription and, on the study's data, train deltas with it.
 
     Args:
-        study: With data, its store holds the source.
+        study: The study; with data, its store holds the source.
         costing: Which networks are counted and timed.
     """
     deltas = [replace(study.delta, subscription=kind) for kind in SUBSCRIPTIONS]
@@ -65,7 +65,7 @@ def make_table6(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
                 "parameters_millions": counted,
                 "paper_parameters_millions": printed.value(papers),
                 "images_per_s": figure.images_per_s if figure else None,
-                "peak_megabytes": megabytes(figure.peak_bytes) if figure else None,
+                "peak_megabytes": to_megabytes(figure.peak_bytes) if figure else None,
                 **row,
                 "paper_mean": None,
             }

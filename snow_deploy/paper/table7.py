@@ -35,7 +35,7 @@ def make_table7(
     """Count deltas of every shape and, on the study's data, train them.
 
     Args:
-        study: With data, its store holds the source.
+        study: The study; with data, its store holds the source.
         costing: Which networks are counted.
         widths: The source's widths are divided by these.
         ks: Each subscription keeps N / k channels.

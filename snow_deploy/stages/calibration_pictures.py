@@ -10,8 +10,8 @@ import numpy as np
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph
-from snow_calibration.pictures import FEWEST, CalibrationPictures, Labelled
-from snow_calibration.run import Judged
+from snow_calibration.pictures import FEWEST, CalibrationPictures, LabelledPictures
+from snow_calibration.run import GatePictures
 from snow_deploy.data.copies import copies
 from snow_deploy.data.pictures import name_some
 from snow_deploy.data.seeding import keyed_permutation
@@ -40,10 +40,11 @@ class Drawing:
     Attributes:
         samples: How many training pictures to calibrate on, in all.
         judged: How many to judge each task by, at most, and as many without labels.
-        search: Draw pictures to search on, too.
+        search: Whether to draw pictures to search on, too.
         unlabelled: Folders of pictures without labels: `[TASK=]FOLDER`, for all tasks without.
-        seed: That splits data which has no splits of its own; None for each task's own.
-        other_pictures: Take data that is split otherwise than when the task was trained, too.
+        seed: Seed that splits data which has no splits of its own; None for each task's own.
+        other_pictures: Whether to take data that is split otherwise than when the task was trained,
+            too.
     """
 
     samples: int = 512
@@ -56,12 +57,12 @@ class Drawing:
 
 def pictures_of(
     graph: Path, specs: Sequence[str], drawing: Drawing
-) -> tuple[CalibrationPictures, Judged]:
+) -> tuple[CalibrationPictures, GatePictures]:
     """Draw what a graph is calibrated on, and what it is judged by.
 
     Args:
         graph: An fp32 graph.
-        specs: See `data_of_tasks`.
+        specs: Specifications, as for `data_of_tasks`.
         drawing: How many, and which.
 
     Raises:
@@ -82,12 +83,12 @@ def pictures_of(
     if drawing.search:
         search = labelled(data, preprocessing, drawing.judged, choose=for_search, seed=1)
     without = draw_unlabelled(drawing.unlabelled, data, preprocessing, drawing.judged)
-    return samples, Judged(truth, search, without, tuple(notes))
+    return samples, GatePictures(truth, search, without, tuple(notes))
 
 
 def _truth(
     task: str, splits: Splits, preprocessing: Preprocessing, drawing: Drawing, known: Known
-) -> tuple[Labelled, list[str]]:
+) -> tuple[LabelledPictures, list[str]]:
     """Take what a task is judged by, no picture twice and none that was seen; and say what is not.
 
     Raises:
@@ -195,17 +196,17 @@ def labelled(
     choose: Callable[[Splits], Pictures] = for_judging,
     seed: int = 0,
     among: Mapping[str, Sequence[int]] | None = None,
-) -> dict[str, Labelled]:
+) -> dict[str, LabelledPictures]:
     """Take each task's pictures with their labels.
 
     Args:
-        data: By task.
+        data: Data by task.
         preprocessing: The graph's.
-        most: Take so many of a task where it has more, by chance: their classes are as frequent
-            as in all of them, so that their accuracy is an estimate of that of all.
+        most: Largest number to take of a task, by chance: their classes are as frequent as in all
+            of them, so that their accuracy is an estimate of that of all.
         choose: Which of its splits.
-        seed: Of that choice.
-        among: By task, indices of the pictures that may be taken; all without.
+        seed: Seed of that choice.
+        among: Indices by task of the pictures that may be taken; all without.
 
     Raises:
         DataError: None of a task's pictures can be read.
@@ -220,7 +221,7 @@ def labelled(
             msg = f"none of the {len(pictures)} pictures of task {task!r} could be read"
             raise DataError(msg)
         targets = np.array([pictures.target(index) for index, _ in drawn], np.int64)
-        found[task] = Labelled(np.stack([cropped for _, cropped in drawn]), targets)
+        found[task] = LabelledPictures(np.stack([cropped for _, cropped in drawn]), targets)
     return found
 
 

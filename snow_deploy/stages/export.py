@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snow_deploy import __version__
 from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.fastest_layout import time_layouts
 from snow_export.network import SOURCE
-from snow_export.verify import verify
+from snow_export.verification import verify
+from snow_runtime import __version__
 from snow_runtime.errors import GraphError
 from snow_runtime.graph.manifest import SourceEntry, TaskEntry
 from snow_runtime.graph.onnx_file import read_graph
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.store import Store, TaskRecord
     from snow_export.parity import TaskParity
-    from snow_export.verify import Verification
+    from snow_export.verification import Verification
     from snow_runtime.graph.manifest import Layout, Manifest, Preprocessing
 
 
@@ -44,14 +44,14 @@ def export_tasks(
     """Export tasks of a store as one ONNX graph; return how close it is to torch.
 
     Args:
-        store: Holds the source and the tasks.
+        store: Store that holds the source and the tasks.
         names: Which tasks, in the order of the outputs; None takes all, by name.
         path: The ONNX file.
-        with_source: Answer with the source's own head too.
+        with_source: Whether to answer with the source's own head too.
         options: The form of the graph; None is fused, fp32, float input, any batch.
-        choosing: Asks for the fastest layout instead of the options': every layout is timed in
-            ONNX Runtime on this machine, and this is told the milliseconds of each, the
-            fastest first.
+        choosing: Callback whose presence asks for the fastest layout instead of the options': every
+            layout is timed in ONNX Runtime on this machine, and it gets the milliseconds of each,
+            the fastest first.
 
     Raises:
         StoreError: A task is missing, named twice, or of another source or image size.
@@ -71,7 +71,7 @@ def export_source(store: Store, like: TaskRecord, path: Path) -> list[TaskParity
     """Export the source alone, as an ordinary classifier, for comparison.
 
     Args:
-        store: Holds the source.
+        store: Store that holds the source.
         like: A task whose preprocessing and samples are used.
         path: The ONNX file.
 

@@ -11,7 +11,7 @@ from snow_deploy.models.top_k import top_channels
 from snow_deploy.models.weights import SourceWeights
 from snow_deploy.stages.count_store import Counter
 from snow_deploy.training.store import Store, read_stored
-from snow_export.inspect.inspection import Inspection, Share, Training
+from snow_export.inspect.inspection import Inspection, OwnerShare, TrainingFacts
 from snow_runtime.files import sha256_file
 from snow_runtime.graph.manifest import SourceEntry
 
@@ -76,15 +76,15 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
     source = None if weights is None else Source(weights)
     counter = Counter(source)
     tasks: list[TaskEntry] = []
-    shares: list[Share] = []
+    shares: list[OwnerShare] = []
     notes: list[str] = []
     preprocessing: dict[str, Preprocessing] = {}
-    training: dict[str, Training] = {}
+    training: dict[str, TrainingFacts] = {}
     for record in records:
         tasks.append(_entry(record))
         preprocessing[record.name] = record.preprocessing
         options = record.options.to_dict()
-        training[record.name] = Training(record.source_sha256, options, len(record.samples))
+        training[record.name] = TrainingFacts(record.source_sha256, options, len(record.samples))
         macs = None
         try:
             macs = counter.task(record)
@@ -92,13 +92,13 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
             notes.append(str(error))
         learned = [n.numel() for key, n in record.state.items() if not key.endswith(_BUFFERS)]
         size = record.preprocessing.image_size
-        shares.append(Share(record.name, sum(learned), macs, size))
+        shares.append(OwnerShare(record.name, sum(learned), macs, size))
     entry = None
     if source is not None:
         count = source.count_parameters()
         entry = SourceEntry(source.architecture, source.fingerprint, count)
         sizes = sorted({share.image_size for share in shares} or {_USUAL_SIZE})
-        shares[:0] = [Share("source", count, counter.source(size), size) for size in sizes]
+        shares[:0] = [OwnerShare("source", count, counter.source(size), size) for size in sizes]
     return Inspection(
         kind=kind,
         path=str(path),

@@ -27,10 +27,10 @@ def provenance(
     others was, even if some have been added since.
 
     Args:
-        task: From the graph.
+        task: Entry of the task in the graph.
         splits: The data.
-        seed: It was split with.
-        accept: Say what would be refused.
+        seed: Seed that it was split with.
+        accept: Whether to say what would be refused, and to go on.
 
     Raises:
         CalibrationError: The data is split otherwise than when the task was trained.
@@ -60,7 +60,7 @@ def provenance(
 def _refusal(task: str, data: DataEntry, now: SplitEntry, seed: int) -> str:
     then = data.splits.get("train")
     expected = "as when it was trained" if then is None else f"expected {_facts(then)}"
-    told = (
+    finding = (
         f"the data of task {task!r} is split otherwise than when it was trained (training "
         f"split now {_facts(now)}, {expected}): some pictures that would judge it may have been "
         "trained on"
@@ -72,7 +72,7 @@ def _refusal(task: str, data: DataEntry, now: SplitEntry, seed: int) -> str:
             "Give the data that it was trained with; where pictures were added, removed or "
             "renamed since, train it again, or lay the data out as train/ and test/"
         )
-    return f"{told}. {advice}. --other-pictures judges by these all the same."
+    return f"{finding}. {advice}. --other-pictures judges by these all the same."
 
 
 def _facts(entry: SplitEntry) -> str:

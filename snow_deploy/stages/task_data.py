@@ -29,8 +29,8 @@ def data_of_tasks(
 
     Args:
         specs: The data sets.
-        manifest: Has the tasks.
-        seed: Splits data that has no splits of its own; None for each task's own.
+        manifest: Manifest that has the tasks.
+        seed: Seed that splits data that has no splits of its own; None for each task's own.
 
     Raises:
         CalibrationError: A task is unknown, has no data, or has two, or there is no task.

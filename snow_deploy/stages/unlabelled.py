@@ -41,7 +41,7 @@ def draw_unlabelled(
         folders: `TASK=FOLDER`, or `FOLDER` for all tasks.
         data: The tasks with their data.
         preprocessing: The graph's.
-        most: Take so many of a folder where it has more.
+        most: Largest number to take of a folder.
 
     Raises:
         CalibrationError: A task is unknown, or has two folders.

@@ -52,10 +52,10 @@ def bring_source(
     as it was.
 
     Args:
-        store: To bring it into.
-        choice: Which source.
-        planned: How each task is to be trained, and its number of classes.
-        say: Hears, a line at a time, what was assumed of a file; None for nobody.
+        store: Store to bring it into.
+        choice: The source that is asked for.
+        planned: Options of each task to be trained, and its number of classes.
+        say: Callback that gets, a line at a time, what was assumed of a file; None for nobody.
 
     Raises:
         SourceError: The weights cannot be read, or do not serve for what is planned.

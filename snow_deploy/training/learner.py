@@ -26,11 +26,11 @@ class Learner(nn.Module):
     Nothing in it depends on which other tasks learn from the same pass of the source.
 
     Attributes:
-        prefix: Before the names of its logged figures; empty for a task that trains alone.
+        prefix: Text before the names of its logged figures; empty for a task that trains alone.
         step: Optimiser steps so far.
-        steps: Of them in an epoch, once it is known.
-        failure: Why it learns no more; None while it does.
-        common: Draws the poolings' noise, the same in every process; None in one process.
+        steps: Number of steps in an epoch, once it is known.
+        failure: Reason why it learns no more; None while it does.
+        common: Generator of the poolings' noise, the same in every process; None in one process.
     """
 
     train_targets: Tensor

@@ -26,10 +26,10 @@ class Probe:
     """Logistic regression on the source's pooled features, [B, F] as they are, to logits.
 
     Attributes:
-        best: With the L2 penalty that did best on held-out training pictures.
-        cautious: With the strongest one that did as well within a standard error. Where pictures
-            are few the best one knows them nearly by heart, and a network that starts from it
-            has nothing left to learn on them.
+        best: Classifier with the L2 penalty that did best on held-out training pictures.
+        cautious: Classifier with the strongest one that did as well within a standard error. Where
+            pictures are few the best one knows them nearly by heart, and a network that starts from
+            it has nothing left to learn on them.
     """
 
     best: nn.Linear
@@ -101,8 +101,8 @@ def choose_penalties(scores: Mapping[float, float], pictures: int) -> tuple[floa
     """Return the penalty that did best, and the strongest within a standard error of it.
 
     Args:
-        scores: By penalty, the accuracy on held-out pictures, 0 to 1; of equal ones the weaker
-            penalty is the better.
+        scores: Accuracy by penalty on held-out pictures, 0 to 1; of equal ones the weaker penalty
+            is the better.
         pictures: How many those were; with none, the weakest and the strongest are returned.
     """
     if pictures == 0:

@@ -31,7 +31,7 @@ def measure(
     Args:
         network: [B, 3, S, S] float32 in, [B, classes] logits out; put into eval mode.
         pictures: What to measure on; each once, without augmentation.
-        preprocessing: As on the device.
+        preprocessing: Preprocessing, as on the device.
         workers: Processes that load pictures.
 
     Raises:
@@ -62,7 +62,7 @@ def measure_together(
     Args:
         answer: [B, 3, S, S] float32 on the CPU to the logits of each task, [B, classes].
         labelled: The pictures as each task labels them.
-        preprocessing: As on the device.
+        preprocessing: Preprocessing, as on the device.
         workers: Processes that load pictures.
 
     Returns:
@@ -107,8 +107,9 @@ def held_out_samples(
     """Return evenly spaced readable pictures, resized and cropped: [M, S, S, 3] uint8.
 
     Args:
-        pictures: Of each of `count` stretches of equal length, the first readable one is taken.
-        preprocessing: As on the device.
+        pictures: Pictures: of each of `count` stretches of equal length the first readable one is
+            taken.
+        preprocessing: Preprocessing, as on the device.
         count: M; less where there are fewer pictures, or a whole stretch cannot be read.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from snow_deploy.errors import TrainingError
@@ -13,7 +13,7 @@ from snow_deploy.models.options import DeltaOptions, Subscribing
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
 Noise = Literal["constant", "settling"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _REFERENCE_BATCH = 256
 _EXPLORING = 0.25  # share of a run, with settling noise
@@ -41,9 +41,10 @@ class Recipe:
         local_loss: Weight of a second loss, on what a delta's classifier answers from its local
             features alone. Without it the local ones of a short run learn little, for the source's
             tell most pictures apart.
-        smallest_crop: Of a photo's area, in training: crops are of this share or more.
+        smallest_crop: Smallest share of a photo's area, in training: crops are of this share or
+            more.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
-        momentum: Of SGD.
+        momentum: Momentum of SGD.
         weight_decay: L2, on every trained parameter.
     """
 
@@ -104,6 +105,8 @@ _DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of option
 _WHOLE = frozenset({"ft", "lf"})
 _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
 """Schemes whose classifier reads at first what the source's does, or something near it."""
+_DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}
+"""As files of options name fields of the delta's."""
 
 
 def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> Recipe:
@@ -115,7 +118,7 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
 
     Args:
         name: A key of `RECIPES`.
-        scheme: Of the task's network.
+        scheme: Scheme of the task's network.
         follows: Its network goes on from another task's, not from the source.
     """
     recipe = RECIPES[name]
@@ -145,7 +148,7 @@ class TrainOptions:
         batch_size: Pictures a step, on each device.
         image_size: Side of the square that the networks see, in pixels.
         precision: `auto` is bf16 where a CUDA device has it, else fp32.
-        seed: Of weights, order, augmentation and noise.
+        seed: Seed of weights, order, augmentation and noise.
         scheme: What kind of network the task has; files from before there were several are
             SNOW's.
         after: The task whose network this one goes on from, for `lf` alone.
@@ -156,7 +159,7 @@ class TrainOptions:
     epochs: int = 90
     batch_size: int = 256
     image_size: int = 224
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     seed: int = 0
     scheme: Scheme = "snow"
     after: str | None = None
@@ -204,9 +207,9 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
+        keys = {name: key for key, name in _DELTA_KEYS.items()}
         values = asdict(self)
-        for key, name in _DELTA_KEYS.items():
-            values["delta"][key] = values["delta"].pop(name)
+        values["delta"] = {keys.get(name, name): value for name, value in values["delta"].items()}
         return values
 
     @classmethod
@@ -217,19 +220,13 @@ class TrainOptions:
         return cls(DeltaOptions(**delta), Recipe(**values["recipe"]), **rest)
 
     def differences(self, other: TrainOptions) -> list[str]:
-        """Return `name: this != that` for every field in which the two differ."""
-        found = []
-        for part in fields(self):
-            mine, theirs = getattr(self, part.name), getattr(other, part.name)
-            if mine == theirs:
-                continue
-            if part.name in {"delta", "recipe"}:
-                inner = [
-                    f.name for f in fields(mine) if getattr(mine, f.name) != getattr(theirs, f.name)
-                ]
-                found += [
-                    f"{name}: {getattr(mine, name)} != {getattr(theirs, name)}" for name in inner
-                ]
-            else:
-                found.append(f"{part.name}: {mine} != {theirs}")
-        return found
+        """Return `name: this != that` for every value that differs, named as in files."""
+        mine, theirs = _flat(self), _flat(other)
+        return [
+            f"{name}: {mine[name]} != {theirs[name]}" for name in mine if mine[name] != theirs[name]
+        ]
+
+
+def _flat(options: TrainOptions) -> dict[str, Any]:
+    values = options.to_dict()
+    return {**values.pop("delta"), **values.pop("recipe"), **values}

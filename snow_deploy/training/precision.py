@@ -11,7 +11,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype:
     Args:
         precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 on a CUDA device that has it, else fp32.
             A CPU that has bf16 keeps fp32, for not every network is faster in it there.
-        device: Where the training runs.
+        device: Device that the training runs on.
     """
     if precision == "auto":
         has = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

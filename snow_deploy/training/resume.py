@@ -29,9 +29,9 @@ class ResumePlan:
 
     Attributes:
         names: The tasks to train, in order.
-        trained: Those asked for that the store has already.
-        checkpoint: Where to go on from; None to begin.
-        folder: Where the checkpoint is written: a task's run, or a sweep's folder.
+        trained: Names of those asked for that the store has already.
+        checkpoint: Checkpoint to go on from; None to begin.
+        folder: Folder that the checkpoint is written to: a task's run, or a sweep's folder.
     """
 
     names: tuple[str, ...]
@@ -52,11 +52,11 @@ def plan(
     """Check what an earlier run left and make room for this one.
 
     Args:
-        store: Where.
-        facts: By task: its `options`, `labels`, `pictures`, `source` and the task it goes on from
-            (`after`).
-        resume: Go on from the last checkpoint.
-        overwrite: Replace tasks and unfinished runs.
+        store: Store that the tasks go to.
+        facts: The table by task: its `options`, `labels`, `pictures`, `source` and the task it goes
+            on from (`after`).
+        resume: Whether to go on from the last checkpoint.
+        overwrite: Whether to replace tasks and unfinished runs.
 
     Raises:
         TrainingError: A single task is there already.

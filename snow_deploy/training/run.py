@@ -46,10 +46,11 @@ class RunSettings:
 
     Attributes:
         workers: Processes that load pictures.
-        resume: Go on from the last checkpoint of an interrupted run.
-        overwrite: Replace a task or an unfinished run of the same name.
-        baseline: Also measure a linear classifier on the same frozen features.
-        compile_source: Compile the source with torch.compile; None decides by the device.
+        resume: Whether to go on from the last checkpoint of an interrupted run.
+        overwrite: Whether to replace a task or an unfinished run of the same name.
+        baseline: Whether to measure also a linear classifier on the same frozen features.
+        compile_source: Whether to compile the source with torch.compile; None decides by the
+            device.
     """
 
     workers: int = 2
@@ -60,13 +61,13 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """What came of a run.
 
     Attributes:
         records: The tasks as stored, in the order in which they were asked for.
         trained_before: Names of those that the store had already.
-        failures: Why a task was given up, by its name; the others went on.
+        failures: Reasons why a task was given up, by its name; the others went on.
     """
 
     records: tuple[TaskRecord, ...]
@@ -85,16 +86,18 @@ def train_task(
     return train_tasks(store, [TaskRequest(name, splits, options)], settings).records[0]
 
 
-def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSettings) -> Outcome:
+def train_tasks(
+    store: Store, requests: Sequence[TaskRequest], settings: RunSettings
+) -> TrainingOutcome:
     """Train tasks on one pass of the store's source a batch, and put them into the store.
 
     Each ends with what a run of its own ends with. One whose loss or weights stop being finite is
     given up and not stored; the others go on.
 
     Args:
-        store: Must hold a source.
+        store: Store that holds a source.
         requests: The tasks: the same pictures in the same order for all.
-        settings: How to run.
+        settings: Settings of the run.
 
     Returns:
         The stored tasks, each with `accuracy` and `loss` of the final split, `parameters`,
@@ -119,7 +122,7 @@ def train_tasks(store: Store, requests: Sequence[TaskRequest], settings: RunSett
 
 def _train_together(
     store: Store, requests: Sequence[TaskRequest], settings: RunSettings
-) -> Outcome:
+) -> TrainingOutcome:
     """Do what `train_tasks` says, while nobody else does."""
     weights = store.source_weights()
     source = Source(weights)
@@ -128,7 +131,7 @@ def _train_together(
     facts = {each.name: _facts(each, source, before[each.name]) for each in requests}
     todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
     if not todo.names:
-        return Outcome((), todo.trained, {})
+        return TrainingOutcome((), todo.trained, {})
     size = requests[0].options.image_size
     preprocessing = Preprocessing.for_size(size, weights.mean, weights.std)
     learners = [
@@ -153,7 +156,7 @@ def _train_together(
     if first:
         todo.clear()
     failures = {each.name: each.failure for each in learners if each.failure is not None}
-    return Outcome(tuple(records), todo.trained, failures)
+    return TrainingOutcome(tuple(records), todo.trained, failures)
 
 
 def _facts(request: TaskRequest, source: Source, before: TaskRecord | None) -> dict[str, object]:

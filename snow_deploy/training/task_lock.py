@@ -7,15 +7,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import StoreError, TrainingError
-
-try:
-    import fcntl
-except ImportError:  # Windows has other locks; there it is the user's to train a task once
-    fcntl = None  # type: ignore[assignment]
+from snow_runtime.file_lock import hold_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from snow_deploy.training.store import Store
 
@@ -24,42 +19,46 @@ if TYPE_CHECKING:
 def exclusive(store: Store, names: Sequence[str]) -> Iterator[None]:
     """Keep other processes from training tasks in a store; the lock goes with the process.
 
-    Of the processes that torchrun has started the first one holds it for all of them.
+    Of the processes that torchrun has started the first one holds it for all of them. Windows has
+    no locks of folders; there it is the user's to train a task once.
 
     Args:
-        store: Where the tasks go.
-        names: Of the tasks.
+        store: Store that the tasks go to.
+        names: Names of the tasks.
 
     Raises:
         TrainingError: Another process trains one of them.
-        StoreError: A run's folder cannot be made.
+        StoreError: A run's folder cannot be made or locked.
     """
     with ExitStack() as held:
-        if fcntl is not None and os.environ.get("RANK", "0") == "0":
+        if os.name == "posix" and os.environ.get("RANK", "0") == "0":
             for name in sorted(names):
-                held.enter_context(_locked(store.run_path(name), name, store))
+                held.enter_context(_locked(store, name))
         yield
 
 
 @contextmanager
-def _locked(folder: Path, name: str, store: Store) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        msg = f"{folder} cannot be written: {error}. Free space or access, or name another --store."
-        raise StoreError(msg) from error
-    try:
+def _locked(store: Store, name: str) -> Iterator[None]:
+    def refuse() -> None:
+        msg = (
+            f"another process is training task {name!r} in {store.root}. Wait for it, or "
+            "choose another --task name or --store."
+        )
+        raise TrainingError(msg)
+
+    folder = store.run_path(name)
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(hold_lock(folder, refuse))
+        except OSError as error:
             msg = (
-                f"another process is training task {name!r} in {store.root}. Wait for it, or "
-                "choose another --task name or --store."
+                f"{folder} cannot be written: {error}. Free space or access, or name another "
+                "--store."
             )
-            raise TrainingError(msg) from error
-        yield
-    finally:
-        with suppress(OSError):  # where nothing came of it, such as for a name that is taken
-            folder.rmdir()
-        os.close(descriptor)
+            raise StoreError(msg) from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # where nothing came of it, such as for a name that is taken
+                folder.rmdir()

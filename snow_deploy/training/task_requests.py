@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import DataError, TrainingError
-from snow_runtime.graph.manifest import check_task_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +38,9 @@ def check_together(requests: Sequence[TaskRequest]) -> None:
     Raises:
         TrainingError: Two have the same name, or options that change the batches differ.
         DataError: Their pictures differ.
-        ManifestError: A name cannot be a task's.
     """
     first = requests[0]
-    names = [check_task_name(request.name) for request in requests]
+    names = [request.name for request in requests]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         msg = f"two tasks of the sweep are both called {', '.join(twice)}; give each one its name"

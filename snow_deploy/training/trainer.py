@@ -52,9 +52,9 @@ def make_trainer(
 
     Args:
         epochs: Passes over the training pictures.
-        callbacks: In order; a ModelCheckpoint among them turns checkpoints on.
+        callbacks: Callbacks in order; a ModelCheckpoint among them turns checkpoints on.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
-        loggers: Where the curves go, beside the callbacks.
+        loggers: Loggers that the curves go to, beside the callbacks.
     """
     interactive = sys.stdout.isatty()
     progress = [_Progress(leave=True)] if interactive else []

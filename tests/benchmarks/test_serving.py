@@ -18,8 +18,8 @@ TASKS = 3  # the source's own head and two more
 
 
 @pytest.fixture(scope="module")
-def settings() -> serving.Settings:
-    return serving.Settings(
+def settings() -> serving.ServingSettings:
+    return serving.ServingSettings(
         Scenario("resnet18", 64, source_classes=7, task_classes=(5, 3)),
         rounds=1,
         runs=1,
@@ -31,7 +31,7 @@ def settings() -> serving.Settings:
 
 
 @pytest.fixture(scope="module")
-def report(settings: serving.Settings) -> dict[str, Any]:
+def report(settings: serving.ServingSettings) -> dict[str, Any]:
     return serving.measure(settings)
 
 
@@ -86,7 +86,9 @@ def test_one_graph_is_one_contender(report: dict[str, Any]) -> None:
     assert by_tasks[str(TASKS)] == report["ms"]["summed"]
 
 
-def test_compiled_layers_come_from_each_graph(settings: serving.Settings, tmp_path: Path) -> None:
+def test_compiled_layers_come_from_each_graph(
+    settings: serving.ServingSettings, tmp_path: Path
+) -> None:
     path = tmp_path / "x.onnx"
     shared = dict.fromkeys(("fused", "summed", "separate"), path)
     graphs = serving.Graphs(path, [path], shared, path, {1: path, 2: path, 3: path}, export_s=2.5)
@@ -113,7 +115,7 @@ def test_slope_needs_two_graphs_with_deltas() -> None:
     assert serving.one_more_task({1: 9.0, 2: 11.0, 4: 12.0, 6: 13.0}) == pytest.approx(0.5)
 
 
-def test_a_fleet_is_the_same_for_everyone(settings: serving.Settings) -> None:
+def test_a_fleet_is_the_same_for_everyone(settings: serving.ServingSettings) -> None:
     fleet = Fleet(settings.scenario)
     few, many = fleet.deltas(1), fleet.deltas(2)
     assert few["task1"] is many["task1"]

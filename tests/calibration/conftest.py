@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from snow_calibration.gate import answers_of
-from snow_calibration.pictures import CalibrationPictures, Labelled
+from snow_calibration.pictures import CalibrationPictures, LabelledPictures
 from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
 from snow_runtime.graph.onnx_file import with_manifest
 
@@ -58,12 +58,12 @@ def samples() -> CalibrationPictures:
 
 
 @pytest.fixture(scope="session")
-def truth(samples: CalibrationPictures) -> dict[str, Labelled]:
+def truth(samples: CalibrationPictures) -> dict[str, LabelledPictures]:
     from tests.export.requests import LABELS
 
     rng = np.random.default_rng(4)
     return {
-        task: Labelled(samples.pixels, rng.integers(0, len(labels), len(samples)))
+        task: LabelledPictures(samples.pixels, rng.integers(0, len(labels), len(samples)))
         for task, labels in LABELS.items()
     }
 
@@ -90,7 +90,7 @@ def small_graph(
     path = tmp_path_factory.mktemp("small") / "snow.onnx"
     model = small_net()
     onnx.save(with_manifest(model, manifest), path)
-    unknown = Labelled(small_samples.pixels, np.zeros(len(small_samples), np.int64))
+    unknown = LabelledPictures(small_samples.pixels, np.zeros(len(small_samples), np.int64))
     mean = answers_of(path, {"food": unknown})["food"].mean(0)
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == "b4")
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) - mean, "b4"))
@@ -99,11 +99,15 @@ def small_graph(
 
 
 @pytest.fixture(scope="session")
-def small_truth(small_graph: Path, small_samples: CalibrationPictures) -> dict[str, Labelled]:
+def small_truth(
+    small_graph: Path, small_samples: CalibrationPictures
+) -> dict[str, LabelledPictures]:
     """Label the pictures with what `small_graph` answers."""
-    unknown = {"food": Labelled(small_samples.pixels, np.zeros(40, np.int64))}
+    unknown = {"food": LabelledPictures(small_samples.pixels, np.zeros(40, np.int64))}
     return {
-        "food": Labelled(small_samples.pixels, answers_of(small_graph, unknown)["food"].argmax(1))
+        "food": LabelledPictures(
+            small_samples.pixels, answers_of(small_graph, unknown)["food"].argmax(1)
+        )
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import Agreement, agreements, answers_of, answers_to, scores
-from snow_calibration.pictures import FEWEST, CalibrationPictures, Labelled, as_input
+from snow_calibration.pictures import FEWEST, CalibrationPictures, LabelledPictures, as_input
 from snow_runtime import load
 from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PIXELS = np.zeros((4, 8, 8, 3), np.uint8)
 DATA = {
-    "a": Labelled(PIXELS, np.array([0, 1, 2, 0])),
-    "b": Labelled(PIXELS, np.array([1, 1, 0, 0])),
+    "a": LabelledPictures(PIXELS, np.array([0, 1, 2, 0])),
+    "b": LabelledPictures(PIXELS, np.array([1, 1, 0, 0])),
 }
 
 
@@ -95,7 +95,7 @@ def test_tasks_that_look_at_the_same_pictures_are_answered_together(
 
 
 def test_answers_are_onnx_runtimes_on_every_picture(
-    float_graph: Callable[..., Path], truth: dict[str, Labelled]
+    float_graph: Callable[..., Path], truth: dict[str, LabelledPictures]
 ) -> None:
     path = float_graph()
 
@@ -112,7 +112,7 @@ def test_answers_are_onnx_runtimes_on_every_picture(
 @pytest.mark.parametrize(("frames", "batch"), [(False, 3), (True, 8)])
 def test_any_form_of_input_gives_the_same_answers(
     float_graph: Callable[..., Path],
-    truth: dict[str, Labelled],
+    truth: dict[str, LabelledPictures],
     frames: bool,
     batch: int | None,
 ) -> None:
@@ -126,14 +126,14 @@ def test_any_form_of_input_gives_the_same_answers(
 
 
 def test_data_of_a_task_that_is_not_in_the_graph(
-    float_graph: Callable[..., Path], truth: dict[str, Labelled]
+    float_graph: Callable[..., Path], truth: dict[str, LabelledPictures]
 ) -> None:
     with pytest.raises(CalibrationError, match="does not answer planes, expected some of birds"):
         answers_of(float_graph(), {"planes": truth["cars"]})
 
 
 def test_pictures_of_the_wrong_size(float_graph: Callable[..., Path]) -> None:
-    small = {"cars": Labelled(np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, np.int64))}
+    small = {"cars": LabelledPictures(np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, np.int64))}
 
     with pytest.raises(CalibrationError, match="pictures are of 32 pixels, expected 64"):
         answers_of(float_graph(), small)
@@ -152,7 +152,7 @@ def test_pictures_of_the_wrong_size(float_graph: Callable[..., Path]) -> None:
 )
 def test_what_are_no_pictures_is_refused(pixels: np.ndarray) -> None:
     with pytest.raises(CalibrationError, match=r"expected uint8 \[M, S, S, 3\]"):
-        Labelled(pixels, np.zeros(4, np.int64))
+        LabelledPictures(pixels, np.zeros(4, np.int64))
 
 
 def test_too_few_samples() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from snow_runtime.graph.onnx_file import read_graph
 from tests.export.requests import many_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from snow_calibration.calibrate import Calibration
@@ -23,19 +24,28 @@ if TYPE_CHECKING:
     from snow_deploy.models.source import Source
 
 
+@pytest.fixture(scope="module")
 def calibrated(
-    source: Source, samples: CalibrationPictures, folder: Path, classes: Sequence[int]
-) -> Calibration:
-    export_graph(many_tasks(source, 12, classes), folder / "snow.onnx")
-    return calibrate(folder / "snow.onnx", samples, folder / "r.json", method="minmax")
+    source: Source, samples: CalibrationPictures, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[Path, Calibration]]:
+    """Export twelve tasks with so many classes in turn, and calibrate them; the same ones once."""
+
+    @cache
+    def make(*classes: int) -> tuple[Path, Calibration]:
+        folder = tmp_path_factory.mktemp("many")
+        graph = folder / "snow.onnx"
+        export_graph(many_tasks(source, 12, classes), graph)
+        return graph, calibrate(graph, samples, folder / "r.json", method="minmax")
+
+    return make
 
 
 def test_every_layer_is_quantised_and_no_sum_of_logits_is_taken_for_a_residual(
-    source: Source, samples: CalibrationPictures, tmp_path: Path
+    calibrated: Callable[..., tuple[Path, Calibration]], tmp_path: Path
 ) -> None:
     """Nothing reads the logits, so neither side of their sum is quantised."""
-    found = calibrated(source, samples, tmp_path, (3, 5, 60))
-    graph = read_graph(tmp_path / "snow.onnx").model.graph
+    path, found = calibrated(3, 5, 60)
+    graph = read_graph(path).model.graph
     made_by = {name: node for node in graph.node for name in node.output}
     sums = {
         node.name: {made_by[name].op_type for name in node.input}
@@ -57,17 +67,17 @@ def test_every_layer_is_quantised_and_no_sum_of_logits_is_taken_for_a_residual(
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("classes", [(4,), (3, 5, 60)], ids=["equal", "unequal"])
 def test_tensorrt_builds_engines_of_many_tasks(
-    source: Source, samples: CalibrationPictures, tmp_path: Path, classes: Sequence[int]
+    calibrated: Callable[..., tuple[Path, Calibration]], tmp_path: Path, classes: tuple[int, ...]
 ) -> None:
     pytest.importorskip("tensorrt_rtx_bindings")
     from snow_runtime.engine.make import build_engine
     from snow_runtime.engine.options import BuildOptions
 
-    found = calibrated(source, samples, tmp_path, classes)
+    path, found = calibrated(*classes)
     write_graph(found.int8(), tmp_path / "int8.onnx")
 
-    for graph, precision in (("snow.onnx", "fp16"), ("int8.onnx", "int8")):
+    for graph, precision in ((path, "fp16"), (tmp_path / "int8.onnx", "int8")):
         options = BuildOptions(precision, ("sm86",), least_share=1)  # type: ignore[arg-type]
         output = tmp_path / f"{precision}.engine"
-        built = build_engine(tmp_path / graph, output, options, backend_name="tensorrt-rtx")
+        built = build_engine(graph, output, options, backend_name="tensorrt-rtx")
         assert built.record.achieved.by_precision == {precision: len(found.layers)}

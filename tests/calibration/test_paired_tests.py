@@ -37,7 +37,10 @@ def test_without_the_correction_the_bounds_are_tangos_as_others_compute_them(
     monkeypatch.setattr(paired_tests, "_as_many", lambda *_: 0.0)
     error = (1 - level) / 2
 
-    found = (paired_tests.least(counts, error), paired_tests.most(counts, error))
+    found = (
+        paired_tests.lower_bound(counts, error),
+        paired_tests.upper_bound(counts, error),
+    )
 
     places = 3 if counts.pictures == 21 else 4
     assert [round(each, places) for each in found] == list(expected)
@@ -65,8 +68,12 @@ def test_the_score_is_that_of_the_likeliest_rates_under_the_drop(
     if drop > 0:
         above = max(above, binom.sf(lost - won - 1, pictures, drop))
 
-    assert paired_tests.below(Counts(*counts), drop) == pytest.approx(below, rel=1e-3, abs=1e-12)
-    assert paired_tests.above(Counts(*counts), drop) == pytest.approx(above, rel=1e-3, abs=1e-12)
+    assert paired_tests.p_value_below(Counts(*counts), drop) == pytest.approx(
+        below, rel=1e-3, abs=1e-12
+    )
+    assert paired_tests.p_value_above(Counts(*counts), drop) == pytest.approx(
+        above, rel=1e-3, abs=1e-12
+    )
 
 
 @given(
@@ -79,15 +86,21 @@ def test_the_bounds_are_where_the_tests_turn(numbers: tuple[int, int, int], erro
     pictures, lost, won = numbers
     counts = Counts(pictures, lost, min(won, pictures - lost))
 
-    most, least = paired_tests.most(counts, error), paired_tests.least(counts, error)
+    most, least = (
+        paired_tests.upper_bound(counts, error),
+        paired_tests.lower_bound(counts, error),
+    )
 
     assert -1 <= least <= (counts.lost - counts.won) / pictures <= most <= 1
-    for bound, value in ((most, paired_tests.below), (least, paired_tests.above)):
+    for bound, value in (
+        (most, paired_tests.p_value_below),
+        (least, paired_tests.p_value_above),
+    ):
         if abs(bound) < 0.999:
             assert value(counts, bound) == pytest.approx(error, rel=1e-3)
     if most < 0.999:
-        assert paired_tests.below(counts, min(most + 0.001, 1)) < error
-        assert paired_tests.below(counts, most - 0.001) > error
+        assert paired_tests.p_value_below(counts, min(most + 0.001, 1)) < error
+        assert paired_tests.p_value_below(counts, most - 0.001) > error
 
 
 def rates(pictures: int, lost: float, won: float) -> Iterator[tuple[Counts, float]]:
@@ -112,7 +125,10 @@ def test_what_is_claimed_is_wrong_in_no_more_than_the_share_of_draws_that_was_sa
         total = 0.0
         for counts, chance in rates(pictures, won + drop, won):
             total += chance
-            values = {"<": paired_tests.below(counts, drop), ">": paired_tests.above(counts, drop)}
+            values = {
+                "<": paired_tests.p_value_below(counts, drop),
+                ">": paired_tests.p_value_above(counts, drop),
+            }
             for side, error in wrongly:
                 wrongly[side, error] += chance * (values[side] < error)
         assert total == pytest.approx(1, abs=1e-6)
@@ -148,7 +164,7 @@ def test_the_bound_of_a_share_is_where_so_few_become_rare(seen: int, pictures: i
 def test_a_drop_of_everything_is_never_exceeded() -> None:
     counts = Counts(20, 20, 0)
 
-    assert paired_tests.below(counts, 1.0) == 0
-    assert paired_tests.above(counts, 1.0) == 1
+    assert paired_tests.p_value_below(counts, 1.0) == 0
+    assert paired_tests.p_value_above(counts, 1.0) == 1
     assert paired_tests.rarer(20, 20, 1.0) == 0
-    assert paired_tests.most(counts, 0.05) == 1
+    assert paired_tests.upper_bound(counts, 0.05) == 1

@@ -109,6 +109,23 @@ def test_a_killed_calibration_resumes_to_the_same_file(
     assert calls - 100 <= 40 - 16 * ((killed_at - 1) // 16 if killed_at <= 20 else 1)
 
 
+def test_both_passes_make_progress(samples: CalibrationPictures, tmp_path: Path) -> None:
+    heard: list[tuple[str, float]] = []
+
+    measure_ranges(
+        run,
+        TENSORS,
+        samples,
+        origin(samples),
+        tmp_path / "ranges.json",
+        progress=lambda stage, share: heard.append((stage, share)),
+    )
+
+    shares = np.arange(1, 41) / 40
+    assert [stage for stage, _ in heard] == ["ranges"] * 40
+    np.testing.assert_allclose([share for _, share in heard], shares)
+
+
 def test_finished_ranges_are_reused_without_a_single_run(
     samples: CalibrationPictures, tmp_path: Path
 ) -> None:

@@ -99,17 +99,19 @@ def test_the_broken_layer_is_the_most_sensitive(
     thresholds[culprit.input[0]] = 1e6
     ranges = Ranges(Origin("0" * 64, "1" * 64, 20, "minmax"), thresholds=thresholds)
 
-    told: list[tuple[int, int]] = []
+    heard: list[tuple[str, float]] = []
     found = sensitivities(
         Calibration(model, manifest, ranges),
         samples.pixels[:2],
         fixed=[name for name in layers(model) if "source/layer1" not in name],
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda stage, share: heard.append((stage, share)),
     )
 
     assert found[0].layer == "source/layer1.1.conv2"
     assert np.diff([item.error for item in found]).max() <= 0
-    assert told[-1] == (len(found), len(found))
+    assert {stage for stage, _ in heard} == {"layers"}
+    shares = [(n + 1) / len(found) for n in range(len(found))]
+    assert [share for _, share in heard] == pytest.approx(shares)
 
 
 def test_any_batch_is_answered_whole(

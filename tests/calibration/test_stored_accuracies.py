@@ -8,7 +8,7 @@ import pytest
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import TaskScore
-from snow_calibration.pictures import Labelled
+from snow_calibration.pictures import LabelledPictures
 from snow_calibration.stored_accuracies import check_accuracies
 from snow_runtime.graph.data_entry import DataEntry, SplitEntry
 from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
@@ -41,7 +41,7 @@ def check(
 ) -> list[str]:
     score = TaskScore("food", pictures, right / pictures, 0.0, 1.0, 0.0, 0, 0)
     pixels = np.zeros((pictures, 8, 8, 3), np.uint8)
-    truth = {"food": Labelled(pixels, np.zeros(pictures, np.int64), known)}
+    truth = {"food": LabelledPictures(pixels, np.zeros(pictures, np.int64), known)}
     return check_accuracies(manifest(stored, measured), [score], truth, accept=accept)
 
 

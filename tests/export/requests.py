@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ from snow_export.export import ExportRequest
 from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from snow_deploy.models.source import Source
 
@@ -33,8 +32,9 @@ def random_delta(source: Source, classes: int, seed: int, options: DeltaOptions)
         for pooling in delta.poolings().values():
             pooling.weight.uniform_(-1, 1)
         images = torch.randn(4, 3, 64, 64)
+        features = source(images)
         for _ in range(3):  # moves the statistics of the norms
-            delta(images, source(images))
+            delta(images, features)
     return delta.eval()
 
 
@@ -43,7 +43,14 @@ def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportR
         name: random_delta(source, len(labels), seed, options)
         for seed, (name, labels) in enumerate(LABELS.items())
     }
-    tasks = tuple(TaskEntry(name, name, labels) for name, labels in LABELS.items())
+    return request_for(source, deltas, LABELS, count)
+
+
+def request_for(
+    source: Source, deltas: Mapping[str, Delta], labels: Mapping[str, Sequence[str]], count: int
+) -> ExportRequest:
+    """Ask for deltas that are there, compared on so many random pictures."""
+    tasks = tuple(TaskEntry(name, name, tuple(said)) for name, said in labels.items())
     rng = np.random.default_rng(9)
     return ExportRequest(
         source=source,
@@ -58,9 +65,8 @@ def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportR
 
 def many_tasks(source: Source, count: int, classes: Sequence[int] = (3,)) -> ExportRequest:
     """Ask for many tasks; those of equal numbers of classes are alike."""
-    request = request_of(source, DeltaOptions(), count=2)
     sizes = {f"a-task-{number}": classes[number % len(classes)] for number in range(count)}
     built = {size: random_delta(source, size, size, DeltaOptions()) for size in set(classes)}
     deltas = {name: built[size] for name, size in sizes.items()}
-    tasks = [TaskEntry(name, name, tuple(map(str, range(n)))) for name, n in sizes.items()]
-    return replace(request, networks=deltas, tasks=tuple(tasks))
+    labels = {name: [str(number) for number in range(size)] for name, size in sizes.items()}
+    return request_for(source, deltas, labels, count=2)

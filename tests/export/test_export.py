@@ -12,7 +12,7 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.errors import ExportError, ParityError
 from snow_export.export import GraphOptions, build_graph, export_graph, trained_answers
-from snow_export.parity import compare, onnx_answers
+from snow_export.parity import compare_logits, onnx_answers
 from snow_runtime.errors import HalfError
 from snow_runtime.graph.manifest import Layout, TaskEntry
 from tests.export.requests import LABELS, random_delta, request_of
@@ -214,9 +214,9 @@ def test_every_picture_is_compared_whatever_the_batch_is(
 
     def note(reference: Mapping[str, NDArray[np.float32]], answers: object) -> list[TaskParity]:
         seen.append(len(reference["food"]))
-        return compare(reference, answers)  # type: ignore[arg-type]
+        return compare_logits(reference, answers)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("snow_export.export.compare", note)
+    monkeypatch.setattr("snow_export.export.compare_logits", note)
     export_graph(request, tmp_path / "snow.onnx")
 
     assert seen == [6]

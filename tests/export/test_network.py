@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_export.errors import ExportError
-from snow_export.network import Head, SharedNetwork, flatten
+from snow_export.network import SharedNetwork, TaskHead, flatten_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ class TinyDelta(nn.Module):
 @pytest.fixture
 def network() -> SharedNetwork:
     torch.manual_seed(0)
-    heads = [Head("food", TinyDelta(2)), Head("cars", TinyDelta(5))]
+    heads = [TaskHead("food", TinyDelta(2)), TaskHead("cars", TinyDelta(5))]
     return SharedNetwork(TinySource(), heads, ("cars", "source", "food")).eval()
 
 
@@ -55,7 +55,7 @@ def test_answers_come_in_the_order_of_the_outputs(network: SharedNetwork) -> Non
 def test_the_flat_graph_answers_the_same(network: SharedNetwork) -> None:
     images = torch.randn(3, 3, 8, 8)
 
-    flat = flatten(network)
+    flat = flatten_network(network)
 
     for seen, expected in zip(flat(images), network(images), strict=True):
         assert torch.equal(seen, expected)
@@ -84,11 +84,11 @@ def test_a_network_that_cannot_be_traced(network: SharedNetwork) -> None:
     network.source = Branching()
 
     with pytest.raises(ExportError, match=r"torch\.fx cannot trace the network for export"):
-        flatten(network)
+        flatten_network(network)
 
 
 def test_the_flat_graph_is_one_of_layers(network: SharedNetwork) -> None:
-    flat = flatten(network)
+    flat = flatten_network(network)
 
     assert isinstance(flat, fx.GraphModule)
     for node in flat.graph.nodes:

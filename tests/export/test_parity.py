@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snow_export.errors import ParityError
-from snow_export.parity import TaskParity, check_parity, compare, compare_exactly
+from snow_export.parity import TaskParity, check_parity, compare_exactly, compare_logits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def test_tasks_are_compared_one_by_one() -> None:
         "food": floats([1.0, -8.5], [2.0, 4.25]),
     }
 
-    food, cars = compare(reference, answers)
+    food, cars = compare_logits(reference, answers)
 
     assert (food.task, food.max_error, food.scale, food.same_top1) == ("food", 0.5, 8.0, 1.0)
     assert food.relative_error == 0.5 / 8
@@ -56,11 +56,11 @@ def test_what_is_no_number_is_never_close(bad: float, side: str) -> None:
     answers = good if side == "reference" else poisoned
 
     with pytest.raises(ParityError, match="task 'food' answers with infinity or NaN"):
-        check_parity(compare(reference, answers), TOLERANCE)
+        check_parity(compare_logits(reference, answers), TOLERANCE)
 
 
 def test_nothing_to_compare_passes() -> None:
-    check_parity(compare({}, {}), TOLERANCE)
+    check_parity(compare_logits({}, {}), TOLERANCE)
 
 
 def test_an_answer_nearer_to_float64_than_torchs_own_is_right() -> None:
@@ -69,7 +69,7 @@ def test_an_answer_nearer_to_float64_than_torchs_own_is_right() -> None:
     torchs, onnxs = {"food": floats([1.0, 8.08])}, {"food": floats([1.0, 7.96])}
 
     with pytest.raises(ParityError, match="answers otherwise"):
-        check_parity(compare(torchs, onnxs), TOLERANCE)
+        check_parity(compare_logits(torchs, onnxs), TOLERANCE)
     (found,) = compare_exactly(exact, torchs, onnxs)
     assert found.rounding == pytest.approx(0.01, rel=1e-3)
     check_parity([found], TOLERANCE)

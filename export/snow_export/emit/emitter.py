@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnx
-import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
 from snow_export.errors import ExportError
+from snow_export.trace.nodes import run_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,17 +127,3 @@ class Emitter:
             name = f"{label}#{number}"
         self._taken.add(name)
         return name
-
-
-@torch.no_grad()
-def run_nodes(flat: fx.GraphModule, *inputs: Any) -> dict[fx.Node, Any]:
-    """Run a graph and return every node's value."""
-    values: dict[fx.Node, Any] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            values[n] = super().run_node(n)
-            return values[n]
-
-    Recorder(flat, garbage_collect_values=False).run(*inputs)
-    return values

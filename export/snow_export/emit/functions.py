@@ -15,10 +15,10 @@ from snow_export.emit.layers import (
     avg_pool,
     clip,
     elu,
+    emit_layer_norm,
     gelu,
     leaky_relu,
     max_pool,
-    normalise,
     silu,
     unary,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from snow_export.emit.emitter import CallRule, Emitter
 
 
-def call(emitter: Emitter, node: fx.Node) -> str:
+def emit_call(emitter: Emitter, node: fx.Node) -> str:
     """Write one function or method call and return its output's name.
 
     Raises:
@@ -221,7 +221,7 @@ _RULES: dict[Any, CallRule] = {
     functional.elu: elu,
     functional.silu: silu,
     functional.gelu: gelu,
-    functional.layer_norm: lambda emitter, node, value, shape, *rest: normalise(
+    functional.layer_norm: lambda emitter, node, value, shape, *rest: emit_layer_norm(
         emitter, node, emitter.name(value), shape, *rest
     ),
     torch.clamp: clip,

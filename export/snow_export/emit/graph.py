@@ -9,9 +9,9 @@ from onnx import helper
 from torch import Tensor
 
 from snow_export.emit.emitter import Emitter
-from snow_export.emit.functions import call
-from snow_export.emit.layers import layer
-from snow_export.emit.picture import picture
+from snow_export.emit.functions import emit_call
+from snow_export.emit.layers import emit_layer
+from snow_export.emit.picture import emit_picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def emit(
     """Write a flat graph as ONNX.
 
     Args:
-        flat: From `flatten`.
+        flat: The network that `network.flatten_network` returned.
         network: The network that it was traced from; names the layers and outputs.
         entry: The one input: normalised planes, or frames that the graph normalises.
         preprocessing: The normalisation.
@@ -55,7 +55,7 @@ def emit(
     for node in flat.graph.nodes:
         if node.op == "placeholder":
             emitter.reserve(entry.name)
-            emitter.names[node] = picture(emitter, entry, preprocessing)
+            emitter.names[node] = emit_picture(emitter, entry, preprocessing)
         elif node.op == "output":
             outputs = node.args[0]
         elif not isinstance(emitter.examples[node], Tensor):
@@ -65,9 +65,9 @@ def emit(
             emitter.names[node] = emitter.constant(node.name, emitter.examples[node])
         elif node.op == "call_module":
             module: nn.Module = flat.get_submodule(str(node.target))
-            emitter.names[node] = layer(emitter, node, module)
+            emitter.names[node] = emit_layer(emitter, node, module)
         else:
-            emitter.names[node] = call(emitter, node)
+            emitter.names[node] = emit_call(emitter, node)
     return _model(emitter, outputs, entry, preprocessing.image_size)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snow_export.errors import ExportError
+from snow_export.trace.norms import norm_affine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from snow_export.emit.emitter import Emitter, LayerRule
 
 
-def layer(emitter: Emitter, node: fx.Node, module: nn.Module) -> str:
+def emit_layer(emitter: Emitter, node: fx.Node, module: nn.Module) -> str:
     """Write one layer and return its output's name.
 
     Raises:
@@ -74,15 +75,10 @@ def _linear(emitter: Emitter, node: fx.Node, module: nn.Linear) -> str:
 def _batch_norm(emitter: Emitter, node: fx.Node, module: nn.BatchNorm2d) -> str:
     """Write a norm that no convolution could absorb as one scale and shift."""
     label, name = emitter.label(node), emitter.name(node.args[0])
-    mean, var = module.running_mean, module.running_var
-    if mean is None or var is None:
+    if module.running_mean is None or module.running_var is None:
         msg = f"{label} has no running statistics, so it has no fixed form to export"
         raise ExportError(msg)
-    scale = (var.double() + module.eps).rsqrt()
-    shift = -mean.double() * scale
-    if module.affine:
-        scale, shift = scale * module.weight.double(), shift * module.weight.double()
-        shift = shift + module.bias.double()
+    scale, shift = norm_affine(module)
     return affine(emitter, name, scale.float(), shift.float(), label)
 
 
@@ -103,13 +99,13 @@ def _layer_norm(emitter: Emitter, node: fx.Node, module: nn.LayerNorm) -> str:
     if channels_first:
         name = emitter.add("Transpose", [name], f"{label}.nhwc", perm=[0, 2, 3, 1])
     shape = module.normalized_shape
-    normed = normalise(emitter, node, name, shape, module.weight, module.bias, module.eps)
+    normed = emit_layer_norm(emitter, node, name, shape, module.weight, module.bias, module.eps)
     if channels_first:
         normed = emitter.add("Transpose", [normed], f"{label}.nchw", perm=[0, 3, 1, 2])
     return normed
 
 
-def normalise(  # noqa: PLR0917 - torch's own arguments
+def emit_layer_norm(  # noqa: PLR0917 - torch's own arguments
     emitter: Emitter,
     node: fx.Node,
     name: str,

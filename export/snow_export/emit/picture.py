@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from snow_runtime.graph.manifest import InputEntry, Preprocessing
 
 
-def picture(emitter: Emitter, entry: InputEntry, preprocessing: Preprocessing) -> str:
+def emit_picture(emitter: Emitter, entry: InputEntry, preprocessing: Preprocessing) -> str:
     """Write what turns the input into [B, 3, S, S], normalised, red first; return its name.
 
     A float input is that already. Frames, uint8 [B, S, S, 3], are cast, transposed, put into

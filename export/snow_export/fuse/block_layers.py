@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from snow_export.fuse.stack import Shared, Stack, channels, convolution_like, linear_of
+from snow_export.fuse.stack import Shared, Stack, channels, convolution_with_weights, linear_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,9 @@ class Blocks(nn.Module):
             own = [biases[task] for task in tasks]
             bias = torch.cat([_padded(it, widest) for it in own if it is not None] or [weight[:0]])
             self.convolutions.append(
-                convolution_like(like, weight, bias if len(bias) else None, groups=len(tasks))
+                convolution_with_weights(
+                    like, weight, bias if len(bias) else None, groups=len(tasks)
+                )
             )
             for row, task in enumerate(tasks):
                 places[task] = start + row * widest + torch.arange(len(weights[task]))
@@ -100,7 +102,7 @@ class Apart(nn.Module):
         if self.is_linear:
             self.shared = linear_of(common.flatten(1), bias)
         else:
-            self.shared = convolution_like(first, common, bias, groups=1)
+            self.shared = convolution_with_weights(first, common, bias, groups=1)
 
     def forward(self, own: Tensor, common: Tensor | None = None) -> Tensor:
         """Answer all tasks, one behind the other."""

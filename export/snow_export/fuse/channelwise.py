@@ -40,8 +40,8 @@ def is_channelwise(node: fx.Node, rank: int, *, last: bool) -> bool:
 
     Args:
         node: A call in its one spelling.
-        rank: Of the tensor that it reads.
-        last: Channels are the last axis there, not the second.
+        rank: Rank of the tensor that it reads.
+        last: Whether channels are the last axis there, not the second.
     """
     if node.target in _POINTWISE:
         return True

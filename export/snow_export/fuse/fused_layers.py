@@ -21,7 +21,7 @@ from snow_export.fuse.stack import (
     StackedLayerNorm,
     Value,
     as_convolution,
-    convolution_like,
+    convolution_with_weights,
     linear_of,
     scatter,
     stacked_batch_norm,
@@ -41,8 +41,9 @@ class FusedLayers(FusedGraph):
         """Begin a graph.
 
         Args:
-            shapes: By delta, an example of what each of its nodes makes.
-            summed: Convolve the local and the subscribed channels each for itself and add up.
+            shapes: The table by delta: an example of what each of its nodes makes.
+            summed: Whether to convolve the local and the subscribed channels each for itself and
+                add up.
             dense_below: Channels below which groups are too thin, where not `summed`.
         """
         super().__init__(len(shapes))
@@ -144,7 +145,7 @@ class FusedLayers(FusedGraph):
         else:
             reads = self._stacked(value, str(node.target)).node
             weight, groups = _stacked_weights(layers), first.groups * self.count
-        fused = convolution_like(first, weight, _stacked_biases(layers), groups)
+        fused = convolution_with_weights(first, weight, _stacked_biases(layers), groups)
         return Stack(self._call(str(node.target), fused, reads), _outputs_of(layers))
 
     def _is_thin(self, layer: nn.Conv2d) -> bool:
@@ -163,7 +164,7 @@ class FusedLayers(FusedGraph):
             weight = torch.cat([layer.weight[:, start : start + width] for layer in layers])
             bias = None if number else _stacked_biases(layers)
             name = f"{node.target}_part{number + 1}" if number else str(node.target)
-            convolution = convolution_like(layers[0], weight, bias, self.count)
+            convolution = convolution_with_weights(layers[0], weight, bias, self.count)
             added = self._call(name, convolution, stack.node)
             start += width
             total = (

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from snow_export.emit.emitter import run_nodes
 from snow_export.fuse.channelwise import is_channelwise
 from snow_export.fuse.fused_graph import CannotFuse, no_form
 from snow_export.fuse.fused_layers import FusedLayers
-from snow_export.fuse.movement import Moving, begin, follow, is_movement, settle
+from snow_export.fuse.movement import Moving, begin, follow, is_movement, where_channels_went
 from snow_export.fuse.stack import Free, Joined, Last, Picked, Shared, Stack, Value, pick
+from snow_export.trace.nodes import run_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,10 +54,10 @@ class Fuser(FusedLayers):
         """Take graphs to fuse.
 
         Args:
-            deltas: Frozen and folded, of one shape.
+            deltas: Deltas, frozen and folded, of one shape.
             example: Images and the source's features of them.
-            summed: Convolve the local and the subscribed channels each for itself and add up,
-                instead of concatenating them task by task.
+            summed: Whether to convolve the local and the subscribed channels each for itself and
+                add up, instead of concatenating them task by task.
             dense_below: Where a task's convolution has fewer input or output channels than this,
                 all tasks' become one dense convolution with zero blocks, not one of groups. Not
                 where `summed`: CPUs gain nothing by it.
@@ -132,7 +132,7 @@ class Fuser(FusedLayers):
 
     def _settled(self, node: fx.Node, moving: Moving) -> Value | Last:
         found = [
-            settle(numbers, shape) if isinstance(numbers, Tensor) else None
+            where_channels_went(numbers, shape) if isinstance(numbers, Tensor) else None
             for numbers, shape in zip(moving.numbers, moving.shapes, strict=True)
         ]
         moved = [each for each in found if each is not None]

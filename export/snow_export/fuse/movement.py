@@ -49,8 +49,8 @@ class Moving:
 
     Attributes:
         value: Where it began.
-        shapes: Of each task's tensor there, [B, C, ...].
-        numbers: Of each task: its values' positions at the beginning, where they are now; or a
+        shapes: Shapes of each task's tensor there, [B, C, ...].
+        numbers: Positions by task: its values' positions at the beginning, where they are now; or a
             tuple of such tensors.
     """
 
@@ -83,7 +83,7 @@ def follow(
         moving: What arrives.
         column: The movement in each delta.
         deltas: The deltas.
-        values: Of their nodes in the example pass, for sizes that the movement reads.
+        values: Values of their nodes in the example pass, for sizes that the movement reads.
     """
     tasks = zip(deltas, column, moving.numbers, values, strict=True)
     return replace(moving, numbers=tuple(_move(*task) for task in tasks))
@@ -109,7 +109,7 @@ def _move(
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
-def settle(numbers: Tensor, shape: tuple[int, ...]) -> Moved | None:
+def where_channels_went(numbers: Tensor, shape: tuple[int, ...]) -> Moved | None:
     """Say where the values of a tensor of some shape have gone; None if not channel by channel."""
     whole = _positions(shape)
     if numbers.shape[:1] != whole.shape[:1]:

@@ -46,7 +46,7 @@ class Picked:
 
     Attributes:
         parts: Where they are.
-        order: Of each task: the part, and the channel among its own there.
+        order: The table by task: the part, and the channel among its own there.
     """
 
     parts: tuple[Stack | Shared, ...]
@@ -97,8 +97,8 @@ class Free:
 
         Args:
             widths: C of each task's tensor.
-            rank: Of that tensor, [B, C, ...], or [B, ..., C] where channels are `last`.
-            last: Which of the two.
+            rank: Rank of that tensor, [B, C, ...], or [B, ..., C] where channels are `last`.
+            last: Whether it is the latter.
 
         Raises:
             ValueError: It is not one value, or one a channel or pixel, for all pictures alike.
@@ -243,7 +243,7 @@ def scatter(layers: Sequence[Any], value: Joined) -> Tensor:
     return dense
 
 
-def convolution_like(
+def convolution_with_weights(
     layer: nn.Conv2d, weight: Tensor, bias: Tensor | None, groups: int
 ) -> nn.Conv2d:
     """Build a convolution of a layer's geometry with other weights, [O, I / groups, kH, kW]."""
@@ -265,7 +265,7 @@ def convolution_like(
 def as_convolution(layer: nn.Linear) -> nn.Conv2d:
     """Return a linear layer on the channels of each pixel as a 1x1 convolution."""
     like = nn.Conv2d(1, 1, 1, device="meta")
-    return convolution_like(like, layer.weight[:, :, None, None], layer.bias, 1)
+    return convolution_with_weights(like, layer.weight[:, :, None, None], layer.bias, 1)
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:

@@ -16,7 +16,12 @@ import onnx
 from onnx import helper
 
 from snow_export.inspect.owners import OTHER, SOURCE, constant_owners, node_owners, tasks_by_owner
-from snow_export.inspect.shapes import STANDARD_DOMAINS, free_inputs, infer_shapes, without_weights
+from snow_export.inspect.shapes import (
+    STANDARD_DOMAINS,
+    free_inputs,
+    infer_shapes,
+    weights_as_inputs,
+)
 from snow_runtime.errors import GraphError
 
 if TYPE_CHECKING:
@@ -87,8 +92,8 @@ class OwnerCost:
         macs: Multiply-adds of one picture.
         parameters: Weights: floating-point constants and quantised ones, without scalars,
             indices, shapes and quantisation scales.
-        size_bytes: Of all its constants.
-        nodes: Of the ONNX graph, before a runtime fuses any.
+        size_bytes: Size of all its constants, in bytes.
+        nodes: Number of nodes of the ONNX graph, before a runtime fuses any.
     """
 
     owner: str
@@ -109,7 +114,7 @@ class GraphCost:
         uncounted: Nodes of operators that multiply but are not counted, by operator; those of
             other domains than ONNX's own, which may, as `domain::Operator`.
         tasks: What each owner answers.
-        owner_of: By node name; for compiled layers, which name the nodes they came from.
+        owner_of: Owners by node name; for compiled layers, which name the nodes they came from.
     """
 
     owners: tuple[OwnerCost, ...]
@@ -162,7 +167,7 @@ def measure_cost(model: onnx.ModelProto, tasks: Sequence[str] | None = None) -> 
     Raises:
         GraphError: Its shapes contradict each other, or do not follow from its inputs.
     """
-    light = without_weights(model)
+    light = weights_as_inputs(model)
     graph = light.graph
     owners = node_owners(graph, tasks)
     batch, shapes = infer_shapes(light, free_inputs(model))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_export.inspect.cost import measure_cost
-from snow_export.inspect.inspection import GraphFacts, Inspection, Share
+from snow_export.inspect.inspection import GraphFacts, Inspection, OwnerShare
 from snow_runtime.errors import GraphError
 from snow_runtime.graph.onnx_file import read_graph
 
@@ -38,7 +38,7 @@ def inspect_graph(path: Path) -> Inspection:
         source=manifest.source,
         tasks=manifest.tasks,
         preprocessing={task.name: manifest.preprocessing for task in manifest.tasks},
-        shares=tuple(Share(row.owner, row.parameters, row.macs, size) for row in cost.owners),
+        shares=tuple(OwnerShare(row.owner, row.parameters, row.macs, size) for row in cost.owners),
         graph=GraphFacts(
             layout=manifest.layout,
             precision=manifest.precision,

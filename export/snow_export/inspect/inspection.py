@@ -17,16 +17,17 @@ if TYPE_CHECKING:
         TaskEntry,
     )
 
-Kind = Literal["graph", "engine", "store", "task", "source"]
+InspectionKind = Literal["graph", "engine", "store", "task", "source"]
 
 
 @dataclass(frozen=True)
-class Share:
+class OwnerShare:
     """What one owner adds: the source, a task, or `a+b+c` for fused deltas.
 
     Attributes:
-        owner: Whose it is.
-        parameters: In a graph after folding; in a store as trained, BatchNorm's included.
+        owner: Name of the owner.
+        parameters: Number of parameters: in a graph after folding; in a store as trained,
+            BatchNorm's included.
         macs: Multiply-adds of one picture; None where the source is not at hand.
         image_size: Side of that picture, in pixels.
     """
@@ -69,7 +70,7 @@ class EngineFacts:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingFacts:
     """What only a store knows of a task: its source, its recipe, and its held-out samples."""
 
     source_sha256: str
@@ -82,33 +83,33 @@ class Inspection:
     """What a file or a store holds.
 
     Attributes:
-        kind: What it is.
-        path: Where it lies.
-        size_bytes: Of the file; of a store, its source and tasks without the runs.
-        sha256: Of the file; None for a store.
+        kind: Kind of what was inspected.
+        path: Path of the file or folder.
+        size_bytes: Size of the file in bytes; of a store, its source and tasks without the runs.
+        sha256: SHA-256 of the file; None for a store.
         source: The frozen network; None where a task file lies in no store.
-        tasks: In the graph's order, a store's by name.
-        preprocessing: By task.
+        tasks: Tasks in the graph's order, a store's by name.
+        preprocessing: Preprocessing by task.
         shares: Parameters and multiply-adds by owner.
-        graph: For a graph.
-        engine: For an engine.
-        training: By task, for a store.
+        graph: Facts that only a graph has.
+        engine: Facts that only an engine has.
+        training: Facts about the training by task, for a store.
         source_origin: Where the source came from, for a store.
-        versions: Of the packages that made a graph.
-        notes: What could not be told, and why.
+        versions: Versions of the packages that made a graph.
+        notes: What could not be found out, and why.
     """
 
-    kind: Kind
+    kind: InspectionKind
     path: str
     size_bytes: int
     sha256: str | None
     source: SourceEntry | None
     tasks: tuple[TaskEntry, ...]
     preprocessing: dict[str, Preprocessing] = field(hash=False)
-    shares: tuple[Share, ...]
+    shares: tuple[OwnerShare, ...]
     graph: GraphFacts | None = None
     engine: EngineFacts | None = None
-    training: dict[str, Training] = field(default_factory=dict, hash=False)
+    training: dict[str, TrainingFacts] = field(default_factory=dict, hash=False)
     source_origin: str | None = None
     versions: dict[str, str] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()

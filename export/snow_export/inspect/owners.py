@@ -14,7 +14,7 @@ INPUT: Final = "input"
 """Whoever prepares the picture inside the graph."""
 _LONGEST: Final = 64  # characters of a name in every node and constant of a group
 OTHER: Final = "(other)"
-"""Whoever cannot be told; no task can be called so."""
+"""The owner of what belongs to nobody known; no task can have this name."""
 
 
 def group_name(tasks: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ def fold_constants(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]
     """Replace nodes by their values where those follow from constants and known shapes.
 
     Args:
-        model: It is changed.
+        model: The model, which is changed.
         shapes: What is known of its tensors.
 
     Returns:

@@ -22,7 +22,7 @@ _LONGEST: Final = 2**20  # elements of a vector whose length is followed
 _ROUNDS: Final = 16  # of inference and folding, each of which may give the other more to do
 
 
-def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy a model for counting: large constants become inputs, functions' bodies their calls.
 
     Raises:
@@ -66,7 +66,7 @@ def infer_shapes(model: onnx.ModelProto, free: int) -> tuple[int, Shapes]:
     A graph whose batch is fixed keeps it. Tensors whose shape is not known are left out.
 
     Args:
-        model: From `without_weights`.
+        model: The model that `weights_as_inputs` returned.
         free: How many of its inputs are none of the weights, by `free_inputs`; they come first.
 
     Raises:
@@ -98,15 +98,15 @@ def _close_batch(model: onnx.ModelProto, free: int) -> int:
     foreign = {
         name for node in graph.node if node.domain not in STANDARD_DOMAINS for name in node.output
     }
-    told = [value for value in graph.value_info if value.name in foreign]
-    for value in (*inputs, *told, *graph.output):
+    known = [value for value in graph.value_info if value.name in foreign]
+    for value in (*inputs, *known, *graph.output):
         for axis in _axes(value):
             if axis.dim_param in names:
                 axis.dim_value = 1
             elif axis.dim_value <= 0:
                 axis.Clear()
     del graph.value_info[:]  # stale ones contradict; the inference finds them again
-    graph.value_info.extend(told)
+    graph.value_info.extend(known)
     return int(_axes(batched[0])[0].dim_value) if batched else 1
 
 

@@ -8,6 +8,7 @@ from torch import fx, nn
 
 from snow_export.errors import ExportError
 from snow_export.trace.freeze import StaticPooling
+from snow_export.trace.nodes import layer_of
 from snow_export.trace.spelling import respell
 
 DERIVED_LAYERS = (nn.LayerNorm, nn.BatchNorm2d, nn.Conv2d)
@@ -37,7 +38,7 @@ def signature(delta: fx.GraphModule) -> tuple[Any, ...]:
     rows = []
     for node in delta.graph.nodes:
         arguments = fx.node.map_arg((node.args, node.kwargs), lambda arg: position[arg])
-        layer = delta.get_submodule(str(node.target)) if node.op == "call_module" else None
+        layer = layer_of(delta, node)
         facts = None if layer is None else _facts(layer, classifier=node is last)
         rows.append((node.op, str(node.target), repr(arguments), facts))
     return tuple(rows)
@@ -63,8 +64,6 @@ def _facts(layer: nn.Module, *, classifier: bool) -> tuple[Any, ...]:
 def _last_weighted(delta: fx.GraphModule) -> fx.Node | None:
     node: fx.Node
     for node in reversed(delta.graph.nodes):
-        if node.op == "call_module":
-            layer = delta.get_submodule(str(node.target))
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                return node
+        if isinstance(layer_of(delta, node), nn.Linear | nn.Conv2d):
+            return node
     return None

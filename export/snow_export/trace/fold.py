@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from snow_export.trace.freeze import StaticPooling, norm_affine
+from snow_export.trace.freeze import StaticPooling
+from snow_export.trace.nodes import layer_of
+from snow_export.trace.norms import fold_norm
 
 if TYPE_CHECKING:
     from torch import fx
@@ -21,17 +23,17 @@ def fold_norms(flat: fx.GraphModule) -> fx.GraphModule:
     """
     calls = [node.target for node in flat.graph.nodes if node.op == "call_module"]
     for node in list(flat.graph.nodes):
-        norm = _layer(flat, node)
+        norm = layer_of(flat, node)
         if not isinstance(norm, nn.BatchNorm2d):
             continue
         before = node.all_input_nodes[0]
-        conv = _layer(flat, before)
+        conv = layer_of(flat, before)
         if (
             isinstance(conv, nn.Conv2d)
             and len(before.users) == 1
             and calls.count(before.target) == 1
         ):
-            _absorb(conv, norm)
+            fold_norm(conv, norm)
             node.replace_all_uses_with(before)
             flat.graph.erase_node(node)
     flat.graph.lint()
@@ -46,7 +48,7 @@ def fold_poolings(flat: fx.GraphModule) -> fx.GraphModule:
     A pooling with a norm or a ReLU stays as it is, and so does one that anything else reads.
     """
     for node in flat.graph.nodes:
-        pooling = _layer(flat, node)
+        pooling = layer_of(flat, node)
         if not isinstance(pooling, StaticPooling) or pooling.scale is None:
             continue
         if pooling.shift is not None or pooling.relu is not None:
@@ -70,7 +72,7 @@ def _readers(flat: fx.GraphModule, node: fx.Node, width: int) -> list[tuple[nn.C
     for user in node.users:
         concatenated = user.target is torch.cat
         for reader in user.users if concatenated else [user]:
-            conv = _layer(flat, reader)
+            conv = layer_of(flat, reader)
             if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
                 return None
             # A delta reads its own channels first, then those of the source.
@@ -78,16 +80,3 @@ def _readers(flat: fx.GraphModule, node: fx.Node, width: int) -> list[tuple[nn.C
                 return None
             found.append((conv, conv.in_channels - width))
     return found
-
-
-def _absorb(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    gain, shift = norm_affine(norm)
-    weight = conv.weight.double() * gain.view(-1, 1, 1, 1)
-    if conv.bias is not None:
-        shift = shift + conv.bias.double() * gain
-    conv.weight = nn.Parameter(weight.float(), requires_grad=False)
-    conv.bias = nn.Parameter(shift.float(), requires_grad=False)
-
-
-def _layer(flat: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return flat.get_submodule(str(node.target)) if node.op == "call_module" else None

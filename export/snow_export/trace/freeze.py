@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from snow_export.trace.norms import norm_affine
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -116,18 +118,3 @@ def freeze(delta: Module) -> Module:
         if isinstance(layer, Pooling):
             frozen.set_submodule(name, StaticPooling.frozen(layer))
     return frozen.eval()
-
-
-def norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return a BatchNorm's scale [C] and shift [C] in eval mode, as float64."""
-    mean, var = norm.running_mean, norm.running_var
-    if mean is None or var is None:
-        msg = "a BatchNorm without running statistics cannot be frozen"
-        raise ValueError(msg)
-    gain = (var.double() + norm.eps).rsqrt()
-    if norm.affine:
-        gain = gain * norm.weight.detach().double()
-    shift = -mean.double() * gain
-    if norm.affine:
-        shift = shift + norm.bias.detach().double()
-    return gain, shift

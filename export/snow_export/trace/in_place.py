@@ -39,7 +39,7 @@ _INPUT_NAMES: Final = ("input", "self")
 def written_input(traced: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """Return what a node's call writes into: one of its inputs, or None.
 
-    Known are layers with `inplace`, functions that are told `inplace=True` or `out=`, Python's
+    Known are layers with `inplace`, functions that are given `inplace=True` or `out=`, Python's
     operators (`x += y`), and torch's functions and methods whose names end in an underscore.
     """
     if node.op == "call_module":
@@ -85,9 +85,9 @@ def protect(
     danger is copied instead.
 
     Args:
-        traced: After `read_results`.
-        values: Of its nodes on some example, on any device, `meta` too; they tell which nodes
-            share memory.
+        traced: The traced network, after `read_results`.
+        values: Values of its nodes on some example, on any device, `meta` too; they tell which
+            nodes share memory.
         kept: Nodes whose tensors, as they are when made, the graph returns.
         given: Nodes whose tensors come from outside: the images, another network's features.
     """
@@ -165,8 +165,8 @@ def _is_told_in_place(node: fx.Node) -> bool:
     position = _inplace_position(node.target)
     if position is None:
         return False
-    told = node.args[position] if len(node.args) > position else node.kwargs.get("inplace", False)
-    return bool(told)
+    flag = node.args[position] if len(node.args) > position else node.kwargs.get("inplace", False)
+    return bool(flag)
 
 
 def _is_read_after(other: fx.Node, moment: int, position: Mapping[fx.Node, int]) -> bool:

@@ -18,7 +18,7 @@ class TaskAnswer:
 
     Attributes:
         label: The most probable one.
-        probability: Of that label, in [0, 1].
+        probability: Probability of that label, in [0, 1].
     """
 
     label: str
@@ -31,11 +31,12 @@ class FrameAnswer:
 
     Attributes:
         camera: Its name.
-        number: Of the frame, as the camera counts.
-        taken_at: When it was captured, in seconds since 1970 (UTC).
+        number: Number of the frame, as the camera counts.
+        taken_at: Time when it was captured, in seconds since 1970 (UTC).
         age_ms: How old it was when the answers were there, in milliseconds.
         latency_ms: How long the model took, for the whole batch that the frame was in.
-        tasks: By task name, in the model's order; those below the least confidence are left out.
+        tasks: Answers by task name, in the model's order; those below the least confidence are left
+            out.
     """
 
     camera: str
@@ -69,7 +70,7 @@ def answer_about(
         frame: What was looked at.
         result: What the model answered.
         shown: Names of the tasks that are wanted; None for all.
-        least: Answers with a lower probability are left out.
+        least: Lowest probability of an answer that is kept.
     """
     tasks = {
         name: TaskAnswer(task.label, task.probability)

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime._version import __version__
-from snow_runtime.app.stats import prometheus
+from snow_runtime.app.prometheus import write_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,10 +40,11 @@ class Dashboard:
     Args:
         live: The newest answers.
         stats: Counts and latencies.
-        cameras: Gives each camera's state and counters.
-        tasks: Gives the names of the model's tasks.
+        cameras: Function that gives each camera's state and counters.
+        tasks: Function that gives the names of the model's tasks.
         clock: Monotonic time in seconds.
-        hung_after_s: No answer for longer than this while a camera gives frames: the model hangs.
+        hung_after_s: Longest time without an answer, while a camera gives frames, before the model
+            counts as hung.
     """
 
     def __init__(
@@ -117,9 +118,9 @@ class Dashboard:
             for camera, samples in self._samples.items()
         }
 
-    def metrics(self) -> str:
-        """Write the counters as Prometheus reads them."""
-        return prometheus(self._stats.snapshot(), self._cameras())
+    def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Write the counters for Prometheus; see :func:`write_metrics`."""
+        return write_metrics(self._stats.snapshot(), self._cameras(), accept)
 
     def health(self) -> tuple[str, float]:
         """Tell what is wrong, "" for nothing, and the seconds since the last answer or the start.

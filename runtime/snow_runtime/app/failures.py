@@ -31,7 +31,7 @@ class Failures:
     ) -> None:
         self._patience_s = patience_s
         self._clock = clock
-        self._seldom = ThrottledLogger(logging.getLogger(__name__), clock=clock)
+        self._faults = ThrottledLogger(logging.getLogger(__name__), clock=clock)
         self._count = 0
         self._since_s = 0.0
 
@@ -44,7 +44,7 @@ class Failures:
         if self._count == 0:
             self._since_s = self._clock()
         self._count += 1
-        self._seldom.warning(f"a batch of {frames} frames was left out: {error}")
+        self._faults.warning(f"a batch of {frames} frames was left out: {error}")
         lasted_s = self._clock() - self._since_s
         if self._count >= _LEAST and lasted_s >= self._patience_s:
             msg = (

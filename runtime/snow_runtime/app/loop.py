@@ -19,7 +19,7 @@ from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import SnowError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.prefetch import PreparedFrames
@@ -45,10 +45,11 @@ class LoopOptions:
 
     Attributes:
         tasks: Names of the tasks to answer; None for all.
-        every: Look at one in N frames of a camera only: at the first that is fetched of frames 0 to
-            N - 1, the first of N to 2 N - 1, and so on.
-        min_confidence: Answers with a lower probability are left out, in [0, 1].
-        frames: Stop after so many; None goes on until the cameras end or :meth:`Loop.stop`.
+        every: N, where one in N frames of a camera is looked at only: the first that is fetched of
+            frames 0 to N - 1, the first of N to 2 N - 1, and so on.
+        min_confidence: Lowest probability of an answer that is kept, in [0, 1].
+        frames: Number of frames to stop after; None goes on until the cameras end or
+            :meth:`Loop.stop`.
     """
 
     tasks: Collection[str] | None = None
@@ -59,24 +60,24 @@ class LoopOptions:
 
 @dataclass
 class Loop:
-    """Frames in, answers out, until told to stop.
+    """Frames in, answers out, until it is asked to stop.
 
     Attributes:
-        model: Answers; it may be swapped at any time.
-        cameras: Where frames come from.
-        outputs: Where answers go.
+        model: The model that answers; it may be swapped at any time.
+        cameras: Cameras that give the frames.
+        outputs: Outputs that get the answers.
         options: What is wanted.
-        recorders: By camera, what keeps its frames.
-        stats: Counts.
-        live: What the page shows.
-        failures: When to give up.
+        recorders: Recorders of the frames by camera.
+        stats: Counters and latencies of the run.
+        live: Frames and answers that the page shows.
+        failures: Record of failures, which says when to give up.
     """
 
     model: SwappableModel
     cameras: CameraGroup
     outputs: Sequence[Output]
     options: LoopOptions = field(default_factory=LoopOptions)
-    recorders: dict[str, Recording] = field(default_factory=dict)
+    recorders: Mapping[str, Recording] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
     live: LatestFrames = field(default_factory=LatestFrames)
     failures: Failures = field(default_factory=Failures)
@@ -86,7 +87,7 @@ class Loop:
     )  # by camera, of its last frame that was due
     _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
     _failed: int = 0  # so many of them; written by the thread that computes
-    _seldom: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
+    _faults: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
 
     def run(self) -> int:
         """Go on until the cameras have ended or somebody stops it; return how many were answered.
@@ -184,7 +185,7 @@ class Loop:
                 recorder.put(frame, answer)
         except Exception as error:  # noqa: BLE001 - an app's own output may raise anything
             self.stats.count("output_errors")
-            self._seldom.warning(f"an output failed: {type(error).__name__}: {error}")
+            self._faults.warning(f"an output failed: {type(error).__name__}: {error}")
 
     def _shown(self) -> Collection[str] | None:
         if not self.live.hidden:

@@ -45,9 +45,9 @@ class Prefetcher:
     Used as a context manager, within which the thread runs.
 
     Args:
-        fetch: Gives frames, or none where there is nothing at the moment; None when there will be
-            no more. It returns in a fraction of a second.
-        prepare: Makes them ready.
+        fetch: Function that gives frames, or none where there is nothing at the moment; None when
+            there will be no more. It returns in a fraction of a second.
+        prepare: Function that prepares them.
         clock: Monotonic time in seconds.
     """
 
@@ -82,7 +82,7 @@ class Prefetcher:
             timeout_s: How long, in seconds.
 
         Returns:
-            None if none came in time, or none will.
+            The prepared frames; None if none came in time, or none will.
 
         Raises:
             Exception: What the thread failed with.

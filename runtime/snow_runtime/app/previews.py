@@ -31,7 +31,7 @@ class Preview:
 
     Attributes:
         data: The file.
-        tag: Another one for each picture, as HTTP writes an ETag.
+        tag: Text that differs for each picture, as HTTP writes an ETag.
     """
 
     data: bytes
@@ -62,7 +62,7 @@ class Previews:
     """Makes JPEGs in a thread of its own, at most ten a second of each camera and width.
 
     Args:
-        live: Where the pictures are.
+        live: The frames that the previews are made of.
     """
 
     def __init__(self, live: LatestFrames) -> None:
@@ -75,8 +75,8 @@ class Previews:
 
         Args:
             camera: Its name.
-            width: Of the place where it will be shown, in pixels; it is made about as wide, and
-                never wider than it is.
+            width: Width of the place where it will be shown, in pixels; it is made about as wide,
+                and never wider than it is.
 
         Returns:
             The picture, at most a tenth of a second older than the newest; None where there is
@@ -108,7 +108,7 @@ def encode(image: NDArray[np.uint8], width: int) -> bytes:
 
     Args:
         image: uint8 `[H, W, 3]`, blue first.
-        width: In pixels; a picture that is smaller stays as it is.
+        width: Width in pixels; a picture that is smaller stays as it is.
     """
     from PIL import Image
 

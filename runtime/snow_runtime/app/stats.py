@@ -1,16 +1,14 @@
-"""Counters and latencies of a running loop, and their Prometheus text."""
+"""Counters and latencies of a running loop."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final, get_args
-
-from snow_runtime.cameras.status import State
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
 
 _WINDOW: Final = 512
 """Percentiles are of so many latest frames at most,"""
@@ -18,21 +16,6 @@ _WINDOW_S: Final = 60.0
 """and of none that was answered longer ago than this."""
 _RATE_S: Final = 10.0
 """Frames a second are counted over this long."""
-_CAMERA: Final = (
-    ("frames", "frames_total", "Frames that came."),
-    ("drops", "drops_total", "Frames that gave way to newer ones."),
-    ("reconnections", "reconnections_total", "Outages that ended."),
-    ("bad_frames", "bad_frames_total", "Damaged frames."),
-    ("repeats", "repeats_total", "Frames that came again instead of a new one."),
-    ("freezes", "freezes_total", "Times that it sent one frame for ever."),
-    ("size_changes", "size_changes_total", "Times that its frames changed their size."),
-    ("abandoned", "abandoned_reads_total", "Reads that hung and were left behind."),
-    ("lost_s", "lost_seconds_total", "Time without frames in all outages."),
-    ("connected", "connected", "Whether new frames come."),
-    ("code", "answer_code", "HTTP or RTSP status instead of frames, as 401 or 404; 0 for none."),
-)
-"""Of each camera: the counter, the metric's name and its help."""
-_PREFIX: Final = "snow"
 
 
 class Stats:
@@ -97,66 +80,6 @@ class Stats:
             self._times.popleft()
         while self._answered and now - self._answered[0][0] > _WINDOW_S:
             self._answered.popleft()
-
-
-def prometheus(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write metrics as Prometheus reads them (text format 0.0.4).
-
-    Args:
-        stats: What :meth:`Stats.snapshot` gave.
-        cameras: By camera name its counters (`frames`, `drops`, `reconnections`, `bad_frames`,
-            `repeats`, `freezes`, `abandoned`, `lost_s`), its `state`, `connected`, 0 or 1, and
-            `code`, what it answered instead of frames or None; those that are there.
-    """
-    return "\n".join([*_lines(stats, cameras), ""])
-
-
-def _lines(stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    yield from _metric("up_seconds", "gauge", "Since the loop began.", {"": stats["up_s"]})
-    idle = {"": stats["idle_s"]}
-    yield from _metric("idle_seconds", "gauge", "Since a frame was answered last.", idle)
-    answered = {f'camera="{_escape(name)}"': count for name, count in stats["frames"].items()}
-    yield from _metric("frames_answered_total", "counter", "Frames with answers.", answered)
-    rate = {"": stats["frames_per_s"]}
-    yield from _metric("frames_per_second", "gauge", "Over the last ten seconds.", rate)
-    for name, title in (("latency_ms", "The model's time."), ("age_ms", "Age when answered.")):
-        values = {f'quantile="{key}"': value for key, value in stats[name].items()}
-        yield from _metric(name, "gauge", f"{title} Latest frames, milliseconds.", values)
-    events = {f'what="{_escape(name)}"': count for name, count in stats["counts"].items()}
-    yield from _metric("events_total", "counter", "What else has happened.", events)
-    for key, name, title in _CAMERA:
-        values = {
-            f'camera="{_escape(camera)}"': row[key] or 0
-            for camera, row in cameras.items()
-            if key in row
-        }
-        kind = "counter" if name.endswith("_total") else "gauge"
-        yield from _metric(f"camera_{name}", kind, f"Camera: {title}", values)
-    states = {
-        f'camera="{_escape(camera)}",state="{state}"': int(row["state"] == state)
-        for camera, row in cameras.items()
-        if "state" in row
-        for state in get_args(State)
-    }
-    yield from _metric("camera_state", "gauge", "Camera: 1 for the state that it is in.", states)
-
-
-def _metric(name: str, kind: str, help_text: str, values: Mapping[str, float]) -> Iterator[str]:
-    if not values:
-        return
-    yield f"# HELP {_PREFIX}_{name} {help_text}"
-    yield f"# TYPE {_PREFIX}_{name} {kind}"
-    for labels, value in values.items():
-        yield f"{_PREFIX}_{name}{'{' + labels + '}' if labels else ''} {_number(value)}"
-
-
-def _number(value: float) -> str:
-    """Write every digit: a counter that is rounded stands still, then jumps."""
-    return str(value) if isinstance(value, int) else repr(float(value))
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _percentiles(ordered: list[float]) -> dict[str, float]:

@@ -99,7 +99,7 @@ class GuardedDescriptor:
     As a context manager it gives the descriptor as it was, for what may not be lost among the rest.
 
     Args:
-        descriptor: Such as that of standard error.
+        descriptor: Descriptor, such as that of standard error.
         limit: What may pass.
     """
 

@@ -15,7 +15,7 @@ class ThrottledLogger:
     """Logs a warning, unless it has done so within the last minute; then it counts.
 
     Args:
-        logger: Where to.
+        logger: Logger to write to.
         every_s: How long to be quiet after a warning, in seconds.
         clock: Monotonic time in seconds.
     """

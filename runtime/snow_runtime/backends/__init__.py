@@ -7,7 +7,7 @@
     onnxruntime_session.py   running a graph in ONNX Runtime
     providers.py             opening it with CUDA, or else on the CPU
     io_binding.py            the same on a device, inputs and outputs bound
-    import_onnxruntime.py    its import, told to send nothing
+    import_onnxruntime.py    its import, set to send nothing
 
 TensorRT's backend is :mod:`snow_runtime.engine`.
 """

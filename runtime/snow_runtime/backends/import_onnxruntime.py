@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,10 +33,10 @@ def import_onnxruntime() -> ModuleType:
         MissingDependencyError: It is not installed, or cannot be loaded here.
     """
     silence_onnxruntime()
-    install = "pip install 'snow-deploy[cpu]' (with an NVIDIA GPU: pip install 'snow-deploy[gpu]')"
     try:
         import onnxruntime  # noqa: TID251 - here, and nowhere else
     except ImportError as error:
+        install = f"{pip_install('cpu')} (with an NVIDIA GPU: {pip_install('gpu')})"
         msg = f"ONNX Runtime runs the graph and cannot be imported: {error}. Install it: {install}."
         raise MissingDependencyError(msg) from error
     module: ModuleType = onnxruntime

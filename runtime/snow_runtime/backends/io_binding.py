@@ -24,7 +24,7 @@ class BoundRuns:
     Args:
         runtime: The `onnxruntime` module.
         session: Its `InferenceSession`.
-        device: As ONNX Runtime calls it: `cuda`, or `cpu`.
+        device: Device as ONNX Runtime calls it: `cuda`, or `cpu`.
         input_name: The one input's name.
         outputs: Names of the outputs wanted.
 

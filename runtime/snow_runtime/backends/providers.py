@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.backends.import_onnxruntime import import_onnxruntime
 from snow_runtime.errors import GraphError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
     if missing := [provider for provider in wanted if provider not in there]:
         msg = (
             f"ONNX Runtime cannot use {', '.join(missing)} here, expected some of "
-            f"{', '.join(there)}. For CUDA: pip install 'snow-deploy[gpu]', and look whether "
+            f"{', '.join(there)}. For CUDA: {pip_install('gpu')}, and look whether "
             "nvidia-smi sees the GPU."
         )
         raise MissingDependencyError(msg)

@@ -67,7 +67,7 @@ class Contender:
         """Answer one batch, and tell what each stage took.
 
         Args:
-            frames: As many as the batch has, uint8 `[H, W, 3]`.
+            frames: Frames, as many as the batch has, uint8 `[H, W, 3]`.
         """
         began_s = time.perf_counter()
         if self._batch == 1:
@@ -85,7 +85,7 @@ class Frames:
     """Random frames of a camera's size, given out in turn.
 
     Args:
-        options: Their size and seed, and how many a call takes.
+        options: Options with their size and seed, and how many a call takes.
     """
 
     def __init__(self, options: BenchOptions, spare: int = _SPARE) -> None:

@@ -49,9 +49,9 @@ def check_keep(output: Path, models: Sequence[Path]) -> None:
     """See before a measurement whether its fastest contender can be kept.
 
     Args:
-        output: Where. Its suffix is `.onnx` for graphs and `.engine` for engines, which is how
-            they are told apart when they are loaded; one of both, or none, for contenders of
-            either kind: :func:`kept_as` then says which.
+        output: Path to keep it at. Its suffix is `.onnx` for graphs and `.engine` for engines,
+            which is how they are told apart when they are loaded; one of both, or none, for
+            contenders of either kind: :func:`kept_as` then says which.
         models: The contenders.
 
     Raises:
@@ -110,9 +110,9 @@ def build_fastest(
 
     Args:
         graphs: The same tasks in several layouts; their names differ.
-        output: Where the fastest goes.
-        options: For all of them.
-        how: As for :func:`snow_runtime.engine.make.build_engine`.
+        output: Path that the fastest goes to.
+        options: Options of the measurement, for all of them.
+        how: Options of the build, as for :func:`snow_runtime.engine.make.build_engine`.
 
     Returns:
         The engine that was kept, and by graph the median latency in milliseconds, the fastest

@@ -27,8 +27,9 @@ class Summary:
 
     Attributes:
         p50_ms: The median.
-        p90_ms: Nine of ten are at most as long; between two times, interpolated linearly.
-        p99_ms: Likewise for 99 of 100; of fewer than 100 times, nearly the longest.
+        p90_ms: 90th percentile: nine of ten are at most as long; between two times, interpolated
+            linearly.
+        p99_ms: The same for 99 of 100; of fewer than 100 times, nearly the longest.
         mean_ms: The arithmetic mean.
         least_ms: The shortest.
     """
@@ -49,7 +50,7 @@ class Ratio:
     """A contender's median over another one's.
 
     Attributes:
-        value: Below 1 where the contender is the faster one.
+        value: The ratio; below 1 where the contender is the faster one.
         low: Lower end of the interval; None where there were too few rounds for one.
         high: Its upper end.
         confidence: The share of such intervals that hold the true ratio, nearly.
@@ -69,7 +70,7 @@ def summarise(times_ms: NDArray[np.float64]) -> Summary | None:
     """Summarise times; None where there are none, or where one is NaN, so not known.
 
     Args:
-        times_ms: `[N]`.
+        times_ms: Times, `[N]`.
     """
     if len(times_ms) == 0 or np.isnan(times_ms).any():
         return None
@@ -81,7 +82,7 @@ def frames_per_s(latency_ms: NDArray[np.float64], batch: int) -> float | None:
     """Return how many pictures a caller gets answered a second who waits for each batch.
 
     Args:
-        latency_ms: Of each call, `[N]`.
+        latency_ms: Latency of each call, `[N]`.
         batch: Pictures of a call.
     """
     total_ms = float(latency_ms.sum())
@@ -106,7 +107,7 @@ def ratio_of_medians(
     Args:
         rounds: The contender's times, an array `[N]` a round; N may differ.
         base: The other one's, of the same rounds.
-        seed: Of the draws.
+        seed: Seed of the draws.
         resamples: How many times rounds are drawn.
 
     Raises:

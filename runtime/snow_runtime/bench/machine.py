@@ -13,6 +13,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime._version import __version__
+from snow_runtime.machine.cpu import cpu_clocks_mhz, cpu_model
 from snow_runtime.machine.driver import ask_driver
 from snow_runtime.machine.jetson import find_jetson
 
@@ -44,7 +45,8 @@ def describe_machine(machine: Machine) -> tuple[dict[str, Any], list[str]]:
     jetson = find_jetson(machine.root)
     document: dict[str, Any] = {
         "system": platform.platform(),
-        "processor": _processor(machine, jetson.model if jetson else None),
+        "processor": cpu_model(machine.root)
+        or (jetson.model if jetson else machine.text("proc/device-tree/model")),
         "cores": os.cpu_count(),
         "usable_cores": _usable_cores(),
         "memory_bytes": _memory_bytes(machine),
@@ -69,8 +71,8 @@ def read_state(
 
     Args:
         machine: What is looked at.
-        ask: Runs a command and returns what it prints, None where that fails; None for the
-            system's own way.
+        ask: Function that runs a command and returns what it prints, None where that fails; None
+            for the system's own way.
         gpu: Whether the driver sees one, of which nvidia-smi may know more.
     """
     notes: list[str] = []
@@ -96,12 +98,6 @@ def ask_command(command: list[str]) -> str | None:
         ).stdout
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-
-
-def _processor(machine: Machine, board: str | None) -> str | None:
-    text = machine.text("proc/cpuinfo") or ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
-    return found[1].strip() if found else board or machine.text("proc/device-tree/model")
 
 
 def _usable_cores() -> int | None:
@@ -141,11 +137,10 @@ def _cpu_clocks(machine: Machine, notes: list[str]) -> list[float] | None:
     """Return each core's clock, from the kernel's cpufreq or else from /proc/cpuinfo."""
     if clocks := _mhz(machine, "scaling_cur_freq"):
         return clocks
-    text = machine.text("proc/cpuinfo") or ""
-    listed = re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", text, flags=re.MULTILINE)
+    listed = cpu_clocks_mhz(machine.root)
     if not listed:
         notes.append("CPU clocks: not readable, neither from cpufreq nor from /proc/cpuinfo")
-    return [float(clock) for clock in listed] or None
+    return listed or None
 
 
 def _mhz(machine: Machine, name: str) -> list[float] | None:

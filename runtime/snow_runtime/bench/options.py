@@ -32,7 +32,7 @@ class BenchOptions:
         camera: Width and height of the frames, in pixels.
         colour: Order of the frames' channels; OpenCV and `snow_runtime.cameras` give `bgr`.
         starts: How often each contender is started in a process of its own.
-        seed: Of the random frames, and of the bootstrap.
+        seed: Seed of the random frames, and of the bootstrap.
 
     Raises:
         BenchError: A contender is missing, or two have the same file name.

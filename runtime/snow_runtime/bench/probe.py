@@ -14,20 +14,20 @@ from typing import Any
 
 from snow_runtime.bench.contender import Contender, Frames
 from snow_runtime.bench.options import BenchOptions
-from snow_runtime.bench.process_memory import read_memory
+from snow_runtime.bench.process_memory import read_process_memory
 from snow_runtime.errors import SnowError
 
 
 def main() -> None:
-    """Start the contender that the first argument tells of, and print what that took."""
+    """Start the contender that the first argument describes, and print what that took."""
     try:
-        document = start(_options(json.loads(sys.argv[1])))
+        document = measure_start(_options(json.loads(sys.argv[1])))
     except SnowError as error:
         document = {"error": str(error), "kind": type(error).__name__}
     sys.stdout.write(f"\n{json.dumps(document)}\n")
 
 
-def start(options: BenchOptions) -> dict[str, Any]:
+def measure_start(options: BenchOptions) -> dict[str, Any]:
     """Load the only contender of `options` and let it answer three times.
 
     Returns:
@@ -38,17 +38,17 @@ def start(options: BenchOptions) -> dict[str, Any]:
         SnowError: It cannot be loaded, or cannot take such a batch.
     """
     frames = Frames(options, spare=0)
-    before = read_memory()
+    before = read_process_memory()
     began_s = time.perf_counter()
     contender = Contender(options.models[0], options)
     loaded_s = time.perf_counter()
-    loaded = read_memory()
+    loaded = read_process_memory()
     answered_s = time.perf_counter()
     contender.call(frames.take())
     first_answer_s = time.perf_counter() - answered_s
     for _ in range(2):
         contender.call(frames.take())
-    peak = read_memory()
+    peak = read_process_memory()
     contender.close()
     return {
         "load_s": loaded_s - began_s,

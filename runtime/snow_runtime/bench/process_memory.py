@@ -13,7 +13,7 @@ class ProcessMemory(NamedTuple):
     """Resident memory of this process; None where the system does not tell.
 
     Attributes:
-        now_bytes: At this moment.
+        now_bytes: Resident memory at this moment.
         peak_bytes: The most since the process began.
     """
 
@@ -21,7 +21,7 @@ class ProcessMemory(NamedTuple):
     peak_bytes: int | None
 
 
-def read_memory(status: Path = _STATUS) -> ProcessMemory:
+def read_process_memory(status: Path = _STATUS) -> ProcessMemory:
     """Read what this process holds.
 
     `getrusage` is no way to the peak: on Linux a process inherits its parent's there.

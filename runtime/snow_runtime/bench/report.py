@@ -26,10 +26,10 @@ class ContenderEntry:
     Attributes:
         path: Its file.
         file_bytes: Its size.
-        sha256: Of its content.
+        sha256: SHA-256 of its content.
         starts: Its starts so far.
         samples: The times of its calls so far.
-        facts: What loading told of it; empty before.
+        facts: What loading showed of it; empty before.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class ContenderEntry:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def take(self, contender: Contender) -> None:
-        """Take what a loaded contender tells, and its samples, to which it goes on adding."""
+        """Take a loaded contender's own facts, and its samples, to which it goes on adding."""
         manifest = contender.model.manifest
         self.samples = contender.samples
         self.facts = {
@@ -81,8 +81,8 @@ class BenchReport:
         plan: How it was cut into turns; None where it did not come to that.
         machine: What it ran on.
         before: What of that changes, before the first start.
-        after: Likewise after the last one; None where it did not come to that.
-        versions: Of what the figures depend on.
+        after: The same after the last one; None where it did not come to that.
+        versions: Versions of what the figures depend on.
         notes: What a reader should know.
         interrupted: Whether Ctrl-C ended it.
     """

@@ -10,22 +10,21 @@ from snow_runtime.bench.machine import describe_machine, describe_versions, read
 from snow_runtime.bench.report import BenchReport, ContenderEntry
 from snow_runtime.bench.startup import start_once
 from snow_runtime.bench.turn_plan import plan_turns, turns
-from snow_runtime.bench.turns import alternate, warm_up
+from snow_runtime.bench.turns import measure_in_turns, warm_up
 from snow_runtime.doctor import Machine
 from snow_runtime.files import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from snow_runtime.bench.options import BenchOptions
+    from snow_runtime.progress import ProgressCallback
 
-    Told = Callable[[str, float], None]
-
-_STARTS_SHARE: Final = 0.2  # of the progress that is told; a guess
+_STARTS_SHARE: Final = 0.2  # of the progress; a guess
 
 
 def bench(
-    options: BenchOptions, told: Told | None = None, machine: Machine | None = None
+    options: BenchOptions,
+    progress: ProgressCallback | None = None,
+    machine: Machine | None = None,
 ) -> BenchReport:
     """Measure all contenders.
 
@@ -33,7 +32,7 @@ def bench(
 
     Args:
         options: What is measured.
-        told: Hears what is being done, and which share of the whole is done, in [0, 1].
+        progress: Callback that gets what is being done and the share of the whole that is done.
         machine: What the report describes; None for this one.
 
     Raises:
@@ -41,7 +40,7 @@ def bench(
         SnowError: A contender cannot be loaded or fails.
     """
     machine = machine or Machine()
-    told = told or (lambda _phase, _share: None)
+    progress = progress or (lambda _phase, _share: None)
     report = BenchReport(
         options,
         [ContenderEntry(path, path.stat().st_size, sha256_file(path)) for path in options.models],
@@ -51,29 +50,29 @@ def bench(
         report.machine, notes = describe_machine(machine)
         report.before, more = read_state(machine, gpu=bool(report.machine["gpus"]))
         report.notes += notes + more
-        _start_all(report, told)
-        _measure(report, told, machine)
+        _start_all(report, progress)
+        _measure(report, progress, machine)
     except KeyboardInterrupt:
         report.interrupted = True
     return report
 
 
-def _start_all(report: BenchReport, told: Told) -> None:
+def _start_all(report: BenchReport, progress: ProgressCallback) -> None:
     entries, options = report.entries, report.options
     order = [
         entries[index] for number in range(options.starts) for index in turns(len(entries), number)
     ]
     for done, entry in enumerate(order):
-        told(f"starting {entry.path.name}", _STARTS_SHARE * done / len(order))
+        progress(f"starting {entry.path.name}", _STARTS_SHARE * done / len(order))
         entry.starts.append(start_once(entry.path, options))
 
 
-def _measure(report: BenchReport, told: Told, machine: Machine) -> None:
+def _measure(report: BenchReport, progress: ProgressCallback, machine: Machine) -> None:
     options = report.options
     with ExitStack() as stack:
         contenders = []
         for entry in report.entries:
-            told(f"loading {entry.path.name}", _STARTS_SHARE)
+            progress(f"loading {entry.path.name}", _STARTS_SHARE)
             contender = Contender(entry.path, options)
             stack.callback(contender.close)
             entry.take(contender)
@@ -81,10 +80,10 @@ def _measure(report: BenchReport, told: Told, machine: Machine) -> None:
         frames = Frames(options)
         call_s = max(warm_up(contender, frames) for contender in contenders)
         report.plan = plan_turns(options.duration_s, call_s)
-        alternate(
+        measure_in_turns(
             contenders,
             frames,
             report.plan,
-            lambda share: told("measuring", _STARTS_SHARE + (1 - _STARTS_SHARE) * share),
+            lambda phase, share: progress(phase, _STARTS_SHARE + (1 - _STARTS_SHARE) * share),
         )
         report.after, _ = read_state(machine, gpu=bool(report.machine["gpus"]))

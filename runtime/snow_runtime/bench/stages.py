@@ -24,7 +24,7 @@ STAGES: Final = ("preprocess", "copy", "inference", "postprocess")
 
 @runtime_checkable
 class TellsCopy(Protocol):
-    """A session that tells how long its last run took to copy to the device and back.
+    """A session that says how long its last run took to copy to the device and back.
 
     Attributes:
         copy_ms: Milliseconds, both ways together; None where it does not know.
@@ -37,10 +37,11 @@ class StageTimes(NamedTuple):
     """Milliseconds of one call.
 
     Attributes:
-        preprocess: From pictures to a batch.
-        copy: To the device and back; NaN where it is not known, and then within `inference`.
+        preprocess: Time from pictures to a batch.
+        copy: Time of the copies to the device and back; NaN where it is not known, and then within
+            `inference`.
         inference: The session's run, its checks of the batch included.
-        postprocess: From logits to results.
+        postprocess: Time from logits to results.
     """
 
     preprocess: float
@@ -57,7 +58,7 @@ class TimedSession:
 
     Attributes:
         began_s: What perf_counter said when the last run began.
-        ended_s: Likewise when it ended.
+        ended_s: The same clock when it ended.
     """
 
     def __init__(self, session: Session) -> None:
@@ -95,7 +96,7 @@ class TimedSession:
 
         Args:
             began_s: What perf_counter said when the call began.
-            ended_s: Likewise when it ended.
+            ended_s: The same clock when it ended.
         """
         run_ms = 1e3 * (self.ended_s - self.began_s)
         copy_ms = self.copy_ms

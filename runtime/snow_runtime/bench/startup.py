@@ -36,8 +36,8 @@ class Start:
     Attributes:
         load_s: Seconds that loading took, the import of ONNX Runtime or TensorRT included.
         first_answer_s: Seconds of the first call.
-        before_bytes: Before loading: Python, NumPy and a batch of frames.
-        loaded_bytes: After loading.
+        before_bytes: Resident memory before loading: Python, NumPy and a batch of frames.
+        loaded_bytes: Resident memory after loading.
         peak_bytes: The most, until after three calls.
     """
 

@@ -54,7 +54,7 @@ def turns(contenders: int, number: int) -> list[int]:
 
     Args:
         contenders: How many there are.
-        number: Of the round, from 0.
+        number: Number of the round, from 0.
     """
     order = list(range(contenders))
     return order if number % 2 == 0 else order[::-1]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 from snow_runtime.bench.turn_plan import turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from snow_runtime.bench.contender import Contender, Frames
     from snow_runtime.bench.turn_plan import TurnPlan
+    from snow_runtime.progress import ProgressCallback
 
 WARM_UP: Final = 5
 """Untimed calls of each contender before the first turn."""
@@ -24,7 +25,7 @@ _PATIENCE_S: Final = 0.5
 _IDLE: Final = 0.1
 
 
-def settle() -> None:
+def wait_until_idle() -> None:
     """Wait until this process has come to rest, for at most half a second.
 
     When a run has ended, ONNX Runtime's threads go on looking for work for about a tenth of a
@@ -43,28 +44,28 @@ def warm_up(contender: Contender, frames: Frames) -> float:
     return 1e-3 * median(_call_ms(contender, frames) for _ in range(WARM_UP - 1))
 
 
-def alternate(
+def measure_in_turns(
     contenders: Sequence[Contender],
     frames: Frames,
     plan: TurnPlan,
-    told: Callable[[float], None],
+    progress: ProgressCallback,
 ) -> None:
     """Call contenders in turns; their times go into their samples.
 
     Args:
-        contenders: Those that take turns, warmed up.
+        contenders: Contenders that take turns, warmed up.
         frames: What they are called on.
         plan: How many turns each has, and how long ones.
-        told: Hears which share of the rounds is done.
+        progress: Callback that gets `measuring` and the share of the rounds that is done.
     """
     for number in range(plan.rounds):
-        told(number / plan.rounds)
+        progress("measuring", number / plan.rounds)
         for index in turns(len(contenders), number):
-            settle()
+            wait_until_idle()
             _lead_in(contenders[index], frames)
             # Up to a goal of all turns together: no turn's last call makes the whole any longer.
             _take_turn(contenders[index], frames, (number + 1) * plan.turn_s)
-    told(1.0)
+    progress("measuring", 1.0)
 
 
 def _lead_in(contender: Contender, frames: Frames) -> None:

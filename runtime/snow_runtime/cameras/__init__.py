@@ -1,6 +1,6 @@
 """Cameras for an application that must not lag: the newest frame, through outages, counted.
 
->>> from snow_runtime.cameras import open_camera
+>>> from snow_runtime import open_camera
 >>> with open_camera("rtsp://user:password@camera/stream") as camera:  # doctest: +SKIP
 ...     for frame in camera:
 ...         result = model(frame.image, colour="bgr")
@@ -8,7 +8,7 @@
 What each module holds::
 
     opening.py      from an address to a camera
-    uri.py          an address in parts, and how it is shown without its secrets
+    uri.py          an address in parts; redaction.py shows it without its secrets
     camera.py       what applications read from
     group.py        several cameras that one model serves
     frame.py        a picture with its number and times
@@ -16,12 +16,7 @@ What each module holds::
     supervisor.py   keeps a camera connected
     pump.py         one thread that reads one connection
     mailbox.py      where frames wait for readers
-    source.py       what a source of pictures has to do:
-    synthetic.py    draws them
-    folder.py       reads a folder of them
-    capture.py      files, RTSP, V4L2 and CSI through OpenCV; gstreamer.py writes the CSI pipeline
-    mjpeg.py        MJPEG over HTTP: http/ connects, jpeg.py cuts the pictures out, decoding.py
-                    decodes them and tells which are damaged
+    sources/        what gives the pictures: drawn, a folder, a video or RTSP, V4L2 and CSI, MJPEG
 """
 
 from __future__ import annotations
@@ -36,9 +31,9 @@ from snow_runtime.cameras.options import CameraOptions, Mode
 from snow_runtime.cameras.redaction import redact_uri
 from snow_runtime.cameras.sources.source import (
     BadPictureError,
+    CameraPicture,
     CameraSource,
     LostError,
-    Picture,
     RefusedError,
 )
 from snow_runtime.cameras.status import Counters, State, Status
@@ -49,13 +44,13 @@ __all__ = [
     "Camera",
     "CameraGroup",
     "CameraOptions",
+    "CameraPicture",
     "CameraSource",
     "Counters",
     "Frame",
     "Instant",
     "LostError",
     "Mode",
-    "Picture",
     "RefusedError",
     "State",
     "Status",

@@ -12,15 +12,13 @@ from snow_runtime.cameras.options import CameraOptions
 from snow_runtime.cameras.redaction import redact_text
 from snow_runtime.cameras.status import Journal
 from snow_runtime.cameras.supervisor import Supervisor
+from snow_runtime.closing import Closing
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
     import random
     import threading
     from collections.abc import Callable, Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from snow_runtime.cameras.frame import Frame
     from snow_runtime.cameras.options import Mode
@@ -30,26 +28,27 @@ if TYPE_CHECKING:
 _RUNNING: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 
-class Camera:
+class Camera(Closing):
     """Frames of one camera, file or folder; made by :func:`snow_runtime.cameras.open_camera`.
 
     Reading starts at once, in a thread that keeps the camera connected. Several threads may read:
     each frame goes to one of them. As a context manager it closes itself.
 
     Args:
-        make_source: Makes a source for each connection; called in the camera's thread.
-        name: For messages, logs and frames.
+        make_source: Function that makes a source for each connection; called in the camera's
+            thread.
+        name: Name of the camera for messages, logs and frames.
         mode: ``newest``: frames that nobody fetched in time give way to newer ones.
             ``every-frame``: each is handed out, in order, and the source waits for the reader.
         live: Whether the end of a connection is an outage, after which another is made.
         options: Time limits and bounds.
         uri: The address, whose secrets are to be kept out of all texts.
         clock: The time.
-        rng: Draws the jitter of the delays between attempts.
+        rng: Generator of the jitter of the delays between attempts.
 
     Attributes:
-        name: As given.
-        mode: As given.
+        name: Name of the camera.
+        mode: Mode, `newest` or `every-frame`.
     """
 
     def __init__(
@@ -117,7 +116,8 @@ class Camera:
                 comes or none will.
 
         Returns:
-            None if none came in time, or the camera ended or was closed; :attr:`ended` tells.
+            The frame; None if none came in time, or the camera ended or was closed; :attr:`ended`
+            tells.
 
         Raises:
             CameraError: The camera failed, and trying again is no use.
@@ -165,17 +165,6 @@ class Camera:
         if status.state == "failed":
             msg = f"The camera {self.name!r} failed. {status.error}"
             raise CameraError(msg)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Camera {self.name!r} {self.mode} {self.status.state}>"

@@ -38,7 +38,7 @@ class Clock:
         """Wait between two attempts to connect.
 
         Args:
-            stop: Ends the wait early.
+            stop: Event that ends the wait early.
             seconds: How long at most.
 
         Returns:

@@ -18,11 +18,11 @@ class Frame:
 
     Attributes:
         image: uint8 `[H, W, 3]`, blue first, 0 to 255; the caller's own.
-        number: Counts the camera's pictures from 0, those that were dropped too: a gap between
-            two frames is the number of pictures between them that nobody saw. It goes on across
-            reconnections.
-        captured_at: When the picture was here in full. How long the camera and the network took
-            before cannot be known.
+        number: Number of the picture, counted from 0 by the camera, those that were dropped too: a
+            gap between two frames is the number of pictures between them that nobody saw. It goes
+            on across reconnections.
+        captured_at: Time when the picture was here in full. How long the camera and the network
+            took before cannot be known.
         camera: The camera's name.
         fresh_s: The age from which on it says nothing about the present, in seconds; None where
             every frame counts, however old.

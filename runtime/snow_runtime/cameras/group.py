@@ -6,19 +6,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from snow_runtime.closing import Closing
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from snow_runtime.cameras.camera import Camera
     from snow_runtime.cameras.frame import Frame
 
 
-class CameraGroup:
+class CameraGroup(Closing):
     """Waits for several cameras at once, and gives the frames that wait together.
 
     While a model works on one batch, the cameras' next frames arrive; they make the next batch.
@@ -28,7 +26,7 @@ class CameraGroup:
         cameras: The cameras, each with a name of its own.
 
     Attributes:
-        cameras: As given.
+        cameras: The group's cameras.
 
     Raises:
         ValueError: There are none, or two have the same name.
@@ -62,8 +60,8 @@ class CameraGroup:
                 that gave a frame, so that each gets its turn.
 
         Returns:
-            At most one frame a camera, in the order of asking; none if none came in time or none
-            will come. A camera that failed is left out: its status tells why.
+            The frames, at most one a camera, in the order of asking; none if none came in time or
+            none will come. A camera that failed is left out: its status tells why.
 
         Raises:
             ValueError: ``at_most`` is below 1.
@@ -117,14 +115,3 @@ class CameraGroup:
             if len(frames) == at_most:
                 break
         return frames
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -20,7 +20,7 @@ class Mailbox:
         capacity: How many frames may wait.
         overwrite: Whether a new frame takes the place of the oldest when all are taken; else its
             thread waits.
-        dropped: Told how many frames were thrown away.
+        dropped: Callback that gets the number of frames thrown away.
         fresh_s: Frames that have waited for longer, in seconds, are thrown away; None keeps them.
     """
 
@@ -52,7 +52,8 @@ class Mailbox:
 
         Args:
             frame: The frame.
-            cancelled: Once it is set and :meth:`wake` called, the frame is thrown away instead.
+            cancelled: Event: once it is set and :meth:`wake` called, the frame is thrown away
+                instead.
         """
         with self._changed:
             while not self._overwrite and len(self._frames) >= self._capacity:
@@ -75,7 +76,7 @@ class Mailbox:
             timeout_s: How long to wait for one; None: until one comes or none will.
 
         Returns:
-            None if none came in time, or none will come any more.
+            The oldest frame; None if none came in time, or none will come any more.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:

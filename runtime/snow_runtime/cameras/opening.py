@@ -63,7 +63,7 @@ def open_camera(
     =====================================  =======================================================
 
     A camera that does not answer is no error: it is tried again until it does, or until
-    ``options.attempts`` are used up, and :attr:`Camera.status` tells.
+    ``options.attempts`` are used up; :attr:`Camera.status` says which.
 
     Args:
         uri: The address. Signs with a meaning of their own, such as ``@`` and ``/`` in a password,
@@ -71,7 +71,8 @@ def open_camera(
         mode: ``newest`` drops frames that were not fetched in time, the default for cameras;
             ``every-frame`` hands out each, the default for files, folders and ``fps=0``. A file in
             mode ``newest`` runs at its own rate, like a camera.
-        name: For messages, logs and frames; by default the address without its secrets.
+        name: Name of the camera for messages, logs and frames; by default the address without its
+            secrets.
         options: Time limits and bounds.
         clock: The time.
 

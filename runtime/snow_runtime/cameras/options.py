@@ -18,7 +18,7 @@ class CameraOptions:
     """How a camera is to be read.
 
     Attributes:
-        queue_frames: In mode ``every-frame``, how many frames may wait before the source has to.
+        queue_frames: Most frames that wait, in mode ``every-frame``, before the source has to.
         open_timeout_s: Seconds that making a connection may take.
         stall_s: Seconds without a new picture after which a connection counts as lost; also the
             age at which a frame that nobody fetched is thrown away in mode ``newest``. For a
@@ -27,14 +27,14 @@ class CameraOptions:
             longer, which only a driver or a library can do, is left behind and counted.
         frozen_s: A camera that has sent nothing but one and the same picture for so many seconds
             counts as frozen. Until it sends another, that picture is not handed out again.
-        attempts: After how many connections in a row that were not made, or did not last, the
-            camera counts as failed; None for no bound.
+        attempts: Number of connections in a row that were not made, or did not last, after which
+            the camera counts as failed; None for no bound.
         backoff: The delays between attempts. After a camera has refused access they are one to
             five minutes, whatever this says: asking often may lock the account.
-        tls_fingerprint: Of an HTTPS camera, the SHA-256 of its certificate in 64 hexadecimal
-            digits, with or without colons. That certificate is accepted, and no other.
-        tls_host: Of an HTTPS camera, the name that its certificate is for, if it is not the one in
-            the address.
+        tls_fingerprint: SHA-256 of an HTTPS camera's certificate in 64 hexadecimal digits, with or
+            without colons. That certificate is accepted, and no other.
+        tls_host: Name that an HTTPS camera's certificate is for, if it is not the one in the
+            address.
 
     Raises:
         ValueError: A value is out of its range.

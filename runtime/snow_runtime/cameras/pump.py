@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from snow_runtime.cameras.clock import Clock
     from snow_runtime.cameras.options import CameraOptions
-    from snow_runtime.cameras.sources.source import CameraSource, Picture
+    from snow_runtime.cameras.sources.source import CameraPicture, CameraSource
 
-_BREATH_S: Final = 0.002  # after a read that gave nothing new, lest it be a busy loop
+_BREATH_S: Final = 0.002  # after a read that gave nothing new, so that it is no busy loop
 _STEP: Final = 16  # pixels between those that are compared first
 
 
@@ -26,31 +26,33 @@ class Pump:
     keep the program from ending.
 
     Args:
-        make_source: Makes the source, in the thread.
-        deliver: Takes each new picture; may take its time.
-        bad: Told of each damaged picture.
-        repeated: Told of each picture that came again, and whether the camera is frozen by now.
-        wake: Set when the source is open, and when the thread is about to end.
+        make_source: Function that makes the source, in the thread.
+        deliver: Callback that gets each new picture; it may take its time.
+        bad: Callback that gets each damaged picture.
+        repeated: Callback that gets each picture that came again, and whether the camera is frozen
+            by now.
+        wake: Event that is set when the source is open, and when the thread is about to end.
         live: Whether it is a camera, which never takes the same picture twice. A file may.
         options: The time limits.
         clock: The time.
         name: The thread's.
 
     Attributes:
-        cancelled: Set when nothing is to be delivered any more.
-        done: Set when the source is closed.
-        error: Why the connection ended; None if it was the source's end, or it was cancelled.
+        cancelled: Event that is set when nothing is to be delivered any more.
+        done: Event that is set when the source is closed.
+        error: Reason why the connection ended; None if it was the source's end, or it was
+            cancelled.
         opened: Whether the source could be opened.
-        first_at_s: When the first picture had come, on the clock that never jumps; or None.
+        first_at_s: Time when the first picture had come, on the clock that never jumps; or None.
     """
 
     def __init__(
         self,
         make_source: Callable[[], CameraSource],
         *,
-        deliver: Callable[[Pump, Picture], None],
+        deliver: Callable[[Pump, CameraPicture], None],
         bad: Callable[[BadPictureError], None],
-        repeated: Callable[[Picture, bool], None],
+        repeated: Callable[[CameraPicture, bool], None],
         wake: threading.Event,
         live: bool,
         options: CameraOptions,
@@ -67,7 +69,7 @@ class Pump:
         self._clock = clock
         self._source: CameraSource | None = None
         self._deadline_s: float | None = None  # None while the source is not to blame
-        self._last: Picture | None = None
+        self._last: CameraPicture | None = None
         self._changed_s = 0.0  # when a picture came that was not the one before
         self._due_s = 0.0
         self.cancelled = threading.Event()
@@ -149,7 +151,7 @@ class Pump:
         self._restart()
         return True
 
-    def _is_old_news(self, picture: Picture) -> bool:
+    def _is_old_news(self, picture: CameraPicture) -> bool:
         """Whether a camera sends what it has sent before, and that is not worth an answer.
 
         The same bytes are the same picture. The same pixels may be a still scene, in which a
@@ -164,7 +166,7 @@ class Pump:
     def _still_s(self) -> float:
         return self._clock.monotonic_s() - self._changed_s
 
-    def _repeats(self, picture: Picture) -> bool:
+    def _repeats(self, picture: CameraPicture) -> bool:
         """Whether the source gave what it had given already: it took no other picture."""
         last = self._last
         if last is None:
@@ -189,7 +191,7 @@ class Pump:
         self._deadline_s = self._clock.monotonic_s() + self._options.stall_s
 
 
-def _equal(one: Picture, other: Picture) -> bool:
+def _equal(one: CameraPicture, other: CameraPicture) -> bool:
     """Whether two pictures are the same: to the byte where there are bytes, else to the pixel."""
     if one.coded is not None and other.coded is not None:
         return one.coded == other.coded

@@ -23,7 +23,7 @@ class Status:
             ``frozen`` while nothing but one and the same comes, ``reconnecting`` when they
             stopped; ``ended`` after the last picture of a file, ``failed`` when trying again is no
             use, ``closed`` by the application.
-        since: When that state began.
+        since: Time when that state began.
         error: What went wrong last, without passwords; None if nothing did.
         code: What the camera answered last instead of pictures, as HTTP and RTSP count: 401 for a
             wrong password, 404 for a path that it has not. None if it gives pictures, or answered
@@ -53,7 +53,7 @@ class Counters:
         repeats: Times that the source gave a picture again instead of a new one.
         freezes: Times that a camera froze: it sent nothing but one picture for a while.
         size_changes: Times that a picture was of another size than the one before.
-        abandoned: Reads that hung, and were left behind.
+        abandoned: Number of reads that hung, and were left behind.
         lost_s: Seconds without pictures in all outages, the present one included, each counted
             from its last picture before to the first one after.
     """

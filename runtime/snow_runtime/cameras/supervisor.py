@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snow_runtime.cameras.clock import Clock
     from snow_runtime.cameras.mailbox import Mailbox
     from snow_runtime.cameras.options import CameraOptions
-    from snow_runtime.cameras.sources.source import BadPictureError, CameraSource, Picture
+    from snow_runtime.cameras.sources.source import BadPictureError, CameraPicture, CameraSource
     from snow_runtime.cameras.status import Journal
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,15 +33,15 @@ class Supervisor:
     """A thread that keeps one camera's pump running.
 
     Args:
-        make_source: Makes a source for each connection.
+        make_source: Function that makes a source for each connection.
         live: Whether to connect again when a connection ends.
         name: The camera's.
-        mailbox: Where frames go.
-        journal: Where the state and the counts go.
+        mailbox: Mailbox that the frames go to.
+        journal: Journal of the state and the counts.
         options: The time limits.
         clock: The time.
-        rng: Draws the jitter of the delays.
-        scrub: Takes secrets out of an error's text.
+        rng: Generator of the jitter of the delays.
+        scrub: Function that takes secrets out of an error's text.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class Supervisor:
         self._refusals += 1
         return _REFUSED.delay_s(self._refusals - 1, self._rng)
 
-    def _deliver(self, pump: Pump, picture: Picture) -> None:
+    def _deliver(self, pump: Pump, picture: CameraPicture) -> None:
         """Number a picture and leave it for readers; called by the pump's thread."""
         with self._lock:
             if pump is not self._pump or pump.cancelled.is_set():
@@ -230,7 +230,7 @@ class Supervisor:
         frame = Frame(picture.image, number, at, self._name, self._clock, fresh_s)
         self._mailbox.put(frame, pump.cancelled)
 
-    def _note_size(self, picture: Picture) -> None:
+    def _note_size(self, picture: CameraPicture) -> None:
         """Count a picture of another size than the one before, and say so."""
         size = picture.image.shape[1::-1]
         if self._size not in (None, size):
@@ -244,7 +244,7 @@ class Supervisor:
         self._last_bad = (self._pump, text)
         _LOGGER.debug("Camera %r: %s", self._name, text)
 
-    def _repeated(self, picture: Picture, frozen: bool) -> None:  # noqa: FBT001 - a callback
+    def _repeated(self, picture: CameraPicture, frozen: bool) -> None:  # noqa: FBT001 - a callback
         self._journal.add(repeats=1, frames=picture.skipped, drops=picture.skipped)
         if not frozen:
             return

@@ -23,7 +23,7 @@ class Address:
 
     Attributes:
         scheme: Lower-case; ``path`` for a plain path.
-        target: For a local scheme what it names, unquoted; else the whole address.
+        target: Name within a local scheme, unquoted; else the whole address.
         query: The values by key, of a local scheme only.
         text: The address as it may be shown.
     """
@@ -80,8 +80,8 @@ def parse_numeric_query(
 
     Args:
         address: The address.
-        allowed: By key, the default, the least and the greatest value. A default that is an int
-            allows whole numbers only.
+        allowed: Table by key: the default, the least and the greatest value. A default that is an
+            int allows whole numbers only.
         words: Further keys, which are no numbers and left out here.
 
     Raises:

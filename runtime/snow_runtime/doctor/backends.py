@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.backends.import_onnxruntime import silence_onnxruntime
 from snow_runtime.doctor.findings import Finding
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def check_onnxruntime(machine: Machine) -> Iterator[Finding]:
             "problem",
             f"{both} are both installed, and share one folder: the later one has overwritten "
             "the other",
-            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'snow-deploy[gpu]'",
+            f"pip uninstall -y onnxruntime onnxruntime-gpu && {pip_install('gpu')}",
             ("cuda",),
         )
     silence_onnxruntime()
@@ -46,7 +47,7 @@ def check_onnxruntime(machine: Machine) -> Iterator[Finding]:
             "ONNX Runtime",
             "absent" if not installed else "problem",
             f"cannot be imported ({error})",
-            "pip install 'snow-deploy[cpu]'; with an NVIDIA GPU: pip install 'snow-deploy[gpu]'",
+            f"{pip_install('cpu')}; with an NVIDIA GPU: {pip_install('gpu')}",
             ("cpu", "cuda"),
         )
         return
@@ -64,7 +65,7 @@ def _provider(runtime: Any, provider: str, need: Need, available: list[str]) -> 
             topic,
             "absent",
             "this build does not have it",
-            "pip uninstall -y onnxruntime && pip install 'snow-deploy[gpu]'",
+            f"pip uninstall -y onnxruntime && {pip_install('gpu')}",
             (need,),
         )
     try:
@@ -104,7 +105,7 @@ def check_tensorrt(machine: Machine) -> Iterator[Finding]:
         "TensorRT",
         "tensorrt",
         "tensorrt",
-        "pip install 'snow-deploy[tensorrt]'; on Jetson it comes with JetPack: sudo apt install "
+        f"{pip_install('tensorrt')}; on Jetson it comes with JetPack: sudo apt install "
         "python3-libnvinfer, and make the virtual environment with --system-site-packages",
     )
     yield _module(
@@ -112,7 +113,7 @@ def check_tensorrt(machine: Machine) -> Iterator[Finding]:
         "TensorRT-RTX",
         "tensorrt_rtx_bindings",
         "tensorrt-rtx",
-        "pip install 'snow-deploy[rtx]' (not for Jetson)",
+        f"{pip_install('rtx')} (not for Jetson)",
     )
 
 

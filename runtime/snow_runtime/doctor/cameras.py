@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.doctor.findings import Finding
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def check_opencv(machine: Machine) -> Iterator[Finding]:
             "OpenCV",
             "problem",
             f"{' and '.join(installed)} are installed together, and share one folder",
-            f"pip uninstall -y {' '.join(installed)} && pip install 'snow-deploy[camera]'",
+            f"pip uninstall -y {' '.join(installed)} && {pip_install('camera')}",
             ("opencv", "gstreamer"),
         )
     try:
@@ -41,7 +42,7 @@ def check_opencv(machine: Machine) -> Iterator[Finding]:
             "OpenCV",
             "absent" if missing else "problem",
             "is not installed" if missing else f"cannot be imported ({str(error)[:200]})",
-            "pip install 'snow-deploy[camera]'; on Jetson: sudo apt install python3-opencv",
+            f"{pip_install('camera')}; on Jetson: sudo apt install python3-opencv",
             ("opencv", "gstreamer"),
         )
         return
@@ -71,7 +72,7 @@ def check_pyav(machine: Machine) -> Iterator[Finding]:
             "PyAV",
             "absent" if missing else "problem",
             "is not installed" if missing else f"cannot be imported ({str(error)[:200]})",
-            "pip install 'snow-deploy[camera]'",
+            pip_install("camera"),
             ("video",),
         )
         return

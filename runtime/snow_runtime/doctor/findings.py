@@ -67,9 +67,9 @@ class Machine:
 
     Attributes:
         root: Folder that `/etc`, `/dev` and `/proc` are taken from.
-        versions: Gives the installed distributions by normalised name.
-        load: Imports a module; raises what importing raises.
-        library: Opens a shared library; raises OSError where there is none.
+        versions: Function that gives the installed distributions by normalised name.
+        load: Function that imports a module; raises what importing raises.
+        library: Function that opens a shared library; raises OSError where there is none.
     """
 
     root: Path = Path("/")

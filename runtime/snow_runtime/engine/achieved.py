@@ -88,7 +88,7 @@ def achieved(
     weights' and its input's type.
 
     Args:
-        layers: Of the compiled engine.
+        layers: Layers of the compiled engine.
         convolutions: ONNX names of the graph's convolutions and matrix products.
         precision: The one that was asked for.
         quantised: Names of those that the graph computes in INT8; the others are kept in floating

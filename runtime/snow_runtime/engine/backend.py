@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from snow_runtime.errors import EngineError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 from snow_runtime.machine.driver import gpu_here
 
 if TYPE_CHECKING:
@@ -20,17 +21,18 @@ BackendName = Literal["tensorrt", "tensorrt-rtx"]
 TARGETS: Final = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 """Compute capabilities that TensorRT-RTX 1.x compiles for; neither Jetson's nor the H100's."""
 PORTABLE: Final = ("sm80", "sm86", "sm89", "sm120")
-"""What TensorRT-RTX compiles for unless it is told: Ampere and all later GeForce and RTX GPUs."""
+"""What TensorRT-RTX compiles for by default: Ampere and all later GeForce and RTX GPUs."""
 
 _MODULES: Final[dict[BackendName, tuple[str, ...]]] = {
     "tensorrt": ("tensorrt",),
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
 _TITLES: Final[dict[BackendName, str]] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
-_INSTALL: Final[dict[BackendName, str]] = {
-    "tensorrt": "pip install 'snow-deploy[tensorrt]'. On Jetson it comes with JetPack: sudo apt "
-    "install python3-libnvinfer, and make the virtual environment with --system-site-packages",
-    "tensorrt-rtx": "pip install 'snow-deploy[rtx]' (no GPU is needed; not for Jetson)",
+_EXTRAS: Final[dict[BackendName, str]] = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+_ELSEWHERE: Final[dict[BackendName, str]] = {
+    "tensorrt": ". On Jetson it comes with JetPack: sudo apt install python3-libnvinfer, and make "
+    "the virtual environment with --system-site-packages",
+    "tensorrt-rtx": " (no GPU is needed; not for Jetson)",
 }
 
 
@@ -93,7 +95,7 @@ def find_backend(
     Args:
         name: `auto` takes TensorRT where it and a GPU are here, otherwise TensorRT-RTX.
         cross: Whether it has to build for GPUs that are not here; `auto` then takes TensorRT-RTX.
-        load: Imports a module.
+        load: Function that imports a module.
 
     Raises:
         MissingDependencyError: It is not installed, or its libraries do not load.
@@ -112,7 +114,7 @@ def find_backend(
     raise MissingDependencyError(" ".join(reasons))
 
 
-def start(backend: Backend, kind: Any, log: Log) -> Any:
+def start_tensorrt(backend: Backend, kind: Any, log: Log) -> Any:
     """Make TensorRT's `Builder` or `Runtime`.
 
     Raises:
@@ -143,7 +145,8 @@ def _load(name: BackendName, load: Callable[[str], Any]) -> Any:
             return found
         failure = ImportError(f"{module} has no Builder; its libraries are missing")
     title = _TITLES[name]
-    msg = f"{title} cannot be imported: {failure}. Install it: {_INSTALL[name]}."
+    install = pip_install(_EXTRAS[name]) + _ELSEWHERE[name]
+    msg = f"{title} cannot be imported: {failure}. Install it: {install}."
     raise MissingDependencyError(msg) from failure
 
 

@@ -12,10 +12,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from snow_runtime.engine.backend import find_backend, start
+from snow_runtime.engine.backend import find_backend, start_tensorrt
 from snow_runtime.engine.configure import TensorShapes, add_profile, configure
 from snow_runtime.engine.layers import SYNCHRONISATION, parse_inspection, parse_log
-from snow_runtime.engine.log import listen
+from snow_runtime.engine.log import collect_log
 from snow_runtime.engine.options import BuildOptions
 from snow_runtime.engine.progress import BuildProgress
 from snow_runtime.errors import EngineError, GraphError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snow_runtime.engine.backend import Backend
     from snow_runtime.engine.layers import CompiledLayer
     from snow_runtime.engine.log import Log
-    from snow_runtime.engine.progress import Told
+    from snow_runtime.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CompiledPlan:
 
     Attributes:
         backend: What compiled it, by name.
-        version: Of that library.
+        version: Version of that library.
         options: What it was to be.
         content: The plan itself.
         layers: All of them, synchronisation included.
@@ -108,7 +108,7 @@ def build_plan(
     beside: Path | None = None,
     workspace_bytes: int | None = None,
     timing_cache: bytes = b"",
-    told: Told | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CompiledPlan:
     """Compile an ONNX graph.
 
@@ -119,18 +119,18 @@ def build_plan(
         beside: The file beside which the weights lie that are not in `content`.
         workspace_bytes: What a layer may use here, where that is not what the options ask for.
         timing_cache: What earlier builds have learnt; ignored where it comes from elsewhere.
-        told: Is told the phase and the share of the whole that is done.
+        progress: Callback that gets the phase and the share of the whole that is done.
 
     Raises:
         GraphError: TensorRT cannot read the graph.
         EngineError: It cannot do what the options ask for, or cannot compile the graph.
         KeyboardInterrupt: Ctrl-C was pressed; nothing is left behind.
     """
-    progress = BuildProgress(told)
+    build_progress = BuildProgress(progress)
     with (
         warnings.catch_warnings(),
-        listen(backend.module) as log,
-        progress.interruptible(),
+        collect_log(backend.module) as log,
+        build_progress.interruptible(),
     ):
         warnings.simplefilter("ignore", DeprecationWarning)  # of what one version keeps for others
         limit = workspace_bytes if workspace_bytes is not None else options.workspace_bytes
@@ -141,7 +141,7 @@ def build_plan(
             backend,
             options,
             log,
-            progress,
+            build_progress,
             beside=beside,
             workspace_bytes=limit,
             timing_cache=timing_cache,
@@ -160,7 +160,7 @@ def _build(
     timing_cache: bytes,
 ) -> CompiledPlan:
     trt = backend.module
-    builder = start(backend, trt.Builder, log)
+    builder = start_tensorrt(backend, trt.Builder, log)
     network, parser = _parse(backend, builder, content, beside, log)
     config = configure(backend, builder, options)
     if workspace_bytes is not None:
@@ -255,7 +255,7 @@ def _layers(
     if layers:
         return layers
     trt = backend.module
-    runtime = start(backend, trt.Runtime, log)
+    runtime = start_tensorrt(backend, trt.Runtime, log)
     if options.version_compatible:
         runtime.engine_host_code_allowed = True  # the plan was built just now
     engine = runtime.deserialize_cuda_engine(plan)

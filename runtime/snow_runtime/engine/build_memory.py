@@ -33,7 +33,7 @@ class BuildMemory:
     swap_free_bytes: int
 
 
-def read_memory(root: Path = Path("/")) -> BuildMemory | None:
+def read_build_memory(root: Path = Path("/")) -> BuildMemory | None:
     """Ask Linux; None on another system.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -10,7 +9,7 @@ import os
 import re
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from snow_runtime._version import __version__
 from snow_runtime.engine.files import read_engine, write_engine
 from snow_runtime.engine.paths import record_path
 from snow_runtime.errors import EngineError
+from snow_runtime.file_lock import hold_lock
 from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class EngineCache:
     """Engines by what they were made from; those used least recently go first.
 
     Attributes:
-        folder: Where they lie; it is made when needed.
+        folder: Folder that they lie in; it is made when needed.
         limit_bytes: What they may take together; the newest one stays even if it takes more.
     """
 
@@ -79,26 +79,19 @@ class EngineCache:
         """Let one process build the engine with this key; the others wait and then find it.
 
         Raises:
-            EngineError: The folder cannot be written to.
+            EngineError: The folder cannot be written to, or its file system has no locks.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / f"{key}.lock", os.O_CREAT | os.O_RDWR, 0o666)
-        except OSError as error:
-            msg = (
-                f"The engine cache {self.folder} cannot be written to: {error}. Give --no-cache, "
-                "or another folder in SNOW_DEPLOY_CACHE."
-            )
-            raise EngineError(msg) from error
-        try:
+        with ExitStack() as held:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                _LOGGER.warning("another process is building this engine; waiting for it")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(hold_lock(self.folder / f"{key}.lock", _announce_waiting))
+            except OSError as error:
+                msg = (
+                    f"The engine cache {self.folder} cannot be written to: {error}. Give "
+                    "--no-cache, or another folder in SNOW_DEPLOY_CACHE."
+                )
+                raise EngineError(msg) from error
             yield
-        finally:
-            os.close(descriptor)
 
     def find(self, key: str) -> tuple[bytes, EngineRecord] | None:
         """Return the engine with this key, or None; a damaged one is removed."""
@@ -151,11 +144,11 @@ def cache_key(
     """Give the name under which an engine is kept: all that decides what it is.
 
     Args:
-        graph_sha256: Of the graph's file.
-        options: Resolved ones.
+        graph_sha256: SHA-256 of the graph's file.
+        options: Options of the build, resolved.
         backend: What compiles it, by name.
-        version: Of that.
-        host: Where; what it compiles for other GPUs is the same everywhere.
+        version: Version of that library.
+        host: Machine that compiles; what it compiles for other GPUs is the same everywhere.
     """
     where = {"platform": host.platform}
     if not options.targets:
@@ -201,6 +194,10 @@ def write_timing_cache(path: Path, content: bytes) -> str | None:
     except OSError as error:
         return f"The timing cache {path} could not be written: {error}."
     return None
+
+
+def _announce_waiting() -> None:
+    _LOGGER.warning("another process is building this engine; waiting for it")
 
 
 def _remove(engine: Path) -> None:

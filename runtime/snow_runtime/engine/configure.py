@@ -1,4 +1,4 @@
-"""What TensorRT is told before it compiles: flags, targets, devices and shapes."""
+"""The settings that TensorRT compiles with: flags, targets, devices and shapes."""
 
 from __future__ import annotations
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from snow_runtime.closing import Closing
 from snow_runtime.errors import EngineError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
-    from typing_extensions import Self
 
 _DOCTOR: Final = "'snow-deploy doctor' says what of this machine works."
 _OUT_OF_MEMORY: Final = (
@@ -48,7 +49,7 @@ def load_driver() -> Any:
     except ImportError as error:
         msg = (
             f"NVIDIA's cuda-bindings run engines and cannot be imported: {error}. Install them: "
-            "pip install 'snow-deploy[tensorrt]' (on Jetson: pip install 'snow-deploy[jetson]')."
+            f"{pip_install('tensorrt')} (on Jetson: {pip_install('jetson')})."
         )
         raise MissingDependencyError(msg) from error
     return driver
@@ -85,7 +86,7 @@ def call(doing: str, function: str, *arguments: Any) -> Any:
     return values[0] if values else None
 
 
-class PrimaryContext:
+class PrimaryContext(Closing):
     """The context that a GPU's users share: TensorRT's own CUDA runtime, PyTorch and this.
 
     Args:
@@ -133,14 +134,8 @@ class PrimaryContext:
         if handle is not None:
             call("give the GPU back", "cuDevicePrimaryCtxRelease", self._device)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Owned:
+class _Owned(Closing):
     """A handle of the driver's that is freed once, whatever freeing it says."""
 
     _free: ClassVar[str]
@@ -161,12 +156,6 @@ class _Owned:
         handle, self._handle = self._handle, None
         if handle is not None:
             call(f"free the {self._what}", self._free, handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Stream(_Owned):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import tempfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from snow_runtime.engine.paths import record_path
 from snow_runtime.engine.record import EngineRecord
 from snow_runtime.errors import EngineError, ManifestError
+from snow_runtime.file_lock import hold_lock
 from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -51,7 +50,7 @@ def write_engine(engine: Path, content: bytes, record: EngineRecord) -> None:
     """
     try:
         with (
-            locked(engine.parent),
+            hold_lock(engine.parent),
             atomic_write(record_path(engine), "w") as described,
             atomic_write(engine, "wb") as plan,
         ):
@@ -75,7 +74,7 @@ def read_engine(engine: Path) -> tuple[EngineRecord, bytes]:
     except EngineError:
         with ExitStack() as held:
             with suppress(OSError):  # a folder that only root may list, or one without locks
-                held.enter_context(locked(engine.parent, shared=True))
+                held.enter_context(hold_lock(engine.parent))
             record = read_record(engine)  # nobody is between the two files now
             return record, read_plan(engine, record)
 
@@ -134,22 +133,6 @@ def read_plan(engine: Path, record: EngineRecord) -> bytes:
     )
     msg = f"{engine} {what}. A plan runs code, so it was not loaded. {anew}"
     raise EngineError(msg)
-
-
-@contextmanager
-def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
-    """Keep other processes out of a folder's engines; the lock goes with the process.
-
-    Args:
-        folder: Where the engines are.
-        shared: Keep out only those who write.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(engine: Path, error: OSError) -> EngineError:

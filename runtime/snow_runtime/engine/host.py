@@ -22,7 +22,7 @@ class Host:
         cuda: The newest CUDA that the driver serves; None without a driver.
         gpu: Name of the first GPU; None without one.
         target: Its compute capability, such as `sm87`.
-        jetpack: Of a Jetson.
+        jetpack: Version of a Jetson's JetPack.
 
     Raises:
         ManifestError: A field has the wrong type.

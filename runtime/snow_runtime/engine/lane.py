@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from snow_runtime.closing import Closing
 from snow_runtime.engine.cuda import CapturedGraph, DeviceBuffer, Event, Stream
 from snow_runtime.engine.transfer import TransferBuffer
 from snow_runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from typing_extensions import Self
 
     from snow_runtime.backends.batch import Batch
     from snow_runtime.engine.contexts import ContextMaker
@@ -61,17 +61,17 @@ class GraphCapture:
             )
 
 
-class Lane:
+class Lane(Closing):
     """A stream, working memory for it, and two slots; a thread that uses it holds its lock.
 
     Args:
-        maker: Makes the engine's execution contexts.
+        maker: Maker of the engine's execution contexts.
         tensors: What the engine reads and writes.
         capture: Whether CUDA graphs are captured; shared by all lanes of a session.
         mapped: Whether the GPU computes on pinned memory where it lies.
 
     Attributes:
-        stream: Where it computes.
+        stream: Stream that it computes in.
         lock: Held by whoever puts work into the stream: its contexts serve one thread at a time.
         slots: Two, to be used by one thread each.
     """
@@ -97,14 +97,8 @@ class Lane:
         self.slots.clear()
         self._stack.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Slot:
+class Slot(Closing):
     """Buffers for one batch on its way through a lane.
 
     Args:
@@ -129,8 +123,8 @@ class Slot:
         """Take a batch over and let the GPU compute, without waiting for it.
 
         Args:
-            batch: Of the engine's dtype, at most as large as its largest; if it is smaller than its
-                smallest, zeros are added.
+            batch: Batch of the engine's dtype, at most as large as its largest; if it is smaller
+                than its smallest, zeros are added.
 
         Raises:
             EngineError: CUDA or TensorRT failed.
@@ -149,7 +143,7 @@ class Slot:
         """Wait for the batch that was started.
 
         Returns:
-            By output name float32 `[B, C]`; new arrays.
+            Table by output name: float32 `[B, C]`; new arrays.
 
         Raises:
             EngineError: CUDA failed.
@@ -177,7 +171,7 @@ class Slot:
 
     def abandon(self) -> None:
         """Wait until nothing of a failed batch is under way: its buffers are used again."""
-        with self._lane.lock, suppress(EngineError):  # what failed is told already
+        with self._lane.lock, suppress(EngineError):  # what failed has been reported already
             self._lane.stream.synchronize()
 
     def close(self) -> None:
@@ -185,12 +179,6 @@ class Slot:
         with self._stack, ExitStack() as executions:
             while self._executions:
                 executions.callback(self._executions.popitem()[1].close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _execution(self, rows: int) -> Execution:
         """Return the execution for a batch size, now the one used last."""
@@ -216,7 +204,7 @@ class Execution:
     """An execution context that reads and writes a slot's buffers, and its CUDA graph.
 
     Args:
-        lane: Where it runs.
+        lane: Lane that it runs in.
         slot: What it reads and writes.
 
     Raises:

@@ -47,8 +47,9 @@ class CompiledLayer:
 
     Attributes:
         name: TensorRT's own.
-        kind: Such as `correlation`, `gemm`, `kgen`, `CaskConvolution`, `signal`.
-        dtype: Of its first output, in TensorRT's words (`Half`); empty where it is not said.
+        kind: Kind of the layer, such as `correlation`, `gemm`, `kgen`, `CaskConvolution`, `signal`.
+        dtype: Data type of its first output, in TensorRT's words (`Half`); empty where it is not
+            said.
         inputs: Types of its inputs.
         weights: Type of the largest constant that it multiplies by; empty without one.
         weight_count: How many values that constant has.

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from snow_runtime.engine.backend import Backend, find_backend, start
+from snow_runtime.engine.backend import Backend, find_backend, start_tensorrt
 from snow_runtime.engine.cache import EngineCache, default_folder
 from snow_runtime.engine.files import read_engine, read_record, write_engine
 from snow_runtime.engine.host import Host, this_host
-from snow_runtime.engine.log import listen
+from snow_runtime.engine.log import collect_log
 from snow_runtime.engine.paths import record_path
 from snow_runtime.engine.prepare import prepare_graph
 from snow_runtime.errors import (
@@ -133,8 +133,8 @@ def _open(path: Path) -> OpenEngine:
     backend = _backend(record)
     check_fits(path, record, backend, host)
     trt = backend.module
-    with listen(trt) as log:
-        runtime = start(backend, trt.Runtime, log)
+    with collect_log(trt) as log:
+        runtime = start_tensorrt(backend, trt.Runtime, log)
         if record.options.dla is not None:
             runtime.DLA_core = record.options.dla
         if record.options.version_compatible:

@@ -21,7 +21,7 @@ class Log:
     """What TensorRT said during one piece of work.
 
     Attributes:
-        logger: To be handed to TensorRT.
+        logger: Logger to be handed to TensorRT.
         errors: Its errors.
         layers: Lines that list compiled layers.
     """
@@ -44,7 +44,7 @@ class Log:
             self.layers += message.splitlines()
 
 
-def listen(module: Any) -> AbstractContextManager[Log]:
+def collect_log(module: Any) -> AbstractContextManager[Log]:
     """Collect what TensorRT says within a `with` block; other threads wait for their turn."""
     return _listening(_logger(module))
 

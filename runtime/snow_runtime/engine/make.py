@@ -12,7 +12,7 @@ from snow_runtime._version import __version__
 from snow_runtime.engine.achieved import achieved
 from snow_runtime.engine.backend import PORTABLE, TARGETS, BackendName, find_backend
 from snow_runtime.engine.build import build_plan
-from snow_runtime.engine.build_memory import read_memory, workspace
+from snow_runtime.engine.build_memory import read_build_memory, workspace
 from snow_runtime.engine.cache import (
     EngineCache,
     cache_key,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from snow_runtime.engine.backend import Backend
     from snow_runtime.engine.build import CompiledPlan
     from snow_runtime.engine.options import BuildOptions
-    from snow_runtime.engine.progress import Told
     from snow_runtime.machine.driver import Gpu
+    from snow_runtime.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,18 @@ def build_engine(
     backend_name: BackendName | Literal["auto"] = "auto",
     cache: EngineCache | None = None,
     timing_cache: Path | None = None,
-    told: Told | None = None,
+    progress: ProgressCallback | None = None,
 ) -> BuiltEngine:
     """Build an engine and write it with its record.
 
     Args:
         graph: An exported or calibrated ONNX graph.
-        output: Where the plan goes; the record goes beside it.
+        output: Path that the plan goes to; the record goes beside it.
         options: What it is to be.
         backend_name: What to build with.
         cache: Engines of earlier builds; None uses and keeps none.
         timing_cache: What TensorRT has learnt; None for the file of this TensorRT and GPU.
-        told: Is told the phase and the share of the build that is done.
+        progress: Callback that gets the phase and the share of the build that is done.
 
     Raises:
         GraphError: The graph cannot be used.
@@ -89,8 +89,8 @@ def build_engine(
     _spare(output, prepared)
     resolved = _resolve(options, prepared, backend, gpu)
     here = None if resolved.targets else gpu  # what is built for elsewhere cannot use its memory
-    limit, notices = workspace(resolved.workspace_bytes, here, read_memory())
-    work = _Build(prepared, resolved, backend, host, limit, timing_cache, told)
+    limit, notices = workspace(resolved.workspace_bytes, here, read_build_memory())
+    work = _Build(prepared, resolved, backend, host, limit, timing_cache, progress)
     if cache is None:
         content, record, said = work.run()
         cached = False
@@ -114,7 +114,7 @@ class _Build:
     host: Host
     workspace_bytes: int | None
     timing_cache: Path | None
-    told: Told | None
+    progress: ProgressCallback | None
 
     @property
     def key(self) -> str:
@@ -132,7 +132,7 @@ class _Build:
             beside=self.prepared.beside,
             workspace_bytes=self.workspace_bytes,
             timing_cache=read_timing_cache(learnt) if learnt else b"",
-            told=self.told,
+            progress=self.progress,
         )
         notices = list(plan.notices)
         if self.options.dla is not None:

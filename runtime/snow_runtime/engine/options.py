@@ -33,7 +33,7 @@ class BuildOptions:
         version_compatible: Whether later versions of TensorRT have to load it.
         strip_weights: Whether the weights stay outside, to be put in from the graph at loading.
         dla: Core of the deep learning accelerator to run on; None for the GPU.
-        least_share: Of the convolutions, how many have to run in `precision`; 0 asks nothing.
+        least_share: Share of the convolutions that have to run in `precision`; 0 asks nothing.
 
     Raises:
         EngineError: Values that contradict each other or are out of range.
@@ -104,7 +104,7 @@ class BuildOptions:
         """Return the same with everything said that was left open.
 
         Args:
-            precision: Of the prepared graph.
+            precision: Precision of the prepared graph.
             graph_batch: The batch that the graph fixes; None where it takes any.
             targets: What is compiled for unless the options say otherwise.
 

@@ -25,9 +25,10 @@ class PreparedGraph:
         beside: Where the weights lie that are too many for `content`: beside this file. None where
             they are all in it.
         manifest: The graph's own, with that precision.
-        sha256: Of the file that it was read from.
+        sha256: SHA-256 of the file that it was read from.
         batch: What the graph fixes it to; None where it takes any.
-        quantised: Of an INT8 graph, names of the layers whose inputs are quantised; None of others.
+        quantised: Names of an INT8 graph's layers whose inputs are quantised; None for other
+            graphs.
         files: All that the graph was read from.
     """
 
@@ -45,7 +46,7 @@ def prepare_graph(path: Path, precision: Precision | None) -> PreparedGraph:
 
     Args:
         path: The ONNX file.
-        precision: None takes the graph as it is.
+        precision: Precision to prepare it in; None takes the graph as it is.
 
     Raises:
         GraphError: The file is missing, damaged, carries no manifest, or is too large to be halved.

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FrameType
 
-    Told = Callable[[str, float], None]
+    from snow_runtime.progress import ProgressCallback
 
 
 @dataclass
@@ -32,12 +32,12 @@ class BuildProgress:
     """What a build's phases come to.
 
     Attributes:
-        told: Is called with the phase and the share of the whole, 0 to 1, which never falls.
+        progress: Callback that gets the phase and the share of the whole, which never falls.
         interrupted: Whether the build is to stop at the next step.
-        failure: What `told` failed with; TensorRT would swallow it.
+        failure: What `progress` failed with; TensorRT would swallow it.
     """
 
-    told: Told | None = None
+    progress: ProgressCallback | None = None
     interrupted: bool = False
     failure: Exception | None = None
     _phases: dict[str, _Phase] = field(default_factory=dict)
@@ -46,14 +46,14 @@ class BuildProgress:
     def start(self, name: str, parent: str | None, steps: int) -> None:
         """Hear that a phase has begun."""
         self._phases[name] = _Phase(name, max(1, steps), self._phases.get(parent or ""))
-        self._tell(name)
+        self._report(name)
 
     def step(self, name: str, step: int) -> bool:
         """Hear that step number `step` of a phase is done; return whether to go on."""
         phase = self._phases.get(name)
         if phase is not None:
             phase.done = min(step + 1, phase.steps)
-            self._tell(name)
+            self._report(name)
         return not self.interrupted
 
     def finish(self, name: str) -> None:
@@ -61,11 +61,11 @@ class BuildProgress:
         phase = self._phases.pop(name, None)
         if phase is not None and phase.parent is None:
             self._share = 1.0
-            self._tell(name)
+            self._report(name)
 
     def monitor(self, module: Any) -> Any:
         """Make the object that TensorRT calls back."""
-        progress = self
+        build = self
 
         class Monitor(module.IProgressMonitor):  # type: ignore[misc] # untyped
             def __init__(self) -> None:
@@ -74,13 +74,13 @@ class BuildProgress:
             def phase_start(
                 self, phase_name: str, parent_phase: str | None, num_steps: int
             ) -> None:
-                progress.start(phase_name, parent_phase, num_steps)
+                build.start(phase_name, parent_phase, num_steps)
 
             def phase_finish(self, phase_name: str) -> None:
-                progress.finish(phase_name)
+                build.finish(phase_name)
 
             def step_complete(self, phase_name: str, step: int) -> bool:
-                return progress.step(phase_name, step)
+                return build.step(phase_name, step)
 
         return Monitor()
 
@@ -109,14 +109,14 @@ class BuildProgress:
         if self.interrupted:
             raise KeyboardInterrupt
 
-    def _tell(self, name: str) -> None:
+    def _report(self, name: str) -> None:
         phase = self._phases.get(name)
         if phase is not None:
             self._share = max(self._share, _share(phase))
-        if self.told is None or self.failure is not None:
+        if self.progress is None or self.failure is not None:
             return
         try:
-            self.told(name, self._share)
+            self.progress(name, self._share)
         except Exception as error:  # noqa: BLE001 - raised again when TensorRT has given up
             self.failure, self.interrupted = error, True
 

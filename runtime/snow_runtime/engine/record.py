@@ -26,22 +26,22 @@ class EngineRecord:
     """What a plan is.
 
     Attributes:
-        plan_sha256: Of the plan file; a plan with another is not loaded.
+        plan_sha256: SHA-256 of the plan file; a plan with another is not loaded.
         plan_bytes: Its size.
         graph: The graph's file, as seen from the record's folder.
-        graph_sha256: Of that file.
+        graph_sha256: SHA-256 of that file.
         backend: What built it, `tensorrt` or `tensorrt-rtx`.
-        version: Of that library.
+        version: Version of that library.
         host: The machine that it was built on.
         options: What it was asked to be.
-        inputs: By input name its smallest, best and largest shape, batch first.
+        inputs: Shapes by input name: the smallest, best and largest shape, batch first.
         manifest: The graph's, in the precision that was built.
-        achieved: In what the convolutions run.
+        achieved: Arithmetic that the convolutions run in.
         compute_layers: How many layers launch a kernel.
         build_s: Time that compiling took, in seconds.
-        built_at: When, in UTC and ISO 8601.
+        built_at: Time of the build, in UTC and ISO 8601.
         snow_deploy: Version of this project.
-        format: Of this document.
+        format: Version of this document's format.
 
     Raises:
         ManifestError: A field has the wrong type or range.

@@ -121,7 +121,7 @@ class EngineSession:
                 uint8, frames `[B, S, S, 3]`.
 
         Returns:
-            By output name float32 `[B, C]`; new arrays at each call.
+            Table by output name: float32 `[B, C]`; new arrays at each call.
 
         Raises:
             InputError: The batch has another shape or dtype, or NaN or infinity in it.

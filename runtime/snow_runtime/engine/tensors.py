@@ -37,7 +37,7 @@ class OutputTensor:
     Attributes:
         name: Its name.
         dtype: What the engine writes, float32 or float16 for logits.
-        shape: Without the batch axis.
+        shape: Shape without the batch axis.
     """
 
     name: str

@@ -5,15 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from snow_runtime.closing import Closing
 from snow_runtime.engine.cuda import DeviceBuffer, PinnedBuffer, call
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from snow_runtime.engine.cuda import Stream
 
 
-class TransferBuffer:
+class TransferBuffer(Closing):
     """Pinned memory for Python and its counterpart for the GPU, which may be the same memory.
 
     Args:
@@ -64,9 +63,3 @@ class TransferBuffer:
     def close(self) -> None:
         """Free both; `array` is not to be used any more."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -1,7 +1,7 @@
 """The pictures that a task was trained and measured on, as a manifest has them: hashes alone.
 
 A manifest goes to devices, so that neither paths nor labels of single pictures are in it. What is
-here tells whether pictures are split as they were, for whoever has the pictures.
+here says whether pictures are split as they were, for whoever has the pictures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class SplitEntry:
     """One split.
 
     Attributes:
-        sha256: Of the pictures' paths, from the folder that the whole data is in, and labels.
+        sha256: SHA-256 of the pictures' paths, from the folder that the whole data is in, and
+            labels.
         pictures: How many there are.
 
     Raises:
@@ -40,8 +41,8 @@ class DataEntry:
     """A task's data.
 
     Attributes:
-        sha256: Of which pictures are in which split.
-        seed: That the task was trained with; it splits data that has no splits of its own.
+        sha256: SHA-256 of which pictures are in which split.
+        seed: Seed that the task was trained with; it splits data that has no splits of its own.
         splits: The splits by name, ``train``, ``val`` and ``test``; empty where the task is from
             before they were noted one by one.
 

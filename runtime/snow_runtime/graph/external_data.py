@@ -33,8 +33,8 @@ class ExternalWeights:
 
     Attributes:
         name: The tensor's.
-        file: Where they lie.
-        offset: Of the first, in bytes.
+        file: File that they lie in.
+        offset: Offset of the first, in bytes.
         size_bytes: How many they are.
     """
 

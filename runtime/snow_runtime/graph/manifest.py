@@ -63,8 +63,8 @@ class Preprocessing:
     Attributes:
         image_size: Side of the square that the network reads, in pixels.
         resize_size: Length of the short side before the centre crop, in pixels.
-        mean: Per RGB channel, subtracted from values in [0, 1].
-        std: Per RGB channel, divided by; above 0.
+        mean: Mean of each RGB channel, subtracted from values in [0, 1].
+        std: Standard deviation of each RGB channel, divided by; above 0.
 
     Raises:
         ManifestError: A field has the wrong type or range.
@@ -102,7 +102,7 @@ class InputEntry:
     """The graph's one input, S being the image size.
 
     Attributes:
-        name: Of the tensor.
+        name: Name of the tensor.
         dtype: ``float32`` for normalised pictures `[B, 3, S, S]`; ``uint8`` for camera frames
             `[B, S, S, 3]`, which the graph normalises itself.
         layout: ``NCHW`` with float32, ``NHWC`` with uint8.
@@ -149,13 +149,13 @@ class TaskEntry:
     """One task: the graph's output that answers it and what the answers mean.
 
     Attributes:
-        name: See :func:`check_task_name`.
+        name: Name of the task, as :func:`check_task_name` allows it.
         output: Name of the graph's output, logits `[B, C]` with C = ``len(labels)``.
         labels: What each of the C logits stands for; two may be spelt alike, as in ImageNet.
-        sha256: Of the task's own weights; None for the source's own head.
+        sha256: SHA-256 of the task's own weights; None for the source's own head.
         k_divisor: N/K, channels of a source tensor over those subscribed; None without.
         width_divisor: The source's widths over the delta's; None without.
-        selections: Per subscription the chosen source channels, ascending.
+        selections: Chosen source channels by subscription, ascending.
         metrics: Figures measured when the task was trained, such as accuracies in [0, 1].
         scheme: ``snow``, or the scheme compared with it that the network is of; None for the
             source's own head, and in graphs from before there were several.
@@ -206,10 +206,10 @@ class Quantisation:
     """How a graph came to be INT8.
 
     Attributes:
-        graph_sha256: Of the fp32 graph's file that it was made from.
+        graph_sha256: SHA-256 of the fp32 graph's file that it was made from.
         method: How the ranges were chosen, such as ``entropy``.
         samples: How many pictures they were measured on.
-        data_sha256: Of those pictures and their names.
+        data_sha256: SHA-256 of those pictures and their names.
         rest: Precision of what is not INT8, ``fp32`` or ``fp16``.
         layers: How many convolutions and matrix products are INT8.
         kept: Names of those that are not.
@@ -248,7 +248,7 @@ class SelfCheck:
     See :mod:`snow_runtime.self_check`, which compares a loaded model with it.
 
     Attributes:
-        logits: By output name, its C logits in ONNX Runtime on the CPU.
+        logits: The C logits by output name, in ONNX Runtime on the CPU.
 
     Raises:
         ManifestError: A field has the wrong type.
@@ -266,15 +266,15 @@ class Manifest:
 
     Attributes:
         source: The network under all tasks.
-        preprocessing: From a picture to the input.
-        tasks: In the order in which results list them; names and outputs are unique.
+        preprocessing: The way from a picture to the input.
+        tasks: Tasks in the order in which results list them; names and outputs are unique.
         layout: Deltas side by side, or merged into one grouped network.
-        precision: Of the arithmetic inside the graph; its logits stay float32.
+        precision: Precision of the arithmetic inside the graph; its logits stay float32.
         input: The graph's input.
-        versions: Of the packages that made the graph, by package name.
+        versions: Versions of the packages that made the graph, by package name.
         quantisation: How it came to be INT8; None for a graph in floating point.
         self_check: Answers to compare with wherever the graph is loaded; None where it has none.
-        format: Of this document.
+        format: Version of this document's format.
 
     Raises:
         ManifestError: A field has the wrong type or range.

@@ -45,9 +45,9 @@ class GraphFile:
         manifest: What it says about itself; None for a graph of other origin.
         inputs: What it takes; an axis left open is None.
         outputs: What it answers.
-        content_sha256: Of the file alone.
+        content_sha256: SHA-256 of the file alone.
         weights: What lies in other files.
-        size_bytes: Of all files.
+        size_bytes: Size of all files.
     """
 
     path: Path

@@ -26,9 +26,9 @@ class QuantisedGraph:
     """A graph's nodes by what they make and read, to look from a value to its scale.
 
     Attributes:
-        nodes: In the graph's order.
+        nodes: Nodes in the graph's order.
         made_by: The node that makes a value.
-        constants: By value, its tensor; those of Constant nodes are among them.
+        constants: Constant tensors by value; those of Constant nodes are among them.
     """
 
     def __init__(self, graph: onnx.GraphProto, outer: QuantisedGraph | None = None) -> None:

@@ -30,7 +30,7 @@ class Gpu:
     """One GPU.
 
     Attributes:
-        index: As CUDA counts them.
+        index: Number of the GPU, as CUDA counts them.
         name: The driver's, such as `NVIDIA GeForce RTX 3090`.
         capability: Its compute capability, major and minor.
         memory_bytes: All of its memory; on an integrated GPU, the machine's.
@@ -55,7 +55,7 @@ class Driver:
 
     Attributes:
         cuda: The newest CUDA that it serves, such as `12.6`.
-        gpus: In CUDA's order; empty where it sees none.
+        gpus: GPUs in CUDA's order; empty where it sees none.
     """
 
     cuda: str
@@ -66,7 +66,7 @@ def ask_driver(library: Callable[[str], Any] | None = None) -> Driver:
     """Ask the driver what is here.
 
     Args:
-        library: Opens a shared library by name; None for the system's own way.
+        library: Function that opens a shared library by name; None for the system's own way.
 
     Raises:
         OSError: There is no driver; DriverDoesNotStartError where there is one that fails.

@@ -24,7 +24,8 @@ class Jetson:
 
     Attributes:
         model: What the device tree calls the board; empty where it does not say.
-        l4t: Of the root file system, such as `36.4`; None where it is not one that is known.
+        l4t: Version of the root file system, such as `36.4`; None where it is not one that is
+            known.
         jetpack: The JetPack that it belongs to, such as `6.1 or later`.
         tensorrt: The TensorRT that comes with it.
         supported: Whether that TensorRT builds strongly typed engines.

@@ -27,7 +27,7 @@ class OnStream:
     current context as it is.
 
     Args:
-        array: Has `__cuda_array_interface__`.
+        array: Array with `__cuda_array_interface__`.
         stream: Pycuda's `Stream` (`handle`), CuPy's (`ptr`), PyTorch's (`cuda_stream`), or the
             handle as an integer.
 
@@ -64,8 +64,8 @@ def to_numpy(image: object) -> object:
     """Give an array of another library as a NumPy array; anything else comes back as it is.
 
     Args:
-        image: With `__cuda_array_interface__` (copied to the host, after the work of the stream
-            that it names) or `__dlpack__` of the host's memory (shared).
+        image: Array with `__cuda_array_interface__` (copied to the host, after the work of the
+            stream that it names) or `__dlpack__` of the host's memory (shared).
 
     Raises:
         InputError: Its memory cannot be reached from here, or is not contiguous on the GPU.

@@ -29,12 +29,12 @@ class Prepared:
     """What :meth:`snow_runtime.model.Model.prepare` hands to ``answer``.
 
     Attributes:
-        images: As given; kept for a model that wants them prepared otherwise.
+        images: The pictures themselves; kept for a model that wants them prepared otherwise.
         colour: Order of the arrays' channels.
         batch: float32 `[B, 3, S, S]`, normalised; or uint8 `[B, S, S, 3]`. Empty without images.
         took_s: How long that took, in seconds.
         entry: The graph's input that it is for.
-        preprocessing: likewise.
+        preprocessing: Preprocessing that they were prepared by.
     """
 
     images: tuple[Picture, ...]
@@ -75,11 +75,11 @@ def run_in_parts(session: Session, batch: Batch) -> dict[str, NDArray[np.float32
     """Run a graph as often as a batch needs: one that takes so many pictures only gets so many.
 
     Args:
-        session: Runs the graph.
-        batch: Of any number of pictures, 1 or more.
+        session: Session that runs the graph.
+        batch: Batch of any number of pictures, 1 or more.
 
     Returns:
-        By output name float32 `[B, C]`.
+        Table by output name: float32 `[B, C]`.
 
     Raises:
         GraphError: The session is closed, or the computation failed.

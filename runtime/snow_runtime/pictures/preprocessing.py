@@ -43,7 +43,7 @@ _LONGEST_ASPECT = 32
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
     """Read a photo: any format that Pillow knows, grey, palette, CMYK, with alpha or 16 bits deep.
 
-    A photo that is odd, but can be used, is told of in the log, once of each kind.
+    A photo that is odd, but can be used, is named in the log, once for each kind.
 
     Returns:
         An upright RGB image of 8 bits a channel, `[H, W, 3]`, on white where the photo is
@@ -111,12 +111,12 @@ def prepare_for(
 
     Args:
         entry: The graph's input: normalised planes, or frames that it normalises itself.
-        image: As for :func:`prepare`.
-        preprocessing: likewise.
-        colour: likewise.
+        image: Picture, as for :func:`prepare`.
+        preprocessing: Preprocessing, as for :func:`prepare`.
+        colour: Order of an array's channels.
 
     Returns:
-        As :func:`prepare`, or uint8 `[S, S, 3]` in the entry's order of channels.
+        The same as :func:`prepare`, or uint8 `[S, S, 3]` in the entry's order of channels.
 
     Raises:
         InputError: The picture has another type, shape or dtype.

@@ -1,4 +1,4 @@
-"""What is odd about a picture that can be used all the same, told once of each kind.
+"""What is odd about a picture that can be used all the same, logged once for each kind.
 
 A folder of ten thousand such pictures shall not give ten thousand lines.
 """
@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 _LOGGER = logging.getLogger(__name__)
 
-Kind = Literal["range", "transparent"]
+RemarkKind = Literal["range", "transparent"]
 
 INFO_KEY: Final = "snow_runtime.remark"
 """Where :func:`snow_runtime.pictures.preprocessing.load_image` leaves one in a picture's `info`."""
@@ -23,16 +23,16 @@ class Remark(NamedTuple):
     """Something odd about a picture.
 
     Attributes:
-        kind: Of what kind it is; of each one is told.
+        kind: Kind of the remark; one of each kind is logged.
         text: What is odd, and what to do.
     """
 
-    kind: Kind
+    kind: RemarkKind
     text: str
 
 
 def tell_once(remark: Remark) -> None:
-    """Log a warning, unless one of its kind has been told in this process."""
+    """Log a warning, unless this process has logged one of its kind."""
     if _quiet or remark.kind in _told:
         return
     _told.add(remark.kind)

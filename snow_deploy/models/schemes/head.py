@@ -30,7 +30,7 @@ class HeadNetwork(TaskNetwork):
     """A network whose last part is a `head`, from the image and features to logits.
 
     Attributes:
-        head: Takes images and a mapping of features.
+        head: Module that takes images and a mapping of features.
         classifier: Name of the layer in it that has a row of weights for each class.
     """
 

@@ -46,7 +46,7 @@ class LearningWithoutForgetting(WholeNetwork):
 
         Args:
             source: The original.
-            num_classes: Of the newest task.
+            num_classes: Number of classes of the newest task.
             older: Classes of each task before, in order.
         """
         super().__init__(source, num_classes, build_trunk(source), build_head(source, num_classes))
@@ -57,7 +57,7 @@ class LearningWithoutForgetting(WholeNetwork):
         """Go on from the network of the task before, and keep a frozen copy as the teacher.
 
         Args:
-            state: Of that task's network; its newest head becomes the last of the older ones.
+            state: State of that task's network; its newest head becomes the last of the older ones.
 
         Raises:
             StoreError: It is the state of another network.

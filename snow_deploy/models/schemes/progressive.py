@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.anatomy import HEAD, module_of
+from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.network import look_up, looked_up
 from snow_deploy.models.schemes.head import HeadNetwork, build_head
 from snow_deploy.models.source import output_key
 from snow_deploy.models.trunk import build_trunk
+from snow_export.trace.nodes import layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,7 @@ def _add_adapters(column: fx.GraphModule) -> list[str]:
     names: list[str] = []
     column.add_module("adapters", nn.Module())
     for node in list(graph.nodes):
-        layer, name = module_of(column, node), str(node.target)
+        layer, name = layer_of(column, node), str(node.target)
         if isinstance(layer, nn.Conv2d) and not _SHORTCUTS.intersection(name.split(".")):
             _add_adapter(column, node, features, layer.out_channels)
             names.append(name)

@@ -20,7 +20,7 @@ class WholeNetwork(HeadNetwork):
     """A network in the source's form, from the image to the task's classes.
 
     Attributes:
-        network: From images to what the head's classifier reads.
+        network: Network from images to what the head's classifier reads.
     """
 
     fuses: ClassVar[bool] = False

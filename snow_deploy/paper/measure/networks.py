@@ -10,8 +10,7 @@ from torch import nn
 
 from snow_deploy.models.schemes import build_network
 from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
-from snow_deploy.models.weights import SourceWeights, from_network
-from snow_deploy.models.weights import build_network as build_architecture
+from snow_deploy.models.weights import SourceWeights, build_architecture, from_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +28,8 @@ def random_weights(architecture: str, source_classes: int, seed: int = 0) -> Sou
 
     Args:
         architecture: Torchvision's name.
-        source_classes: Of the source's own head.
-        seed: Of the weights.
+        source_classes: Number of classes of the source's own head.
+        seed: Seed of the weights.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -48,7 +47,8 @@ def new_task(source: Source, options: TrainOptions, classes: Sequence[int]) -> T
     Args:
         source: What it stands on.
         options: The scheme and, of SNOW, the delta's shape.
-        classes: Of each task, in order. `lf` has learned those before the last one already.
+        classes: Number of classes of each task, in order. `lf` has learned those before the last
+            one already.
     """
     if options.scheme != "lf":
         return build_network(source, classes[-1], options)
@@ -67,7 +67,7 @@ def count_together(source: Source, options: TrainOptions, classes: Sequence[int]
     Args:
         source: Whose own head counts as a task too.
         options: The scheme and, of SNOW, the delta's shape.
-        classes: Of each task beside it.
+        classes: Number of classes of each task beside it.
     """
     if options.scheme == "lf":
         older = [source.num_classes, *classes[:-1]]

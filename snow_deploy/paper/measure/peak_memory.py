@@ -17,7 +17,7 @@ import torch
 from snow_deploy.allocator import give_back_freed_memory, keep_freed_memory
 from snow_deploy.errors import TrainingError
 from snow_deploy.paper.measure.step import WARM_UP, StepSetup, TrainingStep
-from snow_runtime.bench.process_memory import read_memory
+from snow_runtime.bench.process_memory import read_process_memory
 
 _RESET = Path("/proc/self/clear_refs")
 _FORGET_PEAK = "5"  # proc(5): VmHWM begins again at what is resident now
@@ -59,10 +59,10 @@ def measure_here(setup: StepSetup) -> int:
     gc.collect()
     give_back_freed_memory()  # a step would take unnoticed what building the networks left
     _RESET.write_text(_FORGET_PEAK, encoding="ascii")
-    before = read_memory().now_bytes or 0
+    before = read_process_memory().now_bytes or 0
     for _ in range(WARM_UP):
         step()
-    after = read_memory().peak_bytes or 0
+    after = read_process_memory().peak_bytes or 0
     return step.held_bytes() + batch + max(0, after - before)
 
 

@@ -13,11 +13,11 @@ from snow_deploy.models.schemes import build_network
 from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
 from snow_deploy.models.source import Source
 from snow_deploy.paper.measure.networks import random_weights
-from snow_deploy.paper.measure.turns import alternate, elapsed_ms
+from snow_deploy.paper.measure.turns import elapsed_ms, least_in_turns
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.study import digest
 from snow_export.layout import arrange
-from snow_export.network import SOURCE, SharedNetwork, flatten
+from snow_export.network import SOURCE, SharedNetwork, flatten_network
 from snow_export.trace.fold import fold_norms
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def build_server(setup: StepSetup) -> fx.GraphModule:
         example = torch.zeros(2, 3, setup.options.image_size, setup.options.image_size)
         apart = [task for task, network in networks.items() if not network.fuses]
         heads = arrange(networks, "fused", (example, source(example)), apart).heads
-    flat = fold_norms(flatten(SharedNetwork(source, heads, outputs)))
+    flat = fold_norms(flatten_network(SharedNetwork(source, heads, outputs)))
     flat.delete_all_unused_submodules()
     return flat.to(memory_format=torch.channels_last)
 
@@ -95,8 +95,8 @@ def measure_serving(
         setups: The contenders.
         batch: Pictures a call.
         kept: What is measured already.
-        rounds: Visits to each.
-        say: Hears what is done.
+        rounds: Number of visits to each.
+        say: Callback that gets what is done, as a line.
     """
     device = default_device()
     servers: dict[str, fx.GraphModule] = {}
@@ -118,7 +118,7 @@ def measure_serving(
         ms: float = kept.get("serving", facts, partial(measure, name))["ms"]
         return ms
 
-    times = alternate(visit, setups, rounds)
+    times = least_in_turns(visit, setups, rounds)
     return {name: 1e3 * batch / ms for name, ms in times.items()}
 
 

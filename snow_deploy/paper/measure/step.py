@@ -27,9 +27,9 @@ class StepSetup:
 
     Attributes:
         options: Scheme, delta, batch size, image size and precision.
-        architecture: Of the source, torchvision's name.
-        source_classes: Of its own head.
-        classes: Of the tasks so far; the last one is trained.
+        architecture: Architecture of the source, torchvision's name.
+        source_classes: Number of classes of its own head.
+        classes: Number of classes of each of the tasks so far; the last one is trained.
     """
 
     options: TrainOptions

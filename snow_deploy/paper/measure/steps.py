@@ -12,7 +12,7 @@ import torch
 from snow_deploy.errors import TrainingError
 from snow_deploy.paper.measure.peak_memory import peak_bytes
 from snow_deploy.paper.measure.step import WARM_UP, StepSetup, TrainingStep
-from snow_deploy.paper.measure.turns import alternate, elapsed_ms
+from snow_deploy.paper.measure.turns import elapsed_ms, least_in_turns
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.study import digest
 
@@ -28,7 +28,7 @@ class Effort:
 
     Attributes:
         steps: Timed together in one visit.
-        rounds: Visits to each contender.
+        rounds: Number of visits to each contender.
     """
 
     steps: int = 10
@@ -65,7 +65,7 @@ def measure_steps(
         setups: The contenders.
         kept: What is measured already.
         effort: How thoroughly.
-        say: Hears what is done.
+        say: Callback that gets what is done, as a line.
 
     Raises:
         TrainingError: Not even a small batch fits, or memory could not be measured.
@@ -93,7 +93,7 @@ def measure_steps(
         ms: float = value["ms"]
         return ms
 
-    times = alternate(visit, fitting, effort.rounds)
+    times = least_in_turns(visit, fitting, effort.rounds)
     return {
         name: StepFigures(
             setup.options.batch_size, 1e3 * setup.options.batch_size / times[name], peaks[name]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def alternate(
+def least_in_turns(
     visit: Callable[[str, int], float], names: Mapping[str, object], rounds: int
 ) -> dict[str, float]:
     """Visit every contender once a round, backwards in every second; return the least of each.
@@ -19,9 +19,9 @@ def alternate(
     The minimum, because whatever else a machine does only ever adds to a time.
 
     Args:
-        visit: Given a name and the number of the round, measures a time.
+        visit: Function that measures a time, given a name and the number of the round.
         names: The contenders.
-        rounds: At least one.
+        rounds: Number of rounds, at least one.
     """
     best = dict.fromkeys(names, float("inf"))
     for number in range(rounds):

@@ -1,24 +1,62 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from snow_deploy.cli import main
 from snow_deploy.cli.calibrate import command
 from snow_deploy.training.store import Store
 from snow_runtime import load
+from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
+from snow_runtime.graph.onnx_file import with_manifest
 from tests.conftest import DATA
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import RandomWeights
+
+
+@pytest.fixture(scope="module")
+def tiny(trained_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a graph of two convolutions with the tasks of the store."""
+    tasks = [trained_store.load_task(name) for name in trained_store.tasks()]
+    rng = np.random.default_rng(0)
+
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
+
+    halved: dict[str, Any] = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["a"], name="source/conv1", **halved),
+        helper.make_node("Relu", ["a"], ["b"], name="source/relu"),
+        helper.make_node("Conv", ["b", "w2"], ["c"], name="source/conv2", **halved),
+        helper.make_node("GlobalAveragePool", ["c"], ["d"], name="pool"),
+        helper.make_node("Flatten", ["d"], ["e"], name="flatten"),
+    ]
+    constants, outputs = [weight("w1", 8, 3, 3, 3), weight("w2", 16, 8, 3, 3)], []
+    for task in tasks:
+        classes = len(task.labels)
+        name = f"{task.name}/fc"
+        nodes.append(helper.make_node("Gemm", ["e", name], [task.name], name=name, transB=1))
+        constants.append(weight(name, classes, 16))
+        outputs.append(helper.make_tensor_value_info(task.name, TensorProto.FLOAT, ["B", classes]))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["B", 3, 64, 64])
+    graph = helper.make_graph(nodes, "tiny", [image], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    entries = [TaskEntry(task.name, task.name, task.labels, sha256="b" * 64) for task in tasks]
+    source = SourceEntry("tiny", "a" * 64, 1368)
+    manifest = Manifest(source, Preprocessing.for_size(64), tuple(entries))
+    path = tmp_path_factory.mktemp("tiny") / "snow.onnx"
+    onnx.save(with_manifest(model, manifest), path)
+    return path
 
 
 def run(*arguments: str) -> Result:
@@ -78,7 +116,7 @@ def test_a_graph_its_ranges_and_its_report(
 )
 def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
     trained_store: Store,
-    graph: Path,
+    tiny: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     expected: tuple[str, int, str],
@@ -88,7 +126,7 @@ def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
     monkeypatch.setattr("snow_calibration.run.together", lambda _: outcome)
     monkeypatch.setattr("snow_calibration.report.together", lambda _: outcome)
 
-    result = calibrate(trained_store, graph, tmp_path, "--json", "--max-drop", "15")
+    result = calibrate(trained_store, tiny, tmp_path, "--json", "--max-drop", "15")
 
     assert result.exit_code == code
     report = json.loads(result.stdout)
@@ -105,7 +143,7 @@ def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
     ]
     if outcome == "undecided":
         more = ("--max-drop", "15", "--accept-undecided")
-        result = calibrate(trained_store, graph, tmp_path, *more)
+        result = calibrate(trained_store, tiny, tmp_path, *more)
         assert result.exit_code == 0
         assert "was written undecided, as --accept-undecided asks" in result.stderr
         assert {path.name for path in tmp_path.iterdir()} == {
@@ -117,7 +155,7 @@ def test_a_gate_that_does_not_hold_has_its_exit_code_and_no_file(
 
 
 def test_a_search_and_pictures_without_labels(
-    trained_store: Store, graph: Path, tmp_path: Path
+    trained_store: Store, tiny: Path, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(5)
     (tmp_path / "camera").mkdir()
@@ -126,7 +164,7 @@ def test_a_search_and_pictures_without_labels(
         Image.fromarray(pixels).save(tmp_path / "camera" / f"{number}.png")
     more = ("--auto", "--unlabelled", f"shape={tmp_path / 'camera'}", "--max-drop", "100")
 
-    result = calibrate(trained_store, graph, tmp_path, *more, "--json")
+    result = calibrate(trained_store, tiny, tmp_path, *more, "--json")
 
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
@@ -137,8 +175,8 @@ def test_a_search_and_pictures_without_labels(
     assert [score["pictures"] for score in step["scores"]] == [48, 48]
 
 
-def test_so_few_pictures_are_no_gate(trained_store: Store, graph: Path, tmp_path: Path) -> None:
-    result = calibrate(trained_store, graph, tmp_path)
+def test_so_few_pictures_are_no_gate(trained_store: Store, tiny: Path, tmp_path: Path) -> None:
+    result = calibrate(trained_store, tiny, tmp_path)
 
     assert result.exit_code == 1
     assert "has 20 pictures to judge by, too few to pass with --max-drop 3" in result.stderr
@@ -220,18 +258,18 @@ def test_a_float_graph_does_not_pass_as_int8(graph: Path) -> None:
     assert finding["rule"] == "not-quantised"
 
 
-def test_errors_are_one_line(trained_store: Store, graph: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line(trained_store: Store, tiny: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.onnx"
-    model = onnx.load(graph)
+    model = onnx.load(tiny)
     for entry in model.metadata_props:
         entry.value = entry.value.replace('"precision":"fp32"', '"precision":"fp16"')
     onnx.save(model, half)
 
     for result, said in (
         (calibrate(trained_store, half, tmp_path), "is fp16, expected fp32"),
-        (calibrate(trained_store, graph, tmp_path, "--keep-fp16", "nothing"), "no layer is called"),
+        (calibrate(trained_store, tiny, tmp_path, "--keep-fp16", "nothing"), "no layer is called"),
         (calibrate(trained_store, tmp_path / "none", tmp_path), "does not exist"),
-        (run("calibrate", str(graph), "--data", "nonsense"), "names no known kind of data"),
+        (run("calibrate", str(tiny), "--data", "nonsense"), "names no known kind of data"),
     ):
         assert result.exit_code == 1
         assert result.stderr.startswith("error: ")

@@ -81,15 +81,17 @@ def test_a_line_for_each_frame(graph_path: Path) -> None:
 
 
 def test_the_metrics_tell_what_a_camera_lost() -> None:
-    from snow_deploy.cli.run import _state
-    from snow_runtime.app.stats import Stats, prometheus
+    pytest.importorskip("prometheus_client")
+    from snow_deploy.cli.run_page import camera_state
+    from snow_runtime.app.prometheus import write_metrics
+    from snow_runtime.app.stats import Stats
     from snow_runtime.cameras import open_camera
 
     with open_camera(CAMERA, name="door") as camera:
-        text = prometheus(Stats().snapshot(), {"door": _state(camera)})
+        content, _ = write_metrics(Stats().snapshot(), {"door": camera_state(camera)})
 
     for counter in ("lost_seconds", "repeats", "abandoned_reads"):
-        assert f'snow_camera_{counter}_total{{camera="door"}} 0' in text
+        assert f'snow_camera_{counter}_total{{camera="door"}} 0.0' in content.decode()
 
 
 def test_two_cameras_on_one_model(graph_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from snow_deploy.cli import main
-from snow_deploy.training.run import Outcome, RunSettings
+from snow_deploy.training.run import RunSettings, TrainingOutcome
 
 if TYPE_CHECKING:
     from snow_deploy.training.store import Store
@@ -20,9 +20,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TaskRequest]:
     """Put something in the place of the training that takes notes."""
     made: list[TaskRequest] = []
 
-    def note(_store: Store, requests: list[TaskRequest], _settings: RunSettings) -> Outcome:
+    def note(_store: Store, requests: list[TaskRequest], _settings: RunSettings) -> TrainingOutcome:
         made.extend(requests)
-        return Outcome((), ("food-k4",), {"food-k8": "the loss became nan in epoch 2"})
+        return TrainingOutcome((), ("food-k4",), {"food-k8": "the loss became nan in epoch 2"})
 
     monkeypatch.setattr("snow_deploy.training.run.train_tasks", note)
     return made

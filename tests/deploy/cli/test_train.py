@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from snow_deploy.cli import main
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import RECIPES, TrainOptions, recipe_for
-from snow_deploy.training.run import Outcome, RunSettings
+from snow_deploy.training.run import RunSettings, TrainingOutcome
 from snow_deploy.training.store import Store
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ def calls(monkeypatch: pytest.MonkeyPatch, trained_store: Store) -> list[Call]:
     """Put something in the place of the training that takes notes."""
     made: list[Call] = []
 
-    def note(store: Store, requests: list[TaskRequest], settings: RunSettings) -> Outcome:
+    def note(store: Store, requests: list[TaskRequest], settings: RunSettings) -> TrainingOutcome:
         made.extend(Call(store, r.name, r.splits, r.options, settings) for r in requests)
         record = trained_store.load_task("shape")
         metrics = {**record.metrics, "accuracy": 0.75, "linear_accuracy": 0.5, "skipped": 3.0}
-        return Outcome((replace(record, metrics=metrics),), (), {})
+        return TrainingOutcome((replace(record, metrics=metrics),), (), {})
 
     monkeypatch.setattr("snow_deploy.training.run.train_tasks", note)
     return made

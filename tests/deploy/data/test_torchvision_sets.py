@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, NoReturn
 from urllib.error import URLError
@@ -12,6 +13,7 @@ from torchvision import datasets
 from snow_deploy.data.torchvision_sets import read_dtd, read_food101, read_stanford_cars
 from snow_deploy.errors import DataError
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,5 +148,5 @@ def test_stanford_cars_must_be_put_in_place_by_hand(tmp_path: Path, download: bo
 
 def test_stanford_cars_needs_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'snow-deploy\[train\]'"):
+    with pytest.raises(MissingDependencyError, match=re.escape(pip_install("train"))):
         read_stanford_cars(tmp_path)

@@ -21,16 +21,15 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import normalisation, unfilled_network
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     ReadOptions,
     SourceWeights,
     architectures,
-    build_network,
+    build_architecture,
     from_network,
     hash_tensors,
     load_weights,
 )
+from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -509,7 +508,7 @@ def test_a_built_network_answers_as_the_one_it_was_read_from(
 
 def test_a_network_to_be_trained_has_fresh_weights() -> None:
     torch.manual_seed(0)
-    network = build_network("resnet18", 5)
+    network = build_architecture("resnet18", 5)
     torch.manual_seed(0)
     reference = torchvision.models.resnet18(num_classes=5)
 
@@ -553,7 +552,7 @@ def loads_or_refuses(path: Path, content: bytes) -> None:
     except SourceError:
         return
     built = weights.build().state_dict()
-    expected = build_network(ARCHITECTURE, weights._num_classes()).state_dict()
+    expected = build_architecture(ARCHITECTURE, weights._num_classes()).state_dict()
     assert {key: value.shape for key, value in built.items()} == {
         key: value.shape for key, value in expected.items()
     }

@@ -12,7 +12,7 @@ from snow_deploy.errors import DivergedError
 from snow_deploy.models.source import Source
 from snow_deploy.paper.measure.networks import random_weights
 from snow_deploy.paper.study import Study
-from snow_deploy.training.run import Outcome
+from snow_deploy.training.run import TrainingOutcome
 from snow_deploy.training.store import Store, TaskRecord
 from snow_runtime.graph.manifest import Preprocessing
 
@@ -92,7 +92,7 @@ class Trainer:
 
     def __call__(
         self, store: Store, requests: Sequence[TaskRequest], settings: RunSettings
-    ) -> Outcome:
+    ) -> TrainingOutcome:
         self.settings.append(settings)
         if settings.resume and self.cannot_resume is not None:
             raise self.cannot_resume
@@ -109,7 +109,7 @@ class Trainer:
         if failures and not records:
             raise DivergedError(next(iter(failures.values())), failures)
         (store.run_path(requests[0].name) / "checkpoint.ckpt").unlink(missing_ok=True)
-        return Outcome(tuple(records), (), failures)
+        return TrainingOutcome(tuple(records), (), failures)
 
     def train(self, store: Store, name: str, splits: Splits, options: TrainOptions) -> TaskRecord:
         if len(self.names) == self.interrupted_at:

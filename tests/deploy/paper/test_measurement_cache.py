@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from snow_deploy.paper.measurement_cache import MeasurementCache, Value
+from snow_deploy.paper.measurement_cache import Measurement, MeasurementCache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ class Clock:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self) -> Value:
+    def __call__(self) -> Measurement:
         self.calls += 1
         return {"ms": self.calls}
 
@@ -45,7 +45,7 @@ def test_a_damaged_file_is_measured_anew(tmp_path: Path, content: str) -> None:
 
 
 def test_an_interrupted_measurement_leaves_nothing(tmp_path: Path) -> None:
-    def stopped() -> Value:
+    def stopped() -> Measurement:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -109,9 +109,9 @@ def test_the_learning_rate_is_in_proportion_to_the_whole_batch(
 
 
 OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
-    ("k: 8 != 4", {"k": 4}, {}, {}),
+    ("k: 8 != 4", {"k_divisor": 4}, {}, {}),
     ("sigma2: 0.001 != 0.1", {"sigma2": 0.1}, {}, {}),
-    ("width: 8 != 4", {"width": 4}, {}, {}),
+    ("width: 8 != 4", {"width_divisor": 4}, {}, {}),
     ("lr: 1.0 != 0.5", {}, {"lr": 0.5}, {}),
     ("schedule: step != cosine", {}, {"schedule": "cosine"}, {}),
     ("epochs: 90 != 3", {}, {}, {"epochs": 3}),
@@ -152,8 +152,8 @@ def test_unknown_options_are_not_dropped() -> None:
         ("epochs", {}, {}, {"epochs": 0}),
         ("batch-size", {}, {}, {"batch_size": 1}),
         ("image-size", {}, {}, {"image_size": 31}),
-        ("k", {"k": 0}, {}, {}),
-        ("width", {"width": -8}, {}, {}),
+        ("k", {"k_divisor": 0}, {}, {}),
+        ("width", {"width_divisor": -8}, {}, {}),
         ("sigma2", {"sigma2": -0.001}, {}, {}),
         ("sigma2", {"sigma2": float("nan")}, {}, {}),
         ("sigma2", {"sigma2": float("inf")}, {}, {}),

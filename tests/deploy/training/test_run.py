@@ -490,6 +490,11 @@ def test_two_processes_do_not_train_the_same_task(
         with pytest.raises(TrainingError, match="another process is training task 'shape'"):
             train_task(store, "shape", open_demo(), short, everything)
         assert files_in(store.root) == before
+        with (  # the refused one took nothing away, least of all the lock
+            pytest.raises(TrainingError, match="another process is training task 'shape'"),
+            exclusive(store, ["shape"]),
+        ):
+            pass
         with exclusive(store, ["digit"]):
             pass
     with exclusive(store, ["shape"]):  # it is free again, and leaves no empty folder behind

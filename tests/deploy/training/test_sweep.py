@@ -15,7 +15,7 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
-from snow_deploy.training.run import Outcome, RunSettings, train_tasks
+from snow_deploy.training.run import RunSettings, TrainingOutcome, train_tasks
 from snow_deploy.training.store import Store
 from snow_deploy.training.task_requests import TaskRequest, check_together
 
@@ -137,7 +137,7 @@ def test_tasks_that_are_there_are_skipped(
 
     outcome = train_tasks(store, [requests[0], requests[2]], PLAIN)
 
-    assert outcome == Outcome((), ("shape", "digit"), {})
+    assert outcome == TrainingOutcome((), ("shape", "digit"), {})
     assert store.task_path("shape").read_bytes() == before
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from snow_export.inspect.inspect_graph import inspect_graph
-from snow_export.inspect.inspection import Share
+from snow_export.inspect.inspection import OwnerShare
 from snow_runtime.errors import GraphError
 from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
 
@@ -56,7 +56,7 @@ def test_it_tells_what_the_manifest_and_the_graph_hold(path: Path) -> None:
     assert found.graph is not None
     assert (found.graph.layout, found.graph.precision, found.graph.opset) == ("fused", "fp32", 17)
     assert [share.owner for share in found.shares] == ["source", "food"]
-    assert found.shares[0] == Share("source", 4 * 27 + 8, 4 * 4 * 4 * 27, 8)
+    assert found.shares[0] == OwnerShare("source", 4 * 27 + 8, 4 * 4 * 4 * 27, 8)
 
 
 def test_its_document_is_json(path: Path) -> None:

@@ -9,7 +9,8 @@ from torch import nn
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.pooling import ChannelPooling, PoolingNorm
-from snow_export.trace.freeze import StaticPooling, freeze, norm_affine
+from snow_export.trace.freeze import StaticPooling, freeze
+from snow_export.trace.norms import norm_affine
 
 if TYPE_CHECKING:
     from snow_deploy.models.source import Source

@@ -15,7 +15,7 @@ from torchvision.ops import Permute, stochastic_depth
 from snow_export.emit import EXAMPLE_BATCH, emit
 from snow_export.errors import ExportError
 from snow_export.layout import arrange
-from snow_export.network import SharedNetwork, flatten
+from snow_export.network import SharedNetwork, flatten_network
 from snow_runtime.graph.manifest import InputEntry, Preprocessing
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def deltas_of(tried: Callable[..., Tensor], *, pools: bool = False) -> dict[str,
 
 def onnx_answers(network: SharedNetwork, images: Tensor) -> list[np.ndarray]:
     entry, preprocessing = InputEntry(), Preprocessing.for_size(SIZE)
-    model = emit(flatten(network), network, entry, preprocessing, IMAGES)
+    model = emit(flatten_network(network), network, entry, preprocessing, IMAGES)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     return list(session.run(None, {entry.name: images.numpy()}))
 

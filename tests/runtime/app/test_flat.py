@@ -11,7 +11,7 @@ import pytest
 from snow_runtime import CameraGroup, SwappableModel, load, open_camera
 from snow_runtime.app.loop import Loop
 from snow_runtime.app.outputs.jsonl import NullOutput
-from snow_runtime.bench.process_memory import read_memory
+from snow_runtime.bench.process_memory import read_process_memory
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Graph
@@ -31,7 +31,7 @@ def test_memory_stays_flat_and_no_thread_is_left(graph: Graph) -> None:
         thread.start()
         for _ in range(30):
             time.sleep(0.1)
-            size = read_memory().now_bytes
+            size = read_process_memory().now_bytes
             if size is None:
                 pytest.skip("this system does not tell a process's memory")
             sizes.append(size)

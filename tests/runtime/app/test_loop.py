@@ -164,7 +164,7 @@ def test_it_ends_when_told() -> None:
 def test_frames_of_one_camera_are_recorded() -> None:
     loop, _ = loop_of(Cameras([frame_of("door"), frame_of("yard")]))
     recorder = Kept()
-    loop.recorders["yard"] = recorder
+    loop.recorders = {"yard": recorder}
 
     loop.run()
 

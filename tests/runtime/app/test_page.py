@@ -183,9 +183,12 @@ def test_metrics_are_for_prometheus(scene: Scene, page: PageServer) -> None:
     rows = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if line[0] != "#")
 
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert rows['snow_frames_answered_total{camera="front"}'] == "1"
-    assert rows['snow_camera_drops_total{camera="front"}'] == "7"
-    assert rows['snow_camera_connected{camera="front"}'] == "1"
+    assert rows['snow_frames_answered_total{camera="front"}'] == "1.0"
+    assert rows['snow_camera_drops_total{camera="front"}'] == "7.0"
+    assert rows['snow_camera_connected{camera="front"}'] == "1.0"
+    response, text = ask(page, "GET", "/metrics", Accept="application/openmetrics-text")
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0")
+    assert text.endswith(b"# EOF\n")
 
 
 def test_tasks_are_switched(scene: Scene, page: PageServer) -> None:

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from fractions import Fraction
-from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snow_runtime.app.stats import Stats, prometheus
-from snow_runtime.cameras.status import State
+from snow_runtime.app.stats import Stats
 
 
 class Clock:
@@ -64,7 +61,6 @@ def test_percentiles_of_old_frames_vanish() -> None:
     clock.now += 40
     found = stats.snapshot()
     assert (found["latency_ms"], found["age_ms"]) == ({}, {})
-    assert "snow_latency_ms" not in prometheus(found, {})
 
 
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=120))
@@ -88,62 +84,3 @@ def test_nothing_yet() -> None:
     found = Stats().snapshot()
 
     assert (found["latency_ms"], found["frames_per_s"], found["counts"]) == ({}, 0, {})
-
-
-@given(name=st.text(max_size=12))
-def test_prometheus_reads_every_line(name: str) -> None:
-    clock = Clock()
-    stats = Stats(clock)
-    stats.record_answered(name, 5.0, 20.0)
-    stats.count("mqtt_lost", 3)
-    clock.now += 1
-    rows: dict[str, dict[str, object]] = {
-        name: {"frames": 9, "drops": 2, "reconnections": 0, "bad_frames": 1, "connected": 1}
-    }
-    rows[name] |= {"state": "frozen"}
-
-    text = prometheus(stats.snapshot(), rows)
-
-    label = r'\w+="(?:[^"\\\n]|\\[\\"n])*"'
-    sample = re.compile(rf"snow_\w+(\{{{label}(,{label})*\}})? \S+")
-    for line in text.split("\n")[:-1]:
-        assert line.startswith("# ") or sample.fullmatch(line), line
-    assert 'snow_events_total{what="mqtt_lost"} 3' in text
-    assert 'snow_latency_ms{quantile="0.5"} 5' in text
-    assert text.count("# TYPE snow_camera_drops_total counter") == 1
-
-
-def test_prometheus_gets_every_digit() -> None:
-    clock = Clock()
-    stats = Stats(clock)
-    stats.count("errors", 18_144_123)
-    clock.now += 1_814_417.25
-    row = {"frames": 18_144_999, "repeats": 1_234_567, "abandoned": 3, "lost_s": 86_461.125}
-
-    lines = prometheus(stats.snapshot(), {"a": row}).splitlines()
-
-    assert 'snow_events_total{what="errors"} 18144123' in lines
-    assert "snow_up_seconds 1814417.25" in lines
-    assert 'snow_camera_frames_total{camera="a"} 18144999' in lines
-    assert 'snow_camera_repeats_total{camera="a"} 1234567' in lines
-    assert 'snow_camera_abandoned_reads_total{camera="a"} 3' in lines
-    assert 'snow_camera_lost_seconds_total{camera="a"} 86461.125' in lines
-
-
-def test_the_metrics_tell_a_camera_s_state_and_what_it_answered() -> None:
-    rows: dict[str, dict[str, object]] = {
-        "door": {"state": "failed", "code": 401, "freezes": 0},
-        "yard": {"state": "frozen", "code": None, "freezes": 2},
-    }
-
-    lines = prometheus(Stats().snapshot(), rows).splitlines()
-
-    assert 'snow_camera_answer_code{camera="door"} 401' in lines
-    assert 'snow_camera_answer_code{camera="yard"} 0' in lines
-    assert 'snow_camera_freezes_total{camera="yard"} 2' in lines
-    states = [line for line in lines if line.startswith("snow_camera_state{")]
-    assert [line for line in states if line.endswith(" 1")] == [
-        'snow_camera_state{camera="door",state="failed"} 1',
-        'snow_camera_state{camera="yard",state="frozen"} 1',
-    ]
-    assert len(states) == 2 * len(get_args(State))

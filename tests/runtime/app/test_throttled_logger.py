@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 def test_the_first_at_once_then_one_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     now = [100.0]
-    seldom = ThrottledLogger(logging.getLogger("test"), clock=lambda: now[0])
+    throttled = ThrottledLogger(logging.getLogger("test"), clock=lambda: now[0])
 
     for second in range(130):
         now[0] = 100.0 + second
-        seldom.warning(f"no {second}")
+        throttled.warning(f"no {second}")
 
     assert [record.getMessage() for record in caplog.records] == [
         "no 0",
@@ -26,11 +26,11 @@ def test_the_first_at_once_then_one_a_minute(caplog: pytest.LogCaptureFixture) -
 
 def test_errors_say_where(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    seldom = ThrottledLogger(logging.getLogger("test"), clock=lambda: now[0])
+    throttled = ThrottledLogger(logging.getLogger("test"), clock=lambda: now[0])
 
     for second in (0.0, 1.0, 59.0, 61.0):
         now[0] = second
-        seldom.error("it broke", ZeroDivisionError("oops"))
+        throttled.error("it broke", ZeroDivisionError("oops"))
 
     assert [record.getMessage() for record in caplog.records] == [
         "it broke",

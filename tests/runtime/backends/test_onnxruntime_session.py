@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 from snow_runtime.backends import providers as provider_policy
 from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.errors import GraphError, InputError, ManifestError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +44,7 @@ def test_the_cpu_provider_and_threads_can_be_asked_for(graph: Graph) -> None:
 
 
 def test_a_provider_that_is_not_there_is_a_missing_dependency(graph: Graph) -> None:
-    with pytest.raises(MissingDependencyError, match=r"Nonsense.*pip install 'snow-deploy\[gpu\]'"):
+    with pytest.raises(MissingDependencyError, match="Nonsense.*" + re.escape(pip_install("gpu"))):
         OnnxSession(graph.path, ["NonsenseExecutionProvider"])
 
 
@@ -50,7 +52,7 @@ def test_without_onnxruntime_the_message_holds_the_pip_command(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'snow-deploy\[cpu\]'"):
+    with pytest.raises(MissingDependencyError, match=re.escape(pip_install("cpu"))):
         OnnxSession(graph.path)
 
 

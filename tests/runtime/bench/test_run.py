@@ -69,9 +69,9 @@ def no_starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.usefixtures("fast")
 def test_the_whole_of_it(options: BenchOptions, machine: Machine) -> None:
-    told: list[tuple[str, float]] = []
+    heard: list[tuple[str, float]] = []
 
-    document = bench(options, lambda *heard: told.append(heard), machine).to_dict()
+    document = bench(options, lambda *said: heard.append(said), machine).to_dict()
 
     document = json.loads(json.dumps(document, allow_nan=False))
     assert document["interrupted"] is False
@@ -100,10 +100,10 @@ def test_the_whole_of_it(options: BenchOptions, machine: Machine) -> None:
     assert document["state"]["before"] is not None
     assert document["state"]["after"] is not None
     assert any(note.startswith("copy: ") for note in document["notes"])
-    shares = [share for _, share in told]
+    shares = [share for _, share in heard]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert {phase for phase, _ in told} >= {"starting graph.onnx", "loading other.onnx"}
+    assert {phase for phase, _ in heard} >= {"starting graph.onnx", "loading other.onnx"}
 
 
 @pytest.mark.usefixtures("fast")

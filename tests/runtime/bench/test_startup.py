@@ -13,7 +13,7 @@ import pytest
 from snow_runtime.bench import startup
 from snow_runtime.bench.errors import BenchError
 from snow_runtime.bench.options import BenchOptions
-from snow_runtime.bench.probe import start
+from snow_runtime.bench.probe import measure_start
 from snow_runtime.bench.startup import Start, start_once, summarise_starts
 from snow_runtime.errors import GraphError
 
@@ -106,7 +106,7 @@ def test_the_probe_runs_with_the_options_that_it_is_given(
         seen.append(options)
         return {}
 
-    monkeypatch.setattr(probe, "start", watched)
+    monkeypatch.setattr(probe, "measure_start", watched)
     form = json.dumps({**options.to_dict(), "model": str(graph.path)})
     monkeypatch.setattr(sys, "argv", ["probe", form])
     probe.main()
@@ -117,7 +117,7 @@ def test_the_probe_runs_with_the_options_that_it_is_given(
 
 def test_the_probe_measures_in_this_process_as_well(graph: Graph, tmp_path: Path) -> None:
     copy = shutil.copy(graph.path, tmp_path / "copy.onnx")
-    document = start(BenchOptions((Path(copy),), batch=3, camera=(20, 20)))
+    document = measure_start(BenchOptions((Path(copy),), batch=3, camera=(20, 20)))
 
     assert set(document) == set(Start(0, 0).to_dict())
 

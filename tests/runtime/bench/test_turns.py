@@ -8,7 +8,7 @@ import pytest
 
 from snow_runtime.bench.stages import LatencySamples, StageTimes
 from snow_runtime.bench.turn_plan import TurnPlan, turns
-from snow_runtime.bench.turns import LEAD_S, WARM_UP, alternate, settle, warm_up
+from snow_runtime.bench.turns import LEAD_S, WARM_UP, measure_in_turns, wait_until_idle, warm_up
 
 FRAMES: Any = SimpleNamespace(take=list)
 
@@ -58,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def measure(contenders: list[Any], plan: TurnPlan) -> list[float]:
     shares: list[float] = []
-    alternate(contenders, FRAMES, plan, shares.append)
+    measure_in_turns(contenders, FRAMES, plan, lambda _stage, share: shares.append(share))
     return shares
 
 
@@ -135,6 +135,6 @@ def test_settling_waits_for_threads_that_still_spin(
 ) -> None:
     clock.busy_until_s = busy_s
 
-    settle()
+    wait_until_idle()
 
     assert least_s - 1e-9 <= clock.slept_s <= most_s + 1e-9

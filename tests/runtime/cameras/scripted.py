@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from snow_runtime.cameras import Camera, CameraOptions, LostError, Picture
+from snow_runtime.cameras import Camera, CameraOptions, CameraPicture, LostError
 from snow_runtime.cameras.clock import Clock
 from tests.runtime.cameras.pictures import numbered
 
@@ -61,7 +61,7 @@ class ScriptedSource:
         with self.script.lock:
             self.script.opened += 1
 
-    def read(self) -> Picture | None:
+    def read(self) -> CameraPicture | None:
         with self.script.more:
             self.script.reads += 1
             while not self.script.steps:
@@ -74,7 +74,11 @@ class ScriptedSource:
             step = step()
         if isinstance(step, BaseException):
             raise step
-        return step if step is None or isinstance(step, Picture) else Picture(numbered(step))
+        return (
+            step
+            if step is None or isinstance(step, CameraPicture)
+            else CameraPicture(numbered(step))
+        )
 
     def interrupt(self) -> None:
         with self.script.more:

@@ -16,8 +16,8 @@ from snow_runtime.cameras import (
     BadPictureError,
     Camera,
     CameraOptions,
+    CameraPicture,
     LostError,
-    Picture,
 )
 from snow_runtime.errors import CameraError
 from tests.runtime.cameras.eventually import eventually
@@ -202,8 +202,8 @@ def test_damaged_pictures_are_counted_and_the_next_ones_handed_out() -> None:
 
 
 def test_a_picture_given_again_is_no_new_one() -> None:
-    same, counted = Picture(numbered(1)), Picture(numbered(2), number=7)
-    again = Picture(numbered(2), number=7)
+    same, counted = CameraPicture(numbered(1)), CameraPicture(numbered(2), number=7)
+    again = CameraPicture(numbered(2), number=7)
     steps = [same, same, same, counted, again, 3, None]
     with scripted(*steps, live=False, mode="every-frame")[0] as camera:
         assert [number_of(frame.image) for frame in camera] == [1, 2, 3]
@@ -212,7 +212,7 @@ def test_a_picture_given_again_is_no_new_one() -> None:
 
 
 def test_a_source_that_froze_is_connected_again() -> None:
-    frozen = Picture(numbered(1))
+    frozen = CameraPicture(numbered(1))
 
     class Frozen(Script):
         def __call__(self) -> Any:
@@ -448,7 +448,7 @@ def test_a_still_scene_is_handed_out_for_a_while_and_then_counts_as_frozen() -> 
 
     def still() -> Any:
         time.sleep(0.01)
-        return Picture(numbered(4))
+        return CameraPicture(numbered(4))
 
     options = replace(OPTIONS, frozen_s=0.3)
     steps = [1, *[still] * 10_000]
@@ -474,7 +474,7 @@ def test_a_still_scene_is_handed_out_for_a_while_and_then_counts_as_frozen() -> 
 
 def test_a_file_may_show_the_same_picture_as_often_as_it_likes() -> None:
     options = replace(OPTIONS, frozen_s=0.01)
-    pictures = [Picture(numbered(4), coded=b"the same") for _ in range(20)]
+    pictures = [CameraPicture(numbered(4), coded=b"the same") for _ in range(20)]
 
     def slow() -> Any:
         time.sleep(0.02)
@@ -487,7 +487,7 @@ def test_a_file_may_show_the_same_picture_as_often_as_it_likes() -> None:
 
 
 def test_pictures_that_differ_in_one_pixel_are_two() -> None:
-    pictures = [Picture(numbered(4)) for _ in range(6)]
+    pictures = [CameraPicture(numbered(4)) for _ in range(6)]
     for place, picture in enumerate(pictures):
         picture.image[-1, -1] = place  # not among the first that are compared
     options = replace(OPTIONS, frozen_s=1e-9)
@@ -496,7 +496,10 @@ def test_pictures_that_differ_in_one_pixel_are_two() -> None:
 
 
 def test_pictures_passed_over_before_a_bad_or_an_old_one_are_counted() -> None:
-    same = [Picture(numbered(1), coded=b"x"), Picture(numbered(1), coded=b"x", skipped=3)]
+    same = [
+        CameraPicture(numbered(1), coded=b"x"),
+        CameraPicture(numbered(1), coded=b"x", skipped=3),
+    ]
     bad = BadPictureError("half a picture", skipped=2)
     with scripted(*same, bad, 5, mode="every-frame")[0] as camera:
         frames = [camera.read(5), camera.read(5)]

@@ -14,6 +14,7 @@ import pytest
 
 from snow_runtime.cameras import CameraOptions, open_camera
 from snow_runtime.errors import CameraError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 from tests.runtime.cameras.eventually import eventually
 from tests.runtime.cameras.mjpeg_server import Client, MjpegServer
 from tests.runtime.cameras.scripted import FastClock
@@ -265,7 +266,7 @@ def test_without_requests_the_pip_command_is_told(monkeypatch: pytest.MonkeyPatc
     import sys
 
     monkeypatch.setitem(sys.modules, "requests", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'snow-deploy\[camera\]'"):
+    with pytest.raises(MissingDependencyError, match=re.escape(pip_install("camera"))):
         open_camera("http://h/x")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import pytest
 from snow_runtime.cameras import open_camera
 from snow_runtime.cameras.sources.import_opencv import load_cv2
 from snow_runtime.errors import CameraError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,7 @@ def test_without_its_library_the_pip_command_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
 
-    with pytest.raises(MissingDependencyError, match=r"pip install 'snow-deploy\[camera\]'"):
+    with pytest.raises(MissingDependencyError, match=re.escape(pip_install("camera"))):
         open_camera(uri)
 
 

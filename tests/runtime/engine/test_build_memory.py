@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from snow_runtime.engine.build_memory import MIB, BuildMemory, read_memory, workspace
+from snow_runtime.engine.build_memory import MIB, BuildMemory, read_build_memory, workspace
 from snow_runtime.machine.driver import Gpu
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def machine(root: Path, limit: str | None = None, used: int = 0) -> Path:
 def test_a_containers_limit_counts(
     tmp_path: Path, limit: str | None, used: int, available: int
 ) -> None:
-    found = read_memory(machine(tmp_path, limit, used))
+    found = read_build_memory(machine(tmp_path, limit, used))
 
     assert found == BuildMemory(available * MIB, 1024 * MIB)
 
@@ -46,7 +46,7 @@ def test_a_containers_file_cache_is_free(tmp_path: Path) -> None:
     stat = f"anon 5\ninactive_file {1000 * MIB}\nactive_file 7\n"
     (root / "sys/fs/cgroup/memory.stat").write_text(stat, encoding="ascii")
 
-    assert read_memory(root) == BuildMemory(1008 * MIB, 1024 * MIB)
+    assert read_build_memory(root) == BuildMemory(1008 * MIB, 1024 * MIB)
 
 
 def test_a_workspace_is_never_too_small_to_build_at_all() -> None:
@@ -56,11 +56,11 @@ def test_a_workspace_is_never_too_small_to_build_at_all() -> None:
 
 
 def test_a_system_without_proc(tmp_path: Path) -> None:
-    assert read_memory(tmp_path) is None
+    assert read_build_memory(tmp_path) is None
 
 
 def test_this_machine() -> None:
-    found = read_memory()
+    found = read_build_memory()
 
     assert found is None or found.available_bytes > MIB
 

@@ -19,6 +19,7 @@ from snow_runtime.engine.cuda import (
 )
 from snow_runtime.engine.transfer import TransferBuffer
 from snow_runtime.errors import EngineError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 from snow_runtime.machine.driver import gpu_here
 from tests.runtime.engine.fake_cuda import CUresult, FakeDriver
 from tests.runtime.engine.fake_gpu import Work
@@ -74,7 +75,7 @@ def test_without_cuda_bindings_the_message_holds_the_pip_commands(
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     with pytest.raises(
         MissingDependencyError,
-        match=r"pip install 'snow-deploy\[tensorrt\]'.*pip install 'snow-deploy\[jetson\]'",
+        match=".*".join(re.escape(pip_install(extra)) for extra in ("tensorrt", "jetson")),
     ):
         PrimaryContext()
 

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,6 +175,7 @@ def test_a_reader_never_sees_half_of_a_pair(tmp_path: Path) -> None:
         while not done.is_set():
             for content in contents:
                 write_engine(engine, content, record_of(content))
+                time.sleep(0.002)  # readers who wait for the lock look for it now and then
 
     writer = threading.Thread(target=write)
     writer.start()

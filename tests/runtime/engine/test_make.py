@@ -23,6 +23,7 @@ from snow_runtime.errors import (
     HalfError,
     MissingDependencyError,
 )
+from snow_runtime.install_hint import pip_install
 from tests.runtime.engine import surface
 from tests.runtime.engine.records import MANIFEST
 from tests.runtime.engine.standin_parts import build as parts
@@ -206,12 +207,12 @@ def test_the_inspector_is_believed_and_not_the_log(
 def test_a_progress_that_fails_is_heard(graph: Path, install: Install) -> None:
     install("tensorrt-10.3")
 
-    def told(phase: str, share: float) -> None:
+    def fail(phase: str, share: float) -> None:
         msg = f"no screen for {phase} at {share}"
         raise RuntimeError(msg)
 
     with pytest.raises(RuntimeError, match="no screen for"):
-        build(graph, told=told)
+        build(graph, progress=fail)
     assert not graph.with_suffix(".engine").exists()
 
 
@@ -426,7 +427,7 @@ def test_a_package_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MissingDependencyError) as caught:
         find_backend(load=load)
     assert "TensorRT cannot be imported: libnvinfer.so.10: cannot open" in str(caught.value)
-    assert "pip install 'snow-deploy[rtx]'" in str(caught.value)
+    assert pip_install("rtx") in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from snow_runtime.engine.progress import BuildProgress
 
 
 def test_nested_phases_come_to_one_share() -> None:
-    told: list[tuple[str, float]] = []
-    progress = BuildProgress(lambda phase, share: told.append((phase, share)))
+    heard: list[tuple[str, float]] = []
+    progress = BuildProgress(lambda phase, share: heard.append((phase, share)))
 
     progress.start("build", None, 2)
     progress.start("optimise", "build", 4)
@@ -23,9 +23,9 @@ def test_nested_phases_come_to_one_share() -> None:
     progress.step("build", 1)
     progress.finish("build")
 
-    shares = [share for _, share in told]
+    shares = [share for _, share in heard]
     assert shares == [0, 0, 0.125, 0.25, 0.375, 0.5, 0.5, 1, 1]
-    assert told[2][0] == "optimise"
+    assert heard[2][0] == "optimise"
 
 
 @given(

@@ -240,7 +240,7 @@ def test_progress_runs_to_its_end(graph: Path) -> None:
     shares: list[float] = []
     backend = find_backend("tensorrt-rtx")
 
-    build_plan(graph.read_bytes(), backend, FP16, told=lambda _, share: shares.append(share))
+    build_plan(graph.read_bytes(), backend, FP16, progress=lambda _, share: shares.append(share))
 
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)

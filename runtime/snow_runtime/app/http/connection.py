@@ -25,12 +25,13 @@ class Connection(H11Protocol):
     """HTTP/1.1 with a client that has deadlines, and leaves when others need its place.
 
     Args:
-        app: Answers; what uvicorn would put around it, and logs addresses, is left out.
+        app: The application that answers; what uvicorn would put around it, and logs addresses, is
+            left out.
         limits: What a client may take.
         uvicorn: What uvicorn gives to its protocols.
 
     Attributes:
-        waits_since_s: When it began to wait for a request, on the monotonic clock.
+        waits_since_s: Time when it began to wait for a request, on the monotonic clock.
     """
 
     def __init__(self, *, app: ASGIApp, limits: Limits, **uvicorn: Any) -> None:

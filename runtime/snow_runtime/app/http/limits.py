@@ -10,12 +10,14 @@ class Limits:
     """What clients may take, so that none of them takes all.
 
     Attributes:
-        connections: Open at a time; a new one takes the place of one that asks for nothing.
-        viewers: That follow the events at a time.
-        head_bytes: Of a request line with its headers.
-        body_bytes: Of what is posted.
-        request_s: From a connection's begin, or its last answer, to a request that is whole.
-        write_s: Until a client must have taken what was written.
+        connections: Most connections that are open at a time; a new one takes the place of one that
+            asks for nothing.
+        viewers: Most viewers that follow the events at a time.
+        head_bytes: Largest size of a request line with its headers.
+        body_bytes: Largest size of what is posted.
+        request_s: Longest time from a connection's begin, or its last answer, to a request that is
+            whole.
+        write_s: Longest time until a client has taken what was written.
     """
 
     connections: int = 64

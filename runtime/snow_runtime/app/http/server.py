@@ -30,8 +30,8 @@ class HttpServer(uvicorn.Server):
     """Serves an application until it is stopped; handles no signals, logs no requests.
 
     Args:
-        app: Answers.
-        listener: Where clients come from, of :func:`listen`; closed at the end.
+        app: The application that answers.
+        listener: Where clients come from, of :func:`listening_socket`; closed at the end.
         limits: What clients may take.
         beside: What the thread does besides, until it is cancelled at the end.
     """
@@ -105,7 +105,7 @@ class HttpServer(uvicorn.Server):
             beside.cancel()
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
     """Listen at an address; port 0 takes one that is free.
 
     Raises:

@@ -43,8 +43,8 @@ class JsonLines:
     that, answers are lost at once. What a full disk refuses is lost, and the next one tried.
 
     Args:
-        count: Is told `stdout_lost` for each answer that was not taken.
-        stream: Where to; standard output by default.
+        count: Callback that gets `stdout_lost` for each answer that was not taken.
+        stream: Stream to write to; standard output by default.
         patience_s: How long to wait for the reader, in seconds.
 
     Raises:

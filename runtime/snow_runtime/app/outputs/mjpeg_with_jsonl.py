@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
@@ -10,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.app.outputs.other_writers import other_writer
+from snow_runtime.file_lock import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,12 +22,12 @@ _TAIL_BYTES: Final = 1 << 20  # of the lines: so much is read to find the last w
 class MjpegWithJsonl:
     """`NAME.mjpeg` and `NAME.jsonl`, of which each always has whole entries only.
 
-    A line tells with `offset` and `bytes` where its picture lies. What a power cut left half
+    A line says with `offset` and `bytes` where its picture lies. What a power cut left half
     written is cut off when they are opened again.
 
     Args:
         path: The pictures' file; existing ones are gone on with.
-        camera: Whose they are; None for whichever.
+        camera: Name of the camera that they are of; None for any.
 
     Raises:
         OSError: They cannot be opened, are no plain files, somebody else writes to them, or they
@@ -119,11 +119,9 @@ def _refuse_other_writers(path: Path, pictures: FileIO, index: Path, lines: File
         msg = f"{index} is the same file"
         raise OSError(msg)
     for name, stream in ours:
-        try:
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(stream.fileno()):
             msg = f"another process, or another camera, records to {name}"
-            raise OSError(msg) from error
+            raise OSError(msg)
         if (writer := other_writer(stream.fileno(), numbers)) is not None:
             seen = f"goes to {name}" if writer.startswith("standard") else f"writes to {name}"
             msg = f"{writer} {seen} too, and both would write to it"

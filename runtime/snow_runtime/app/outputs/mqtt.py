@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +39,10 @@ class Mqtt:
         url: `mqtt://[user:password@]host[:port][/topic]`; answers go to `topic/CAMERA`, where the
             signs that a topic gives a meaning are `_` in the camera's name, and a camera called
             `status` is `status_`.
-        count: Is told `mqtt_lost` for each answer that nobody is known to have taken, and
-            `mqtt_refused` for each that the broker refused, as its access list may.
+        count: Callback that gets `mqtt_lost` for each answer that nobody is known to have taken,
+            and `mqtt_refused` for each that the broker refused, as its access list may.
         options: How to speak to the broker.
-        client: In place of paho's, for tests.
+        client: A client in place of paho's, for tests.
 
     Raises:
         InputError: The URL is not one of MQTT, its topic cannot be published on, or a certificate
@@ -194,10 +195,7 @@ def _paho(version: str) -> Any:
     try:
         from paho.mqtt import client
     except ImportError as error:
-        msg = (
-            "Answers go to MQTT by paho-mqtt, which is not installed; run: "
-            "pip install 'snow-deploy[mqtt]'"
-        )
+        msg = f"Answers go to MQTT by paho-mqtt, which is not installed; run: {pip_install('mqtt')}"
         raise MissingDependencyError(msg) from error
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 

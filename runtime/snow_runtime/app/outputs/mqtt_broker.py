@@ -22,11 +22,11 @@ class Broker:
 
     Attributes:
         host: A name or an IP address.
-        port: Of the host.
+        port: Port of the host.
         secure: Whether TLS is spoken.
-        topic: Answers go to `topic/CAMERA`.
-        user: None for none.
-        password: None for none.
+        topic: First part of the topic: answers go to `topic/CAMERA`.
+        user: Name to log in with; None for none.
+        password: Password to log in with; None for none.
     """
 
     host: str
@@ -76,11 +76,11 @@ class MqttOptions:
 
     Attributes:
         authorities: A file of the certificates to trust, PEM; None for the system's.
-        certificate: This client's own, PEM; None for none.
+        certificate: This client's own certificate, PEM; None for none.
         key: The certificate's key, PEM, without a password; None where it lies beside it.
         qos: 1 has the broker say what became of each answer, 0 does not.
         retain: Whether the broker keeps each camera's last answer for those who come later.
-        version: Of the protocol. Only from 5 on a broker tells that it refused an answer.
+        version: Version of the protocol. Only from 5 on a broker tells that it refused an answer.
     """
 
     authorities: Path | None = None

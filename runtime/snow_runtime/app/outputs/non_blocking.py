@@ -20,12 +20,12 @@ _GONE: Final = (BrokenPipeError, ConnectionError)
 
 
 class NonBlockingWriter:
-    """Writes whole lines, and waits for no reader longer than told.
+    """Writes whole lines, and waits for no reader longer than a given time.
 
     After a reader has taken nothing for that long, lines are refused at once until it reads again.
 
     Args:
-        descriptor: Where to write; it stays open.
+        descriptor: Descriptor to write to; it stays open.
         patience_s: How long to wait for the reader, in seconds.
 
     Attributes:
@@ -96,11 +96,11 @@ class NonBlockingWriter:
 
 
 class NonBlockingStream(io.RawIOBase):
-    """A stream over a :class:`PatientPipe`: lines that nobody takes are dropped and counted.
+    """A stream over a :class:`NonBlockingWriter`: lines that nobody takes are dropped and counted.
 
     Args:
-        descriptor: Where to write.
-        patience_s: As for the pipe.
+        descriptor: Descriptor to write to.
+        patience_s: The same as for the pipe.
 
     Attributes:
         lost: How many lines nobody took.
@@ -144,7 +144,7 @@ class NonBlockingStream(io.RawIOBase):
 
 
 def non_blocking_text(descriptor: int, encoding: str = "utf-8", patience_s: float = 0.5) -> TextIO:
-    """Make a text stream that waits for no reader longer than told; see :class:`PatientBytes`."""
+    """Make a text stream that writes as :class:`NonBlockingStream` does."""
     raw: Any = NonBlockingStream(descriptor, patience_s)
     return io.TextIOWrapper(raw, encoding, "backslashreplace", write_through=True)
 

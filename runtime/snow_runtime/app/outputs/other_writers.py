@@ -18,7 +18,7 @@ def other_writer(descriptor: int, ours: Collection[int]) -> str | None:
     """Name somebody who writes to the file of a descriptor too.
 
     Args:
-        descriptor: Of the file.
+        descriptor: Descriptor of the file.
         ours: Descriptors of this process that may lead to it.
 
     Returns:
@@ -65,6 +65,6 @@ def _descriptors(process: int) -> list[int]:
 
 def _is_written(process: int, descriptor: int) -> bool:
     """Tell whether a descriptor was opened to write."""
-    told = (_PROCESSES / f"{process}/fdinfo/{descriptor}").read_text()
-    flags = next(line for line in told.splitlines() if line.startswith("flags:"))
+    facts = (_PROCESSES / f"{process}/fdinfo/{descriptor}").read_text()
+    flags = next(line for line in facts.splitlines() if line.startswith("flags:"))
     return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.app.outputs.mjpeg_with_jsonl import MjpegWithJsonl
 from snow_runtime.errors import InputError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,10 +65,11 @@ class Recorder:
 
     Args:
         path: The `.mjpeg` file; an existing one is gone on with.
-        count: Is told `recording_lost` for each frame that was not written.
-        quality: Of JPEG, 1 to 100.
-        free_bytes: Gives the free space of a folder.
-        camera: Whose frames they are; a file with another camera's is refused. None takes any.
+        count: Callback that gets `recording_lost` for each frame that was not written.
+        quality: JPEG quality, 1 to 100.
+        free_bytes: Function that gives the free space of a folder.
+        camera: Name of the camera whose frames they are; a file with another camera's is refused.
+            None takes any.
 
     Raises:
         InputError: The file cannot be opened, is no plain file, or is not this camera's alone.
@@ -85,10 +87,7 @@ class Recorder:
         try:
             import cv2
         except ImportError as error:
-            msg = (
-                "Recording needs OpenCV, which is not installed; run: "
-                "pip install 'snow-deploy[camera]'"
-            )
+            msg = f"Recording needs OpenCV, which is not installed; run: {pip_install('camera')}"
             raise MissingDependencyError(msg) from error
         self._cv2 = cv2
         self._path = path

@@ -8,6 +8,7 @@ MissingDependencyError where the libraries are not installed: only who serves a 
 from __future__ import annotations
 
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 try:
     from snow_runtime.app.http.limits import Limits
@@ -17,8 +18,8 @@ except ModuleNotFoundError as error:
     if (error.name or "").startswith("snow_runtime"):
         raise
     msg = (
-        f"Starlette and uvicorn serve the live page, and {error.name} is not installed; run: "
-        "pip install 'snow-deploy[page]'"
+        "Starlette, uvicorn and prometheus-client serve the live page, and "
+        f"{error.name} is not installed; run: {pip_install('page')}"
     )
     raise MissingDependencyError(msg) from error
 

@@ -37,9 +37,9 @@ class Access:
     """What lets a client in.
 
     Attributes:
-        address: That is served; any but this machine's own needs a token.
+        address: Address that is served; any but this machine's own needs a token.
         token: What a client has to know; None for nothing.
-        hosts: By what other names the page is reached, through a proxy: NAME, or NAME:PORT.
+        hosts: Other names that the page is reached by, through a proxy: NAME, or NAME:PORT.
 
     Raises:
         InputError: The token is missing or unfit, or a name is none.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from snow_runtime.app.dashboard import Dashboard
 from snow_runtime.app.http.limits import Limits
-from snow_runtime.app.http.server import HttpServer, listen, reachable
+from snow_runtime.app.http.server import HttpServer, listening_socket, reachable
 from snow_runtime.app.page.access import Access
 from snow_runtime.app.page.site import Site
 
@@ -26,17 +26,18 @@ class PageServer:
     Args:
         live: The newest pictures and answers; its switches are the page's.
         stats: Counts and latencies.
-        cameras: Gives by camera its `state`, `since_s` (seconds in that state), `error`, `frames`,
-            `drops`, `reconnections`, `bad_frames` and `connected`, and for `/metrics` also
-            `repeats`, `abandoned` and `lost_s`; called by the page's thread.
-        tasks: Gives the names of the model's tasks, which may change; called by the page's thread.
+        cameras: Function that gives by camera its `state`, `since_s` (seconds in that state),
+            `error`, `frames`, `drops`, `reconnections`, `bad_frames` and `connected`, and for
+            `/metrics` also `repeats`, `abandoned` and `lost_s`; called by the page's thread.
+        tasks: Function that gives the names of the model's tasks, which may change; called by the
+            page's thread.
         host: The address to serve; any but this machine's own needs a token.
-        port: 0 for one that is free.
+        port: Port to serve on; 0 for one that is free.
         token: What viewers have to know; see :func:`new_token`.
         allowed_hosts: Names, or NAME:PORT, by which a proxy before the page is reached.
         limits: What viewers may take.
-        hung_after_s: When no frame was answered for so long, while a camera gave frames or none
-            has ever given one, `/healthz` answers 503.
+        hung_after_s: Time without an answer, while a camera gave frames or none has ever given one,
+            after which `/healthz` answers 503.
 
     Raises:
         InputError: The token is missing or unfit, or a name is none.
@@ -92,7 +93,7 @@ class PageServer:
         """
         if self._served is not None:
             return
-        listener = listen(self._host, self._port)
+        listener = listening_socket(self._host, self._port)
         self._port = listener.getsockname()[1]
         try:
             site = Site(self._board, self._live, self._limits, self._access, self._port)

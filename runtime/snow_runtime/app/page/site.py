@@ -46,7 +46,7 @@ class Site:
     """Answers all requests.
 
     Attributes:
-        events: To be run.
+        events: Events, whose loop is to be run.
     """
 
     def __init__(
@@ -115,9 +115,9 @@ class Site:
             return Response(status_code=304, headers=headers)
         return Response(jpeg.data, headers=headers, media_type="image/jpeg")
 
-    async def _metrics(self, _request: Request) -> Response:
-        kind = "text/plain; version=0.0.4; charset=utf-8"
-        return PlainTextResponse(self._board.metrics(), media_type=kind)
+    async def _metrics(self, request: Request) -> Response:
+        content, media_type = self._board.metrics(request.headers.get("accept", ""))
+        return Response(content, media_type=media_type)
 
     async def _health(self, _request: Request) -> Response:
         trouble, idle_s = self._board.health()

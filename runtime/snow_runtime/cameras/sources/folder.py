@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from snow_runtime.cameras.sources.source import BadPictureError, Picture
+from snow_runtime.cameras.sources.source import BadPictureError, CameraPicture
 from snow_runtime.cameras.uri import parse_numeric_query
 from snow_runtime.errors import CameraError, InputError
 from snow_runtime.pictures.picture_files import LeftOut, Reason, examples, why_no_folder
@@ -83,7 +83,7 @@ class FolderSource:
             _LOGGER.warning("Left out of the folder %s: %s.", self._path, left_out.summary())
         self._paths = iter(sorted(paths, key=_order))
 
-    def read(self) -> Picture | None:
+    def read(self) -> CameraPicture | None:
         """Read the next picture; None after the last.
 
         Raises:
@@ -96,7 +96,7 @@ class FolderSource:
             rgb = np.asarray(load_image(path))  # [H, W, 3]
         except InputError as error:
             raise BadPictureError(str(error)) from error
-        return Picture(np.ascontiguousarray(rgb[..., ::-1]))
+        return CameraPicture(np.ascontiguousarray(rgb[..., ::-1]))
 
     def interrupt(self) -> None:
         """Do nothing: a picture is soon read."""

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,7 +26,7 @@ def load_cv2(*, gstreamer: bool = False) -> ModuleType:
     except ImportError as error:
         msg = (
             f"OpenCV reads this camera and cannot be imported: {error}. Install it: "
-            "pip install 'snow-deploy[camera]' (on Jetson: sudo apt install python3-opencv)."
+            f"{pip_install('camera')} (on Jetson: sudo apt install python3-opencv)."
         )
         raise MissingDependencyError(msg) from error
     module: ModuleType = cv2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -21,14 +22,14 @@ def load_av() -> ModuleType:
     except ImportError as error:
         msg = (
             f"PyAV reads videos and RTSP cameras and cannot be imported: {error}. Install it: "
-            "pip install 'snow-deploy[camera]'."
+            f"{pip_install('camera')}."
         )
         raise MissingDependencyError(msg) from error
     module: ModuleType = av
     return module
 
 
-def describe(error: Exception) -> str:
+def describe_av_error(error: Exception) -> str:
     """Say what went wrong in FFmpeg, without the address that its own text holds."""
     if type(error).__name__ == "ExitError":  # PyAV ends a call that takes too long by this
         return "it took too long"

@@ -53,7 +53,7 @@ class JpegCutter:
         self._at = 0  # how far the picture is known to be sound
         self._searched = 0  # how far there is no boundary
         self._coded = False  # whether `_at` is in coded data
-        self._sized = False  # whether the picture has told its size
+        self._sized = False  # whether the picture has given its size
         self._missing = 0  # how many bytes of coded data it must still have, at the least
         self._bounded = False  # whether the boundary was ever seen where it belongs
         self._to_boundary = False  # whether all is to be passed over up to the next

@@ -1,4 +1,4 @@
-"""JPEG pictures decoded by a decoder that tells when the data are damaged.
+"""JPEG pictures decoded by a decoder that reports damaged data.
 
 libjpeg fills what is missing with grey and only warns. OpenCV prints that warning and Pillow drops
 it; simplejpeg, which is libjpeg-turbo too, raises it. What no decoder can see is damage that
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class JpegDecoder:
         except ImportError as error:
             msg = (
                 f"simplejpeg decodes this camera's pictures and cannot be imported: {error}. "
-                "Install it: pip install 'snow-deploy[camera]' (on Jetson, beside its own OpenCV: "
+                f"Install it: {pip_install('camera')} (on Jetson, beside its own OpenCV: "
                 "pip install simplejpeg)."
             )
             raise MissingDependencyError(msg) from error

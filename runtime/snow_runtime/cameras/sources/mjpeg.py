@@ -10,7 +10,7 @@ from snow_runtime.cameras.sources.http.messages import other_kind
 from snow_runtime.cameras.sources.http.stream import HttpStream
 from snow_runtime.cameras.sources.jpeg_cutter import JpegCutter
 from snow_runtime.cameras.sources.jpeg_decoder import DamagedJpegError, JpegDecoder
-from snow_runtime.cameras.sources.source import BadPictureError, LostError, Picture
+from snow_runtime.cameras.sources.source import BadPictureError, CameraPicture, LostError
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class MjpegSource:
     Args:
         address: The address, with user and password if the camera asks for them.
         options: The time limits, and what a camera's certificate must be.
-        clock: Stamps the pictures when their last byte is here.
+        clock: Clock that stamps the pictures when their last byte is here.
         newest: Whether pictures may be passed over when newer ones are here already. They are
             not decoded, so that a slow decoder never lags.
 
@@ -74,7 +74,7 @@ class MjpegSource:
         boundary = message.get_boundary()
         self._cutter = JpegCutter(boundary.encode("utf-8", "replace") if boundary else None)
 
-    def read(self) -> Picture:
+    def read(self) -> CameraPicture:
         """Wait for the next picture, or in mode ``newest`` for the newest of those here.
 
         Raises:
@@ -102,7 +102,7 @@ class MjpegSource:
                 msg,
                 skipped=skipped,
             ) from None
-        return Picture(image, at=at, skipped=skipped, coded=jpeg)
+        return CameraPicture(image, at=at, skipped=skipped, coded=jpeg)
 
     def interrupt(self) -> None:
         """Cut the connection, so that whoever waits for bytes stops waiting."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.cameras.sources.import_opencv import load_cv2
-from snow_runtime.cameras.sources.source import LostError, Picture, as_bgr
+from snow_runtime.cameras.sources.source import CameraPicture, LostError, as_bgr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +89,7 @@ class CaptureSource:
         if self._what.newest and self._what.device is None:
             self._skip_backlog()
 
-    def read(self) -> Picture:
+    def read(self) -> CameraPicture:
         """Wait for the next picture.
 
         Raises:
@@ -106,7 +106,7 @@ class CaptureSource:
         if image is None:
             msg = "no more pictures come from it"
             raise self._closed(msg)
-        return Picture(image)
+        return CameraPicture(image)
 
     def interrupt(self) -> None:
         """Do nothing: OpenCV crashes if a capture is closed while another thread reads from it."""

@@ -69,14 +69,14 @@ class BadPictureError(CameraError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class CameraPicture:
     """What one read of a source gave.
 
     Attributes:
         image: uint8 `[H, W, 3]`, blue first; a new array for every picture.
         number: The source's own count, if it has one. A picture with the number of the one before
             is that one again, and no new picture.
-        at: When it was here in full; None: at the end of the read.
+        at: Time when it was here in full; None: at the end of the read.
         skipped: Older pictures that the source passed over to give this one.
         coded: The picture as the camera sent it, where that is at hand. With the same bytes as the
             one before it is no new picture.
@@ -101,11 +101,11 @@ class CameraSource(Protocol):
 
         Raises:
             LostError: It did not work now, and may later.
-            RefusedError: It may work later, if it is tried seldom.
+            RefusedError: It may work later, if it is tried rarely.
             CameraError: It will not work later either.
         """
 
-    def read(self) -> Picture | None:
+    def read(self) -> CameraPicture | None:
         """Wait for the next picture; None at the end.
 
         Raises:
@@ -129,7 +129,7 @@ def as_bgr(image: Any, what: str) -> NDArray[np.uint8]:
 
     Args:
         image: `[H, W]`, `[H, W, 1]`, `[H, W, 3]` or `[H, W, 4]`, blue first; or anything else.
-        what: Whose picture it is, for the message.
+        what: Name of what gave the picture, for the message.
 
     Raises:
         BadPictureError: There are no pixels, or none of 8 bits.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from snow_runtime.cameras.sources.source import Picture
+from snow_runtime.cameras.sources.source import CameraPicture
 from snow_runtime.cameras.uri import parse_numeric_query
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class SyntheticSource:
         """Draw the pattern."""
         self._drawn()
 
-    def read(self) -> Picture:
+    def read(self) -> CameraPicture:
         """Give the next picture."""
-        picture = Picture(self.picture(self._number), number=self._number)
+        picture = CameraPicture(self.picture(self._number), number=self._number)
         self._number += 1
         return picture
 

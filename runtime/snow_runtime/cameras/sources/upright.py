@@ -19,8 +19,8 @@ def square_size(width: int, height: int, ratio: float) -> tuple[int, int]:
     """Give the size that shows a picture in square pixels, without losing any if it is not huge.
 
     Args:
-        width: Of the picture, in its own pixels.
-        height: likewise.
+        width: Width of the picture, in its own pixels.
+        height: Height of the picture, in the same pixels.
         ratio: A pixel's width over its height.
     """
     if not 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:

@@ -2,7 +2,7 @@
 
 Nothing is handed out that FFmpeg knows to be damaged: neither a picture in whose data it met an
 error, nor one that is built on such a picture. A picture that was coded wrongly without breaking a
-rule of its format cannot be told from a right one.
+rule of its format looks like a right one.
 
 Axes: H, W height and width of the picture.
 """
@@ -16,8 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from snow_runtime.cameras.sources.import_pyav import describe, load_av
-from snow_runtime.cameras.sources.source import BadPictureError, LostError, Picture, RefusedError
+from snow_runtime.cameras.sources.import_pyav import describe_av_error, load_av
+from snow_runtime.cameras.sources.source import (
+    BadPictureError,
+    CameraPicture,
+    LostError,
+    RefusedError,
+)
 from snow_runtime.cameras.sources.upright import MOST_PIXELS, square_size, turned
 from snow_runtime.cameras.sources.video_damage import Damage
 from snow_runtime.errors import CameraError
@@ -82,7 +87,7 @@ class VideoSource:
         self._matrices: dict[int, bytes | None] = {}
         self._damage = Damage()
         self._number = 0  # of the last packet
-        self._pending: Picture | None = None
+        self._pending: CameraPicture | None = None
         self._fps = 0.0
         self._waited_s = 0.0  # for the last packet to come
         self._expected = 0
@@ -119,7 +124,7 @@ class VideoSource:
         if stream.codec_context is None:
             msg = "its video is coded in a way that is not known here"
             raise self._failed(msg)
-        # An error in the data is to be told, not to be covered up.
+        # An error in the data is to be reported, not to be covered up.
         most = {"max_pixels": str(MOST_PIXELS)}  # a header can claim any size
         stream.codec_context.options = {"err_detect": "explode", **most}
         # One thread: several, each with a picture or a part of one, do not tell all errors, and
@@ -133,7 +138,7 @@ class VideoSource:
         if what.live and what.newest:
             self._skip_backlog()
 
-    def read(self) -> Picture | None:
+    def read(self) -> CameraPicture | None:
         """Wait for the next picture; None at the end of a file.
 
         Raises:
@@ -147,7 +152,7 @@ class VideoSource:
         frame = self._next()
         if frame is not None:
             self._count += 1
-            return Picture(self._upright(frame))
+            return CameraPicture(self._upright(frame))
         if self._what.live:
             msg = "no more pictures come from it"
             raise self._failed(msg)
@@ -234,7 +239,7 @@ class VideoSource:
             "The video %r was cut short after %d pictures: %s.",
             self._what.text,
             self._count,
-            describe(error),
+            describe_av_error(error),
         )
 
     def _tell_if_cut_short(self) -> None:
@@ -290,7 +295,7 @@ class VideoSource:
         return float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
 
     def _failed(self, seen: Exception | str) -> CameraError:
-        text = seen if isinstance(seen, str) else describe(seen)
+        text = seen if isinstance(seen, str) else describe_av_error(seen)
         if not self._what.live:
             return CameraError(
                 f"Cannot read the video {self._what.text!r}: {text}, expected a complete video "
@@ -316,11 +321,11 @@ class VideoSource:
     def _code(self, seen: Exception | str) -> int | None:
         """Give what an RTSP server answered, as far as FFmpeg tells."""
         error = self._av.error
-        told = {
+        codes = {
             error.HTTPBadRequestError: 400,
             error.HTTPUnauthorizedError: 401,
             error.HTTPForbiddenError: 403,
             error.HTTPNotFoundError: 404,
             error.HTTPServerError: 500,
         }
-        return next((code for kind, code in told.items() if isinstance(seen, kind)), None)
+        return next((code for kind, code in codes.items() if isinstance(seen, kind)), None)

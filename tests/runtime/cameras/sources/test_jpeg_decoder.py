@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from snow_runtime.cameras.sources.jpeg_decoder import DamagedJpegError, JpegDecoder
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -208,5 +210,5 @@ def test_what_is_no_picture(data: bytes) -> None:
 def test_without_the_decoder_the_pip_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
 
-    with pytest.raises(MissingDependencyError, match=r"pip install 'snow-deploy\[camera\]'"):
+    with pytest.raises(MissingDependencyError, match=re.escape(pip_install("camera"))):
         JpegDecoder()

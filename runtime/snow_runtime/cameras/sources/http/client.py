@@ -34,7 +34,7 @@ class CameraAuth(HTTPDigestAuth):
     refuse without saying what they know; Basic is what they mean.
 
     Args:
-        login: Whose it is.
+        login: Login of the camera.
     """
 
     def __init__(self, login: Login) -> None:
@@ -71,9 +71,9 @@ class DirectAdapter(HTTPAdapter):
     """A new connection to one target for each request, and nothing between.
 
     Args:
-        target: Where to.
+        target: Target to connect to.
         options: What its certificate must be.
-        connected: Told each socket, once it is connected.
+        connected: Callback that gets each socket, once it is connected.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ def other_kind(content_type: str, beginning: bytes = b"") -> str | None:
     """Name the kind of video that an answer is, if it is one that is not read here.
 
     Args:
-        content_type: As announced, in lower case and without parameters.
+        content_type: Content type as announced, in lower case and without parameters.
         beginning: The answer's first bytes.
     """
     for at, sign, kind in _BEGINNINGS:

@@ -22,6 +22,7 @@ from snow_runtime.cameras.sources.http.messages import (
 )
 from snow_runtime.cameras.sources.source import LostError
 from snow_runtime.errors import MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     import requests
@@ -194,7 +195,7 @@ def _new_session() -> requests.Session:
     except ImportError as error:
         msg = (
             f"requests reads this camera and cannot be imported: {error}. Install it: "
-            "pip install 'snow-deploy[camera]' (on Jetson, beside its own OpenCV: pip install "
+            f"{pip_install('camera')} (on Jetson, beside its own OpenCV: pip install "
             "requests)."
         )
         raise MissingDependencyError(msg) from error

@@ -12,8 +12,8 @@ import torch
 
 from snow_export.all_values import first_divergence
 from snow_export.export import build_graph, compare_with_trained, parity_pictures
-from snow_export.network import Head, SharedNetwork
-from snow_export.parity import TOLERANCES, onnx_answers, torch_answers
+from snow_export.network import SharedNetwork, TaskHead
+from snow_export.parity import PARITY_TOLERANCES, onnx_answers, torch_answers
 from snow_export.trace.freeze import freeze
 from snow_runtime.errors import HalfError
 from snow_runtime.graph.onnx_file import read_graph
@@ -60,10 +60,10 @@ class Verification:
     """What a verification found.
 
     Attributes:
-        rungs: In order, the file last.
+        rungs: Rungs in order, the file last.
         diverges: Where the file's rung fails: the first value inside the file that differs
             from a graph made anew from the store, and its relative error.
-        notes: Why a rung is missing.
+        notes: Reasons why a rung is missing.
     """
 
     rungs: tuple[Rung, ...]
@@ -97,7 +97,7 @@ def verify(request: ExportRequest, path: Path, batches: Sequence[int] = BATCHES)
             for batch in sizes:
                 whole = name == "file" and fixed is not None
                 pictures = parity_pictures(request) if whole else _pictures(request, batch)
-                tolerance = TOLERANCES[precision]
+                tolerance = PARITY_TOLERANCES[precision]
                 found = compare_with_trained(request, pictures, answer(pictures), tolerance)
                 rungs.append(Rung(name, batch, tolerance, tuple(found)))
     diverges = None
@@ -108,7 +108,7 @@ def verify(request: ExportRequest, path: Path, batches: Sequence[int] = BATCHES)
 
 def _rungs(request: ExportRequest, path: Path, folder: Path, notes: list[str]) -> Rungs:
     """Yield each rung's name, precision and how it answers pictures; note those that cannot be."""
-    heads = [Head(name, freeze(delta)) for name, delta in request.networks.items()]
+    heads = [TaskHead(name, freeze(delta)) for name, delta in request.networks.items()]
     frozen = SharedNetwork(request.source, heads, request.outputs)
     yield "frozen torch", "fp32", lambda pictures: torch_answers(frozen, request.images(pictures))
     for layout, precision in _steps(request.options.layout):
@@ -144,7 +144,7 @@ def _steps(layout: Layout) -> tuple[tuple[Layout, Precision], ...]:
 def _divergence(request: ExportRequest, path: Path) -> tuple[str, float] | None:
     batch = request.options.batch or 1
     feed = request.feed(_pictures(request, batch))
-    tolerance = TOLERANCES[request.options.precision]
+    tolerance = PARITY_TOLERANCES[request.options.precision]
     with torch.no_grad():
         anew = build_graph(request)
     return first_divergence(anew, read_graph(path).model, feed, tolerance)

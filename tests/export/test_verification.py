@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from snow_export.export import GraphOptions, export_graph
-from snow_export.verify import verify
+from snow_export.verification import verify
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,101 @@
+"""The options of `snow-deploy run`, once they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from snow_deploy.cli.options import is_given, refuse_threads_of_engine
+from snow_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snow_runtime.swap import SwappableModel
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `run` was asked for; the attributes are its options, in their order.
+
+    Attributes:
+        uris: Addresses of the cameras, each with its name before it or without.
+        allowed_hosts: Names of the page behind a proxy.
+    """
+
+    uris: tuple[str, ...]
+    tls_fingerprint: tuple[str, ...]
+    tls_host: tuple[str, ...]
+    tasks: str | None
+    every: int
+    min_confidence: float
+    output: Literal["jsonl", "mqtt", "none"]
+    mqtt: str | None
+    mqtt_ca: Path | None
+    mqtt_cert: Path | None
+    mqtt_key: Path | None
+    mqtt_qos: Literal["0", "1"]
+    mqtt_retain: bool
+    mqtt_version: Literal["5", "3.1.1"]
+    record: Path | None
+    port: int | None
+    host: str
+    token: str | None
+    allowed_hosts: tuple[str, ...]
+    frames: int | None
+    threads: int | None
+    rebuild: bool
+
+    def with_secrets(self) -> RunOptions:
+        """Read the secrets that addresses name, and warn of those that stand there themselves."""
+        from snow_runtime.secret_references import holds_password, resolve_secrets
+
+        mqtt, token = self.mqtt or "", self.token or ""
+        typed = is_given("token") and not token.startswith("{")
+        if typed or any(map(holds_password, [*self.uris, mqtt])):
+            click.echo(
+                "warning: a password or token stands on the command line, where every user of this "
+                "machine can read it; write {env:NAME} or {file:PATH} in its place",
+                err=True,
+            )
+        return replace(
+            self,
+            mqtt=self.mqtt and resolve_secrets(mqtt, escape=True),
+            token=self.token and resolve_secrets(token, escape=False),
+            uris=tuple(resolve_secrets(uri, escape=True) for uri in self.uris),
+        )
+
+    def for_load(self, model: Path) -> dict[str, Any]:
+        """Return what `snow_runtime.load` is told of a file beside its path.
+
+        Raises:
+            click.UsageError: An option of graphs is given for an engine, or one of engines for a
+                graph.
+        """
+        from snow_runtime.model import is_engine
+
+        refuse_threads_of_engine(model, self.threads)
+        if self.rebuild and not is_engine(model):
+            msg = f"--rebuild is for engines, and {model} is a graph."
+            raise click.UsageError(msg)
+        return {"threads": self.threads, "rebuild": "auto" if self.rebuild else "never"}
+
+    def wanted_tasks(self, model: SwappableModel) -> tuple[str, ...] | None:
+        """Return the tasks to answer; None for all.
+
+        Raises:
+            InputError: The model has no such task.
+        """
+        if self.tasks is None:
+            return None
+        wanted = tuple(name.strip() for name in self.tasks.split(",") if name.strip())
+        unknown = [name for name in wanted if name not in model.tasks]
+        if unknown or not wanted:
+            msg = (
+                f"The model has no task {', '.join(unknown) or repr(self.tasks)}, expected some of "
+                f"{', '.join(model.tasks)}. Give those with --tasks."
+            )
+            raise InputError(msg)
+        return wanted

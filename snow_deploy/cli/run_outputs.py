@@ -1,0 +1,96 @@
+"""What `snow-deploy run` writes answers and recordings to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snow_deploy.cli.options import is_given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from snow_deploy.cli.run_options import RunOptions
+    from snow_runtime.app.outputs.jsonl import Output
+    from snow_runtime.app.outputs.recording import Recorder
+
+
+def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
+    """Open what `--output` names.
+
+    Args:
+        options: The command's.
+        count: Told the name of what is to be counted.
+
+    Raises:
+        click.UsageError: Options contradict each other.
+    """
+    from snow_runtime.app.outputs.jsonl import JsonLines, NullOutput
+    from snow_runtime.app.outputs.mqtt import Mqtt
+    from snow_runtime.app.outputs.mqtt_broker import MqttOptions
+
+    if (options.output == "mqtt") != (options.mqtt is not None):
+        msg = "--output mqtt and --mqtt URL belong together."
+        raise click.UsageError(msg)
+    _refuse_unread_mqtt(options.output)
+    if options.mqtt is not None:
+        how = MqttOptions(
+            authorities=options.mqtt_ca,
+            certificate=options.mqtt_cert,
+            key=options.mqtt_key,
+            qos=1 if options.mqtt_qos == "1" else 0,
+            retain=options.mqtt_retain,
+            version=options.mqtt_version,
+        )
+        return Mqtt(options.mqtt, count, how)
+    return JsonLines(count) if options.output == "jsonl" else NullOutput()
+
+
+def _refuse_unread_mqtt(output: str) -> None:
+    for name in ("mqtt_ca", "mqtt_cert", "mqtt_key", "mqtt_qos", "mqtt_retain", "mqtt_version"):
+        if is_given(name) and output != "mqtt":
+            msg = f"--{name.replace('_', '-')} is for --output mqtt; leave it out."
+            raise click.UsageError(msg)
+
+
+def open_recorders(
+    path: Path | None, named: list[tuple[str, str]], count: Callable[[str], None], stack: ExitStack
+) -> dict[str, Recorder]:
+    """Open a recording of each camera, by its name; none without a path.
+
+    Args:
+        path: As `--record` gives it.
+        named: Names and addresses of the cameras.
+        count: Told the name of what is to be counted.
+        stack: Closes the recordings.
+
+    Raises:
+        click.UsageError: A camera reads the file that would be written.
+    """
+    from snow_runtime.app.outputs.recording import Recorder, recording_path
+
+    if path is None:
+        return {}
+    several = len(named) > 1
+    found = {}
+    for name, uri in named:
+        target = recording_path(path, name if several else None)
+        if target.exists() and _is_source(uri, target):
+            msg = f"--record would write to {target}, which the camera {name} reads; name another."
+            raise click.UsageError(msg)
+        recorder = Recorder(target, count, camera=name)
+        stack.callback(recorder.close)
+        found[name] = recorder
+    return found
+
+
+def _is_source(uri: str, path: Path) -> bool:
+    """Tell whether a camera reads a file."""
+    from snow_runtime.cameras.uri import parse
+
+    address = parse(uri)
+    read = Path(address.target)
+    return address.scheme in {"path", "file"} and read.is_file() and read.samefile(path)

@@ -1,0 +1,59 @@
+"""The live page of `snow-deploy run`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from snow_deploy.cli.run_options import RunOptions
+    from snow_runtime.app.loop import Loop
+    from snow_runtime.cameras import Camera
+
+
+def serve_page(options: RunOptions, loop: Loop, cameras: list[Camera], stack: ExitStack) -> None:
+    """Serve the live page if `--port` asks for it, and say where."""
+    if options.port is None:
+        return
+    from snow_runtime.app.page import PageServer, new_token
+
+    loopback = options.host in ("127.0.0.1", "::1", "localhost")
+    token = options.token or (None if loopback else new_token())
+    server = stack.enter_context(
+        PageServer(
+            loop.live,
+            loop.stats,
+            lambda: {camera.name: camera_state(camera) for camera in cameras},
+            lambda: tuple(loop.options.tasks or loop.model.tasks),
+            host=options.host,
+            port=options.port,
+            token=token,
+            allowed_hosts=options.allowed_hosts,
+        )
+    )
+    shown = server.entry_url if token and not options.token else server.url
+    click.echo(f"live page: {shown}", err=True)
+    if options.allowed_hosts and token is None:
+        click.echo(
+            "note: the page has no token; whoever reaches the proxy sees it and uses its switches. "
+            "Give --token, or let the proxy ask for a password.",
+            err=True,
+        )
+
+
+def camera_state(camera: Camera) -> dict[str, Any]:
+    """Return what the page and the metrics tell of a camera."""
+    status = camera.status
+    return {
+        "state": status.state,
+        "since_s": time.monotonic() - status.since.monotonic_s,
+        "error": status.error,
+        "code": status.code,
+        "connected": int(status.state == "connected"),
+        **asdict(camera.counters),
+    }
