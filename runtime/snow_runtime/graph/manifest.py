@@ -18,7 +18,9 @@ from snow_runtime.graph import field_checks
 from snow_runtime.graph.data_entry import DataEntry, read_data
 
 Layout = Literal["separate", "fused", "summed"]
+"""Deltas side by side, or merged into one network that concatenates or sums."""
 Precision = Literal["fp32", "fp16", "int8"]
+"""Arithmetic inside a graph; its logits are float32 in all three."""
 
 METADATA_KEY: Final = "snow_deploy.manifest"
 FORMAT: Final = 1
