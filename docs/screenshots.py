@@ -59,7 +59,9 @@ def _size(size: tuple[int, int]) -> dict[str, int]:
 
 def _save(page: Page, name: str) -> None:
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(COLOURS).save(ASSETS / name, optimize=True)
+    palette = picture.quantize(COLOURS)
+    dithered = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    dithered.save(ASSETS / name, optimize=True)
     print(f"{name}: {(ASSETS / name).stat().st_size:,} bytes")
 
 
