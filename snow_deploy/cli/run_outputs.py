@@ -23,7 +23,7 @@ def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
 
     Args:
         options: The command's.
-        count: Told the name of what is to be counted.
+        count: Callback that gets the name of what is to be counted.
 
     Raises:
         click.UsageError: Options contradict each other.
@@ -64,7 +64,7 @@ def open_recorders(
     Args:
         path: As `--record` gives it.
         named: Names and addresses of the cameras.
-        count: Told the name of what is to be counted.
+        count: Callback that gets the name of what is to be counted.
         stack: Closes the recordings.
 
     Raises:

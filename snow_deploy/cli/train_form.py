@@ -23,7 +23,7 @@ class TrainForm:
     """What `train` was asked for; a sweep has one for each of its tasks.
 
     Attributes:
-        scheme: Of the network; this and the others are as the command's help tells.
+        scheme: The network's scheme; this and the others are as in the command's help.
         lr: At this batch size; None for the recipe's.
         smallest_crop: None for the recipe's.
     """

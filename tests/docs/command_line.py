@@ -122,4 +122,4 @@ def _check_values(line: CommandLine, context: click.Context) -> None:
     for option in line.command.params:
         if isinstance(option.type, _NUMBERS):
             for value in line.values(*option.opts, *option.secondary_opts):
-                option.type.convert(value, option, context)
+                option.type.convert(value, option, context)  # type: ignore[arg-type]
