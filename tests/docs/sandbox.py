@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
+from snow_deploy import __version__
 from snow_deploy.cli import main
 from tests.docs.blocks import README, ROOT, SHELLS, Block, Command
 from tests.docs.command_line import CommandLine, read
@@ -273,4 +274,6 @@ def _installs(words: list[str]) -> str:
             return f"there is no such extra: {word}"
         if re.match(r"snow-deploy\b", word):
             return f"{word} is on no package index: name the clone, '.[…]', or the wheel's file"
+        if "snow_deploy-" in word and f"snow_deploy-{__version__}-py3-none-any.whl" not in word:
+            return f"{word} is not this version's wheel, {__version__}"
     return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+from snow_deploy import __version__
 from tests.docs.blocks import Block, blocks_of
 from tests.docs.command_line import read
 from tests.docs.sandbox import look_at
@@ -88,7 +89,8 @@ def test_a_command_is_put_together_as_it_was() -> None:
     ("words", "fault"),
     [
         ("pip install -e .[train,export,cpu]", ""),
-        ("pip install dist/snow_deploy-0.1.0-py3-none-any.whl[cpu]", ""),
+        (f"pip install dist/snow_deploy-{__version__}-py3-none-any.whl[cpu]", ""),
+        ("pip install dist/snow_deploy-0.0.9-py3-none-any.whl[cpu]", "this version"),
         ("pip install -e .[trian]", "no such extra"),
         ("pip install snow-deploy[cpu]", "no package index"),
         ("python3 -m pip install snow-deploy", "no package index"),
