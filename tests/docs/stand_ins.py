@@ -28,6 +28,7 @@ def put_stand_ins(line: CommandLine) -> None:
         "train": _train,
         "calibrate": _calibrate,
         "bench": _bench,
+        "verify": _verify,
         "run": _run,
     }.get(line.name)
     if change is not None:
@@ -68,7 +69,7 @@ def _train(line: CommandLine) -> None:
         line.put("--no-baseline")
         line.put("--epochs", "1")
     else:
-        line.put("--epochs", "6")
+        line.put("--epochs", "4")
         line.put("--recipe", "steady")
     line.put("--batch-size", "16")
     line.put("--image-size", str(SIZE))
@@ -87,6 +88,10 @@ def _bench(line: CommandLine) -> None:
     line.drop("--duration")
     line.put("--quick")
     line.put("--camera-size", "160x120")
+
+
+def _verify(line: CommandLine) -> None:
+    line.put("--batch-sizes", "1,2")
 
 
 def _run(line: CommandLine) -> None:
