@@ -56,6 +56,7 @@ def test_the_site_has_what_is_made_of_the_code_and_fetches_nothing(site: Path) -
         site / "reference/api.html"
     )
     assert "<code>engine/</code>" in architecture
+    assert ":<code>" not in (site / "reference/api.html").read_text(encoding="utf-8")
     assert (site / "changelog.html").is_file()
     fetched = {
         f"{path.relative_to(site)}: {url}"
