@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
-    from torch import Tensor, nn
+    from torch import nn
 
     from snow_deploy.data.pictures import Splits
     from snow_deploy.models.source import Source
@@ -84,18 +87,12 @@ def random_network() -> RandomNetwork:
 
     ports = ("googlenet", "inception_v3")
 
-    def make(architecture: str, classes: int) -> nn.Module:
+    @lru_cache(maxsize=8)  # drawing the weights takes longest
+    def made(architecture: str, classes: int, seed: int) -> nn.Module:
         options = {"init_weights": True, "aux_logits": False} if architecture in ports else {}
-        network: nn.Module = torchvision.models.get_model(
-            architecture, num_classes=classes, **options
-        )
-        return network
-
-    @lru_cache(maxsize=8)
-    def state(architecture: str, classes: int, seed: int) -> dict[str, Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = make(architecture, classes)
+            network = torchvision.models.get_model(architecture, num_classes=classes, **options)
             for layer in network.modules():
                 if isinstance(layer, torch.nn.BatchNorm2d):
                     for wide in (layer.running_var, layer.weight.data):
@@ -104,14 +101,11 @@ def random_network() -> RandomNetwork:
                     for around_zero in (layer.running_mean, layer.bias.data):
                         assert around_zero is not None
                         around_zero.normal_(0, 0.1)
-        return network.state_dict()
+        built: nn.Module = network.eval()
+        return built
 
     def build(architecture: str, classes: int = 7, seed: int = 0) -> nn.Module:
-        with torch.device("meta"):  # whose weights are not drawn, which takes longest
-            network = make(architecture, classes)
-        drawn = {key: value.clone() for key, value in state(architecture, classes, seed).items()}
-        network.load_state_dict(drawn, assign=True)
-        return network.eval()
+        return deepcopy(made(architecture, classes, seed))
 
     return build
 
@@ -178,12 +172,47 @@ def trained_store(
     from snow_deploy.training.run import RunSettings, train_task
     from snow_deploy.training.store import Store
 
-    store = Store(tmp_path_factory.mktemp("trained") / "store")
-    store.put_source(weights)
-    settings = RunSettings(workers=0, baseline=False)
-    for task in ("shape", "digit"):
-        train_task(store, task, open_demo(task), short, settings)
-    return store
+    def train(folder: Path) -> None:
+        store = Store(folder)
+        store.put_source(weights)
+        settings = RunSettings(workers=0, baseline=False)
+        for task in ("shape", "digit"):
+            train_task(store, task, open_demo(task), short, settings)
+
+    return Store(made_once(tmp_path_factory, "trained-store", train))
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
+) -> Path:
+    """Give a folder that one of pytest's processes fills for all; a test must not write to it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder in the run's
+        root = root.parent
+    folder, done = root / name, root / f"{name}.done"
+    with FileLock(root / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that was interrupted
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def copy_store(store: Store, root: Path) -> Store:
+    """Copy a store to change its tasks; its source, which is large, stays the same file."""
+    from snow_deploy.training.store import Store
+
+    root.mkdir()
+    copy = Store(root)
+    for part in store.root.iterdir():
+        if part == store.source_path:
+            os.link(part, copy.source_path)
+        elif part.is_dir():
+            shutil.copytree(part, root / part.name)
+        else:
+            shutil.copy(part, root)
+    return copy
 
 
 class MakeModel(Protocol):

@@ -23,8 +23,11 @@ def exported(
     request_18: ExportRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ExportRequest, Path]:
     path = tmp_path_factory.mktemp("verify") / "snow.onnx"
-    export_graph(request_18, path)
-    return request_18, path
+    tasks = request_18.tasks[:2]
+    networks = {task.name: request_18.networks[task.name] for task in tasks}
+    request = replace(request_18, networks=networks, tasks=tasks)
+    export_graph(request, path)
+    return request, path
 
 
 def damage(path: Path, copy: Path, name: str, factor: float) -> None:
@@ -48,7 +51,7 @@ def test_every_rung_of_a_sound_file_holds(exported: tuple[ExportRequest, Path]) 
         assert all(task.cosine > 0.999 for task in rung.tasks)
 
 
-@pytest.mark.parametrize("layer", ["source/layer2.0.conv1", "birds+cars+food/layer1.1.conv2"])
+@pytest.mark.parametrize("layer", ["source/layer2.0.conv1", "birds+cars/layer1.1.conv2"])
 def test_the_first_layer_that_diverges_is_named(
     exported: tuple[ExportRequest, Path], tmp_path: Path, layer: str
 ) -> None:
@@ -66,9 +69,9 @@ def test_the_first_layer_that_diverges_is_named(
 
 
 def test_a_file_of_one_batch_size_is_run_at_that_one(
-    request_18: ExportRequest, tmp_path: Path
+    exported: tuple[ExportRequest, Path], tmp_path: Path
 ) -> None:
-    request = replace(request_18, options=GraphOptions(batch=2))
+    request = replace(exported[0], options=GraphOptions(batch=2))
     path = tmp_path / "two.onnx"
     export_graph(request, path)
 
@@ -79,13 +82,12 @@ def test_a_file_of_one_batch_size_is_run_at_that_one(
 
 
 def test_an_fp32_file_that_half_precision_could_not_hold(
-    request_18: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: tuple[ExportRequest, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "snow.onnx"
-    export_graph(request_18, path)
+    request, path = exported
     monkeypatch.setattr("snow_runtime.graph.half_precision.FP16_LARGEST", 1e-3)
 
-    found = verify(request_18, path, (1,))
+    found = verify(request, path, (1,))
 
     assert found.holds
     assert [rung.name for rung in found.rungs] == [step for step in STEPS if "fp16" not in step]

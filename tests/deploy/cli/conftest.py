@@ -16,6 +16,7 @@ from snow_runtime.graph.manifest import (
     SourceEntry,
     TaskEntry,
 )
+from tests.conftest import made_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="package")
 def graph(trained_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Export all tasks of the trained store; a test must not change the file."""
-    path = tmp_path_factory.mktemp("graph") / "snow.onnx"
-    arguments = ["export", "--store", str(trained_store.root), "-o", str(path)]
-    assert CliRunner().invoke(main, arguments).exit_code == 0
-    return path
+
+    def export(folder: Path) -> None:
+        arguments = ["export", "--store", str(trained_store.root), "-o", str(folder / "snow.onnx")]
+        assert CliRunner().invoke(main, arguments).exit_code == 0
+
+    return made_once(tmp_path_factory, "graph-of-all-tasks", export) / "snow.onnx"
 
 
 @pytest.fixture

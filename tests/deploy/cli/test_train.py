@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import RECIPES, TrainOptions, recipe_for
 from snow_deploy.training.run import RunSettings, TrainingOutcome
 from snow_deploy.training.store import Store
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +40,7 @@ def weights_file(weights: SourceWeights, tmp_path: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path, trained_store: Store) -> Store:
     """Give a copy of the trained store to change."""
-    shutil.copytree(trained_store.root, tmp_path / "store")
-    return Store(tmp_path / "store")
+    return copy_store(trained_store, tmp_path / "store")
 
 
 def train(store: Store, *arguments: str, task: str = "shape", data: str = DATA) -> Result:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,13 @@ from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
 from snow_deploy.cli import main
-from snow_deploy.training.store import Store
 from snow_runtime.graph.manifest import Preprocessing
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from snow_deploy.training.store import Store
 
 
 def run(*arguments: str) -> Result:
@@ -65,8 +66,7 @@ def test_a_store_that_is_not_there_is_told(
 def test_a_task_that_was_trained_anew_is_told(
     trained_store: Store, graph: Path, tmp_path: Path
 ) -> None:
-    other = Store(tmp_path / "store")
-    shutil.copytree(trained_store.root, other.root)
+    other = copy_store(trained_store, tmp_path / "store")
     record = other.load_task("shape")
     moved = {key: value + (value.is_floating_point()) for key, value in record.state.items()}
     other.save_task(replace(record, state=moved))
@@ -81,8 +81,7 @@ def test_pictures_are_prepared_as_the_graph_takes_them(
     trained_store: Store, graph: Path, tmp_path: Path
 ) -> None:
     """Whatever other tasks the store has."""
-    other = Store(tmp_path / "store")
-    shutil.copytree(trained_store.root, other.root)
+    other = copy_store(trained_store, tmp_path / "store")
     record = other.load_task("shape")
     smaller = replace(record, name="a", preprocessing=Preprocessing.for_size(32))
     other.save_task(smaller)

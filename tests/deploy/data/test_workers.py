@@ -18,6 +18,7 @@ from PIL import Image
 from snow_deploy.data import workers
 from snow_deploy.data.loading import Batch, make_loader
 from snow_deploy.errors import DataError
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,7 +190,7 @@ def test_training_where_shared_memory_is_small(tmp_path: Any, trained_store: Any
         pytest.skip("only Linux has mount namespaces")
     if subprocess.run([*unshare, mount], check=False, capture_output=True).returncode:
         pytest.skip("a mount needs privileges that are not here")
-    shutil.copytree(trained_store.root, tmp_path / "store")
+    copy_store(trained_store, tmp_path / "store")
     train = ["train", "--task", "new", "--data", "demo:shape?train=64&test=32&size=96"]
     sizes = ["--image-size", "96", "--batch-size", "32", "--epochs", "1", "--no-baseline"]
     rest = ["--store", str(tmp_path / "store"), "--precision", "fp32", "--workers", "2"]

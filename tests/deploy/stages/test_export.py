@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,6 +20,7 @@ from snow_export.export import GraphOptions
 from snow_runtime.errors import SnowError
 from snow_runtime.graph.manifest import METADATA_KEY, Layout, Manifest, Preprocessing
 from snow_runtime.model import load
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +37,7 @@ TASKS = ("shape", "digit")
 @pytest.fixture
 def store(tmp_path: Path, trained_store: Store) -> Store:
     """Give a copy of the trained store to change."""
-    shutil.copytree(trained_store.root, tmp_path / "store")
-    return Store(tmp_path / "store")
+    return copy_store(trained_store, tmp_path / "store")
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)

@@ -17,6 +17,7 @@ from snow_deploy.stages.inspect_path import inspect_path
 from snow_deploy.training.store import Store, TaskRecord
 from snow_export.export import GraphOptions
 from snow_runtime.errors import EngineError
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,7 @@ def of_store(trained_store: Store) -> Inspection:
 @pytest.fixture
 def store(tmp_path: Path, trained_store: Store) -> Store:
     """Give a copy of the trained store to change."""
-    shutil.copytree(trained_store.root, tmp_path / "store")
-    return Store(tmp_path / "store")
+    return copy_store(trained_store, tmp_path / "store")
 
 
 def test_a_store_tells_its_source_and_tasks(of_store: Inspection, trained_store: Store) -> None:

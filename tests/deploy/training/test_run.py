@@ -53,7 +53,7 @@ def store(tmp_path: Path, trained_store: Store) -> Store:
     """Give a store with a source and no task yet."""
     fresh = Store(tmp_path / "store")
     fresh.root.mkdir()
-    shutil.copy(trained_store.source_path, fresh.source_path)
+    os.link(trained_store.source_path, fresh.source_path)
     return fresh
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from snow_deploy.training.options import Recipe
 from snow_deploy.training.run import RunSettings, TrainingOutcome, train_tasks
 from snow_deploy.training.store import Store
 from snow_deploy.training.task_requests import TaskRequest, check_together
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ def store(tmp_path: Path, trained_store: Store) -> Store:
     """Give a store with a source and no task yet."""
     fresh = Store(tmp_path / "store")
     fresh.root.mkdir()
-    shutil.copy(trained_store.source_path, fresh.source_path)
+    os.link(trained_store.source_path, fresh.source_path)
     return fresh
 
 
@@ -131,8 +132,7 @@ def test_an_interrupted_sweep_goes_on(
 def test_tasks_that_are_there_are_skipped(
     tmp_path: Path, trained_store: Store, requests: list[TaskRequest]
 ) -> None:
-    shutil.copytree(trained_store.root, tmp_path / "store")
-    store = Store(tmp_path / "store")
+    store = copy_store(trained_store, tmp_path / "store")
     before = store.task_path("shape").read_bytes()
 
     outcome = train_tasks(store, [requests[0], requests[2]], PLAIN)
