@@ -11,13 +11,17 @@ import base64
 import json
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import numpy as np
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.thresholds import BINS, Method, threshold
+from snow_runtime.errors import ManifestError
 from snow_runtime.files import atomic_write
+from snow_runtime.graph import field_checks
+from snow_runtime.graph.document import Document, parse_json
+from snow_runtime.graph.field_checks import Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +37,11 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 _SAVE_EVERY: Final = 16  # pictures
 _KEY = ("graph_sha256", "data_sha256", "samples", "method")
+_Magnitudes: TypeAlias = dict[str, Annotated[float, field_checks.magnitude]]
 
 
 @dataclass(frozen=True)
-class Origin:
+class Origin(Document):
     """What ranges were measured on; ranges are only good for the same.
 
     Attributes:
@@ -46,10 +51,19 @@ class Origin:
         method: How thresholds were chosen.
     """
 
-    graph_sha256: str
-    data_sha256: str
+    graph_sha256: Sha256
+    data_sha256: Sha256
     samples: int
     method: Method
+
+
+@dataclass(frozen=True)
+class _RangesFile(Origin):
+    format: Annotated[int, field_checks.one_of(FORMAT)]
+    done: int
+    largest: _Magnitudes
+    counts: dict[str, str]
+    thresholds: _Magnitudes
 
 
 @dataclass
@@ -107,29 +121,20 @@ class Ranges:
             CalibrationError: It cannot be read, or is no such file.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            _check_kind(document)
+            file = _RangesFile.read("the file", parse_json(path.read_text(encoding="utf-8")))
             found = cls(
-                origin=Origin(**{key: _typed(key, document[key]) for key in _KEY}),
-                done=_typed("done", document["done"]),
-                largest=_numbers(document["largest"]),
-                counts={name: _unpack(text) for name, text in document["counts"].items()},
-                thresholds=_numbers(document["thresholds"]),
+                origin=Origin(**{key: getattr(file, key) for key in _KEY}),
+                done=file.done,
+                largest=file.largest,
+                counts={name: _unpack(text) for name, text in file.counts.items()},
+                thresholds=file.thresholds,
             )
             _check_whole(found)
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-            zlib.error,
-        ) as error:
+        except (OSError, ValueError, zlib.error, ManifestError) as error:
+            finding = error.finding if isinstance(error, ManifestError) else error
             msg = (
-                f"{path} holds no ranges that can be read ({type(error).__name__}: {error}). "
-                "Delete it and calibrate anew, or name another --ranges."
+                f"{path} holds no ranges that can be read: {finding}. Delete it and calibrate "
+                "anew, or name another --ranges."
             )
             raise CalibrationError(msg) from error
         return found
@@ -272,25 +277,3 @@ def _check_thresholds(found: Ranges) -> None:
         if value == 0 < found.largest[name]:
             msg = f"the threshold of {name} is 0, its magnitude {found.largest[name]}"
             raise ValueError(msg)
-
-
-def _check_kind(document: Mapping[str, Any]) -> None:
-    if document["format"] != FORMAT or document["method"] not in get_args(Method):
-        msg = f"format {document['format']}, method {document['method']}"
-        raise ValueError(msg)
-
-
-def _typed(key: str, value: Any) -> Any:
-    expected = int if key in {"samples", "done"} else str
-    if type(value) is not expected or str(value).startswith("-"):
-        msg = f"{key} is {value!r}"
-        raise TypeError(msg)
-    return value
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    numbers = {str(name): float(value) for name, value in values.items()}
-    if not all(0 <= value < np.inf for value in numbers.values()):
-        msg = "a range is no finite number of 0 or more"
-        raise ValueError(msg)
-    return numbers

@@ -26,7 +26,8 @@ from snow_deploy.training.options import TrainOptions
 from snow_runtime.errors import ManifestError, SnowError
 from snow_runtime.files import atomic_write
 from snow_runtime.graph.data_entry import DataEntry, SplitEntry
-from snow_runtime.graph.manifest import Preprocessing, TaskEntry, check_task_name
+from snow_runtime.graph.manifest import Preprocessing, TaskEntry
+from snow_runtime.graph.task_name import check_task_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -221,6 +221,28 @@ def test_parts_that_do_not_fit_each_other_are_refused(
         measure_ranges(run, TENSORS, samples, origin(samples), path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"done": 3', '"done": -3', "done is -3, expected a whole number from 0"),
+        ('"done": 3', '"done": 3, "done": 4', "'done'.*each of them once"),
+        ('"done": 3', '"dome": 3', "expected a field 'done' in it"),
+        ('"done": 3', '"done": 3, "more": 1', "a field in the file is 'more', expected one of"),
+        ('"a": 1.0', '"a": -1.0', r"largest\['a'\] is -1.0, expected a number of 0 or more"),
+        ('"mse"', '"mode"', "method is 'mode', expected 'entropy' or"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "ranges.json"
+    Ranges(Origin("0" * 64, "1" * 64, 20, "mse"), 3, {"a": 1.0}).save(path)
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+    with pytest.raises(CalibrationError, match=rf"holds no ranges that can be read: .*{said}"):
+        Ranges.load(path)
+
+
 def test_brackets_without_end_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "ranges.json"
     path.write_text("[" * 200_000)

@@ -19,7 +19,7 @@ def run_python(code: str, *arguments: str) -> str:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    heavy = ["torch", "torchvision", "onnxruntime", "onnx", "PIL", "numpy"]
+    heavy = ["torch", "torchvision", "onnxruntime", "onnx", "PIL", "numpy", "filelock"]
     loaded = run_python(f"import snow_runtime; print([m for m in {heavy!r} if m in sys.modules])")
     assert loaded.strip() == "[]"
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from snow_runtime.errors import EngineError
 from snow_runtime.graph import field_checks
+from snow_runtime.graph.document import Document
+from snow_runtime.graph.manifest import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from snow_runtime.engine.layers import CompiledLayer
-    from snow_runtime.graph.manifest import Precision
 
 UNKNOWN: Final = "unknown"
 _PRECISIONS: Final = {"Float": "fp32", "Half": "fp16", "Int8": "int8", "BFloat16": "bf16"}
@@ -24,7 +25,7 @@ _MOVING: Final = frozenset({"kgen", "Reformat", "NoOp", "PointWise", "PointWiseV
 
 
 @dataclass(frozen=True)
-class Achieved:
+class Achieved(Document):
     """In what precision the convolutions of an engine run.
 
     Attributes:
@@ -34,6 +35,8 @@ class Achieved:
         by_precision: All of them, those kept included, by what they run in.
         others: The ONNX nodes that have to and do not, with what they run in.
     """
+
+    prefix: ClassVar[str] = "achieved."
 
     precision: Precision
     convolutions: int
@@ -47,12 +50,9 @@ class Achieved:
         return self.in_precision / self.convolutions if self.convolutions else 1.0
 
     def __post_init__(self) -> None:
-        where = "achieved"
-        field_checks.choice(f"{where}.precision", self.precision, ("fp32", "fp16", "int8"))
-        field_checks.integer(f"{where}.convolutions", self.convolutions)
-        field_checks.integer(f"{where}.in_precision", self.in_precision, 0, self.convolutions)
-        field_checks.table(f"{where}.by_precision", self.by_precision, field_checks.integer)
-        field_checks.table(f"{where}.others", self.others, field_checks.text)
+        super().__post_init__()
+        place = self._place("in_precision")
+        field_checks.integer(place, self.in_precision, 0, self.convolutions)
 
     def demand(self, least_share: float) -> None:
         """Refuse an engine that is not what was asked for.

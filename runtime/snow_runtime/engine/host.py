@@ -6,14 +6,16 @@ import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from snow_runtime.graph import field_checks
+from snow_runtime.graph.document import Document
+from snow_runtime.graph.field_checks import Target
 from snow_runtime.machine.driver import Driver, Gpu, ask_driver
 from snow_runtime.machine.jetson import find_jetson
 
 
 @dataclass(frozen=True)
-class Host:
+class Host(Document):
     """What an engine depends on beside TensorRT.
 
     Attributes:
@@ -23,25 +25,16 @@ class Host:
         gpu: Name of the first GPU; None without one.
         target: Its compute capability, such as `sm87`.
         jetpack: Version of a Jetson's JetPack.
-
-    Raises:
-        ManifestError: A field has the wrong type.
     """
+
+    prefix: ClassVar[str] = "host."
 
     platform: str
     cuda: str | None = None
     gpu: str | None = None
-    target: str | None = None
+    target: Target | None = None
     jetpack: str | None = None
     driver: str | None = None
-
-    def __post_init__(self) -> None:
-        field_checks.text("host.platform", self.platform)
-        for name in ("cuda", "gpu", "jetpack", "driver"):
-            if getattr(self, name) is not None:
-                field_checks.text(f"host.{name}", getattr(self, name))
-        if self.target is not None:
-            field_checks.target("host.target", self.target)
 
     def __str__(self) -> str:
         """Say it in a few words."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 from snow_runtime.errors import EngineError
 from snow_runtime.graph import field_checks
-
-if TYPE_CHECKING:
-    from snow_runtime.graph.manifest import Precision
+from snow_runtime.graph.document import read_fields
+from snow_runtime.graph.field_checks import Target  # noqa: TC001 - `read_fields` looks at it
+from snow_runtime.graph.manifest import Precision  # noqa: TC001 - likewise
 
 LEAST_SHARE: Final = 0.95
 LARGEST_BATCH: Final = 4096
 _LARGEST_WORKSPACE: Final = 1 << 50  # bytes
+
+_Batch: TypeAlias = Annotated[int, field_checks.between(1, LARGEST_BATCH)]
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class BuildOptions:
     """
 
     precision: Precision | None = None
-    targets: tuple[str, ...] = ()
-    min_batch: int | None = None
-    opt_batch: int | None = None
-    max_batch: int | None = None
+    targets: tuple[Target, ...] = ()
+    min_batch: _Batch | None = None
+    opt_batch: _Batch | None = None
+    max_batch: _Batch | None = None
     workspace_bytes: int | None = None
     optimization_level: int | None = None
     hardware_compatible: bool = False
@@ -136,25 +138,7 @@ class BuildOptions:
         Raises:
             ManifestError: A field is missing, unknown or of another type.
         """
-        found = dict(field_checks.members(cls, where, data))
-        for name in ("hardware_compatible", "version_compatible", "strip_weights"):
-            field_checks.choice(f"{where}.{name}", found.get(name, False), (False, True))
-        for name in ("workspace_bytes", "optimization_level", "dla"):
-            if found.get(name) is not None:
-                field_checks.integer(f"{where}.{name}", found[name])
-        for name in ("min_batch", "opt_batch", "max_batch"):
-            if found.get(name) is not None:
-                field_checks.integer(f"{where}.{name}", found[name], 1, LARGEST_BATCH)
-        if found.get("precision") is not None:
-            field_checks.choice(f"{where}.precision", found["precision"], ("fp32", "fp16", "int8"))
-        field_checks.number(f"{where}.least_share", found.get("least_share", LEAST_SHARE))
-        targets = found.get("targets") or []
-        if targets:
-            targets = [
-                field_checks.target(f"{where}.targets", it)
-                for it in field_checks.items(where, targets)
-            ]
-        return cls(**{**found, "targets": tuple(targets)})
+        return cls(**read_fields(cls, where, data))
 
 
 def _number(target: str) -> tuple[int, str]:

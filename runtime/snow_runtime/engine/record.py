@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from snow_runtime.engine.achieved import Achieved
 from snow_runtime.engine.host import Host
 from snow_runtime.engine.options import LEAST_SHARE, BuildOptions
 from snow_runtime.errors import EngineError, ManifestError
 from snow_runtime.graph import field_checks
+from snow_runtime.graph.document import Document, parse_json
+from snow_runtime.graph.field_checks import Positive, Sha256
 from snow_runtime.graph.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -21,8 +23,28 @@ FORMAT: Final = 1
 MIB: Final = 1 << 20
 
 
+def _options(where: str, value: object) -> BuildOptions:
+    try:
+        return value if isinstance(value, BuildOptions) else BuildOptions.from_dict(where, value)
+    except EngineError as error:
+        raise ManifestError(str(error)) from error
+
+
+def _three(where: str, value: object) -> tuple[tuple[int, ...], ...]:
+    shapes = field_checks.items(where, value)
+    if len(shapes) != 3:
+        raise field_checks.refusal(where, value, "three shapes: smallest, best, largest")
+    return tuple(
+        tuple(field_checks.integer(where, size, 1) for size in field_checks.items(where, shape))
+        for shape in shapes
+    )
+
+
+_Shapes: TypeAlias = Annotated[tuple[tuple[int, ...], ...], _three]
+
+
 @dataclass(frozen=True)
-class EngineRecord:
+class EngineRecord(Document):
     """What a plan is.
 
     Attributes:
@@ -47,34 +69,22 @@ class EngineRecord:
         ManifestError: A field has the wrong type or range.
     """
 
-    plan_sha256: str
-    plan_bytes: int
+    plan_sha256: Sha256
+    plan_bytes: Positive
     graph: str
-    graph_sha256: str
-    backend: str
+    graph_sha256: Sha256
+    backend: Annotated[str, field_checks.one_of("tensorrt", "tensorrt-rtx")]
     version: str
     host: Host
-    options: BuildOptions
-    inputs: dict[str, tuple[tuple[int, ...], ...]] = field(hash=False)
+    options: Annotated[BuildOptions, _options]
+    inputs: dict[str, _Shapes] = field(hash=False)
     manifest: Manifest
     achieved: Achieved
     compute_layers: int
     build_s: float
     built_at: str
     snow_deploy: str
-    format: int = FORMAT
-
-    def __post_init__(self) -> None:
-        for name in ("plan_sha256", "graph_sha256"):
-            field_checks.sha256(name, getattr(self, name))
-        for name in ("graph", "version", "built_at", "snow_deploy"):
-            field_checks.text(name, getattr(self, name))
-        field_checks.choice("backend", self.backend, ("tensorrt", "tensorrt-rtx"))
-        field_checks.choice("format", self.format, (FORMAT,))
-        field_checks.integer("plan_bytes", self.plan_bytes, 1)
-        field_checks.integer("compute_layers", self.compute_layers)
-        field_checks.number("build_s", self.build_s)
-        object.__setattr__(self, "inputs", field_checks.table("inputs", self.inputs, _shapes))
+    format: Annotated[int, field_checks.one_of(FORMAT)] = FORMAT
 
     @property
     def title(self) -> str:
@@ -100,22 +110,10 @@ class EngineRecord:
         Raises:
             ManifestError: Not JSON, of another format, or with a field missing, unknown or wrong.
         """
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            finding = f"expected JSON, but {error}"
-            raise ManifestError(finding, finding) from error
-        if isinstance(data, dict) and data.get("format") != FORMAT:
+        data = parse_json(text)
+        if isinstance(data, dict):  # before other fields: another format may have others
             field_checks.choice("format", data.get("format"), (FORMAT,))
-        parts = dict(field_checks.members(cls, "the record", data))
-        parts["host"] = field_checks.build(Host, "host", parts["host"])
-        try:
-            parts["options"] = BuildOptions.from_dict("options", parts["options"])
-        except EngineError as error:
-            raise ManifestError(str(error)) from error
-        parts["manifest"] = Manifest.from_json(json.dumps(parts["manifest"]))
-        parts["achieved"] = field_checks.build(Achieved, "achieved", parts["achieved"])
-        return cls(**parts)
+        return cls.read("the record", data)
 
     def command(self, engine: Path, *, portable: bool = False) -> str:
         """Give the command that builds this engine anew, at `engine`.
@@ -147,13 +145,3 @@ class EngineRecord:
         if options.least_share != LEAST_SHARE:
             words += ["--least-share", str(options.least_share)]
         return shlex.join([*words, "-o", str(engine)])
-
-
-def _shapes(where: str, value: object) -> tuple[tuple[int, ...], ...]:
-    shapes = field_checks.items(where, value)
-    if len(shapes) != 3:
-        raise field_checks.refusal(where, value, "three shapes: smallest, best, largest")
-    return tuple(
-        tuple(field_checks.integer(where, size, 1) for size in field_checks.items(where, shape))
-        for shape in shapes
-    )

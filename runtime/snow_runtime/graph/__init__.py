@@ -3,8 +3,10 @@
 ::
 
     manifest.py         what the graph answers and how to feed it
+    task_name.py        what a task may be called
     data_entry.py       which pictures a task was trained and measured on, as hashes
-    field_checks.py     checks of a manifest's values
+    document.py         JSON documents whose fields are checked by their types
+    field_checks.py     checks of single values
     onnx_file.py        a graph file, read with suspicion
     external_data.py    weights that lie in files beside it
     agreement.py        whether its inputs and outputs are those of its manifest

@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from dataclasses import MISSING, fields
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 from snow_runtime.errors import ManifestError
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ADVICE: Final = "Export the graph again with 'snow-deploy export'."
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_TARGET: Final = re.compile(r"sm\d{2,3}")
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 
@@ -40,18 +37,34 @@ def text(where: str, value: object) -> str:
     return value
 
 
-def sha256(where: str, value: object) -> str:
-    """Check a SHA-256 in hexadecimal digits."""
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise refusal(where, value, "64 lower-case hexadecimal digits")
-    return value
+def matching(pattern: str, expected: str) -> Callable[[str, object], str]:
+    """Make a check of a text that a regular expression describes."""
+
+    def check(where: str, value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise refusal(where, value, expected)
+        return value
+
+    return check
 
 
-def target(where: str, value: object) -> str:
-    """Check a compute capability in short, such as `sm86`."""
-    if not isinstance(value, str) or not _TARGET.fullmatch(value):
-        raise refusal(where, value, "a compute capability such as 'sm86'")
-    return value
+sha256: Final = matching("[0-9a-f]{64}", "64 lower-case hexadecimal digits")
+target: Final = matching(r"sm\d{2,3}", "a compute capability such as 'sm86'")
+
+
+def truth(where: str, value: object) -> bool:
+    """Check True or False."""
+    return choice(where, value, (False, True))
+
+
+def one_of(*choices: T) -> Callable[[str, object], T]:
+    """Make a check of one of a few values; see :func:`choice`."""
+    return lambda where, value: choice(where, value, choices)
+
+
+def between(low: int, high: int = _LARGEST_INTEGER) -> Callable[[str, object], int]:
+    """Make a check of a whole number in [low, high]."""
+    return lambda where, value: integer(where, value, low, high)
 
 
 def choice(where: str, value: object, choices: Sequence[T]) -> T:
@@ -83,10 +96,18 @@ def number(where: str, value: object) -> float:
     raise refusal(where, value, "a finite number")
 
 
-def items(where: str, value: object) -> list[Any]:
-    """Check a list or tuple that is not empty."""
-    if not isinstance(value, (list, tuple)) or not value:
-        raise refusal(where, value, "a list that is not empty")
+def magnitude(where: str, value: object) -> float:
+    """Check a finite number of 0 or more."""
+    result = number(where, value)
+    if result < 0:
+        raise refusal(where, value, "a number of 0 or more")
+    return result
+
+
+def items(where: str, value: object, *, empty: bool = False) -> list[Any]:
+    """Check a list or tuple that is not empty, unless it may be."""
+    if not isinstance(value, (list, tuple)) or not (value or empty):
+        raise refusal(where, value, "a list" if empty else "a list that is not empty")
     return list(value)
 
 
@@ -98,6 +119,14 @@ def channel_triple(where: str, value: object) -> tuple[float, float, float]:
     return numbers[0], numbers[1], numbers[2]
 
 
+def positive_triple(where: str, value: object) -> tuple[float, float, float]:
+    """Check three numbers above 0."""
+    numbers = channel_triple(where, value)
+    if min(numbers) <= 0:
+        raise refusal(where, value, "numbers above 0")
+    return numbers
+
+
 def selection(where: str, value: object) -> tuple[int, ...]:
     """Check channel indices in ascending order without repetition."""
     channels = tuple(integer(where, each) for each in items(where, value))
@@ -106,7 +135,7 @@ def selection(where: str, value: object) -> tuple[int, ...]:
     return channels
 
 
-def table(where: str, value: object, read: Callable[[str, object], T]) -> dict[str, T]:
+def table(read: Callable[[str, Any], T], where: str, value: object) -> dict[str, T]:
     """Check a table of named values, each by ``read``; gives a copy."""
     if not isinstance(value, dict):
         raise refusal(where, value, "a table of names and values")
@@ -119,22 +148,6 @@ def unique(where: str, names: Sequence[str]) -> None:
         raise refusal(where, list(names), "each of them once")
 
 
-def members(cls: type[Any], where: str, data: object) -> dict[str, Any]:
-    """Check that a table names the fields of a dataclass, all that it needs and no others."""
-    if not isinstance(data, dict):
-        raise refusal(where, data, "a table of names and values")
-    known = {each.name: each for each in fields(cls)}
-    for name, each in known.items():
-        optional = each.default is not MISSING or each.default_factory is not MISSING
-        if name not in data and not optional:
-            raise refusal(where, data, f"a field {name!r} in it")
-    for name in data:
-        if name not in known:
-            msg = f"a field in {where}"
-            raise refusal(msg, name, f"one of {', '.join(known)}")
-    return data
-
-
-def build(cls: type[T], where: str, data: object) -> T:
-    """Make a dataclass from a table of its fields."""
-    return cls(**members(cls, where, data))
+Sha256: TypeAlias = Annotated[str, sha256]
+Target: TypeAlias = Annotated[str, target]
+Positive: TypeAlias = Annotated[int, between(1)]

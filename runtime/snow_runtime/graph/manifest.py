@@ -2,20 +2,26 @@
 
 Everything that a device must know travels in this one document: the tasks with their labels, the
 preprocessing, and where the graph came from. Each class checks and normalises its own fields when
-it is made, so a manifest that exists is a valid one, whether it was read or written here.
+it is made (see :mod:`snow_runtime.graph.document`), so a manifest that exists is a valid one,
+whether it was read or written here.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import reprlib
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from snow_runtime.errors import ManifestError
 from snow_runtime.graph import field_checks
-from snow_runtime.graph.data_entry import DataEntry, read_data
+from snow_runtime.graph.data_entry import DataEntry
+from snow_runtime.graph.document import Document, parse_json
+from snow_runtime.graph.field_checks import Positive, Sha256
+from snow_runtime.graph.task_name import check_task_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Layout = Literal["separate", "fused", "summed"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -26,38 +32,13 @@ IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 LARGEST_SIZE: Final = 16384  # pixels a side: a damaged size must not ask for all the memory
 
-_TAKEN: Final = {"image": "the graph's input", "input": "what prepares it inside the graph"}
-_TASK_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
-
-def check_task_name(name: str, *, allow_source: bool = False) -> str:
-    """Give back ``name`` if a task may be called so: it names files, outputs and options.
-
-    Args:
-        name: A lower-case letter, then up to 63 of ``a-z 0-9 _ -``; not ``image``, the input.
-        allow_source: Whether ``source`` may be used, which is kept for the source's own head.
-
-    Raises:
-        ManifestError: It may not.
-    """
-    if not _TASK_NAME.fullmatch(name):
-        msg = (
-            f"A task cannot be called {reprlib.repr(name)}: expected a lower-case letter, then up "
-            "to 63 lower-case letters, digits, '_' or '-'. Choose another name."
-        )
-        raise ManifestError(msg)
-    if name in _TAKEN or (name == "source" and not allow_source):
-        meaning = _TAKEN.get(name, "the source's own head")
-        msg = (
-            f"A task cannot be called {name!r}: expected a name of its own, and that one stands "
-            f"for {meaning}. Choose another name."
-        )
-        raise ManifestError(msg)
-    return name
+def _any_task_name(where: str, value: object) -> str:
+    return check_task_name(field_checks.text(where, value), allow_source=True)
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class Preprocessing(Document):
     """How a picture becomes a tensor; see :mod:`snow_runtime.pictures.preprocessing` for the steps.
 
     Attributes:
@@ -65,26 +46,19 @@ class Preprocessing:
         resize_size: Length of the short side before the centre crop, in pixels.
         mean: Mean of each RGB channel, subtracted from values in [0, 1].
         std: Standard deviation of each RGB channel, divided by; above 0.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
-    image_size: int
-    resize_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    prefix: ClassVar[str] = "preprocessing."
+
+    image_size: Annotated[int, field_checks.between(1, LARGEST_SIZE)]
+    resize_size: Annotated[int, field_checks.between(1, LARGEST_SIZE)]
+    mean: Annotated[tuple[float, float, float], field_checks.channel_triple]
+    std: Annotated[tuple[float, float, float], field_checks.positive_triple]
 
     def __post_init__(self) -> None:
-        where = "preprocessing"
-        size = field_checks.integer(f"{where}.image_size", self.image_size, 1, LARGEST_SIZE)
-        resized = field_checks.integer(f"{where}.resize_size", self.resize_size, size, LARGEST_SIZE)
-        mean = field_checks.channel_triple(f"{where}.mean", self.mean)
-        std = field_checks.channel_triple(f"{where}.std", self.std)
-        if min(std) <= 0:
-            msg = f"{where}.std"
-            raise field_checks.refusal(msg, self.std, "numbers above 0")
-        _normalise(self, image_size=size, resize_size=resized, mean=mean, std=std)
+        super().__post_init__()
+        place = self._place("resize_size")
+        field_checks.integer(place, self.resize_size, self.image_size, LARGEST_SIZE)
 
     @classmethod
     def for_size(
@@ -98,7 +72,7 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
-class InputEntry:
+class InputEntry(Document):
     """The graph's one input, S being the image size.
 
     Attributes:
@@ -107,19 +81,17 @@ class InputEntry:
             `[B, S, S, 3]`, which the graph normalises itself.
         layout: ``NCHW`` with float32, ``NHWC`` with uint8.
         colour: Order of the channels; float32 has red first.
-
-    Raises:
-        ManifestError: A field has the wrong type or value, or two contradict each other.
     """
 
+    prefix: ClassVar[str] = "input."
+
     name: str = "image"
-    dtype: str = "float32"
+    dtype: Annotated[str, field_checks.one_of("float32", "uint8")] = "float32"
     layout: str = "NCHW"
     colour: str = "rgb"
 
     def __post_init__(self) -> None:
-        field_checks.text("input.name", self.name)
-        field_checks.choice("input.dtype", self.dtype, ("float32", "uint8"))
+        super().__post_init__()
         frames = self.dtype == "uint8"
         field_checks.choice("input.layout", self.layout, ("NHWC",) if frames else ("NCHW",))
         field_checks.choice("input.colour", self.colour, ("rgb", "bgr") if frames else ("rgb",))
@@ -131,25 +103,22 @@ class InputEntry:
 
 
 @dataclass(frozen=True)
-class SourceEntry:
+class SourceEntry(Document):
     """The frozen network under all tasks: its architecture, its weights' hash and their number."""
 
-    architecture: str
-    sha256: str
-    parameters: int
+    prefix: ClassVar[str] = "source."
 
-    def __post_init__(self) -> None:
-        field_checks.text("source.architecture", self.architecture)
-        field_checks.sha256("source.sha256", self.sha256)
-        _normalise(self, parameters=field_checks.integer("source.parameters", self.parameters))
+    architecture: str
+    sha256: Sha256
+    parameters: int
 
 
 @dataclass(frozen=True)
-class TaskEntry:
+class TaskEntry(Document):
     """One task: the graph's output that answers it and what the answers mean.
 
     Attributes:
-        name: Name of the task, as :func:`check_task_name` allows it.
+        name: Name that :func:`~snow_runtime.graph.task_name.check_task_name` allows.
         output: Name of the graph's output, logits `[B, C]` with C = ``len(labels)``.
         labels: What each of the C logits stands for; two may be spelt alike, as in ImageNet.
         sha256: SHA-256 of the task's own weights; None for the source's own head.
@@ -161,48 +130,27 @@ class TaskEntry:
             source's own head, and in graphs from before there were several.
         data: Which pictures it was trained and measured on, as hashes; None for the source's own
             head, and in graphs from before it was noted.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
-    name: str
+    name: Annotated[str, _any_task_name]
     output: str
     labels: tuple[str, ...]
-    sha256: str | None = None
-    k_divisor: int | None = None
-    width_divisor: int | None = None
-    selections: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    sha256: Sha256 | None = None
+    k_divisor: Positive | None = None
+    width_divisor: Positive | None = None
+    selections: dict[str, Annotated[tuple[int, ...], field_checks.selection]] = field(
+        default_factory=dict, hash=False
+    )
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
     scheme: str | None = None
     data: DataEntry | None = None
 
-    def __post_init__(self) -> None:
-        check_task_name(field_checks.text("a task's name", self.name), allow_source=True)
-        where = f"task {self.name!r}: "
-        field_checks.text(f"{where}output", self.output)
-        if self.sha256 is not None:
-            field_checks.sha256(f"{where}sha256", self.sha256)
-        if self.scheme is not None:
-            field_checks.text(f"{where}scheme", self.scheme)
-        for name in ("k_divisor", "width_divisor"):
-            if getattr(self, name) is not None:
-                _normalise(
-                    self, **{name: field_checks.integer(where + name, getattr(self, name), 1)}
-                )
-        labels = field_checks.items(f"{where}labels", self.labels)
-        _normalise(
-            self,
-            labels=tuple(field_checks.text(f"{where}a label", label) for label in labels),
-            selections=field_checks.table(
-                f"{where}selections", self.selections, field_checks.selection
-            ),
-            metrics=field_checks.table(f"{where}metrics", self.metrics, field_checks.number),
-        )
+    def _place(self, name: str) -> str:
+        return "a task's name" if name == "name" else f"task {self.name!r}: {name}"
 
 
 @dataclass(frozen=True)
-class Quantisation:
+class Quantisation(Document):
     """How a graph came to be INT8.
 
     Attributes:
@@ -213,55 +161,36 @@ class Quantisation:
         rest: Precision of what is not INT8, ``fp32`` or ``fp16``.
         layers: How many convolutions and matrix products are INT8.
         kept: Names of those that are not.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
-    graph_sha256: str
+    prefix: ClassVar[str] = "quantisation."
+
+    graph_sha256: Sha256
     method: str
-    samples: int
-    data_sha256: str
-    rest: str
+    samples: Positive
+    data_sha256: Sha256
+    rest: Annotated[str, field_checks.one_of("fp32", "fp16")]
     layers: int
     kept: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        where = "quantisation"
-        field_checks.sha256(f"{where}.graph_sha256", self.graph_sha256)
-        field_checks.sha256(f"{where}.data_sha256", self.data_sha256)
-        field_checks.text(f"{where}.method", self.method)
-        field_checks.choice(f"{where}.rest", self.rest, ("fp32", "fp16"))
-        kept = () if self.kept in ((), []) else field_checks.items(f"{where}.kept", self.kept)
-        _normalise(
-            self,
-            samples=field_checks.integer(f"{where}.samples", self.samples, 1),
-            layers=field_checks.integer(f"{where}.layers", self.layers),
-            kept=tuple(field_checks.text(f"{where}.kept", name) for name in kept),
-        )
-
 
 @dataclass(frozen=True)
-class SelfCheck:
+class SelfCheck(Document):
     """What a graph answered about the check picture when it was written.
 
     See :mod:`snow_runtime.self_check`, which compares a loaded model with it.
 
     Attributes:
         logits: The C logits by output name, in ONNX Runtime on the CPU.
-
-    Raises:
-        ManifestError: A field has the wrong type.
     """
+
+    prefix: ClassVar[str] = "self_check."
 
     logits: dict[str, tuple[float, ...]] = field(hash=False)
 
-    def __post_init__(self) -> None:
-        _normalise(self, logits=field_checks.table("self_check.logits", self.logits, _numbers))
-
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(Document):
     """What a graph is.
 
     Attributes:
@@ -275,9 +204,6 @@ class Manifest:
         quantisation: How it came to be INT8; None for a graph in floating point.
         self_check: Answers to compare with wherever the graph is loaded; None where it has none.
         format: Version of this document's format.
-
-    Raises:
-        ManifestError: A field has the wrong type or range.
     """
 
     source: SourceEntry
@@ -289,17 +215,10 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict, hash=False)
     quantisation: Quantisation | None = None
     self_check: SelfCheck | None = None
-    format: int = FORMAT
+    format: Annotated[int, field_checks.one_of(FORMAT)] = FORMAT
 
     def __post_init__(self) -> None:
-        field_checks.choice("format", self.format, (FORMAT,))
-        field_checks.choice("layout", self.layout, get_args(Layout))
-        field_checks.choice("precision", self.precision, ("fp32", "fp16", "int8"))
-        _normalise(
-            self,
-            tasks=tuple(field_checks.items("tasks", self.tasks)),
-            versions=field_checks.table("versions", self.versions, field_checks.text),
-        )
+        super().__post_init__()
         field_checks.unique("the list of tasks", [task.name for task in self.tasks])
         tensors = [self.input.name, *(task.output for task in self.tasks)]
         field_checks.unique("the list of inputs and outputs", tensors)
@@ -307,8 +226,8 @@ class Manifest:
             expected = {task.output: len(task.labels) for task in self.tasks}
             found = {name: len(values) for name, values in self.self_check.logits.items()}
             if found != expected:
-                msg = "self_check.logits by output"
-                raise field_checks.refusal(msg, found, str(expected))
+                place = "self_check.logits by output"
+                raise field_checks.refusal(place, found, str(expected))
 
     def task(self, name: str) -> TaskEntry:
         """Give the task of this name.
@@ -337,60 +256,21 @@ class Manifest:
         Raises:
             ManifestError: Not JSON, of another format, or with a field missing, unknown or wrong.
         """
-        data = _parse(text)
-        parts = dict(field_checks.members(cls, "the document", data))
-        parts["source"] = field_checks.build(SourceEntry, "source", parts["source"])
-        parts["preprocessing"] = field_checks.build(
-            Preprocessing, "preprocessing", parts["preprocessing"]
-        )
-        parts["tasks"] = tuple(
-            _read_task(f"tasks[{index}]", task)
-            for index, task in enumerate(field_checks.items("tasks", parts["tasks"]))
-        )
-        if "input" in parts:
-            parts["input"] = field_checks.build(InputEntry, "input", parts["input"])
-        if parts.get("quantisation") is not None:
-            parts["quantisation"] = field_checks.build(
-                Quantisation, "quantisation", parts["quantisation"]
+        return cls.read("the document", parse_json(text))
+
+    @classmethod
+    def read(cls, where: str, data: object) -> Self:
+        """Make it from what JSON gave; see :meth:`from_json`.
+
+        Raises:
+            ManifestError: Of another format, or with a field missing, unknown or wrong.
+        """
+        if isinstance(data, dict) and data.get("format") != FORMAT:
+            seen = reprlib.repr(data.get("format"))
+            finding = f"format {seen}, expected {FORMAT}"
+            msg = (
+                f"The manifest has {finding}. Read it with the version of snow-deploy that "
+                "exported the graph, or export it again."
             )
-        if parts.get("self_check") is not None:
-            parts["self_check"] = field_checks.build(SelfCheck, "self_check", parts["self_check"])
-        return cls(**parts)
-
-
-def _read_task(where: str, value: object) -> TaskEntry:
-    parts = dict(field_checks.members(TaskEntry, where, value))
-    parts["data"] = read_data(f"{where}.data", parts.get("data"))
-    return TaskEntry(**parts)
-
-
-def _numbers(where: str, value: object) -> tuple[float, ...]:
-    return tuple(field_checks.number(where, each) for each in field_checks.items(where, value))
-
-
-def _parse(text: str) -> object:
-    """Read JSON of the format that this version knows."""
-    try:
-        data = json.loads(text, object_pairs_hook=_table_without_repetition)
-    except (ValueError, RecursionError) as error:
-        msg = f"The manifest cannot be read: expected JSON, but {error}. {field_checks.ADVICE}"
-        raise ManifestError(msg) from error
-    if isinstance(data, dict) and data.get("format") != FORMAT:
-        msg = (
-            f"The manifest has format {reprlib.repr(data.get('format'))}, expected {FORMAT}. Read "
-            "it with the version of snow-deploy that exported the graph, or export it again."
-        )
-        raise ManifestError(msg)
-    return data
-
-
-def _table_without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a table that says two things under one name: JSON leaves open which one counts."""
-    field_checks.unique("the list of names in a table", [name for name, _ in pairs])
-    return dict(pairs)
-
-
-def _normalise(entry: object, **values: object) -> None:
-    """Set fields of a frozen dataclass while it is being made."""
-    for name, value in values.items():
-        object.__setattr__(entry, name, value)
+            raise ManifestError(msg, f"its manifest has {finding}")
+        return super().read(where, data)

@@ -28,8 +28,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def build(graph: Path, output: Path, options: object, **more: Any) -> BuiltEngine:
         seen.update(graph=graph, output=output, options=options, **more)
-        if more["told"] is not None:
-            more["told"]("phase", 0.5)
+        if more["progress"] is not None:
+            more["progress"]("phase", 0.5)
         return BuiltEngine(record_of(), cached=False, notices=("Little memory.",))
 
     monkeypatch.setattr("snow_runtime.engine.make.build_engine", build)

@@ -9,7 +9,7 @@ from snow_deploy.errors import TrainingError
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.paper.study import parse_data
 from snow_deploy.training.options import recipe_for
-from snow_runtime.graph.manifest import check_task_name
+from snow_runtime.graph.task_name import check_task_name
 
 if TYPE_CHECKING:
     from snow_deploy.paper.study import Study

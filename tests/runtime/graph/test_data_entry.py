@@ -54,7 +54,7 @@ def test_the_split_that_was_measured_on() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("text", r"tasks\[0\].data is 'text'"),
+        ("text", "task 'food': data is 'text'"),
         ({"sha256": HASH}, "a field 'seed'"),
         ({"sha256": "abc", "seed": 0}, r"data.sha256 is 'abc'"),
         ({"sha256": HASH, "seed": -1}, r"data.seed is -1"),

@@ -17,8 +17,8 @@ from snow_runtime.graph.manifest import (
     Quantisation,
     SourceEntry,
     TaskEntry,
-    check_task_name,
 )
+from snow_runtime.graph.task_name import check_task_name
 
 texts = st.text(min_size=1, max_size=8)
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -202,7 +202,7 @@ def changed(manifest: Manifest, *path: Any, value: Any) -> str:
         (("tasks", 0, "output"), "image", "each of them once"),
         (("tasks", 0, "labels"), [], "task 'food': labels"),
         (("tasks", 0, "labels"), "abc", "task 'food': labels"),
-        (("tasks", 0, "labels"), ["a", ""], "task 'food': a label is ''"),
+        (("tasks", 0, "labels"), ["a", ""], "task 'food': labels[1] is ''"),
         (("tasks", 0, "k_divisor"), 0, "task 'food': k_divisor is 0"),
         (("tasks", 0, "scheme"), 7, "task 'food': scheme is 7"),
         (("tasks", 0, "selections"), {"a": [2, 1]}, "ascending"),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.app.outputs.mjpeg_with_jsonl import MjpegWithJsonl
+from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import InputError, MissingDependencyError
 from snow_runtime.install_hint import pip_install
 
@@ -96,6 +97,7 @@ class Recorder:
         self._free_bytes = free_bytes or _free_bytes
         self._seen = 0
         self._paused = self._stalled = False
+        self._faults = ThrottledLogger(_LOGGER)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._files = MjpegWithJsonl(path, camera)
@@ -149,7 +151,7 @@ class Recorder:
             self._pause(str(error))
             return False
         except self._cv2.error as error:
-            _LOGGER.warning("a frame of %s cannot be recorded: %s", frame.camera, error)
+            self._faults.warning(f"a frame of {frame.camera} cannot be recorded: {error}")
             return False
         return bool(made)
 

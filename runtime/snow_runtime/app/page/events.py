@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
+from snow_runtime.app.throttled_logger import ThrottledLogger
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -17,9 +19,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.app.dashboard import Dashboard
 
-_LOGGER = logging.getLogger(__name__)
 _TICK_S: Final = 0.2
-_PAUSE_S: Final = 2.0  # after an error, which would come five times a second
 # The second one tells nginx to hand on each event at once.
 HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
@@ -33,6 +33,7 @@ class Events:
         self._viewers: set[_Followed] = set()
         self._newest = b""
         self._news = asyncio.Event()
+        self._faults = ThrottledLogger(logging.getLogger(__name__))
 
     async def run(self) -> None:
         """Go on looking until cancelled."""
@@ -41,9 +42,8 @@ class Events:
                 self._board.look()
                 if self._viewers:
                     self._publish()
-            except Exception:  # the page outlives what it looks at
-                _LOGGER.exception("the page cannot tell the state")
-                await asyncio.sleep(_PAUSE_S)
+            except Exception as error:  # noqa: BLE001 - the page outlives what it looks at
+                self._faults.error("the page cannot tell the state", error)
             await asyncio.sleep(_TICK_S)
 
     def follow(self) -> StreamingResponse:

@@ -67,6 +67,23 @@ def test_frames_of_changing_size(tmp_path: Path) -> None:
         assert cv2.imdecode(picture, cv2.IMREAD_COLOR).shape == (*size, 3)
 
 
+def test_frames_that_cannot_be_recorded_are_told_of_once_a_minute(
+    tmp_path: Path, counts: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "door.mjpeg"
+    recorder = Recorder(path, lambda what: counts.update([what]))
+    for number in range(4):
+        frame = frame_of(number=number)
+        if number < 3:
+            object.__setattr__(frame, "image", np.zeros((0, 7, 3), np.uint8))
+        recorder.put(frame, answer_of(number=number))
+    recorder.close()
+
+    assert counts == {"recording_lost": 3}
+    assert [line["frame"] for line in lines_of(path)] == [3]
+    assert caplog.text.count("a frame of door cannot be recorded: ") == 1
+
+
 def test_a_disk_that_is_nearly_full(
     tmp_path: Path, counts: Counter[str], caplog: pytest.LogCaptureFixture
 ) -> None:
