@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from snow_deploy.paper.report import Column
+from snow_deploy.paper.report import Cell, Column
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from snow_deploy.paper.study import Study
 
 
@@ -40,3 +43,21 @@ def training_note(study: Study, *, spread: bool = True) -> str:
         f"batch {study.batch_size}, {study.image_size} px, "
         + (f"{len(study.seeds)} seeds; {over}." if len(study.seeds) > 1 else "one seed.")
     )
+
+
+def accuracy_cells(by_data: Mapping[str, Sequence[float]]) -> dict[str, Cell]:
+    """Return the cells of `accuracy_columns` but for the paper's: means, spreads and their mean.
+
+    Args:
+        by_data: By data set, an accuracy of each seed, 0 to 1.
+    """
+    cells: dict[str, Cell] = {}
+    for data, values in by_data.items():
+        cells[accuracy_key(data)], cells[spread_key(data)] = fmean(values), spread(values)
+    everything = [value for values in by_data.values() for value in values]
+    return {**cells, "mean": fmean(everything) if everything else None}
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Return the sample's standard deviation; None for fewer than two values."""
+    return stdev(values) if len(values) > 1 else None

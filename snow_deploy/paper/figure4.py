@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,6 @@ from snow_deploy.paper.measure.steps import measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.spread import mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
     rows: list[dict[str, Cell]] = [
         {
             "scheme": scheme,
-            "accuracy": mean([value for values in by_data.values() for value in values]),
+            "accuracy": fmean([value for values in by_data.values() for value in values]),
             "paper_accuracy": None,
             "batch": figures[scheme].batch,
             "images_per_s": figures[scheme].images_per_s,

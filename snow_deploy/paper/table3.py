@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper.accuracies import measure_accuracies
-from snow_deploy.paper.columns import accuracy_columns, accuracy_key, spread_key, training_note
+from snow_deploy.paper.columns import (
+    accuracy_cells,
+    accuracy_columns,
+    accuracy_key,
+    spread_key,
+    training_note,
+)
 from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.spread import mean, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,13 +29,10 @@ def make_table3(study: Study) -> tuple[TableReport, Figure]:
         study: Its store holds the source.
     """
     found = measure_accuracies(study, MeasurementCache(study.output / "measured"))
-    rows: list[dict[str, Cell]] = []
-    for scheme, by_data in found.items():
-        row: dict[str, Cell] = {"scheme": scheme}
-        for data, accuracies in by_data.items():
-            row[accuracy_key(data)], row[spread_key(data)] = mean(accuracies), spread(accuracies)
-        row["mean"] = mean([value for values in by_data.values() for value in values])
-        rows.append({**row, "paper_mean": None})
+    rows: list[dict[str, Cell]] = [
+        {"scheme": scheme, **accuracy_cells(by_data), "paper_mean": None}
+        for scheme, by_data in found.items()
+    ]
     columns = [Column("scheme", "scheme"), *accuracy_columns(study)]
     notes = [training_note(study)]
     if "lf" in found:

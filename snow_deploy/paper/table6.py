@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, get_args
 from snow_deploy.models.options import Subscribing
 from snow_deploy.models.source import Source
 from snow_deploy.paper import printed
+from snow_deploy.paper.accuracies import measure_shapes
 from snow_deploy.paper.columns import accuracy_columns, training_note
 from snow_deploy.paper.costs import speed_note, to_megabytes
 from snow_deploy.paper.measure.networks import count_tasks
 from snow_deploy.paper.measure.steps import StepFigures, measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.shapes import measure_shapes
 from snow_deploy.paper.table5 import draw_costs
 
 if TYPE_CHECKING:

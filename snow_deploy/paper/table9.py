@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import TrainingError
-from snow_deploy.paper.columns import accuracy_key, training_note
+from snow_deploy.paper.columns import accuracy_key, spread, training_note
 from snow_deploy.paper.lifelong import remembered
 from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import train_runs
-from snow_deploy.paper.spread import mean, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def make_table9(study: Study) -> tuple[TableReport, Figure]:
         "lf": _mean_steps(steps_by_seed),
         "snow": _snow_steps(
             {
-                data: mean([metrics[own[data, seed].name]["accuracy"] for seed in study.seeds])
+                data: fmean([metrics[own[data, seed].name]["accuracy"] for seed in study.seeds])
                 for data in study.data
             }
         ),
@@ -85,7 +85,7 @@ def make_table9(study: Study) -> tuple[TableReport, Figure]:
 def _mean_steps(chains: Sequence[Steps]) -> Steps:
     """Average over seeds."""
     return [
-        {data: mean([steps[place][data] for steps in chains]) for data in row}
+        {data: fmean([steps[place][data] for steps in chains]) for data in row}
         for place, row in enumerate(chains[0])
     ]
 
@@ -109,7 +109,7 @@ def _forgotten(steps: Steps, place: int) -> float | None:
     """Return how much of the earlier accuracies is lost at one place of the order."""
     names = list(steps[-1])[:place]
     lost = [steps[number][data] - steps[place][data] for number, data in enumerate(names)]
-    return mean(lost) if lost else None
+    return fmean(lost) if lost else None
 
 
 def _draw(title: str, learned: Mapping[str, Steps], names: Sequence[str]) -> Figure:
