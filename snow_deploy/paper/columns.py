@@ -49,7 +49,7 @@ def accuracy_cells(by_data: Mapping[str, Sequence[float]]) -> dict[str, Cell]:
     """Return the cells of `accuracy_columns` but for the paper's: means, spreads and their mean.
 
     Args:
-        by_data: By data set, an accuracy of each seed, 0 to 1.
+        by_data: Accuracies by data set, one of each seed, 0 to 1.
     """
     cells: dict[str, Cell] = {}
     for data, values in by_data.items():
