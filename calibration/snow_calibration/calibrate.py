@@ -19,7 +19,7 @@ from snow_calibration.quantise import quantise
 from snow_calibration.ranges import Origin, measure_ranges
 from snow_export.half_range import check_range
 from snow_runtime.errors import HalfError
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph.half_precision import to_fp16
 from snow_runtime.graph.manifest import Quantisation
 from snow_runtime.graph.onnx_file import with_manifest
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     from snow_calibration.pictures import CalibrationPictures
     from snow_calibration.ranges import Ranges
-    from snow_calibration.thresholds import Method
+    from snow_calibration.thresholds import ThresholdMethod
     from snow_runtime.backends.batch import Batch
     from snow_runtime.graph.manifest import Manifest
     from snow_runtime.progress import ProgressCallback
 
-Rest = Literal["fp32", "fp16"]
+RestPrecision = Literal["fp32", "fp16"]
 
 _RANGE_PICTURES = 16  # on which half precision is checked for overflow
 
@@ -55,7 +55,7 @@ class Calibration:
     model: onnx.ModelProto
     manifest: Manifest
     ranges: Ranges
-    rest: Rest = "fp16"
+    rest: RestPrecision = "fp16"
     float_bytes: int = 0
 
     @property
@@ -78,6 +78,10 @@ class Calibration:
         Args:
             kept: Names of layers that stay in floating point.
         """
+        return with_manifest(*self.quantised(kept))
+
+    def quantised(self, kept: Collection[str] = ()) -> tuple[onnx.ModelProto, Manifest]:
+        """Make the INT8 graph, and say what it is, as `int8` does, one beside the other."""
         plan = make_plan(self.model.graph, kept)
         model = quantise(self.model, plan, self.ranges.thresholds)
         if self.rest == "fp16":
@@ -93,7 +97,7 @@ class Calibration:
             layers=len(plan.layers),
             kept=tuple(name for name in self.layers if name in set(kept)),
         )
-        return with_manifest(model, replace(self.manifest, precision="int8", quantisation=entry))
+        return model, replace(self.manifest, precision="int8", quantisation=entry)
 
     def in_fp32(self) -> Calibration:
         """Return the same with the rest in fp32: INT8 alone makes the difference."""
@@ -109,8 +113,8 @@ def calibrate(
     samples: CalibrationPictures,
     ranges_path: Path,
     *,
-    method: Method = "entropy",
-    rest: Rest = "fp16",
+    method: ThresholdMethod = "entropy",
+    rest: RestPrecision = "fp16",
     progress: ProgressCallback | None = None,
 ) -> Calibration:
     """Measure the ranges of a graph's tensors on pictures, or take those measured before.
@@ -174,10 +178,7 @@ def write_graph(model: onnx.ModelProto, path: Path) -> None:
     Raises:
         CalibrationError: It cannot be written.
     """
-    try:
+    with writing(path, CalibrationError, "Choose another -o, or free space."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(model.SerializeToString(deterministic=True))
-    except OSError as error:
-        msg = f"{path} cannot be written: {error}. Choose another -o, or free space."
-        raise CalibrationError(msg) from error

@@ -1,9 +1,9 @@
 """Whether an INT8 graph is one that TensorRT takes and fuses: rules, and the nodes that break them.
 
-The rules are measured facts (design.md) and NVIDIA's: the quantisation is Q/DQ pairs of ONNX's own
-operators; zero points are 0 and scales above it; no INT32 bias goes through a DequantizeLinear;
-weights are quantised per output channel; of a residual Add one side comes from a convolution and
-the other is quantised; all that a Concat joins has one scale.
+The rules are NVIDIA's, and what was measured (docs/adr/0005): the quantisation is Q/DQ pairs of
+ONNX's own operators; zero points are 0 and scales above it; no INT32 bias goes through a
+DequantizeLinear; weights are quantised per output channel; of a residual Add one side comes from a
+convolution and the other is quantised; all that a Concat joins has one scale.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where a graph is quantised: which tensors pass through Q/DQ, and which layers read them.
 
 The rules are those of TensorRT's explicit quantisation (NVIDIA's documentation, "Working with
-Quantized Types", and design.md):
+Quantized Types", and docs/adr/0005):
 
 1. Conv, Gemm and MatMul by a constant read their data quantised, per tensor, and their weights,
    per output channel. What they compute is left alone: whoever reads it says what it needs. Left

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.judge import together
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from snow_calibration.gate import TaskScore
-    from snow_calibration.judge import GateOutcome, Verdict
     from snow_calibration.ranges import Origin
     from snow_calibration.search import SearchStep, Sensitivity
+    from snow_calibration.verdict import GateOutcome, Verdict
 
 
 @dataclass(frozen=True)
@@ -114,15 +114,12 @@ def write_calibration_report(report: CalibrationReport, path: Path) -> tuple[Pat
         CalibrationError: They cannot be written.
     """
     picture = path.with_suffix(".png")
-    try:
+    with writing(path, CalibrationError, "Choose another -o, or free space."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, "w") as file:
             json.dump(finite(report.to_dict()), file, indent=1, allow_nan=False)
         with atomic_write(picture) as file:
             _plot(report).savefig(file, format="png", dpi=130)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error}. Choose another -o, or free space."
-        raise CalibrationError(msg) from error
     return path, picture
 
 

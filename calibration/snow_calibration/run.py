@@ -19,6 +19,7 @@ from snow_calibration.quantisation_plan import layers_of
 from snow_calibration.report import CalibrationReport
 from snow_calibration.search import SearchStep, Sensitivity, keep_worst, sensitivities
 from snow_calibration.stored_accuracies import check_accuracies
+from snow_runtime.files import writing
 from snow_runtime.self_check import with_self_check
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from snow_calibration.calibrate import Calibration, Rest
+    from snow_calibration.calibrate import Calibration, RestPrecision
     from snow_calibration.pictures import CalibrationPictures, LabelledPictures
-    from snow_calibration.thresholds import Method
+    from snow_calibration.thresholds import ThresholdMethod
     from snow_runtime.progress import ProgressCallback
 
 MAX_DROP = 3.0
@@ -56,8 +57,8 @@ class CalibrationSettings:
     """
 
     ranges: Path
-    method: Method = "entropy"
-    rest: Rest = "fp16"
+    method: ThresholdMethod = "entropy"
+    rest: RestPrecision = "fp16"
     max_drop: float = MAX_DROP
     keep: Sequence[str] = ()
     auto: bool = False
@@ -139,7 +140,7 @@ def calibrate_and_judge(
         half, unmeasured = bench.half(found)
     verdicts = judge(int8, settings.max_drop, compared)
     outcome = together(verdicts)
-    last = with_self_check(found.int8(chosen.kept))
+    last = with_self_check(*found.quantised(chosen.kept))
     report = CalibrationReport(
         origin=found.ranges.origin,
         rest=settings.rest,
@@ -268,10 +269,7 @@ def _check_paths(graph: Path, output: Path, ranges: Path) -> None:
 
 
 def _check_writable(path: Path, option: str) -> None:
-    try:
+    with writing(path, CalibrationError, f"Choose another {option}, or free space."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
-    except OSError as error:
-        msg = f"{path} cannot be written: {error}. Choose another {option}, or free space."
-        raise CalibrationError(msg) from error

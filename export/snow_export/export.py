@@ -13,8 +13,9 @@ import torch
 from snow_export.emit import EXAMPLE_BATCH
 from snow_export.errors import ExportError
 from snow_export.half_range import check_range
+from snow_export.inspect.owners import SOURCE
 from snow_export.layout import arrange
-from snow_export.network import SOURCE, SharedNetwork, TaskHead
+from snow_export.network import SharedNetwork, TaskHead
 from snow_export.onnx_graph import check_graph, to_onnx
 from snow_export.parity import (
     PARITY_TOLERANCES,
@@ -25,7 +26,7 @@ from snow_export.parity import (
     onnx_answers,
     torch_answers,
 )
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph.half_precision import to_fp16
 from snow_runtime.graph.manifest import InputEntry, Manifest
 from snow_runtime.graph.onnx_file import with_manifest
@@ -130,10 +131,10 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
             overflows half precision, or the file cannot be written.
         ParityError: The file answers otherwise than the torch network.
     """
-    content = with_self_check(build_graph(request)).SerializeToString(deterministic=True)
+    content = with_self_check(*_build(request)).SerializeToString(deterministic=True)
     pictures = parity_pictures(request)
     tolerance = PARITY_TOLERANCES[request.options.precision]
-    try:
+    with writing(path, ExportError, "Choose another -o, or free space."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(content)
@@ -142,9 +143,6 @@ def export_graph(request: ExportRequest, path: Path) -> list[TaskParity]:
             answers = onnx_answers(Path(file.name), feed, request.options.batch)
             found = compare_with_trained(request, pictures, answers, tolerance)
             check_parity(found, tolerance)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error}. Choose another -o, or free space."
-        raise ExportError(msg) from error
     return found
 
 
@@ -154,6 +152,10 @@ def build_graph(request: ExportRequest) -> onnx.ModelProto:
     Raises:
         ExportError: As for `export_graph`.
     """
+    return with_manifest(*_build(request))
+
+
+def _build(request: ExportRequest) -> tuple[onnx.ModelProto, Manifest]:
     if sorted(set(request.outputs) - {SOURCE}) != sorted(request.networks):
         msg = f"the manifest lists {request.outputs}, but the deltas are {list(request.networks)}"
         raise ExportError(msg)
@@ -176,7 +178,7 @@ def build_graph(request: ExportRequest) -> onnx.ModelProto:
         check_range(model, request.feed(request.pictures))
         model = to_fp16(model)
         check_graph(model)
-    return with_manifest(model, manifest)
+    return model, manifest
 
 
 def compare_with_trained(

@@ -73,6 +73,25 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def writing(path: Path, failure: type[Exception], advice: str) -> Iterator[None]:
+    """Within it, what the system refuses becomes an error that says which file, and what to do.
+
+    Args:
+        path: What is written.
+        failure: What to raise.
+        advice: A sentence or two.
+
+    Raises:
+        Exception: A `failure`, for an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg = f"{path} cannot be written: {error}. {advice}"
+        raise failure(msg) from error
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Give the SHA-256 of a file's content as 64 lower-case hexadecimal digits.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from snow_runtime.errors import GraphError
-from snow_runtime.graph.manifest import METADATA_KEY, Manifest, Precision, SelfCheck
+from snow_runtime.graph.manifest import Precision, SelfCheck
 from snow_runtime.pictures.preprocessing import as_frame, normalise
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.backends.batch import Batch
     from snow_runtime.backends.session import Session
+    from snow_runtime.graph.manifest import Manifest
 
 SELF_CHECK_TOLERANCES: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25}
 """Largest error of a logit by precision, in units of the largest one (at least 1)."""
@@ -79,12 +80,12 @@ def self_check(session: Session, manifest: Manifest) -> None:
         raise GraphError(msg)
 
 
-def with_self_check(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put a graph's own answers into its manifest, computed by ONNX Runtime on the CPU.
+def with_self_check(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
+    """Put a graph's manifest into its metadata, with its own answers in it.
 
     Args:
-        model: A graph with its manifest in its metadata; it is changed and returned. One that
-            answers with NaN or infinity gets none.
+        model: A graph; it is changed and returned. ONNX Runtime computes its answers on the CPU.
+        manifest: What it is; where the graph answers with NaN or infinity it gets no answers.
 
     Raises:
         GraphError: It cannot be run.
@@ -92,23 +93,22 @@ def with_self_check(model: onnx.ModelProto) -> onnx.ModelProto:
     from snow_runtime.backends.onnxruntime_session import OnnxSession
     from snow_runtime.graph.onnx_file import with_manifest
 
-    (entry,) = (item for item in model.metadata_props if item.key == METADATA_KEY)
-    manifest = replace(Manifest.from_json(entry.value), self_check=None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         path.write_bytes(model.SerializeToString())
-        session = OnnxSession(path, providers=["CPUExecutionProvider"])
+        session = OnnxSession(path, ["CPUExecutionProvider"], manifest=manifest)
         try:
             answers = _answers(session, manifest)
         finally:
             session.close()
-    if not all(np.isfinite(logits).all() for logits in answers.values()):
-        return with_manifest(model, manifest)
-    rounded = {
-        name: tuple(float(f"{value:.{_DIGITS}g}") for value in logits)
-        for name, logits in answers.items()
-    }
-    return with_manifest(model, replace(manifest, self_check=SelfCheck(rounded)))
+    found = None
+    if all(np.isfinite(logits).all() for logits in answers.values()):
+        rounded = {
+            name: tuple(float(f"{value:.{_DIGITS}g}") for value in logits)
+            for name, logits in answers.items()
+        }
+        found = SelfCheck(rounded)
+    return with_manifest(model, replace(manifest, self_check=found))
 
 
 def _answers(session: Session, manifest: Manifest) -> dict[str, NDArray[Any]]:

@@ -14,75 +14,39 @@ from snow_runtime import __version__
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "bench": CommandEntry(
-        module="snow_deploy.cli.bench",
-        summary="Measure how fast graphs and engines answer here.",
-        extra="cpu",
-    ),
+    "bench": CommandEntry("Measure how fast graphs and engines answer here.", "cpu"),
     "build-engine": CommandEntry(
-        module="snow_deploy.cli.build_engine",
-        summary="Compile a graph with TensorRT or TensorRT-RTX.",
-        extra="rtx",
-        makes_files=True,
+        "Compile a graph with TensorRT or TensorRT-RTX.", "rtx", makes_files=True
     ),
     "calibrate": CommandEntry(
-        module="snow_deploy.cli.calibrate",
-        summary="Make an fp32 graph INT8, if every task keeps its accuracy.",
-        extra="train,export,cpu",
+        "Make an fp32 graph INT8, if every task keeps its accuracy.",
+        "train,export,cpu",
         makes_files=True,
     ),
-    "cost": CommandEntry(
-        module="snow_deploy.cli.cost",
-        summary="Count a graph's multiply-adds, bytes and compiled layers.",
-        extra="export",
-    ),
+    "cost": CommandEntry("Count a graph's multiply-adds, bytes and compiled layers.", "export"),
     "demo": CommandEntry(
-        module="snow_deploy.cli.demo",
-        summary="Train, export and predict on rendered pictures.",
-        extra="train,export,cpu",
-        makes_files=True,
+        "Train, export and predict on rendered pictures.", "train,export,cpu", makes_files=True
     ),
     "doctor": CommandEntry(
-        module="snow_deploy.cli.doctor",
-        summary="Tell what of this machine works, and how to mend what does not.",
-        extra="cpu",
+        "Tell what of this machine works, and how to mend what does not.", "cpu"
     ),
     "export": CommandEntry(
-        module="snow_deploy.cli.export",
-        summary="Export tasks of a store as one ONNX graph.",
-        extra="export,cpu",
-        makes_files=True,
+        "Export tasks of a store as one ONNX graph.", "export,cpu", makes_files=True
     ),
     "inspect": CommandEntry(
-        module="snow_deploy.cli.inspect",
-        summary="Tell what a store, a file in it, a graph or an engine holds.",
-        extra="export",
+        "Tell what a store, a file in it, a graph or an engine holds.", "export"
     ),
     "paper": CommandEntry(
-        module="snow_deploy.cli.paper",
-        summary="Repeat the paper's tables and figures on your own data.",
-        extra="train,export",
-        makes_files=True,
+        "Repeat the paper's tables and figures on your own data.", "train,export", makes_files=True
     ),
-    "predict": CommandEntry(
-        module="snow_deploy.cli.predict",
-        summary="Ask an exported graph about photos.",
-        extra="cpu",
-    ),
-    "run": CommandEntry(
-        module="snow_deploy.cli.run",
-        summary="Ask a model about cameras until it is stopped.",
-        extra="cpu,camera",
-    ),
+    "predict": CommandEntry("Ask an exported graph about photos.", "cpu"),
+    "run": CommandEntry("Ask a model about cameras until it is stopped.", "cpu,camera"),
     "verify": CommandEntry(
-        module="snow_deploy.cli.verify",
-        summary="Compare a graph with the networks that it was exported from.",
-        extra="export,cpu",
+        "Compare a graph with the networks that it was exported from.", "export,cpu"
     ),
     "train": CommandEntry(
-        module="snow_deploy.cli.train",
-        summary="Train one task on a frozen source and add it to a store.",
-        extra="train",
+        "Train one task on a frozen source and add it to a store.",
+        "train",
         makes_files=True,
         shared=True,
     ),

@@ -28,7 +28,6 @@ class CommandEntry:
     """One line of the command table.
 
     Attributes:
-        module: The module whose `command` is the click command.
         summary: The line that `snow-deploy --help` prints for it.
         extra: The extras that the command needs, as in `train,export`.
         makes_files: Whether its result is a file: then it goes on where nobody reads what it
@@ -36,7 +35,6 @@ class CommandEntry:
         shared: Whether several processes, started by torchrun, may do its work together.
     """
 
-    module: str
     summary: str
     extra: str
     makes_files: bool = False
@@ -76,12 +74,12 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command, or return None for a name that the table doesn't have."""
-        entry = self.entries.get(cmd_name)
-        if entry is None:
+        if cmd_name not in self.entries:
             return super().get_command(ctx, cmd_name)
-        command = import_module(entry.module).command
+        module = module_of(cmd_name)
+        command = import_module(module).command
         if not isinstance(command, click.Command):
-            msg = f"{entry.module}.command is a {type(command).__name__}, not a click command"
+            msg = f"{module}.command is a {type(command).__name__}, not a click command"
             raise TypeError(msg)
         return command
 
@@ -130,6 +128,11 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as interrupt:
             click.echo(str(interrupt) or "interrupted", err=True)
             sys.exit(_EXIT_INTERRUPTED)
+
+
+def module_of(name: str) -> str:
+    """Return the module whose `command` is the click command of a name."""
+    return f"snow_deploy.cli.{name.replace('-', '_')}"
 
 
 def _refuse_torchrun(name: str, ctx: click.Context) -> None:

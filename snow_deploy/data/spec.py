@@ -10,9 +10,11 @@ from urllib.parse import parse_qsl
 from snow_deploy.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from snow_deploy.data.pictures import Splits
+
+_KINDS = ("imagefolder", "food101", "dtd", "stanfordcars", "cub200", "stanford40", "csv", "demo")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def parse_spec(spec: str) -> DataSpec:
         DataError: The kind is unknown, or the location or an option is missing or given twice.
     """
     kind, colon, location = spec.partition(":")
-    if not colon or kind not in _READERS:
+    if not colon or kind not in _KINDS:
         msg = f'"{spec}" names no known kind of data; {_expected()}. Name one.'
         raise DataError(msg)
     options: dict[str, str] = {}
@@ -76,7 +78,7 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
     from snow_deploy.data.label_remarks import label_remarks
 
     parsed = parse_spec(spec)
-    splits = _READERS[parsed.kind](_Request(parsed, seed, download))
+    splits = _read(parsed, seed, download=download)
     doubts = (*label_remarks(splits.labels), *alike_remarks(splits))
     return replace(splits, remarks=(*splits.remarks, *doubts))
 
@@ -99,98 +101,45 @@ def _parse_options(spec: str, query: str) -> dict[str, str]:
 
 def _expected() -> str:
     named = {"demo": "QUESTION", "csv": "FILE?label=COLUMN"}
-    return "expected " + ", ".join(f"{kind}:{named.get(kind, 'PATH')}" for kind in _READERS)
+    return "expected " + ", ".join(f"{kind}:{named.get(kind, 'PATH')}" for kind in _KINDS)
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What a reader gets to know.
+def _read(spec: DataSpec, seed: int, *, download: bool) -> Splits:
+    """Let a reader read; each is imported when it is asked for: torchvision's take a second."""
+    if spec.kind == "demo":
+        from snow_deploy.data.demo import read_demo
 
-    Attributes:
-        spec: As parsed.
-        seed: Of the split, for data that has none of its own.
-        download: Whether to fetch the data first, where that is possible.
-    """
+        return read_demo(spec.location, spec.options)
+    path = _path(spec.location)
+    if spec.kind == "csv":
+        from snow_deploy.data.csv_table import read_csv
 
-    spec: DataSpec
-    seed: int
-    download: bool
+        return read_csv(path, spec.options, seed=seed)
+    if spec.kind == "imagefolder":
+        from snow_deploy.data.imagefolder import read_imagefolder
 
-    @property
-    def folder(self) -> Path:
-        """The location as a path, of a folder or file.
+        return read_imagefolder(path, seed=seed)
+    if spec.kind == "cub200":
+        from snow_deploy.data.cub200 import read_cub200
 
-        Raises:
-            DataError: It begins at a home that the system doesn't know.
-        """
-        try:
-            return Path(self.spec.location).expanduser()
-        except RuntimeError as error:
-            msg = (
-                f'"{self.spec.location}" begins at a home that this system does not know. '
-                "Give the whole path."
-            )
-            raise DataError(msg) from error
+        return read_cub200(path)
+    if spec.kind == "stanford40":
+        from snow_deploy.data.stanford40 import read_stanford40
 
+        return read_stanford40(path)
+    from snow_deploy.data import torchvision_sets
 
-# Each reader is imported when it is asked for: torchvision's take a second to import.
-
-
-def _imagefolder(request: _Request) -> Splits:
-    from snow_deploy.data.imagefolder import read_imagefolder
-
-    return read_imagefolder(request.folder, seed=request.seed)
+    readers = {
+        "food101": torchvision_sets.read_food101,
+        "dtd": torchvision_sets.read_dtd,
+        "stanfordcars": torchvision_sets.read_stanford_cars,
+    }
+    return readers[spec.kind](path, download=download)
 
 
-def _food101(request: _Request) -> Splits:
-    from snow_deploy.data.torchvision_sets import read_food101
-
-    return read_food101(request.folder, download=request.download)
-
-
-def _dtd(request: _Request) -> Splits:
-    from snow_deploy.data.torchvision_sets import read_dtd
-
-    return read_dtd(request.folder, download=request.download)
-
-
-def _stanford_cars(request: _Request) -> Splits:
-    from snow_deploy.data.torchvision_sets import read_stanford_cars
-
-    return read_stanford_cars(request.folder, download=request.download)
-
-
-def _cub200(request: _Request) -> Splits:
-    from snow_deploy.data.cub200 import read_cub200
-
-    return read_cub200(request.folder)
-
-
-def _stanford40(request: _Request) -> Splits:
-    from snow_deploy.data.stanford40 import read_stanford40
-
-    return read_stanford40(request.folder)
-
-
-def _csv(request: _Request) -> Splits:
-    from snow_deploy.data.csv_table import read_csv
-
-    return read_csv(request.folder, request.spec.options, seed=request.seed)
-
-
-def _demo(request: _Request) -> Splits:
-    from snow_deploy.data.demo import read_demo
-
-    return read_demo(request.spec.location, request.spec.options)
-
-
-_READERS: dict[str, Callable[[_Request], Splits]] = {
-    "imagefolder": _imagefolder,
-    "food101": _food101,
-    "dtd": _dtd,
-    "stanfordcars": _stanford_cars,
-    "cub200": _cub200,
-    "stanford40": _stanford40,
-    "csv": _csv,
-    "demo": _demo,
-}
+def _path(location: str) -> Path:
+    try:
+        return Path(location).expanduser()
+    except RuntimeError as error:
+        msg = f'"{location}" begins at a home that this system does not know. Give the whole path.'
+        raise DataError(msg) from error

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from snow_deploy.training.store import TaskRecord
+    from snow_deploy.training.task_record import TaskRecord
     from snow_export.parity import TaskParity
     from snow_runtime.results import Result
 

@@ -1,11 +1,12 @@
-"""The options of a delta."""
+"""What decides a task's network: its scheme, and a delta's shape."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from snow_deploy.models.network import Scheme
     from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
 
 Subscribing = Literal["pooling", "conv1x1", "attention", "all"]
@@ -39,3 +40,15 @@ class DeltaOptions:
     subscription: Subscribing = "pooling"
     pooling_weights: PoolingWeights = "noisy"
     pooling_order: PoolingOrder = "places"
+
+
+class NetworkOptions(Protocol):
+    """What decides a task's network, as the options of its training say it among other things."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """What kind of network it is."""
+
+    @property
+    def delta(self) -> DeltaOptions:
+        """The shape of a delta; `fe` reads its width."""

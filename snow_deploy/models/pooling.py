@@ -61,7 +61,7 @@ class ChannelPooling(nn.Module):
 
     A chosen channel comes out at the place at which it came out last, where that is free; what
     reads this layer can so learn what comes at which place (ADR 9). Algorithm 1's own order is
-    that of the scores, from the largest on (ADR 15).
+    that of the scores, from the largest on (ADR 16).
 
     Shapes: [B, N, H, W] -> [B, K, H, W].
 

@@ -1,17 +1,20 @@
-"""What every contender reaches on every data set, by seed."""
+"""Accuracies that several tables are of: by contender, and by a delta's shape and noise."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from snow_deploy.paper.columns import accuracy_cells
 from snow_deploy.paper.lifelong import remembered
 from snow_deploy.paper.runs import train_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.paper.measurement_cache import MeasurementCache
+    from snow_deploy.paper.report import Cell
     from snow_deploy.paper.study import Contender, Run, Study
 
 
@@ -71,6 +74,30 @@ def tops(reached: list[Reached]) -> tuple[list[float], list[float] | None]:
     """Return the accuracies by seed, and those among five; None where a run lacks them."""
     five = [each.accuracy_top5 for each in reached if each.accuracy_top5 is not None]
     return [each.accuracy for each in reached], five if len(five) == len(reached) else None
+
+
+def measure_shapes(study: Study, shapes: Sequence[DeltaOptions]) -> list[dict[str, Cell]]:
+    """Train SNOW in every shape on every data set and seed; skip what is done.
+
+    Returns:
+        The cells of `accuracy_columns` for each shape.
+    """
+    runs = {
+        (place, data, seed): study.run(data, study.options("snow", seed, data=data, delta=shape))
+        for data in study.data
+        for seed in study.seeds
+        for place, shape in enumerate(shapes)
+    }
+    metrics = train_runs(study, list(runs.values()))
+
+    def reached(place: int, data: str) -> list[Reached]:
+        names = [runs[place, data, seed].name for seed in study.seeds]
+        return [Reached.of(metrics[name], name) for name in names]
+
+    return [
+        accuracy_cells({data: tops(reached(place, data)) for data in study.data})
+        for place in range(len(shapes))
+    ]
 
 
 def _runs(study: Study, contender: Contender, seed: int) -> list[Run]:

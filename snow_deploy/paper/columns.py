@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
 from snow_deploy.paper.report import Column
-from snow_deploy.paper.spread import mean, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,10 +40,10 @@ def accuracy_cells(
     row: dict[str, Cell] = {}
     everything: list[float] = []
     for data, (first, five) in accuracies.items():
-        row[accuracy_key(data)], row[spread_key(data)] = mean(first), spread(first)
-        row[top5_key(data)] = None if five is None else mean(five)
+        row[accuracy_key(data)], row[spread_key(data)] = fmean(first), spread(first)
+        row[top5_key(data)] = None if five is None else fmean(five)
         everything += first
-    return {**row, "mean": mean(everything) if everything else None}
+    return {**row, "mean": fmean(everything) if everything else None}
 
 
 def printed_columns(*, top5: bool) -> list[Column]:
@@ -66,6 +66,11 @@ def printed_cells(accuracies: Mapping[str, tuple[float, float] | float] | None) 
         if rest:
             row[f"paper_{data}_top5"] = printed.share(rest[0])
     return row
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Return the sample's standard deviation; None for fewer than two values."""
+    return stdev(values) if len(values) > 1 else None
 
 
 def accuracy_key(data: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations, cycle
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,6 @@ from snow_deploy.paper.plots import COLOURS, OURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import read_selections, train_runs
 from snow_deploy.paper.settling import poolings, share_final
-from snow_deploy.paper.spread import mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ def _row(
         "subscription": name,
         "channels": channels,
         "kept": kept,
-        "common_share": mean([len(a & b) / kept for a, b in combinations(sets, 2)]),
+        "common_share": fmean([len(a & b) / kept for a, b in combinations(sets, 2)]),
         "chance_share": kept / channels,
         "in_all_share": len(set.intersection(*sets)) / kept,
     }

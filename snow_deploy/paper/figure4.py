@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
@@ -13,7 +14,6 @@ from snow_deploy.paper.measure.steps import measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.spread import mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
             "data": data,
             "scheme": name,
             "batch": figures[name].batch,
-            "accuracy": mean([each.accuracy for each in found[name][data]]),
+            "accuracy": fmean([each.accuracy for each in found[name][data]]),
             "images_per_s": figures[name].images_per_s,
             "peak_megabytes": to_megabytes(figures[name].peak_bytes),
             **_papers(name, printed.dataset(study.data[data])),

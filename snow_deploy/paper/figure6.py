@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
@@ -13,7 +14,6 @@ from snow_deploy.paper.curves import Curve, converged_at, read_curve
 from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.spread import mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,8 @@ def make_figure6(study: Study) -> tuple[TableReport, Figure]:
 def _mean_curve(curves: list[Curve]) -> Curve:
     """Average over seeds; each has the same epochs."""
     return [
-        (points[0][0], mean([value for _, value in points])) for points in zip(*curves, strict=True)
+        (points[0][0], fmean([value for _, value in points]))
+        for points in zip(*curves, strict=True)
     ]
 
 

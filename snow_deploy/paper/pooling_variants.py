@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from snow_deploy.paper.accuracies import measure_shapes
 from snow_deploy.paper.columns import accuracy_columns, accuracy_key, older_note, training_note
 from snow_deploy.paper.plots import grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.shapes import measure_shapes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

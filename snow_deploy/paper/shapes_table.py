@@ -7,11 +7,11 @@ from itertools import cycle, product
 from typing import TYPE_CHECKING
 
 from snow_deploy.models.source import Source
+from snow_deploy.paper.accuracies import measure_shapes
 from snow_deploy.paper.columns import accuracy_columns, training_note
 from snow_deploy.paper.measure.networks import count_tasks
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.shapes import measure_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from snow_deploy.models.source import Source
@@ -17,7 +18,6 @@ from snow_deploy.paper.measurement_cache import MeasurementCache, default_device
 from snow_deploy.paper.plots import OURS, grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import train_runs
-from snow_deploy.paper.spread import mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ def make_table1(study: Study, costing: Costing, batch: int) -> tuple[TableReport
     source = Source(costing.weights())
     figures: dict[str, dict[str, float | None]] = {
         each.name: {
-            "accuracy": mean(
+            "accuracy": fmean(
                 [r.accuracy for several in found[each.name].values() for r in several]
             ),
             "forgotten": _forgotten(study, each.scheme, kept),
@@ -112,7 +112,7 @@ def _forgotten(study: Study, scheme: str, kept: MeasurementCache) -> float | Non
             steps[place][run.data]["accuracy"] - steps[-1][run.data]["accuracy"]
             for place, run in enumerate(chain[:-1])
         ]
-    return mean(lost)
+    return fmean(lost)
 
 
 def table_in_words(figures: Mapping[str, Mapping[str, float | None]]) -> list[dict[str, Cell]]:

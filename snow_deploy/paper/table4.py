@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
+from snow_deploy.paper.accuracies import measure_shapes
 from snow_deploy.paper.columns import accuracy_columns, older_note, training_note
 from snow_deploy.paper.plots import OURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.shapes import measure_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from snow_deploy.models.options import Subscribing
 from snow_deploy.models.source import Source
 from snow_deploy.paper import printed
+from snow_deploy.paper.accuracies import measure_shapes
 from snow_deploy.paper.columns import (
     accuracy_columns,
     older_note,
@@ -21,7 +22,6 @@ from snow_deploy.paper.measure.serving import measure_serving
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import OURS, PAPERS, grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.shapes import measure_shapes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

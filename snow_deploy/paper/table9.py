@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.paper import printed
-from snow_deploy.paper.columns import accuracy_key, training_note
+from snow_deploy.paper.columns import accuracy_key, spread, training_note
 from snow_deploy.paper.costs import speed_note, to_megabytes
 from snow_deploy.paper.lifelong import remembered
 from snow_deploy.paper.measure.steps import measure_steps
@@ -14,7 +15,6 @@ from snow_deploy.paper.measurement_cache import MeasurementCache, default_device
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import train_runs
-from snow_deploy.paper.spread import mean, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def make_table9(
     learned = {("lf", order): _mean_steps(steps) for order, steps in by_seed.items()}
     learned["snow", "any"] = _snow_steps(
         {
-            data: mean([metrics[own[data, seed].name]["accuracy"] for seed in study.seeds])
+            data: fmean([metrics[own[data, seed].name]["accuracy"] for seed in study.seeds])
             for data in study.data
         }
     )
@@ -143,7 +143,7 @@ def _accuracies(steps: Sequence[Mapping[str, Mapping[str, float]]]) -> Steps:
 def _mean_steps(chains: Sequence[Steps]) -> Steps:
     """Average over seeds."""
     return [
-        {data: mean([steps[place][data] for steps in chains]) for data in row}
+        {data: fmean([steps[place][data] for steps in chains]) for data in row}
         for place, row in enumerate(chains[0])
     ]
 
@@ -173,7 +173,7 @@ def forgotten(steps: Steps, place: int) -> float | None:
     """Return how much of the earlier accuracies is lost at one place of the order."""
     names = list(steps[-1])[:place]
     lost = [steps[number][data] - steps[place][data] for number, data in enumerate(names)]
-    return mean(lost) if lost else None
+    return fmean(lost) if lost else None
 
 
 def _draw(title: str, learned: Mapping[tuple[str, str], Steps]) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from torch import nn
@@ -23,7 +24,6 @@ from snow_deploy.paper.search_grid import (
     has,
     recipe_from,
 )
-from snow_deploy.paper.spread import mean
 from snow_deploy.paper.tuned import Choice, Tuned, read_tuned
 from snow_deploy.training.store import Store
 
@@ -190,7 +190,7 @@ def _score(kept: MeasurementCache, study: Study, run: Run) -> Score:
 
 
 def _mean(scores: Sequence[Score]) -> Score:
-    return Score(mean([s.accuracy for s in scores]), mean([s.loss for s in scores]))
+    return Score(fmean([s.accuracy for s in scores]), fmean([s.loss for s in scores]))
 
 
 def _write(study: Study, grid: Grid, searches: Sequence[_Search], features: int) -> Path:

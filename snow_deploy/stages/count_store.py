@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from snow_deploy.models.source import Source
-    from snow_deploy.training.store import TaskRecord
+    from snow_deploy.training.task_record import TaskRecord
 
 
 class Counter:

@@ -12,7 +12,7 @@ from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.fastest_layout import time_layouts
-from snow_export.network import SOURCE
+from snow_export.inspect.owners import SOURCE
 from snow_export.verification import verify
 from snow_runtime import __version__
 from snow_runtime.errors import GraphError
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_deploy.models.weights import SourceWeights
-    from snow_deploy.training.store import Store, TaskRecord
+    from snow_deploy.training.store import Store
+    from snow_deploy.training.task_record import TaskRecord
     from snow_export.parity import TaskParity
     from snow_export.verification import Verification
     from snow_runtime.graph.manifest import Layout, Manifest, Preprocessing

@@ -10,7 +10,8 @@ from snow_deploy.models.source import Source
 from snow_deploy.models.top_k import top_channels
 from snow_deploy.models.weights import SourceWeights
 from snow_deploy.stages.count_store import Counter
-from snow_deploy.training.store import Store, read_stored
+from snow_deploy.training.store import Store
+from snow_deploy.training.store_file import read_stored
 from snow_export.inspect.inspection import Inspection, OwnerShare, TrainingFacts
 from snow_runtime.files import sha256_file
 from snow_runtime.graph.manifest import SourceEntry
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from snow_deploy.training.store import TaskRecord
+    from snow_deploy.training.task_record import TaskRecord
     from snow_runtime.graph.manifest import Preprocessing, TaskEntry
 
 _USUAL_SIZE = 224  # pixels; what a source without tasks is measured at

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback
 
 from snow_deploy.errors import StoreError
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,16 +76,13 @@ class Curve(Callback):
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
-        try:
-            with atomic_write(self.path, "w") as file:
-                writer = csv.DictWriter(file, list(self.rows[0]))
-                writer.writeheader()
-                writer.writerows(
-                    {key: f"{value:.6g}" for key, value in row.items()} for row in self.rows
-                )
-        except OSError as error:
-            msg = f"{self.path} cannot be written: {error}. Free space or access, then --resume."
-            raise StoreError(msg) from error
+        advice = "Free space or access, then --resume."
+        with writing(self.path, StoreError, advice), atomic_write(self.path, "w") as file:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(
+                {key: f"{value:.6g}" for key, value in row.items()} for row in self.rows
+            )
         if self.echo:
             line = _line(row, split, trainer.max_epochs or 0)
             print(f"{self.learner.name}  {line}" if prefix else line, flush=True)  # noqa: T201 - the run's own log

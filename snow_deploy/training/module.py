@@ -166,15 +166,10 @@ class TaskModule(lightning.LightningModule):
         for learner, logits in zip(self.active, self(batch.images), strict=True):
             learner.evaluate(logits, batch.indices)
             name = f"{learner.prefix}{learner.split}"
+            how: Any = {"on_epoch": True, "batch_size": size}
+            self.log(f"{name}_loss", learner.split_loss, **how)
             shown = not learner.prefix
-            self.log(f"{name}_loss", learner.split_loss, on_epoch=True, batch_size=size)
-            self.log(
-                f"{name}_accuracy",
-                learner.split_accuracy,
-                on_epoch=True,
-                prog_bar=shown,
-                batch_size=size,
-            )
+            self.log(f"{name}_accuracy", learner.split_accuracy, prog_bar=shown, **how)
 
     def on_validation_epoch_start(self) -> None:
         """Measure everywhere with the first process's statistics, and only what can be measured.
@@ -248,23 +243,10 @@ class TaskModule(lightning.LightningModule):
         return images, self.source(images) if readers else {}
 
     def _log_step(self, learner: Learner, size: int) -> None:
-        name, shown = learner.prefix, not learner.prefix
-        self.log(
-            f"{name}loss",
-            learner.loss,
-            on_step=True,
-            on_epoch=True,
-            prog_bar=shown,
-            batch_size=size,
-        )
-        self.log(
-            f"{name}accuracy",
-            learner.accuracy,
-            on_step=False,
-            on_epoch=True,
-            prog_bar=shown,
-            batch_size=size,
-        )
+        name = learner.prefix
+        how: Any = {"on_epoch": True, "prog_bar": not name, "batch_size": size}
+        self.log(f"{name}loss", learner.loss, on_step=True, **how)
+        self.log(f"{name}accuracy", learner.accuracy, on_step=False, **how)
 
     def _loader(self, pictures: Pictures, *, train: bool) -> DataLoader[Sample]:
         return make_loader(

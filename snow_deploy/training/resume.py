@@ -6,12 +6,12 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snow_deploy.errors import ResumeError, StoreError, TrainingError
 from snow_deploy.training.answers import FILE as ANSWERS
-from snow_deploy.training.options import TrainOptions
-from snow_runtime.files import atomic_write
+from snow_deploy.training.run_facts import RunFacts, read_facts
+from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,14 +48,13 @@ class ResumePlan:
 
 
 def plan(
-    store: Store, facts: Mapping[str, dict[str, Any]], *, resume: bool, overwrite: bool
+    store: Store, facts: Mapping[str, RunFacts], *, resume: bool, overwrite: bool
 ) -> ResumePlan:
     """Check what an earlier run left and make room for this one.
 
     Args:
         store: Store that the tasks go to.
-        facts: The table by task: its `options`, `labels`, `pictures`, `source` and the task it goes
-            on from (`after`).
+        facts: What the run begins with, by task.
         resume: Whether to go on from the last checkpoint.
         overwrite: Whether to replace tasks and unfinished runs.
 
@@ -76,7 +75,7 @@ def plan(
             msg = f"there is no unfinished {what} in {store.root}; leave --resume out"
             raise ResumeError(msg)
         for name in names:
-            _check_same_run(_read_facts(_record(store, name)), facts[name])
+            read_facts(_record(store, name)).check_same(facts[name])
         return ResumePlan(
             names, tuple(name for name in asked if name not in names), checkpoint, folder
         )
@@ -109,29 +108,24 @@ def forget(store: Store, names: Sequence[str]) -> None:
     checkpoint_path(store, names).unlink(missing_ok=True)
 
 
-def _make_room(
-    store: Store, facts: Mapping[str, dict[str, Any]], sweep: Path, *, alone: bool
-) -> None:
+def _make_room(store: Store, facts: Mapping[str, RunFacts], sweep: Path, *, alone: bool) -> None:
     """Remove what is left of earlier runs and note what this one is."""
-    folder = sweep
-    try:
-        for name, those in facts.items():
-            folder = store.run_path(name)
+    advice = "Free space or access, or name another --store."
+    for name, those in facts.items():
+        folder = store.run_path(name)
+        with writing(folder, StoreError, advice):
             folder.mkdir(parents=True, exist_ok=True)
             for stale in (_CHECKPOINT, "curve.csv", "selections.npz", ANSWERS):
                 (folder / stale).unlink(missing_ok=True)
             shutil.rmtree(folder / "tensorboard", ignore_errors=True)
             with atomic_write(folder / _RECORD, "w") as file:
-                json.dump(those, file, indent=1)
-        folder = sweep
-        if not alone and facts:
+                json.dump(those.to_dict(), file, indent=1)
+    if not alone and facts:
+        with writing(sweep, StoreError, advice):
             sweep.mkdir(parents=True, exist_ok=True)
             (sweep / _CHECKPOINT).unlink(missing_ok=True)
             with atomic_write(sweep / _SWEEP, "w") as file:
                 json.dump({"tasks": list(facts)}, file, indent=1)
-    except OSError as error:
-        msg = f"{folder} cannot be written: {error}. Free space or access, or name another --store."
-        raise StoreError(msg) from error
 
 
 def _sweep_path(store: Store, names: Sequence[str]) -> Path:
@@ -154,7 +148,7 @@ def _read_sweep(path: Path) -> tuple[str, ...]:
         raise ResumeError(msg) from error
 
 
-def _trained(store: Store, facts: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
+def _trained(store: Store, facts: Mapping[str, RunFacts]) -> tuple[str, ...]:
     """Return the tasks that the store has, having checked that they are what is asked for.
 
     Raises:
@@ -165,10 +159,10 @@ def _trained(store: Store, facts: Mapping[str, dict[str, Any]]) -> tuple[str, ..
         if name not in store.tasks():
             continue
         record, wanted = store.load_task(name), facts[name]
-        changed = record.options.differences(TrainOptions.from_dict(wanted["options"]))
-        if list(record.labels) != wanted["labels"]:
+        changed = record.options.differences(wanted.options)
+        if record.labels != wanted.labels:
             changed.append("other labels")
-        elif _differ(record.data_sha256, wanted.get("pictures")):
+        elif wanted.has_other_pictures(record.data_sha256):
             changed.append("other pictures")
         if changed:
             msg = (
@@ -198,60 +192,3 @@ def _refuse_interrupted(store: Store, what: str) -> None:
         "with it, or --overwrite to start again."
     )
     raise TrainingError(msg)
-
-
-def _read_facts(record: Path) -> dict[str, Any]:
-    """Read what `_make_room` wrote, the options checked."""
-    try:
-        facts = json.loads(record.read_text(encoding="utf-8"))
-        found = {key: facts[key] for key in ("labels", "source")} | {
-            "options": TrainOptions.from_dict(facts["options"]).to_dict()
-        }
-        return found | {key: facts.get(key) for key in ("after", "pictures")}
-    except (ValueError, TypeError, KeyError, TrainingError) as error:
-        msg = f"{record} cannot be read ({error}). Start again with --overwrite."
-        raise ResumeError(msg) from error
-
-
-def _check_same_run(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to resume with other labels or pictures, another source or other options."""
-    if then["labels"] != now["labels"]:
-        only_then = sorted(set(then["labels"]) - set(now["labels"]))
-        only_now = sorted(set(now["labels"]) - set(then["labels"]))
-        msg = (
-            "the data has other labels than the interrupted run: "
-            f"gone {only_then or 'none'}, new {only_now or 'none'}. "
-            "Resume with the data that the run began with, or start again with --overwrite."
-        )
-        raise ResumeError(msg)
-    if _differ(then["pictures"], now.get("pictures")):
-        msg = (
-            "the data has other pictures than the interrupted run. Resume with the data that the "
-            "run began with, or start again with --overwrite."
-        )
-        raise ResumeError(msg)
-    if then["source"] != now["source"]:
-        msg = (
-            f"the interrupted run used the source {then['source'][:12]}, the store now holds "
-            f"{now['source'][:12]}. Start again with --overwrite."
-        )
-        raise ResumeError(msg)
-    if then["after"] != now.get("after"):
-        msg = (
-            "the task that the interrupted run goes on from was trained anew since. Start again "
-            "with --overwrite."
-        )
-        raise ResumeError(msg)
-    options = TrainOptions.from_dict(then["options"])
-    changed = options.differences(TrainOptions.from_dict(now["options"]))
-    if changed:
-        msg = (
-            f"the interrupted run had other options ({'; '.join(changed)}). Resume with the "
-            "same ones, or start again with --overwrite."
-        )
-        raise ResumeError(msg)
-
-
-def _differ(one: str | None, other: str | None) -> bool:
-    """Tell whether two lists of pictures differ; runs from before they were noted have none."""
-    return bool(one) and bool(other) and one != other

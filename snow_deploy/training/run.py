@@ -16,15 +16,16 @@ from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
-from snow_deploy.training.linear_probe import fit_probe, linear_probe_accuracy
+from snow_deploy.training.linear_probe import Probes
 from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.precision import autocast_dtype
 from snow_deploy.training.resume import ResumePlan, plan
+from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.selections import SelectionHistory
 from snow_deploy.training.starting import older_labels, start_network, task_before
-from snow_deploy.training.store import TaskRecord
 from snow_deploy.training.task_lock import exclusive
+from snow_deploy.training.task_record import TaskRecord
 from snow_deploy.training.task_requests import TaskRequest, check_together
 from snow_deploy.training.trainer import TaskLogger, interruptible, make_trainer, quiet_lightning
 from snow_runtime.graph.manifest import Preprocessing
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snow_deploy.data.pictures import Splits
-    from snow_deploy.training.linear_probe import Probe
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import Store
 
@@ -127,21 +127,30 @@ def _train_together(
     """Do what `train_tasks` says, while nobody else does."""
     weights = store.source_weights()
     source = Source(weights)
-    check_pictures(source, requests[0].options.image_size)
+    options = requests[0].options
+    check_pictures(source, options.image_size)
     before = {each.name: task_before(store, each.options) for each in requests}
-    facts = {each.name: _facts(each, source, before[each.name]) for each in requests}
+    facts = {
+        each.name: RunFacts(
+            each.options,
+            each.splits.labels,
+            source.fingerprint,
+            each.splits.fingerprint,
+            None if (older := before[each.name]) is None else older.fingerprint(),
+        )
+        for each in requests
+    }
     todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
     if not todo.names:
         return TrainingOutcome((), todo.trained, {})
-    size = requests[0].options.image_size
-    preprocessing = Preprocessing.for_size(size, weights.mean, weights.std)
+    preprocessing = Preprocessing.for_size(options.image_size, weights.mean, weights.std)
     learners = [
         _learner(source, each, preprocessing, before[each.name], alone=len(requests) == 1)
         for each in requests
         if each.name in todo.names
     ]
     module = TaskModule(source, learners, preprocessing, workers=settings.workers)
-    probes = _Probes(module, settings)
+    probes = Probes(source, preprocessing, options.seed, settings.workers)
     curves, trainer = _fit(store, module, todo, probes, settings)
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     first = trainer.is_global_zero
@@ -160,17 +169,6 @@ def _train_together(
     return TrainingOutcome(tuple(records), todo.trained, failures)
 
 
-def _facts(request: TaskRequest, source: Source, before: TaskRecord | None) -> dict[str, object]:
-    """Return what a run that is resumed must have begun with."""
-    facts: dict[str, object] = {
-        "options": request.options.to_dict(),
-        "labels": list(request.splits.labels),
-        "pictures": request.splits.fingerprint,
-        "source": source.fingerprint,
-    }
-    return facts if before is None else {**facts, "after": before.fingerprint()}
-
-
 def _learner(
     source: Source,
     request: TaskRequest,
@@ -186,7 +184,7 @@ def _learner(
 
 
 def _fit(
-    store: Store, module: TaskModule, todo: ResumePlan, probes: _Probes, settings: RunSettings
+    store: Store, module: TaskModule, todo: ResumePlan, probes: Probes, settings: RunSettings
 ) -> tuple[list[Curve], lightning.Trainer]:
     """Train, from the checkpoint if there is one."""
     compiled = _compiles(settings)
@@ -238,43 +236,6 @@ def _checkpoints(todo: ResumePlan) -> ModelCheckpoint:
     )
 
 
-class _Probes:
-    """Linear classifiers on the source's features, one for each set of labels."""
-
-    def __init__(self, module: TaskModule, settings: RunSettings) -> None:
-        self._module = module
-        self._settings = settings
-        self._fitted: dict[int, Probe] = {}
-        self._accuracies: dict[int, float] = {}
-
-    def fitted(self, splits: Splits) -> Probe:
-        """Fit one to the training pictures, once."""
-        if id(splits) not in self._fitted:
-            self._fitted[id(splits)] = fit_probe(
-                self._module.source,
-                splits.train,
-                len(splits.labels),
-                self._module.preprocessing,
-                seed=self._module.options.seed,
-                workers=self._settings.workers,
-            )
-        return self._fitted[id(splits)]
-
-    def accuracy(self, splits: Splits) -> float:
-        """Measure the best one on the final split, once."""
-        if id(splits) not in self._accuracies:
-            probe = self._fitted.get(id(splits))
-            self._accuracies[id(splits)] = linear_probe_accuracy(
-                self._module.source,
-                splits,
-                self._module.preprocessing,
-                classifier=None if probe is None else probe.best,
-                seed=self._module.options.seed,
-                workers=self._settings.workers,
-            )
-        return self._accuracies[id(splits)]
-
-
 def _record(
     learner: Learner,
     module: TaskModule,
@@ -309,7 +270,7 @@ def _measure(
     store: Store,
     module: TaskModule,
     curves: Sequence[Curve],
-    probes: _Probes,
+    probes: Probes,
     settings: RunSettings,
 ) -> dict[str, dict[str, float]]:
     """Measure the trained tasks on the final split, and the linear classifier beside them.

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback
 
 from snow_deploy.errors import StoreError
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,14 +72,9 @@ class SelectionHistory(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
         """Write the file."""
         if trainer.is_global_zero:
-            try:
-                with atomic_write(self.path) as file:
-                    np.savez_compressed(file, **self.history())  # type: ignore[arg-type]
-            except OSError as error:
-                msg = (
-                    f"{self.path} cannot be written: {error}. Free space or access, then --resume."
-                )
-                raise StoreError(msg) from error
+            advice = "Free space or access, then --resume."
+            with writing(self.path, StoreError, advice), atomic_write(self.path) as file:
+                np.savez_compressed(file, **self.history())  # type: ignore[arg-type]
 
     def history(self) -> dict[str, NDArray[Any]]:
         """Return what the file holds."""

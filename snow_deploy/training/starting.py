@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import TaskNetwork
     from snow_deploy.models.source import Source
     from snow_deploy.training.options import TrainOptions
-    from snow_deploy.training.store import Store, TaskRecord
+    from snow_deploy.training.store import Store
+    from snow_deploy.training.task_record import TaskRecord
     from snow_deploy.training.task_requests import TaskRequest
     from snow_runtime.graph.manifest import Preprocessing
 

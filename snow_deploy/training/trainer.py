@@ -24,7 +24,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from snow_deploy.errors import DamagedCheckpointError, StoreError
 from snow_deploy.training.precision import autocast_dtype
 from snow_deploy.training.replicas import Replicas
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,15 +95,12 @@ class Checkpoints(TorchCheckpointIO):
         Raises:
             StoreError: It cannot be written.
         """
-        try:
+        with writing(Path(path), StoreError, "Free space or access, then go on."):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()  # torch would hide the error of a full disk behind its own
             torch.save(checkpoint, content)  # noqa: TID251 - as Lightning; weights only are read
             with atomic_write(Path(path)) as file:
                 file.write(content.getbuffer())
-        except OSError as error:
-            msg = f"{path} cannot be written: {error}. Free space or access, then go on."
-            raise StoreError(msg) from error
 
     def load_checkpoint(
         self,

@@ -13,7 +13,6 @@ from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import Agreement, TaskScore
 from snow_calibration.judge import (
     FEWEST_JUDGED,
-    Verdict,
     check_enough,
     check_judged,
     holm,
@@ -24,6 +23,8 @@ from snow_calibration.judge import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from snow_calibration.verdict import Verdict
 
 
 def score(pictures: int, lost: int, won: int, task: str = "a", error: float = 0.1) -> TaskScore:

@@ -16,7 +16,8 @@ from snow_deploy.models.source import Source
 from snow_deploy.stages.export import export_tasks
 from snow_deploy.stages.inspect_store import inspect_store
 from snow_deploy.training.options import TrainOptions
-from snow_deploy.training.store import Store, TaskRecord
+from snow_deploy.training.store import Store
+from snow_deploy.training.task_record import TaskRecord
 from snow_export.export import GraphOptions
 from snow_runtime.graph.manifest import Preprocessing
 from snow_runtime.graph.onnx_file import read_graph

@@ -29,7 +29,6 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from onnx import TensorProto, helper
 
     from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
-    from snow_runtime.graph.onnx_file import with_manifest
     from snow_runtime.self_check import with_self_check
 
     folder = tmp_path_factory.mktemp("graphs")
@@ -54,7 +53,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             tuple(TaskEntry(task, task, ("red", "green", "blue")) for task in tasks),
         )
         paths.append(folder / f"{len(tasks)}.onnx")
-        onnx.save(with_self_check(with_manifest(model, manifest)), paths[-1])
+        onnx.save(with_self_check(model, manifest), paths[-1])
     return paths[0], paths[1]
 
 

@@ -14,7 +14,7 @@ from snow_export.errors import ExportError, ParityError
 from snow_export.export import GraphOptions, build_graph, export_graph, trained_answers
 from snow_export.parity import compare_logits, onnx_answers
 from snow_runtime.errors import HalfError
-from snow_runtime.graph.manifest import Layout, TaskEntry
+from snow_runtime.graph.manifest import METADATA_KEY, Layout, Manifest, TaskEntry
 from tests.export.requests import LABELS, random_delta, request_of
 
 if TYPE_CHECKING:
@@ -95,6 +95,25 @@ def test_any_number_of_pictures_checks_the_parity(
     found = export_graph(request, tmp_path / "snow.onnx")
 
     assert [parity.task for parity in found] == list(LABELS)
+
+
+def test_the_manifest_is_written_once(
+    request_18: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    to_json = Manifest.to_json
+
+    def counted(manifest: Manifest) -> str:
+        written.append(to_json(manifest))
+        return written[-1]
+
+    monkeypatch.setattr(Manifest, "to_json", counted)
+    path = tmp_path / "snow.onnx"
+    export_graph(request_18, path)
+
+    metadata = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert written == [metadata[METADATA_KEY]]
+    assert Manifest.from_json(written[0]).self_check is not None
 
 
 def test_exporting_leaves_the_deltas_as_they_are(request_18: ExportRequest, tmp_path: Path) -> None:

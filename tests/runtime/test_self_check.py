@@ -10,7 +10,6 @@ import pytest
 from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.errors import GraphError, ManifestError
 from snow_runtime.graph.manifest import InputEntry, Manifest, SelfCheck
-from snow_runtime.graph.onnx_file import with_manifest
 from snow_runtime.model import Model, load
 from snow_runtime.pictures.preprocessing import normalise
 from snow_runtime.self_check import check_picture, with_self_check
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def checked(graph: Graph) -> Path:
-    onnx.save(with_self_check(onnx.load(graph.path)), graph.path)
+def checked(graph: Graph, manifest: Manifest) -> Path:
+    onnx.save(with_self_check(onnx.load(graph.path), manifest), graph.path)
     return graph.path
 
 
@@ -123,21 +122,20 @@ def test_frames_that_the_graph_normalises_itself(graph: Graph, manifest: Manifes
     model.graph.node[0].input[0] = "planes"
     model.graph.node.insert(0, turned)
     entry = InputEntry(dtype="uint8", layout="NHWC", colour="bgr")
-    with_manifest(model, replace(manifest, input=entry))
-    onnx.save(with_self_check(model), graph.path)
+    onnx.save(with_self_check(model, replace(manifest, input=entry)), graph.path)
 
     with load(graph.path) as loaded:
         assert loaded.manifest.self_check is not None
         loaded.self_check()
 
 
-def test_a_graph_that_answers_nonsense_gets_none(graph: Graph) -> None:
+def test_a_graph_that_answers_nonsense_gets_none(graph: Graph, manifest: Manifest) -> None:
     model = onnx.load(graph.path)
     weight = next(it for it in model.graph.initializer if it.name == "food.w")
     nan = np.full((3, 4), np.nan, np.float32)
     weight.CopyFrom(onnx.numpy_helper.from_array(nan, "food.w"))
 
-    (entry,) = with_self_check(model).metadata_props
+    (entry,) = with_self_check(model, manifest).metadata_props
     assert Manifest.from_json(entry.value).self_check is None
 
 

@@ -26,9 +26,9 @@ Frame = Any
 
 
 @pytest.fixture
-def two_tasks(make_graph: MakeGraph) -> Path:
+def two_tasks(make_graph: MakeGraph, manifest: Manifest) -> Path:
     path = make_graph("two.onnx").path
-    onnx.save(with_self_check(onnx.load(path)), path)
+    onnx.save(with_self_check(onnx.load(path), manifest), path)
     return path
 
 
@@ -36,7 +36,7 @@ def two_tasks(make_graph: MakeGraph) -> Path:
 def one_task(make_graph: MakeGraph, manifest: Manifest) -> Path:
     fewer = replace(manifest, tasks=manifest.tasks[1:])
     path = make_graph("one.onnx", manifest=fewer).path
-    onnx.save(with_self_check(onnx.load(path)), path)
+    onnx.save(with_self_check(onnx.load(path), fewer), path)
     return path
 
 

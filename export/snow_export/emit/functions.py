@@ -10,18 +10,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
-from snow_export.emit.layers import (
-    adaptive_avg_pool,
-    avg_pool,
-    clip,
-    elu,
-    emit_layer_norm,
-    gelu,
-    leaky_relu,
-    max_pool,
-    silu,
-    unary,
-)
+from snow_export.emit.activations import clip, elu, gelu, leaky_relu, silu, unary
+from snow_export.emit.layers import emit_layer_norm
+from snow_export.emit.pools import adaptive_avg_pool, avg_pool, max_pool
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 from torch import Tensor
 
 from snow_export.emit.emitter import Emitter
 from snow_export.emit.functions import emit_call
 from snow_export.emit.layers import emit_layer
-from snow_export.emit.picture import emit_picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def emit(
     for node in flat.graph.nodes:
         if node.op == "placeholder":
             emitter.reserve(entry.name)
-            emitter.names[node] = emit_picture(emitter, entry, preprocessing)
+            emitter.names[node] = _emit_picture(emitter, entry, preprocessing)
         elif node.op == "output":
             outputs = node.args[0]
         elif not isinstance(emitter.examples[node], Tensor):
@@ -80,14 +80,14 @@ def _model(
     for node, task in zip(outputs, emitter.network.outputs, strict=True):
         renamed[emitter.names[node]] = task
         shape: list[str | int | None] = ["batch", *emitter.shape(node)[1:]]
-        declared.append(helper.make_tensor_value_info(task, onnx.TensorProto.FLOAT, shape))
+        declared.append(helper.make_tensor_value_info(task, TensorProto.FLOAT, shape))
     for item in emitter.nodes:
         for position, name in enumerate(item.output):
             item.output[position] = renamed.get(name, name)
         for position, name in enumerate(item.input):
             item.input[position] = renamed.get(name, name)
     size: list[str | int | None] = ["batch", *entry.picture_shape(image_size)]
-    kind = onnx.TensorProto.UINT8 if entry.dtype == "uint8" else onnx.TensorProto.FLOAT
+    kind = TensorProto.UINT8 if entry.dtype == "uint8" else TensorProto.FLOAT
     read = {name for item in emitter.nodes for name in item.input}
     graph = helper.make_graph(
         emitter.nodes,
@@ -99,3 +99,30 @@ def _model(
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
+
+
+def _emit_picture(emitter: Emitter, entry: InputEntry, preprocessing: Preprocessing) -> str:
+    """Write what turns the input into [B, 3, S, S], normalised, red first; return its name.
+
+    A float input is that already. Frames, uint8 [B, S, S, 3], are cast, transposed, put into
+    RGB order and scaled: (x / 255 - mean) / std as one product and one sum per channel. The
+    nodes are called `input/...`, and stay in float32 whatever the graph's precision.
+    """
+    if entry.dtype != "uint8":
+        return entry.name
+    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    name = emitter.add("Cast", [entry.name], "input/cast", to=TensorProto.FLOAT)
+    name = emitter.add("Transpose", [name], "input/planes", perm=[0, 3, 1, 2])
+    if entry.colour == "bgr":
+        order = emitter.constant("input/rgb.indices", np.array([2, 1, 0], np.int64))
+        name = emitter.add("Gather", [name, order], "input/rgb", axis=1)
+    scale = emitter.constant("input/scale", _channels(1 / (255 * std)))
+    shift = emitter.constant("input/shift", _channels(-mean / std))
+    scaled = emitter.add("Mul", [name, scale], "input/scaled")
+    return emitter.add("Add", [scaled, shift], "input/normalised")
+
+
+def _channels(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return values.astype(np.float32).reshape(1, 3, 1, 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snow_export.emit.activations import clip, elu, gelu, leaky_relu, silu, unary
+from snow_export.emit.pools import adaptive_avg_pool, avg_pool, max_pool, pair
 from snow_export.errors import ExportError
 from snow_export.trace.norms import norm_affine
 
@@ -34,11 +34,6 @@ def emit_layer(emitter: Emitter, node: fx.Node, module: nn.Module) -> str:
         "choose another source architecture, or add a rule in snow_export/emit/layers.py"
     )
     raise ExportError(msg)
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """Return (height, width) of an argument that may be one number for both."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 def _conv(emitter: Emitter, node: fx.Node, module: nn.Conv2d) -> str:
@@ -129,146 +124,6 @@ def emit_layer_norm(  # noqa: PLR0917 - torch's own arguments
     return emitter.add("LayerNormalization", [name, *inputs], label, axis=-len(shape), epsilon=eps)
 
 
-def _max_pool(emitter: Emitter, node: fx.Node, module: nn.MaxPool2d) -> str:
-    geometry = (module.kernel_size, module.stride, module.padding, module.dilation)
-    return max_pool(emitter, node, node.args[0], *geometry, module.ceil_mode)
-
-
-def max_pool(  # noqa: PLR0917 - torch's own arguments
-    emitter: Emitter,
-    node: fx.Node,
-    value: Any,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,  # noqa: FBT001, FBT002
-) -> str:
-    """Write a max pooling with torch's arguments."""
-    return emitter.add(
-        "MaxPool",
-        [emitter.name(value)],
-        emitter.label(node),
-        kernel_shape=list(pair(kernel)),
-        strides=list(pair(kernel if stride is None else stride)),
-        pads=[*pair(padding), *pair(padding)],
-        dilations=list(pair(dilation)),
-        ceil_mode=int(ceil_mode),
-    )
-
-
-def _avg_pool(emitter: Emitter, node: fx.Node, module: nn.AvgPool2d) -> str:
-    if module.divisor_override is not None:
-        msg = f"{emitter.label(node)} divides by {module.divisor_override}; it has no ONNX form"
-        raise ExportError(msg)
-    geometry = (module.kernel_size, module.stride, module.padding)
-    modes = (module.ceil_mode, module.count_include_pad)
-    return avg_pool(emitter, node, node.args[0], *geometry, *modes)
-
-
-def avg_pool(  # noqa: PLR0917 - torch's own arguments
-    emitter: Emitter,
-    node: fx.Node,
-    value: Any,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,  # noqa: FBT001, FBT002
-    count_include_pad: bool = True,  # noqa: FBT001, FBT002
-) -> str:
-    """Write an average pooling with torch's arguments."""
-    return emitter.add(
-        "AveragePool",
-        [emitter.name(value)],
-        emitter.label(node),
-        kernel_shape=list(pair(kernel)),
-        strides=list(pair(kernel if stride is None else stride)),
-        pads=[*pair(padding), *pair(padding)],
-        ceil_mode=int(ceil_mode),
-        count_include_pad=int(count_include_pad),
-    )
-
-
-def _adaptive(emitter: Emitter, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> str:
-    return adaptive_avg_pool(emitter, node, node.args[0], module.output_size)
-
-
-def adaptive_avg_pool(emitter: Emitter, node: fx.Node, value: Any, _size: Any) -> str:
-    """Write an adaptive average pooling for the sizes of the example."""
-    name, label = emitter.name(value), emitter.label(node)
-    height, width = emitter.shape(value)[2:]
-    out_height, out_width = emitter.shape(node)[2:]
-    if (out_height, out_width) == (1, 1):
-        return emitter.add("GlobalAveragePool", [name], label)
-    if height % out_height == 0 and width % out_width == 0:
-        kernel = [height // out_height, width // out_width]
-        return emitter.add("AveragePool", [name], label, kernel_shape=kernel, strides=kernel)
-    rows = emitter.constant(f"{label}.rows", _averages(height, out_height))
-    columns = emitter.constant(f"{label}.columns", _averages(width, out_width).T)
-    halfway = emitter.add("MatMul", [rows, name], f"{label}.rows_of")
-    return emitter.add("MatMul", [halfway, columns], label)
-
-
-def _averages(size: int, out: int) -> Any:
-    """Return the matrix that averages `size` values into `out` windows, as torch cuts them."""
-    matrix = np.zeros((out, size), np.float32)
-    for row in range(out):
-        start, stop = row * size // out, math.ceil((row + 1) * size / out)
-        matrix[row, start:stop] = 1 / (stop - start)
-    return matrix
-
-
-def _gelu(emitter: Emitter, node: fx.Node, module: nn.GELU) -> str:
-    if module.approximate != "none":
-        msg = (
-            f"{emitter.label(node)} is a GELU approximated by {module.approximate!r}; only the "
-            "exact one exports"
-        )
-        raise ExportError(msg)
-    return gelu(emitter, node, node.args[0])
-
-
-def gelu(emitter: Emitter, node: fx.Node, value: Any) -> str:
-    """Write x / 2 * (1 + erf(x / sqrt(2)))."""
-    label, name = emitter.label(node), emitter.name(value)
-    scalar = {key: np.array(value, np.float32) for key, value in _GELU.items()}
-    halved = emitter.add("Mul", [name, emitter.constant(f"{label}.half", scalar["half"])], label)
-    scaled = emitter.add("Mul", [name, emitter.constant(f"{label}.root", scalar["root"])], label)
-    error = emitter.add("Erf", [scaled], label)
-    shifted = emitter.add("Add", [error, emitter.constant(f"{label}.one", scalar["one"])], label)
-    return emitter.add("Mul", [halved, shifted], label)
-
-
-_GELU = {"half": 0.5, "root": math.sqrt(0.5), "one": 1.0}
-
-
-def silu(emitter: Emitter, node: fx.Node, value: Any) -> str:
-    """Write x * sigmoid(x)."""
-    label, name = emitter.label(node), emitter.name(value)
-    gate = emitter.add("Sigmoid", [name], f"{label}.gate")
-    return emitter.add("Mul", [name, gate], label)
-
-
-def leaky_relu(emitter: Emitter, node: fx.Node, value: Any, slope: float) -> str:
-    """Write x where it is positive, slope * x elsewhere."""
-    return emitter.add("LeakyRelu", [emitter.name(value)], emitter.label(node), alpha=slope)
-
-
-def elu(emitter: Emitter, node: fx.Node, value: Any, alpha: float) -> str:
-    """Write x where it is positive, alpha * (exp(x) - 1) elsewhere."""
-    return emitter.add("Elu", [emitter.name(value)], emitter.label(node), alpha=alpha)
-
-
-def clip(emitter: Emitter, node: fx.Node, value: Any, low: float | None, high: float | None) -> str:
-    """Write min(max(x, low), high); None is no limit."""
-    label = emitter.label(node)
-    limits = [
-        "" if limit is None else emitter.constant(f"{label}.{side}", np.array(limit, np.float32))
-        for side, limit in (("min", low), ("max", high))
-    ]
-    return emitter.add("Clip", [emitter.name(value), *limits], label)
-
-
 def _flatten(emitter: Emitter, node: fx.Node, module: nn.Flatten) -> str:
     name, label, shape = emitter.name(node.args[0]), emitter.label(node), emitter.shape(node)
     if module.start_dim == 1 and len(shape) == 2:
@@ -289,15 +144,6 @@ def _channel_shuffle(emitter: Emitter, node: fx.Node, module: nn.ChannelShuffle)
     name = emitter.reshape(emitter.name(node.args[0]), apart, f"{label}.apart")
     swapped = emitter.add("Transpose", [name], f"{label}.swapped", perm=[0, 2, 1, 3, 4])
     return emitter.reshape(swapped, shape, label)
-
-
-def unary(op: str, **attributes: float) -> Callable[..., str]:
-    """Return a rule of one operator on one tensor."""
-
-    def rule(emitter: Emitter, node: fx.Node, *_: Any) -> str:
-        return emitter.add(op, [emitter.name(node.args[0])], emitter.label(node), **attributes)
-
-    return rule
 
 
 def _with(rule: Callable[..., str], *names: str) -> LayerRule:
@@ -321,10 +167,13 @@ _RULES: dict[type[nn.Module], Callable[[Emitter, fx.Node, Any], str]] = {
     nn.LeakyReLU: _with(leaky_relu, "negative_slope"),
     nn.ELU: _with(elu, "alpha"),
     nn.SiLU: _with(silu),
-    nn.GELU: _gelu,
-    nn.MaxPool2d: _max_pool,
-    nn.AvgPool2d: _avg_pool,
-    nn.AdaptiveAvgPool2d: _adaptive,
+    nn.GELU: _with(gelu, "approximate"),
+    nn.MaxPool2d: _with(max_pool, "kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    nn.AvgPool2d: _with(
+        avg_pool,
+        *("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
+    ),
+    nn.AdaptiveAvgPool2d: _with(adaptive_avg_pool, "output_size"),
     nn.Flatten: _flatten,
     nn.ChannelShuffle: _channel_shuffle,
 }

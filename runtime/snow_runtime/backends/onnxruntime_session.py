@@ -37,9 +37,10 @@ class OnnxSession:
         providers: ONNX Runtime's execution providers in order of preference, all of which must
             work here. None takes CUDA if it works, otherwise the CPU.
         threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
+        manifest: What the graph is; None where the file says it.
 
     Attributes:
-        manifest: What the graph says about itself.
+        manifest: What the graph is.
         providers: The execution providers at work.
 
     Raises:
@@ -49,7 +50,11 @@ class OnnxSession:
     """
 
     def __init__(
-        self, path: Path, providers: Sequence[str] | None = None, threads: int | None = None
+        self,
+        path: Path,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        manifest: Manifest | None = None,
     ) -> None:
         _check_file(path)
         self._path = path
@@ -61,7 +66,7 @@ class OnnxSession:
         except Exception as error:  # names that are not UTF-8, outputs that are not tensors
             raise unusable(path, error) from error
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self.manifest = _read_manifest(path, metadata)
+        self.manifest = manifest or _read_manifest(path, metadata)
         check_agreement(self.manifest, inputs, outputs)
         self._batch_size = inputs[0].shape[0]
         self._names = [task.output for task in self.manifest.tasks]

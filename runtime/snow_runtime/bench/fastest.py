@@ -13,7 +13,7 @@ from snow_runtime.bench.options import QUICK_DURATION_S, BenchOptions
 from snow_runtime.bench.run import bench
 from snow_runtime.engine.files import read_engine, read_record, write_engine
 from snow_runtime.engine.make import BuiltEngine, build_engine
-from snow_runtime.files import atomic_write
+from snow_runtime.files import atomic_write, writing
 from snow_runtime.machine.driver import gpu_here
 from snow_runtime.model import is_engine
 
@@ -65,12 +65,11 @@ def check_keep(output: Path, models: Sequence[Path]) -> None:
             "engine. Give another --keep."
         )
         raise BenchError(msg)
-    try:
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        msg = f"{output} cannot be written: {error}. Give another --keep."
-        raise BenchError(msg) from error
+    with (
+        writing(output, BenchError, "Give another --keep."),
+        tempfile.TemporaryFile(dir=output.parent),
+    ):
+        pass
 
 
 def kept_as(output: Path, model: Path) -> Path:
@@ -95,12 +94,8 @@ def keep(model: Path, output: Path) -> None:
         graph = os.path.relpath((model.parent / record.graph).resolve(), output.resolve().parent)
         write_engine(output, content, replace(record, graph=graph))
         return
-    try:
-        with atomic_write(output) as stream:
-            stream.write(model.read_bytes())
-    except OSError as error:
-        msg = f"{output} cannot be written: {error}. Give another --keep."
-        raise BenchError(msg) from error
+    with writing(output, BenchError, "Give another --keep."), atomic_write(output) as stream:
+        stream.write(model.read_bytes())
 
 
 def build_fastest(

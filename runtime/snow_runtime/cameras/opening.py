@@ -17,7 +17,8 @@ from snow_runtime.cameras.sources.folder import FolderSource
 from snow_runtime.cameras.sources.mjpeg import MjpegSource
 from snow_runtime.cameras.sources.opencv_capture import Capture, CaptureSource
 from snow_runtime.cameras.sources.synthetic import SyntheticSource
-from snow_runtime.cameras.sources.video import Video, VideoSource
+from snow_runtime.cameras.sources.video import VideoSource
+from snow_runtime.cameras.sources.video_failure import Video
 from snow_runtime.cameras.uri import (
     parse,
     parse_numeric_query,

@@ -12,7 +12,7 @@ from snow_runtime.install_hint import pip_install
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snow_runtime.doctor.findings import Machine
+    from snow_runtime.doctor.findings import Machine, Need
 
 _OPENCVS: Final = (
     "opencv-python",
@@ -37,14 +37,8 @@ def check_opencv(machine: Machine) -> Iterator[Finding]:
         cv2 = machine.load("cv2")
         information = str(cv2.getBuildInformation())
     except Exception as error:  # noqa: BLE001 - a missing libGL comes as ImportError, others do not
-        missing = isinstance(error, ModuleNotFoundError) and error.name == "cv2"
-        yield Finding(
-            "OpenCV",
-            "absent" if missing else "problem",
-            "is not installed" if missing else f"cannot be imported ({str(error)[:200]})",
-            f"{pip_install('camera')}; on Jetson: sudo apt install python3-opencv",
-            ("opencv", "gstreamer"),
-        )
+        fix = f"{pip_install('camera')}; on Jetson: sudo apt install python3-opencv"
+        yield _not_imported("OpenCV", "cv2", error, fix, ("opencv", "gstreamer"))
         return
     yield Finding("OpenCV", "ok", str(cv2.__version__), serves=("opencv",))
     line = re.search(r"GStreamer: *(\w+)(?: *\(([\d.]+)\))?", information)
@@ -67,16 +61,17 @@ def check_pyav(machine: Machine) -> Iterator[Finding]:
     try:
         av = machine.load("av")
     except Exception as error:  # noqa: BLE001 - as for OpenCV
-        missing = isinstance(error, ModuleNotFoundError) and error.name == "av"
-        yield Finding(
-            "PyAV",
-            "absent" if missing else "problem",
-            "is not installed" if missing else f"cannot be imported ({str(error)[:200]})",
-            pip_install("camera"),
-            ("video",),
-        )
+        yield _not_imported("PyAV", "av", error, pip_install("camera"), ("video",))
         return
     yield Finding("PyAV", "ok", f"{av.__version__}, reads videos and RTSP", serves=("video",))
+
+
+def _not_imported(
+    topic: str, module: str, error: Exception, fix: str, serves: tuple[Need, ...]
+) -> Finding:
+    if isinstance(error, ModuleNotFoundError) and error.name == module:
+        return Finding(topic, "absent", "is not installed", fix, serves)
+    return Finding(topic, "problem", f"cannot be imported ({str(error)[:200]})", fix, serves)
 
 
 def check_cameras(machine: Machine) -> Iterator[Finding]:

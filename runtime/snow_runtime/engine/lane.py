@@ -8,7 +8,6 @@ shape as well as a new address, breaks the graphs captured from it.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -27,38 +26,11 @@ if TYPE_CHECKING:
 
     from snow_runtime.backends.batch import Batch
     from snow_runtime.engine.contexts import ContextMaker
+    from snow_runtime.engine.graph_capture import GraphCapture
     from snow_runtime.engine.tensors import EngineTensors
 
 KEPT_SIZES: Final = 4
 """For how many batch sizes a slot keeps an execution; the one used longest ago goes first."""
-
-_LOGGER = logging.getLogger(__name__)
-
-
-class GraphCapture:
-    """Whether CUDA graphs are captured; off for good when the engine refuses once.
-
-    Args:
-        wanted: Whether they are, to begin with.
-
-    Attributes:
-        wanted: Whether they still are.
-    """
-
-    def __init__(self, *, wanted: bool) -> None:
-        self.wanted = wanted
-        self._lock = threading.Lock()
-
-    def refuse(self, reason: object) -> None:
-        """Capture no more, and say so the first time."""
-        with self._lock:
-            first, self.wanted = self.wanted, False
-        if first:
-            _LOGGER.warning(
-                "The engine runs without CUDA graphs, layer by layer, which is slower where "
-                "layers are small: %s",
-                reason,
-            )
 
 
 class Lane(Closing):

@@ -18,7 +18,8 @@ import numpy as np
 from snow_runtime.backends.batch import check_batch
 from snow_runtime.engine.contexts import ContextMaker
 from snow_runtime.engine.cuda import PrimaryContext
-from snow_runtime.engine.lane import GraphCapture, Lane
+from snow_runtime.engine.graph_capture import GraphCapture
+from snow_runtime.engine.lane import Lane
 from snow_runtime.engine.pool import SlotPool
 from snow_runtime.engine.tensors import read_tensors
 from snow_runtime.errors import EngineError

@@ -39,26 +39,16 @@ class TransferBuffer(Closing):
     def upload(self, stream: Stream, size_bytes: int) -> None:
         """Let the GPU have the first bytes, once the stream's work gets there."""
         if self._copied:
-            call(
-                "copy pictures to the GPU",
-                "cuMemcpyHtoDAsync",
-                self.address,
-                int(self._pinned.handle),
-                size_bytes,
-                stream.handle,
-            )
+            ends = (self.address, int(self._pinned.handle))
+            doing = "copy pictures to the GPU"
+            call(doing, "cuMemcpyHtoDAsync", *ends, size_bytes, stream.handle)
 
     def download(self, stream: Stream, size_bytes: int) -> None:
         """Fetch the first bytes, once the stream's work gets there."""
         if self._copied:
-            call(
-                "copy logits from the GPU",
-                "cuMemcpyDtoHAsync",
-                int(self._pinned.handle),
-                self.address,
-                size_bytes,
-                stream.handle,
-            )
+            ends = (int(self._pinned.handle), self.address)
+            doing = "copy logits from the GPU"
+            call(doing, "cuMemcpyDtoHAsync", *ends, size_bytes, stream.handle)
 
     def close(self) -> None:
         """Free both; `array` is not to be used any more."""

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snow_deploy.models.network import TaskNetwork
+    from snow_deploy.models.options import NetworkOptions
     from snow_deploy.models.source import Source
-    from snow_deploy.training.options import TrainOptions
 
 
 def build_network(
-    source: Source, num_classes: int, options: TrainOptions, older: Sequence[int] = ()
+    source: Source, num_classes: int, options: NetworkOptions, older: Sequence[int] = ()
 ) -> TaskNetwork:
     """Build a task's network by its scheme, with the weights that training begins with.
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from snow_deploy import __version__
 from snow_deploy.cli import COMMANDS, main
+from snow_deploy.cli.group import module_of
 from snow_runtime.errors import SnowError
 from snow_runtime.install_hint import pip_install
 
@@ -35,7 +36,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> click.Command:
     command = click.Command("predict")
     module = ModuleType("snow_deploy.cli.broken")
     module.__dict__["command"] = command
-    monkeypatch.setitem(sys.modules, COMMANDS["predict"].module, module)
+    monkeypatch.setitem(sys.modules, module_of("predict"), module)
     return command
 
 
@@ -49,7 +50,7 @@ def fail_with(command: click.Command, error: BaseException, *args: str) -> Resul
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_has_help(name: str) -> None:
-    command = import_module(COMMANDS[name].module).command
+    command = import_module(module_of(name)).command
 
     assert isinstance(command, click.Command)
     assert command.name == name
@@ -85,7 +86,7 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_module_imports_nothing_heavy(name: str) -> None:
-    assert loaded_by(f"import {COMMANDS[name].module}").isdisjoint(HEAVY)
+    assert loaded_by(f"import {module_of(name)}").isdisjoint(HEAVY)
 
 
 def test_version() -> None:

@@ -204,9 +204,12 @@ def test_a_model_that_answers_wrongly_is_not_begun_with(graph_path: Path, tmp_pa
     import onnx
     from onnx import numpy_helper
 
+    from snow_runtime.graph.onnx_file import read_graph
     from snow_runtime.self_check import with_self_check
 
-    graph = with_self_check(onnx.load(graph_path))
+    manifest = read_graph(graph_path).manifest
+    assert manifest is not None
+    graph = with_self_check(onnx.load(graph_path), manifest)
     (weights,) = (item for item in graph.graph.initializer if item.name == "w")
     values = numpy_helper.to_array(weights).copy()
     values[0] += 9  # as a damaged file or a kernel that computes something else

@@ -14,7 +14,8 @@ from snow_deploy.paper.measure.networks import random_weights
 from snow_deploy.paper.study import Study
 from snow_deploy.training.answers import Answers
 from snow_deploy.training.run import TrainingOutcome
-from snow_deploy.training.store import Store, TaskRecord
+from snow_deploy.training.store import Store
+from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from snow_deploy.models.source import Source
 from snow_deploy.stages.count_store import Counter
 from snow_deploy.stages.export import export_tasks
 from snow_deploy.stages.inspect_path import inspect_path
-from snow_deploy.training.store import Store, TaskRecord
+from snow_deploy.training.task_record import TaskRecord
 from snow_export.export import GraphOptions
 from snow_runtime.errors import EngineError
 from tests.conftest import copy_store
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_deploy.models.network import TaskNetwork
+    from snow_deploy.training.store import Store
     from snow_export.inspect.inspection import Inspection
 
 SIZE = 64

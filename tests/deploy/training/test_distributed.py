@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snow_deploy.models.weights import SourceWeights
-    from snow_deploy.training.store import TaskRecord
+    from snow_deploy.training.task_record import TaskRecord
 
 pytestmark = pytest.mark.slow
 

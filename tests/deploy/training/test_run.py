@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from snow_deploy.data.pictures import Pictures, Splits
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.options import TrainOptions
-    from snow_deploy.training.store import TaskRecord
+    from snow_deploy.training.task_record import TaskRecord
     from tests.conftest import OpenDemo, RandomWeights
 
 LEFT = {"answers.npz", "curve.csv", "run.json", "selections.npz", "tensorboard"}

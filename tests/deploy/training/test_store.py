@@ -19,7 +19,8 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, hash_tensors
 from snow_deploy.training.options import Recipe, TrainOptions
-from snow_deploy.training.store import Store, TaskRecord
+from snow_deploy.training.store import Store
+from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.errors import SnowError
 from snow_runtime.graph.data_entry import DataEntry, SplitEntry
 from snow_runtime.graph.manifest import Preprocessing

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_deploy.training.options import TrainOptions
-    from snow_deploy.training.store import TaskRecord
+    from snow_deploy.training.task_record import TaskRecord
     from tests.conftest import OpenDemo
 
 PLAIN = RunSettings(workers=0, baseline=False)

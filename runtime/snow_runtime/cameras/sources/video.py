@@ -13,22 +13,16 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.cameras.sources.import_pyav import describe_av_error, load_av
-from snow_runtime.cameras.sources.source import (
-    BadPictureError,
-    CameraPicture,
-    LostError,
-    RefusedError,
-)
+from snow_runtime.cameras.sources.source import BadPictureError, CameraPicture
 from snow_runtime.cameras.sources.upright import MOST_PIXELS, square_size, turned
 from snow_runtime.cameras.sources.video_damage import Damage
-from snow_runtime.errors import CameraError
+from snow_runtime.cameras.sources.video_failure import Video, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -38,29 +32,6 @@ _USUAL_FPS: Final = 25.0  # where a file does not say
 _MOST_FPS: Final = 1000.0
 _BACKLOG_S: Final = 3.0  # the most that a server can have sent ahead
 _BUILT_ON_OTHERS: Final = (2, 3)  # AV_PICTURE_TYPE_P and _B
-
-
-@dataclass(frozen=True, slots=True)
-class Video:
-    """What FFmpeg is to open.
-
-    Attributes:
-        target: A path or an address.
-        text: The same as it may be shown.
-        live: Whether it is a camera: its end is an outage then.
-        newest: Whether old pictures are of no use.
-        open_timeout_s: How long opening may take, in seconds.
-        stall_s: How long the next picture may take, in seconds.
-        options: FFmpeg's, by name.
-    """
-
-    target: str = field(repr=False)
-    text: str
-    live: bool
-    newest: bool
-    open_timeout_s: float
-    stall_s: float
-    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class VideoSource:
@@ -115,15 +86,15 @@ class VideoSource:
                 timeout=(what.open_timeout_s, what.stall_s),
             )
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            raise self._failed(error) from None  # its text holds the address
+            raise failure(self._av, self._what, error) from None  # its text holds the address
         # Not the first: that may be the picture on a cover.
         self._stream = stream = self._container.streams.best("video")
         if stream is None:
             msg = "it holds no video"
-            raise self._failed(msg)
+            raise failure(self._av, self._what, msg)
         if stream.codec_context is None:
             msg = "its video is coded in a way that is not known here"
-            raise self._failed(msg)
+            raise failure(self._av, self._what, msg)
         # An error in the data is to be reported, not to be covered up.
         most = {"max_pixels": str(MOST_PIXELS)}  # a header can claim any size
         stream.codec_context.options = {"err_detect": "explode", **most}
@@ -155,13 +126,13 @@ class VideoSource:
             return CameraPicture(self._upright(frame))
         if self._what.live:
             msg = "no more pictures come from it"
-            raise self._failed(msg)
+            raise failure(self._av, self._what, msg)
         if not self._count:
             msg = (
                 f"it holds no picture that can be decoded, of {MOST_PIXELS // 1_000_000} "
                 "megapixels at most"
             )
-            raise self._failed(msg)
+            raise failure(self._av, self._what, msg)
         self._tell_if_cut_short()
         return None
 
@@ -233,7 +204,7 @@ class VideoSource:
     def _cut(self, error: Exception) -> None:
         """Tell how a connection or a file ended before its end."""
         if self._what.live or not self._count:
-            raise self._failed(error) from None
+            raise failure(self._av, self._what, error) from None
         self._packets = iter(())
         _LOGGER.warning(
             "The video %r was cut short after %d pictures: %s.",
@@ -293,39 +264,3 @@ class VideoSource:
         """Give a pixel's width over its height, as the decoder has it now or else the file."""
         stream = self._stream
         return float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
-
-    def _failed(self, seen: Exception | str) -> CameraError:
-        text = seen if isinstance(seen, str) else describe_av_error(seen)
-        if not self._what.live:
-            return CameraError(
-                f"Cannot read the video {self._what.text!r}: {text}, expected a complete video "
-                "file. Play it with another program, or convert it."
-            )
-        code = self._code(seen)
-        if code in (401, 403):
-            return RefusedError(
-                f"The camera {self._what.text!r} refuses access ({text}), expected user and "
-                "password to be right. Correct them; signs such as @ and # are written %40 and "
-                "%23.",
-                password=code == 401,
-                code=code,
-            )
-        if code == 404:
-            text += ": it has no such stream"
-        return LostError(
-            f"The camera {self._what.text!r} gives no pictures: {text}, expected a stream. Look at "
-            "its address, at the camera and at the network.",
-            code=code,
-        )
-
-    def _code(self, seen: Exception | str) -> int | None:
-        """Give what an RTSP server answered, as far as FFmpeg tells."""
-        error = self._av.error
-        codes = {
-            error.HTTPBadRequestError: 400,
-            error.HTTPUnauthorizedError: 401,
-            error.HTTPForbiddenError: 403,
-            error.HTTPNotFoundError: 404,
-            error.HTTPServerError: 500,
-        }
-        return next((code for kind, code in codes.items() if isinstance(seen, kind)), None)

@@ -1,0 +1,124 @@
+"""A trained task: its weights, and what there is to know of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from snow_deploy.errors import StoreError
+from snow_deploy.models.schemes import build_network
+from snow_deploy.models.schemes.lwf import LearningWithoutForgetting, older_task
+from snow_deploy.models.weights import hash_tensors
+from snow_runtime.graph.data_entry import DataEntry, SplitEntry
+from snow_runtime.graph.manifest import Preprocessing, TaskEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from snow_deploy.models.network import TaskNetwork
+    from snow_deploy.models.source import Source
+    from snow_deploy.training.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One trained task.
+
+    Attributes:
+        name: The task's name.
+        labels: What each logit stands for.
+        state: The network's own parameters and buffers.
+        source_sha256: The fingerprint of the source that it was trained on.
+        preprocessing: How a picture becomes the networks' input.
+        options: How it was trained; the scheme and the delta's shape are among them.
+        samples: [M, S, S, 3] uint8, a few held-out pictures, resized and cropped: what every
+            later step compares its answers on.
+        metrics: Figures of the final measurement, such as `accuracy` (0 to 1).
+        previous_tasks: Labels of the tasks learned before into the same network, by name, in
+            order; only learning without forgetting has any.
+        data_sha256: The fingerprint of the data's splits; empty where it was not noted.
+        splits: The fingerprint of each split by itself; empty where it was not noted.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    state: Mapping[str, Tensor]
+    source_sha256: str
+    preprocessing: Preprocessing
+    options: TrainOptions
+    samples: Tensor
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    previous_tasks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    data_sha256: str = ""
+    splits: Mapping[str, SplitEntry] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of the delta's tensors."""
+        return hash_tensors(self.state)
+
+    def entry(self, selections: Mapping[str, tuple[int, ...]]) -> TaskEntry:
+        """Describe the task as a graph's manifest does.
+
+        Args:
+            selections: The chosen channels by subscription; empty where nothing is pooled.
+        """
+        scheme, delta = self.options.scheme, self.options.delta
+        divides = scheme == "snow" and delta.subscription in {"pooling", "conv1x1"}
+        return TaskEntry(
+            name=self.name,
+            output=self.name,
+            labels=self.labels,
+            sha256=self.fingerprint(),
+            k_divisor=delta.k_divisor if divides else None,
+            width_divisor=delta.width_divisor if scheme in {"snow", "fe"} else None,
+            selections=dict(selections),
+            metrics=dict(self.metrics),
+            scheme=scheme,
+            data=DataEntry(self.data_sha256, self.options.seed, dict(self.splits))
+            if self.data_sha256
+            else None,
+        )
+
+    def build(self, source: Source) -> TaskNetwork:
+        """Build the task's network, in eval mode, with these weights.
+
+        Raises:
+            StoreError: It was trained on another source.
+        """
+        if source.fingerprint != self.source_sha256:
+            msg = (
+                f"task {self.name!r} was trained on the source {self.source_sha256[:12]}, but this "
+                f"source is {source.fingerprint[:12]} ({source.architecture}). Its selections "
+                "mean nothing here: train the task on this source, or use the store it is from."
+            )
+            raise StoreError(msg)
+        delta = build_network(
+            source,
+            len(self.labels),
+            self.options,
+            [len(known) for known in self.previous_tasks.values()],
+        )
+        try:
+            delta.load_state_dict(dict(self.state))
+        except RuntimeError as error:
+            msg = f"the weights of task {self.name!r} do not fit its options: {error}"
+            raise StoreError(msg) from error
+        return delta.eval()
+
+    def build_older(self, source: Source, name: str) -> TaskNetwork:
+        """Build, in eval mode, what answers an older task with the network as it is now.
+
+        Raises:
+            StoreError: No such task was learned into it, or as for `build`.
+        """
+        network = self.build(source)
+        if name not in self.previous_tasks or not isinstance(network, LearningWithoutForgetting):
+            known = ", ".join(self.previous_tasks) or "none"
+            msg = (
+                f"the network of task {self.name!r} has not learned a task {name!r} before (it has "
+                f"learned: {known}); name one of those"
+            )
+            raise StoreError(msg)
+        return older_task(network, source, list(self.previous_tasks).index(name)).eval()
