@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.engine.make import BuiltEngine
     from snow_runtime.engine.options import BuildOptions
-    from snow_runtime.graph.manifest import TrainingPrecision
+    from snow_runtime.graph.manifest import Precision
 
 
 def _targets_of(
@@ -159,7 +159,7 @@ def _options(*, fp16: bool, int8: bool, fp32: bool, **others: Any) -> BuildOptio
     """Return what the command's other options, which are the fields', and its switches ask for."""
     from snow_runtime.engine.options import BuildOptions
 
-    switches: dict[TrainingPrecision, bool] = {"fp16": fp16, "int8": int8, "fp32": fp32}
+    switches: dict[Precision, bool] = {"fp16": fp16, "int8": int8, "fp32": fp32}
     asked = [name for name, given in switches.items() if given]
     if len(asked) > 1:
         msg = f"--{' and --'.join(asked)} contradict each other: an engine has one precision."
