@@ -25,11 +25,11 @@ from snow_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from snow_calibration.gate import Agreement, TaskScore
-    from snow_calibration.judge import Verdict
     from snow_calibration.pictures import CalibrationPictures, LabelledPictures
     from snow_calibration.ranges import Ranges, measure_ranges
     from snow_calibration.report import CalibrationReport, write_calibration_report
     from snow_calibration.run import CalibrationSettings, GatePictures, calibrate_and_judge
+    from snow_calibration.verdict import Verdict
 
 __all__ = [
     "Agreement",
@@ -52,10 +52,10 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
         __name__,
         {
             "gate": ("Agreement", "TaskScore"),
-            "judge": ("Verdict",),
             "pictures": ("CalibrationPictures", "LabelledPictures"),
             "ranges": ("Ranges", "measure_ranges"),
             "report": ("CalibrationReport", "write_calibration_report"),
             "run": ("CalibrationSettings", "GatePictures", "calibrate_and_judge"),
+            "verdict": ("Verdict",),
         },
     )
