@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_export.export import ExportRequest, GraphOptions, export_graph
-from snow_export.network import SOURCE
+from snow_export.inspect.owners import SOURCE
 from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TaskEntry
 

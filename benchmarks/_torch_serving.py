@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from benchmarks._clock import alternate
+from snow_export.inspect.owners import SOURCE
 from snow_export.layout import arrange
-from snow_export.network import SOURCE, SharedNetwork, flatten_network
+from snow_export.network import SharedNetwork, flatten_network
 from snow_export.trace.fold import fold_norms
 
 if TYPE_CHECKING:

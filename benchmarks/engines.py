@@ -5,7 +5,7 @@
 Six tasks on a ResNet-50 and on a MobileNetV2, networks as in `serving.py`, calibrated on random
 pictures: the layers and their types are those of trained networks, the accuracy is not. Every
 engine goes the whole way of `snow-deploy build-engine`; none is run. The last line is one JSON
-object. Needs TensorRT-RTX: pip install 'snow-deploy[rtx]'.
+object. Needs TensorRT-RTX: pip install -e '.[rtx]'.
 """
 
 from __future__ import annotations

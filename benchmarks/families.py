@@ -5,7 +5,7 @@
 Random weights whose norms fit random pictures; two tasks trained for an epoch on a few rendered
 ones: what is looked at is whether each step works and what engines compute in, not how accurate
 they are. Every step is the command itself. The last line is one JSON object. Engines need
-TensorRT-RTX: pip install 'snow-deploy[rtx]'.
+TensorRT-RTX: pip install -e '.[rtx]'.
 """
 
 from __future__ import annotations

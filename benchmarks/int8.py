@@ -26,7 +26,7 @@ from snow_calibration.float_graph import read_float_graph
 from snow_calibration.gate import answers_of, scores
 from snow_calibration.lint import lint
 from snow_calibration.pictures import as_input
-from snow_calibration.thresholds import Method
+from snow_calibration.thresholds import ThresholdMethod
 from snow_deploy.stages.calibration_pictures import Drawing, pictures_of
 from snow_runtime.backends.import_onnxruntime import silence_onnxruntime
 from snow_runtime.graph.onnx_file import with_manifest
@@ -85,9 +85,9 @@ def main() -> None:
 def _contenders(
     graph: Path, samples: CalibrationPictures, folder: Path
 ) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    for method in get_args(Method):
+    for method in get_args(ThresholdMethod):
 
-        def ours(path: Path, method: Method = method) -> None:
+        def ours(path: Path, method: ThresholdMethod = method) -> None:
             ranges = folder / f"{method}.json"
             made = calibrate(graph, samples, ranges, method=method, rest="fp32")
             write_graph(made.int8(), path)

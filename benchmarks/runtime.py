@@ -191,8 +191,8 @@ def _package() -> dict[str, Any]:
     code = (
         "import time; began = time.perf_counter(); import snow_runtime; "
         "took = time.perf_counter() - began; "
-        "from snow_runtime.bench.process_memory import read_memory; "
-        "print(took, read_memory().now_bytes)"
+        "from snow_runtime.bench.process_memory import read_process_memory; "
+        "print(took, read_process_memory().now_bytes)"
     )
     runs = [
         subprocess.run(  # noqa: S603 - our own code

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 FROM_THE_ROOT = ("CHANGELOG", "CONTRIBUTING", "SECURITY")
+_ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=<code>)")
 _MARK = re.compile(r"^<!-- modules: (?P<folder>\S+) -->$", re.MULTILINE)
 
 
@@ -37,6 +38,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put the tables of modules in."""
     return _MARK.sub(lambda mark: "\n".join(_table(ROOT / mark["folder"])), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Take the roles off the names in docstrings, which editors read and Markdown does not."""
+    return _ROLE.sub("", html)
 
 
 def _table(folder: Path) -> Iterator[str]:

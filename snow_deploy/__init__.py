@@ -17,7 +17,8 @@ These names are public:
 - sources: `load_weights`, `ReadOptions`, `SourceWeights`, `Source`, `SourceChoice`, `bring_source`
 - what is trained: `TrainOptions`, `DeltaOptions`, `Recipe`, `recipe_for`, `Scheme`, `TaskNetwork`,
   `ChannelPooling`
-- training: `train_task`, `train_tasks`, `TaskRequest`, `RunSettings`, `TrainingOutcome`
+- training: `train_task`, `train_tasks`, `TaskRequest`, `RunSettings`, `TrainingOutcome`,
+  `keep_freed_memory`
 - the store: `Store`, `TaskRecord`, `inspect_store`
 - from the store to a graph: `export_tasks`, `verify_graph`
 - errors: `SnowDeployError`, `DataError`, `SourceError`, `StoreError`, `TrainingError`,
@@ -46,6 +47,7 @@ from snow_runtime import __version__
 from snow_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from snow_deploy.allocator import keep_freed_memory
     from snow_deploy.data.pictures import FilePictures, Pictures, Splits
     from snow_deploy.data.spec import DataSpec, open_data, parse_spec
     from snow_deploy.models.network import Scheme, TaskNetwork
@@ -95,6 +97,7 @@ __all__ = [
     "bring_source",
     "export_tasks",
     "inspect_store",
+    "keep_freed_memory",
     "load_weights",
     "open_data",
     "parse_spec",
@@ -108,6 +111,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "allocator": ("keep_freed_memory",),
             "data.pictures": ("FilePictures", "Pictures", "Splits"),
             "data.spec": ("DataSpec", "open_data", "parse_spec"),
             "models.network": ("Scheme", "TaskNetwork"),

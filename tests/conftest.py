@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from copy import deepcopy
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -43,6 +42,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Tests import ONNX Runtime themselves, and send nothing anywhere either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+LARGE = 12_000_000  # parameters; a ResNet-18 has fewer
 IMAGE_SIZE = 64
 DATA = "train=48&test=20&size=64"
 SHORT = {"epochs": 2, "batch_size": 16}
@@ -87,8 +87,7 @@ def random_network() -> RandomNetwork:
 
     ports = ("googlenet", "inception_v3")
 
-    @lru_cache(maxsize=8)  # drawing the weights takes longest
-    def made(architecture: str, classes: int, seed: int) -> nn.Module:
+    def draw(architecture: str, classes: int, seed: int) -> nn.Module:
         options = {"init_weights": True, "aux_logits": False} if architecture in ports else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -104,8 +103,16 @@ def random_network() -> RandomNetwork:
         built: nn.Module = network.eval()
         return built
 
+    small: dict[tuple[str, int, int], nn.Module] = {}  # drawing their weights takes longest
+
     def build(architecture: str, classes: int = 7, seed: int = 0) -> nn.Module:
-        return deepcopy(made(architecture, classes, seed))
+        key = architecture, classes, seed
+        if key in small:
+            return deepcopy(small[key])
+        network = draw(*key)
+        if sum(parameter.numel() for parameter in network.parameters()) < LARGE:
+            small[key] = deepcopy(network)
+        return network
 
     return build
 

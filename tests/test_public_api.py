@@ -8,9 +8,14 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {
@@ -186,3 +191,23 @@ def test_examples_and_documents_stay_within_the_border() -> None:
         "snow_deploy.cli",
     ]
     assert ours("import snow_runtime\nsnow_runtime.files\n") == ["files"]
+
+
+def definitions(kind: type[ast.ClassDef | ast.FunctionDef]) -> Iterator[tuple[str, str]]:
+    """Yield name and place of the public classes or functions of all four packages."""
+    for folder in PACKAGES.values():
+        for path in folder.rglob("*.py"):
+            body = ast.parse(path.read_text()).body
+            names = {node.name for node in body if isinstance(node, kind)}  # overloads once
+            yield from ((name, str(path)) for name in names if not name.startswith("_"))
+
+
+@pytest.mark.parametrize(("kind", "least"), [(ast.ClassDef, 200), (ast.FunctionDef, 400)])
+def test_no_two_public_classes_or_functions_share_a_name(
+    kind: type[ast.ClassDef | ast.FunctionDef], least: int
+) -> None:
+    """But for the entry points: each command is called `command`, each script's start `main`."""
+    found = [each for each in definitions(kind) if each[0] not in {"command", "main"}]
+    names = Counter(name for name, _ in found)
+    assert len(names) > least
+    assert [each for each in found if names[each[0]] > 1] == []

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     from snow_calibration.pictures import CalibrationPictures
     from snow_calibration.ranges import Ranges
-    from snow_calibration.thresholds import Method
+    from snow_calibration.thresholds import ThresholdMethod
     from snow_runtime.backends.batch import Batch
     from snow_runtime.graph.manifest import Manifest
     from snow_runtime.progress import ProgressCallback
 
-Rest = Literal["fp32", "fp16"]
+RestPrecision = Literal["fp32", "fp16"]
 
 _RANGE_PICTURES = 16  # on which half precision is checked for overflow
 
@@ -55,7 +55,7 @@ class Calibration:
     model: onnx.ModelProto
     manifest: Manifest
     ranges: Ranges
-    rest: Rest = "fp16"
+    rest: RestPrecision = "fp16"
     float_bytes: int = 0
 
     @property
@@ -113,8 +113,8 @@ def calibrate(
     samples: CalibrationPictures,
     ranges_path: Path,
     *,
-    method: Method = "entropy",
-    rest: Rest = "fp16",
+    method: ThresholdMethod = "entropy",
+    rest: RestPrecision = "fp16",
     progress: ProgressCallback | None = None,
 ) -> Calibration:
     """Measure the ranges of a graph's tensors on pictures, or take those measured before.

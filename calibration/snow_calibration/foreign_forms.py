@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from snow_runtime.graph.onnx_file import ONNX_DOMAINS
 from snow_runtime.graph.quantised import DQ, Q
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     import onnx
 
-ONNX_DOMAINS: Final = frozenset({"", "ai.onnx"})
 _INTEGER: Final = frozenset(
     {
         "DequantizeBFP",

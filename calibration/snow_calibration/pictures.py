@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snow_runtime.backends.batch import Batch
     from snow_runtime.graph.manifest import Manifest
 
-Known = Literal["measured", "rest", "held out", "unknown"]
+PictureOrigin = Literal["measured", "rest", "held out", "unknown"]
 
 FEWEST: Final = 16
 """Fewer pictures than this say too little about the ranges."""
@@ -94,7 +94,7 @@ class LabelledPictures:
 
     pixels: NDArray[np.uint8]
     targets: NDArray[np.int64]
-    known: Known = "unknown"
+    known: PictureOrigin = "unknown"
 
     def __post_init__(self) -> None:
         """Check them."""

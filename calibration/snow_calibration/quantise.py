@@ -9,7 +9,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from snow_calibration.errors import CalibrationError
+from snow_calibration.thresholds import LEVELS
 from snow_runtime.graph.half_precision import FP16_LARGEST, INPUT_SCOPE
+from snow_runtime.graph.onnx_file import ONNX_DOMAINS
 from snow_runtime.graph.quantised import DQ, Q, output_axis
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
     from snow_calibration.quantisation_plan import QuantisationPlan
 
-LEVELS: Final = 127
-"""The largest INT8 value; -128 is not used, so that zero lies in the middle."""
 OPSET: Final = 19
 """The first that quantises half-precision values; earlier graphs are raised to it."""
 _IR_VERSION: Final = 9  # of opset 19
@@ -77,7 +77,7 @@ def quantise(
 def raise_opset(model: onnx.ModelProto) -> None:
     """Raise a graph to `OPSET` where it is older; the exporter's operators mean the same there."""
     for item in model.opset_import:
-        if item.domain in {"", "ai.onnx"}:
+        if item.domain in ONNX_DOMAINS:
             item.version = max(item.version, OPSET)
     model.ir_version = max(model.ir_version, _IR_VERSION)
 

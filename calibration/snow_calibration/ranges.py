@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import numpy as np
 
 from snow_calibration.errors import CalibrationError
-from snow_calibration.thresholds import BINS, Method, threshold
+from snow_calibration.thresholds import BINS, ThresholdMethod, threshold
 from snow_runtime.errors import ManifestError
 from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph import field_checks
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from snow_calibration.pictures import CalibrationPictures
     from snow_runtime.progress import ProgressCallback
 
-    Values = Mapping[str, NDArray[np.float32]]
+    TensorValues = Mapping[str, NDArray[np.float32]]
 
 FORMAT: Final = 1
 _SAVE_EVERY: Final = 16  # pictures
@@ -54,7 +54,7 @@ class Origin(Document):
     graph_sha256: Sha256
     data_sha256: Sha256
     samples: int
-    method: Method
+    method: ThresholdMethod
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Ranges:
 
 
 def measure_ranges(
-    run: Callable[[NDArray[np.uint8]], Values],
+    run: Callable[[NDArray[np.uint8]], TensorValues],
     tensors: Sequence[str],
     samples: CalibrationPictures,
     origin: Origin,

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from snow_calibration.calibrate import Calibration, Rest
+    from snow_calibration.calibrate import Calibration, RestPrecision
     from snow_calibration.pictures import CalibrationPictures, LabelledPictures
-    from snow_calibration.thresholds import Method
+    from snow_calibration.thresholds import ThresholdMethod
     from snow_runtime.progress import ProgressCallback
 
 MAX_DROP = 3.0
@@ -57,8 +57,8 @@ class CalibrationSettings:
     """
 
     ranges: Path
-    method: Method = "entropy"
-    rest: Rest = "fp16"
+    method: ThresholdMethod = "entropy"
+    rest: RestPrecision = "fp16"
     max_drop: float = MAX_DROP
     keep: Sequence[str] = ()
     auto: bool = False

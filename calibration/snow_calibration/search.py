@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_calibration.calibrate import Calibration
-    from snow_calibration.gate import TaskScore
+    from snow_calibration.gate import Answers, TaskScore
     from snow_runtime.progress import ProgressCallback
-
-    Answers = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)

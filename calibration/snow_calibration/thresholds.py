@@ -9,15 +9,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Method = Literal["entropy", "percentile", "minmax", "mse"]
+ThresholdMethod = Literal["entropy", "percentile", "minmax", "mse"]
 
 BINS: Final = 2048
-LEVELS: Final = 127  # magnitudes of INT8 above zero
+LEVELS: Final = 127
+"""The largest INT8 value; -128 is not used, so that zero lies in the middle."""
 PERCENTILE: Final = 99.99
 _STEP: Final = 8  # bins between two candidates
 
 
-def threshold(counts: NDArray[np.int64], largest: float, method: Method) -> float:
+def threshold(counts: NDArray[np.int64], largest: float, method: ThresholdMethod) -> float:
     """Choose the magnitude beyond which values are clipped.
 
     Args:

@@ -13,8 +13,9 @@ import torch
 from snow_export.emit import EXAMPLE_BATCH
 from snow_export.errors import ExportError
 from snow_export.half_range import check_range
+from snow_export.inspect.owners import SOURCE
 from snow_export.layout import arrange
-from snow_export.network import SOURCE, SharedNetwork, TaskHead
+from snow_export.network import SharedNetwork, TaskHead
 from snow_export.onnx_graph import check_graph, to_onnx
 from snow_export.parity import (
     PARITY_TOLERANCES,

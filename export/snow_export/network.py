@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, fx, nn
 
 from snow_export.errors import ExportError
-from snow_export.inspect.owners import group_name
+from snow_export.inspect.owners import SOURCE, group_name
 from snow_export.trace.delta_graph import DERIVED_LAYERS
 from snow_export.trace.spelling import respell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-SOURCE = "source"
-"""Name of the source's own head among the outputs."""
 LOGITS = "logits"
 """Key of the source's own answer among its features."""
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from snow_export.parity import TaskParity
     from snow_runtime.graph.manifest import Layout, Precision
 
-    Answers = Mapping[str, NDArray[np.float32]]
-    Rungs = Iterator[tuple[str, str, Callable[[NDArray[np.uint8]], Answers]]]
+    TaskLogits = Mapping[str, NDArray[np.float32]]
+    Rungs = Iterator[tuple[str, str, Callable[[NDArray[np.uint8]], TaskLogits]]]
 
 BATCHES = (1, 3, 8)
 

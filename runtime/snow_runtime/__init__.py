@@ -1,9 +1,10 @@
 """What ships to the device: load an exported SNOW graph and ask it about pictures.
 
->>> import snow_runtime
->>> with snow_runtime.load("snow.onnx") as model:  # doctest: +SKIP
-...     result = model(snow_runtime.load_image("photo.jpg"))
-...     print(result["food"].label, result["food"].probability)
+Examples:
+    >>> import snow_runtime
+    >>> with snow_runtime.load("snow.onnx") as model:  # doctest: +SKIP
+    ...     result = model(snow_runtime.load_image("photo.jpg"))
+    ...     print(result["food"].label, result["food"].probability)
 
 These names are public:
 

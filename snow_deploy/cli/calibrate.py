@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from snow_calibration.calibrate import Rest
+    from snow_calibration.calibrate import RestPrecision
     from snow_calibration.report import CalibrationReport
     from snow_calibration.run import CalibrationSettings
-    from snow_calibration.thresholds import Method
+    from snow_calibration.thresholds import ThresholdMethod
 
 _EXITS = {"fail": 3, "undecided": 4}
 
@@ -121,12 +121,12 @@ def command(  # noqa: PLR0917 - an argument for each option
     graph: Path,
     specs: tuple[str, ...],
     output: Path,
-    method: Method,
+    method: ThresholdMethod,
     samples: int,
     max_drop: float,
     unlabelled: tuple[str, ...],
     keep_fp16: tuple[str, ...],
-    rest: Rest,
+    rest: RestPrecision,
     ranges: Path | None,
     validation: int,
     seed: int | None,
@@ -226,7 +226,7 @@ def _warnings() -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[Any]:
-    """Show a bar on stderr for each stage that is told of: its name, and how much is done."""
+    """Show a bar on stderr for each stage: its name, and how much is done."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -101,7 +101,7 @@ def make_study(chosen: PaperOptions, *, unread: Sequence[str] = ()) -> Study:
         return study
     weights = chosen.weights
     at_hand = study.store.has_source() if weights is None else is_file(weights)
-    if at_hand:  # a wrong one is told before much data is looked through
+    if at_hand:  # a wrong one is reported before much data is looked through
         _bring_source(study, chosen)
     for name in data:  # all of it, before weights are fetched and hours are trained
         study.splits(name)

@@ -68,7 +68,7 @@ class RunOptions:
         )
 
     def for_load(self, model: Path) -> dict[str, Any]:
-        """Return what `snow_runtime.load` is told of a file beside its path.
+        """Return the options of `snow_runtime.load` for a file.
 
         Raises:
             click.UsageError: An option of graphs is given for an engine, or one of engines for a

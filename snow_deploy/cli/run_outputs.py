@@ -62,7 +62,7 @@ def open_recorders(
     """Open a recording of each camera, by its name; none without a path.
 
     Args:
-        path: As `--record` gives it.
+        path: Path, as `--record` gives it.
         named: Names and addresses of the cameras.
         count: Callback that gets the name of what is to be counted.
         stack: Closes the recordings.

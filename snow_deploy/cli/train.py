@@ -204,7 +204,7 @@ def _requests(
     Args:
         pairs: Name and data of each task.
         variants: What to append to its name, and how it is trained.
-        download: Let torchvision download the data.
+        download: Whether torchvision may download the data.
     """
     from snow_deploy.data import open_data
     from snow_deploy.training.task_requests import TaskRequest, check_together

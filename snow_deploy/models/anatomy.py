@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 HEAD = "head"
 """Key of the classifier's input among the source's features."""
-LOGITS = "logits"
-"""Key of the source's own answer among the source's features."""
 
 
 class CnnTracer(fx.Tracer):

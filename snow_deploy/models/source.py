@@ -12,7 +12,6 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models import onednn
 from snow_deploy.models.anatomy import (
     HEAD,
-    LOGITS,
     dissect,
     input_of,
     on_meta_device,
@@ -21,6 +20,7 @@ from snow_deploy.models.anatomy import (
     trace,
 )
 from snow_deploy.models.streaming import FeatureStream, split_at_features
+from snow_export.network import LOGITS
 from snow_export.trace.nodes import layer_of
 from snow_export.trace.norms import fold_norm, norm_affine
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_calibration.pictures import Known
+    from snow_calibration.pictures import PictureOrigin
     from snow_deploy.data.pictures import Pictures, Splits
     from snow_runtime.graph.manifest import Manifest, Preprocessing
 
@@ -87,7 +87,7 @@ def pictures_of(
 
 
 def _truth(
-    task: str, splits: Splits, preprocessing: Preprocessing, drawing: Drawing, known: Known
+    task: str, splits: Splits, preprocessing: Preprocessing, drawing: Drawing, known: PictureOrigin
 ) -> tuple[LabelledPictures, list[str]]:
     """Take what a task is judged by, no picture twice and none that was seen; and say what is not.
 
@@ -125,9 +125,9 @@ def _truth(
 
 def _known(
     data: Mapping[str, Splits], manifest: Manifest, drawing: Drawing
-) -> tuple[dict[str, Known], list[str]]:
+) -> tuple[dict[str, PictureOrigin], list[str]]:
     """Tell what is known of each task's pictures, and what is to be said of them."""
-    known: dict[str, Known] = {}
+    known: dict[str, PictureOrigin] = {}
     notes = []
     for task, splits in data.items():
         entry = manifest.task(task)

@@ -12,7 +12,7 @@ from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.fastest_layout import time_layouts
-from snow_export.network import SOURCE
+from snow_export.inspect.owners import SOURCE
 from snow_export.verification import verify
 from snow_runtime import __version__
 from snow_runtime.errors import GraphError

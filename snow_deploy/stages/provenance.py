@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from snow_calibration.errors import CalibrationError
 
 if TYPE_CHECKING:
-    from snow_calibration.pictures import Known
+    from snow_calibration.pictures import PictureOrigin
     from snow_deploy.data.pictures import Splits
     from snow_runtime.graph.data_entry import DataEntry, SplitEntry
     from snow_runtime.graph.manifest import TaskEntry
@@ -20,7 +20,7 @@ def trained_seed(task: TaskEntry) -> int:
 
 def provenance(
     task: TaskEntry, splits: Splits, seed: int, *, accept: bool = False
-) -> tuple[Known, str | None]:
+) -> tuple[PictureOrigin, str | None]:
     """Tell what is known of the pictures that a task is judged by, and what is to be said of it.
 
     They are safe where the training split is the one that the task was trained on: none of the

@@ -95,7 +95,7 @@ class Checkpoints(TorchCheckpointIO):
         Raises:
             StoreError: It cannot be written.
         """
-        with writing(path, StoreError, "Free space or access, then go on."):
+        with writing(Path(path), StoreError, "Free space or access, then go on."):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()  # torch would hide the error of a full disk behind its own
             torch.save(checkpoint, content)  # noqa: TID251 - as Lightning; weights only are read

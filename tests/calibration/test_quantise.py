@@ -12,7 +12,8 @@ from onnx import TensorProto, numpy_helper
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.quantisation_plan import make_plan
-from snow_calibration.quantise import LEVELS, half_scale, quantise, quantise_weight
+from snow_calibration.quantise import half_scale, quantise, quantise_weight
+from snow_calibration.thresholds import LEVELS
 from snow_runtime.graph.half_precision import to_fp16
 from tests.calibration.conftest import small_net
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_calibration.calibrate import Calibration, Rest
+    from snow_calibration.calibrate import Calibration, RestPrecision
     from snow_calibration.pictures import CalibrationPictures
 
 
@@ -63,7 +63,7 @@ def test_the_whole_way(
     samples: CalibrationPictures,
     truth: dict[str, LabelledPictures],
     tmp_path: Path,
-    form: tuple[str, Rest],
+    form: tuple[str, RestPrecision],
 ) -> None:
     layout, rest = form
     graph, output = float_graph(layout), tmp_path / "snow.int8.onnx"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -99,7 +99,7 @@ def test_the_broken_layer_is_the_most_sensitive(
     thresholds[culprit.input[0]] = 1e6
     ranges = Ranges(Origin("0" * 64, "1" * 64, 20, "minmax"), thresholds=thresholds)
 
-    heard: list[tuple[str, float]] = []
+    heard: list[tuple[str, Any]] = []
     found = sensitivities(
         Calibration(model, manifest, ranges),
         samples.pixels[:2],

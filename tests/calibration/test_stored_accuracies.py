@@ -14,7 +14,7 @@ from snow_runtime.graph.data_entry import DataEntry, SplitEntry
 from snow_runtime.graph.manifest import Manifest, Preprocessing, SourceEntry, TaskEntry
 
 if TYPE_CHECKING:
-    from snow_calibration.pictures import Known
+    from snow_calibration.pictures import PictureOrigin
 
 HASH = "0" * 64
 
@@ -34,7 +34,7 @@ def check(
     right: int,
     pictures: int,
     stored: float | None,
-    known: Known,
+    known: PictureOrigin,
     measured: int | None = None,
     *,
     accept: bool = False,
@@ -58,7 +58,7 @@ def test_pictures_that_were_trained_on_are_given_away_by_the_accuracy() -> None:
 
 
 @pytest.mark.parametrize("known", ["unknown", "held out"])
-def test_what_chance_explains_is_taken(known: Known) -> None:
+def test_what_chance_explains_is_taken(known: PictureOrigin) -> None:
     assert check(9, 20, 0.3, known, 20) == []
     assert check(85, 100, 0.8, known, 400) == []
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snow_calibration.thresholds import BINS, LEVELS, Method, threshold
+from snow_calibration.thresholds import BINS, LEVELS, ThresholdMethod, threshold
 
-ALL = list(get_args(Method))
+ALL = list(get_args(ThresholdMethod))
 
 
 def histogram(values: np.ndarray) -> tuple[np.ndarray, float]:
@@ -86,7 +86,7 @@ def test_entropy_is_the_least_divergence_of_a_naive_loop() -> None:
 
 
 @pytest.mark.parametrize("method", ["entropy", "percentile"])
-def test_one_value_far_out_does_not_decide(method: Method) -> None:
+def test_one_value_far_out_does_not_decide(method: ThresholdMethod) -> None:
     values = np.concatenate([np.random.default_rng(0).normal(size=100_000), [100.0]])
     counts, largest = histogram(values)
 
@@ -94,7 +94,7 @@ def test_one_value_far_out_does_not_decide(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_zeros_do_not_matter(method: Method) -> None:
+def test_zeros_do_not_matter(method: ThresholdMethod) -> None:
     values = np.random.default_rng(0).normal(size=50_000)
     counts, largest = histogram(values)
     with_zeros = counts.copy()
@@ -110,7 +110,7 @@ def test_zeros_do_not_matter(method: Method) -> None:
     st.sampled_from(ALL),
 )
 def test_any_histogram_gives_a_threshold_within(
-    heights: list[int], start: int, largest: float, method: Method
+    heights: list[int], start: int, largest: float, method: ThresholdMethod
 ) -> None:
     counts = np.zeros(BINS, np.int64)
     counts[start : start + len(heights)] = heights[: BINS - start]

@@ -11,14 +11,14 @@ from snow_deploy import allocator
 _GLIBC = pytest.mark.skipif(allocator._glibc("mallopt") is None, reason="another C library's heap")
 _SCRIPT = """
 from snow_deploy.allocator import give_back_freed_memory, keep_freed_memory
-from snow_runtime.bench.process_memory import read_memory
-before = read_memory().now_bytes
+from snow_runtime.bench.process_memory import read_process_memory
+before = read_process_memory().now_bytes
 was_set = keep_freed_memory()
 large = bytearray(b"1" * 200_000_000)
 del large
-kept = read_memory().now_bytes - before > 150_000_000
+kept = read_process_memory().now_bytes - before > 150_000_000
 give_back_freed_memory()
-given_back = read_memory().now_bytes - before < 50_000_000
+given_back = read_process_memory().now_bytes - before < 50_000_000
 print(was_set, kept, given_back)
 """
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
+from snow_deploy import __version__
 from snow_deploy.cli import main
 from tests.docs.blocks import README, ROOT, SHELLS, Block, Command
 from tests.docs.command_line import CommandLine, read
@@ -106,7 +107,7 @@ class Sandbox:
         if program in {"python", "python3"} and words[:2] == ["-m", "snow_deploy"]:
             program, words = "snow-deploy", words[2:]
         if program != "snow-deploy":
-            return "" if not run else _look_at(program, words)
+            return "" if not run else look_at(program, words)
         if words and words[0] in {"--help", "--version"}:
             return ""
         line = read(words)
@@ -247,7 +248,7 @@ def _spread(word: str) -> list[str]:
     return found or [word]
 
 
-def _look_at(program: str, words: list[str]) -> str:
+def look_at(program: str, words: list[str]) -> str:
     """Check a command that is not ours without running it; return what is wrong."""
     if program in {"pip", "pip3"} or (
         program in {"python", "python3"} and words[:2] == ["-m", "pip"]
@@ -273,4 +274,6 @@ def _installs(words: list[str]) -> str:
             return f"there is no such extra: {word}"
         if re.match(r"snow-deploy\b", word):
             return f"{word} is on no package index: name the clone, '.[…]', or the wheel's file"
+        if "snow_deploy-" in word and f"snow_deploy-{__version__}-py3-none-any.whl" not in word:
+            return f"{word} is not this version's wheel, {__version__}"
     return ""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from snow_deploy.cli import main
-from tests.docs.blocks import SHELLS, blocks, documents, marks
+from snow_deploy.cli import COMMANDS, main
+from tests.docs.blocks import ROOT, SHELLS, blocks, documents, marks
 from tests.docs.checks import check_answers, check_cameras, check_what_was_made
 from tests.docs.sandbox import MADE_BY, Sandbox
+from tests.docs.test_links import DOCUMENTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,3 +88,13 @@ def test_most_blocks_are_run() -> None:
 
     assert len(typed) > 20
     assert len(left_out) <= LARGEST_SHARE * len(typed), left_out
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_commands_of_every_document_exist(document: Path) -> None:
+    """Of the laboratory and the changelog too, which nobody types from the top."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:\$ |\.venv/bin/)?snow-deploy ([a-z][a-z-]*)", text, re.MULTILINE)
+    inline = re.findall(r"`snow-deploy ([a-z][a-z-]*)[ `]", text)
+
+    assert {*lines, *inline} <= set(COMMANDS)

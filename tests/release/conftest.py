@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import venv
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 RTX = importlib.util.find_spec("tensorrt_rtx_bindings") is not None
 WORKSTATION = "train,export,cpu,rtx" if RTX else "train,export,cpu"
+
+# Of whoever runs the tests; without the second each start would compile all of PyTorch anew.
+OURS = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class Environment:
 
     def run(self, program: str, *arguments: str, cwd: Path) -> str:
         """Run one of its programs outside the clone, which must succeed; return what it prints."""
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        kept = {name: value for name, value in os.environ.items() if name not in OURS}
         done = subprocess.run(
             [str(self.folder / "bin" / program), *arguments],
             cwd=cwd,
@@ -61,22 +70,27 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpacked
 
 
-def install(wheel: Path, extras: str, folder: Path) -> Environment:
+@contextmanager
+def installed(wheel: Path, extras: str, folder: Path) -> Iterator[Environment]:
+    """Give an environment with the wheel; it takes gigabytes, so it is removed in the end."""
     venv.create(folder, with_pip=False, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
     # Compiling PyTorch's sources takes as long as unpacking them, and most are never imported.
     options = ["--disable-pip-version-check", "--quiet", "--no-compile"]
     subprocess.run([*pip, "install", *options, f"{wheel}[{extras}]"], check=True)
-    return Environment(folder)
+    yield Environment(folder)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
-def workstation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def workstation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """Install what trains and exports."""
-    return install(wheel, WORKSTATION, tmp_path_factory.mktemp("workstation"))
+    with installed(wheel, WORKSTATION, tmp_path_factory.mktemp("workstation")) as environment:
+        yield environment
 
 
 @pytest.fixture(scope="session")
-def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """Install what answers on a device."""
-    return install(wheel, "cpu", tmp_path_factory.mktemp("device"))
+    with installed(wheel, "cpu", tmp_path_factory.mktemp("device")) as environment:
+        yield environment

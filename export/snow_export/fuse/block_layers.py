@@ -76,7 +76,7 @@ class Blocks(nn.Module):
         return joined if self.order is None else joined.index_select(1, self.order)
 
 
-class Apart(nn.Module):
+class SharedAndOwn(nn.Module):
     """One layer of T tasks: what they share read by a dense layer, the rest by `Blocks`.
 
     Shapes: [B, T * I, ...] of the tasks, task by task, and [B, N, ...] that all read

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 
-from snow_export.fuse.block_layers import FEW, Apart, is_wasteful
+from snow_export.fuse.block_layers import FEW, SharedAndOwn, is_wasteful
 from snow_export.fuse.channelwise import CHANNELWISE_LAYERS, POINTWISE_LAYERS
 from snow_export.fuse.fused_graph import CannotFuse, FusedGraph, no_form
 from snow_export.fuse.stack import (
@@ -138,7 +138,7 @@ class FusedLayers(FusedGraph):
         elif dense and (shared or self._is_thin(first)):
             joined = self._without_picks(value, str(node.target))
             if shared and is_wasteful(layers, joined):
-                return self._apart(node, layers, joined)
+                return self._shared_and_own(node, layers, joined)
             weight, reads, groups = scatter(layers, joined), self._plain(joined), 1
         elif dense and self.summed and isinstance(value, Joined):
             return self._sum(node, layers, value)
@@ -180,12 +180,12 @@ class FusedLayers(FusedGraph):
             raise CannotFuse(no_form(node, layers[0]))
         joined = self._without_picks(value, str(node.target))
         if is_wasteful(layers, joined):
-            return self._apart(node, layers, joined)
+            return self._shared_and_own(node, layers, joined)
         fused = linear_of(scatter(layers, joined), _stacked_biases(layers))
         widths = tuple(layer.out_features for layer in layers)
         return Stack(self._call(str(node.target), fused, self._plain(joined)), widths)
 
-    def _apart(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
+    def _shared_and_own(self, node: fx.Node, layers: Sequence[Any], value: Joined) -> Stack:
         """Read what all tasks share with one layer, what each has to itself with a group each."""
         name = str(node.target)
         own = tuple(part for part in value.parts if isinstance(part, Stack))
@@ -193,7 +193,7 @@ class FusedLayers(FusedGraph):
         stacked = own[0] if len(own) == 1 else self._stacked(Joined(own), f"{name}_own")
         reads = [stacked.node, *([self._plain(Joined(common))] if common else [])]
         widths = tuple(len(layer.weight) for layer in layers)
-        return Stack(self._call(name, Apart(layers, value), *reads), widths)
+        return Stack(self._call(name, SharedAndOwn(layers, value), *reads), widths)
 
 
 def _stacked_weights(layers: Sequence[Any]) -> Tensor:

@@ -17,12 +17,12 @@ from onnx import helper
 
 from snow_export.inspect.owners import OTHER, SOURCE, constant_owners, node_owners, tasks_by_owner
 from snow_export.inspect.shapes import (
-    STANDARD_DOMAINS,
     free_inputs,
     infer_shapes,
     weights_as_inputs,
 )
 from snow_runtime.errors import GraphError
+from snow_runtime.graph.onnx_file import ONNX_DOMAINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -196,7 +196,7 @@ def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
     Raises:
         GraphError: A shape that they follow from is not known.
     """
-    if node.op_type not in COUNTED or node.domain not in STANDARD_DOMAINS:
+    if node.op_type not in COUNTED or node.domain not in ONNX_DOMAINS:
         return 0
     missing = [name for name in (*node.input[:2], node.output[0]) if name not in shapes]
     if missing:
@@ -222,7 +222,7 @@ def _attribute(node: onnx.NodeProto, name: str) -> int:
 
 def _uncounted(node: onnx.NodeProto) -> str | None:
     """Return what to call an operator that multiplies, or may, and is not counted."""
-    if node.domain not in STANDARD_DOMAINS:
+    if node.domain not in ONNX_DOMAINS:
         return None if node.op_type in _HARMLESS else f"{node.domain}::{node.op_type}"
     return node.op_type if node.op_type in _MULTIPLYING else None
 

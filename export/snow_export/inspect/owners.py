@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import onnx
 
 SOURCE: Final = "source"
+"""Name of the source's own head among the outputs, and of the owner of its nodes."""
 INPUT: Final = "input"
 """Whoever prepares the picture inside the graph."""
 _LONGEST: Final = 64  # characters of a name in every node and constant of a group

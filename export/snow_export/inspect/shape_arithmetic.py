@@ -10,6 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from snow_runtime.graph.onnx_file import ONNX_DOMAINS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -67,7 +69,7 @@ def _values(
     shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, NDArray[Any]] | None:
     """Return what a node gives, by name; None where that is not known before the run."""
-    if node.domain not in {"", "ai.onnx"}:
+    if node.domain not in ONNX_DOMAINS:
         return None
     if node.op_type in {"Shape", "Size"} and node.input[0] in shapes:
         return {node.output[0]: _shape(node, shapes[node.input[0]])}

@@ -11,12 +11,12 @@ from onnx import helper
 
 from snow_export.inspect.shape_arithmetic import fold_constants
 from snow_runtime.errors import GraphError
+from snow_runtime.graph.onnx_file import ONNX_DOMAINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Shapes = dict[str, tuple[int, ...]]
-STANDARD_DOMAINS: Final = frozenset({"", "ai.onnx"})
 SMALL: Final = 1024  # elements: shape arithmetic needs small constants' values, weights' not
 _LONGEST: Final = 2**20  # elements of a vector whose length is followed
 _ROUNDS: Final = 16  # of inference and folding, each of which may give the other more to do
@@ -96,7 +96,7 @@ def _close_batch(model: onnx.ModelProto, free: int) -> int:
         if axis.dim_value <= 0:
             axis.dim_value = 1
     foreign = {
-        name for node in graph.node if node.domain not in STANDARD_DOMAINS for name in node.output
+        name for node in graph.node if node.domain not in ONNX_DOMAINS for name in node.output
     }
     known = [value for value in graph.value_info if value.name in foreign]
     for value in (*inputs, *known, *graph.output):

@@ -64,7 +64,7 @@ class _LoopCollector(Collector):
         yield _metric("idle_seconds", "Since a frame was answered last.", {(): stats["idle_s"]})
         frames = _by_one(stats["frames"])
         yield _metric("frames_answered_total", "Frames with answers.", frames, "camera")
-        rate = {(): stats["frames_per_s"]}
+        rate: dict[tuple[str, ...], float] = {(): stats["frames_per_s"]}
         yield _metric("frames_per_second", "Over the last ten seconds.", rate)
         for name, title in (("latency_ms", "The model's time."), ("age_ms", "Age when answered.")):
             help_text = f"{title} Latest frames, milliseconds."
@@ -73,7 +73,7 @@ class _LoopCollector(Collector):
         for key, name, title in _CAMERA:
             rows = {camera: row[key] or 0 for camera, row in self.cameras.items() if key in row}
             yield _metric(f"camera_{name}", f"Camera: {title}", _by_one(rows), "camera")
-        states = {
+        states: dict[tuple[str, ...], float] = {
             (camera, state): row["state"] == state
             for camera, row in self.cameras.items()
             if "state" in row

@@ -85,7 +85,7 @@ class Camera(Closing):
             journal=self._journal,
             options=options,
             clock=clock,
-            scrub=(lambda text: redact_text(text, uri)) if uri else str,
+            redact=(lambda text: redact_text(text, uri)) if uri else str,
             rng=rng,
         )
         _RUNNING.add(self._supervisor)

@@ -41,7 +41,7 @@ class Supervisor:
         options: The time limits.
         clock: The time.
         rng: Generator of the jitter of the delays.
-        scrub: Function that takes secrets out of an error's text.
+        redact: Function that takes secrets out of an error's text.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Supervisor:
         journal: Journal,
         options: CameraOptions,
         clock: Clock,
-        scrub: Callable[[str], str],
+        redact: Callable[[str], str],
         rng: random.Random | None = None,
     ) -> None:
         self._make_source = make_source
@@ -65,7 +65,7 @@ class Supervisor:
         self._options = options
         self._clock = clock
         self._rng = rng or random.Random()
-        self._scrub = scrub
+        self._redact = redact
         self._forgotten = False
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -110,7 +110,7 @@ class Supervisor:
                 self._clock.pause(self._stopping, self._delay_s)
         except Exception as error:  # a mistake in this package must not look like silence
             _LOGGER.exception("The thread of camera %r failed.", self._name)
-            self._journal.finish("failed", self._scrub(str(error)) or type(error).__name__)
+            self._journal.finish("failed", self._redact(str(error)) or type(error).__name__)
         finally:
             self._mailbox.finish()
 
@@ -192,7 +192,7 @@ class Supervisor:
         if error is None and not self._live:
             self._journal.finish("ended")
             return False
-        text = self._scrub(str(error) or type(error).__name__) if error else "the stream ended"
+        text = self._redact(str(error) or type(error).__name__) if error else "the stream ended"
         text += self._also
         code = getattr(error, "code", None)
         self._attempt += 1
@@ -240,7 +240,7 @@ class Supervisor:
 
     def _bad(self, error: BadPictureError) -> None:
         self._journal.add(bad_frames=1, frames=error.skipped, drops=error.skipped)
-        text = self._scrub(str(error))
+        text = self._redact(str(error))
         self._last_bad = (self._pump, text)
         _LOGGER.debug("Camera %r: %s", self._name, text)
 

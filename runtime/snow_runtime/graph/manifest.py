@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Layout = Literal["separate", "fused", "summed"]
+"""Deltas side by side, or merged into one network that concatenates or sums."""
 Precision = Literal["fp32", "fp16", "int8"]
+"""Arithmetic inside a graph; its logits are float32 in all three."""
 
 METADATA_KEY: Final = "snow_deploy.manifest"
 FORMAT: Final = 1

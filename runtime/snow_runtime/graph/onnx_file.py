@@ -9,7 +9,7 @@ import hashlib
 import textwrap
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import onnx
 from onnx import helper
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_DEFAULT_DOMAINS = ("", "ai.onnx")
+ONNX_DOMAINS: Final = frozenset({"", "ai.onnx"})
+"""Both names of ONNX's own operators' domain."""
 _ADVICE = "Copy it again, or export it again with 'snow-deploy export'."
 
 
@@ -207,7 +208,7 @@ def _parse(path: Path, content: bytes) -> onnx.ModelProto:
 
 def _check_versions(path: Path, model: onnx.ModelProto) -> None:
     """Refuse what a newer ONNX wrote: the file may be whole, and copying it would not help."""
-    operators = [item.version for item in model.opset_import if item.domain in _DEFAULT_DOMAINS]
+    operators = [item.version for item in model.opset_import if item.domain in ONNX_DOMAINS]
     opset = max(operators, default=0)
     for what, seen, known in (
         ("IR version", model.ir_version, onnx.IR_VERSION),

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from snow_runtime.graph.manifest import InputEntry, Preprocessing
 
 Colour = Literal["rgb", "bgr"]
+"""Order of a picture's channels; cameras and OpenCV give `bgr`."""
 Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
+"""A PIL image, or an array uint8 `[H, W, 3]`."""
 
 # A picture longer than this many times its short side is first cut to its middle: nothing outside
 # is seen anyway, and a 1 x 60000 strip would otherwise be enlarged to gigabytes.

@@ -16,8 +16,9 @@ from snow_deploy.paper.measure.networks import random_weights
 from snow_deploy.paper.measure.turns import elapsed_ms, least_in_turns
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.study import digest
+from snow_export.inspect.owners import SOURCE
 from snow_export.layout import arrange
-from snow_export.network import SOURCE, SharedNetwork, flatten_network
+from snow_export.network import SharedNetwork, flatten_network
 from snow_export.trace.fold import fold_norms
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import torchvision
 from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.anatomy import HEAD, LOGITS, Subscription, dissect, trace
+from snow_deploy.models.anatomy import HEAD, Subscription, dissect, trace
+from snow_export.network import LOGITS
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 

@@ -541,7 +541,7 @@ def test_what_is_advised_for_grey_pictures_is_true() -> None:
     torch.testing.assert_close(repeated, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ["resnet34", "resnet50", "wide_resnet50_2", "vgg11_bn"])
+@pytest.mark.parametrize("architecture", ["resnet34", "resnet50", "resnext50_32x4d", "densenet121"])
 def test_the_right_architecture_is_named(
     random_network: RandomNetwork, load: Loader, architecture: str
 ) -> None:

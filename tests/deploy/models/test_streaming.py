@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snow_deploy.models.anatomy import HEAD, LOGITS
+from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.network import Scheme
 from snow_deploy.models.options import DeltaOptions
@@ -17,6 +17,7 @@ from snow_deploy.models.schemes import build_network
 from snow_deploy.models.source import Source
 from snow_deploy.models.streaming import split_at_features
 from snow_deploy.training.options import TrainOptions
+from snow_export.network import LOGITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

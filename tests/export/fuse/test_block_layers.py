@@ -17,7 +17,7 @@ from torch import fx, nn
 
 from snow_deploy.models.source import Source
 from snow_export.export import GraphOptions, build_graph
-from snow_export.fuse.block_layers import Apart, is_wasteful
+from snow_export.fuse.block_layers import SharedAndOwn, is_wasteful
 from snow_export.fuse.stack import Joined, Shared, Stack
 from snow_export.inspect.cost import measure_cost
 from snow_runtime.graph.half_precision import to_fp16
@@ -58,7 +58,7 @@ def test_each_task_is_answered_as_by_its_own_layer(
     side = () if kind == "linear" else (6, 6)
     stacked, common = torch.randn(2, count * own, *side), torch.randn(2, shared, *side)
 
-    together = Apart(layers, value).eval()(stacked, *([common] if shared else []))
+    together = SharedAndOwn(layers, value).eval()(stacked, *([common] if shared else []))
 
     reads = torch.split(stacked, own, 1)
     alone = [layer(torch.cat([part, common], 1)) for layer, part in zip(layers, reads, strict=True)]
@@ -68,7 +68,7 @@ def test_each_task_is_answered_as_by_its_own_layer(
 def test_padding_never_doubles_what_a_task_needs() -> None:
     classes = [1000, 2, 3, 500, 40, 47, 101, 196, 200, 2]
     layers = layers_of("linear", classes, 16, bias=False)
-    apart = Apart(layers, Joined((Stack(NODE, (16,) * len(classes)),)))
+    apart = SharedAndOwn(layers, Joined((Stack(NODE, (16,) * len(classes)),)))
 
     held = sum(parameter.numel() for parameter in apart.parameters())
     needed = sum(classes) * 16

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "guide" / "troubleshooting.md"
+from tests.docs.blocks import GUIDE, ROOT
+
+PAGE = ROOT / GUIDE / "troubleshooting.md"
 SOURCES = ("snow_deploy", "export", "calibration", "runtime")
 GAP = "\N{HORIZONTAL ELLIPSIS}"  # of what differs from one message to the next
 
