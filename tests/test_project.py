@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -26,6 +27,11 @@ DOCUMENTS = sorted(
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
         *(ROOT / "docs").rglob("*.md"),
     ]
+)
+LISTINGS = sorted(
+    path.relative_to(ROOT)
+    for package in ("snow_deploy", "export", "calibration", "runtime")
+    for path in (ROOT / package).rglob("__init__.py")
 )
 # Made by tools or by runs, so none of our text.
 GENERATED = {"__pycache__", "build", "demo-output", "dist", "htmlcov", "runs", "site", "store"}
@@ -138,6 +144,15 @@ def test_the_layers_hold() -> None:
     kept = re.search(r"Contracts: (\d+) kept, 0 broken", completed.stdout)
     assert kept is not None
     assert int(kept[1]) >= 3
+
+
+@pytest.mark.parametrize("listing", LISTINGS, ids=str)
+def test_the_modules_that_a_package_lists_are_there(listing: Path) -> None:
+    text = ast.get_docstring(ast.parse((ROOT / listing).read_text(encoding="utf-8"))) or ""
+    lines = re.findall(r"^ *((?:[a-z_0-9]+(?:\.py)?(?:, )?)+) {2,}\S", text, flags=re.MULTILINE)
+    for name in {each.removesuffix(".py") for line in lines for each in line.split(", ")}:
+        module = (ROOT / listing).parent / name
+        assert module.is_dir() or module.with_suffix(".py").is_file(), name
 
 
 def test_no_file_names_somebodys_machine() -> None:

@@ -52,10 +52,10 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
         __name__,
         {
             "gate": ("Agreement", "TaskScore"),
-            "verdict": ("Verdict",),
             "pictures": ("CalibrationPictures", "LabelledPictures"),
             "ranges": ("Ranges", "measure_ranges"),
             "report": ("CalibrationReport", "write_calibration_report"),
             "run": ("CalibrationSettings", "GatePictures", "calibrate_and_judge"),
+            "verdict": ("Verdict",),
         },
     )

@@ -74,7 +74,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path, failure: type[Exception], advice: str) -> Iterator[None]:
+def writing(path: str | os.PathLike[str], failure: type[Exception], advice: str) -> Iterator[None]:
     """Within it, what the system refuses becomes an error that says which file, and what to do.
 
     Args:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
-from click.core import ParameterSource
 
-from snow_deploy.cli.options import AT_LEAST_ONE, FILE, store_option
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, is_given, store_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snow_export.export import GraphOptions
-    from snow_runtime.graph.manifest import Layout
+    from snow_runtime.graph.manifest import Layout, Precision
+    from snow_runtime.pictures.preprocessing import Colour
 
 
 @click.command("export")
@@ -54,7 +53,18 @@ if TYPE_CHECKING:
 )
 @click.option("--batch", type=AT_LEAST_ONE, help="Fix the batch size.  [default: any]")
 @click.option("--with-source", is_flag=True, help="Also answer with the source's own classes.")
-def command(tasks: str | None, root: Path, output: Path, *, with_source: bool, **form: Any) -> None:
+def command(  # noqa: PLR0917 - an argument for each option
+    tasks: str | None,
+    root: Path,
+    output: Path,
+    layout: Literal["fused", "summed", "separate", "auto"],
+    precision: Precision,
+    input_dtype: str,
+    colour: Colour,
+    batch: int | None,
+    *,
+    with_source: bool,
+) -> None:
     """Export tasks of a store as one ONNX graph.
 
     The graph runs the source once and has one output per task, named after it. The file is
@@ -62,16 +72,23 @@ def command(tasks: str | None, root: Path, output: Path, *, with_source: bool, *
     """
     from snow_deploy.stages.export import export_tasks
     from snow_deploy.training.store import Store
+    from snow_export.export import GraphOptions
+    from snow_runtime.graph.manifest import InputEntry
 
-    names = None if tasks is None else tuple(name.strip() for name in tasks.split(","))
-    choosing = _say_times if form["layout"] == "auto" else None
+    entry = InputEntry()
+    if input_dtype == "uint8":
+        entry = InputEntry(dtype="uint8", layout="NHWC", colour=colour)
+    elif is_given("colour"):
+        msg = "--colour is the order of uint8 frames; give --input uint8 too, or leave it out"
+        raise click.UsageError(msg)
+    first: Layout = "fused" if layout == "auto" else layout
     checked = export_tasks(
         Store(root),
-        names,
+        None if tasks is None else tuple(name.strip() for name in tasks.split(",")),
         output,
         with_source=with_source,
-        options=_options(form),
-        choosing=choosing,
+        options=GraphOptions(first, precision, entry, batch),
+        choosing=_say_times if layout == "auto" else None,
     )
     for parity in checked:
         click.echo(
@@ -79,20 +96,6 @@ def command(tasks: str | None, root: Path, output: Path, *, with_source: bool, *
             f"{parity.scale:.1f}, same top-1 {parity.same_top1:.0%}"
         )
     click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
-
-
-def _options(form: dict[str, Any]) -> GraphOptions:
-    from snow_export.export import GraphOptions
-    from snow_runtime.graph.manifest import InputEntry
-
-    entry = InputEntry()
-    if form["input_dtype"] == "uint8":
-        entry = InputEntry(dtype="uint8", layout="NHWC", colour=form["colour"])
-    elif click.get_current_context().get_parameter_source("colour") is ParameterSource.COMMANDLINE:
-        msg = "--colour is the order of uint8 frames; give --input uint8 too, or leave it out"
-        raise click.UsageError(msg)
-    layout: Layout = "fused" if form["layout"] == "auto" else form["layout"]
-    return GraphOptions(layout, form["precision"], entry, form["batch"])
 
 
 def _say_times(times: dict[Layout, float]) -> None:

@@ -7,12 +7,12 @@ listing            what the readers of published lists share
 torchvision_sets   Food-101, DTD and Stanford Cars, by torchvision
 cub200             CUB-200-2011, as published
 stanford40         Stanford-40 Actions, as published
-table              a CSV file with a column for each question
+csv_table          a CSV file with a column for each question
 demo               rendered pictures and the questions about them, nothing to download
 demo_picture       how one of them is rendered
 drawing            filled outlines and strokes
-labels             labels that look like a mistake
-alike              the same picture in two splits, or under two labels
+label_remarks      labels that look like a mistake
+duplicates, copies   the same picture in two splits, or under two labels
 splitting          a seeded split of data that has none
 seeding            random numbers that depend on a key alone
 transforms         from a picture to a tensor

@@ -163,37 +163,3 @@ def pooled_features(
 @torch.no_grad()
 def _accuracy(model: nn.Linear, inputs: Tensor, targets: Tensor) -> float:
     return float((model(inputs).argmax(1) == targets).float().mean())
-
-
-class Probes:
-    """Linear classifiers on the source's features, one for each set of labels."""
-
-    def __init__(
-        self, source: Source, preprocessing: Preprocessing, seed: int, workers: int
-    ) -> None:
-        self._source = source
-        self._preprocessing = preprocessing
-        self._how = {"seed": seed, "workers": workers}
-        self._fitted: dict[int, Probe] = {}
-        self._accuracies: dict[int, float] = {}
-
-    def fitted(self, splits: Splits) -> Probe:
-        """Fit one to the training pictures, once."""
-        if id(splits) not in self._fitted:
-            self._fitted[id(splits)] = fit_probe(
-                self._source, splits.train, len(splits.labels), self._preprocessing, **self._how
-            )
-        return self._fitted[id(splits)]
-
-    def accuracy(self, splits: Splits) -> float:
-        """Measure the best one on the final split, once."""
-        if id(splits) not in self._accuracies:
-            probe = self._fitted.get(id(splits))
-            self._accuracies[id(splits)] = linear_probe_accuracy(
-                self._source,
-                splits,
-                self._preprocessing,
-                classifier=None if probe is None else probe.best,
-                **self._how,
-            )
-        return self._accuracies[id(splits)]

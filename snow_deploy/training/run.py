@@ -16,10 +16,10 @@ from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
-from snow_deploy.training.linear_probe import Probes
 from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.precision import autocast_dtype
+from snow_deploy.training.probes import Probes
 from snow_deploy.training.resume import ResumePlan, plan
 from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.selections import SelectionHistory

@@ -4,6 +4,7 @@ graph       walks the graph, and puts the model together
 emitter     what the rules write to: names, shapes and initializers
 layers      rules for torch.nn layers
 functions   rules for functions and tensor methods
+pools, activations   rules that layers and functions share
 
 Shapes are read off an example pass, so every reshape is a constant and only the batch stays open.
 """

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snow_deploy.paper.statements import STATEMENTS, make_statements
+from snow_deploy.paper.statement_list import STATEMENTS
+from snow_deploy.paper.statements import make_statements
 
 if TYPE_CHECKING:
     from pathlib import Path

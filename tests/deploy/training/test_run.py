@@ -25,7 +25,7 @@ from snow_deploy.errors import (
 )
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
-from snow_deploy.training import linear_probe, run
+from snow_deploy.training import linear_probe, probes, run
 from snow_deploy.training.answers import read_answers
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
@@ -163,7 +163,7 @@ def test_the_linear_classifier_beside_it(
         asked.append((source.fingerprint, splits, options))
         return 0.625
 
-    monkeypatch.setattr(run, "linear_probe_accuracy", probe)
+    monkeypatch.setattr(probes, "linear_probe_accuracy", probe)
     options, splits = replace(short, epochs=1, seed=3), open_demo()
 
     record = train_task(store, "shape", splits, options, RunSettings(workers=0))
