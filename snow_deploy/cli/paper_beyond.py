@@ -131,10 +131,10 @@ def tune(
     """
     from dataclasses import replace
 
-    from snow_deploy.paper.search_grid import Grid
-    from snow_deploy.paper.tune import tune as choose
+    from snow_deploy.paper.search_grid import SearchGrid
+    from snow_deploy.paper.tune import choose_recipes
 
     options = PaperOptions(**chosen)
     study = replace(make_study(options), held_out=held_out)
-    grid = Grid(rates, classifier_rates, crops=crops)
-    show(options.output, *choose(study, grid))
+    grid = SearchGrid(rates, classifier_rates, crops=crops)
+    show(options.output, *choose_recipes(study, grid))

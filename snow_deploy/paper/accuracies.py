@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.options import DeltaOptions
     from snow_deploy.paper.measurement_cache import MeasurementCache
     from snow_deploy.paper.report import Cell
-    from snow_deploy.paper.study import Contender, Run, Study
+    from snow_deploy.paper.study import Run, SchemeAtBatch, Study
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def measure_shapes(study: Study, shapes: Sequence[DeltaOptions]) -> list[dict[st
     ]
 
 
-def _runs(study: Study, contender: Contender, seed: int) -> list[Run]:
+def _runs(study: Study, contender: SchemeAtBatch, seed: int) -> list[Run]:
     if contender.scheme == "lf":
         return study.chain(seed)
     return [

@@ -62,9 +62,9 @@ def printed_cells(accuracies: Mapping[str, tuple[float, float] | float] | None) 
     row: dict[str, Cell] = {}
     for data, values in (accuracies or {}).items():
         first, *rest = values if isinstance(values, tuple) else (values,)
-        row[f"paper_{data}"] = printed.share(first)
+        row[f"paper_{data}"] = printed.as_share(first)
         if rest:
-            row[f"paper_{data}_top5"] = printed.share(rest[0])
+            row[f"paper_{data}_top5"] = printed.as_share(rest[0])
     return row
 
 

@@ -14,7 +14,7 @@ Curve = list[tuple[float, float]]
 """Epoch and accuracy, 0 to 1."""
 
 
-def read_curve(store: Store, name: str) -> Curve:
+def read_accuracy_curve(store: Store, name: str) -> Curve:
     """Read the curve of a run.
 
     Raises:

@@ -9,7 +9,7 @@ from snow_deploy.paper import printed
 from snow_deploy.paper.accuracies import measure_accuracies
 from snow_deploy.paper.columns import training_note
 from snow_deploy.paper.costs import speed_note, to_megabytes
-from snow_deploy.paper.curves import read_curve
+from snow_deploy.paper.curves import read_accuracy_curve
 from snow_deploy.paper.measure.steps import measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
@@ -88,7 +88,7 @@ def _papers(name: str, data: str | None) -> dict[str, Cell]:
         return {}
     speed, memory = printed.TRAINING[row][data]
     return {
-        "paper_accuracy": printed.share(printed.ACCURACIES[row][data][0]),
+        "paper_accuracy": printed.as_share(printed.ACCURACIES[row][data][0]),
         "paper_images_per_s": speed,
         "paper_megabytes": 1e3 * memory,
     }
@@ -134,7 +134,7 @@ def _draw_circles(axes: Axes, rows: list[Mapping[str, Cell]], most: float) -> No
 def _draw_curves(axes: Axes, study: Study, runs: Mapping[str, str | None]) -> None:
     for number, (name, run) in enumerate(runs.items()):
         if run is not None:
-            epochs, values = zip(*read_curve(study.store, run), strict=True)
+            epochs, values = zip(*read_accuracy_curve(study.store, run), strict=True)
             axes.plot(epochs, values, color=COLOURS[number % len(COLOURS)], lw=1.2, label=name)
     axes.set(xlabel="epoch", ylabel="accuracy")
     axes.legend(fontsize=7, frameon=False)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from snow_deploy.paper import printed
 from snow_deploy.paper.accuracies import measure_accuracies
 from snow_deploy.paper.columns import training_note
-from snow_deploy.paper.curves import Curve, converged_at, read_curve
+from snow_deploy.paper.curves import Curve, converged_at, read_accuracy_curve
 from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
@@ -44,7 +44,9 @@ def make_figure6(study: Study) -> tuple[TableReport, Figure]:
         for data, reached in by_data.items():
             runs = [each.run for each in reached if each.run is not None]
             if runs:  # of lf the last data set's alone
-                curves[data, name] = _mean_curve([read_curve(study.store, run) for run in runs])
+                curves[data, name] = _mean_curve(
+                    [read_accuracy_curve(study.store, run) for run in runs]
+                )
     rows: list[dict[str, Cell]] = []
     for (data, name), curve in sorted(
         curves.items(), key=lambda pair: list(study.data).index(pair[0][0])
@@ -57,7 +59,7 @@ def make_figure6(study: Study) -> tuple[TableReport, Figure]:
                 "data": data,
                 "scheme": name,
                 "last": values[-1],
-                "paper_last": printed.share(papers[0]) if papers else None,
+                "paper_last": printed.as_share(papers[0]) if papers else None,
                 "best": max(values),
                 "converged_epoch": converged_at(curve),
             }

@@ -251,12 +251,12 @@ def row_of(contender: str) -> str:
     return "snow-256" if contender == "snow" else contender
 
 
-def share(percent: float | None) -> float | None:
+def as_share(percent: float | None) -> float | None:
     """Return 0 to 1."""
     return None if percent is None else percent / 100
 
 
-def forgotten(order: str) -> float:
+def papers_forgotten(order: str) -> float:
     """Return, in points, what LF has forgotten of the earlier data sets at the end of an order."""
     lost = [values[0] - values[-1] for values in LEARNED[order].values() if len(values) > 1]
     return sum(lost) / len(lost)

@@ -23,7 +23,7 @@ _BEGIN_LINEAR: Final = frozenset({"fo", "ft", "mp", "snow"})
 
 
 @dataclass(frozen=True)
-class Grid:
+class SearchGrid:
     """The values of each setting; the same ones are tried for every scheme that has the setting.
 
     Attributes:
@@ -69,7 +69,7 @@ def has(scheme: Scheme, setting: Setting) -> bool:
     return setting != "second-loss" or scheme == "snow"
 
 
-def first_settings(scheme: Scheme, grid: Grid) -> Settings:
+def first_settings(scheme: Scheme, grid: SearchGrid) -> Settings:
     """Return what the search begins with: the middle rate of each list, the others' first value."""
     found: Settings = {}
     for setting in SETTINGS:
@@ -108,7 +108,7 @@ def recipe_from(settings: Settings, scheme: Scheme, features: int) -> Recipe:
     )
 
 
-def at_an_end(settings: Settings, grid: Grid) -> tuple[str, ...]:
+def at_an_end(settings: Settings, grid: SearchGrid) -> tuple[str, ...]:
     """Name the rates that are the smallest or the largest that was tried: wider may be better."""
     found = []
     for setting in ("rate", "classifier"):

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from snow_deploy.models.source import Source
 from snow_deploy.paper.choices_plot import draw_choices, pick_subscription
 from snow_deploy.paper.columns import training_note
-from snow_deploy.paper.curves import Curve, read_curve
+from snow_deploy.paper.curves import Curve, read_accuracy_curve
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import read_selections, train_runs
@@ -81,7 +81,7 @@ def make_settling(
     title = "How selections settle, over the noise σ²"
     facts = {**study.facts(), "subscription": shown}
     report = TableReport("settling", title, _COLUMNS, rows, notes, facts)
-    curves = {key: read_curve(study.store, run.name) for key, run in runs.items()}
+    curves = {key: read_accuracy_curve(study.store, run.name) for key, run in runs.items()}
     return report, _draw(study, sigma2s, histories, curves, (shown, channels[shown]))
 
 

@@ -57,7 +57,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Contender:
+class SchemeAtBatch:
     """What is compared: a scheme at a batch.
 
     Attributes:
@@ -132,14 +132,14 @@ class Study:
             self._opened[data] = splits if held is None else hold_out(splits, seed=held)
         return self._opened[data]
 
-    def contenders(self) -> list[Contender]:
+    def contenders(self) -> list[SchemeAtBatch]:
         """Return what is compared, in the order of the schemes."""
         found = []
         for scheme in self.schemes:
             sizes = self._batches(scheme)
             for size in sizes:
                 name = scheme if len(sizes) == 1 else f"{scheme}-{size}"
-                found.append(Contender(name, scheme, size))
+                found.append(SchemeAtBatch(name, scheme, size))
         return found
 
     def _batches(self, scheme: Scheme) -> tuple[int, ...]:

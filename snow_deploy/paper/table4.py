@@ -79,7 +79,7 @@ def _papers(option: str, value: float) -> dict[str, Cell]:
     """Return what the paper has for it, as shares."""
     group = printed.SENSITIVITY["sigma" if option == "sigma2" else option]
     first, five = group.get(value, (None, None))
-    return {"paper_car": printed.share(first), "paper_car_top5": printed.share(five)}
+    return {"paper_car": printed.as_share(first), "paper_car_top5": printed.as_share(five)}
 
 
 def _draw(report: TableReport) -> Figure:

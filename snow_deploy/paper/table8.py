@@ -11,7 +11,7 @@ from snow_deploy.paper.measure.steps import StepFigures, measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
 from snow_deploy.paper.plots import OURS, grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.study import Contender
+from snow_deploy.paper.study import SchemeAtBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ class _Block:
 
     name: str
     costing: Costing
-    contenders: Sequence[Contender]
+    contenders: Sequence[SchemeAtBatch]
     papers: dict[str, str]
 
 
@@ -106,7 +106,7 @@ def _blocks(study: Study, costing: Costing) -> list[_Block]:
     A batch of its own that a scheme was given is of the first block alone.
     """
     equal = study.batch_size or EQUAL_BATCH
-    alike = [Contender(scheme, scheme, equal) for scheme in study.schemes]
+    alike = [SchemeAtBatch(scheme, scheme, equal) for scheme in study.schemes]
     at_equal = {"ft": "ft", "lf": "lf", "snow": "snow-128"}
     blocks = [_Block("equal", replace(costing, batches={}), alike, at_equal)]
     if study.batch_size is None or costing.batches:

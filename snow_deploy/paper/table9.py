@@ -160,7 +160,7 @@ def _rows(scheme: str, order: str, steps: Steps) -> list[Cells]:
         row: Cells = {"scheme": scheme, "order": order, "after": names[place]}
         row |= {accuracy_key(data): step.get(data) for data in names}
         ended = scheme == "lf" and place == len(steps) - 1
-        papers = printed.share(printed.forgotten(order)) if ended else None
+        papers = printed.as_share(printed.papers_forgotten(order)) if ended else None
         rows.append({**row, "forgotten": forgotten(steps, place), "paper_forgotten": papers})
     return rows
 

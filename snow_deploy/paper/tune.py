@@ -16,7 +16,7 @@ from snow_deploy.paper.report import Cell, Column, TableReport
 from snow_deploy.paper.runs import train_what_can_be
 from snow_deploy.paper.search_grid import (
     SETTINGS,
-    Grid,
+    SearchGrid,
     Setting,
     Settings,
     at_an_end,
@@ -76,7 +76,7 @@ class _Search:
     tried: dict[tuple[tuple[Setting, float | str], ...], Score] = field(default_factory=dict)
 
 
-def tune(study: Study, grid: Grid) -> tuple[TableReport, Figure]:
+def choose_recipes(study: Study, grid: SearchGrid) -> tuple[TableReport, Figure]:
     """Choose a recipe for each scheme on each data set; write them into `tuned.json`.
 
     One setting after another: all its values are trained with what was chosen before, and the best
@@ -118,14 +118,14 @@ def tune(study: Study, grid: Grid) -> tuple[TableReport, Figure]:
     return _report(study, grid, searches, found)
 
 
-def _fitting(grid: Grid, source: Source) -> Grid:
+def _fitting(grid: SearchGrid, source: Source) -> SearchGrid:
     """Leave out what a source whose classifier is no linear layer cannot do."""
     if isinstance(source.network.get_submodule(source.anatomy.classifier), nn.Linear):
         return grid
     return replace(grid, starts=("random",), second_losses=(0.0,))
 
 
-def _best(search: _Search, setting: Setting, grid: Grid) -> Settings:
+def _best(search: _Search, setting: Setting, grid: SearchGrid) -> Settings:
     """Return the settings with the best value; of equally good ones the first."""
     candidates = [{**search.settings, setting: value} for value in grid.values(setting)]
 
@@ -193,7 +193,7 @@ def _mean(scores: Sequence[Score]) -> Score:
     return Score(fmean([s.accuracy for s in scores]), fmean([s.loss for s in scores]))
 
 
-def _write(study: Study, grid: Grid, searches: Sequence[_Search], features: int) -> Path:
+def _write(study: Study, grid: SearchGrid, searches: Sequence[_Search], features: int) -> Path:
     """Add what was chosen to the file, which may hold other schemes and data already."""
     path = study.output / FILE
     source = study.store.source_weights().fingerprint()
@@ -217,7 +217,7 @@ def _write(study: Study, grid: Grid, searches: Sequence[_Search], features: int)
 
 
 def _report(
-    study: Study, grid: Grid, searches: Sequence[_Search], path: Path
+    study: Study, grid: SearchGrid, searches: Sequence[_Search], path: Path
 ) -> tuple[TableReport, Figure]:
     rows: list[dict[str, Cell]] = [
         {

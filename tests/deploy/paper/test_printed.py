@@ -199,7 +199,7 @@ def test_our_defaults_are_the_papers() -> None:
 
 def test_what_lf_forgets_is_a_mean_over_all_but_the_last() -> None:
     first = ((81.87 - 15.31) + (77.08 - 56.36) + (70.94 - 32.91) + (71.93 - 39.29)) / 4
-    assert printed.forgotten("a") == pytest.approx(first)
+    assert printed.papers_forgotten("a") == pytest.approx(first)
 
 
 def test_which_data_is_the_papers() -> None:

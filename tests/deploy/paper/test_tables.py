@@ -82,7 +82,7 @@ def test_the_rules_give_the_papers_words_from_its_own_figures() -> None:
         speed, _ = printed.training(name) or (0.0, 0.0)
         figures[name] = {
             "accuracy": (statistics.mean(top1) if top1 else in_the_end) / 100,
-            "forgotten": printed.forgotten("a") / 100 if name == "lf" else 0.0,
+            "forgotten": printed.papers_forgotten("a") / 100 if name == "lf" else 0.0,
             "training": speed,
             # one network for all tasks serves as FO does, and is as large
             "serving": printed.SERVING.get(name, printed.SERVING["fo"]),
@@ -334,7 +334,7 @@ def test_table9_says_what_is_forgotten_in_two_orders(study: Study) -> None:
         assert begun[f"{first}_accuracy"] == pytest.approx(learned)
         assert ended[f"{first}_accuracy"] == 0.25
         assert ended["forgotten"] == pytest.approx(learned - 0.25)
-        assert ended["paper_forgotten"] == pytest.approx(printed.forgotten(order) / 100)
+        assert ended["paper_forgotten"] == pytest.approx(printed.papers_forgotten(order) / 100)
         lost = [accuracy_of(first, study.options("lf", seed)) - 0.25 for seed in (0, 1)]
         assert ended["forgotten_spread"] == pytest.approx(statistics.stdev(lost))
     assert row(report, scheme="snow", after="digit")["forgotten"] == 0

@@ -10,9 +10,9 @@ import torch
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.schemes import build_network
-from snow_deploy.paper.search_grid import SETTINGS, Grid, first_settings, has, recipe_from
+from snow_deploy.paper.search_grid import SETTINGS, SearchGrid, first_settings, has, recipe_from
 from snow_deploy.paper.table7 import make_table7
-from snow_deploy.paper.tune import FILE, tune
+from snow_deploy.paper.tune import FILE, choose_recipes
 from snow_deploy.paper.tuned import read_tuned
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.options import TrainOptions, recipe_for
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snow_deploy.training.run import RunSettings, TrainingOutcome
     from snow_deploy.training.task_requests import TaskRequest
 
-GRID = Grid((0.01, 0.1, 1.0), (0.003, 0.01, 0.03))
+GRID = SearchGrid((0.01, 0.1, 1.0), (0.003, 0.01, 0.03))
 BEST = {"rate": 0.1, "classifier": 0.03, "start": "random", "crop": 0.25, "schedule": "step"}
 
 
@@ -80,7 +80,7 @@ def held(study: Study) -> Study:
 
 @pytest.mark.usefixtures("judge")
 def test_each_setting_is_chosen_with_what_was_chosen_before(held: Study) -> None:
-    report, _ = tune(held, GRID)
+    report, _ = choose_recipes(held, GRID)
 
     chosen = {str(row["scheme"]): row for row in report.rows}
     for scheme in ("ft", "snow"):
@@ -96,7 +96,7 @@ def test_each_setting_is_chosen_with_what_was_chosen_before(held: Study) -> None
 def test_no_test_picture_is_read_and_all_are_judged_on_the_same_part(
     held: Study, judge: Judge
 ) -> None:
-    tune(held, GRID)
+    choose_recipes(held, GRID)
 
     test = replace(held, held_out=None).splits("shape").final[1]
     forbidden = {test.name(i) for i in range(len(test))}
@@ -118,17 +118,17 @@ def test_no_test_picture_is_read_and_all_are_judged_on_the_same_part(
 def test_an_interrupted_search_goes_on_and_leaves_no_weights(held: Study, judge: Judge) -> None:
     judge.interrupted_at = 11
     with pytest.raises(KeyboardInterrupt):
-        tune(held, GRID)
+        choose_recipes(held, GRID)
     begun = list(judge.names)
     judge.interrupted_at = None
 
-    tune(held, GRID)
+    choose_recipes(held, GRID)
 
     assert len(set(judge.names)) == len(judge.names) == 6 + 8 + 9
     assert judge.names[: len(begun)] == begun
     assert Store(held.output / "trials").tasks() == ()
     judge.names.clear()
-    tune(held, GRID)
+    choose_recipes(held, GRID)
     assert judge.names == []
 
 
@@ -140,15 +140,15 @@ def test_a_recipe_that_diverges_is_no_choice(held: Study, judge: Judge) -> None:
     trials.store.put_source(held.store.source_weights())
     judge.diverging = {trials.run("shape", replace(held.options("ft", 0), recipe=recipe)).name}
 
-    report, _ = tune(held, GRID)
+    report, _ = choose_recipes(held, GRID)
 
     assert report.rows[0]["rate"] != "0.1"
     assert any("it counts as no picture right" in line for line in told(held))
 
 
 def test_what_was_chosen_is_read_by_the_tables(held: Study, judge: Judge) -> None:
-    tune(replace(held, schemes=("fo", "snow")), GRID)
-    tune(replace(held, schemes=("ft",)), GRID)  # another day; the others stay
+    choose_recipes(replace(held, schemes=("fo", "snow")), GRID)
+    choose_recipes(replace(held, schemes=("ft",)), GRID)  # another day; the others stay
     tuned = read_tuned(held.output / FILE)
     judge.requests.clear()
     study = replace(held, held_out=None, tuned=tuned)
@@ -170,7 +170,7 @@ def test_what_was_chosen_is_read_by_the_tables(held: Study, judge: Judge) -> Non
 
 
 def test_every_scheme_has_the_same_values() -> None:
-    grid = Grid()
+    grid = SearchGrid()
     assert {name for name in SETTINGS if has("ft", name)} == set(BEST)
     assert {name for name in SETTINGS if has("snow", name)} == {*BEST, "second-loss"}
     assert {name for name in SETTINGS if has("pn", name)} == {*BEST} - {"start"}
@@ -186,7 +186,7 @@ def test_the_classifier_learns_at_its_own_rate(
 ) -> None:
     """As the source's features have it; on n local ones the rate is that times F / n."""
     features = small_source.anatomy.head_channels
-    settings = {**first_settings(scheme, Grid()), "classifier": 0.02}
+    settings = {**first_settings(scheme, SearchGrid()), "classifier": 0.02}
     if scheme != "fo":
         settings["rate"] = rate
     recipe = recipe_from(settings, scheme, features)
@@ -210,9 +210,9 @@ def test_the_classifier_learns_at_its_own_rate(
 
 
 def test_what_a_recipe_does_not_say_is_the_schemes_own() -> None:
-    snow = recipe_from(first_settings("snow", Grid()), "snow", 2048)
+    snow = recipe_from(first_settings("snow", SearchGrid()), "snow", 2048)
     assert (snow.noise, snow.pooling_lr_scale, snow.local_loss) == ("settling", 10.0, 1.0)
-    step = recipe_from({**first_settings("ft", Grid()), "schedule": "step"}, "ft", 2048)
+    step = recipe_from({**first_settings("ft", SearchGrid()), "schedule": "step"}, "ft", 2048)
     assert (step.schedule, step.decay_epochs, step.warmup_epochs) == ("step", 0, 0.0)
     assert step.momentum == recipe_for("steady", "ft").momentum
 
