@@ -84,7 +84,7 @@ def table1(serving_batch: int, **chosen: Any) -> None:
 @click.option("--maps", type=AT_LEAST_ONE, default=8, help="Maps in a call.")
 @rounds_option
 def table2(output: Path, channels: tuple[int, ...], side: int, maps: int, rounds: int) -> None:
-    """Overhead of a subscription: parameters, multiplications, time."""
+    """What a subscription costs: counts and time."""
     from snow_deploy.paper.table2 import make_table2
 
     study = make_study(PaperOptions(output=output))
@@ -109,7 +109,7 @@ def table3(**chosen: Any) -> None:
 def table4(
     ks: tuple[int, ...], widths: tuple[int, ...], sigma2s: tuple[float, ...], **chosen: Any
 ) -> None:
-    """SNOW over K, the delta's size and the noise, one at a time."""
+    """SNOW over K, the delta's size and the noise."""
     from snow_deploy.paper.table4 import make_table4
 
     options = PaperOptions(**chosen)
@@ -168,7 +168,7 @@ def table7(**chosen: Any) -> None:
 @source_classes_option
 @speed_options
 def table8(**chosen: Any) -> None:
-    """Speed and memory of training, at own and at equal batches."""
+    """Speed and memory of training."""
     from snow_deploy.paper.table8 import make_table8
 
     options = PaperOptions(**chosen)
@@ -190,7 +190,7 @@ def table8(**chosen: Any) -> None:
     "order in which they are given]",
 )
 def table9(second_order: tuple[str, ...] | None, **chosen: Any) -> None:
-    """Learning without forgetting in two orders: what is forgotten."""
+    """Learning without forgetting, in two orders."""
     from snow_deploy.paper.table9 import make_table9
 
     options = PaperOptions(**chosen)

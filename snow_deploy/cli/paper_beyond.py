@@ -47,7 +47,7 @@ def shapes(
 @click.command("pooling-variants")
 @training_options(required=True)
 def pooling_variants(**chosen: Any) -> None:
-    """Channel pooling as printed and as it is here: accuracies."""
+    """Channel pooling as printed, and as it is here."""
     from snow_deploy.paper.pooling_variants import make_pooling_variants
 
     options = PaperOptions(**chosen)
@@ -79,7 +79,9 @@ def common_channels(**chosen: Any) -> None:
 @click.command("statements")
 @output_option
 def statements(output: Path) -> None:
-    """What sections 3.1 to 3.4 state, beside their tables and ours.
+    """What the paper states, beside its tables and ours.
+
+    Sections 3.1 to 3.4.
 
     Reads what table4 to table8, figure5 and figure6 have left in --output; measures nothing.
     """
