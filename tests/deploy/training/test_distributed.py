@@ -187,7 +187,7 @@ def test_the_learning_rate_is_that_of_the_whole_batch(outcome: TrainingOutcome) 
     with (outcome.store.run_path("pets") / "curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 
-    assert [float(row["lr"]) for row in rows] == pytest.approx([0.04, 0.004])
+    assert [float(row["lr"]) for row in rows] == pytest.approx([0.04, 0.04])
     assert "learning rate 0.04" in outcome.stdout[0]
 
 
