@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import AT_LEAST_ONE, FOLDER, all_of
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, FOLDER, all_of
 from snow_deploy.cli.source_options import source_options
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SCHEMES = ("fo", "fe", "ft", "mp", "pn", "lf", "snow")
 """As in `snow_deploy.paper.study`, which this module must not import: it brings torch."""
+COMPARED = ("fo", "fe", "ft", "mp", "pn", "snow")
+"""Likewise."""
 
 
 class Several(click.ParamType[Any]):
@@ -88,12 +90,51 @@ output_option = click.option(
     default="paper-output",
     help="Folder of the table, its plot, and what is kept to go on from.",
 )
-schemes_option = click.option(
-    "--schemes", type=Schemes(), default=",".join(SCHEMES), help="What is compared."
+
+
+def schemes_option(usual: tuple[str, ...]) -> Callable[[Any], Any]:
+    """Return `--schemes` with these by default."""
+    return click.option(
+        "--schemes", type=Schemes(), default=",".join(usual), help="What is compared."
+    )
+
+
+def sigma2_option(usual: str) -> Callable[[Any], Any]:
+    """Return `--sigma2` with these by default."""
+    return click.option(
+        "--sigma2",
+        "sigma2s",
+        type=Several(float, 0),
+        default=usual,
+        help="Variances of the channel pooling's noise.",
+    )
+
+
+ks_option = click.option(
+    "--k", "ks", type=Several(int, 1), default="4,8,16", help="Subscribe to N/k of N channels."
+)
+widths_option = click.option(
+    "--width",
+    "widths",
+    type=Several(int, 1),
+    default="4,8,16",
+    help="Divide the delta's widths by these.",
+)
+speed_switch = click.option("--speed/--no-speed", default=True, help="Measure speeds, or not.")
+serving_batch_option = click.option(
+    "--serving-batch", type=AT_LEAST_ONE, default=16, help="Pictures a call, in serving."
+)
+subscription_option = click.option(
+    "--subscription", help="Whose channels are drawn.  [default: the middle one]"
 )
 _image_size_option = click.option("--image-size", default=224, help="Side of the input, in pixels.")
 _batch_and_size = all_of(
-    click.option("--batch-size", default=256, help="Pictures a step."),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(2),
+        help="Pictures a step, of every scheme.  [default: what the paper has for each scheme; "
+        "with --recipe steady 256]",
+    ),
     _image_size_option,
     click.option(
         "--precision",
@@ -108,17 +149,51 @@ rounds_option = click.option(
 )
 
 
-def training_options(*, required: bool) -> Callable[[Any], Any]:
-    """Return the options of a command that trains; with `required`, on data that must be given."""
+def _data_option(missing: str | None) -> Callable[[Any], Any]:
+    """Return `--data`; without it there is what `missing` says, or an error where it is None."""
+    return click.option(
+        "--data",
+        multiple=True,
+        required=missing is None,
+        metavar="NAME=KIND:PATH",
+        help="A data set, by any reader of `train --data`; several times."
+        + ("" if missing is None else f"  [default: none: {missing}]"),
+    )
+
+
+_download_option = click.option("--download", is_flag=True, help="Let torchvision download data.")
+data_options = all_of(_data_option("the paper's figures alone"), output_option, _download_option)
+_recipe_options = all_of(
+    click.option(
+        "--recipe",
+        type=click.Choice(["paper", "steady"]),
+        default="paper",
+        help="How runs are trained; see train. paper: each scheme at its printed batch and rate.",
+    ),
+    click.option(
+        "--decay-epochs",
+        type=click.IntRange(0),
+        help="Divide the rate by ten after each so many epochs; 0: at each third of the run.  "
+        "[default: 30, as the paper; steady reads none]",
+    ),
+    click.option(
+        "--tuned",
+        type=FILE,
+        help="Recipes that `paper tune` chose for each scheme and data set, in place of --recipe; "
+        "its epochs, batch and image size too.",
+    ),
+)
+
+
+def training_options(*, required: bool, tunes: bool = False) -> Callable[[Any], Any]:
+    """Return the options of a command that trains.
+
+    Args:
+        required: On data that must be given.
+        tunes: It chooses recipes, and takes none.
+    """
     return all_of(
-        click.option(
-            "--data",
-            multiple=True,
-            required=required,
-            metavar="NAME=KIND:PATH",
-            help="A data set, by any reader of `train --data`; several times."
-            + ("" if required else "  [default: none: no accuracies]"),
-        ),
+        _data_option(None if required else "no accuracies"),
         output_option,
         click.option(
             "--store",
@@ -131,20 +206,16 @@ def training_options(*, required: bool) -> Callable[[Any], Any]:
             "--seeds",
             type=Several(int, 0),
             default="0",
-            help="Train each run once for each: mean and spread. Figures 5 and 6 take the first.",
+            help="Train each run once for each: mean and spread. What shows selections takes the "
+            "first.",
         ),
         click.option("--epochs", default=90, help="Of each run."),
-        click.option(
-            "--recipe",
-            type=click.Choice(["paper", "steady"]),
-            default="paper",
-            help="How runs are trained; see train.",
-        ),
+        *([] if tunes else [_recipe_options]),
         _batch_and_size,
         click.option(
             "--workers", type=click.IntRange(0), default=2, help="Processes that load pictures."
         ),
-        click.option("--download", is_flag=True, help="Let torchvision download data."),
+        _download_option,
     )
 
 
@@ -176,6 +247,6 @@ speed_options = all_of(
         "batches",
         type=SchemeBatch(),
         multiple=True,
-        help="SCHEME=N: another batch for one scheme, as ft=128 in the paper; several times.",
+        help="SCHEME=N: a batch of its own for one scheme's speed; several times.",
     ),
 )

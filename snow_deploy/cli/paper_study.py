@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from snow_deploy.cli.options import is_given
 from snow_deploy.cli.source_options import read_choice, say_note
+from snow_deploy.cli.tables import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from snow_deploy.models.network import Scheme
     from snow_deploy.paper.costs import Costing
+    from snow_deploy.paper.report import TableReport
     from snow_deploy.paper.study import Study
+    from snow_deploy.paper.tuned import Tuned
     from snow_deploy.training.options import TrainingPrecision
 
 _OF_TRAINING = (
     *("weights", "weights_key", "stride_in_1x1"),
     *("seeds", "epochs", "workers", "download"),
+    *("recipe", "decay_epochs", "tuned", "batch_size", "precision"),
 )
 """Options that mean nothing where nothing is trained."""
-OF_STEPS = ("recipe", "batch_size", "image_size", "precision")
-"""Options that mean nothing where no training step is measured either."""
+OF_STEPS = ("image_size",)
+"""Options that mean nothing where nothing is measured either."""
 _ANY_CLASSES = 2  # whether a network can be built does not depend on their number
 
 
@@ -34,10 +40,11 @@ class PaperOptions:
     """What several of `paper`'s commands can be asked for; each has some of these options.
 
     Attributes:
-        data: `--data`, as often as it was given; None of a command that trains nothing.
+        data: `--data`, as often as it was given; None of a command that has no data.
         root: Folder of the store.
         schemes: None of a command that compares none.
         rounds: None of a command that measures no speed.
+        batch_size: None for the paper's of each scheme or, with another recipe, 256.
         speed: Whether to measure at all; None of a command that does not ask.
     """
 
@@ -51,8 +58,10 @@ class PaperOptions:
     schemes: tuple[Scheme, ...] | None = None
     seeds: tuple[int, ...] = (0,)
     recipe: str = "paper"
+    decay_epochs: int | None = None
+    tuned: Path | None = None
     epochs: int = 90
-    batch_size: int = 256
+    batch_size: int | None = None
     image_size: int = 224
     precision: TrainingPrecision = "auto"
     workers: int = 2
@@ -65,23 +74,28 @@ class PaperOptions:
     speed: bool | None = None
 
 
-def make_study(chosen: PaperOptions, *, unread: Sequence[str] = ()) -> Study:
+def make_study(chosen: PaperOptions, *, unread: Sequence[str] = (), trains: bool = True) -> Study:
     """Make a study of a command's options; the source comes into the store where data is given.
 
     Args:
         chosen: The command's values.
         unread: Those that, like all that is of training, mean nothing without data.
+        trains: Whether the command trains on its data, and needs a source for it.
 
     Raises:
-        click.UsageError: There is no data for what was given to train on it.
+        click.UsageError: There is no data for what was given to train on it, or what recipes were
+            chosen for differs from what is asked for.
     """
     from snow_deploy.models.weights import is_file
     from snow_deploy.paper.study import SCHEMES, Study, parse_data
     from snow_deploy.training.store import Store
 
     data = parse_data(chosen.data or ())
-    if chosen.data is not None and not data:
+    if trains and chosen.data is not None and not data:
         _refuse_without_data([*_OF_TRAINING, *unread])
+    tuned = None if chosen.tuned is None else _read_tuned(chosen.tuned)
+    if tuned is not None:
+        chosen = _as_tuned(chosen, tuned)
     study = Study(
         output=chosen.output,
         store=Store(chosen.root or chosen.output / "store"),
@@ -93,11 +107,13 @@ def make_study(chosen: PaperOptions, *, unread: Sequence[str] = ()) -> Study:
         batch_size=chosen.batch_size,
         image_size=chosen.image_size,
         precision=chosen.precision,
+        decay_epochs=chosen.decay_epochs,
+        tuned=tuned,
         workers=chosen.workers,
         download=chosen.download,
         say=lambda line: click.echo(line, err=True),
     )
-    if not data:
+    if not data or not trains:
         return study
     weights = chosen.weights
     at_hand = study.store.has_source() if weights is None else is_file(weights)
@@ -107,7 +123,50 @@ def make_study(chosen: PaperOptions, *, unread: Sequence[str] = ()) -> Study:
         study.splits(name)
     if not at_hand:
         _bring_source(study, chosen)
+    if tuned is not None:
+        tuned.check_source(study.store.source_weights().fingerprint())
     return study
+
+
+def _read_tuned(path: Path) -> Tuned:
+    from snow_deploy.paper.tuned import read_tuned
+
+    for name in ("recipe", "decay_epochs"):
+        if is_given(name):
+            option = f"--{name.replace('_', '-')}"
+            msg = f"--tuned and {option} both say how runs are trained; give one of them"
+            raise click.UsageError(msg)
+    return read_tuned(path)
+
+
+def _as_tuned(chosen: PaperOptions, tuned: Tuned) -> PaperOptions:
+    """Return the options with the epochs, batch and image size that recipes were chosen for."""
+    for name in ("epochs", "batch_size", "image_size"):
+        wanted, asked = getattr(tuned, name), getattr(chosen, name)
+        if is_given(name) and asked != wanted:
+            option = f"--{name.replace('_', '-')}"
+            msg = (
+                f"{option} is {asked}, but the recipes of {chosen.tuned} were chosen for {wanted}. "
+                f"Leave {option} out, or choose recipes for it with `snow-deploy paper tune`."
+            )
+            raise click.UsageError(msg)
+    return replace(
+        chosen,
+        epochs=tuned.epochs,
+        batch_size=tuned.batch_size,
+        image_size=tuned.image_size,
+    )
+
+
+def show(output: Path, report: TableReport, figure: Figure) -> None:
+    """Print a table, and write it with its plot."""
+    files = report.write(output, figure)
+    click.echo(report.title)
+    for line in columns(report.cells()):
+        click.echo(line)
+    for note in report.footnotes():
+        click.echo(note)
+    click.echo(f"wrote {', '.join(map(str, files))}")
 
 
 def _bring_source(study: Study, chosen: PaperOptions) -> None:

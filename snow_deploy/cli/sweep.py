@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from snow_deploy.cli.train_form import TrainForm
 
-SWEEPABLE = ("scheme", "subscription", "k", "width", "sigma2", "pooling-norm", "lr", "recipe")
+SWEEPABLE = (
+    *("scheme", "subscription", "k", "width", "sigma2"),
+    *("pooling-norm", "pooling-weights", "pooling-order", "lr", "recipe"),
+)
 """Options that leave the batches as they are, so that their values can train side by side."""
 
 

@@ -80,29 +80,55 @@ if TYPE_CHECKING:
     "then never learn), or none.",
 )
 @click.option(
+    "--pooling-weights",
+    type=click.Choice(["noisy", "clean"]),
+    default="noisy",
+    help="What training multiplies the chosen channels by: weights with the noise that chose them "
+    "(the paper's section 2.2), or without it (its Algorithm 1).",
+)
+@click.option(
+    "--pooling-order",
+    type=click.Choice(["places", "descending"]),
+    default="places",
+    help="A chosen channel comes out where it came out before, or by falling weight (the paper's "
+    "Algorithm 1).",
+)
+@click.option(
     "--sweep",
     "sweeps",
     multiple=True,
     metavar="OPTION=VALUE,VALUE",
     help="Train a task for each value, on one pass of the source: scheme, subscription, k, width, "
-    "sigma2, pooling-norm, lr or recipe. Several sweeps give every combination. A task is called "
-    "NAME-k4-sigma2_1e-3 and so on; one that is in the store already is skipped.",
+    "sigma2, pooling-norm, pooling-weights, pooling-order, lr or recipe. Several sweeps give every "
+    "combination. A task is called NAME-k4-sigma2_1e-3 and so on; one that is in the store already "
+    "is skipped.",
 )
 @click.option("--epochs", default=90, help="Passes over the training pictures.")
-@click.option("--batch-size", default=256, help="Pictures a step and device.")
+@click.option(
+    "--batch-size",
+    type=int,
+    help="Pictures a step and device.  [default: 256; with --recipe paper what the paper prints "
+    "for the scheme: ft and lf 128, mp and pn 96]",
+)
 @click.option(
     "--lr",
     type=float,
     help="Learning rate at this batch size.  [default: the recipe's; the paper's is 1.0 at a batch "
-    "of 256 for snow and 0.1 for the others, scaled with the batch]",
+    "of 256 for snow, 0.01 for lf and 0.1 for the others, scaled with the batch]",
 )
 @click.option(
     "--recipe",
     type=click.Choice(["paper", "steady"]),
     default="paper",
-    help="paper: three steps, as published. steady: the classifier starts as logistic "
-    "regression and learns slowly, warm-up, cosine, larger crops, a second loss on what the "
-    "delta's own features answer; for few epochs and small batches.",
+    help="paper: a tenth of the rate every 30 epochs, as published. steady: the classifier starts "
+    "as logistic regression and learns slowly, warm-up, cosine, larger crops, a second loss on "
+    "what the delta's own features answer; for few epochs and small batches.",
+)
+@click.option(
+    "--decay-epochs",
+    type=int,
+    help="Divide the rate by ten after each so many epochs; 0: at each third of the run.  "
+    "[default: the recipe's, 30 (paper); steady falls along a cosine and reads none]",
 )
 @click.option(
     "--smallest-crop",

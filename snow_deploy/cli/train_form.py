@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from snow_deploy.models.network import Scheme
     from snow_deploy.models.options import Subscribing
-    from snow_deploy.models.pooling import PoolingNorm
-    from snow_deploy.training.options import TrainingPrecision, TrainOptions
+    from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
+    from snow_deploy.training.options import Recipe, TrainingPrecision, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class TrainForm:
 
     Attributes:
         scheme: The network's scheme; this and the others are as in the command's help.
+        batch_size: None for 256 or, with the paper's recipe, the scheme's in the paper.
         lr: At this batch size; None for the recipe's.
+        decay_epochs: None for the recipe's.
         smallest_crop: None for the recipe's.
     """
 
@@ -35,10 +37,13 @@ class TrainForm:
     width: int
     sigma2: float
     pooling_norm: PoolingNorm
+    pooling_weights: PoolingWeights
+    pooling_order: PoolingOrder
     epochs: int
-    batch_size: int
+    batch_size: int | None
     lr: float | None
     recipe: str
+    decay_epochs: int | None
     smallest_crop: float | None
     image_size: int
     precision: TrainingPrecision
@@ -49,13 +54,11 @@ class TrainForm:
 
         Raises:
             TrainingError: A number is out of range.
+            click.UsageError: A cosine was to fall in steps.
         """
         from snow_deploy.models.options import DeltaOptions
-        from snow_deploy.training.options import TrainOptions, recipe_for
+        from snow_deploy.training.options import TrainOptions, usual_batch
 
-        recipe = recipe_for(self.recipe, self.scheme, follows=self.after is not None)
-        if self.smallest_crop is not None:
-            recipe = replace(recipe, smallest_crop=self.smallest_crop)
         options = TrainOptions(
             delta=DeltaOptions(
                 self.k,
@@ -63,10 +66,16 @@ class TrainForm:
                 self.sigma2,
                 self.pooling_norm,
                 subscription=self.subscription,
+                pooling_weights=self.pooling_weights,
+                pooling_order=self.pooling_order,
             ),
-            recipe=recipe,
+            recipe=self._recipe(),
             epochs=self.epochs,
-            batch_size=self.batch_size,
+            batch_size=(
+                usual_batch(self.recipe, self.scheme)
+                if self.batch_size is None
+                else self.batch_size
+            ),
             image_size=self.image_size,
             precision=self.precision,
             seed=self.seed,
@@ -77,6 +86,22 @@ class TrainForm:
             return options
         at_reference = options.recipe.lr * self.lr / options.learning_rate()
         return replace(options, recipe=replace(options.recipe, lr=at_reference))
+
+    def _recipe(self) -> Recipe:
+        from snow_deploy.training.options import recipe_for
+
+        recipe = recipe_for(self.recipe, self.scheme, follows=self.after is not None)
+        if self.smallest_crop is not None:
+            recipe = replace(recipe, smallest_crop=self.smallest_crop)
+        if self.decay_epochs is None:
+            return recipe
+        if recipe.schedule != "step":
+            msg = (
+                f"--recipe {self.recipe} falls along a cosine and does not read --decay-epochs; "
+                "leave it out"
+            )
+            raise click.UsageError(msg)
+        return replace(recipe, decay_epochs=self.decay_epochs)
 
     def read(self) -> dict[str, bool]:
         """Tell of each option that some networks do not have whether this one depends on it."""
@@ -89,6 +114,8 @@ class TrainForm:
             "width": delta or self.scheme == "fe",
             "sigma2": pools,
             "pooling_norm": pools,
+            "pooling_weights": pools,
+            "pooling_order": pools,
         }
 
 

@@ -90,6 +90,6 @@ def pretrain(options: PretrainOptions, *, workers: int) -> tuple[SourceWeights, 
     module = _Pretraining(network, options.lr)
     with quiet_lightning(), workers_watched():
         make_trainer(options.epochs, []).fit(module, loader)
-    accuracy = measure(network, splits.final[1], preprocessing, workers=workers)[1]
+    accuracy = measure(network, splits.final[1], preprocessing, workers=workers)[0].accuracy
     unnamed = SourceWeights(options.architecture, {}, labels=splits.labels, origin=ORIGIN)
     return from_network(network, unnamed), accuracy

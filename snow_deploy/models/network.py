@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.pooling import ChannelPooling
 
 Scheme = Literal["snow", "fo", "fe", "ft", "mp", "pn", "lf"]
-"""SNOW's delta, or one of the schemes that the paper compares it with (its section 4.2)."""
+"""SNOW's delta, or one of the schemes that the paper compares it with (its section 3)."""
 
 
 class TaskNetwork(nn.Module, ABC):

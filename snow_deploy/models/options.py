@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
-    from snow_deploy.models.pooling import PoolingNorm
+    from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
 
 Subscribing = Literal["pooling", "conv1x1", "attention", "all"]
 """Channel pooling, SNOW's own; or what the paper compares it with."""
@@ -25,7 +25,11 @@ class DeltaOptions:
             are then never trained), or `none`.
         pooling_relu: Whether a ReLU follows each pooling.
         subscription: How source channels are taken over; see `models.subscriptions`. Only
-            `pooling` reads the three options before.
+            `pooling` reads the options that begin with its name, and `sigma2`.
+        pooling_weights: What training multiplies the chosen channels by: weights with noise
+            (`noisy`) or without (`clean`).
+        pooling_order: In which order they come out: each at its place (`places`), or by falling
+            score (`descending`). Files from before these two have the first of each.
     """
 
     k_divisor: int = 8
@@ -34,6 +38,8 @@ class DeltaOptions:
     pooling_norm: PoolingNorm = "before"
     pooling_relu: bool = True
     subscription: Subscribing = "pooling"
+    pooling_weights: PoolingWeights = "noisy"
+    pooling_order: PoolingOrder = "places"
 
 
 class NetworkOptions(Protocol):

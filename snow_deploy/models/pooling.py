@@ -10,14 +10,23 @@ from torch import Tensor, nn
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.narrow_layers import NarrowBatchNorm2d, normalize
-from snow_deploy.models.top_k import arranged_top_channels, top_channels
+from snow_deploy.models.top_k import (
+    arranged_top_channels,
+    top_channels,
+    top_channels_descending,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 PoolingNorm = Literal["before", "after", "none"]
 """Where a BatchNorm stands: on the chosen maps before they are weighted, after it, or nowhere."""
-
+PoolingWeights = Literal["noisy", "clean"]
+"""What training multiplies a chosen map by: ``w + n``, as section 2.2 has it, or ``w`` alone, as
+Algorithm 1 does (``w[idx]``). Both choose by ``w + n``."""
+PoolingOrder = Literal["places", "descending"]
+"""How the chosen maps come out: each at its place (ADR 9), or by falling score, as
+``torch.topk`` gives them to Algorithm 1."""
 
 _MANY: Final = 64
 """Channels from which a CPU picks them in two steps."""
@@ -43,14 +52,16 @@ class ChannelPooling(nn.Module):
 
     Training draws fresh noise for every call, takes the top K of ``w + n``, n ~ N(0, sigma2),
     and multiplies the chosen maps by those noisy weights, so that only chosen weights get a
-    gradient. Evaluation takes the top K of ``w`` and has no randomness. A BatchNorm may be
-    added, and a ReLU may follow (SNOW, section 3.2).
+    gradient (SNOW, section 2.2; without the noise, as its Algorithm 1 has it, if asked for).
+    Evaluation takes the top K of ``w`` and has no randomness. A BatchNorm may be added, and a
+    ReLU may follow (Algorithm 1 has both, as an option).
 
     A BatchNorm right behind the weights takes every scale out again, theirs too: they get no
     gradient and the choice stays what it began as. Before the weights it leaves them in force.
 
     A chosen channel comes out at the place at which it came out last, where that is free; what
-    reads this layer can so learn what comes at which place (ADR 9).
+    reads this layer can so learn what comes at which place (ADR 9). Algorithm 1's own order is
+    that of the scores, from the largest on (ADR 16).
 
     Shapes: [B, N, H, W] -> [B, K, H, W].
 
@@ -71,6 +82,8 @@ class ChannelPooling(nn.Module):
         sigma2: float = 1e-3,
         norm: PoolingNorm = "none",
         relu: bool = False,
+        weights: PoolingWeights = "noisy",
+        order: PoolingOrder = "places",
     ) -> None:
         """Start every channel with the same weight, one.
 
@@ -78,12 +91,14 @@ class ChannelPooling(nn.Module):
             channels: N, the source tensor's channels.
             k: K, the channels to keep.
             sigma2: Variance (not deviation) of the exploration noise.
-            norm: Place of a BatchNorm of K channels.
-            relu: Whether a ReLU follows.
+            norm: Where a BatchNorm of K channels stands.
+            relu: Follow with ReLU.
+            weights: What the chosen maps are multiplied by in training.
+            order: In which order they come out.
 
         Raises:
             TrainingError: `k` is not between 1 and `channels`, `sigma2` is negative, or there
-                is no such place for a norm.
+                is no such place for a norm, no such weights or no such order.
         """
         super().__init__()
         if not 1 <= k <= channels:
@@ -92,10 +107,9 @@ class ChannelPooling(nn.Module):
         if not sigma2 >= 0:
             msg = f"sigma2 is a variance and cannot be {sigma2}; give 0 or more (paper: 0.001)"
             raise TrainingError(msg)
-        if norm not in get_args(PoolingNorm):
-            places = ", ".join(get_args(PoolingNorm))
-            msg = f"a pooling's norm stands in one of {places}, not {norm!r}; choose one of them"
-            raise TrainingError(msg)
+        _check_name("norm", norm, PoolingNorm)
+        _check_name("weights", weights, PoolingWeights)
+        _check_name("order", order, PoolingOrder)
         self.channels = channels
         self.k = k
         self.sigma2 = sigma2
@@ -105,6 +119,8 @@ class ChannelPooling(nn.Module):
         self.register_buffer("places", torch.arange(channels) % k)
         self.norm = None if norm == "none" else NarrowBatchNorm2d(k)
         self.norm_first = norm == "before"
+        self.weights = weights
+        self.descends = order == "descending"
         self.relu = nn.ReLU() if relu else None
         self._drawn: _Draw | None = None
 
@@ -117,7 +133,10 @@ class ChannelPooling(nn.Module):
     def order(self) -> tuple[int, ...]:
         """Return the K channels that evaluation reads, in the order in which they come out."""
         weights = self.weight[None]
-        (order,) = arranged_top_channels(weights, weights, self.places[None], self.k)
+        if self.descends:
+            (order,) = top_channels_descending(weights, self.k)
+        else:
+            (order,) = arranged_top_channels(weights, weights, self.places[None], self.k)
         return tuple(order.tolist())
 
     def forward(self, features: Tensor) -> Tensor:
@@ -146,7 +165,7 @@ class ChannelPooling(nn.Module):
         norm_first = self.norm is not None and self.norm_first
         whose = id(self.generator)
         kind = self.channels, self.k, self.training, self._deviation, norm_first, weight.device
-        return *kind, whose
+        return *kind, self.weights, self.descends, whose
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
@@ -187,19 +206,17 @@ def drawn_together(poolings: Iterable[ChannelPooling]) -> Iterator[None]:
 
 
 def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[_Draw]:
-    """Choose for one pass of poolings that are alike, and note the new places in training."""
+    """Choose for one pass of poolings that are alike."""
     first = poolings[0]
     weight = scores = torch.stack([pooling.weight for pooling in poolings])
     deviation = first._deviation  # noqa: SLF001
     if deviation > 0:
         scores = weight + _noise(weight, first.generator) * deviation
-    places = torch.stack([pooling.places for pooling in poolings])
-    chosen = arranged_top_channels(scores, weight, places, first.k)
-    if first.training:
-        ranks = torch.arange(first.k, device=chosen.device).expand_as(chosen)
-        for pooling, moved in zip(poolings, places.scatter(1, chosen, ranks), strict=True):
-            pooling.places.copy_(moved)
-    weights = scores.gather(1, chosen)
+    if first.descends:
+        chosen = top_channels_descending(scores, first.k)
+    else:
+        chosen = _arranged(poolings, scores, weight)
+    weights = (scores if first.weights == "noisy" else weight).gather(1, chosen)
     norms = [pooling.norm for pooling in poolings if pooling.norm is not None and first.norm_first]
     shifts = torch.zeros_like(weights)
     if norms:
@@ -210,6 +227,26 @@ def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[_Draw]:
         ascending, order = torch.sort(chosen)
         picks = [ascending, torch.argsort(order)]
     yield from map(_Draw, zip(*picks, strict=True), weights, shifts)
+
+
+def _arranged(poolings: Sequence[ChannelPooling], scores: Tensor, weight: Tensor) -> Tensor:
+    """Give every chosen channel its place, [G, K], and note the new places in training."""
+    first = poolings[0]
+    places = torch.stack([pooling.places for pooling in poolings])
+    chosen = arranged_top_channels(scores, weight, places, first.k)
+    if first.training:
+        ranks = torch.arange(first.k, device=chosen.device).expand_as(chosen)
+        for pooling, moved in zip(poolings, places.scatter(1, chosen, ranks), strict=True):
+            pooling.places.copy_(moved)
+    return chosen
+
+
+def _check_name(what: str, name: str, names: object) -> None:
+    """Refuse a name that is none of a literal type's."""
+    known = get_args(names)
+    if name not in known:
+        msg = f"a pooling's {what} is one of {', '.join(known)}, not {name!r}; choose one of them"
+        raise TrainingError(msg)
 
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -42,6 +42,8 @@ def make_subscription(channels: int, options: DeltaOptions) -> nn.Module:
         sigma2=options.sigma2,
         norm=options.pooling_norm,
         relu=options.pooling_relu,
+        weights=options.pooling_weights,
+        order=options.pooling_order,
     )
 
 

@@ -19,7 +19,16 @@ def top_channels(scores: Tensor, k: int) -> Tensor:
     Returns:
         [..., k] int64, strictly ascending.
     """
-    return torch.sort(_descending(scores)[..., :k]).values
+    return torch.sort(top_channels_descending(scores, k)).values
+
+
+def top_channels_descending(scores: Tensor, k: int) -> Tensor:
+    """Return the indices of the `k` largest scores, [..., k], the largest first.
+
+    So `torch.topk` gives them to the paper's Algorithm 1. Of equal scores the lower index comes
+    first.
+    """
+    return _descending(scores)[..., :k]
 
 
 @torch.no_grad()

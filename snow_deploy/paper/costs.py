@@ -83,6 +83,15 @@ def speed_note(figures: Mapping[str, StepFigures], image_size: int, device: str)
     )
 
 
+def serving_note(costing: Costing, image_size: int, device: str) -> str:
+    """Say what serving speeds are of."""
+    return (
+        f"pictures a second at {image_size} px that get the answers of "
+        f"{1 + len(costing.classes)} tasks, the source's own included: torch, fp32, norms folded, "
+        f"random weights, on {device}; ft is separate models."
+    )
+
+
 def ratio(value: float | None, base: float | None) -> float | None:
     """Return value / base; None where one of them isn't known."""
     return value / base if value is not None and base else None

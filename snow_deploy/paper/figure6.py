@@ -1,110 +1,103 @@
-"""Figure 6: which channels tasks have in common, by layer, and how selections settle."""
+"""Figure 6: the accuracy curves of every scheme over training, a panel a data set."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import combinations, cycle
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-import numpy as np
+from matplotlib.ticker import MaxNLocator
 
-from snow_deploy.errors import TrainingError
-from snow_deploy.models.source import Source
+from snow_deploy.paper import printed
+from snow_deploy.paper.accuracies import measure_accuracies
 from snow_deploy.paper.columns import training_note
-from snow_deploy.paper.plots import COLOURS, OURS, new_figure, tidy
+from snow_deploy.paper.curves import Curve, converged_at, read_accuracy_curve
+from snow_deploy.paper.measurement_cache import MeasurementCache
+from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.runs import read_selections, train_runs
-from snow_deploy.paper.settling import poolings, share_final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matplotlib.figure import Figure
 
-    from snow_deploy.paper.settling import History
     from snow_deploy.paper.study import Study
 
 _COLUMNS = (
-    Column("subscription", "subscription"),
-    Column("channels", "N", "whole"),
-    Column("kept", "K", "whole"),
-    Column("common_share", "common to two tasks", "share"),
-    Column("chance_share", "by chance", "share"),
-    Column("in_all_share", "common to all", "share"),
-    Column("paper_common_share", "paper", "share", printed=True),
+    Column("data", "data"),
+    Column("scheme", "scheme"),
+    Column("last", "last epoch", "share"),
+    Column("paper_last", "paper: test", "fine share", printed=True),
+    Column("best", "best epoch", "share"),
+    Column("converged_epoch", "converged, epoch", "number"),
 )
 
 
 def make_figure6(study: Study) -> tuple[TableReport, Figure]:
-    """Train SNOW on each data set and compare the channels that the tasks chose.
+    """Train what is missing and draw how accuracy rises, the mean over the seeds.
 
     Args:
-        study: Its store holds the source; its first seed counts.
-
-    Raises:
-        TrainingError: There are fewer than two data sets.
+        study: Its store holds the source.
     """
-    if len(study.data) < 2:
-        msg = "figure6 compares the channels of several tasks; give --data twice or more often"
-        raise TrainingError(msg)
-    seed = study.seeds[0]
-    study = replace(study, seeds=(seed,))
-    runs = {data: study.run(data, study.options("snow", seed)) for data in study.data}
-    train_runs(study, list(runs.values()))
-    histories = {data: read_selections(study.store, run.name) for data, run in runs.items()}
-    source = Source(study.store.source_weights())
-    channels = {item.name: item.channels for item in source.anatomy.subscriptions}
-    rows = [
-        _row(name, channels[name], [history[name][-1] for history in histories.values()])
-        for name in poolings(next(iter(histories.values())))
-    ]
+    found = measure_accuracies(study, MeasurementCache(study.output / "measured"))
+    curves: dict[tuple[str, str], Curve] = {}
+    for name, by_data in found.items():
+        for data, reached in by_data.items():
+            runs = [each.run for each in reached if each.run is not None]
+            if runs:  # of lf the last data set's alone
+                curves[data, name] = _mean_curve(
+                    [read_accuracy_curve(study.store, run) for run in runs]
+                )
+    rows: list[dict[str, Cell]] = []
+    for (data, name), curve in sorted(
+        curves.items(), key=lambda pair: list(study.data).index(pair[0][0])
+    ):
+        values = [value for _, value in curve]
+        known = printed.ACCURACIES.get(printed.row_of(name), {})
+        papers = known.get(printed.dataset(study.data[data]) or "")
+        rows.append(
+            {
+                "data": data,
+                "scheme": name,
+                "last": values[-1],
+                "paper_last": printed.as_share(papers[0]) if papers else None,
+                "best": max(values),
+                "converged_epoch": converged_at(curve),
+            }
+        )
     notes = [
         (
-            "common to two tasks: of the K channels that one chose, the share that another chose "
-            "too, a mean over all pairs; by chance it would be K/N."
+            "accuracy on the validation split or, where the data has none, on the test split: "
+            "nothing is chosen by it, and the best epoch is not what is reported elsewhere. "
+            "converged: from this epoch on it stays within 0.01 of the last one's; the paper has "
+            "about 60 of 180."
         ),
-        training_note(study),
+        training_note(study, spread=False),
     ]
-    title = "Figure 6: channels that tasks have in common"
+    title = "Figure 6: accuracy over training"
     report = TableReport("figure6", title, _COLUMNS, rows, notes, study.facts())
-    return report, _draw(report, histories)
+    return report, _draw(study, curves)
 
 
-def _row(
-    name: str, channels: int, chosen: list[np.ndarray[tuple[int], np.dtype[np.int64]]]
-) -> dict[str, Cell]:
-    sets = [set(selection.tolist()) for selection in chosen]
-    kept = len(sets[0])
-    return {
-        "subscription": name,
-        "channels": channels,
-        "kept": kept,
-        "common_share": fmean([len(a & b) / kept for a, b in combinations(sets, 2)]),
-        "chance_share": kept / channels,
-        "in_all_share": len(set.intersection(*sets)) / kept,
-        "paper_common_share": None,
-    }
+def _mean_curve(curves: list[Curve]) -> Curve:
+    """Average over seeds; each has the same epochs."""
+    return [
+        (points[0][0], fmean([value for _, value in points]))
+        for points in zip(*curves, strict=True)
+    ]
 
 
-def _draw(report: TableReport, histories: Mapping[str, History]) -> Figure:
-    figure = new_figure(11.0, 3.8)
-    left, right = figure.subplots(1, 2, width_ratios=(1.7, 1.0))
-    places = np.arange(len(report.rows))
-    shares = [float(cell or 0) for cell in report.column("common_share")]
-    left.bar(places, shares, color=OURS, label="common to two tasks")
-    chance = [float(cell or 0) for cell in report.column("chance_share")]
-    left.plot(places, chance, "--", color="#c2570c", lw=1.2, label="by chance, K/N")
-    every = max(1, len(places) // 16)
-    names = [str(cell) for cell in report.column("subscription")]
-    left.set_xticks(places[::every], names[::every], rotation=60, ha="right", fontsize=7)
-    left.set(ylabel="share of the K chosen channels", ylim=(0, 1.15), title=report.title)
-    left.legend(fontsize=8, frameon=False, ncols=2, loc="upper center")
-    tidy(left)
-    for colour, (data, history) in zip(cycle(COLOURS), histories.items(), strict=False):
-        right.plot(history["epoch"], share_final(history), "-", color=colour, label=data)
-    right.set(xlabel="epoch", ylabel="share of the final channels", title="how selections settle")
-    right.set_ylim(0, 1.03)
-    right.legend(fontsize=8, frameon=False)
-    tidy(right)
+def _draw(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
+    figure = new_figure(4.2 * len(study.data), 3.6)
+    panels = figure.subplots(1, len(study.data), squeeze=False)[0]
+    names = list(dict.fromkeys(name for _, name in curves))
+    for axes, data in zip(panels, study.data, strict=True):
+        for number, name in enumerate(names):
+            if (data, name) in curves:
+                epochs, values = zip(*curves[data, name], strict=True)
+                axes.plot(epochs, values, color=COLOURS[number % len(COLOURS)], lw=1.3, label=name)
+        axes.set(title=data, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        tidy(axes)
+    panels[0].set_ylabel("accuracy")
+    panels[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -12,7 +12,7 @@ from snow_deploy.paper.measurement_cache import MeasurementCache, default_device
 from snow_deploy.training.measure import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from snow_deploy.models.network import TaskNetwork
     from snow_deploy.paper.study import Run, Study
@@ -31,35 +31,37 @@ class _Answering(nn.Module):
 
 
 def remembered(
-    study: Study, seed: int, metrics: Mapping[str, Mapping[str, float]], kept: MeasurementCache
-) -> list[dict[str, float]]:
-    """Return, after each data set that `lf` has learned, its accuracy on those so far.
+    study: Study,
+    chain: Sequence[Run],
+    metrics: Mapping[str, Mapping[str, float]],
+    kept: MeasurementCache,
+) -> list[dict[str, Mapping[str, float]]]:
+    """Return, after each data set that `lf` has learned, what it reaches on those so far.
 
     Args:
-        study: Its store holds the runs of `study.chain(seed)`.
-        seed: Seed of the runs.
+        study: Its store holds the runs.
+        chain: The runs of `study.chain`.
         metrics: Metrics of these runs, by name.
         kept: What is measured already.
 
     Returns:
-        One row a data set learned, by name of the data; the newest one's is the run's own.
+        One row a data set learned: by name of the data `accuracy` and, where it was measured,
+        `accuracy_top5`; the newest one's are the run's own.
     """
-    chain = study.chain(seed)
     device = describe_device(default_device())
     rows = []
     for place, run in enumerate(chain):
-        row = {}
+        row: dict[str, Mapping[str, float]] = {}
         for older in chain[:place]:
-            study.say(f"accuracy on {older.data} after {run.data}, seed {seed}")
+            study.say(f"accuracy on {older.data} after {run.data}, seed {run.options.seed}")
             facts = {
                 "run": study.store.load_task(run.name).fingerprint(),
                 "pictures": study.store.load_task(older.name).data_sha256,
                 "older": older.name,
                 **device,
             }
-            value = kept.get("older", facts, partial(_older, study, run, older))
-            row[older.data] = value["accuracy"]
-        row[run.data] = metrics[run.name]["accuracy"]
+            row[older.data] = kept.get("older", facts, partial(_older, study, run, older))
+        row[run.data] = metrics[run.name]
         rows.append(row)
     return rows
 
@@ -70,7 +72,5 @@ def _older(study: Study, run: Run, older: Run) -> dict[str, float]:
     network = record.build_older(Source(study.store.source_weights()), older.name)
     splits = study.splits(older.data)
     answering = _Answering(network).to(default_device())
-    _, accuracy, _ = measure(
-        answering, splits.final[1], record.preprocessing, workers=study.workers
-    )
-    return {"accuracy": accuracy}
+    found, _ = measure(answering, splits.final[1], record.preprocessing, workers=study.workers)
+    return {"accuracy": found.accuracy, "accuracy_top5": found.accuracy_top5}

@@ -28,6 +28,15 @@ class MeasurementCache:
         """Name the folder; it is made when the first measurement is kept."""
         self.folder = folder
 
+    def find(self, kind: str, facts: Mapping[str, Any]) -> Measurement | None:
+        """Return what was measured before under the same facts; None where nothing readable is."""
+        try:
+            document = json.loads(self._path(kind, facts).read_text(encoding="utf-8"))
+            value: Measurement = document["value"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return value
+
     def get(
         self, kind: str, facts: Mapping[str, Any], measure: Callable[[], Measurement]
     ) -> Measurement:
@@ -38,16 +47,17 @@ class MeasurementCache:
             facts: JSON values; everything that the measurement depends on.
             measure: Function that measures.
         """
-        path = self.folder / f"{kind}-{digest(facts)}.json"
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            value: Measurement = document["value"]
-        except (OSError, ValueError, KeyError, TypeError):
-            value = measure()
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path, "w") as file:
-                json.dump({"facts": dict(facts), "value": value}, file, indent=1)
+        found = self.find(kind, facts)
+        if found is not None:
+            return found
+        value = measure()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self._path(kind, facts), "w") as file:
+            json.dump({"facts": dict(facts), "value": value}, file, indent=1)
         return value
+
+    def _path(self, kind: str, facts: Mapping[str, Any]) -> Path:
+        return self.folder / f"{kind}-{digest(facts)}.json"
 
 
 def default_device() -> torch.device:

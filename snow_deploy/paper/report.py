@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-Form = Literal["text", "whole", "share", "millions", "number", "ratio"]
+Form = Literal["text", "whole", "share", "fine share", "millions", "number", "ratio"]
 Cell = str | float | int | None
 
 _DASH = "–"
 _FORMATS: dict[Form, str] = {
     "whole": "{:.0f}",
     "share": "{:.3f}",
+    "fine share": "{:.4f}",
     "millions": "{:.2f}",
     "number": "{:.4g}",
     "ratio": "{:.2f}×",
@@ -78,8 +79,8 @@ class TableReport:
         empty = [c for c in self.columns if any(row.get(c.key) is None for row in self.rows)]
         if any(column.printed for column in empty):
             yield (
-                f"{_DASH} in a column of the paper: its printed figure is not known to us, or is "
-                "of other networks."
+                f"{_DASH} in a column of the paper: it prints no such figure, or one of other "
+                "networks."
             )
         if any(not column.printed for column in empty):
             yield f"{_DASH} elsewhere: not measured in this run, or it does not apply."

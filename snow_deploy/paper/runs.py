@@ -50,6 +50,30 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
             runs were given up, and everything else is trained.
         KeyboardInterrupt: Interrupted; the same call goes on.
     """
+    wanted = {run.name: run for run in runs}
+    found, failed = train_what_can_be(study, runs)
+    if failed:
+        lost = "; ".join(f"{describe_run(wanted[name])}: {why}" for name, why in failed.items())
+        msg = (
+            f"{len(failed)} of {len(wanted)} runs were given up ({lost}). The others are trained "
+            "and kept. Leave those out, or choose other options, such as --recipe steady."
+        )
+        raise TrainingError(msg)
+    return found
+
+
+def train_what_can_be(
+    study: Study, runs: Sequence[Run]
+) -> tuple[dict[str, Mapping[str, float]], dict[str, str]]:
+    """Do as `train_runs`, but return what was given up.
+
+    Returns:
+        By run name, the metrics of the final measurement; and why a run was given up.
+
+    Raises:
+        TrainingError: Data has other labels or pictures than when a run was trained or begun.
+        KeyboardInterrupt: Interrupted; the same call goes on.
+    """
     found: dict[str, Mapping[str, float]] = {}
     failed: dict[str, str] = {}
     wanted = {run.name: run for run in runs}
@@ -70,26 +94,20 @@ def train_runs(study: Study, runs: Sequence[Run]) -> dict[str, Mapping[str, floa
             before = "done before, " if run.name in done else ""
             accuracy = found[run.name]["accuracy"]
             study.say(f"{place} {describe_run(run)}: {before}accuracy {accuracy:.4f}")
-    if failed:
-        lost = "; ".join(f"{describe_run(wanted[name])}: {why}" for name, why in failed.items())
-        msg = (
-            f"{len(failed)} of {len(wanted)} runs were given up ({lost}). The others are trained "
-            "and kept. Leave those out, or choose other options, such as --recipe steady."
-        )
-        raise TrainingError(msg)
-    return found
+    return found, failed
 
 
 def _together(runs: Sequence[Run]) -> list[list[Run]]:
-    """Group runs in order: those of the same data and seed are one where their schemes share it.
+    """Group runs in order: those that learn from the same batches, where their schemes share them.
 
-    Each other run is one. Runs of a study have all else in common that decides their batches.
+    Each other run is one. Runs of a study have the rest in common that decides their batches.
     """
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         options = run.options
         shares = options.scheme in _SHARE_A_PASS and options.precision != "fp16"
-        key = (run.data, options.seed) if shares else (run.name,)
+        crop = options.recipe.smallest_crop
+        key = (run.data, options.seed, options.batch_size, crop) if shares else (run.name,)
         groups.setdefault(key, []).append(run)
     return list(groups.values())
 

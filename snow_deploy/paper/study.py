@@ -5,24 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from snow_deploy.data import open_data
+from snow_deploy.data.hold_out import hold_out
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.options import DeltaOptions
-from snow_deploy.training.options import TrainingPrecision, TrainOptions, recipe_for
+from snow_deploy.training.options import (
+    PAPER_BATCHES,
+    REFERENCE_BATCH,
+    Recipe,
+    TrainingPrecision,
+    TrainOptions,
+    recipe_for,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from snow_deploy.data.pictures import Splits
     from snow_deploy.models.network import Scheme
+    from snow_deploy.paper.tuned import Tuned
     from snow_deploy.training.store import Store
 
 SCHEMES: tuple[Scheme, ...] = ("fo", "fe", "ft", "mp", "pn", "lf", "snow")
 """In the order of the tables; SNOW last, as what the others are compared with."""
+COMPARED: tuple[Scheme, ...] = ("fo", "fe", "ft", "mp", "pn", "snow")
+"""Those of the paper's comparison; LF stands in Tables 1 and 9 alone."""
 
 _DIGITS = 10
 _SPLIT_SEED = 0  # of data without a split of its own: every run is measured on the same pictures
@@ -46,6 +57,21 @@ class Run:
 
 
 @dataclass(frozen=True)
+class SchemeAtBatch:
+    """What is compared: a scheme at a batch.
+
+    Attributes:
+        name: The scheme's, with the batch where the paper has the scheme at two: `snow-256`.
+        scheme: Scheme of the network.
+        batch_size: Pictures a step.
+    """
+
+    name: str
+    scheme: Scheme
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class Study:
     """What the tables have in common.
 
@@ -57,10 +83,16 @@ class Study:
         seeds: Each run is trained once for each.
         recipe: `paper` or `steady`.
         epochs: Epochs of each run.
-        batch_size: Pictures a step.
+        batch_size: Pictures a step; None for 256 or, with the paper's recipe, what the paper has
+            for each scheme: two contenders then are SNOW's.
         image_size: Side of the networks' input, in pixels.
         precision: Arithmetic of training.
         delta: SNOW's shape where a table doesn't vary it.
+        decay_epochs: Epochs between steps, of recipes whose rate falls in steps; None for the
+            recipe's.
+        tuned: Recipes that were chosen for each scheme and data, in place of `recipe`.
+        held_out: Seed of a validation part of the training pictures, which is measured on in the
+            place of the test split; None to measure on that.
         workers: Processes that load pictures.
         download: Whether torchvision may download data.
         say: Callback that gets, a line at a time, what is done.
@@ -73,10 +105,13 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     recipe: str = "paper"
     epochs: int = 90
-    batch_size: int = 256
+    batch_size: int | None = None
     image_size: int = 224
     precision: TrainingPrecision = "auto"
     delta: DeltaOptions = field(default_factory=DeltaOptions)
+    decay_epochs: int | None = None
+    tuned: Tuned | None = None
+    held_out: int | None = None
     workers: int = 2
     download: bool = False
     say: Callable[[str], None] = print
@@ -90,16 +125,50 @@ class Study:
         """
         if data not in self._opened:
             spec, download = self.data[data], self.download
-            self._opened[data] = open_data(spec, seed=_SPLIT_SEED, download=download)
-            for remark in self._opened[data].remarks:
+            splits = open_data(spec, seed=_SPLIT_SEED, download=download)
+            for remark in splits.remarks:
                 self.say(f"note: {data}: {remark}")
+            held = self.held_out
+            self._opened[data] = splits if held is None else hold_out(splits, seed=held)
         return self._opened[data]
+
+    def contenders(self) -> list[SchemeAtBatch]:
+        """Return what is compared, in the order of the schemes."""
+        found = []
+        for scheme in self.schemes:
+            sizes = self._batches(scheme)
+            for size in sizes:
+                name = scheme if len(sizes) == 1 else f"{scheme}-{size}"
+                found.append(SchemeAtBatch(name, scheme, size))
+        return found
+
+    def _batches(self, scheme: Scheme) -> tuple[int, ...]:
+        if self.batch_size is not None:
+            return (self.batch_size,)
+        return PAPER_BATCHES[scheme] if self.recipe == "paper" else (REFERENCE_BATCH,)
+
+    def recipe_of(self, scheme: Scheme, data: str | None, *, follows: bool = False) -> Recipe:
+        """Return the recipe of a scheme, on a data set where one was chosen for it.
+
+        Args:
+            scheme: Scheme of the network.
+            data: What it learns; None for no data in particular.
+            follows: It goes on from another task's network.
+        """
+        if self.tuned is not None and data is not None:
+            return self.tuned.recipe(data, scheme, follows=follows)
+        recipe = recipe_for(self.recipe, scheme, follows=follows)
+        if self.decay_epochs is not None and recipe.schedule == "step":
+            recipe = replace(recipe, decay_epochs=self.decay_epochs)
+        return recipe
 
     def options(
         self,
         scheme: Scheme,
         seed: int,
         *,
+        data: str | None = None,
+        batch_size: int | None = None,
         delta: DeltaOptions | None = None,
         after: str | None = None,
     ) -> TrainOptions:
@@ -108,14 +177,16 @@ class Study:
         Args:
             scheme: Scheme of its network.
             seed: Seed of its weights, order, crops and noise.
+            data: What it learns, where a recipe may have been chosen for it.
+            batch_size: Pictures a step; None for the scheme's first.
             delta: Its shape, where the table varies it.
             after: The run that it goes on from, for `lf`.
         """
         return TrainOptions(
             delta=delta or self.delta,
-            recipe=recipe_for(self.recipe, scheme, follows=after is not None),
+            recipe=self.recipe_of(scheme, data, follows=after is not None),
             epochs=self.epochs,
-            batch_size=self.batch_size,
+            batch_size=batch_size or self._batches(scheme)[0],
             image_size=self.image_size,
             precision=self.precision,
             seed=seed,
@@ -126,15 +197,26 @@ class Study:
     def run(self, data: str, options: TrainOptions) -> Run:
         """Name a run: the same data, source and options give the same name, others another."""
         source = self.store.source_weights().fingerprint()
-        facts = {"options": options.to_dict(), "data": self.data[data], "source": source}
+        facts: dict[str, Any] = {
+            "options": options.to_dict(),
+            "data": self.data[data],
+            "source": source,
+        }
+        if self.held_out is not None:
+            facts["held_out"] = self.held_out
         return Run(f"{data}-{options.scheme}-{digest(facts)}", data, options)
 
-    def chain(self, seed: int) -> list[Run]:
-        """Return the runs of `lf`: each data set after the one before, into one network."""
+    def chain(self, seed: int, order: Sequence[str] = ()) -> list[Run]:
+        """Return the runs of `lf`: each data set after the one before, into one network.
+
+        Args:
+            seed: Seed of the runs.
+            order: Order of the data sets; empty for the one in which they are given.
+        """
         runs: list[Run] = []
-        for data in self.data:
+        for data in order or self.data:
             after = runs[-1].name if runs else None
-            runs.append(self.run(data, self.options("lf", seed, after=after)))
+            runs.append(self.run(data, self.options("lf", seed, data=data, after=after)))
         return runs
 
     def facts(self) -> dict[str, Any]:
@@ -148,6 +230,8 @@ class Study:
             "batch_size": self.batch_size,
             "image_size": self.image_size,
             "precision": self.precision,
+            "decay_epochs": self.decay_epochs,
+            "tuned": None if self.tuned is None else self.tuned.facts(),
             "delta": asdict(self.delta),
             **self._source(),
         }

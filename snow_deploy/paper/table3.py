@@ -1,18 +1,10 @@
-"""Table 3: the accuracy of every scheme on every data set."""
+"""Table 3: the data sets, their classes and pictures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snow_deploy.paper.accuracies import measure_accuracies
-from snow_deploy.paper.columns import (
-    accuracy_cells,
-    accuracy_columns,
-    accuracy_key,
-    spread_key,
-    training_note,
-)
-from snow_deploy.paper.measurement_cache import MeasurementCache
+from snow_deploy.paper import printed
 from snow_deploy.paper.plots import grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, TableReport
 
@@ -21,48 +13,63 @@ if TYPE_CHECKING:
 
     from snow_deploy.paper.study import Study
 
+_COLUMNS = (
+    Column("data", "data"),
+    Column("classes", "classes", "whole"),
+    Column("paper_classes", "paper", "whole", printed=True),
+    Column("train", "train", "whole"),
+    Column("paper_train", "paper", "whole", printed=True),
+    Column("validation", "validation", "whole"),
+    Column("test", "test", "whole"),
+    Column("paper_test", "paper", "whole", printed=True),
+)
+
 
 def make_table3(study: Study) -> tuple[TableReport, Figure]:
-    """Train what is missing and tabulate it: mean and spread over the seeds.
+    """Count the study's data sets, and set the paper's beside them; nothing is trained.
 
-    Args:
-        study: Its store holds the source.
+    A data set that is read by a reader of the paper's stands beside the paper's figures; what of
+    the paper's is not given has a row of its own.
     """
-    found = measure_accuracies(study, MeasurementCache(study.output / "measured"))
-    rows: list[dict[str, Cell]] = [
-        {"scheme": scheme, **accuracy_cells(by_data), "paper_mean": None}
-        for scheme, by_data in found.items()
+    rows: list[dict[str, Cell]] = []
+    for name, spec in study.data.items():
+        splits = study.splits(name)
+        row: dict[str, Cell] = {
+            "data": name,
+            "classes": len(splits.labels),
+            "train": len(splits.train),
+            "validation": None if splits.val is None else len(splits.val),
+            "test": None if splits.test is None else len(splits.test),
+        }
+        known = printed.dataset(spec)
+        rows.append({**row, **({} if known is None else _papers(known))})
+    given = {printed.dataset(spec) for spec in study.data.values()}
+    rows += [
+        {"data": f"{printed.TITLES[data]} (paper)", **_papers(data)}
+        for data in printed.DATA
+        if data not in given
     ]
-    columns = [Column("scheme", "scheme"), *accuracy_columns(study)]
-    notes = [training_note(study)]
-    if "lf" in found:
-        notes.append(
-            "lf learns the data sets in this order; its accuracies are the last network's."
+    notes = [
+        (
+            "train: what `train` learns from. The paper trains on DTD's training and validation "
+            "pictures together, as dtd: does here."
         )
-    facts = {**study.facts(), "accuracy_by_seed": found}
-    report = TableReport("table3", "Table 3: accuracy by scheme", columns, rows, notes, facts)
-    return report, _draw(report, study)
-
-
-def _draw(report: TableReport, study: Study) -> Figure:
-    schemes = [str(cell) for cell in report.column("scheme")]
-    figure = new_figure(max(6.0, 1.2 * len(study.data) * len(schemes) / 3 + 3), 3.6)
+    ]
+    title = "Table 3: data sets"
+    report = TableReport("table3", title, _COLUMNS, rows, notes, {"data": dict(study.data)})
+    figure = new_figure(max(5.0, 1.1 * len(rows)), 3.4)
     axes = figure.subplots()
-    by_scheme = {str(row["scheme"]): row for row in report.rows}
-    grouped_bars(
-        axes,
-        list(study.data),
-        {
-            scheme: [by_scheme[scheme][accuracy_key(data)] for data in study.data]
-            for scheme in schemes
-        },
-        {
-            scheme: [by_scheme[scheme][spread_key(data)] for data in study.data]
-            for scheme in schemes
-        },
-        form="{:.3f}",
-    )
-    axes.set(ylabel="test accuracy", ylim=(0, 1.12), title=report.title)
-    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])  # the room above them is for the values
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return figure
+    labels = [str(row["data"]) for row in rows]
+    values = {
+        "train": [row.get("train", row.get("paper_train")) for row in rows],
+        "test": [row.get("test", row.get("paper_test")) for row in rows],
+    }
+    grouped_bars(axes, labels, values)
+    axes.set(ylabel="pictures", title=title, yscale="log")
+    return report, figure
+
+
+def _papers(data: str) -> dict[str, Cell]:
+    train, test = printed.PICTURES[data]
+    classes = printed.CLASSES[printed.DATA.index(data)]
+    return {"paper_classes": classes, "paper_train": train, "paper_test": test}

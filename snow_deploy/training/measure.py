@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snow_deploy.data.loading import make_loader
 from snow_deploy.errors import DataError
+from snow_deploy.training.answers import RANKS, Answers
 from snow_runtime.errors import InputError
 from snow_runtime.pictures.preprocessing import resize_and_crop
 
@@ -23,10 +26,33 @@ SAMPLES = 5
 """Held-out pictures that travel with a task; not the batch that a graph is traced with."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one network reaches on one set of labelled pictures.
+
+    Attributes:
+        loss: Mean cross-entropy.
+        answers: To each picture that could be read.
+    """
+
+    loss: float
+    answers: Answers
+
+    @property
+    def accuracy(self) -> float:
+        """The share of pictures whose class is the likeliest answer, 0 to 1."""
+        return self.answers.accuracy()
+
+    @property
+    def accuracy_top5(self) -> float:
+        """The share of pictures whose class is among the five likeliest answers, 0 to 1."""
+        return self.answers.accuracy(RANKS)
+
+
 def measure(
     network: nn.Module, pictures: Pictures, preprocessing: Preprocessing, *, workers: int = 2
-) -> tuple[float, float, set[str]]:
-    """Return mean cross-entropy, accuracy (0 to 1) and the names of unreadable pictures.
+) -> tuple[Measured, set[str]]:
+    """Return what a network reaches, and the names of unreadable pictures.
 
     Args:
         network: [B, 3, S, S] float32 in, [B, classes] logits out; put into eval mode.
@@ -43,10 +69,8 @@ def measure(
     def answer(images: Tensor) -> list[Tensor]:
         return [network(images.to(device))]
 
-    ((loss, accuracy),), unreadable = measure_together(
-        answer, [pictures], preprocessing, workers=workers
-    )
-    return loss, accuracy, unreadable
+    (measured,), unreadable = measure_together(answer, [pictures], preprocessing, workers=workers)
+    return measured, unreadable
 
 
 @torch.no_grad()
@@ -56,7 +80,7 @@ def measure_together(
     preprocessing: Preprocessing,
     *,
     workers: int = 2,
-) -> tuple[list[tuple[float, float]], set[str]]:
+) -> tuple[list[Measured], set[str]]:
     """Measure several tasks on the same pictures, which are loaded once.
 
     Args:
@@ -66,7 +90,7 @@ def measure_together(
         workers: Processes that load pictures.
 
     Returns:
-        Mean cross-entropy and accuracy (0 to 1) of each task; the names of unreadable pictures.
+        What each task reaches; the names of unreadable pictures.
 
     Raises:
         DataError: No picture could be read.
@@ -81,24 +105,50 @@ def measure_together(
         seed=0,
         workers=workers,
     )
-    losses, right, count = [0.0] * len(labelled), [0] * len(labelled), 0
+    tallies = [_Tally(each) for each in labelled]
     unreadable = set[str]()
     for batch in loader:
         unreadable.update(batch.skipped)
         if len(batch.images) == 0:
             continue
-        count += len(batch.images)
         indices = batch.indices.tolist()
-        for number, logits in enumerate(answer(batch.images)):
-            targets = torch.tensor([labelled[number].target(index) for index in indices])
-            targets = targets.to(logits.device)
-            loss = nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
-            losses[number] += loss.item()
-            right[number] += int((logits.argmax(1) == targets).sum())
-    if count == 0:
+        for tally, logits in zip(tallies, answer(batch.images), strict=True):
+            tally.note(indices, logits)
+    if not tallies[0].index:
         msg = f"none of the {len(pictures)} pictures to measure on could be read; check the files"
         raise DataError(msg)
-    return [(a / count, b / count) for a, b in zip(losses, right, strict=True)], unreadable
+    return [tally.measured() for tally in tallies], unreadable
+
+
+class _Tally:
+    """Answers of one task, collected batch by batch."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+        self.index: list[int] = []
+        self.targets: list[int] = []
+        self.ranked: list[Tensor] = []
+        self.loss = 0.0
+
+    def note(self, indices: list[int], logits: Tensor) -> None:
+        """Take a batch: [B, classes] logits of the pictures at these places."""
+        wanted = [self.pictures.target(index) for index in indices]
+        targets = torch.tensor(wanted, device=logits.device)
+        scores = logits.float()
+        self.loss += nn.functional.cross_entropy(scores, targets, reduction="sum").item()
+        ranked = torch.sort(scores, dim=1, descending=True, stable=True).indices
+        self.ranked.append(ranked[:, :RANKS].cpu())
+        self.index += indices
+        self.targets += wanted
+
+    def measured(self) -> Measured:
+        """Return what came together."""
+        answers = Answers(
+            np.array(self.index, dtype=np.int64),
+            np.array(self.targets, dtype=np.int64),
+            torch.cat(self.ranked).numpy(),
+        )
+        return Measured(self.loss / len(self.index), answers)
 
 
 def held_out_samples(

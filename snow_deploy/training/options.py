@@ -15,7 +15,7 @@ ClassifierStart = Literal["random", "linear"]
 Noise = Literal["constant", "settling"]
 TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
-_REFERENCE_BATCH = 256
+REFERENCE_BATCH = 256
 _EXPLORING = 0.25  # share of a run, with settling noise
 _FOLLOWED_STEPS = 30  # a BatchNorm's statistics follow the weights closely for so long
 
@@ -26,11 +26,12 @@ class Recipe:
 
     Attributes:
         lr: Learning rate at a batch of 256; scaled in proportion to the batch.
+        decay_epochs: With `step`, the rate is divided by ten after each so many epochs, however
+            long the run is; 0 divides at each third of the run, as it was before this was told.
         classifier_features: Where positive, the classifier's learning rate falls with the features
             it reads, for their number makes its steps long: n of them get this / n of the others'
             rate, the local ones for themselves and the source's for themselves.
-        schedule: `step` divides by ten at each third of the run (the paper: every 30 of 90
-            epochs); `cosine` falls to zero.
+        schedule: `step` divides by ten now and then (`decay_epochs`); `cosine` falls to zero.
         warmup_epochs: Epochs of linear warm-up.
         classifier_start: `random`; or `linear`: the classifier begins as a cautious logistic
             regression on the source's pooled features (`linear_probe.Probe`), blind to the local
@@ -44,12 +45,14 @@ class Recipe:
         smallest_crop: Smallest share of a photo's area, in training: crops are of this share or
             more.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
+        classifier_faster: Let `classifier_features` speed the classifier up too, where it reads
+            fewer.
         momentum: Momentum of SGD.
         weight_decay: L2, on every trained parameter.
     """
 
     lr: float = 1.0
-    classifier_features: int = 0
+    classifier_features: float = 0
     schedule: Schedule = "step"
     warmup_epochs: float = 0.0
     classifier_start: ClassifierStart = "random"
@@ -60,6 +63,8 @@ class Recipe:
     label_smoothing: float = 0.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    decay_epochs: int = 30
+    classifier_faster: bool = False
 
     def rate(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """Return the factor on the learning rate at an optimiser step, 0 to 1."""
@@ -70,6 +75,8 @@ class Recipe:
         if self.schedule == "cosine":
             share = (step - warmup) / max(1.0, total - warmup)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        if self.decay_epochs:
+            return float(0.1 ** (step // (self.decay_epochs * steps_per_epoch)))
         return float(0.1 ** min(2, 3 * step // max(1, total)))
 
     def exploration(self, step: int, steps_per_epoch: int, epochs: int) -> float:
@@ -93,13 +100,24 @@ RECIPES = {
         smallest_crop=0.5,
     ),
 }
-"""`paper`: SNOW's own (section 4.1). `steady`: gentler on the classifier; see
-docs/guide/training.md.
+"""`paper`: SNOW's own (section 3.1). `steady`: gentler on the classifier; see docs/training.md.
 
 Of SNOW; `recipe_for` has those of the other schemes.
 """
 
-_OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW
+PAPER_BATCHES: dict[Scheme, tuple[int, ...]] = {
+    "fo": (256,),
+    "fe": (256,),
+    "ft": (128,),
+    "mp": (96,),
+    "pn": (96,),
+    "lf": (128,),
+    "snow": (256, 128),
+}
+"""Pictures a step of the paper's runs: Figure 4; of LF, appendix A.3."""
+
+_OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW and LF
+_LF_RATE = 0.01  # likewise, of LF: 0.005 at 128 (appendix A.3)
 _GENTLE_RATE = 0.01  # likewise, of `steady` where every weight has been trained before
 _DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of options name them
 _WHOLE = frozenset({"ft", "lf"})
@@ -112,9 +130,9 @@ _DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}
 def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> Recipe:
     """Return a recipe by its name, as a scheme needs it.
 
-    All but SNOW learn at a tenth of its rate (section 4.1), and with `steady` those that go on from
-    a whole trained network at a hundredth: few epochs do not mend what a higher one shakes to
-    pieces. Their classifiers keep the rate that `classifier_features` gives SNOW's.
+    In the paper's all but SNOW learn at a tenth of its rate (section 3.1, Figure 4), LF at a
+    hundredth (appendix A.3). With `steady` FT does so too: few epochs do not mend what a higher
+    rate shakes to pieces. Their classifiers keep the rate that `classifier_features` gives SNOW's.
 
     Args:
         name: A key of `RECIPES`.
@@ -124,7 +142,9 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
     recipe = RECIPES[name]
     if scheme == "snow":
         return recipe
-    rate = _GENTLE_RATE if name == "steady" and scheme in _WHOLE else _OTHERS_RATE
+    rate = _LF_RATE if scheme == "lf" else _OTHERS_RATE
+    if name == "steady" and scheme in _WHOLE:
+        rate = _GENTLE_RATE
     begins_linear = scheme in _READS_AS_THE_SOURCE and not follows
     return replace(
         recipe,
@@ -135,6 +155,11 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
         noise="constant",
         local_loss=0.0,
     )
+
+
+def usual_batch(recipe: str, scheme: Scheme) -> int:
+    """Return the batch of a scheme where none is asked for: with `paper` the printed one."""
+    return PAPER_BATCHES[scheme][0] if recipe == "paper" else REFERENCE_BATCH
 
 
 @dataclass(frozen=True)
@@ -179,6 +204,7 @@ class TrainOptions:
             "width": (self.delta.width_divisor >= 1, "1 or more"),
             "sigma2": (0 <= self.delta.sigma2 < math.inf, "a variance, 0 or more"),
             "lr": (0 < self.recipe.lr < math.inf, "a number above 0"),
+            "decay-epochs": (self.recipe.decay_epochs >= 0, "0 or more"),
             "smallest-crop": (0 < self.recipe.smallest_crop <= 1, "a share above 0, up to 1"),
             "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
             "scheme": (self.scheme in schemes, ", ".join(schemes)),
@@ -192,7 +218,7 @@ class TrainOptions:
 
     def learning_rate(self, world_size: int = 1) -> float:
         """Return the learning rate for this batch size on so many devices."""
-        return self.recipe.lr * self.batch_size * world_size / _REFERENCE_BATCH
+        return self.recipe.lr * self.batch_size * world_size / REFERENCE_BATCH
 
     def norm_momentum(self, step: int) -> float:
         """Return the factor on the momentum of a BatchNorm's statistics at a step, 0 to 1.
@@ -202,7 +228,7 @@ class TrainOptions:
         to the next. At first, and in a short run throughout, they follow the weights at the
         usual pace.
         """
-        settled = self.batch_size / _REFERENCE_BATCH
+        settled = self.batch_size / REFERENCE_BATCH
         return min(1.0, max(settled, _FOLLOWED_STEPS / (step + 1)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -217,7 +243,8 @@ class TrainOptions:
         """Read what `to_dict` wrote; unknown keys raise TypeError."""
         rest = {key: value for key, value in values.items() if key not in {"delta", "recipe"}}
         delta = {_DELTA_KEYS.get(key, key): value for key, value in values["delta"].items()}
-        return cls(DeltaOptions(**delta), Recipe(**values["recipe"]), **rest)
+        recipe = {"decay_epochs": 0, **values["recipe"]}  # thirds, before it was told
+        return cls(DeltaOptions(**delta), Recipe(**recipe), **rest)
 
     def differences(self, other: TrainOptions) -> list[str]:
         """Return `name: this != that` for every value that differs, named as in files."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import ResumeError, StoreError, TrainingError
+from snow_deploy.training.answers import FILE as ANSWERS
 from snow_deploy.training.run_facts import RunFacts, read_facts
 from snow_runtime.files import atomic_write, writing
 
@@ -114,7 +115,7 @@ def _make_room(store: Store, facts: Mapping[str, RunFacts], sweep: Path, *, alon
         folder = store.run_path(name)
         with writing(folder, StoreError, advice):
             folder.mkdir(parents=True, exist_ok=True)
-            for stale in (_CHECKPOINT, "curve.csv", "selections.npz"):
+            for stale in (_CHECKPOINT, "curve.csv", "selections.npz", ANSWERS):
                 (folder / stale).unlink(missing_ok=True)
             shutil.rmtree(folder / "tensorboard", ignore_errors=True)
             with atomic_write(folder / _RECORD, "w") as file:

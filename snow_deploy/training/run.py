@@ -100,7 +100,8 @@ def train_tasks(
         settings: Settings of the run.
 
     Returns:
-        The stored tasks, each with `accuracy` and `loss` of the final split, `parameters`,
+        The stored tasks, each with `accuracy`, `accuracy_top5` and `loss` of the final split,
+        `parameters`,
         `images_per_s`, `skipped` and, with a baseline, `linear_accuracy`. Among several
         processes the first one measures and stores; the others' records have no metrics.
 
@@ -153,7 +154,7 @@ def _train_together(
     curves, trainer = _fit(store, module, todo, probes, settings)
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     first = trainer.is_global_zero
-    metrics = _measure(module, curves, probes, settings) if first else {}
+    metrics = _measure(store, module, curves, probes, settings) if first else {}
     module.check_what_is_left()
     samples = held_out_samples(module.splits.final[1], preprocessing)
     records = []
@@ -266,11 +267,16 @@ def _compiles(settings: RunSettings) -> bool:
 
 
 def _measure(
-    module: TaskModule, curves: Sequence[Curve], probes: Probes, settings: RunSettings
+    store: Store,
+    module: TaskModule,
+    curves: Sequence[Curve],
+    probes: Probes,
+    settings: RunSettings,
 ) -> dict[str, dict[str, float]]:
     """Measure the trained tasks on the final split, and the linear classifier beside them.
 
-    One that does not answer every picture with finite numbers is given up.
+    One that does not answer every picture with finite numbers is given up. The others' answers
+    are left in their runs' folders.
     """
     module.eval()
     labelled = [learner.splits.final[1] for learner in module.active]
@@ -282,13 +288,15 @@ def _measure(
     )
     metrics = {}
     speed = max(curve.rows[-1]["images_per_s"] for curve in curves if curve.rows)
-    for learner, (loss, accuracy) in zip(module.active, measured, strict=True):
-        if not math.isfinite(loss):
-            learner.failure = f"its loss on the final pictures is {loss}"
+    for learner, found in zip(module.active, measured, strict=True):
+        if not math.isfinite(found.loss):
+            learner.failure = f"its loss on the final pictures is {found.loss}"
             continue
+        found.answers.write(store.run_path(learner.name))
         metrics[learner.name] = {
-            "accuracy": accuracy,
-            "loss": loss,
+            "accuracy": found.accuracy,
+            "accuracy_top5": found.accuracy_top5,
+            "loss": found.loss,
             "parameters": float(learner.network.count_parameters()),
             "images_per_s": speed,
             "skipped": float(len(module.skipped | unreadable)),

@@ -34,6 +34,13 @@ KINDS: dict[str, dict[str, Any]] = {
     **{
         name: {"delta": DeltaOptions(subscription=name)} for name in ("conv1x1", "attention", "all")
     },
+    "clean": {"delta": DeltaOptions(pooling_weights="clean")},
+    "descending": {"delta": DeltaOptions(pooling_order="descending")},
+    "printed": {
+        "delta": DeltaOptions(
+            pooling_norm="after", pooling_weights="clean", pooling_order="descending"
+        )
+    },
 }
 WHOLE = ("ft", "mp", "lf")
 TWICE = ("snow", "fo")
@@ -53,6 +60,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, weights: SourceWeights) -> S
             network = build_network(source, len(labels), options)
             images = torch.randn(4, 3, SIZE, SIZE)
             with torch.no_grad():
+                for pooling in network.poolings().values():  # as they are after training
+                    pooling.weight.uniform_(0.2, 1.8)
                 network(images, source(images))  # moves the statistics of the norms
             store.save_task(
                 TaskRecord(
@@ -92,6 +101,7 @@ def entries(path: Path) -> dict[str, TaskEntry]:
         WHOLE,
         ("pn", "conv1x1"),
         ("attention", "all"),
+        ("snow", "clean", "descending", "printed"),
     ],
     ids="+".join,
 )
@@ -157,8 +167,10 @@ def test_a_store_tells_what_each_task_costs(store: Store, tmp_path: Path) -> Non
 def test_tasks_from_before_there_were_schemes_are_snows(store: Store) -> None:
     values = store.load_task("snow").options.to_dict()
     del values["scheme"], values["after"], values["delta"]["subscription"]
+    del values["delta"]["pooling_weights"], values["delta"]["pooling_order"]
 
     old = TrainOptions.from_dict(values)
 
     assert old == store.load_task("snow").options
     assert (old.scheme, old.after, old.delta.subscription) == ("snow", None, "pooling")
+    assert (old.delta.pooling_weights, old.delta.pooling_order) == ("noisy", "places")

@@ -1,4 +1,4 @@
-"""The networks of the comparison schemes (SNOW, section 4.2), one a module, and their factory."""
+"""The networks of the comparison schemes (SNOW, section 3), one a module, and their factory."""
 
 from __future__ import annotations
 

@@ -112,6 +112,7 @@ def test_defaults_are_the_papers(trained_store: Store, calls: list[Call]) -> Non
 def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:
     arguments = (
         "--k 4 --width 16 --sigma2 0.5 --pooling-norm none --epochs 3 --batch-size 64 "
+        "--pooling-weights clean --pooling-order descending "
         "--recipe steady --lr 0.2 --image-size 96 --precision bf16 --seed 5 --workers 1 "
         "--compile --no-baseline --resume"
     )
@@ -121,7 +122,9 @@ def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:
     assert result.exit_code == 0, result.output
     (call,) = calls
     assert call.settings == RunSettings(workers=1, resume=True, baseline=False, compile_source=True)
-    assert call.options.delta == DeltaOptions(4, 16, 0.5, "none")
+    assert call.options.delta == DeltaOptions(
+        4, 16, 0.5, "none", pooling_weights="clean", pooling_order="descending"
+    )
     assert replace(call.options.recipe, lr=1.0) == replace(RECIPES["steady"], lr=1.0)
     rest = {"epochs": 3, "batch_size": 64, "image_size": 96, "precision": "bf16", "seed": 5}
     assert {name: getattr(call.options, name) for name in rest} == rest
@@ -167,6 +170,19 @@ def test_options_that_nothing_reads_are_refused(
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
     assert calls == []
+
+
+def test_the_papers_recipe_has_the_papers_batch(trained_store: Store, calls: list[Call]) -> None:
+    train(trained_store, "--scheme", "ft", "--decay-epochs", "5")
+    train(trained_store, "--scheme", "ft", "--recipe", "steady")
+
+    paper, steady = (call.options for call in calls)
+    assert (paper.batch_size, paper.learning_rate()) == (128, 0.05)
+    assert [paper.recipe.rate(step, 1, 12) for step in (4, 5, 10)] == pytest.approx([1, 0.1, 0.01])
+    assert steady.batch_size == 256
+    refused = train(trained_store, "--recipe", "steady", "--decay-epochs", "5")
+    assert refused.exit_code == 2
+    assert "does not read --decay-epochs" in " ".join(refused.stderr.split())
 
 
 @pytest.mark.parametrize("recipe", ["paper", "steady"])

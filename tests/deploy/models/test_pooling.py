@@ -69,6 +69,23 @@ def at_first(channels: int, k: int) -> list[int]:
     return [channel % k for channel in range(channels)]
 
 
+def as_printed(
+    features: torch.Tensor, w: torch.Tensor, noise: torch.Tensor, m: int, *, training: bool
+) -> torch.Tensor:
+    """The paper's Algorithm 1, line by line, with its optional BatchNorm and ReLU."""
+    if training:
+        rand_v = w + noise
+        _, idx = torch.topk(rand_v, m)
+        selected_weight = w[idx]
+    else:
+        selected_weight, idx = torch.topk(w, m)
+    x = features[:, idx]
+    x = x * selected_weight.view(1, -1, 1, 1)
+    mean = x.mean((0, 2, 3), keepdim=True) if training else torch.zeros(1)
+    var = x.var((0, 2, 3), unbiased=False, keepdim=True) if training else torch.ones(1)
+    return torch.relu((x - mean) / torch.sqrt(var + 1e-5))
+
+
 def pooling_of(weights: list[float], k: int, sigma2: float = 1e-3) -> ChannelPooling:
     pooling = ChannelPooling(len(weights), k, sigma2=sigma2)
     with torch.no_grad():
@@ -106,6 +123,59 @@ def test_training_is_algorithm_1_with_the_noise_that_torch_draws(
 
     expected = algorithm_1(features.numpy(), np.array(weights, np.float32), noise, k)
     np.testing.assert_allclose(pooled.detach().numpy(), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("k", [5, 80])
+def test_the_printed_algorithm_can_be_had_to_the_letter(k: int, training: bool) -> None:
+    """Weights without noise, BatchNorm behind them, and the order that torch.topk gives."""
+    pooling = ChannelPooling(
+        100, k, sigma2=0.09, norm="after", relu=True, weights="clean", order="descending"
+    ).train(training)
+    with torch.no_grad():
+        pooling.weight.copy_(torch.rand(100, generator=torch.Generator().manual_seed(7)))
+    features = features_of(100)
+    torch.manual_seed(4)
+    noise = torch.randn(100) * 0.3
+    torch.manual_seed(4)
+
+    pooled = pooling(features)
+
+    weight = pooling.weight.detach()
+    expected = as_printed(features, weight, noise, k, training=training)
+    torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-5)
+    assert pooling.order() == tuple(torch.topk(weight, k).indices.tolist())
+    assert sorted(pooling.order()) == list(pooling.selection())
+
+
+@given(scores_and_k(), st.integers(0, 2**32))
+def test_clean_weights_are_chosen_by_noise_and_multiply_without(
+    case: tuple[list[float], int], seed: int
+) -> None:
+    weights, k = case
+    pooling = ChannelPooling(len(weights), k, sigma2=0.25, weights="clean").train()
+    with torch.no_grad():
+        pooling.weight.copy_(torch.tensor(weights))
+    features = features_of(len(weights))
+    torch.manual_seed(seed)
+    noise = torch.randn(len(weights)).numpy() * np.float32(0.5)
+    torch.manual_seed(seed)
+
+    pooled = pooling(features).detach().numpy()
+
+    clean = np.array(weights, np.float32)
+    order = arrange(choose(clean + noise, k), clean, at_first(len(clean), k))
+    expected = features.numpy()[:, order] * clean[order][:, None, None]
+    np.testing.assert_array_equal(pooled, expected)
+
+
+def test_a_descending_order_needs_no_places() -> None:
+    pooling = ChannelPooling(8, 3, sigma2=1.0, order="descending").train()
+    before = pooling.places.clone()
+
+    pooling(features_of(8))
+
+    assert torch.equal(pooling.places, before)
 
 
 @given(scores_and_k())
@@ -272,6 +342,11 @@ def test_poolings_that_differ_do_not_draw_together() -> None:
     """Noise of another deviation, another norm, evaluation: each gets its own."""
     still, moving = (pooling_of([3.0, 1.0, 2.0], 2, sigma2) for sigma2 in (0.0, 4.0))
     weighted, normed = ChannelPooling(3, 2, norm="none"), ChannelPooling(3, 2, norm="before")
+    clean, falling = (
+        ChannelPooling(3, 2, sigma2=0.0, weights="clean"),
+        ChannelPooling(3, 2, sigma2=0.0, order="descending"),
+    )
+    falling.weight.data.copy_(torch.tensor([1.0, 2.0, 3.0]))
     seen = pooling_of([3.0, 1.0, 2.0], 2, 4.0).eval()
     features = features_of(3)
     before = torch.get_rng_state()
@@ -279,7 +354,8 @@ def test_poolings_that_differ_do_not_draw_together() -> None:
     with drawn_together([seen, still]):
         assert torch.equal(torch.get_rng_state(), before)
         assert torch.equal(seen(features), still(features))
-    with drawn_together([still, moving, weighted, normed]):
+    with drawn_together([still, moving, weighted, normed, clean, falling]):
+        assert torch.equal(falling(features)[:, 0], 3 * features[:, 2])
         assert torch.equal(still(features), seen(features))
         assert not torch.equal(moving(features), seen(features))
         assert normed(features).mean().abs() < 1e-6 < weighted(features).mean().abs()
@@ -471,6 +547,13 @@ def test_the_exploration_scales_the_noise() -> None:
 def test_a_place_for_a_norm_that_does_not_exist() -> None:
     with pytest.raises(TrainingError, match="one of before, after, none, not 'behind'"):
         ChannelPooling(6, 3, norm="behind")  # type: ignore[arg-type]
+
+
+def test_weights_and_orders_that_do_not_exist() -> None:
+    with pytest.raises(TrainingError, match="weights is one of noisy, clean, not 'loud'"):
+        ChannelPooling(6, 3, weights="loud")  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="order is one of places, descending, not 'random'"):
+        ChannelPooling(6, 3, order="random")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("k", [0, -1, 7])

@@ -12,6 +12,7 @@ from snow_deploy.errors import DivergedError
 from snow_deploy.models.source import Source
 from snow_deploy.paper.measure.networks import random_weights
 from snow_deploy.paper.study import Study
+from snow_deploy.training.answers import Answers
 from snow_deploy.training.run import TrainingOutcome
 from snow_deploy.training.store import Store
 from snow_deploy.training.task_record import TaskRecord
@@ -79,6 +80,15 @@ def accuracy_of(data: str, options: TrainOptions) -> float:
     )
 
 
+def answers_of(pictures: int, options: TrainOptions) -> Answers:
+    """Return answers of which SNOW's are all right and others' wrong for some, by their seed."""
+    target = np.zeros(pictures, dtype=np.int64)
+    ranked = np.tile(np.arange(2), (pictures, 1))
+    if options.scheme != "snow":
+        ranked[: 1 + options.seed] = [1, 0]
+    return Answers(np.arange(pictures), target, ranked)
+
+
 class Trainer:
     """Stands in for `train_tasks`: notes what it is asked for and stores an empty network."""
 
@@ -89,6 +99,7 @@ class Trainer:
         self.groups: list[list[str]] = []
         self.interrupted_at: int | None = None
         self.diverging: set[str] = set()
+        self.losses = False
         self.cannot_resume: ResumeError | None = None
 
     def __call__(
@@ -126,12 +137,14 @@ class Trainer:
             Preprocessing.for_size(options.image_size),
             options,
             torch.zeros(1, 32, 32, 3, dtype=torch.uint8),
-            {"accuracy": accuracy, "parameters": 1e6},
+            {"accuracy": accuracy, "accuracy_top5": accuracy + 0.1, "parameters": 1e6}
+            | ({"loss": -accuracy} if self.losses else {}),
             data_sha256=splits.fingerprint,
         )
         folder = store.run_path(name)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "curve.csv").write_text(f"epoch,test_accuracy\n1,{accuracy}\n", encoding="utf-8")
+        answers_of(len(splits.final[1]), options).write(folder)
         np.savez(folder / "selections.npz", **self.history(len(self.names)))
         store.save_task(record)
         return record
@@ -150,5 +163,6 @@ class Trainer:
 def trainer(monkeypatch: pytest.MonkeyPatch, small_source: Source) -> Trainer:
     trainer = Trainer(small_source)
     monkeypatch.setattr("snow_deploy.paper.runs.train_tasks", trainer)
-    monkeypatch.setattr("snow_deploy.paper.lifelong._older", lambda *_: {"accuracy": 0.25})
+    older = {"accuracy": 0.25, "accuracy_top5": 0.75}
+    monkeypatch.setattr("snow_deploy.paper.lifelong._older", lambda *_: older)
     return trainer

@@ -62,7 +62,7 @@ def test_a_dash_is_explained_where_there_is_one() -> None:
     assert gaps.cells()[2] == ["lf", "–", "–"]
     ours, papers = sorted(gaps.footnotes())
     assert "not measured" in ours
-    assert "printed figure is not known" in papers
+    assert "prints no such figure" in papers
 
 
 @pytest.mark.parametrize(("tasks", "rotation"), [(2, 0.0), (6, 90.0)])

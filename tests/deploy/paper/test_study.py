@@ -40,6 +40,51 @@ def test_the_recipe_is_the_schemes(study: Study) -> None:
     assert study.options("snow", 3).recipe.lr == 10 * study.options("ft", 3).recipe.lr
 
 
+def test_the_papers_recipe_has_each_scheme_at_its_printed_batch(study: Study) -> None:
+    paper = replace(study, batch_size=None, schemes=("ft", "mp", "snow"))
+    steady = replace(paper, recipe="steady")
+
+    assert [(each.name, each.batch_size) for each in paper.contenders()] == [
+        ("ft", 128),
+        ("mp", 96),
+        ("snow-256", 256),
+        ("snow-128", 128),
+    ]
+    assert [(each.name, each.batch_size) for each in steady.contenders()] == [
+        ("ft", 256),
+        ("mp", 256),
+        ("snow", 256),
+    ]
+    assert paper.options("mp", 0).learning_rate() == pytest.approx(0.0375)
+    assert paper.options("snow", 0).batch_size == 256
+
+
+def test_the_rate_falls_as_often_as_asked(study: Study) -> None:
+    falling = replace(study, decay_epochs=4, epochs=12)
+
+    recipe = falling.options("ft", 0).recipe
+
+    assert [recipe.rate(step, 1, 12) for step in (3, 4, 8)] == pytest.approx([1, 0.1, 0.01])
+    steady = replace(falling, recipe="steady").options("ft", 0).recipe
+    assert steady == recipe_for("steady", "ft")
+
+
+def test_a_chain_in_another_order(study: Study) -> None:
+    first, second = study.chain(0, ["digit", "shape"])
+
+    assert (first.data, second.data) == ("digit", "shape")
+    assert second.options.after == first.name
+
+
+def test_held_out_pictures_make_other_runs(study: Study) -> None:
+    held = replace(study, held_out=1)
+    options = study.options("fo", 0)
+
+    names = {each.run("shape", options).name for each in (study, held, replace(held, held_out=2))}
+
+    assert len(names) == 3
+
+
 def test_a_chain_goes_from_each_data_set_to_the_next(study: Study) -> None:
     first, second = study.chain(seed=1)
 

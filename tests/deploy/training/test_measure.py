@@ -9,10 +9,13 @@ import torch
 from torch import nn
 
 from snow_deploy.errors import DataError
-from snow_deploy.training.measure import SAMPLES, held_out_samples, measure
+from snow_deploy.training.answers import Answers, read_answers
+from snow_deploy.training.measure import SAMPLES, held_out_samples, measure, measure_together
 from snow_runtime.pictures.preprocessing import prepare, resize_and_crop
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_runtime.graph.manifest import Preprocessing
     from tests.deploy.training.conftest import Colours
 
@@ -49,9 +52,11 @@ def test_loss_and_accuracy(
 ) -> None:
     colours = replace(colours, broken=frozenset(broken))
 
-    loss, accuracy, unreadable = measure(network, colours, preprocessing, workers=0)
+    found, unreadable = measure(network, colours, preprocessing, workers=0)
 
-    assert (loss, accuracy) == pytest.approx(by_hand(network, colours, preprocessing), rel=1e-5)
+    assert (found.loss, found.accuracy) == pytest.approx(
+        by_hand(network, colours, preprocessing), rel=1e-5
+    )
     assert unreadable == {f"colour {index}" for index in broken}
     assert not network.training
 
@@ -63,10 +68,52 @@ def test_more_pictures_than_a_batch(
     many = replace(colours, colours=np.tile(colours.colours, (4, 1)), targets=colours.targets * 4)
     many = replace(many, broken=frozenset({*range(64), 70}))  # a whole batch and one
 
-    loss, accuracy, unreadable = measure(network, many, preprocessing, workers=0)
+    found, unreadable = measure(network, many, preprocessing, workers=0)
 
-    assert (loss, accuracy) == pytest.approx(by_hand(network, many, preprocessing), rel=1e-5)
+    assert (found.loss, found.accuracy) == pytest.approx(
+        by_hand(network, many, preprocessing), rel=1e-5
+    )
     assert len(unreadable) == 65
+
+
+def test_the_five_likeliest_classes_count_too(
+    colours: Colours, preprocessing: Preprocessing
+) -> None:
+    """Of 9 classes by logits that the picture's place decides, in NumPy."""
+    wanted = np.random.default_rng(3).integers(0, 9, len(colours))
+    logits = np.random.default_rng(4).normal(size=(len(colours), 9)).astype(np.float32)
+    logits[5] = 0.0  # of equal ones the first classes are the likeliest
+    labels = tuple("abcdefghi")
+    nine = replace(colours, targets=tuple(wanted.tolist()), labels=labels, broken=frozenset({2}))
+
+    def answer(images: torch.Tensor) -> list[torch.Tensor]:
+        assert len(images) == len(colours) - 1
+        return [torch.from_numpy(np.delete(logits, 2, axis=0))]
+
+    (found,), _ = measure_together(answer, [nine], preprocessing, workers=0)
+
+    ranked = np.argsort(-logits, axis=1, kind="stable")
+    seen = [index for index in range(len(colours)) if index != 2]
+    assert found.answers.index.tolist() == seen
+    assert found.answers.target.tolist() == wanted[seen].tolist()
+    assert found.answers.ranked.tolist() == ranked[seen, :5].tolist()
+    top5 = [wanted[index] in ranked[index, :5] for index in seen]
+    assert found.accuracy_top5 == np.mean(top5)
+    assert found.accuracy == np.mean([wanted[index] == ranked[index, 0] for index in seen])
+
+
+def test_answers_are_kept_and_read(tmp_path: Path) -> None:
+    answers = Answers(np.array([0, 3]), np.array([1, 2]), np.array([[1, 0, 2], [0, 2, 1]]))
+
+    answers.write(tmp_path / "runs" / "shape")
+
+    found = read_answers(tmp_path / "runs" / "shape")
+    assert found is not None
+    assert found.right().tolist() == [True, False]
+    assert found.right(2).tolist() == [True, True]
+    assert read_answers(tmp_path) is None
+    (tmp_path / "answers.npz").write_bytes(b"no archive")
+    assert read_answers(tmp_path) is None
 
 
 def test_no_picture_can_be_read(

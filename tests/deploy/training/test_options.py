@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.options import DeltaOptions
-from snow_deploy.training.options import RECIPES, Recipe, TrainOptions, recipe_for
+from snow_deploy.training.options import (
+    PAPER_BATCHES,
+    RECIPES,
+    Recipe,
+    TrainOptions,
+    recipe_for,
+)
 
 PAPER = RECIPES["paper"]
+THIRDS = Recipe(decay_epochs=0)
 COSINE = Recipe(schedule="cosine")
 
 
@@ -22,7 +29,7 @@ def rates(recipe: Recipe, steps_per_epoch: int, epochs: int) -> list[float]:
 
 
 def test_the_papers_recipe() -> None:
-    """SNOW, section 4.1: SGD, 1.0 at a batch of 256, momentum 0.9, weight decay 1e-4."""
+    """SNOW, section 3.1: SGD, 1.0 at a batch of 256, momentum 0.9, weight decay 1e-4."""
     assert (PAPER.lr, PAPER.momentum, PAPER.weight_decay) == (1.0, 0.9, 1e-4)
     assert (PAPER.schedule, PAPER.warmup_epochs, PAPER.label_smoothing) == ("step", 0, 0)
     assert (PAPER.classifier_features, PAPER.pooling_lr_scale) == (0, 1)
@@ -37,18 +44,28 @@ def test_the_papers_recipe() -> None:
     )
 
 
-def test_the_papers_schedule_divides_by_ten_every_30_of_90_epochs() -> None:
-    found = rates(PAPER, steps_per_epoch=7, epochs=90)
+@pytest.mark.parametrize("epochs", [5, 31, 90, 180])
+def test_the_papers_schedule_divides_by_ten_every_30_epochs(epochs: int) -> None:
+    found = rates(PAPER, steps_per_epoch=7, epochs=epochs)
 
-    expected = [1.0] * (30 * 7) + [0.1] * (30 * 7) + [0.01] * (30 * 7)
+    expected = [0.1 ** (epoch // 30) for epoch in range(epochs) for _ in range(7)]
     assert found == pytest.approx(expected)
+
+
+def test_records_from_before_divide_at_each_third_as_they_did() -> None:
+    values = TrainOptions(recipe=THIRDS, epochs=12).to_dict()
+    del values["recipe"]["decay_epochs"]
+
+    old = TrainOptions.from_dict(values)
+
+    assert rates(old.recipe, 2, 12) == pytest.approx([1.0] * 8 + [0.1] * 8 + [0.01] * 8)
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_the_steps_fall_at_each_third(steps_per_epoch: int, epochs: int) -> None:
     total = steps_per_epoch * epochs
 
-    for step, rate in enumerate(rates(PAPER, steps_per_epoch, epochs)):
+    for step, rate in enumerate(rates(THIRDS, steps_per_epoch, epochs)):
         thirds = sum(step >= part * total / 3 for part in (1, 2))
         assert rate == pytest.approx(0.1**thirds)
 
@@ -110,6 +127,9 @@ def test_the_learning_rate_is_in_proportion_to_the_whole_batch(
 
 OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("k: 8 != 4", {"k_divisor": 4}, {}, {}),
+    ("pooling_weights: noisy != clean", {"pooling_weights": "clean"}, {}, {}),
+    ("pooling_order: places != descending", {"pooling_order": "descending"}, {}, {}),
+    ("decay_epochs: 30 != 0", {}, {"decay_epochs": 0}, {}),
     ("sigma2: 0.001 != 0.1", {"sigma2": 0.1}, {}, {}),
     ("width: 8 != 4", {"width_divisor": 4}, {}, {}),
     ("lr: 1.0 != 0.5", {}, {"lr": 0.5}, {}),
@@ -154,6 +174,7 @@ def test_unknown_options_are_not_dropped() -> None:
         ("image-size", {}, {}, {"image_size": 31}),
         ("k", {"k_divisor": 0}, {}, {}),
         ("width", {"width_divisor": -8}, {}, {}),
+        ("decay-epochs", {}, {"decay_epochs": -1}, {}),
         ("sigma2", {"sigma2": -0.001}, {}, {}),
         ("sigma2", {"sigma2": float("nan")}, {}, {}),
         ("sigma2", {"sigma2": float("inf")}, {}, {}),
@@ -210,19 +231,40 @@ def test_statistics_come_to_average_over_as_many_pictures_as_at_256(
 @pytest.mark.parametrize("name", ["paper", "steady"])
 @pytest.mark.parametrize("scheme", ["fo", "fe", "ft", "mp", "pn", "lf"])
 def test_the_other_schemes_learn_at_a_tenth_of_the_rate(name: str, scheme: Any) -> None:
-    """SNOW, section 4.1: 0.1 at a batch of 256 for all that it is compared with.
+    """SNOW, Figure 4: 0.1 at a batch of 256 for all that it is compared with; LF has 0.005 at 128.
 
-    Whole trained networks at a tenth of that, in our own recipe.
+    In our own recipe whole trained networks have a tenth of 0.1.
     """
     snow, other = recipe_for(name), recipe_for(name, scheme)
 
     assert snow == RECIPES[name]
-    gentle = name == "steady" and scheme in {"ft", "lf"}
+    gentle = scheme == "lf" or (name == "steady" and scheme == "ft")
     assert (snow.lr, other.lr) == (1.0, 0.01 if gentle else 0.1)
     for same in ("schedule", "warmup_epochs", "momentum", "weight_decay", "smallest_crop"):
         assert getattr(other, same) == getattr(snow, same)
     assert other.lr * other.classifier_features == snow.lr * snow.classifier_features
     assert (snow.local_loss, other.local_loss) == (1.0 if name == "steady" else 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "batch", "rate"),
+    [
+        ("fo", 256, 0.1),
+        ("fe", 256, 0.1),
+        ("ft", 128, 0.05),
+        ("mp", 96, 0.0375),
+        ("pn", 96, 0.0375),
+        ("snow", 256, 1.0),
+        ("snow", 128, 0.5),
+        ("lf", 128, 0.005),
+    ],
+)
+def test_each_scheme_has_its_printed_batch_and_rate(scheme: Any, batch: int, rate: float) -> None:
+    """SNOW, Figure 4 and appendix A.3."""
+    options = TrainOptions(recipe=recipe_for("paper", scheme), batch_size=batch, scheme=scheme)
+
+    assert batch in PAPER_BATCHES[scheme]
+    assert options.learning_rate() == pytest.approx(rate)
 
 
 def test_which_classifiers_begin_as_a_linear_one() -> None:

@@ -26,6 +26,7 @@ from snow_deploy.errors import (
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training import linear_probe, probes, run
+from snow_deploy.training.answers import read_answers
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.run import RunSettings, train_task
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from snow_deploy.training.task_record import TaskRecord
     from tests.conftest import OpenDemo, RandomWeights
 
+LEFT = {"answers.npz", "curve.csv", "run.json", "selections.npz", "tensorboard"}
 PLAIN = RunSettings(workers=0, baseline=False)
 RESUME = replace(PLAIN, resume=True)
 
@@ -125,6 +127,11 @@ def test_the_record_says_what_the_delta_does(
 
     metrics = record.metrics
     assert metrics["accuracy"] == pytest.approx((logits.argmax(1) == targets).float().mean().item())
+    five = logits.topk(5).indices == targets[:, None]
+    assert metrics["accuracy_top5"] == pytest.approx(five.any(1).float().mean().item())
+    kept = read_answers(trained_store.run_path("shape"))
+    assert kept is not None
+    assert kept.right().tolist() == (logits.argmax(1) == targets).tolist()
     loss = torch.nn.functional.cross_entropy(logits, targets).item()
     assert metrics["loss"] == pytest.approx(loss, rel=1e-5)
     assert metrics["parameters"] == sum(p.numel() for p in delta.parameters())
@@ -140,7 +147,7 @@ def test_the_record_says_what_the_delta_does(
 def test_what_a_finished_run_leaves_behind(trained_store: Store, short: TrainOptions) -> None:
     folder = trained_store.run_path("shape")
 
-    assert files_in(folder) == {"curve.csv", "run.json", "selections.npz", "tensorboard"}
+    assert files_in(folder) == LEFT
     facts = json.loads((folder / "run.json").read_text())
     assert facts["options"] == json.loads(json.dumps(short.to_dict()))
     assert facts["source"] == trained_store.source_weights().fingerprint()
@@ -187,6 +194,7 @@ def test_a_delta_may_begin_as_the_linear_classifier(
 KILLED = """
 import os, sys, torch
 from snow_deploy.data import open_data
+from snow_deploy.training.answers import read_answers
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import TrainOptions
 from snow_deploy.training.run import RunSettings, train_task
@@ -240,7 +248,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert curve_of(store) == curve_of(trained_store)
     assert selections_of(store) == selections_of(trained_store)
     assert resumed.metrics["accuracy"] == whole.metrics["accuracy"]
-    assert files_in(folder) == {"curve.csv", "run.json", "selections.npz", "tensorboard"}
+    assert files_in(folder) == LEFT
 
 
 def test_a_run_killed_while_measuring_resumes_without_training(

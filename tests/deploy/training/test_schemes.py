@@ -61,8 +61,9 @@ def test_what_is_trained_comes_back_from_the_store(store: Store, scheme: Scheme)
     assert all(torch.equal(value, trained.state[key]) for key, value in record.state.items())
     assert not network.training
     answering = _Answering(network, source)
-    _, accuracy, _ = measure(answering, pictures().final[1], record.preprocessing, workers=0)
-    assert accuracy == record.metrics["accuracy"]
+    found, _ = measure(answering, pictures().final[1], record.preprocessing, workers=0)
+    assert found.accuracy == record.metrics["accuracy"]
+    assert found.accuracy_top5 == record.metrics["accuracy_top5"]
 
 
 class _Answering(torch.nn.Module):

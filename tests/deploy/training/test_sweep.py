@@ -77,7 +77,7 @@ def test_each_task_ends_as_if_it_were_alone(
         check_same(store.load_task(name), trained_store.load_task(name))
         assert curve(store, name) == curve(trained_store, name)
         left = {path.name for path in store.run_path(name).iterdir()}
-        assert left == {"curve.csv", "run.json", "selections.npz", "tensorboard"}
+        assert left == {"answers.npz", "curve.csv", "run.json", "selections.npz", "tensorboard"}
     assert not list((store.root / "sweeps").iterdir())
 
 

@@ -1,0 +1,211 @@
+"""The figures of the paper's statements, from printed figures and from our stored tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snow_deploy.paper.columns import accuracy_key
+from snow_deploy.paper.costs import ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from snow_deploy.paper.stored_tables import StoredTable, Tables
+
+_SNOWS = ("snow-256", "snow", "snow-128")  # the first one that is there counts
+
+
+def most_behind(accuracies: Mapping[str, Mapping[str, tuple[float, float]]], scheme: str) -> float:
+    """Return by how many points a scheme's printed top-1 is at most below SNOW-256's."""
+    snow = accuracies["snow-256"]
+    return max(snow[data][0] - accuracies[scheme][data][0] for data in snow)
+
+
+def not_worst(accuracies: Mapping[str, Mapping[str, tuple[float, float]]], scheme: str) -> float:
+    """Count the data sets on which another scheme's printed top-1 is lower."""
+    mine = accuracies[scheme]
+    return float(
+        sum(min(each[data][0] for each in accuracies.values()) < mine[data][0] for data in mine)
+    )
+
+
+def best_over(printed: Mapping[float, tuple[float, float]], option: float) -> float:
+    """Return by how many points an option's printed top-1 is above the best other one's."""
+    return printed[option][0] - max(v[0] for key, v in printed.items() if key != option)
+
+
+def share_best(accuracies: Mapping[str, Mapping[str, float]], name: str) -> float:
+    """Return the share of data sets on which one is the most accurate."""
+    best = [
+        max(each[data] for each in accuracies.values()) == value
+        for data, value in accuracies[name].items()
+    ]
+    return sum(best) / len(best)
+
+
+def training_over(schemes: tuple[str, ...]) -> Callable[[Tables], float | None]:
+    """Give SNOW's training speed over the fastest of some schemes', each at its own batch."""
+
+    def value(tables: Tables) -> float | None:
+        table = tables.get("table8")
+        if table is None:
+            return None
+        found = [ratio(_training(table, "snow"), _training(table, each)) for each in schemes]
+        known = [each for each in found if each is not None]
+        return min(known) if len(known) == len(schemes) else None
+
+    return value
+
+
+def training_of(scheme: str, base: str) -> Callable[[Tables], float | None]:
+    """Give one scheme's training speed over another's."""
+    return lambda tables: (
+        ratio(_training(tables["table8"], scheme), _training(tables["table8"], base))
+        if "table8" in tables
+        else None
+    )
+
+
+def equal_memory(tables: Tables) -> float | None:
+    """Return SNOW's memory of training over FT's at the same batch."""
+    table = tables.get("table8")
+    return table.first("peak_over_ft", batches="equal", scheme="snow") if table else None
+
+
+def behind(scheme: str) -> Callable[[Tables], float | None]:
+    """Give by how many points a scheme is at most below SNOW."""
+
+    def value(tables: Tables) -> float | None:
+        found = _accuracies(tables.get("table7"))
+        snow = next((found[name] for name in _SNOWS if name in found), None)
+        if snow is None or scheme not in found:
+            return None
+        return 100 * max(snow[data] - found[scheme][data] for data in snow)
+
+    return value
+
+
+def exceptions(scheme: str) -> Callable[[Tables], float | None]:
+    """Give the number of data sets on which another scheme is worse."""
+
+    def value(tables: Tables) -> float | None:
+        found = _accuracies(tables.get("table7"))
+        if scheme not in found or len(found) < 2:
+            return None
+        mine = found[scheme]
+        return float(sum(min(e[data] for e in found.values()) < mine[data] for data in mine))
+
+    return value
+
+
+def converged(tables: Tables) -> float | None:
+    """Return the epoch at which the last scheme has converged on the first data set."""
+    table = tables.get("figure6")
+    if table is None or not table.rows:
+        return None
+    return max(float(row["converged_epoch"]) for row in table.pick(data=table.rows[0]["data"]))
+
+
+def sensitivity(option: str, best: str) -> Callable[[Tables], float | None]:
+    """Give by how many points one value of Table 4 is above the best other one."""
+
+    def value(tables: Tables) -> float | None:
+        table = tables.get("table4")
+        rows = {} if table is None else {r["value"]: r["mean"] for r in table.pick(option=option)}
+        if best not in rows or len(rows) < 2:
+            return None
+        return 100 * float(rows[best] - max(v for name, v in rows.items() if name != best))
+
+    return value
+
+
+def serving_of(scheme: str, base: str) -> Callable[[Tables], float | None]:
+    """Give one scheme's serving speed over another's."""
+    return lambda tables: _over(tables.get("table5"), "images_per_s", scheme, base)
+
+
+def parameters_of(scheme: str, base: str) -> Callable[[Tables], float | None]:
+    """Give one scheme's parameters over another's."""
+    return lambda tables: _over(tables.get("table5"), "parameters_millions", scheme, base)
+
+
+def serving_over_rest(scheme: str) -> Callable[[Tables], float | None]:
+    """Give one scheme's serving speed over the fastest other one's of the paper's."""
+
+    def value(tables: Tables) -> float | None:
+        table = tables.get("table5")
+        mine = table.first("images_per_s", scheme=scheme) if table else None
+        if table is None or mine is None:
+            return None
+        names = {row["scheme"] for row in table.rows} - {scheme, "lf"}  # Table 5 has no LF
+        others = [table.first("images_per_s", scheme=name) for name in names]
+        return ratio(mine, max((each for each in others if each is not None), default=None))
+
+    return value
+
+
+def stabilised(tables: Tables) -> float | None:
+    """Return how many channels are new in the last epoch, over those in the first."""
+    table = tables.get("figure5")
+    if table is None or len(table.rows) < 2:
+        return None
+    rows = table.pick(data=table.rows[0]["data"])
+    return ratio(float(rows[-1]["all_changed_share"]), float(rows[0]["all_changed_share"]))
+
+
+def pooling_best(tables: Tables) -> float | None:
+    """Return the share of data sets on which channel pooling is the most accurate subscription."""
+    found = _accuracies(tables.get("table6"), "subscription")
+    return share_best(found, "pooling") if found.get("pooling") else None
+
+
+def conv_behind(tables: Tables) -> float | None:
+    """Return by how many points the 1x1 convolution is at most below channel pooling."""
+    found = _accuracies(tables.get("table6"), "subscription")
+    if not found.get("pooling") or not found.get("conv1x1"):
+        return None
+    return 100 * max(found["pooling"][data] - v for data, v in found["conv1x1"].items())
+
+
+def pooling_over_attention(tables: Tables) -> float | None:
+    """Return channel pooling's serving speed over attention's."""
+    return _over(tables.get("table6"), "images_per_s", "pooling", "attention", "subscription")
+
+
+def fewer_parameters(tables: Tables) -> float | None:
+    """Return by how many percent channel pooling's deltas are smaller than attention's."""
+    key, names = "parameters_millions", ("pooling", "attention")
+    over = _over(tables.get("table6"), key, *names, "subscription")
+    return None if over is None else 100 * (1 - over)
+
+
+def _training(table: StoredTable, scheme: str) -> float | None:
+    """Return a scheme's training speed at its own batch, else at the batch that all have."""
+    names = _SNOWS if scheme == "snow" else (scheme,)
+    for batches in ("own", "equal"):
+        for name in names:
+            found = table.first("images_per_s", batches=batches, scheme=name)
+            if found is not None:
+                return found
+    return None
+
+
+def _over(
+    table: StoredTable | None, key: str, name: str, base: str, label: str = "scheme"
+) -> float | None:
+    if table is None:
+        return None
+    return ratio(table.first(key, **{label: name}), table.first(key, **{label: base}))
+
+
+def _accuracies(table: StoredTable | None, label: str = "scheme") -> dict[str, dict[str, float]]:
+    """Return the accuracies, 0 to 1, by row and data set; without LF, whose are of one network."""
+    if table is None:
+        return {}
+    data = list(table.facts.get("data") or [])
+    rows = [row for row in table.rows if row[label] != "lf"]
+    return {
+        row[label]: {name: float(row[accuracy_key(name)]) for name in data}
+        for row in rows
+        if all(row.get(accuracy_key(name)) is not None for name in data)
+    }

@@ -1,0 +1,64 @@
+"""Tables that earlier commands left in a folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """What a command wrote as JSON.
+
+    Attributes:
+        rows: Cells by the columns' keys.
+        facts: What the figures depend on.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    facts: Mapping[str, Any]
+
+    def pick(self, **wanted: object) -> list[Mapping[str, Any]]:
+        """Return the rows whose cells are these."""
+        return [r for r in self.rows if all(r.get(key) == value for key, value in wanted.items())]
+
+    def first(self, key: str, **wanted: object) -> float | None:
+        """Return a number of the first row whose cells are these; None where there is none."""
+        return next((float(r[key]) for r in self.pick(**wanted) if r.get(key) is not None), None)
+
+    def circumstances(self) -> str:
+        """Say on which data or device, and how, it was measured."""
+        words = [", ".join(self.facts.get("data") or [])]
+        epochs, size = self.facts.get("epochs"), self.facts.get("image_size")
+        words += [f"{epochs} epochs"] if epochs and words[0] else []
+        words += [f"{size} px"] if size else []
+        words += [str(self.facts["device"])] if "device" in self.facts else []
+        return ", ".join(word for word in words if word)
+
+
+Tables = dict[str, StoredTable]
+"""By the command's name."""
+
+
+def read_tables(folder: Path) -> Tables:
+    """Read all tables of a folder; what is damaged or of another kind is left out."""
+    found: Tables = {}
+    for path in sorted(folder.glob("*.json")):
+        table = _read(path)
+        if table is not None:
+            found[path.stem] = table
+    return found
+
+
+def _read(path: Path) -> StoredTable | None:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        same = document["name"] == path.stem
+        return StoredTable(document["rows"], document["facts"]) if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

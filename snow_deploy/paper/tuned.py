@@ -1,0 +1,143 @@
+"""A file of recipes, chosen for each scheme and data set on held-out training pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from snow_deploy.errors import TrainingError
+from snow_deploy.training.options import Recipe
+from snow_runtime.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from snow_deploy.models.network import Scheme
+
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for one scheme on one data set.
+
+    Attributes:
+        recipe: The winner.
+        accuracy: Its own on the held-out training pictures, 0 to 1.
+        trials: How many recipes were trained for it.
+        edges: Rates that won at an end of what was tried, as `rate=1.0`.
+        pictures: Fingerprint of the training pictures and of the part that was held out.
+    """
+
+    recipe: Recipe
+    accuracy: float
+    trials: int
+    edges: tuple[str, ...]
+    pictures: str
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Choices by data set and scheme, and what they hold for.
+
+    Attributes:
+        epochs: Epochs of every run.
+        batch_size: Pictures a step; None for the paper's of each scheme.
+        image_size: Side of the input, in pixels.
+        source: The source's fingerprint.
+        choices: Choices by data set and scheme.
+    """
+
+    epochs: int
+    batch_size: int | None
+    image_size: int
+    source: str
+    choices: Mapping[tuple[str, str], Choice]
+
+    def recipe(self, data: str, scheme: Scheme, *, follows: bool = False) -> Recipe:
+        """Return the recipe of a scheme on a data set; LF learns as FT, which its first task is.
+
+        Args:
+            data: Its name.
+            scheme: Scheme of the network.
+            follows: It goes on from another task's network, whose classifier knows nothing of this.
+
+        Raises:
+            TrainingError: None was chosen.
+        """
+        like = "ft" if scheme == "lf" else scheme
+        choice = self.choices.get((data, like))
+        if choice is None:
+            known = ", ".join(f"{name} on {of}" for of, name in self.choices) or "none"
+            msg = (
+                f"--tuned has no recipe of {like} on {data} (it has: {known}). Choose one with "
+                f"`snow-deploy paper tune`, or leave {scheme} or {data} out."
+            )
+            raise TrainingError(msg)
+        return replace(choice.recipe, classifier_start="random") if follows else choice.recipe
+
+    def check_source(self, fingerprint: str) -> None:
+        """Check that recipes are used on the source that they were chosen on.
+
+        Raises:
+            TrainingError: It is another one.
+        """
+        if fingerprint != self.source:
+            msg = (
+                f"the recipes were chosen on the source {self.source[:12]}, and this one is "
+                f"{fingerprint[:12]}. Choose them anew with `snow-deploy paper tune`."
+            )
+            raise TrainingError(msg)
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        nested: dict[str, dict[str, Any]] = {}
+        for (data, scheme), choice in self.choices.items():
+            nested.setdefault(data, {})[scheme] = asdict(choice)
+        return {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "image_size": self.image_size,
+            "source": self.source,
+            "choices": nested,
+        }
+
+    def write(self, path: Path) -> None:
+        """Write them, replacing the file."""
+        with atomic_write(path, "w") as file:
+            json.dump({"format": _FORMAT, **self.facts()}, file, indent=1)
+
+
+def read_tuned(path: Path) -> Tuned:
+    """Read what `Tuned.write` wrote.
+
+    Raises:
+        TrainingError: It is no such file.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        version = document.pop("format")
+        nested = document.pop("choices")
+        choices = {
+            (data, scheme): _choice(values)
+            for data, by_scheme in nested.items()
+            for scheme, values in by_scheme.items()
+        }
+        found = Tuned(**document, choices=choices)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = (
+            f"{path} cannot be read as chosen recipes ({error}). Give the tuned.json that "
+            "`snow-deploy paper tune` wrote."
+        )
+        raise TrainingError(msg) from error
+    if version != _FORMAT:
+        msg = f"{path} has format {version}; this version reads {_FORMAT}. Update snow-deploy."
+        raise TrainingError(msg)
+    return found
+
+
+def _choice(values: Mapping[str, Any]) -> Choice:
+    recipe, edges = Recipe(**values["recipe"]), tuple(values["edges"])
+    return Choice(**{**values, "recipe": recipe, "edges": edges})

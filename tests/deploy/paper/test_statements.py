@@ -1,0 +1,147 @@
+"""The statements of sections 3.1 to 3.4, against the paper's own tables and against stored ones."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from snow_deploy.paper.statement_list import STATEMENTS
+from snow_deploy.paper.statements import make_statements
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def store(folder: Path, name: str, rows: list[dict[str, Any]], **facts: Any) -> None:
+    folder.mkdir(exist_ok=True)
+    document = {"name": name, "rows": rows, "facts": facts}
+    (folder / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def ours(folder: Path) -> dict[str, tuple[Any, Any, str]]:
+    report, _ = make_statements(folder)
+    return {str(r["statement"]): (r["ours"], r["agrees"], str(r["why"])) for r in report.rows}
+
+
+def find(found: dict[str, tuple[Any, Any, str]], beginning: str) -> tuple[Any, Any, str]:
+    (match,) = (value for text, value in found.items() if text.startswith(beginning))
+    return match
+
+
+def test_the_papers_own_tables_contradict_two_of_its_statements() -> None:
+    """MP is not slower than FT (Table 8), and FO not the worst everywhere (Table 7)."""
+    wrong = [each.text for each in STATEMENTS if each.agrees(each.papers) == "no"]
+
+    assert len(wrong) == 2
+    assert wrong[0].startswith("MP is slower than FT")
+    assert wrong[1].startswith("FO has the worst accuracy")
+
+
+@pytest.mark.parametrize(
+    ("beginning", "value"),
+    [
+        ("SNOW-256's training throughput over PN's", 965.31 / 185.01),
+        ("FO loses", 83.79 - 51.96),
+        ("FE loses", 83.79 - 74.05),
+        ("FO has the worst", 2),
+        ("SNOW's throughput of serving over FT's", 4731.0 / 632.9),
+        ("channel pooling is the most accurate", 3 / 5),
+        ("1x1 convolution's", 6.72),
+        ("channel pooling's serving", 4731.0 / 1101.8),
+        ("a delta of M/8", 83.79 - 80.36),
+    ],
+)
+def test_what_its_tables_give(beginning: str, value: float) -> None:
+    (statement,) = (each for each in STATEMENTS if each.text.startswith(beginning))
+
+    assert statement.papers == pytest.approx(value)
+
+
+def test_without_tables_nothing_is_ours(tmp_path: Path) -> None:
+    found = ours(tmp_path)
+
+    assert {value[:2] for value in found.values()} == {(None, None)}
+    assert "run `snow-deploy paper table8`" in find(found, "MP is slower")[2]
+
+
+def test_ours_come_from_the_stored_tables(tmp_path: Path) -> None:
+    speeds = {"ft": 20.0, "mp": 32.0, "pn": 11.0, "snow-256": 52.0, "snow-128": 50.0}
+    own = [{"batches": "own", "scheme": k, "images_per_s": v} for k, v in speeds.items()]
+    equal = [{"batches": "equal", "scheme": "snow", "peak_over_ft": 0.34, "images_per_s": 51.0}]
+    store(tmp_path, "table8", own + equal, image_size=128, device="a CPU")
+    accuracies = {"fo": (0.83, 0.85), "ft": (0.86, 0.92), "snow-256": (0.87, 0.91)}
+    table7 = [{"scheme": k, "x_accuracy": v[0], "y_accuracy": v[1]} for k, v in accuracies.items()]
+    lf = {"scheme": "lf", "x_accuracy": 0.1, "y_accuracy": 0.1}
+    store(tmp_path, "table7", [*table7, lf], data={"x": "", "y": ""}, epochs=15)
+    served = {"fo": 60.0, "fe": 55.0, "ft": 10.0, "snow": 40.0, "lf": 99.0}
+    store(
+        tmp_path,
+        "table5",
+        [
+            {"scheme": k, "images_per_s": v, "parameters_millions": 30 + v / 10}
+            for k, v in served.items()
+        ],
+    )
+    kinds = {
+        "pooling": (0.86, 5.0, 40.0),
+        "conv1x1": (0.84, 15.0, 30.0),
+        "attention": (0.87, 25.0, 10.0),
+    }
+    store(
+        tmp_path,
+        "table6",
+        [
+            {"subscription": k, "x_accuracy": a, "parameters_millions": p, "images_per_s": s}
+            for k, (a, p, s) in kinds.items()
+        ],
+        data={"x": ""},
+    )
+    option = [
+        ("k", "N/4", 0.85),
+        ("k", "N/8", 0.86),
+        ("sigma2", "0.1", 0.9),
+        ("sigma2", "0.001", 0.8),
+    ]
+    store(tmp_path, "table4", [{"option": o, "value": v, "mean": m} for o, v, m in option])
+    store(
+        tmp_path,
+        "figure5",
+        [{"data": "x", "all_changed_share": value} for value in (0.4, 0.2, 0.1)],
+    )
+    store(
+        tmp_path,
+        "figure6",
+        [{"data": d, "converged_epoch": e} for d, e in (("x", 7.0), ("x", 9.0), ("y", 99.0))],
+    )
+    (tmp_path / "table9.json").write_text("{", encoding="utf-8")
+
+    found = ours(tmp_path)
+
+    for beginning, value, agrees in [
+        ("SNOW-256's training throughput over the faster", 52 / 32, "no"),
+        ("SNOW-256's training throughput over PN's", 52 / 11, "no"),
+        ("MP is slower", 32 / 20, "no"),
+        ("less memory", 0.34, "no"),
+        ("FO loses", 6.0, "no"),
+        ("all converge", 9.0, "yes"),
+        ("K = N/8", 1.0, "yes"),
+        ("σ² = 0.001", -10.0, "no"),
+        ("FO serves fastest", 60 / 55, "yes"),
+        ("FO has the worst", 0.0, "yes"),
+        ("SNOW serves comparably", 40 / 55, "no"),
+        ("SNOW's throughput of serving", 4.0, "no"),
+        ("SNOW has slightly more", 34 / 35.5, "yes"),
+        ("selections stabilise", 0.25, "yes"),
+        ("channel pooling is the most", 0.0, "no"),
+        ("1x1 convolution's", 2.0, "no"),
+        ("channel pooling's serving", 4.0, "no"),
+        ("fewer parameters", 80.0, "yes"),
+    ]:
+        assert find(found, beginning)[0] == pytest.approx(value), beginning
+        assert find(found, beginning)[1] == agrees, beginning
+    assert find(found, "MP is slower")[2].endswith("ours: 128 px, a CPU")
+    assert find(found, "FO loses")[2].endswith("ours: x, y, 15 epochs")
+    assert find(found, "a delta of M/8")[:2] == (None, None)
+    assert "was run without what it takes" in find(found, "a delta of M/8")[2]
