@@ -119,7 +119,6 @@ PAPER_BATCHES: dict[Scheme, tuple[int, ...]] = {
 _OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW and LF
 _LF_RATE = 0.01  # likewise, of LF: 0.005 at 128 (appendix A.3)
 _GENTLE_RATE = 0.01  # likewise, of `steady` where every weight has been trained before
-_DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of options name them
 _WHOLE = frozenset({"ft", "lf"})
 _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
 """Schemes whose classifier reads at first what the source's does, or something near it."""
@@ -243,7 +242,9 @@ class TrainOptions:
         """Read what `to_dict` wrote; unknown keys raise TypeError."""
         rest = {key: value for key, value in values.items() if key not in {"delta", "recipe"}}
         delta = {_DELTA_KEYS.get(key, key): value for key, value in values["delta"].items()}
-        recipe = {"decay_epochs": 0, **values["recipe"]}  # thirds, before it was told
+        recipe = dict(values["recipe"])
+        if recipe["schedule"] == "step":
+            recipe.setdefault("decay_epochs", 0)  # thirds, before it was told
         return cls(DeltaOptions(**delta), Recipe(**recipe), **rest)
 
     def differences(self, other: TrainOptions) -> list[str]:
