@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -69,9 +68,15 @@ class Answers:
 def read_answers(folder: Path) -> Answers | None:
     """Read what a run answered; None where it is from before that was kept, or not readable."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as file:
+        with (folder / FILE).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             found = Answers(file["index"], file["target"], file["ranked"])
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except Exception:  # noqa: BLE001 - what a damaged archive raises depends on the damage
         return None
-    whole = found.ranked.ndim == 2 and len(found.index) == len(found.target) == len(found.ranked)
-    return found if whole else None
+    return found if _is_whole(found) else None
+
+
+def _is_whole(found: Answers) -> bool:
+    arrays = (found.index, found.target, found.ranked)
+    if [(array.ndim, array.dtype.kind) for array in arrays] != [(1, "i"), (1, "i"), (2, "i")]:
+        return False
+    return len(found.index) == len(found.target) == len(found.ranked) > 0
