@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
@@ -247,7 +248,11 @@ def _report(
         "held_out": study.held_out,
         "trials": {
             f"{search.data} {search.scheme}": [
-                {**dict(settings), "accuracy": score.accuracy, "loss": score.loss}
+                {
+                    **dict(settings),
+                    "accuracy": score.accuracy,
+                    "loss": score.loss if math.isfinite(score.loss) else None,
+                }
                 for settings, score in search.tried.items()
             ]
             for search in searches
