@@ -123,7 +123,7 @@ def test_a_table_on_real_runs_and_then_from_what_is_there(tmp_path: Path) -> Non
     assert first.exit_code == 0, first.output
     assert len(store.tasks()) == 6
     rows = check_files(tmp_path / "out", "table9")
-    assert [row["scheme"] for row in rows] == ["lf"] * 4 + ["snow"] * 2
+    assert [row["scheme"] for row in rows] == ["lf"] * 4 + ["snow"] * 2 + ["lf (paper)"] * 10
     assert again.stderr.count("done before") == 6
     (last,) = (
         name
