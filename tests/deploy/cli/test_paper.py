@@ -67,6 +67,7 @@ def test_every_option_has_help(name: str) -> None:
         ("shapes --recipe steady", "--recipe is of training, and without --data nothing"),
         ("table5 --precision bf16", "No such option"),
         ("tune --data a=demo:shape --recipe steady", "No such option"),
+        ("tune --data a=demo:shape --schemes ft,lf", "lf learns with what is chosen for ft"),
     ],
 )
 def test_options_that_cannot_be_read(arguments: str, message: str) -> None:
