@@ -211,6 +211,7 @@ def _write(study: Study, grid: SearchGrid, searches: Sequence[_Search], features
             len(search.tried),
             at_an_end(search.settings, grid),
             study.splits(search.data).fingerprint,
+            study.held_out,
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     Tuned(*alike, choices).write(path)

@@ -193,6 +193,8 @@ def test_recipes_are_chosen_and_then_used(tmp_path: Path) -> None:
     table = CliRunner().invoke(main, ["paper", "table7", *options, *tuned])
     other = CliRunner().invoke(main, ["paper", "table7", *options, *tuned, "--epochs", "2"])
     both = CliRunner().invoke(main, ["paper", "table7", *options, *tuned, "--recipe", "steady"])
+    options[1] = "shape=demo:shape?train=64&test=12&size=32"
+    changed = CliRunner().invoke(main, ["paper", "table7", *options, *tuned])
 
     assert chosen.exit_code == 0, chosen.output
     (row,) = check_files(tmp_path / "out", "tune")
@@ -209,6 +211,10 @@ def test_recipes_are_chosen_and_then_used(tmp_path: Path) -> None:
     assert other.exit_code == 2
     assert "--epochs is 2, but the recipes of" in " ".join(other.stderr.split())
     assert both.exit_code == 2
+    assert changed.exit_code == 1
+    assert "fo was chosen on other training pictures than shape has now" in " ".join(
+        changed.stderr.split()
+    )
 
 
 def test_the_papers_data_sets_need_no_data(tmp_path: Path) -> None:
