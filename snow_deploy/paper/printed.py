@@ -276,7 +276,10 @@ def learned_steps(order: str) -> list[dict[str, float]]:
 
 
 def training(contender: str) -> tuple[float, float] | None:
-    """Return the speed and memory of a contender on Food, whose digits are all there, or LF's."""
+    """Return the speed and memory of a contender on Food, or LF's.
+
+    Of Food's figures the text that we have cuts one digit, the last of FO's memory.
+    """
     if contender == "lf":
         return LF_TRAINING
     by_data: Mapping[str, tuple[float, float]] | None = TRAINING.get(row_of(contender))
