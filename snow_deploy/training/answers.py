@@ -69,6 +69,11 @@ def read_answers(folder: Path) -> Answers | None:
         found = Answers(**read_npz(folder / FILE))
     except (OSError, ValueError, TypeError):
         return None
-    index, target, ranked = found.index, found.target, found.ranked
-    whole = index.shape == target.shape == ranked.shape[:1] and (index.ndim, ranked.ndim) == (1, 2)
-    return found if whole else None
+    return found if _is_whole(found) else None
+
+
+def _is_whole(found: Answers) -> bool:
+    arrays = (found.index, found.target, found.ranked)
+    if [(array.ndim, array.dtype.kind) for array in arrays] != [(1, "i"), (1, "i"), (2, "i")]:
+        return False
+    return len(found.index) == len(found.target) == len(found.ranked) > 0

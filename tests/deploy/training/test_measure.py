@@ -157,6 +157,23 @@ def test_arrays_that_do_not_fit_each_other_are_no_answers(
     assert read_answers(tmp_path) is None
 
 
+def test_damaged_answers_are_none(tmp_path: Path) -> None:
+    """As a checksum tells, a stream that cannot be inflated, a header, or shapes that don't fit."""
+    path = tmp_path / "answers.npz"
+    classes = np.random.default_rng(0).integers(0, 10, (300, 5))
+    Answers(np.arange(300), classes[:, 0], classes).write(tmp_path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        found = read_answers(tmp_path)
+        assert found is None or len(found.index) == 300
+        path.write_bytes(whole[:place])
+        assert read_answers(tmp_path) is None
+    for wrong in (np.zeros((3, 2), int), np.zeros(3), np.zeros(0, int)):
+        np.savez(path, index=wrong, target=wrong, ranked=np.zeros((len(wrong), 5), int))
+        assert read_answers(tmp_path) is None
+
+
 def test_no_picture_can_be_read(
     network: nn.Module, colours: Colours, preprocessing: Preprocessing
 ) -> None:

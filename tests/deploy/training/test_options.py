@@ -290,3 +290,16 @@ def test_which_classifiers_begin_as_a_linear_one() -> None:
     assert {scheme for scheme, start in starts.items() if start == "random"} == {"fe", "pn"}
     assert recipe_for("steady", "lf", follows=True).classifier_start == "random"
     assert {recipe_for("paper", scheme).classifier_start for scheme in schemes} == {"random"}
+
+
+def test_options_from_before_there_were_steps_of_epochs() -> None:
+    """A rate that fell in steps did so at thirds; of a cosine nothing has changed."""
+    for name, decay_epochs in (("paper", 0), ("steady", RECIPES["steady"].decay_epochs)):
+        now = TrainOptions(recipe=RECIPES[name], epochs=60)
+        written = now.to_dict()
+        del written["recipe"]["decay_epochs"], written["recipe"]["classifier_faster"]
+
+        then = TrainOptions.from_dict(written)
+
+        assert then == replace(now, recipe=replace(now.recipe, decay_epochs=decay_epochs))
+    assert then.differences(now) == []
