@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from snow_runtime._version import __version__
 
@@ -50,17 +51,31 @@ def _current_folder() -> Path | None:
 def _installed_from(extras: str) -> str:
     """Return what pip is to be given: the place that the installed wheel came from."""
     noted = _direct_url()
-    url = str(noted.get("url", ""))
-    if url.startswith("file:"):
-        path = Path(unquote(urlsplit(url).path))
-        if path.exists():
+    url = noted.get("url")
+    if isinstance(url, str) and url.startswith("file:"):
+        path = unquote(url.removeprefix("file://"))
+        if _exists(path):
             return f"{path}[{extras}]"
-    elif url:
-        vcs = noted.get("vcs_info")
-        kind = f"{vcs['vcs']}+" if isinstance(vcs, dict) and "vcs" in vcs else ""
-        return f"{_NAME}[{extras}] @ {kind}{url}"
+    elif isinstance(url, str) and url:
+        return f"{_NAME}[{extras}] @ {_pinned(url, noted.get('vcs_info'))}"
     wheel = f"{_NAME.replace('-', '_')}-{__version__}-py3-none-any.whl"
     return f"/path/to/{wheel}[{extras}]"
+
+
+def _exists(path: str) -> bool:
+    """Tell whether it is there for this user, who may not be the one who installed it."""
+    try:
+        return os.path.exists(path)  # noqa: PTH110 - unlike Path's, it raises no PermissionError
+    except ValueError:  # a NUL character
+        return False
+
+
+def _pinned(url: str, vcs: object) -> str:
+    """Return a repository's address as pip takes it, with the commit that is installed."""
+    if not isinstance(vcs, dict) or "vcs" not in vcs:
+        return url
+    commit = f"@{vcs['commit_id']}" if "commit_id" in vcs else ""
+    return f"{vcs['vcs']}+{url}{commit}"
 
 
 def _direct_url() -> dict[str, object]:

@@ -88,7 +88,7 @@ _EXITS = {"fail": 3, "undecided": 4}
     "--rest",
     type=click.Choice(["fp16", "fp32"]),
     default="fp16",
-    help="TrainingPrecision of what is not INT8.",
+    help="Precision of what is not INT8.",
 )
 @click.option(
     "--ranges",

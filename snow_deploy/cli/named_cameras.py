@@ -101,8 +101,10 @@ def _by_name(names: Sequence[str], given: Sequence[str], option: str) -> dict[st
         if not equals and len(names) == 1:
             name = names[0]
         if name not in names or not value:
-            msg = f"{option} {text} is for no camera, expected NAME=VALUE with a name of "
-            msg_0 = f"{msg}{', '.join(names)}."
-            raise click.UsageError(msg_0)
+            msg = (
+                f"{option} {text} is for no camera, expected NAME=VALUE with a name of "
+                f"{', '.join(names)}."
+            )
+            raise click.UsageError(msg)
         found[name] = value
     return found

@@ -137,6 +137,9 @@ def tune(
     from snow_deploy.paper.tune import choose_recipes
 
     options = PaperOptions(**chosen)
+    if "lf" in (options.schemes or ()):
+        msg = "lf learns with what is chosen for ft; give --schemes ft for it, and leave lf out"
+        raise click.UsageError(msg)
     study = replace(make_study(options), held_out=held_out)
     grid = SearchGrid(rates, classifier_rates, crops=crops)
     show(options.output, *choose_recipes(study, grid))

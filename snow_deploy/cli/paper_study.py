@@ -85,6 +85,7 @@ def make_study(chosen: PaperOptions, *, unread: Sequence[str] = (), trains: bool
     Raises:
         click.UsageError: There is no data for what was given to train on it, or what recipes were
             chosen for differs from what is asked for.
+        TrainingError: Recipes were chosen on another source, or on other pictures.
     """
     from snow_deploy.models.weights import is_file
     from snow_deploy.paper.study import SCHEMES, Study, parse_data
@@ -125,6 +126,8 @@ def make_study(chosen: PaperOptions, *, unread: Sequence[str] = (), trains: bool
         _bring_source(study, chosen)
     if tuned is not None:
         tuned.check_source(study.store.source_weights().fingerprint())
+        for name in data:
+            tuned.check_pictures(name, study.splits(name))
     return study
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snow_deploy.data.pictures import Splits
-from snow_deploy.data.splitting import TEST_FRACTION, stratified_split
+from snow_deploy.data.splitting import FEWEST_A_CLASS, TEST_FRACTION, stratified_split
+from snow_deploy.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,6 +70,15 @@ def hold_out(splits: Splits, *, seed: int, share: float = TEST_FRACTION) -> Spli
     """
     train = splits.train
     targets = [train.target(index) for index in range(len(train))]
+    counts = Counter(targets)
+    few = [label for number, label in enumerate(train.labels) if counts[number] < FEWEST_A_CLASS]
+    if few:
+        msg = (
+            f"{', '.join(few)}: fewer than {FEWEST_A_CLASS} training pictures, expected "
+            f"{FEWEST_A_CLASS} or more of each class, so that a part can be held out. Add "
+            "pictures, or leave such a class out."
+        )
+        raise DataError(msg)
     kept, held = stratified_split(targets, train.labels, seed=seed, test_fraction=share)
     return Splits(
         train=Part(train, tuple(kept)),

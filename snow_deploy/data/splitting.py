@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TEST_FRACTION = 0.2
-_FEWEST_A_CLASS = 2
+FEWEST_A_CLASS = 2
 
 
 def stratified_split(
@@ -45,10 +45,10 @@ def stratified_split(
     test: list[int] = []
     for number, label in enumerate(labels):
         members = np.flatnonzero(classes == number)
-        if len(members) < _FEWEST_A_CLASS:
+        if len(members) < FEWEST_A_CLASS:
             msg = (
                 f'Class "{label}" cannot be split into train and test: it has {len(members)} '
-                f"picture(s), expected {_FEWEST_A_CLASS} or more. Add pictures, or lay the data "
+                f"picture(s), expected {FEWEST_A_CLASS} or more. Add pictures, or lay the data "
                 "out as train/ and test/."
             )
             raise DataError(msg)

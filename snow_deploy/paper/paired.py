@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from snow_calibration.paired_tests import Counts, lower_bound, upper_bound
+from snow_calibration.paired_tests import Counts, lower_bound
 from snow_deploy.training.answers import read_answers
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def lead(study: Study, snow: Sequence[Reached], other: Sequence[Reached]) -> Lea
 
     The pictures of different seeds are the same ones, so the seeds are not counted as more
     pictures: the bounds are those of one run whose pictures are lost and won at the mean rates,
-    and are wider than what many seeds would allow, never narrower.
+    and are wider than what many seeds would allow, never narrower. Which of the two is called
+    first makes no difference but the sign.
 
     Args:
         study: Its store holds the runs.
@@ -57,25 +58,30 @@ def lead(study: Study, snow: Sequence[Reached], other: Sequence[Reached]) -> Lea
     Returns:
         None where a run's answers were not kept, or are to other pictures.
     """
-    lost = won = pictures = 0
+    lost = won = 0
+    asked: Answers | None = None
     for mine, theirs in zip(snow, other, strict=True):
         first, second = _answers(study, mine), _answers(study, theirs)
-        if first is None or second is None or pictures not in {0, len(first.index)}:
+        if first is None or second is None:
             return None
-        same = (
-            np.array_equal(first.index, second.index),
-            np.array_equal(first.target, second.target),
-        )
-        if not all(same):
+        asked = asked or first
+        if not (_same_pictures(asked, first) and _same_pictures(asked, second)):
             return None
-        pictures = len(first.index)
         right, rights = first.right(), second.right()
         lost += int((right & ~rights).sum())
         won += int((~right & rights).sum())
-    seeds = len(snow)
-    counts = Counts(pictures, lost / seeds, won / seeds)
-    mean = (counts.lost - counts.won) / pictures
-    return Lead(pictures, mean, lower_bound(counts, ERROR), upper_bound(counts, ERROR))
+    if asked is None:
+        return None
+    seeds, pictures = len(snow), len(asked.index)
+    ahead = Counts(pictures, lost / seeds, won / seeds)
+    behind = Counts(pictures, won / seeds, lost / seeds)
+    mean = (ahead.lost - ahead.won) / pictures
+    return Lead(pictures, mean, lower_bound(ahead, ERROR), -lower_bound(behind, ERROR))
+
+
+def _same_pictures(one: Answers, two: Answers) -> bool:
+    same_index = np.array_equal(one.index, two.index)
+    return same_index and np.array_equal(one.target, two.target)
 
 
 def _answers(study: Study, reached: Reached) -> Answers | None:

@@ -262,8 +262,24 @@ def papers_forgotten(order: str) -> float:
     return sum(lost) / len(lost)
 
 
+def learned_steps(order: str) -> list[dict[str, float]]:
+    """Return Table 9 step by step: after each data set, LF's top-1 on those so far, 0 to 1."""
+    by_data = LEARNED[order]
+    names = list(by_data)
+    return [
+        {
+            data: by_data[data][place - number] / 100
+            for number, data in enumerate(names[: place + 1])
+        }
+        for place in range(len(names))
+    ]
+
+
 def training(contender: str) -> tuple[float, float] | None:
-    """Return the speed and memory of a contender on Food, whose digits are all there, or LF's."""
+    """Return the speed and memory of a contender on Food, or LF's.
+
+    Of Food's figures the text that we have cuts one digit, the last of FO's memory.
+    """
     if contender == "lf":
         return LF_TRAINING
     by_data: Mapping[str, tuple[float, float]] | None = TRAINING.get(row_of(contender))

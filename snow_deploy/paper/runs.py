@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
-
-import numpy as np
 
 from snow_deploy.errors import (
     DamagedCheckpointError,
@@ -14,6 +11,7 @@ from snow_deploy.errors import (
     ResumeError,
     TrainingError,
 )
+from snow_deploy.training.npz_file import read_npz
 from snow_deploy.training.resume import checkpoint_path, forget, is_unfinished
 from snow_deploy.training.run import RunSettings, train_tasks
 from snow_deploy.training.task_requests import TaskRequest
@@ -21,6 +19,7 @@ from snow_deploy.training.task_requests import TaskRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from snow_deploy.data.pictures import Splits
@@ -201,9 +200,8 @@ def read_selections(store: Store, name: str) -> dict[str, NDArray[np.int64]]:
     """
     path = store.run_path(name) / "selections.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (OSError, ValueError, BadZipFile) as error:
+        return read_npz(path)
+    except (OSError, ValueError) as error:
         msg = (
             f"{path} cannot be read ({error}). It is written while a run trains: train the run "
             f"anew, after removing {store.task_path(name)}."

@@ -53,7 +53,8 @@ def make_statements(output: Path) -> tuple[TableReport, Figure]:
     notes = [
         (
             f"agree: as large as stated (or, where it says below or fewer, as small), within "
-            f"{100 * TOLERANCE:.0f} %. its tables: the same figure from the paper's own tables. "
+            f"{100 * TOLERANCE:.0f} %; what is faster, slower or most is so or not. its "
+            "tables: the same figure from the paper's own tables. "
             f"ours: from the tables in {output}."
         )
     ]

@@ -52,8 +52,9 @@ def make_table7(study: Study) -> tuple[TableReport, Figure]:
     if leads:
         notes.append(
             "snow ahead: its accuracy less the scheme's on the same pictures, and between which "
-            "bounds that is with 95 % (Tango's score interval, as of one run with the seeds' mean "
-            "rates). Bounds on both sides of zero: neither is shown to be better."
+            "bounds that is with 95 % (Tango's score interval, corrected for continuity, as of one "
+            "run with the seeds' mean rates). Bounds on both sides of zero: neither is shown to be "
+            "better."
         )
     if "lf" in found:
         notes.append(

@@ -83,9 +83,9 @@ def make_table8(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
     notes = [
         speed_note(measured, study.image_size, str(device["device"])),
         (
-            "paper: on Food, of whose figures no digit is cut, on one V100 at 224 px. Over ft in "
-            "the block of equal batches: SNOW-128 over FT, both at 128; SNOW-256 has 2.66 and 0.32 "
-            "over FT at its batch of 128."
+            "paper: on Food, of whose figures one digit is unsure (FO's memory, the last), on one "
+            "V100 at 224 px. Over ft in the block of equal batches: SNOW-128 over FT, both at 128; "
+            "SNOW-256 has 2.66 and 0.32 over FT at its batch of 128."
         ),
     ]
     facts = {

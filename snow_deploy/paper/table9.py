@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.paper import printed
-from snow_deploy.paper.columns import accuracy_key, spread, training_note
+from snow_deploy.paper.columns import accuracy_key, printed_columns, spread, training_note
 from snow_deploy.paper.costs import speed_note, to_megabytes
 from snow_deploy.paper.lifelong import remembered
 from snow_deploy.paper.measure.steps import measure_steps
@@ -70,6 +70,7 @@ def make_table9(
     for order, steps in by_seed.items():
         last = [float(forgotten(each, len(each) - 1) or 0) for each in steps]
         _last_of(rows, order)["forgotten_spread"] = spread(last)
+    rows += [row for order in printed.LEARNED for row in _printed_rows(order)]
     notes, cost = _notes(study, costing, kept)
     facts = {**study.facts(), "orders": orders, "lf_by_seed": by_seed, "training": cost}
     title = "Table 9: learning without forgetting, in two orders"
@@ -100,7 +101,8 @@ def _columns(study: Study) -> list[Column]:
         *(Column(accuracy_key(data), data, "share") for data in study.data),
         Column("forgotten", "forgotten", "share"),
         *([Column("forgotten_spread", "±", "share")] if len(study.seeds) > 1 else []),
-        Column("paper_forgotten", "paper: in the end", "share", printed=True),
+        Column("paper_forgotten", "paper", "share", printed=True),
+        *printed_columns(top5=False),
     ]
 
 
@@ -111,7 +113,8 @@ def _notes(study: Study, costing: Costing, kept: MeasurementCache) -> tuple[list
         (
             "forgotten: mean over the earlier data sets of the accuracy when it was learned, less "
             "the accuracy now. SNOW's tasks share nothing that is trained: theirs cannot move. The "
-            "paper's two orders go from Car and from Action to Food, over five data sets."
+            "paper's two orders go from Car and from Action to Food, over five data sets; beside "
+            "ours stands what it forgot in the end."
         ),
     ]
     if len(study.seeds) > 1:
@@ -163,6 +166,21 @@ def _rows(scheme: str, order: str, steps: Steps) -> list[Cells]:
         papers = printed.as_share(printed.papers_forgotten(order)) if ended else None
         rows.append({**row, "forgotten": forgotten(steps, place), "paper_forgotten": papers})
     return rows
+
+
+def _printed_rows(order: str) -> list[Cells]:
+    """Return what the paper has after each data set of one of its orders."""
+    steps = printed.learned_steps(order)
+    return [
+        {
+            "scheme": "lf (paper)",
+            "order": order,
+            "after": printed.TITLES[data],
+            "paper_forgotten": forgotten(steps, place),
+            **{f"paper_{name}": value for name, value in step.items()},
+        }
+        for place, (data, step) in enumerate(zip(steps[-1], steps, strict=True))
+    ]
 
 
 def _last_of(rows: Sequence[Cells], order: str) -> Cells:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
@@ -210,6 +211,7 @@ def _write(study: Study, grid: SearchGrid, searches: Sequence[_Search], features
             len(search.tried),
             at_an_end(search.settings, grid),
             study.splits(search.data).fingerprint,
+            study.held_out,
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     Tuned(*alike, choices).write(path)
@@ -247,7 +249,11 @@ def _report(
         "held_out": study.held_out,
         "trials": {
             f"{search.data} {search.scheme}": [
-                {**dict(settings), "accuracy": score.accuracy, "loss": score.loss}
+                {
+                    **dict(settings),
+                    "accuracy": score.accuracy,
+                    "loss": score.loss if math.isfinite(score.loss) else None,
+                }
                 for settings, score in search.tried.items()
             ]
             for search in searches

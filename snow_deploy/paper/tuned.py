@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from snow_deploy.data.hold_out import hold_out
 from snow_deploy.errors import TrainingError
 from snow_deploy.training.options import Recipe
 from snow_runtime.files import atomic_write
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from snow_deploy.data.pictures import Splits
     from snow_deploy.models.network import Scheme
 
 _FORMAT: Final = 1
@@ -29,6 +31,7 @@ class Choice:
         trials: How many recipes were trained for it.
         edges: Rates that won at an end of what was tried, as `rate=1.0`.
         pictures: Fingerprint of the training pictures and of the part that was held out.
+        held_out: Seed of that part; None in a file from before it was noted.
     """
 
     recipe: Recipe
@@ -36,6 +39,7 @@ class Choice:
     trials: int
     edges: tuple[str, ...]
     pictures: str
+    held_out: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,30 @@ class Tuned:
                 f"{fingerprint[:12]}. Choose them anew with `snow-deploy paper tune`."
             )
             raise TrainingError(msg)
+
+    def check_pictures(self, data: str, splits: Splits) -> None:
+        """Check that recipes are used on the training pictures that they were chosen on.
+
+        Of other ones some may have been test pictures then, or training pictures that are test
+        pictures now.
+
+        Args:
+            data: Its name; only what was chosen for it is looked at.
+            splits: The data as it is now, with nothing held out.
+
+        Raises:
+            TrainingError: They are other ones.
+        """
+        for (name, scheme), choice in self.choices.items():
+            if name != data or choice.held_out is None:
+                continue
+            if hold_out(splits, seed=choice.held_out).fingerprint != choice.pictures:
+                msg = (
+                    f"the recipe of {scheme} was chosen on other training pictures than {data} has "
+                    "now. Choose it anew with `snow-deploy paper tune`, or give the data another "
+                    "name."
+                )
+                raise TrainingError(msg)
 
     def facts(self) -> dict[str, Any]:
         """Return plain JSON values."""

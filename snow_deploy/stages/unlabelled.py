@@ -55,9 +55,11 @@ def draw_unlabelled(
         tasks = [name] if named else list(data)
         for task in tasks:
             if task not in data:
-                msg = f"--unlabelled {spec}: no --data is for a task {task!r}, expected one of "
-                msg_0 = f"{msg}{', '.join(data)}"
-                raise CalibrationError(msg_0)
+                msg = (
+                    f"--unlabelled {spec}: no --data is for a task {task!r}, expected one of "
+                    f"{', '.join(data)}"
+                )
+                raise CalibrationError(msg)
             if task in found:
                 msg = f"task {task!r} has two --unlabelled; give one for each task, or one for all"
                 raise CalibrationError(msg)

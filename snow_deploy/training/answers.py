@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from zipfile import BadZipFile
 
 import numpy as np
 
 from snow_deploy.errors import StoreError
-from snow_runtime.files import atomic_write
+from snow_deploy.training.npz_file import read_npz
+from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ class Answers:
             StoreError: It cannot be written.
         """
         path = folder / FILE
-        try:
+        with writing(path, StoreError, "Free space or access, then go on with --resume."):
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
                 np.savez_compressed(
@@ -61,17 +61,19 @@ class Answers:
                     target=self.target,
                     ranked=self.ranked,
                 )
-        except OSError as error:
-            msg = f"{path} cannot be written: {error}. Free space or access, then train again."
-            raise StoreError(msg) from error
 
 
 def read_answers(folder: Path) -> Answers | None:
     """Read what a run answered; None where it is from before that was kept, or not readable."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as file:
-            found = Answers(file["index"], file["target"], file["ranked"])
-    except (OSError, ValueError, KeyError, BadZipFile):
+        found = Answers(**read_npz(folder / FILE))
+    except (OSError, ValueError, TypeError):
         return None
-    whole = found.ranked.ndim == 2 and len(found.index) == len(found.target) == len(found.ranked)
-    return found if whole else None
+    return found if _is_whole(found) else None
+
+
+def _is_whole(found: Answers) -> bool:
+    arrays = (found.index, found.target, found.ranked)
+    if [(array.ndim, array.dtype.kind) for array in arrays] != [(1, "i"), (1, "i"), (2, "i")]:
+        return False
+    return len(found.index) == len(found.target) == len(found.ranked) > 0

@@ -119,7 +119,6 @@ PAPER_BATCHES: dict[Scheme, tuple[int, ...]] = {
 _OTHERS_RATE = 0.1  # at a batch of 256, of every scheme but SNOW and LF
 _LF_RATE = 0.01  # likewise, of LF: 0.005 at 128 (appendix A.3)
 _GENTLE_RATE = 0.01  # likewise, of `steady` where every weight has been trained before
-_DELTA_KEYS = {"k": "k_divisor", "width": "width_divisor"}  # as files of options name them
 _WHOLE = frozenset({"ft", "lf"})
 _READS_AS_THE_SOURCE = frozenset({"fo", "ft", "mp", "lf"})
 """Schemes whose classifier reads at first what the source's does, or something near it."""
@@ -240,11 +239,19 @@ class TrainOptions:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainOptions:
-        """Read what `to_dict` wrote; unknown keys raise TypeError."""
+        """Read what `to_dict` wrote; unknown keys raise TypeError.
+
+        Files without `decay_epochs` are from when the rate fell at thirds of the run. Where that is
+        what today's value does too, they read like today's, so that such runs can be gone on with.
+        """
         rest = {key: value for key, value in values.items() if key not in {"delta", "recipe"}}
         delta = {_DELTA_KEYS.get(key, key): value for key, value in values["delta"].items()}
-        recipe = {"decay_epochs": 0, **values["recipe"]}  # thirds, before it was told
-        return cls(DeltaOptions(**delta), Recipe(**recipe), **rest)
+        found = cls(DeltaOptions(**delta), Recipe(**values["recipe"]), **rest)
+        recipe = found.recipe
+        alike = recipe.schedule == "cosine" or found.epochs == 3 * recipe.decay_epochs
+        if alike or "decay_epochs" in values["recipe"]:
+            return found
+        return replace(found, recipe=replace(recipe, decay_epochs=0))
 
     def differences(self, other: TrainOptions) -> list[str]:
         """Return `name: this != that` for every value that differs, named as in files."""

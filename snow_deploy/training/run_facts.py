@@ -102,6 +102,6 @@ def read_facts(path: Path) -> RunFacts:
             facts.get("pictures"),
             facts.get("after"),
         )
-    except (ValueError, TypeError, KeyError, TrainingError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, TrainingError) as error:
         msg = f"{path} cannot be read ({error}). Start again with --overwrite."
         raise ResumeError(msg) from error

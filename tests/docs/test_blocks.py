@@ -76,12 +76,12 @@ def test_a_command_that_click_would_refuse_is_refused(words: str) -> None:
 
 
 def test_a_command_is_put_together_as_it_was() -> None:
-    words = "paper table5 --batch a=2 --schemes=fo,ft --no-speed"
+    words = "paper figure4 --data a=demo:shape --batch ft=2 --schemes=fo,ft --download"
 
     line = read(words.split())
 
-    assert line.path == ("paper", "table5")
-    assert line.values("--batch") == ["a=2"]
+    assert line.path == ("paper", "figure4")
+    assert line.values("--batch") == ["ft=2"]
     assert line.words() == words.replace("=fo", " fo").split()
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import genericpath
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,8 +78,15 @@ def test_a_project_around_the_package_is_not_its_clone(installed: Path) -> None:
         ),
         (
             {"url": "https://host/snow.git", "vcs_info": {"vcs": "git", "commit_id": "0"}},
+            "snow-deploy[cpu] @ git+https://host/snow.git@0",
+        ),
+        (
+            {"url": "https://host/snow.git", "vcs_info": {"vcs": "git"}},
             "snow-deploy[cpu] @ git+https://host/snow.git",
         ),
+        ({"url": None}, "/path/to/snow_deploy-0.1.0-py3-none-any.whl[cpu]"),
+        ({"url": "file://[host"}, "/path/to/snow_deploy-0.1.0-py3-none-any.whl[cpu]"),
+        ({"url": "file:///a%00b"}, "/path/to/snow_deploy-0.1.0-py3-none-any.whl[cpu]"),
         ({"url": "file:///not/there.whl"}, "/path/to/snow_deploy-0.1.0-py3-none-any.whl[cpu]"),
         ({}, "/path/to/snow_deploy-0.1.0-py3-none-any.whl[cpu]"),
         ([], "/path/to/snow_deploy-0.1.0-py3-none-any.whl[cpu]"),
@@ -99,6 +109,23 @@ def test_a_wheels_file_or_a_folder_that_is_still_there_is_named(
     wheel.touch()
     (installed / "direct_url.json").write_text(json.dumps({"url": wheel.as_uri()}))
     assert shlex.split(pip_install("mqtt")) == ["pip", "install", f"{wheel}[mqtt]"]
+
+
+def test_a_wheel_in_a_folder_of_somebody_else_does_not_hide_the_error(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service's user often may not look where the administrator had the wheel."""
+    (installed / "direct_url.json").write_text(json.dumps({"url": "file:///admin/snow.whl"}))
+    stat = os.stat
+
+    def refuse(path: str | os.PathLike[str] | int, **how: Any) -> os.stat_result:
+        if isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith("/admin"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os.path, "exists", genericpath.exists)
+    assert pip_install("cpu").endswith("-py3-none-any.whl[cpu]'")
 
 
 def test_damaged_notes_do_not_hide_the_error_that_they_are_for(installed: Path) -> None:

@@ -45,7 +45,10 @@ def write_metrics(
         accept: The request's `Accept` header: OpenMetrics where it is named there, else
             Prometheus' text format 0.0.4.
     """
-    encode, media_type = choose_encoder(accept)
+    try:
+        encode, media_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # it names a version that is none
+        encode, media_type = choose_encoder("")
     return encode(_LoopCollector(stats, cameras)), media_type
 
 

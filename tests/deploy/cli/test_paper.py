@@ -67,6 +67,7 @@ def test_every_option_has_help(name: str) -> None:
         ("shapes --recipe steady", "--recipe is of training, and without --data nothing"),
         ("table5 --precision bf16", "No such option"),
         ("tune --data a=demo:shape --recipe steady", "No such option"),
+        ("tune --data a=demo:shape --schemes ft,lf", "lf learns with what is chosen for ft"),
     ],
 )
 def test_options_that_cannot_be_read(arguments: str, message: str) -> None:
@@ -123,7 +124,7 @@ def test_a_table_on_real_runs_and_then_from_what_is_there(tmp_path: Path) -> Non
     assert first.exit_code == 0, first.output
     assert len(store.tasks()) == 6
     rows = check_files(tmp_path / "out", "table9")
-    assert [row["scheme"] for row in rows] == ["lf"] * 4 + ["snow"] * 2
+    assert [row["scheme"] for row in rows] == ["lf"] * 4 + ["snow"] * 2 + ["lf (paper)"] * 10
     assert again.stderr.count("done before") == 6
     (last,) = (
         name
@@ -192,6 +193,8 @@ def test_recipes_are_chosen_and_then_used(tmp_path: Path) -> None:
     table = CliRunner().invoke(main, ["paper", "table7", *options, *tuned])
     other = CliRunner().invoke(main, ["paper", "table7", *options, *tuned, "--epochs", "2"])
     both = CliRunner().invoke(main, ["paper", "table7", *options, *tuned, "--recipe", "steady"])
+    options[1] = "shape=demo:shape?train=64&test=12&size=32"
+    changed = CliRunner().invoke(main, ["paper", "table7", *options, *tuned])
 
     assert chosen.exit_code == 0, chosen.output
     (row,) = check_files(tmp_path / "out", "tune")
@@ -208,6 +211,10 @@ def test_recipes_are_chosen_and_then_used(tmp_path: Path) -> None:
     assert other.exit_code == 2
     assert "--epochs is 2, but the recipes of" in " ".join(other.stderr.split())
     assert both.exit_code == 2
+    assert changed.exit_code == 1
+    assert "fo was chosen on other training pictures than shape has now" in " ".join(
+        changed.stderr.split()
+    )
 
 
 def test_the_papers_data_sets_need_no_data(tmp_path: Path) -> None:

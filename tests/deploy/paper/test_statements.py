@@ -80,7 +80,7 @@ def test_ours_come_from_the_stored_tables(tmp_path: Path) -> None:
         tmp_path,
         "table5",
         [
-            {"scheme": k, "images_per_s": v, "parameters_millions": 30 + v / 10}
+            {"scheme": k, "images_per_s": v, "parameters_millions": 30 + v / 10, "tasks": 6}
             for k, v in served.items()
         ],
     )
@@ -93,7 +93,13 @@ def test_ours_come_from_the_stored_tables(tmp_path: Path) -> None:
         tmp_path,
         "table6",
         [
-            {"subscription": k, "x_accuracy": a, "parameters_millions": p, "images_per_s": s}
+            {
+                "subscription": k,
+                "x_accuracy": a,
+                "parameters_millions": p,
+                "images_per_s": s,
+                "over_attention": s / 10,
+            }
             for k, (a, p, s) in kinds.items()
         ],
         data={"x": ""},
@@ -114,6 +120,7 @@ def test_ours_come_from_the_stored_tables(tmp_path: Path) -> None:
         tmp_path,
         "figure6",
         [{"data": d, "converged_epoch": e} for d, e in (("x", 7.0), ("x", 9.0), ("y", 99.0))],
+        epochs=180,
     )
     (tmp_path / "table9.json").write_text("{", encoding="utf-8")
 
@@ -145,3 +152,52 @@ def test_ours_come_from_the_stored_tables(tmp_path: Path) -> None:
     assert find(found, "FO loses")[2].endswith("ours: x, y, 15 epochs")
     assert find(found, "a delta of M/8")[:2] == (None, None)
     assert "was run without what it takes" in find(found, "a delta of M/8")[2]
+
+
+@pytest.mark.parametrize(
+    ("beginning", "value", "agrees"),
+    [
+        ("MP is slower", 1.04, "no"),
+        ("MP is slower", 0.99, "yes"),
+        ("FO serves fastest", 0.97, "no"),
+        ("FO serves fastest", 1.01, "yes"),
+        ("channel pooling is the most", 0.5, "no"),
+        ("SNOW-256's training throughput over PN's", 5.0, "yes"),
+    ],
+)
+def test_an_order_has_no_tolerance(beginning: str, value: float, agrees: str) -> None:
+    (statement,) = (each for each in STATEMENTS if each.text.startswith(beginning))
+
+    assert statement.agrees(value) == agrees
+
+
+def test_runs_that_end_before_epoch_60_do_not_show_that_all_converge_by_then(
+    tmp_path: Path,
+) -> None:
+    store(tmp_path, "figure6", [{"data": "x", "converged_epoch": 14.0}], data={"x": ""}, epochs=15)
+
+    value, agrees, why = find(ours(tmp_path), "all converge")
+
+    assert (value, agrees) == (None, None)
+    assert "runs of 60 or fewer cannot tell" in why
+
+
+def test_tables_from_before_they_had_the_papers_numbers_are_not_taken(tmp_path: Path) -> None:
+    """Table 5 was of training, 7 a grid of shapes, 8 of serving, and the figures others."""
+    speeds = [{"scheme": k, "images_per_s": v} for k, v in (("fo", 70.0), ("fe", 80.0))]
+    before: dict[str, list[dict[str, Any]]] = {
+        "table4": [{"sigma2": 0.001, "k": "N/8", "mean": 0.8}],
+        "table5": [{**row, "parameters_millions": 1.0, "peak_megabytes": 3.0} for row in speeds],
+        "table6": [{"subscription": "pooling", "images_per_s": 1.0, "peak_megabytes": 3.0}],
+        "table7": [{"width": "1/8", "k": "N/8", "x_accuracy": 0.8}],
+        "table8": [{**row, "batch": 1, "over_ft": 2.0} for row in speeds],
+        "figure5": [{"data": "x", "sigma2": 0.001, "accuracy": 0.8}] * 2,
+        "figure6": [{"subscription": "layer1", "common_share": 0.1}],
+    }
+    for name, rows in before.items():
+        store(tmp_path, name, rows, data={"x": ""}, epochs=180)
+
+    found = ours(tmp_path)
+
+    assert {value[:2] for value in found.values()} == {(None, None)}
+    assert "run `snow-deploy paper table5`" in find(found, "FO serves fastest")[2]

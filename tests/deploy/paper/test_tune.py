@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,7 @@ def test_a_recipe_that_diverges_is_no_choice(held: Study, judge: Judge) -> None:
     report, _ = choose_recipes(held, GRID)
 
     assert report.rows[0]["rate"] != "0.1"
+    assert '"loss": null' in json.dumps(report.facts, allow_nan=False)
     assert any("it counts as no picture right" in line for line in told(held))
 
 

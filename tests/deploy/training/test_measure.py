@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from snow_deploy.errors import DataError
 from snow_deploy.training.answers import Answers, read_answers
 from snow_deploy.training.measure import SAMPLES, held_out_samples, measure, measure_together
+from snow_deploy.training.npz_file import read_npz
 from snow_runtime.pictures.preprocessing import prepare, resize_and_crop
 
 if TYPE_CHECKING:
@@ -114,6 +116,62 @@ def test_answers_are_kept_and_read(tmp_path: Path) -> None:
     assert read_answers(tmp_path) is None
     (tmp_path / "answers.npz").write_bytes(b"no archive")
     assert read_answers(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["answers.npz", "selections.npz"])
+def test_a_damaged_archive_is_no_traceback(tmp_path: Path, name: str) -> None:
+    """Bytes changed anywhere: zipfile, zlib, NumPy and Python's tokenizer raise their own."""
+    rng = np.random.default_rng(0)
+    target, ranked = rng.integers(0, 9, 200), rng.integers(0, 9, (200, 5))
+    Answers(np.arange(200), target, ranked).write(tmp_path)
+    whole, path = (tmp_path / "answers.npz").read_bytes(), tmp_path / name
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(content), 3):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        if name == "answers.npz":
+            read_answers(tmp_path)
+        else:
+            with suppress(OSError, ValueError):
+                read_npz(path)
+    np.save((tmp_path / "one.npy"), np.zeros(3))
+    (tmp_path / "answers.npz").write_bytes((tmp_path / "one.npy").read_bytes())
+    assert read_answers(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"index": np.zeros(2), "target": np.zeros(2)},
+        {"index": np.zeros(2), "target": np.zeros(2), "ranked": np.zeros((3, 5))},
+        {"index": np.zeros(()), "target": np.zeros(()), "ranked": np.zeros(())},
+        {"index": np.zeros((2, 1)), "target": np.zeros((2, 1)), "ranked": np.zeros((2, 5))},
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_no_answers(
+    tmp_path: Path, arrays: dict[str, Any]
+) -> None:
+    np.savez(tmp_path / "answers.npz", **arrays)
+
+    assert read_answers(tmp_path) is None
+
+
+def test_damaged_answers_are_none(tmp_path: Path) -> None:
+    """As a checksum tells, a stream that cannot be inflated, a header, or shapes that don't fit."""
+    path = tmp_path / "answers.npz"
+    classes = np.random.default_rng(0).integers(0, 10, (300, 5))
+    Answers(np.arange(300), classes[:, 0], classes).write(tmp_path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        found = read_answers(tmp_path)
+        assert found is None or len(found.index) == 300
+        path.write_bytes(whole[:place])
+        assert read_answers(tmp_path) is None
+    for wrong in (np.zeros((3, 2), int), np.zeros(3), np.zeros(0, int)):
+        np.savez(path, index=wrong, target=wrong, ranked=np.zeros((len(wrong), 5), int))
+        assert read_answers(tmp_path) is None
 
 
 def test_no_picture_can_be_read(

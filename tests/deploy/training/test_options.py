@@ -61,6 +61,21 @@ def test_records_from_before_divide_at_each_third_as_they_did() -> None:
     assert rates(old.recipe, 2, 12) == pytest.approx([1.0] * 8 + [0.1] * 8 + [0.01] * 8)
 
 
+@pytest.mark.parametrize(("recipe", "epochs"), [("steady", 12), ("steady", 90), ("paper", 90)])
+def test_a_run_from_before_goes_on_where_its_rate_falls_as_it_does_now(
+    recipe: str, epochs: int
+) -> None:
+    now = TrainOptions(recipe=RECIPES[recipe], epochs=epochs)
+    values = now.to_dict()
+    del values["recipe"]["decay_epochs"]
+
+    old = TrainOptions.from_dict(values)
+
+    assert old.differences(now) == []
+    as_then = replace(now.recipe, decay_epochs=0)
+    assert rates(old.recipe, 3, epochs) == rates(as_then, 3, epochs)
+
+
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_the_steps_fall_at_each_third(steps_per_epoch: int, epochs: int) -> None:
     total = steps_per_epoch * epochs
@@ -275,3 +290,16 @@ def test_which_classifiers_begin_as_a_linear_one() -> None:
     assert {scheme for scheme, start in starts.items() if start == "random"} == {"fe", "pn"}
     assert recipe_for("steady", "lf", follows=True).classifier_start == "random"
     assert {recipe_for("paper", scheme).classifier_start for scheme in schemes} == {"random"}
+
+
+def test_options_from_before_there_were_steps_of_epochs() -> None:
+    """A rate that fell in steps did so at thirds; of a cosine nothing has changed."""
+    for name, decay_epochs in (("paper", 0), ("steady", RECIPES["steady"].decay_epochs)):
+        now = TrainOptions(recipe=RECIPES[name], epochs=60)
+        written = now.to_dict()
+        del written["recipe"]["decay_epochs"], written["recipe"]["classifier_faster"]
+
+        then = TrainOptions.from_dict(written)
+
+        assert then == replace(now, recipe=replace(now.recipe, decay_epochs=decay_epochs))
+    assert then.differences(now) == []

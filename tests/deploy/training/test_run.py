@@ -355,7 +355,13 @@ def test_a_run_is_not_resumed_on_another_source(
         train_task(unfinished, "shape", open_demo(), short, RESUME)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"options": {"k": 1}}', '{"labels": 3'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{}", '{"options": {"k": 1}}', '{"labels": 3', '{"options": []}'),
+        '{"options": {"delta": [], "recipe": {}}, "labels": ["a"], "source": "b"}',
+    ],
+)
 def test_a_damaged_record_of_a_run(
     unfinished: Store, open_demo: OpenDemo, short: TrainOptions, content: str
 ) -> None:

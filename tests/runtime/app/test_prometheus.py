@@ -110,3 +110,11 @@ def test_what_has_no_value_yet_is_left_out() -> None:
         "snow_idle_seconds",
         "snow_frames_per_second",
     }
+
+
+@pytest.mark.parametrize("version", ["abc", "1.x", '"1.0.0"', "1.0.0-rc1", "9" * 5000, "é", "..."])
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_a_version_that_is_none_gets_the_plain_format(kind: str, version: str) -> None:
+    _, media_type = write_metrics(EMPTY, {}, f"{kind};version={version}")
+
+    assert media_type == "text/plain; version=0.0.4; charset=utf-8"

@@ -35,8 +35,8 @@ def start(instance: Gated, logger: ILogger) -> None:
 
 class ILogger(Gated):
     def log(self, severity: Any, msg: str) -> None:
-        msg_0 = 'Tried to call pure virtual function "ILogger::log"'
-        raise NotImplementedError(msg_0)
+        msg = 'Tried to call pure virtual function "ILogger::log"'
+        raise NotImplementedError(msg)
 
 
 class IProgressMonitor(Gated):
