@@ -27,7 +27,7 @@ def command(output: Path, *, quick: bool) -> None:
     """Train a source and three tasks on rendered pictures, export them and write a report.
 
     Everything is computed here and now, without downloads, in two to four minutes on
-    two CPU cores. The report is OUTPUT/report.html.
+    two idle CPU cores. The report is OUTPUT/report.html.
     """
     from snow_deploy.demo.pretrain import PretrainOptions
     from snow_deploy.demo.report import write_demo_report
