@@ -127,7 +127,7 @@ def command(  # noqa: PLR0917 - an argument for each option
 
     The graph is compiled as it is typed, and what its convolutions really run in is read from the
     compiled layers: an engine that is not what was asked for is not written. The plan is a plain
-    one; OUTPUT.json beside it says what it is and where it runs.
+    one; OUTPUT.json beside it says what it is and where it runs. Without GRAPH it is snow.onnx.
     """
     from snow_runtime.bench.fastest import build_fastest
     from snow_runtime.engine.cache import EngineCache, default_folder

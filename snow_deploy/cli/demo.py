@@ -27,7 +27,7 @@ def command(output: Path, *, quick: bool) -> None:
     """Train a source and three tasks on rendered pictures, export them and write a report.
 
     Everything is computed here and now, without downloads, in two to four minutes on
-    two CPU cores. The report is OUTPUT/report.html.
+    two idle CPU cores. The report is OUTPUT/report.html.
     """
     from snow_deploy.demo.pretrain import PretrainOptions
     from snow_deploy.demo.report import write_demo_report
@@ -38,7 +38,11 @@ def command(output: Path, *, quick: bool) -> None:
         few = PretrainOptions(data="demo:scene?train=64&test=32&size=48&seed=1", epochs=1)
         options = DemoOptions(few, train=64, test=32, epochs=2, rounds=3, workers=0)
     output.mkdir(parents=True, exist_ok=True)
-    outcome = walk(output, options, click.echo)
+    try:
+        outcome = walk(output, options, click.echo)
+    except KeyboardInterrupt:
+        advice = "interrupted; the same command begins anew"
+        raise KeyboardInterrupt(advice) from None
     report = write_demo_report(outcome, output / "report.html", options)
     _print(outcome)
     click.echo(f"\nreport: {report}")

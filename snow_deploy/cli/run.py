@@ -94,8 +94,8 @@ if TYPE_CHECKING:
 @click.option(
     "--record",
     type=FILE,
-    help="Append frames to FILE.mjpeg and answers to FILE.jsonl; of several cameras, which then "
-    "need names, to FILE-NAME.mjpeg each.",
+    help="Append frames to FILE.mjpeg and answers to FILE.jsonl (FILE may end in .mjpeg); of "
+    "several cameras, which then need names, to FILE-NAME.mjpeg each.",
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Serve the live page and /metrics here."
@@ -121,7 +121,7 @@ def command(model: Path, **given: Any) -> None:
 
     Frames that wait together are answered together, and each camera's newest frame counts: a model
     slower than a camera never lags behind it. SIGHUP loads MODEL anew while frames flow; SIGTERM,
-    Ctrl-C and closing the terminal end it cleanly.
+    Ctrl-C and closing the terminal end it cleanly. Without MODEL it is snow.onnx.
     """
     options = RunOptions(**given).with_secrets()
     named = named_cameras(options.uris)

@@ -14,7 +14,7 @@ from snow_deploy.data.loading import make_loader
 from snow_deploy.data.workers import workers_watched
 from snow_deploy.models.weights import SourceWeights, build_architecture, from_network
 from snow_deploy.training.measure import measure
-from snow_deploy.training.trainer import make_trainer, quiet_lightning
+from snow_deploy.training.trainer import interruptible, make_trainer, quiet_lightning
 from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def pretrain(options: PretrainOptions, *, workers: int) -> tuple[SourceWeights, 
     )
     module = _Pretraining(network, options.lr)
     with quiet_lightning(), workers_watched():
-        make_trainer(options.epochs, []).fit(module, loader)
+        trainer = make_trainer(options.epochs, [])
+        with interruptible(trainer, "interrupted"):
+            trainer.fit(module, loader)
     accuracy = measure(network, splits.final[1], preprocessing, workers=workers)[0].accuracy
     unnamed = SourceWeights(options.architecture, {}, labels=splits.labels, origin=ORIGIN)
     return from_network(network, unnamed), accuracy

@@ -58,6 +58,7 @@ def test_the_site_has_what_is_made_of_the_code_and_fetches_nothing(site: Path) -
     assert "<code>engine/</code>" in architecture
     assert ":<code>" not in (site / "reference/api.html").read_text(encoding="utf-8")
     assert (site / "changelog.html").is_file()
+    assert (site / "search/search_index.js").is_file()  # what the search of pages on a disk reads
     fetched = {
         f"{path.relative_to(site)}: {url}"
         for path in site.rglob("*")

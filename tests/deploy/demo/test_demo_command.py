@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import os
 import re
+import signal
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
+import lightning
 import onnx
 import pytest
 from click.testing import CliRunner
 
 from snow_deploy.cli import main
+from snow_deploy.demo import pretrain
+from snow_deploy.training import run, trainer
 from snow_deploy.training.store import Store
 
 if TYPE_CHECKING:
@@ -80,3 +85,36 @@ def test_what_is_not_a_demos_is_not_replaced(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "store is there, and is not an earlier demo's" in result.output
     assert (tmp_path / "store" / "tasks" / "food.safetensors").exists()
+
+
+class Stopping(lightning.Callback):
+    """Presses Ctrl-C in the training that comes after so many others."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def on_train_batch_start(self, *_: object) -> None:
+        if self.after:
+            return
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def on_train_end(self, *_: object) -> None:
+        self.after -= 1
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["the source", "the first task"])
+def test_an_interrupted_demo_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    make, stopping = trainer.make_trainer, Stopping(after)
+    for module in (pretrain, run):
+        monkeypatch.setattr(
+            module,
+            "make_trainer",
+            lambda epochs, callbacks, **options: make(epochs, [*callbacks, stopping], **options),
+        )
+
+    result = CliRunner().invoke(main, ["demo", "--quick", "-o", str(tmp_path)])
+
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted; the same command begins anew\n"
