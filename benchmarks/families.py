@@ -60,7 +60,7 @@ TASKS: Final = ("shape", "colour")
 _PICTURES: Final = "train=48&test=24&size=64"
 _TRAINING: Final = ("--epochs", "1", "--batch-size", "16", "--workers", "0", "--no-baseline")
 _SETTLED: Final = frozenset({"efficientnet_v2_s"})
-"""Networks whose random weights answer with millions unless their norms have seen such pictures."""
+"""Networks that answer rendered pictures with millions where their norms were fitted to noise."""
 _STEADY: Final = ("--recipe", "steady")
 _PAPER: Final = ("--recipe", "paper", "--lr", "0.01")
 HEADINGS: Final = {
