@@ -114,7 +114,11 @@ def test_an_interrupted_demo_says_how_it_goes_on(
             lambda epochs, callbacks, **options: make(epochs, [*callbacks, stopping], **options),
         )
 
-    result = CliRunner().invoke(main, ["demo", "--quick", "-o", str(tmp_path)])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
+    try:
+        result = CliRunner().invoke(main, ["demo", "--quick", "-o", str(tmp_path)])
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert result.exit_code == 130
     assert result.stderr == "interrupted; the same command begins anew\n"
