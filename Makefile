@@ -59,7 +59,7 @@ release-check: $(INSTALLED) ## Build wheel and sdist in dist/, and try both in f
 
 clean: ## Remove .venv, caches and what the demo left
 	rm -rf $(VENV) build dist demo-output site htmlcov .coverage .coverage.*
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .grimp_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when pyproject.toml changes. The sources themselves are installed in editable mode.
