@@ -100,7 +100,7 @@ RECIPES = {
         smallest_crop=0.5,
     ),
 }
-"""`paper`: SNOW's own (section 3.1). `steady`: gentler on the classifier; see docs/training.md.
+"""`paper`: SNOW's own (section 3.1). `steady`: gentler on the classifier; see docs/guide/training.md.
 
 Of SNOW; `recipe_for` has those of the other schemes.
 """
