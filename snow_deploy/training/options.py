@@ -100,9 +100,9 @@ RECIPES = {
         smallest_crop=0.5,
     ),
 }
-"""`paper`: SNOW's own (section 3.1). `steady`: gentler on the classifier; see docs/guide/training.md.
+"""`paper`: SNOW's own (section 3.1). `steady`: gentler on the classifier.
 
-Of SNOW; `recipe_for` has those of the other schemes.
+See docs/guide/training.md. These are SNOW's; `recipe_for` has those of the other schemes.
 """
 
 PAPER_BATCHES: dict[Scheme, tuple[int, ...]] = {
