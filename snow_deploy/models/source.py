@@ -11,6 +11,7 @@ from torchvision.ops import StochasticDepth
 from snow_deploy.errors import SourceError
 from snow_deploy.models import onednn
 from snow_deploy.models.anatomy import (
+    HEAD,
     dissect,
     input_of,
     on_meta_device,
