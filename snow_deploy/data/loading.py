@@ -64,11 +64,26 @@ class Batch(NamedTuple):
 class TaskDataset(Dataset[Sample]):
     """Pictures by (epoch, index), augmented by (seed, epoch, index) and nothing else."""
 
-    def __init__(self, pictures: Pictures, transform: Transform, seed: int) -> None:
-        """Take the pictures and what to do with them."""
+    def __init__(
+        self,
+        pictures: Pictures,
+        transform: Transform,
+        seed: int,
+        keys: Sequence[int] | None = None,
+    ) -> None:
+        """Take the pictures and what to do with them.
+
+        Args:
+            pictures: The pictures.
+            transform: From a picture to a tensor.
+            seed: Seed of the augmentation.
+            keys: What takes the place of each index in the augmentation's seed, so that a picture
+                looks the same in every list that it is in.
+        """
         self._pictures = pictures
         self._transform = transform
         self._seed = seed
+        self._keys = keys
 
     def __len__(self) -> int:
         """Return how many pictures there are."""
@@ -85,7 +100,8 @@ class TaskDataset(Dataset[Sample]):
         remark = picture.info.get(INFO_KEY)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would seed the accelerators as well, and that would stay.
-            torch.default_generator.manual_seed(keyed_seed("augment", self._seed, epoch, index))
+            drawn = index if self._keys is None else self._keys[index]
+            torch.default_generator.manual_seed(keyed_seed("augment", self._seed, epoch, drawn))
             return Sample(self._transform(picture), target, name, index, remark)
 
 
@@ -178,6 +194,39 @@ class _Collate:
             indices=indices,
             remarks=tuple(sample.remark for sample in samples if sample.remark is not None),
         )
+
+
+def make_view_loader(
+    pictures: Pictures,
+    transform: Transform,
+    keys: Sequence[int],
+    *,
+    image_size: int,
+    seed: int,
+    workers: int,
+    batch_size: int = 32,
+) -> DataLoader[Sample]:
+    """Return a loader of `Batch`es that gives every picture once, in order, in one view of it.
+
+    Args:
+        pictures: The pictures.
+        transform: The view; what it draws depends on the seed and the picture's key alone.
+        keys: A number for each picture.
+        image_size: S of the [3, S, S] that the transform returns.
+        seed: The view's.
+        workers: Processes that load pictures.
+        batch_size: Pictures of a batch.
+    """
+    shared = batches_fit(4 * 3 * image_size**2 * min(batch_size, len(pictures)), workers)
+    return WatchedLoader(
+        TaskDataset(pictures, transform, seed, keys),
+        batch_size=batch_size,
+        sampler=EpochSampler(len(pictures), seed=seed, shuffle=False),
+        num_workers=workers,
+        collate_fn=_Collate(image_size, shared=shared),
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(keyed_seed("loader", seed)),
+    )
 
 
 def make_loader(
