@@ -27,6 +27,8 @@ Layout = Literal["separate", "fused", "summed"]
 """Deltas side by side, or merged into one network that concatenates or sums."""
 Precision = Literal["fp32", "fp16", "int8"]
 """Arithmetic inside a graph; its logits are float32 in all three."""
+Answers = Literal["one", "several"]
+"""How many labels of a picture are right: exactly one, or any number of them, none too."""
 
 METADATA_KEY: Final = "snow_deploy.manifest"
 FORMAT: Final = 1
@@ -132,6 +134,8 @@ class TaskEntry(Document):
             source's own head, and in graphs from before there were several.
         data: Which pictures it was trained and measured on, as hashes; None for the source's own
             head, and in graphs from before it was noted.
+        answers: ``one`` where the probabilities are a softmax over the labels, ``several`` where
+            each is a sigmoid of its own logit (multi-label); graphs from before have ``one``.
     """
 
     name: Annotated[str, _any_task_name]
@@ -146,6 +150,7 @@ class TaskEntry(Document):
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
     scheme: str | None = None
     data: DataEntry | None = None
+    answers: Answers = "one"
 
     def _place(self, name: str) -> str:
         return "a task's name" if name == "name" else f"task {self.name!r}: {name}"
