@@ -253,8 +253,15 @@ class Manifest(Document):
         raise ManifestError(msg)
 
     def to_json(self) -> str:
-        """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte.
+
+        Tasks of one answer leave ``answers`` out: readers from before there were others refuse it.
+        """
+        document = asdict(self)
+        for task in document["tasks"]:
+            if task["answers"] == "one":
+                del task["answers"]
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
