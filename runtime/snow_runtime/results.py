@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.graph.manifest import Answers
+    from snow_runtime.multilabel import Labelling
 
 _NOT_FINITE: Final = (
     "The graph computed logits that are NaN or infinite, expected finite ones. Export it again in "
@@ -43,7 +43,7 @@ class TaskResult:
     name: str
     labels: tuple[str, ...]
     probabilities: NDArray[np.float32]
-    answers: Answers = "one"
+    answers: Labelling = "one"
 
     @property
     def index(self) -> int:
@@ -155,7 +155,7 @@ def _shown(task: TaskResult) -> str:
     return "{" + ", ".join(f"{label!r} {share:.3f}" for label, share in task.present()) + "}"
 
 
-def to_probabilities(logits: NDArray[np.float32], answers: Answers) -> NDArray[np.float32]:
+def to_probabilities(logits: NDArray[np.float32], answers: Labelling) -> NDArray[np.float32]:
     """Turn a task's logits `[B, C]` into probabilities `[B, C]`: see `softmax` and `sigmoid`.
 
     Raises:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from snow_runtime.graph.manifest import Answers
+    from snow_runtime.multilabel import Labelling
 
 Augmentation = Literal["photo", "none"]
 
@@ -187,7 +187,7 @@ class Splits:
         return self.train.labels
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> Labelling:
         """How many labels of a picture are right: exactly one, or any number of them."""
         return "several" if isinstance(self.train, MultiLabelPictures) else "one"
 

@@ -19,6 +19,7 @@ from snow_runtime.graph.data_entry import DataEntry
 from snow_runtime.graph.document import Document, parse_json
 from snow_runtime.graph.field_checks import Positive, Sha256
 from snow_runtime.graph.task_name import check_task_name
+from snow_runtime.multilabel import Labelling
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,8 +28,6 @@ Layout = Literal["separate", "fused", "summed"]
 """Deltas side by side, or merged into one network that concatenates or sums."""
 Precision = Literal["fp32", "fp16", "int8"]
 """Arithmetic inside a graph; its logits are float32 in all three."""
-Answers = Literal["one", "several"]
-"""How many labels of a picture are right: exactly one, or any number of them, none too."""
 
 METADATA_KEY: Final = "snow_deploy.manifest"
 FORMAT: Final = 1
@@ -150,7 +149,7 @@ class TaskEntry(Document):
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
     scheme: str | None = None
     data: DataEntry | None = None
-    answers: Answers = "one"
+    answers: Labelling = "one"
 
     def _place(self, name: str) -> str:
         return "a task's name" if name == "name" else f"task {self.name!r}: {name}"

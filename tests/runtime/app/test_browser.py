@@ -464,7 +464,11 @@ def test_all_labels_that_are_present_are_shown(scene: Scene, tab: Callable[..., 
         assert labels.all_inner_texts() == ["wet, broken", "none", "cup"]
         titles = [label.get_attribute("title") for label in labels.all()]
         assert titles == ["wet 90\u202f%, broken 60\u202f%", "none", "cup"]
-        assert shown.page.locator(".answer .percent").all_inner_texts() == ["90\u202f%", "–", "80\u202f%"]
+        assert shown.page.locator(".answer .percent").all_inner_texts() == [
+            "90\u202f%",
+            "–",
+            "80\u202f%",
+        ]
         assert shown.complaints == []
 
 

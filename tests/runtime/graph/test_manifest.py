@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from snow_runtime.errors import ManifestError, SnowError
 from snow_runtime.graph.manifest import (
-    Answers,
     InputEntry,
     Layout,
     Manifest,
@@ -20,6 +19,7 @@ from snow_runtime.graph.manifest import (
     TaskEntry,
 )
 from snow_runtime.graph.task_name import check_task_name
+from snow_runtime.multilabel import Labelling
 
 texts = st.text(min_size=1, max_size=8)
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -52,7 +52,7 @@ def tasks(name: str) -> st.SearchStrategy[TaskEntry]:
         st.dictionaries(texts, selections, max_size=3),
         st.dictionaries(texts, finite, max_size=3),
         st.none() | texts,
-        answers=st.sampled_from(get_args(Answers)),
+        answers=st.sampled_from(get_args(Labelling)),
     )
 
 
