@@ -15,7 +15,7 @@ from snow_export.errors import ExportError
 from snow_export.half_range import check_range
 from snow_export.inspect.owners import SOURCE
 from snow_export.layout import arrange
-from snow_export.network import SharedNetwork, TaskHead
+from snow_export.network import FEATURES, SharedNetwork, TaskHead
 from snow_export.onnx_graph import check_graph, to_onnx
 from snow_export.parity import (
     PARITY_TOLERANCES,
@@ -28,7 +28,7 @@ from snow_export.parity import (
 )
 from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph.half_precision import to_fp16
-from snow_runtime.graph.manifest import InputEntry, Manifest
+from snow_runtime.graph.manifest import FeaturesEntry, InputEntry, Manifest
 from snow_runtime.graph.onnx_file import with_manifest
 from snow_runtime.pictures.preprocessing import as_frame, normalise
 from snow_runtime.self_check import with_self_check
@@ -42,7 +42,14 @@ if TYPE_CHECKING:
 
     from snow_export.parity import TaskParity
     from snow_runtime.backends.batch import Batch
-    from snow_runtime.graph.manifest import Layout, Precision, Preprocessing, SourceEntry, TaskEntry
+    from snow_runtime.graph.manifest import (
+        Layout,
+        Precision,
+        Preprocessing,
+        SourceEntry,
+        TapEntry,
+        TaskEntry,
+    )
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,8 @@ class ExportRequest:
         versions: Versions of the packages that make the graph.
         options: The form of the graph.
         never_fused: Tasks whose networks stay side by side in every layout.
+        features: Keys of the source's pooled features that the graph gives out, in order, and what
+            the manifest says of each; none gives out no features.
     """
 
     source: nn.Module
@@ -102,6 +111,7 @@ class ExportRequest:
     versions: Mapping[str, str]
     options: GraphOptions = field(default_factory=GraphOptions)
     never_fused: frozenset[str] = frozenset()
+    features: Mapping[str, TapEntry] = field(default_factory=dict)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -163,7 +173,10 @@ def _build(request: ExportRequest) -> tuple[onnx.ModelProto, Manifest]:
     example = request.images(request.pictures[:1]).repeat(EXAMPLE_BATCH, 1, 1, 1)
     features = request.source(example)
     arranged = arrange(request.networks, options.layout, (example, features), request.never_fused)
-    network = SharedNetwork(request.source, arranged.heads, request.outputs)
+    network = SharedNetwork(
+        request.source, arranged.heads, request.outputs, tuple(request.features)
+    )
+    taps = tuple(request.features.values())
     manifest = Manifest(
         source=request.source_entry,
         preprocessing=request.preprocessing,
@@ -172,6 +185,7 @@ def _build(request: ExportRequest) -> tuple[onnx.ModelProto, Manifest]:
         precision=options.precision,
         input=options.input,
         versions=dict(request.versions),
+        features=FeaturesEntry(FEATURES, taps) if taps else None,
     )
     model = to_onnx(network, manifest, options.batch)
     if options.precision == "fp16":
@@ -213,7 +227,7 @@ def trained_answers(
 
 def _trained(request: ExportRequest) -> SharedNetwork:
     heads = [TaskHead(name, delta.eval()) for name, delta in request.networks.items()]
-    return SharedNetwork(request.source, heads, request.outputs)
+    return SharedNetwork(request.source, heads, request.outputs, tuple(request.features))
 
 
 def parity_pictures(request: ExportRequest) -> NDArray[np.uint8]:

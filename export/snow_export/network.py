@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from snow_export.errors import ExportError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LOGITS = "logits"
 """Key of the source's own answer among its features."""
+FEATURES = "source.features"
+"""Output of the pooled features; no task can be called so."""
 
 
 class TaskHead(nn.Module):
@@ -40,6 +43,7 @@ class SharedNetwork(nn.Module):
         source: nn.Module,
         heads: Sequence[nn.Module],
         outputs: Sequence[str],
+        features: Sequence[str] = (),
     ) -> None:
         """Put heads on a source.
 
@@ -47,19 +51,30 @@ class SharedNetwork(nn.Module):
             source: [B, 3, S, S] to a mapping of features, `logits` among them.
             heads: Each takes the images and the features, has `tasks`, and answers them.
             outputs: The tasks in the order of the answers; `source` is the source's own head.
+            features: Keys of pooled features, [B, N] each, that are given out after the answers,
+                as one tensor.
         """
         super().__init__()
         self.source = source
         self.heads = nn.ModuleList(heads)
         self.outputs = tuple(outputs)
+        self.features = tuple(features)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What is given out, in order."""
+        return (*self.outputs, FEATURES) if self.features else self.outputs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Answer every task, in the order of `outputs`: [B, classes] each."""
+        """Answer every task, in the order of `outputs`: [B, classes] each; [B, F] features."""
         features = self.source(images)
         answers = {SOURCE: features[LOGITS]}
         for head in self.heads:
             answers.update(zip(head.tasks, head(images, features), strict=True))  # type: ignore[arg-type]
-        return tuple(answers[name] for name in self.outputs)
+        found = tuple(answers[name] for name in self.outputs)
+        if not self.features:
+            return found
+        return (*found, torch.cat([features[key] for key in self.features], 1))
 
     def readable(self, target: str) -> str:
         """Name a layer by its owner: `source/layer1.0.conv1`, `food/fc`, `food+cub/fc`."""

@@ -111,7 +111,7 @@ def _worst_cosine(expected: NDArray[Any], seen: NDArray[np.float32]) -> float:
 def torch_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[np.float32]]:
     """Run the torch network in eval mode: [B, classes] by task."""
     answers = network.eval()(images)
-    named = zip(network.outputs, answers, strict=True)
+    named = zip(network.output_names, answers, strict=True)
     return {name: logits.float().cpu().numpy() for name, logits in named}
 
 
@@ -120,7 +120,7 @@ def exact_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[n
     """Run a copy of the torch network in float64: [B, classes] by task."""
     double = copy.deepcopy(network).double().eval()
     answers = double(images.double())
-    named = zip(network.outputs, answers, strict=True)
+    named = zip(network.output_names, answers, strict=True)
     return {name: logits.cpu().numpy() for name, logits in named}
 
 

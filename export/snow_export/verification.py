@@ -109,7 +109,7 @@ def verify(request: ExportRequest, path: Path, batches: Sequence[int] = BATCHES)
 def _rungs(request: ExportRequest, path: Path, folder: Path, notes: list[str]) -> Rungs:
     """Yield each rung's name, precision and how it answers pictures; note those that cannot be."""
     heads = [TaskHead(name, freeze(delta)) for name, delta in request.networks.items()]
-    frozen = SharedNetwork(request.source, heads, request.outputs)
+    frozen = SharedNetwork(request.source, heads, request.outputs, tuple(request.features))
     yield "frozen torch", "fp32", lambda pictures: torch_answers(frozen, request.images(pictures))
     for layout, precision in _steps(request.options.layout):
         form = replace(request.options, layout=layout, precision=precision, batch=None)

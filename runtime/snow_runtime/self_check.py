@@ -104,8 +104,8 @@ def with_self_check(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelPro
     found = None
     if all(np.isfinite(logits).all() for logits in answers.values()):
         rounded = {
-            name: tuple(float(f"{value:.{_DIGITS}g}") for value in logits)
-            for name, logits in answers.items()
+            task.output: tuple(float(f"{value:.{_DIGITS}g}") for value in answers[task.output])
+            for task in manifest.tasks
         }
         found = SelfCheck(rounded)
     return with_manifest(model, replace(manifest, self_check=found))

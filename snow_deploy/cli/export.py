@@ -53,6 +53,13 @@ if TYPE_CHECKING:
 )
 @click.option("--batch", type=AT_LEAST_ONE, help="Fix the batch size.  [default: any]")
 @click.option("--with-source", is_flag=True, help="Also answer with the source's own classes.")
+@click.option(
+    "--features",
+    "with_features",
+    is_flag=True,
+    help="Also give out the source's pooled features, on which further readouts can be evaluated "
+    "without exporting again.",
+)
 def command(  # noqa: PLR0917 - an argument for each option
     tasks: str | None,
     root: Path,
@@ -64,6 +71,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     batch: int | None,
     *,
     with_source: bool,
+    with_features: bool,
 ) -> None:
     """Export tasks of a store as one ONNX graph.
 
@@ -87,6 +95,7 @@ def command(  # noqa: PLR0917 - an argument for each option
         None if tasks is None else tuple(name.strip() for name in tasks.split(",")),
         output,
         with_source=with_source,
+        with_features=with_features,
         options=GraphOptions(first, precision, entry, batch),
         choosing=_say_times if layout == "auto" else None,
     )

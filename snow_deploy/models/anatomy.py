@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.taps import Tap, find_taps
 from snow_export.trace.in_place import protect, read_results
 from snow_export.trace.nodes import layer_of, run_nodes
 
@@ -63,6 +64,7 @@ class Anatomy:
         head_node: Name of the fx node whose output the classifier reads.
         head_shape: Shape of that output for the example image, [1, F] or [1, F, H, W].
         image_shape: The example image's shape, [1, 3, H, W].
+        taps: What the blocks put out, in order, the classifier's input last.
     """
 
     subscriptions: tuple[Subscription, ...]
@@ -70,6 +72,7 @@ class Anatomy:
     head_node: str
     head_shape: tuple[int, ...]
     image_shape: tuple[int, ...]
+    taps: tuple[Tap, ...]
 
     @property
     def head_channels(self) -> int:
@@ -163,9 +166,9 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
     values = run_nodes(traced, image)
     classifier = _find_classifier(traced)
     readers: dict[fx.Node, list[str]] = {}
-    for node in _dense_convolutions(traced):
-        if node is not classifier:
-            readers.setdefault(input_of(node), []).append(str(node.target))
+    dense = [node for node in _dense_convolutions(traced) if node is not classifier]
+    for node in dense:
+        readers.setdefault(input_of(node), []).append(str(node.target))
     if not readers:
         msg = (
             "this network has no dense convolution behind its stem, so no delta could "
@@ -184,6 +187,7 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
         head.name,
         tuple(values[head].shape),
         tuple(image.shape),
+        find_taps(traced, values, dense, head),
     )
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from snow_deploy.models.pooling import ChannelPooling
 
-Scheme = Literal["snow", "fo", "fe", "ft", "mp", "pn", "lf"]
-"""SNOW's delta, or one of the schemes that the paper compares it with (its section 3)."""
+Scheme = Literal["snow", "readout", "fo", "fe", "ft", "mp", "pn", "lf"]
+"""SNOW's delta, a readout, or one of the schemes that the paper compares with (its section 3)."""
 
 
 class TaskNetwork(nn.Module, ABC):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from snow_deploy.models.anatomy import Anatomy
+    from snow_deploy.models.taps import Tap
     from snow_deploy.models.weights import SourceWeights
 
 
@@ -77,6 +78,7 @@ class Source(nn.Module):
         example = torch.zeros(1, 3, 224, 224, device="meta")
         self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = _fold(traced, self.anatomy)
+        self._tap_nodes = _take_taps(self.network, self.anatomy)
         self._check_finite()
         self.network.to(memory_format=torch.channels_last)
         self.packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
@@ -168,6 +170,19 @@ class Source(nn.Module):
         output.args = ({**output.args[0], **taps},)  # type: ignore[dict-item]
         protect_tensors(self.network, self.anatomy.image_shape, kept=output.all_input_nodes)
 
+    def pool_taps(self) -> None:
+        """From now on also return the mean of every tap, [B, N], by `tap_key`."""
+        graph, means = self.network.graph, {}
+        output = output_node(graph)
+        features: dict[str, fx.Node] = output.args[0]  # type: ignore[assignment]
+        for key, node in self._tap_nodes.items():
+            if key not in features:
+                with graph.inserting_after(node):
+                    means[key] = graph.call_function(torch.mean, (node, (2, 3)))
+        output.args = ({**features, **means},)
+        graph.lint()
+        self.network.recompile()
+
     @property
     def num_classes(self) -> int:
         """The number of the source's own classes."""
@@ -198,12 +213,28 @@ def output_key(convolution: str) -> str:
     return f"{convolution}.output"
 
 
+def tap_key(tap: Tap) -> str:
+    """Return the key among the source's features of a tap's mean, [B, N]."""
+    return f"{tap.name}.mean" if tap.is_map else tap.name
+
+
+def _take_taps(network: fx.GraphModule, anatomy: Anatomy) -> dict[str, fx.Node]:
+    """Take the taps out of what a folded network returns; return their nodes by `tap_key`."""
+    output = output_node(network.graph)
+    features: dict[str, fx.Node] = dict(output.args[0])  # type: ignore[arg-type]
+    taps = {tap_key(tap): features.pop(tap_key(tap)) for tap in anatomy.taps if tap.is_map}
+    output.args = (features,)
+    network.recompile()
+    return taps
+
+
 def _fold(traced: fx.GraphModule, anatomy: Anatomy) -> fx.GraphModule:
     """Rewrite the graph for evaluation and let it return every subscribed tensor."""
     graph = traced.graph
     by_name = {node.name: node for node in graph.nodes}
     taps = {item.name: by_name[item.node] for item in anatomy.subscriptions}
     taps |= {HEAD: by_name[anatomy.head_node]}
+    taps |= {tap_key(tap): by_name[tap.node] for tap in anatomy.taps}
     for node in list(graph.nodes):
         layer = layer_of(traced, node)
         replacement = node

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.source import Source
+from snow_deploy.models.source import Source, tap_key
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.fastest_layout import time_layouts
 from snow_export.inspect.owners import SOURCE
 from snow_export.verification import verify
 from snow_runtime import __version__
 from snow_runtime.errors import GraphError
-from snow_runtime.graph.manifest import SourceEntry, TaskEntry
+from snow_runtime.graph.manifest import SourceEntry, TapEntry, TaskEntry
 from snow_runtime.graph.onnx_file import read_graph
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def export_tasks(
     path: Path,
     *,
     with_source: bool = False,
+    with_features: bool = False,
     options: GraphOptions | None = None,
     choosing: Callable[[dict[Layout, float]], None] | None = None,
 ) -> list[TaskParity]:
@@ -49,6 +50,7 @@ def export_tasks(
         names: Which tasks, in the order of the outputs; None takes all, by name.
         path: The ONNX file.
         with_source: Whether to answer with the source's own head too.
+        with_features: Whether to give out the source's pooled features, for readouts to come.
         options: The form of the graph; None is fused, fp32, float input, any batch.
         choosing: Callback whose presence asks for the fastest layout instead of the options': every
             layout is timed in ONNX Runtime on this machine, and it gets the milliseconds of each,
@@ -58,7 +60,7 @@ def export_tasks(
         StoreError: A task is missing, named twice, or of another source or image size.
         ExportError: The graph cannot be made, written, or answers otherwise than torch.
     """
-    request = gather(store, names, with_source=with_source)
+    request = gather(store, names, with_source=with_source, with_features=with_features)
     request = replace(request, options=options or GraphOptions())
     if choosing is not None:
         times = time_layouts(request)
@@ -117,7 +119,8 @@ def verify_graph(
         msg = f"{path} answers the source's own task alone; verify a graph of trained tasks"
         raise GraphError(msg)
     with_source = any(task.name == SOURCE for task in manifest.tasks)
-    request = gather(store, names, with_source=with_source)
+    with_features = manifest.features is not None
+    request = gather(store, names, with_source=with_source, with_features=with_features)
     _check_same_weights(request, manifest, store)
     batch = read_graph(path).inputs[0].shape[0]
     options = GraphOptions(manifest.layout, manifest.precision, manifest.input, batch)
@@ -163,7 +166,11 @@ def _check_same_weights(request: ExportRequest, manifest: Manifest, store: Store
 
 
 def gather(
-    store: Store, names: Sequence[str] | None, *, with_source: bool = False
+    store: Store,
+    names: Sequence[str] | None,
+    *,
+    with_source: bool = False,
+    with_features: bool = False,
 ) -> ExportRequest:
     """Load the source and the tasks, and check that they fit together."""
     names = store.tasks() if names is None else tuple(names)
@@ -182,6 +189,8 @@ def gather(
     source = Source(weights)
     records = [store.load_task(name) for name in names]
     deltas = {record.name: record.build(source) for record in records}
+    if with_features:
+        source.pool_taps()
     own = (_source_task(source, weights),) if with_source else ()
     entries = tuple(record.entry(deltas[record.name].selections()) for record in records)
     return ExportRequest(
@@ -193,7 +202,13 @@ def gather(
         preprocessing=_common_preprocessing(records),
         pictures=np.concatenate([record.samples.numpy() for record in records]),
         versions=_versions(),
+        features=_features(source) if with_features else {},
     )
+
+
+def _features(source: Source) -> dict[str, TapEntry]:
+    """Return what the manifest says of each pooled feature, by its key."""
+    return {tap_key(tap): TapEntry(tap.name, tap.channels) for tap in source.anatomy.taps}
 
 
 def _common_preprocessing(records: Sequence[TaskRecord]) -> Preprocessing:

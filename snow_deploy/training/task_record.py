@@ -103,6 +103,7 @@ class TaskRecord:
             len(self.labels),
             self.options,
             [len(known) for known in self.previous_tasks.values()],
+            len(self.state["index"]) if self.options.scheme == "readout" else None,
         )
         try:
             delta.load_state_dict(dict(self.state))

@@ -49,7 +49,9 @@ def emit(
         ExportError: A layer or function has no rule; the message names it.
     """
     emitter = Emitter(flat, network, image)
-    for task in network.outputs:  # torch.fx calls nodes `cat` and `add`, as a task may be called
+    for (
+        task
+    ) in network.output_names:  # torch.fx calls nodes `cat` and `add`, as a task may be called
         emitter.reserve(task)
     outputs: Sequence[fx.Node] = ()
     for node in flat.graph.nodes:
@@ -77,7 +79,7 @@ def _model(
     """Put the pieces together; outputs get their tasks' names."""
     renamed = {}
     declared = []
-    for node, task in zip(outputs, emitter.network.outputs, strict=True):
+    for node, task in zip(outputs, emitter.network.output_names, strict=True):
         renamed[emitter.names[node]] = task
         shape: list[str | int | None] = ["batch", *emitter.shape(node)[1:]]
         declared.append(helper.make_tensor_value_info(task, TensorProto.FLOAT, shape))

@@ -69,7 +69,7 @@ class OnnxSession:
         self.manifest = manifest or _read_manifest(path, metadata)
         check_agreement(self.manifest, inputs, outputs)
         self._batch_size = inputs[0].shape[0]
-        self._names = [task.output for task in self.manifest.tasks]
+        self._names = list(self.manifest.outputs)
         self._bound: BoundRuns | None = None
         if CUDA in self.providers:
             self._bound = self._bind("cuda")
@@ -86,14 +86,14 @@ class OnnxSession:
         return self._batch_size
 
     def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
-        """Compute every task's logits.
+        """Compute every task's logits, and the features if the graph gives them.
 
         Args:
             batch: float32 `[B, 3, S, S]`, normalised, finite; or, where the manifest's input is
                 uint8, frames `[B, S, S, 3]`.
 
         Returns:
-            Table by output name: float32 `[B, C]`; new arrays at each call.
+            Table by output name: float32 `[B, C]`, or `[B, F]`; new arrays at each call.
 
         Raises:
             InputError: The batch has another shape or dtype, or NaN or infinity in it.
@@ -130,11 +130,11 @@ class OnnxSession:
 
     def _check_logits(self, logits: dict[str, NDArray[np.float32]], count: int) -> None:
         """Catch a graph whose declared shapes are not those that it computes."""
-        for task in self.manifest.tasks:
-            shape, expected = list(logits[task.output].shape), [count, len(task.labels)]
+        for output, width in self.manifest.outputs.items():
+            shape, expected = list(logits[output].shape), [count, width]
             if shape != expected:
                 msg = (
-                    f"The graph {str(self._path)!r} computed {task.output!r} of shape {shape}, "
+                    f"The graph {str(self._path)!r} computed {output!r} of shape {shape}, "
                     f"expected {expected}. Export it again with 'snow-deploy export'."
                 )
                 raise GraphError(msg)

@@ -22,7 +22,10 @@ class Session(Protocol):
         """How many pictures every call must bring; None if the graph takes any number."""
 
     def run(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
-        """Map a batch, as the manifest's input has it, to float32 logits `[B, C]` by output."""
+        """Map a batch, as the manifest's input has it, to what each output gives, float32.
+
+        That is `[B, C]` logits of a task, and `[B, F]` features where the graph gives them.
+        """
 
     def close(self) -> None:
         """Let go of the backend's memory."""

@@ -143,7 +143,7 @@ def read_tensors(engine: Any, module: Any, manifest: Manifest) -> EngineTensors:
         least,
         most,
         tuple(_output(engine, name, most) for name in outputs),
-        tuple(task.output for task in manifest.tasks),
+        tuple(manifest.outputs),
     )
 
 

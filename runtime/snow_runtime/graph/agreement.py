@@ -29,7 +29,7 @@ class TensorSpec:
 def check_agreement(
     manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> None:
-    """Check that the graph has the one input and each task's output, as the manifest has them.
+    """Check that the graph has the one input and every output that the manifest names.
 
     The graph may leave the batch axis, the height and the width open, and have more outputs.
 
@@ -43,16 +43,23 @@ def check_agreement(
         msg = f"one input {wanted}"
         raise _disagreement(msg, inputs)
     by_name = {output.name: output for output in outputs}
-    for task in manifest.tasks:
-        wanted = TensorSpec(task.output, "float32", (None, len(task.labels)))
-        seen = by_name.get(task.output)
+    for output, width in manifest.outputs.items():
+        wanted = TensorSpec(output, "float32", (None, width))
+        seen = by_name.get(output)
         if seen is None:
             msg = f"an output {wanted}"
             raise _disagreement(msg, outputs)
         # A last axis left open would hide a wrong number of labels until the first call.
         if not _fits(seen, wanted) or seen.shape[1] is None:
-            msg = f"{wanted} for the {len(task.labels)} labels of its task"
+            msg = f"{wanted} for the {width} {_meaning(manifest, output)}"
             raise _disagreement(msg, [seen])
+
+
+def _meaning(manifest: Manifest, output: str) -> str:
+    features = manifest.features
+    if features is not None and output == features.output:
+        return "channels of its taps"
+    return "labels of its task"
 
 
 def _fits(seen: TensorSpec, wanted: TensorSpec) -> bool:

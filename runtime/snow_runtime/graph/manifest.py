@@ -196,6 +196,45 @@ class SelfCheck(Document):
 
 
 @dataclass(frozen=True)
+class TapEntry(Document):
+    """A tensor of the source whose mean over height and width serves as features.
+
+    Attributes:
+        name: Name of the block that puts it out.
+        channels: N, a feature each.
+    """
+
+    prefix: ClassVar[str] = "a tap's "
+
+    name: str
+    channels: Positive
+
+
+@dataclass(frozen=True)
+class FeaturesEntry(Document):
+    """The output that readouts outside the graph are evaluated on.
+
+    Attributes:
+        output: Name of the output, float32 `[B, F]`.
+        taps: Whose means follow each other in it; F is the sum of their channels.
+    """
+
+    prefix: ClassVar[str] = "features."
+
+    output: str
+    taps: tuple[TapEntry, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        field_checks.unique("the list of taps", [tap.name for tap in self.taps])
+
+    @property
+    def width(self) -> int:
+        """F, how many features there are."""
+        return sum(tap.channels for tap in self.taps)
+
+
+@dataclass(frozen=True)
 class Manifest(Document):
     """What a graph is.
 
@@ -208,6 +247,7 @@ class Manifest(Document):
         input: The graph's input.
         versions: Versions of the packages that made the graph, by package name.
         quantisation: How it came to be INT8; None for a graph in floating point.
+        features: The source's pooled features, where the graph gives them out; else None.
         self_check: Answers to compare with wherever the graph is loaded; None where it has none.
         format: Version of this document's format.
     """
@@ -220,6 +260,7 @@ class Manifest(Document):
     input: InputEntry = field(default_factory=InputEntry)
     versions: dict[str, str] = field(default_factory=dict, hash=False)
     quantisation: Quantisation | None = None
+    features: FeaturesEntry | None = None
     self_check: SelfCheck | None = None
     format: Annotated[int, field_checks.one_of(FORMAT)] = FORMAT
 
@@ -227,6 +268,8 @@ class Manifest(Document):
         super().__post_init__()
         field_checks.unique("the list of tasks", [task.name for task in self.tasks])
         tensors = [self.input.name, *(task.output for task in self.tasks)]
+        if self.features is not None:
+            tensors.append(self.features.output)
         field_checks.unique("the list of inputs and outputs", tensors)
         if self.self_check is not None:
             expected = {task.output: len(task.labels) for task in self.tasks}
@@ -234,6 +277,14 @@ class Manifest(Document):
             if found != expected:
                 place = "self_check.logits by output"
                 raise field_checks.refusal(place, found, str(expected))
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Width of each output by its name: the tasks' in order, then the features'."""
+        found = {task.output: len(task.labels) for task in self.tasks}
+        if self.features is not None:
+            found[self.features.output] = self.features.width
+        return found
 
     def task(self, name: str) -> TaskEntry:
         """Give the task of this name.

@@ -10,6 +10,7 @@ from snow_deploy.models.schemes.linear import LinearClassifier
 from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
 from snow_deploy.models.schemes.patch import ModelPatch
 from snow_deploy.models.schemes.progressive import ProgressiveColumn
+from snow_deploy.models.schemes.readout import Readout
 from snow_deploy.models.schemes.whole import FineTuning
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def build_network(
-    source: Source, num_classes: int, options: NetworkOptions, older: Sequence[int] = ()
+    source: Source,
+    num_classes: int,
+    options: NetworkOptions,
+    older: Sequence[int] = (),
+    features: int | None = None,
 ) -> TaskNetwork:
     """Build a task's network by its scheme, with the weights that training begins with.
 
@@ -30,6 +35,7 @@ def build_network(
         num_classes: The task's.
         options: The scheme, and a delta's shape.
         older: Classes of each task learned before into the same network, for `lf`.
+        features: How many features a `readout` reads; None for all.
 
     Raises:
         SourceError: The scheme makes no sense on this source.
@@ -38,6 +44,8 @@ def build_network(
         return FeatureExtraction(source, num_classes, options.delta.width_divisor)
     if options.scheme == "lf":
         return LearningWithoutForgetting(source, num_classes, older)
+    if options.scheme == "readout":
+        return Readout(source, num_classes, features)
     plain = {
         "fo": LinearClassifier,
         "ft": FineTuning,
