@@ -116,7 +116,8 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
         __name__,
         {
             "allocator": ("keep_freed_memory",),
-            "data.pictures": ("FilePictures", "Pictures", "Splits"),
+            "data.multilabel": ("MultiLabelFiles",),
+            "data.pictures": ("FilePictures", "MultiLabelPictures", "Pictures", "Splits"),
             "data.spec": ("DataSpec", "open_data", "parse_spec"),
             "models.network": ("Scheme", "TaskNetwork"),
             "models.options": ("DeltaOptions",),
