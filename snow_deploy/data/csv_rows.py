@@ -36,9 +36,10 @@ class Row:
     """A line of the file.
 
     Attributes:
-        number: Of the line, from 1.
-        path: Of the picture.
-        fields: By heading, blanks around each taken away; `file` and `split` under these names.
+        number: Number of the line, from 1.
+        path: Path of the picture.
+        fields: Fields by heading, blanks around each taken away; `file` and `split` under these
+            names.
     """
 
     number: int
