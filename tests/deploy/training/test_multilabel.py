@@ -282,7 +282,9 @@ def test_a_run_is_not_gone_on_with_other_sets(trained: Trained, tmp_path: Path) 
     assert cells.fingerprint != trained.splits("label=kind").fingerprint
 
 
-def test_batches_are_multi_hot(trained: Trained) -> None:
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_multi_hot(trained: Trained, workers: int) -> None:
     splits = trained.splits()
     preprocessing = trained.store.load_task("tags").preprocessing
     loader = make_loader(
@@ -292,7 +294,7 @@ def test_batches_are_multi_hot(trained: Trained) -> None:
         augmentation="none",
         batch_size=9,
         seed=0,
-        workers=0,
+        workers=workers,
     )
 
     for batch in loader:
