@@ -1,0 +1,1 @@
+"""Readouts: tasks that are a linear classifier on pooled features, in files of their own."""
