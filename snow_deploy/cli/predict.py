@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snow_deploy.cli.options import AT_LEAST_ONE, PATH, refuse_threads_of_engine
+from snow_deploy.cli.options import (
+    AT_LEAST_ONE,
+    PATH,
+    readout_files,
+    readout_option,
+    refuse_threads_of_engine,
+)
 from snow_deploy.cli.tables import one_line
 from snow_runtime.errors import InputError
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 @click.command("predict")
 @click.argument("model", type=PATH)
 @click.argument("photos", nargs=-1, required=True, type=PATH)
+@readout_option
 @click.option("--top", type=AT_LEAST_ONE, default=3, help="Labels to list for each task.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, an object a photo.")
 @click.option("--threads", type=AT_LEAST_ONE, help="CPU threads to compute with.")
@@ -28,6 +35,7 @@ def command(
     context: click.Context,
     model: Path,
     photos: tuple[Path, ...],
+    readouts: tuple[Path, ...],
     *,
     top: int,
     as_json: bool,
@@ -45,6 +53,8 @@ def command(
     documents = []
     unreadable = 0
     with load(model, threads=threads) as graph:
+        for readout in readout_files(readouts):
+            graph.add_readout(readout)
         for photo in photos:
             try:
                 result = graph(load_image(photo))
