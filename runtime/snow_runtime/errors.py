@@ -11,6 +11,7 @@
     ├── ReadoutError            a readout that cannot be read, fitted or used on this graph
     ├── CameraError             a camera that cannot be opened, or stopped for good
     ├── BenchError              a measurement that cannot be made as asked for (in bench.errors)
+    ├── FitError                a readout cannot be fitted on these pictures
     ├── InputError              an image that cannot be read, or of the wrong shape or dtype
     └── MissingDependencyError  an optional dependency is not installed
 
@@ -63,6 +64,10 @@ class CameraError(SnowError):
 
 class InputError(SnowError):
     """An image cannot be read, or an array has the wrong shape, dtype or range."""
+
+
+class FitError(SnowError):
+    """A readout cannot be fitted: too few pictures, a label on one of them, features of NaN."""
 
 
 class MissingDependencyError(SnowError):

@@ -1,1 +1,1 @@
-"""Readouts: tasks that are a linear classifier on pooled features, in files of their own."""
+"""Readouts: linear classifiers on the pooled features of a graph, fitted in seconds."""
