@@ -60,7 +60,7 @@ class Readouts:
         """
         readout = given if isinstance(given, ReadoutFile) else ReadoutFile.read(given)
         with self._changing:
-            check_fits(readout, self._manifest)
+            check_readout_fits(readout, self._manifest)
             self._check_name(readout.name, replace=replace)
             check_same_answers(readout, self._check_features(), self._manifest.precision)
             names = [each.name for each in self._placed]
@@ -160,7 +160,7 @@ def check_features(session: Session, manifest: Manifest) -> NDArray[np.float32]:
     return np.asarray(check_answers(session, manifest)[features], np.float32)
 
 
-def check_fits(readout: ReadoutFile, manifest: Manifest) -> None:
+def check_readout_fits(readout: ReadoutFile, manifest: Manifest) -> None:
     """Check that a readout reads what a graph gives out.
 
     Raises:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,8 +26,6 @@ from snow_runtime.graph.document import parse_json
 from snow_runtime.readout.facts import FORMAT, ReadoutFacts
 
 if TYPE_CHECKING:
-    import os
-
     from numpy.typing import NDArray
 
 SUFFIX: Final = ".readout"
@@ -137,6 +136,20 @@ class ReadoutFile:
             msg = f"{path} is not usable: {error}"
             raise ReadoutError(msg) from error
         return found
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no file can be written, before any work; its folder may not exist yet.
+
+    Raises:
+        ReadoutError: This user may not write there, or a file is in the way.
+    """
+    above = Path(os.path.realpath(path)).parents
+    folder = next((each for each in above if each.exists()), above[-1])
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "may not be written to by this user" if folder.is_dir() else "is no folder"
+        msg = f"{path} cannot be written: {folder} {what}. Name another place."
+        raise ReadoutError(msg)
 
 
 def _digest(bias: NDArray[np.float32], weight: NDArray[np.float32], text: str = "") -> str:

@@ -75,10 +75,20 @@ def feature_graph(
     manifest = manifest or manifest_of()
     weight = np.random.default_rng(5).normal(size=(5, 3)).astype(np.float32)
     outputs = [task.output for task in manifest.tasks]
+    frames = manifest.input.dtype == "uint8"  # of a camera, blue first
+    picture = "planes" if frames else "image"
     nodes = [
-        helper.make_node("Conv", ["image", "w"], ["conv"]),
+        helper.make_node("Gather", ["image", "order"], ["rgb"], axis=3),
+        helper.make_node("Cast", ["rgb"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["pixels", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "std"], ["normal"]),
+        helper.make_node("Transpose", ["normal"], ["planes"], perm=[0, 3, 1, 2]),
+    ]
+    nodes = [
+        *(nodes if frames else []),
+        helper.make_node("Conv", [picture, "w"], ["conv"]),
         helper.make_node("Relu", ["conv"], ["relu"]),
-        helper.make_node("GlobalAveragePool", ["image"], ["stem.mean"]),
+        helper.make_node("GlobalAveragePool", [picture], ["stem.mean"]),
         helper.make_node("GlobalAveragePool", ["relu"], ["block.mean"]),
         helper.make_node("Concat", ["stem.mean", "block.mean"], ["means"], axis=1),
         helper.make_node("Flatten", ["means"], ["flat"]),
@@ -89,17 +99,22 @@ def feature_graph(
         "w": weight.reshape(5, 3, 1, 1),
         "v": np.random.default_rng(6).normal(size=(8, 2)).astype(np.float32),
         "scale": np.full(1, odd.get("scale", 1.0), np.float32),
+        "order": np.array([2, 1, 0]),
+        "mean": 255 * np.array(manifest.preprocessing.mean, np.float32),
+        "std": 255 * np.array(manifest.preprocessing.std, np.float32),
     }
     shown = [helper.make_tensor_value_info(each, TensorProto.FLOAT, [batch, 2]) for each in outputs]
     if manifest.features is not None:
         shown.append(
             helper.make_tensor_value_info("source.features", TensorProto.FLOAT, [batch, 8])
         )
+    kind = TensorProto.UINT8 if frames else TensorProto.FLOAT
+    shape = manifest.input.picture_shape(SIZE)
     model = helper.make_model(
         helper.make_graph(
             nodes,
             "small",
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, SIZE, SIZE])],
+            [helper.make_tensor_value_info("image", kind, [batch, *shape])],
             shown,
             [numpy_helper.from_array(value, name) for name, value in constants.items()],
         ),

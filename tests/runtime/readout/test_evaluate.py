@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from snow_runtime.errors import GraphError, ReadoutError
-from snow_runtime.graph.manifest import TapEntry
+from snow_runtime.graph.manifest import InputEntry, TapEntry
 from snow_runtime.model import Model, load
 from snow_runtime.readout.file import ReadoutFile
 from tests.runtime.readout.graphs import (
@@ -93,6 +93,19 @@ def test_features_are_those_of_the_graph(
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, graph.features(pictures), atol=1e-5)
     assert model.features([]).shape == (0, 8)
+
+
+def test_a_graph_that_takes_frames_takes_the_same_readout(
+    tmp_path: Path, graph: FeatureGraph, pictures: NDArray[np.uint8]
+) -> None:
+    frames = replace(graph.manifest, input=InputEntry("image", "uint8", "NHWC", "bgr"))
+    readout = make_readout(graph)
+    with load(feature_graph(tmp_path / "frames.onnx", frames).path) as model:
+        model.add_readout(readout)
+        results = model.batch(pictures[..., ::-1], "bgr")
+
+    found = np.array([result["door"].probabilities for result in results])
+    np.testing.assert_allclose(found, expected(graph, readout, pictures), atol=1e-5)
 
 
 def test_readouts_come_in_the_order_in_which_they_were_added(
