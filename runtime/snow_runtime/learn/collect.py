@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from snow_runtime.errors import FitError, InputError
+from snow_runtime.learn.targets import read_targets
 from snow_runtime.pictures.prepared import run_in_parts
 from snow_runtime.pictures.preprocessing import load_image
-from snow_runtime.readout.checks import check_pictures
 from snow_runtime.readout.evaluate import check_features, features_of
 from snow_runtime.swap import SwappableModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import TypeAlias
 
     from numpy.typing import NDArray
 
     from snow_runtime.graph.manifest import Manifest
+    from snow_runtime.learn.targets import GivenLabels, Targets
     from snow_runtime.model import Model
     from snow_runtime.pictures.preprocessing import Colour, Picture
     from snow_runtime.progress import ProgressCallback
@@ -46,16 +47,14 @@ class LookedAt:
     Attributes:
         manifest: What its graph is.
         features: float16 `[M, F]`, of the pictures that could be used.
-        targets: int64 `[M]`, indices into the labels.
-        labels: The labels, sorted.
+        targets: What they are labelled with.
         check: float32 `[F]`, features of the check picture.
         remarks: What a user should know of the pictures, a sentence each.
     """
 
     manifest: Manifest
     features: NDArray[np.float16] = field(repr=False)
-    targets: NDArray[np.int64] = field(repr=False)
-    labels: tuple[str, ...]
+    targets: Targets
     check: NDArray[np.float32] = field(repr=False)
     remarks: tuple[str, ...]
 
@@ -63,54 +62,46 @@ class LookedAt:
 def look_at(
     model: Model | SwappableModel,
     pictures: Iterable[GivenPicture],
-    labels: Sequence[str],
+    labels: GivenLabels,
     colour: Colour = "rgb",
     progress: ProgressCallback | None = None,
 ) -> LookedAt:
     """Run labelled pictures through a model, a few at a time.
 
-    A file that cannot be read is left out, and so is a picture that is there twice under one label.
-    One that is there under two labels stays; the remarks tell.
+    A file that cannot be read is left out, and so is a picture that is there twice under the same
+    labels. One that is there under different ones stays; the remarks tell.
 
     Args:
         model: The model; what takes its place meanwhile takes no part.
         pictures: Files, or pictures as :class:`Model` takes them; each is looked at once and not
             kept.
-        labels: What each of them shows.
+        labels: What each of them shows: a label, or any number of them.
         colour: Order of arrays' channels.
         progress: Callback that hears how far it is.
 
     Raises:
-        FitError: The numbers of pictures and labels differ, a label has too few pictures, or none
-            could be read.
+        FitError: The numbers of pictures and labels differ, a label is no text or has too few
+            pictures, or none could be read.
         ReadoutError: The graph gives out no features.
         InputError: A picture that is no file has another type, shape or dtype.
         GraphError: The model is closed, or the computation failed.
     """
     if isinstance(pictures, Sized):
         _check_count(len(pictures), labels)
-    odd = [label for label in labels if not isinstance(label, str) or not label]
-    if odd:
-        msg = f"A label is {odd[0]!r}, expected a text that is not empty. Give each picture one."
-        raise FitError(msg)
-    names = tuple(sorted(set(labels)))
-    number = {label: index for index, label in enumerate(names)}
-    targets = np.array([number[label] for label in labels], np.int64)
-    # Before a picture is read, and again by the fit on those that could be.
-    check_pictures(np.empty((len(targets), 0), np.float32), targets, names, np.arange(len(targets)))
+    targets = read_targets(labels)
     with model.held() if isinstance(model, SwappableModel) else nullcontext(model) as held:
-        looking = _Looking(held, names)
+        looking = _Looking(held, targets)
         count = 0
         for count, image in enumerate(pictures, 1):
             _check_count(count, labels, at_least=True)
-            looking.take(image, int(targets[count - 1]), f"picture {count - 1}", colour)
+            looking.take(image, count - 1, colour)
             if progress is not None:
-                progress(_PHASE, count / len(targets))
+                progress(_PHASE, count / len(labels))
         _check_count(count, labels)
         return looking.result()
 
 
-def _check_count(pictures: int, labels: Sequence[str], *, at_least: bool = False) -> None:
+def _check_count(pictures: int, labels: GivenLabels, *, at_least: bool = False) -> None:
     if pictures > len(labels) or (pictures < len(labels) and not at_least):
         number = f"{pictures} pictures or more" if at_least else f"{pictures} pictures"
         msg = (
@@ -125,20 +116,21 @@ class _Looking:
     """Pictures under way through a model."""
 
     model: Model
-    labels: tuple[str, ...]
+    targets: Targets
     waiting: list[Any] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
     rows: list[NDArray[np.float16]] = field(default_factory=list)
-    seen: dict[bytes, dict[int, str]] = field(default_factory=dict)
+    seen: dict[bytes, dict[bytes, str]] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     copies: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.output = features_of(self.model.manifest).output
 
-    def take(self, image: GivenPicture, target: int, name: str, colour: Colour) -> None:
+    def take(self, image: GivenPicture, number: int, colour: Colour) -> None:
         """Prepare a picture, and compute once there are enough of them."""
+        name, target = f"picture {number}", self.targets.values[number].tobytes()
         if isinstance(image, (str, os.PathLike)):
             name = os.fspath(image)
             try:
@@ -158,7 +150,7 @@ class _Looking:
         places[target] = name
         self.waiting.append(batch)
         self.names.append(name)
-        self.targets.append(target)
+        self.kept.append(number)
         if len(self.waiting) == _BATCH:
             self._compute()
 
@@ -175,8 +167,7 @@ class _Looking:
         return LookedAt(
             self.model.manifest,
             np.concatenate(self.rows),
-            np.array(self.targets, np.int64),
-            self.labels,
+            self.targets.of(self.kept),
             check_features(self.model.session, self.model.manifest),
             self._remarks(),
         )
@@ -207,15 +198,15 @@ class _Looking:
             count = len(self.copies)
             what = "1 picture is a copy" if count == 1 else f"{count} pictures are copies"
             found.append(
-                f"{what} of others of the same label and count once, such as "
+                f"{what} of others of the same labels and count once, such as "
                 f"{' and '.join(self.copies[0])}"
             )
         several = [tuple(places.values()) for places in self.seen.values() if len(places) > 1]
         if several:
             what = "1 picture is" if len(several) == 1 else f"{len(several)} pictures are"
             found.append(
-                f"{what} there under two labels, such as {' and '.join(several[0][:2])}: one of "
-                "them is wrong. Leave it out"
+                f"{what} there under different labels, such as {' and '.join(several[0][:2])}: one "
+                "of them is wrong. Leave it out"
             )
         return tuple(found)
 

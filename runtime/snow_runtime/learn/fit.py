@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.graph.manifest import TapEntry
     from snow_runtime.learn.collect import GivenPicture
+    from snow_runtime.learn.targets import GivenLabels
     from snow_runtime.model import Model
     from snow_runtime.pictures.preprocessing import Colour
     from snow_runtime.progress import ProgressCallback
@@ -35,7 +36,7 @@ _LOGGER = logging.getLogger(__name__)
 def fit(
     model: Model | SwappableModel,
     pictures: Iterable[GivenPicture],
-    labels: Sequence[str],
+    labels: GivenLabels,
     *,
     name: str,
     colour: Colour = "rgb",
@@ -50,7 +51,8 @@ def fit(
     Args:
         model: A model whose graph gives out features (``snow-deploy export --features``).
         pictures: Paths of photos, or pictures as the model takes them; two or more of each label.
-        labels: What each picture shows.
+        labels: What each picture shows: a label; or for each picture a collection of any number of
+            labels, which makes a task of which several may be right at once.
         name: Name of the task.
         colour: Order of arrays' channels; OpenCV's frames are ``"bgr"``.
         options: How it is fitted; None for the usual.
@@ -98,17 +100,19 @@ def fit_looked_at(seen: LookedAt, name: str, options: FitOptions | None = None) 
     Raises:
         FitError: There are too few pictures, of a label or altogether.
     """
-    fitted = fit_readout(seen.features, seen.targets, seen.labels, options or FitOptions())
+    targets = seen.targets
+    fitted = fit_readout(seen.features, targets.values, targets.labels, options or FitOptions())
     taps = features_of(seen.manifest).taps
     logits = seen.check[fitted.index] @ fitted.weight.T + fitted.bias
     facts = ReadoutFacts(
         TaskEntry(
             name,
             name,
-            seen.labels,
+            targets.labels,
             selections=_by_tap(fitted.index, taps),
             metrics={"cross_validated_accuracy": fitted.chosen.accuracy},
             scheme="readout",
+            answers=targets.answers,
         ),
         seen.manifest.source,
         seen.manifest.preprocessing,
@@ -123,8 +127,8 @@ def fit_looked_at(seen: LookedAt, name: str, options: FitOptions | None = None) 
 
 def _fit_entry(seen: LookedAt, fitted: FittedReadout) -> FitEntry:
     return FitEntry(
-        len(seen.targets),
-        tuple(np.bincount(seen.targets, minlength=len(seen.labels)).tolist()),
+        len(seen.features),
+        seen.targets.counts,
         fitted.chosen.accuracy,
         fitted.chosen.standard_error,
         fitted.chosen.penalty,

@@ -28,7 +28,8 @@ class FitEntry(Document):
     Attributes:
         pictures: How many pictures it was fitted on.
         counts: How many of them show each label, in the order of the labels.
-        accuracy: Share of right answers in cross-validation on those pictures, in [0, 1].
+        accuracy: Share of right answers in cross-validation on those pictures, in [0, 1]; of
+            (picture, label) pairs where several labels may be right.
         standard_error: Standard error of that share.
         penalty: Strength of the regularisation that was chosen.
     """

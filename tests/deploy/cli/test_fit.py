@@ -123,7 +123,7 @@ def test_remarks_are_warnings(graph: FeatureGraph, photos: Path, tmp_path: Path)
     assert all(line.startswith("warning: ") for line in warned)
     assert ".txt file" in warned[0]
     assert "1 picture could not be read" in warned[1]
-    assert "there under two labels" in warned[2]
+    assert "there under different labels" in warned[2]
 
 
 def spoilt(photos: Path, fault: str) -> None:

@@ -139,6 +139,32 @@ def test_photos_arrays_and_a_cameras_order_of_colours_give_the_same(
         np.testing.assert_array_equal(one.weight, other.weight)
 
 
+def test_several_labels_at_once(graph: FeatureGraph, model: Model, tmp_path: Path) -> None:
+    """Whether a picture is red, and whether it is bright: any number of the two."""
+    rng = np.random.default_rng(0)
+    shown = [(red, bright) for _ in range(8) for red in (0, 1) for bright in (0, 1)]
+    pixels = [
+        (np.array([90 + 50 * red, 70, 70]) + 80 * bright + rng.normal(0, 9, (SIZE, SIZE, 3)))
+        .clip(0, 255)
+        .astype("u1")
+        for red, bright in shown
+    ]
+    labels = [[*["red"] * red, *["bright"] * bright] for red, bright in shown]
+    fit(model, pixels[:24], labels[:24], name="look").write(tmp_path / "look.readout")
+    readout = model.add_readout(tmp_path / "look.readout")
+
+    assert readout.facts.task.answers == "several"
+    assert readout.facts.task.labels == ("bright", "red")
+    assert readout.facts.fit.counts == (12, 12)
+    results = model.batch(pixels[24:])
+    found = [sorted(label for label, _ in result["look"].present()) for result in results]
+    assert found == [sorted(each) for each in labels[24:]]
+    logits = graph.features(np.array(pixels[24:]))[:, readout.index] @ readout.weight.T
+    expected = 1 / (1 + np.exp(-(logits + readout.bias)))
+    answered = np.array([result["look"].probabilities for result in results])
+    np.testing.assert_allclose(answered, expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("batch", ["batch", 1, 3])
 def test_a_graph_of_any_batch_size_gives_the_same(tmp_path: Path, batch: int | str) -> None:
     graph = feature_graph(tmp_path / "graph.onnx", batch=batch)
@@ -149,7 +175,7 @@ def test_a_graph_of_any_batch_size_gives_the_same(tmp_path: Path, batch: int | s
     expected = graph.features(np.array(pictures))
     np.testing.assert_allclose(seen.features, expected, rtol=2e-3, atol=1e-3)
     assert seen.features.dtype == np.float16
-    assert [seen.labels[target] for target in seen.targets] == labels
+    assert [seen.targets.labels[target] for target in seen.targets.values] == labels
 
 
 def test_photos_that_cannot_be_read_are_left_out_and_counted(
@@ -161,7 +187,7 @@ def test_photos_that_cannot_be_read_are_left_out_and_counted(
     paths[5].unlink()
     seen = look_at(model, paths, labels)
 
-    assert len(seen.targets) == 15
+    assert len(seen.features) == 15
     (remark,) = seen.remarks
     assert remark.startswith("3 pictures could not be read, and left out: ")
     assert str(paths[3]) in remark
@@ -188,20 +214,27 @@ def untouched() -> Iterator[Pixels]:
         (["a", "a", "b"], r"b \(1\), expected 2 or more of each class"),
         (["a", "b", "c"], r"Too few pictures: a \(1\), b \(1\), c \(1\)"),
         (["a", "a"], "There is one class, a, expected two or more"),
+        ([[], []], "None of the 2 pictures has a label"),
+        ([["a"], ["a"]], r"a \(2 with it, 0 without\)"),
         ([], "M being 1 or more"),
     ],
 )
 def test_too_little_is_said_before_a_picture_is_read(
-    model: Model, labels: list[str], message: str
+    model: Model, labels: list[Any], message: str
 ) -> None:
     with pytest.raises(FitError, match=message):
         fit(model, untouched(), labels, name="x")
 
 
-@pytest.mark.parametrize("odd", [1, None, "", ("a", "b")])
+@pytest.mark.parametrize("odd", [1, None, "", (1,), ("",)])
 def test_a_label_is_a_text(model: Model, odd: Any) -> None:
     with pytest.raises(FitError, match="expected a text that is not empty"):
         fit(model, untouched(), ["a", "a", odd, odd], name="x")
+
+
+def test_one_label_or_lists_of_them(model: Model) -> None:
+    with pytest.raises(FitError, match="Some pictures have one label and others a list"):
+        fit(model, untouched(), ["a", "a", ["b"], ["b"]], name="x")
 
 
 def test_too_little_that_can_be_read(model: Model, photos: tuple[list[Path], list[str]]) -> None:
@@ -216,9 +249,9 @@ def test_copies_count_once(model: Model) -> None:
     pictures, labels = draw(5)
     seen = look_at(model, [*pictures, pictures[0], pictures[1]], [*labels, labels[0], labels[1]])
 
-    assert len(seen.targets) == 15
+    assert len(seen.features) == 15
     (remark,) = seen.remarks
-    assert remark.startswith("2 pictures are copies of others of the same label and count once")
+    assert remark.startswith("2 pictures are copies of others of the same labels and count once")
     assert remark.endswith("such as picture 15 and picture 0")
 
 
@@ -226,7 +259,7 @@ def test_a_picture_under_two_labels_is_told(model: Model, caplog: pytest.LogCapt
     pictures, labels = draw(5)
     fit(model, [*pictures, pictures[0]], [*labels, labels[1]], name="x")
 
-    assert "1 picture is there under two labels, such as picture 0 and picture 15" in caplog.text
+    assert "under different labels, such as picture 0 and picture 15" in caplog.text
 
 
 @pytest.mark.parametrize("count", [14, 16])
