@@ -112,8 +112,9 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
 )
 @click.option(
     "--views",
-    default=1,
-    help="Of a readout: looks at each training picture, its centre and then crops and flips.",
+    type=int,
+    help="Of a readout: how often each training picture is looked at, its centre and then crops "
+    "and flips.  [default: 2; 1 where crops would change what a picture shows]",
 )
 @click.option(
     "--features",
@@ -276,6 +277,8 @@ def _requests(
 
 
 def _announce(request: TaskRequest) -> None:
+    from snow_deploy.training.fit_readouts import count_views
+
     splits, options = request.splits, request.options
     split, pictures = splits.final
     how = (
@@ -283,7 +286,7 @@ def _announce(request: TaskRequest) -> None:
         f"{options.learning_rate(int(os.environ.get('WORLD_SIZE', '1'))):g}"
     )
     if options.scheme == "readout":
-        views = options.readout.views
+        views = count_views(options.readout, splits)
         how = f"a readout fitted on {views} view{'s' if views > 1 else ''} of each"
     click.echo(
         f"task {request.name}: {_counted(splits)}, {len(splits.train)} train and "

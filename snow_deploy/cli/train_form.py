@@ -40,7 +40,7 @@ class TrainForm:
     pooling_norm: PoolingNorm
     pooling_weights: PoolingWeights
     pooling_order: PoolingOrder
-    views: int
+    views: int | None
     features: int | None
     class_weights: ClassWeights
     epochs: int

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snow_deploy.training.fit_readouts import fit_tasks
+from snow_deploy.training import fit_readouts, run
 from snow_deploy.training.outcome import TrainingOutcome
-from snow_deploy.training.run import train_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,17 +38,17 @@ def train_any(
     """
     fits = [each for each in requests if each.options.scheme == "readout"]
     others = [each for each in requests if each.options.scheme != "readout"]
-    outcomes = []
-    if fits:
-        outcomes.append(fit_tasks(store, fits, settings, progress))
+    if not fits:
+        return run.train_tasks(store, others, settings)
+    outcomes = [fit_readouts.fit_tasks(store, fits, settings, progress)]
     if others:
-        outcomes.append(train_tasks(store, others, settings))
-    place = {request.name: number for number, request in enumerate(requests)}
-    records = [record for outcome in outcomes for record in outcome.records]
-    trained = [name for outcome in outcomes for name in outcome.trained_before]
+        outcomes.append(run.train_tasks(store, others, settings))
+    asked = [request.name for request in requests]
+    records = {record.name: record for outcome in outcomes for record in outcome.records}
+    trained = {name for outcome in outcomes for name in outcome.trained_before}
     failures = {name: why for outcome in outcomes for name, why in outcome.failures.items()}
     return TrainingOutcome(
-        tuple(sorted(records, key=lambda record: place[record.name])),
-        tuple(sorted(trained, key=lambda name: place[name])),
+        tuple(records[name] for name in asked if name in records),
+        tuple(name for name in asked if name in trained),
         failures,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_deploy.data.pictures import Splits
-    from snow_deploy.training.options import TrainOptions
+    from snow_deploy.training.options import ReadoutOptions, TrainOptions
     from snow_deploy.training.run import RunSettings
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
     from snow_runtime.progress import ProgressCallback
     from snow_runtime.readout.fit import FittedReadout
+
+
+_USUAL_VIEWS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def gather_features(
         TrainingError: More than one view is asked for of pictures whose crops would be others.
         DataError, StoreError: As for `FeatureCache.features`.
     """
-    views = options.readout.views
+    views = count_views(options.readout, splits)
     if views > 1 and splits.augmentation == "none":
         msg = (
             f"{views} views of each picture were asked for, but crops and flips would change what "
@@ -149,6 +152,13 @@ def gather_features(
         places,
         frozenset().union(*(each.unreadable for each in found)),
     )
+
+
+def count_views(options: ReadoutOptions, splits: Splits) -> int:
+    """Return how often each training picture is looked at."""
+    if options.views is not None:
+        return options.views
+    return _USUAL_VIEWS if splits.augmentation == "photo" else 1
 
 
 def _fit_task(

@@ -169,12 +169,13 @@ class ReadoutOptions:
     """How a readout is fitted.
 
     Attributes:
-        views: How often each training picture is looked at: its centre, then crops and flips.
+        views: How often each training picture is looked at: its centre, then crops and flips. None
+            is twice, or once where crops would change what a picture shows.
         features: K, how many of the taps' features to read; None chooses by cross-validation.
         class_weights: Whether every picture counts the same in the loss, or every class does.
     """
 
-    views: int = 1
+    views: int | None = None
     features: int | None = None
     class_weights: ClassWeights = "equal"
 
@@ -229,7 +230,7 @@ class TrainOptions:
             "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
             "scheme": (self.scheme in schemes, ", ".join(schemes)),
             "subscription": (self.delta.subscription in subscriptions, ", ".join(subscriptions)),
-            "views": (1 <= self.readout.views <= MOST_VIEWS, f"1 to {MOST_VIEWS}"),
+            "views": (1 <= (self.readout.views or 1) <= MOST_VIEWS, f"1 to {MOST_VIEWS}"),
             "features": (self.readout.features is None or self.readout.features >= 1, "1 or more"),
             "class-weights": (
                 self.readout.class_weights in get_args(ClassWeights),
