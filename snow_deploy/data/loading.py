@@ -79,9 +79,9 @@ class TaskDataset(Dataset[Sample]):
 
         Args:
             pictures: The pictures.
-            transform: From a picture to a tensor.
+            transform: Way from a picture to a tensor.
             seed: Seed of the augmentation.
-            keys: What takes the place of each index in the augmentation's seed, so that a picture
+            keys: Numbers that take the place of each index in the augmentation's seed, so that a picture
                 looks the same in every list that it is in.
         """
         self._pictures = pictures
