@@ -81,8 +81,8 @@ class TaskDataset(Dataset[Sample]):
             pictures: The pictures.
             transform: Way from a picture to a tensor.
             seed: Seed of the augmentation.
-            keys: Numbers that take the place of each index in the augmentation's seed, so that a picture
-                looks the same in every list that it is in.
+            keys: Numbers that take the place of each index in the augmentation's seed, so that a
+                picture looks the same in every list that it is in.
         """
         self._pictures = pictures
         self._several = pictures if isinstance(pictures, MultiLabelPictures) else None
