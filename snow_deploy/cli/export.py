@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -9,10 +10,14 @@ import click
 from snow_deploy.cli.options import AT_LEAST_ONE, FILE, is_given, store_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from snow_runtime.graph.manifest import Layout, Precision
     from snow_runtime.pictures.preprocessing import Colour
+
+_OF_GRAPHS = (
+    *("tasks", "layout", "precision", "input_dtype", "colour", "batch", "with_source"),
+    *("with_features", "source_only", "image_size"),
+)
+"""Options that say how a graph is made."""
 
 
 @click.command("export")
@@ -22,7 +27,12 @@ if TYPE_CHECKING:
     help="Tasks to export, in the order of the outputs.  [default: all, by name]",
 )
 @store_option
-@click.option("-o", "--output", type=FILE, default="snow.onnx", help="The ONNX file to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    help="The file to write.  [default: snow.onnx; with --readout NAME.readout]",
+)
 @click.option(
     "--layout",
     type=click.Choice(["fused", "summed", "separate", "auto"]),
@@ -60,25 +70,59 @@ if TYPE_CHECKING:
     help="Also give out the source's pooled features, on which further readouts can be evaluated "
     "without exporting again.",
 )
+@click.option(
+    "--source-only",
+    is_flag=True,
+    help="Export the source with its own classes and no task: with --features, for a device that "
+    "gains all its tasks as readouts.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(32),
+    help="With --source-only, the side of the input in pixels.  [default: the tasks', or 224]",
+)
+@click.option(
+    "--readout",
+    metavar="NAME",
+    help="Write no graph but this task, a readout, as a file that `run --readout` takes beside a "
+    "graph with --features.",
+)
 def command(  # noqa: PLR0917 - an argument for each option
     tasks: str | None,
     root: Path,
-    output: Path,
+    output: Path | None,
     layout: Literal["fused", "summed", "separate", "auto"],
     precision: Precision,
     input_dtype: str,
     colour: Colour,
     batch: int | None,
+    image_size: int | None,
+    readout: str | None,
     *,
     with_source: bool,
     with_features: bool,
+    source_only: bool,
 ) -> None:
     """Export tasks of a store as one ONNX graph.
 
     The graph runs the source once and has one output per task, named after it. The file is
     compared with the torch networks on held-out pictures before it takes its name.
+
+    With --readout it writes one fitted task as a small file, for a graph that was exported before.
     """
-    from snow_deploy.stages.export import export_tasks
+    if readout is not None:
+        _refuse_given("--readout writes no graph and", _OF_GRAPHS)
+        _write_readout(root, readout, output)
+        return
+    if source_only:
+        _refuse_given("--source-only exports no task and", ("tasks", "with_source"))
+        if layout == "auto":
+            msg = "--source-only has no deltas to lay out; leave --layout out"
+            raise click.UsageError(msg)
+    elif image_size is not None:
+        msg = "--image-size is for --source-only; tasks have the size that they were trained at"
+        raise click.UsageError(msg)
+    from snow_deploy.stages.export import export_source, export_tasks
     from snow_deploy.training.store import Store
     from snow_export.export import GraphOptions
     from snow_runtime.graph.manifest import InputEntry
@@ -90,21 +134,60 @@ def command(  # noqa: PLR0917 - an argument for each option
         msg = "--colour is the order of uint8 frames; give --input uint8 too, or leave it out"
         raise click.UsageError(msg)
     first: Layout = "fused" if layout == "auto" else layout
-    checked = export_tasks(
-        Store(root),
-        None if tasks is None else tuple(name.strip() for name in tasks.split(",")),
-        output,
-        with_source=with_source,
-        with_features=with_features,
-        options=GraphOptions(first, precision, entry, batch),
-        choosing=_say_times if layout == "auto" else None,
-    )
+    options = GraphOptions(first, precision, entry, batch)
+    path = output or Path("snow.onnx")
+    if source_only:
+        checked = export_source(
+            Store(root),
+            path,
+            image_size=image_size,
+            with_features=with_features,
+            options=options,
+        )
+    else:
+        checked = export_tasks(
+            Store(root),
+            None if tasks is None else tuple(name.strip() for name in tasks.split(",")),
+            path,
+            with_source=with_source,
+            with_features=with_features,
+            options=options,
+            choosing=_say_times if layout == "auto" else None,
+        )
     for parity in checked:
         click.echo(
             f"{parity.task:<16} largest error {parity.max_error:.1e} at logits up to "
             f"{parity.scale:.1f}, same top-1 {parity.same_top1:.0%}"
         )
-    click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _refuse_given(what: str, names: tuple[str, ...]) -> None:
+    params = click.get_current_context().command.params
+    given = [each.opts[-1] for each in params if each.name in names and is_given(str(each.name))]
+    if given:
+        msg = f"{what} does not read {', '.join(given)}; leave it out"
+        raise click.UsageError(msg)
+
+
+def _write_readout(root: Path, name: str, output: Path | None) -> None:
+    from snow_deploy.stages.store_readout import readout_of
+    from snow_deploy.training.store import Store
+    from snow_runtime.readout.file import SUFFIX, check_place
+
+    path = output or Path(f"{name}{SUFFIX}")
+    if path.suffix != SUFFIX:
+        msg = f"-o {path} is no name of a readout, expected one that ends in {SUFFIX}."
+        raise click.UsageError(msg)
+    check_place(path)
+    found = readout_of(Store(root), name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found.write(path)
+    click.echo(
+        f"{found.name}: {len(found.labels)} labels, {len(found.index)} features, accuracy "
+        f"{found.facts.fit.accuracy:.4f} ± {found.facts.fit.standard_error:.4f} by cross-validation"
+    )
+    click.echo(f"{path}  {path.stat().st_size / 1e3:.1f} kB")
 
 
 def _say_times(times: dict[Layout, float]) -> None:

@@ -93,7 +93,7 @@ def _document(readout: ReadoutFile, output: Path, took: dict[str, float]) -> dic
         "path": str(output),
         "size_bytes": output.stat().st_size,
         "task": readout.name,
-        "pictures": dict(zip(readout.labels, found.counts, strict=True)),
+        "pictures": dict(zip(readout.labels, found.counts or (), strict=True)),
         "accuracy": found.accuracy,
         "standard_error": found.standard_error,
         "penalty": found.penalty,
@@ -107,7 +107,7 @@ def _print(readout: ReadoutFile, output: Path, took: dict[str, float]) -> None:
     facts, found = readout.facts, readout.facts.fit
     counts = ", ".join(
         f"{one_line(label)} {count}"
-        for label, count in zip(readout.labels, found.counts, strict=True)
+        for label, count in zip(readout.labels, found.counts or (), strict=True)
     )
     click.echo(f"task {readout.name}: {found.pictures} photos, {counts}")
     click.echo(

@@ -105,7 +105,7 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
             records.append(_train(store, task, options))
     with clock("Export one graph, check it against torch"):
         parity = export_tasks(store, TASKS, graph)
-        export_source(store, records[0], whole)
+        export_source(store, whole)
     with clock("Predict held-out pictures with the exported graph"):
         predictions = _predict(graph, options)
     with clock("Time the shared graph beside whole models"):

@@ -10,14 +10,16 @@ import numpy as np
 
 from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source, tap_key
+from snow_deploy.models.source_checks import check_pictures
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.fastest_layout import time_layouts
 from snow_export.inspect.owners import SOURCE
 from snow_export.verification import verify
 from snow_runtime import __version__
 from snow_runtime.errors import GraphError
-from snow_runtime.graph.manifest import SourceEntry, TapEntry, TaskEntry
+from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TapEntry, TaskEntry
 from snow_runtime.graph.onnx_file import read_graph
+from snow_runtime.self_check import check_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from snow_deploy.training.task_record import TaskRecord
     from snow_export.parity import TaskParity
     from snow_export.verification import Verification
-    from snow_runtime.graph.manifest import Layout, Manifest, Preprocessing
+    from snow_runtime.graph.manifest import Layout, Manifest
+
+_USUAL_SIZE = 224
+"""Side of the input, in pixels, of a source without tasks."""
 
 
 def export_tasks(
@@ -70,27 +75,48 @@ def export_tasks(
     return export_graph(request, path)
 
 
-def export_source(store: Store, like: TaskRecord, path: Path) -> list[TaskParity]:
-    """Export the source alone, as an ordinary classifier, for comparison.
+def export_source(
+    store: Store,
+    path: Path,
+    *,
+    image_size: int | None = None,
+    with_features: bool = False,
+    options: GraphOptions | None = None,
+) -> list[TaskParity]:
+    """Export the source alone, as an ordinary classifier.
+
+    With features it serves a device that is to learn all its tasks later.
 
     Args:
         store: Store that holds the source.
-        like: A task whose preprocessing and samples are used.
         path: The ONNX file.
+        image_size: Side of its input in pixels; None takes that of the store's tasks, or 224.
+        with_features: Whether to give out the source's pooled features, for readouts to come.
+        options: The form of the graph; None is as for `export_tasks`.
 
     Raises:
+        StoreError: The store has no source or tasks of several sizes, or the source no classifier.
+        SourceError: The source cannot read pictures of that size.
         ExportError: The graph cannot be made, written, or answers otherwise than torch.
     """
     weights = store.source_weights()
     source = Source(weights)
+    records = [store.load_task(name) for name in store.tasks()]
+    size = image_size or _common_size(records)
+    check_pictures(source, size)
+    if with_features:
+        source.pool_taps()
+    samples = [each.samples.numpy() for each in records if each.preprocessing.image_size == size]
     request = ExportRequest(
         source=source,
-        source_entry=_source_entry(source),
+        source_entry=source_entry(source),
         networks={},
         tasks=(_source_task(source, weights),),
-        preprocessing=like.preprocessing,
-        pictures=like.samples.numpy(),
+        preprocessing=Preprocessing.for_size(size, weights.mean, weights.std),
+        pictures=np.concatenate(samples) if samples else _drawn(size),
         versions=_versions(),
+        options=options or GraphOptions(),
+        features=_features(source) if with_features else {},
     )
     return export_graph(request, path)
 
@@ -195,7 +221,7 @@ def gather(
     entries = tuple(record.entry(deltas[record.name].selections()) for record in records)
     return ExportRequest(
         source=source,
-        source_entry=_source_entry(source),
+        source_entry=source_entry(source),
         networks=deltas,
         never_fused=frozenset(name for name, delta in deltas.items() if not delta.fuses),
         tasks=own + entries,
@@ -224,7 +250,26 @@ def _common_preprocessing(records: Sequence[TaskRecord]) -> Preprocessing:
     return first.preprocessing
 
 
-def _source_entry(source: Source) -> SourceEntry:
+def _common_size(records: Sequence[TaskRecord]) -> int:
+    """Return the image size that a store's tasks have in common; the usual one without any."""
+    sizes = sorted({record.preprocessing.image_size for record in records})
+    if len(sizes) > 1:
+        msg = (
+            f"the store's tasks read pictures of {', '.join(map(str, sizes))} pixels, and a graph "
+            "of the source alone has one input. Say which with --image-size."
+        )
+        raise StoreError(msg)
+    return sizes[0] if sizes else _USUAL_SIZE
+
+
+def _drawn(size: int) -> NDArray[np.uint8]:
+    """Return pictures to compare on where a store has none: the check picture, and turned."""
+    picture = check_picture(size)
+    return np.stack([np.rot90(picture, turns) for turns in range(4)])
+
+
+def source_entry(source: Source) -> SourceEntry:
+    """Say what a manifest says of a source."""
     return SourceEntry(source.architecture, source.fingerprint, source.count_parameters())
 
 
@@ -232,7 +277,8 @@ def _source_task(source: Source, weights: SourceWeights) -> TaskEntry:
     if not weights.has_classifier:
         msg = (
             f"the source ({weights.origin}) came without a classifier and has no answers of its "
-            "own. Leave --with-source out, or begin a store with weights that have one."
+            "own. Leave --with-source or --source-only out and export a task, or begin a store "
+            "with weights that have one."
         )
         raise StoreError(msg)
     labels = weights.labels or tuple(f"class {n}" for n in range(source.num_classes))

@@ -81,7 +81,8 @@ def fit_tasks(
     Returns:
         The stored tasks, with the metrics of a trained one; in the place of `images_per_s` they
         have `cross_validated_accuracy` and its `cross_validated_error`, one standard error, the
-        number of `features` and `fit_s`, the seconds that the fit took.
+        number of `features`, the `penalty`, of how many pictures (`fit_pictures`), and `fit_s`,
+        the seconds that the fit took.
 
     Raises:
         StoreError: The store has no source, cannot be written, or its cache is damaged.
@@ -205,6 +206,8 @@ def _fit_task(
             "cross_validated_accuracy": fitted.chosen.accuracy,
             "cross_validated_error": fitted.chosen.standard_error,
             "features": float(len(fitted.index)),
+            "penalty": fitted.chosen.penalty,
+            "fit_pictures": float(len(np.unique(given.pictures))),
             "fit_s": took_s,
             "parameters": float(network.count_parameters()),
             "skipped": float(len(given.unreadable | set(final.unreadable))),

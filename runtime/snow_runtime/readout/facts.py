@@ -27,7 +27,8 @@ class FitEntry(Document):
 
     Attributes:
         pictures: How many pictures it was fitted on.
-        counts: How many of them show each label, in the order of the labels.
+        counts: How many of them show each label, in the order of the labels; None where that was
+            not noted, as of a store's readouts.
         accuracy: Share of right answers in cross-validation on those pictures, in [0, 1]; of
             (picture, label) pairs where several labels may be right.
         standard_error: Standard error of that share.
@@ -37,7 +38,7 @@ class FitEntry(Document):
     prefix: ClassVar[str] = "fit."
 
     pictures: Positive
-    counts: tuple[int, ...]
+    counts: tuple[int, ...] | None
     accuracy: Annotated[float, field_checks.magnitude]
     standard_error: Annotated[float, field_checks.magnitude]
     penalty: Annotated[float, field_checks.magnitude]
@@ -78,7 +79,7 @@ class ReadoutFacts(Document):
         field_checks.unique("the list of taps", [tap.name for tap in self.taps])
         count = len(self.task.labels)
         for name, values in (("check_logits", self.check_logits), ("fit.counts", self.fit.counts)):
-            if len(values) != count:
+            if values is not None and len(values) != count:
                 raise field_checks.refusal(name, values, f"one for each of {count} labels")
         channels = {tap.name: tap.channels for tap in self.taps}
         for tap, chosen in self.task.selections.items():
