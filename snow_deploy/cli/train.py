@@ -55,13 +55,22 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
 )
 @click.option(
     "--scheme",
-    type=click.Choice(["snow", "readout", "fo", "fe", "ft", "mp", "pn", "lf"]),
+    type=click.Choice(["snow", "readout", "auto", "fo", "fe", "ft", "mp", "pn", "lf"]),
     default="snow",
     help="The task's network. snow: a delta. readout: a linear classifier on pooled features of "
-    "all the source's blocks, fitted in seconds. What the paper compares it with: fo, a new "
-    "classifier on the source; fe, a thin fourth stage on the source's third; ft, a whole network, "
-    "fine-tuned; mp, the source with scales of its own; pn, a column beside the source with "
-    "adapters; lf, one network for several tasks, learned one after the other (--after).",
+    "all the source's blocks, fitted in seconds. auto: a readout, or a delta where a trial on "
+    "held-out training pictures shows that it gains beyond chance (--delta). What the "
+    "paper compares it with: fo, a new classifier on the source; fe, a thin fourth stage on the "
+    "source's third; ft, a whole network, fine-tuned; mp, the source with scales of its own; pn, a "
+    "column beside the source with adapters; lf, one network for several tasks, learned one after "
+    "the other (--after).",
+)
+@click.option(
+    "--delta",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    help="With --scheme auto: train a delta where it gains beyond chance; never, and say only what "
+    "it could bring and costs; or always, without a trial.",
 )
 @click.option(
     "--after",
@@ -216,6 +225,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     """
     from snow_deploy.allocator import keep_freed_memory
     from snow_deploy.cli.progress import progress_bar
+    from snow_deploy.cli.train_auto import refuse_sweeps, train_auto
     from snow_deploy.training.any_scheme import train_any
     from snow_deploy.training.bring_source import bring_source
     from snow_deploy.training.run import RunSettings
@@ -234,16 +244,23 @@ def command(  # noqa: PLR0917 - an argument for each option
     for task in tasks:
         store.task_path(task)  # refuses a name that cannot be a task's, before data is read
     variants = list(combinations(sweeps, TrainForm(**form)))
+    auto = refuse_sweeps([each for _, each in variants], sweeps)
     refuse_unread([each for _, each in variants], swept(sweeps))
     requests = _requests(list(zip(tasks, listed, strict=True)), variants, download=download)
     source = read_choice(architecture, weights, weights_key, stride_in_1x1, source_labels)
     planned = [(each.options, len(each.splits.labels)) for each in requests]
+    if auto is not None:
+        planned += [(auto.readout_options(), classes) for _, classes in planned]
     bring_source(store, source, planned, say_note)
     settings = RunSettings(workers, resume, overwrite, baseline, compile_source)
     first = is_first_process()
     if first:
         for request in requests:
-            _announce(request)
+            _announce(request, chosen=auto is not None)
+    if auto is not None:
+        for outcome in train_auto(store, requests, auto, settings):
+            _report(store, outcome, requests[0].splits.final[0])
+        return
     with progress_bar("source") as progress:
         outcome = train_any(store, requests, settings, progress)
     if first:
@@ -276,7 +293,7 @@ def _requests(
     return requests
 
 
-def _announce(request: TaskRequest) -> None:
+def _announce(request: TaskRequest, *, chosen: bool) -> None:
     from snow_deploy.training.fit_readouts import count_views
 
     splits, options = request.splits, request.options
@@ -288,6 +305,8 @@ def _announce(request: TaskRequest) -> None:
     if options.scheme == "readout":
         views = count_views(options.readout, splits)
         how = f"a readout fitted on {views} view{'s' if views > 1 else ''} of each"
+    elif chosen:
+        how = f"a readout, or a delta of {how}"
     click.echo(
         f"task {request.name}: {_counted(splits)}, {len(splits.train)} train and "
         f"{len(pictures)} {split} pictures, {how}"

@@ -11,10 +11,12 @@ from snow_deploy.cli.options import is_given
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from typing import Literal
 
     from snow_deploy.models.network import Scheme
     from snow_deploy.models.options import Subscribing
     from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
+    from snow_deploy.training.choose_scheme import WhichDelta
     from snow_deploy.training.options import Recipe, TrainingPrecision, TrainOptions
     from snow_runtime.readout.fit import ClassWeights
 
@@ -24,14 +26,15 @@ class TrainForm:
     """What `train` was asked for; a sweep has one for each of its tasks.
 
     Attributes:
-        scheme: The network's scheme; this and the others are as in the command's help.
+        scheme: The network's scheme, or `auto`; this and the others are as in the command's help.
         batch_size: None for 256 or, with the paper's recipe, the scheme's in the paper.
         lr: At this batch size; None for the recipe's.
         decay_epochs: None for the recipe's.
         smallest_crop: None for the recipe's.
     """
 
-    scheme: Scheme
+    scheme: Scheme | Literal["auto"]
+    delta: WhichDelta
     after: str | None
     subscription: Subscribing
     k: int
@@ -54,7 +57,7 @@ class TrainForm:
     seed: int
 
     def options(self) -> TrainOptions:
-        """Return how a task is trained.
+        """Return how a task is trained; of `auto`, how its delta would be.
 
         Raises:
             TrainingError: A number is out of range.
@@ -63,6 +66,8 @@ class TrainForm:
         from snow_deploy.models.options import DeltaOptions
         from snow_deploy.training.options import ReadoutOptions, TrainOptions, usual_batch
 
+        if self.scheme == "auto":
+            return replace(self, scheme="snow").options()
         options = TrainOptions(
             delta=DeltaOptions(
                 self.k,
@@ -92,11 +97,20 @@ class TrainForm:
         at_reference = options.recipe.lr * self.lr / options.learning_rate()
         return replace(options, recipe=replace(options.recipe, lr=at_reference))
 
+    def readout_options(self) -> TrainOptions:
+        """Return how `auto` fits its readout.
+
+        Raises:
+            TrainingError: A number is out of range.
+        """
+        return replace(self, scheme="readout", lr=None, decay_epochs=None).options()
+
     def _recipe(self) -> Recipe:
         from snow_deploy.training.options import recipe_for
 
         name = "steady" if self.scheme == "readout" else self.recipe
-        recipe = recipe_for(name, self.scheme, follows=self.after is not None)
+        scheme = "snow" if self.scheme == "auto" else self.scheme
+        recipe = recipe_for(name, scheme, follows=self.after is not None)
         if self.smallest_crop is not None:
             recipe = replace(recipe, smallest_crop=self.smallest_crop)
         if self.decay_epochs is None:
@@ -111,13 +125,14 @@ class TrainForm:
 
     def read(self) -> dict[str, bool]:
         """Tell of each option that some networks do not have whether this one depends on it."""
-        delta = self.scheme == "snow"
+        delta = self.scheme in {"snow", "auto"}
         pools = delta and self.subscription == "pooling"
-        fits = self.scheme == "readout"
+        fits = self.scheme in {"readout", "auto"}
         trained = ("epochs", "batch_size", "lr", "recipe", "decay_epochs", "precision", "baseline")
         return {
-            **dict.fromkeys(trained, not fits),
+            **dict.fromkeys(trained, self.scheme != "readout"),
             **dict.fromkeys(("views", "features", "class_weights"), fits),
+            "delta": self.scheme == "auto",
             "after": self.scheme == "lf",
             "subscription": delta,
             "k": delta and self.subscription in {"pooling", "conv1x1"},
@@ -142,6 +157,6 @@ def refuse_unread(variants: Sequence[TrainForm], swept: Collection[str]) -> None
         if deaf and (name in swept or (is_given(name) and len(deaf) == len(variants))):
             first = deaf[0]
             what = f"--scheme {first.scheme}"
-            what += f" --subscription {first.subscription}" if first.scheme == "snow" else ""
+            what += f" --subscription {first.subscription}" if first.read()["subscription"] else ""
             msg = f"{what} does not read --{name.replace('_', '-')}; leave it out"
             raise click.UsageError(msg)

@@ -18,7 +18,7 @@ from snow_deploy.paper.columns import (
     training_note,
 )
 from snow_deploy.paper.measurement_cache import MeasurementCache
-from snow_deploy.paper.paired import Lead, lead
+from snow_deploy.paper.paired import lead
 from snow_deploy.paper.plots import grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, TableReport
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.paper.accuracies import Accuracies
     from snow_deploy.paper.study import Study
+    from snow_deploy.training.lead import Lead
 
 
 def make_table7(study: Study) -> tuple[TableReport, Figure]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from typing import TYPE_CHECKING
 
 from snow_deploy.errors import StoreError
+from snow_deploy.models.multiply_adds import network_macs, source_macs
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from snow_deploy.models.source import Source
     from snow_deploy.training.task_record import TaskRecord
 
@@ -31,7 +26,7 @@ class Counter:
         if self._source is None:
             msg = "there is no source to count"
             raise ValueError(msg)
-        return _macs(_on_meta(self._source), _image(image_size))
+        return source_macs(self._source, image_size)
 
     def task(self, record: TaskRecord) -> int:
         """Count a task's own multiply-adds of one picture.
@@ -57,9 +52,7 @@ class Counter:
                 (few, least), (many, most) = min(known.items()), max(known.items())
                 return least + (classes - few) * (most - least) // (many - few)
         network = record.build(self._source)  # tells what does not fit
-        image = _image(record.preprocessing.image_size)
-        features = _on_meta(self._source)(image)  # with all that this network asks for
-        known[classes] = _macs(_on_meta(network), image, features)
+        known[classes] = network_macs(self._source, network, record.preprocessing.image_size)
         return known[classes]
 
 
@@ -73,19 +66,3 @@ def _shape(record: TaskRecord) -> str:
     }
     size = record.preprocessing.image_size
     return json.dumps([options["scheme"], options["delta"], size, weights], sort_keys=True)
-
-
-def _macs(network: nn.Module, *inputs: Any) -> int:
-    """Count multiply-adds of convolutions and matrix products; torch counts two flops each."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(*inputs)
-    return int(counter.get_total_flops()) // 2
-
-
-def _on_meta(network: nn.Module) -> nn.Module:
-    """Copy a network to where only shapes are computed."""
-    return copy.deepcopy(network).to("meta")
-
-
-def _image(size: int) -> torch.Tensor:
-    return torch.zeros(1, 3, size, size, device="meta")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -29,11 +30,12 @@ from snow_runtime.graph.manifest import Preprocessing
 from snow_runtime.readout.fit import FitOptions, fit_readout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from snow_deploy.data.pictures import Splits
+    from snow_deploy.data.pictures import Pictures, Splits
+    from snow_deploy.training.measure import Measured
     from snow_deploy.training.options import ReadoutOptions, TrainOptions
     from snow_deploy.training.run import RunSettings
     from snow_deploy.training.store import Store
@@ -62,11 +64,29 @@ class TrainingFeatures:
     unreadable: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A readout that was fitted, and is not measured yet.
+
+    Attributes:
+        fitted: What it is.
+        pictures: How many pictures it was fitted on.
+        unreadable: Names of those that could not be read.
+        took_s: Seconds that it took, without the features.
+    """
+
+    fitted: FittedReadout
+    pictures: int
+    unreadable: frozenset[str]
+    took_s: float
+
+
 def fit_tasks(
     store: Store,
     requests: Sequence[TaskRequest],
     settings: RunSettings,
     progress: ProgressCallback | None = None,
+    fits: Mapping[str, Fit] = MappingProxyType({}),
 ) -> TrainingOutcome:
     """Fit readouts and put them into the store, each when it is fitted.
 
@@ -77,6 +97,7 @@ def fit_tasks(
         requests: The tasks, of the scheme `readout`.
         settings: Settings of the run; what is about training by steps is not read.
         progress: Callback that gets what share of a pass over pictures is done.
+        fits: Fits that are there already by task name; they are not made again.
 
     Returns:
         The stored tasks, with the metrics of a trained one; in the place of `images_per_s` they
@@ -110,7 +131,8 @@ def fit_tasks(
             preprocessing = Preprocessing.for_size(size, weights.mean, weights.std)
             cache = FeatureCache(store, source, preprocessing, workers=settings.workers)
             try:
-                record = _fit_task(request, source, cache, progress)
+                fit = fits.get(request.name) or fit_training_pictures(request, cache, progress)
+                record = _measured(request, source, cache, fit, progress)
             except FitError as error:
                 if len(todo.names) == 1:
                     raise
@@ -163,12 +185,15 @@ def count_views(options: ReadoutOptions, splits: Splits) -> int:
     return _USUAL_VIEWS if splits.augmentation == "photo" else 1
 
 
-def _fit_task(
-    request: TaskRequest,
-    source: Source,
-    cache: FeatureCache,
-    progress: ProgressCallback | None,
-) -> TaskRecord:
+def fit_training_pictures(
+    request: TaskRequest, cache: FeatureCache, progress: ProgressCallback | None = None
+) -> Fit:
+    """Fit a readout on a task's training pictures; no other picture is looked at.
+
+    Raises:
+        FitError: There are too few pictures, of a class or altogether.
+        TrainingError, DataError, StoreError: As for `gather_features`.
+    """
     splits, options = request.splits, request.options
     given = gather_features(cache, splits, options, progress)
     start = time.perf_counter()
@@ -182,11 +207,39 @@ def _fit_task(
         ranker=PoolingRanking(options.seed),
     )
     took_s = time.perf_counter() - start
+    return Fit(fitted, len(np.unique(given.pictures)), given.unreadable, took_s)
+
+
+def measure_fit(
+    fit: Fit,
+    pictures: Pictures,
+    cache: FeatureCache,
+    progress: ProgressCallback | None = None,
+) -> tuple[Measured, tuple[str, ...]]:
+    """Return what a readout reaches on pictures, and the names of unreadable ones.
+
+    Raises:
+        TrainingError, DataError, StoreError: As for `FeatureCache.features`.
+    """
+    fitted = fit.fitted
+    found = cache.features(pictures, progress=progress)
+    logits = found.rows[:, fitted.index].astype(np.float32) @ fitted.weight.T + fitted.bias
+    measured = measure_logits(pictures, found.places.tolist(), torch.from_numpy(logits))
+    return measured, found.unreadable
+
+
+def _measured(
+    request: TaskRequest,
+    source: Source,
+    cache: FeatureCache,
+    fit: Fit,
+    progress: ProgressCallback | None,
+) -> TaskRecord:
+    """Measure a readout on the final pictures, and put together what the store keeps of it."""
+    splits, options, fitted = request.splits, request.options, fit.fitted
     network = load_fit(source, len(splits.labels), fitted)
     pictures = splits.final[1]
-    final = cache.features(pictures, progress=progress)
-    logits = final.rows[:, fitted.index].astype(np.float32) @ fitted.weight.T + fitted.bias
-    measured = measure_logits(pictures, final.places.tolist(), torch.from_numpy(logits))
+    measured, unreadable = measure_fit(fit, pictures, cache, progress)
     if not math.isfinite(measured.loss):
         msg = (
             f"the fitted answers of {request.name} are not finite; see whether the source is sound"
@@ -207,10 +260,10 @@ def _fit_task(
             "cross_validated_error": fitted.chosen.standard_error,
             "features": float(len(fitted.index)),
             "penalty": fitted.chosen.penalty,
-            "fit_pictures": float(len(np.unique(given.pictures))),
-            "fit_s": took_s,
+            "fit_pictures": float(fit.pictures),
+            "fit_s": fit.took_s,
             "parameters": float(network.count_parameters()),
-            "skipped": float(len(given.unreadable | set(final.unreadable))),
+            "skipped": float(len(fit.unreadable | set(unreadable))),
         },
         data_sha256=splits.fingerprint,
         splits=splits.entries,

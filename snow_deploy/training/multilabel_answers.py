@@ -10,6 +10,7 @@ import torch
 
 from snow_deploy.errors import StoreError
 from snow_deploy.training.answers import FILE
+from snow_deploy.training.npz_file import read_npz
 from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
@@ -84,6 +85,19 @@ class MultiLabelAnswers:
                 np.savez_compressed(
                     file, index=self.index, present=self.present, logits=self.logits
                 )
+
+
+def read_label_answers(folder: Path) -> MultiLabelAnswers:
+    """Read what a run answered that has just ended.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    try:
+        return MultiLabelAnswers(**read_npz(folder / FILE))
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"{folder / FILE} cannot be read: {error}. Give access to it, and begin again."
+        raise StoreError(msg) from error
 
 
 def _ranks(logits: NDArray[np.float32]) -> torch.Tensor:

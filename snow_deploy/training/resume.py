@@ -86,7 +86,7 @@ def plan(
         trained = () if alone else _trained(store, facts)
         for name in asked:
             if name not in trained:
-                _refuse_overwriting(store, name)
+                refuse_overwriting(store, name)
     names = tuple(name for name in asked if name not in trained)
     _make_room(store, {name: facts[name] for name in names}, folder, alone=alone)
     return ResumePlan(names, trained, None, folder)
@@ -175,7 +175,12 @@ def _trained(store: Store, facts: Mapping[str, RunFacts]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _refuse_overwriting(store: Store, name: str) -> None:
+def refuse_overwriting(store: Store, name: str) -> None:
+    """Refuse to train what is there, or was begun.
+
+    Raises:
+        TrainingError: The store has the task, or an unfinished run of it.
+    """
     if name in store.tasks():
         msg = (
             f"{store.root} already has a task {name!r}. Give --overwrite to train it anew, "

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from snow_deploy.paper.accuracies import Reached
-from snow_deploy.paper.paired import Lead, lead
+from snow_deploy.paper.paired import lead
 from snow_deploy.training.answers import Answers
 
 if TYPE_CHECKING:
     from snow_deploy.paper.study import Study
+    from snow_deploy.training.lead import Lead
 
 PICTURES = 200
 

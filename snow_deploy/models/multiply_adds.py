@@ -1,0 +1,48 @@
+"""Multiply-adds of the source and of networks on it; only shapes are computed."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snow_deploy.models.source import Source
+
+
+def source_macs(source: Source, image_size: int) -> int:
+    """Count the source's multiply-adds of one picture."""
+    return _macs(_on_meta(source), _image(image_size))
+
+
+def network_macs(source: Source, network: nn.Module, image_size: int) -> int:
+    """Count a network's own multiply-adds of one picture.
+
+    Args:
+        source: The source that it was built on, with all the features that it asks for.
+        network: A task's network.
+        image_size: Side of the picture in pixels.
+    """
+    image = _image(image_size)
+    features = _on_meta(source)(image)
+    return _macs(_on_meta(network), image, features)
+
+
+def _macs(network: nn.Module, *inputs: Any) -> int:
+    """Count multiply-adds of convolutions and matrix products; torch counts two flops each."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(*inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+def _on_meta(network: nn.Module) -> nn.Module:
+    """Copy a network to where only shapes are computed."""
+    return copy.deepcopy(network).to("meta")
+
+
+def _image(size: int) -> torch.Tensor:
+    return torch.zeros(1, 3, size, size, device="meta")
