@@ -13,7 +13,8 @@
 
 These names are public:
 
-- data: `open_data`, `parse_spec`, `DataSpec`, `Splits`, `Pictures`, `FilePictures`
+- data: `open_data`, `parse_spec`, `DataSpec`, `Splits`, `Pictures`, `FilePictures`,
+  `MultiLabelPictures`, `MultiLabelFiles`
 - sources: `load_weights`, `ReadOptions`, `SourceWeights`, `Source`, `SourceChoice`, `bring_source`
 - what is trained: `TrainOptions`, `DeltaOptions`, `Recipe`, `recipe_for`, `Scheme`, `TaskNetwork`,
   `ChannelPooling`
@@ -48,7 +49,8 @@ from snow_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from snow_deploy.allocator import keep_freed_memory
-    from snow_deploy.data.pictures import FilePictures, Pictures, Splits
+    from snow_deploy.data.multilabel import MultiLabelFiles
+    from snow_deploy.data.pictures import FilePictures, MultiLabelPictures, Pictures, Splits
     from snow_deploy.data.spec import DataSpec, open_data, parse_spec
     from snow_deploy.models.network import Scheme, TaskNetwork
     from snow_deploy.models.options import DeltaOptions
@@ -73,6 +75,8 @@ __all__ = [
     "DeltaOptions",
     "DivergedError",
     "FilePictures",
+    "MultiLabelFiles",
+    "MultiLabelPictures",
     "Pictures",
     "ReadOptions",
     "Recipe",
@@ -112,7 +116,8 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
         __name__,
         {
             "allocator": ("keep_freed_memory",),
-            "data.pictures": ("FilePictures", "Pictures", "Splits"),
+            "data.multilabel": ("MultiLabelFiles",),
+            "data.pictures": ("FilePictures", "MultiLabelPictures", "Pictures", "Splits"),
             "data.spec": ("DataSpec", "open_data", "parse_spec"),
             "models.network": ("Scheme", "TaskNetwork"),
             "models.options": ("DeltaOptions",),

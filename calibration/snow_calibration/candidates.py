@@ -10,7 +10,7 @@ from snow_calibration.gate import agreements, answers_of, answers_to, scores
 from snow_runtime.errors import HalfError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -66,9 +66,12 @@ class CandidateRunner:
 
 
 def compare_unlabelled(
-    graph: Path, candidate: Path, unlabelled: Mapping[str, NDArray[np.uint8]]
+    graph: Path,
+    candidate: Path,
+    unlabelled: Mapping[str, NDArray[np.uint8]],
+    several: Collection[str],
 ) -> tuple[Agreement, ...]:
     """Count where a candidate answers otherwise than fp32, on pictures without labels."""
     if not unlabelled:
         return ()
-    return agreements(answers_to(candidate, unlabelled), answers_to(graph, unlabelled))
+    return agreements(answers_to(candidate, unlabelled), answers_to(graph, unlabelled), several)

@@ -13,7 +13,7 @@ from snow_calibration.pictures import as_input
 from snow_runtime.backends.onnxruntime_session import OnnxSession
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,12 +29,19 @@ _BATCH: Final = 16
 class TaskScore:
     """How well one task is answered in one precision.
 
+    Where any number of labels may be right, an answer to a picture is one decision for each label,
+    and a picture is lost where more of them are wrong than in fp32, and won where fewer are. The
+    decisions about one picture are not independent, so that the test of the drop, which counts
+    independent things, has to count pictures. Nor would it do to count those of which every
+    decision is right: with many labels they are few, and no loss on the others would show.
+
     Attributes:
         task: Its name.
         pictures: How many were measured.
-        top1: Share answered rightly, 0 to 1.
-        drop: Points of top-1 lost against fp32, percent; below 0 where it won some.
-        agreement: Share with the same best label as fp32, 0 to 1.
+        top1: Share answered rightly, in every label where there are several, 0 to 1.
+        drop: Points lost against fp32, percent: the pictures lost less those won; below 0 where it
+            won some. Where one label is right, these are points of top-1.
+        agreement: Share with the same best label as fp32, or the same decisions, 0 to 1.
         logit_error: Mean absolute difference of a logit from fp32's.
         lost: Pictures answered rightly by fp32 and wrongly now.
         won: Pictures answered wrongly by fp32 and rightly now.
@@ -66,7 +73,7 @@ class Agreement:
     Attributes:
         task: Its name.
         pictures: How many were compared.
-        changed: The number of those with another best label.
+        changed: The number of those with another best label, or another decision about one.
     """
 
     task: str
@@ -114,17 +121,18 @@ def scores(
     found = []
     for task, labelled in data.items():
         seen, expected = answers[task], reference[task]
-        best, known = seen.argmax(1), expected.argmax(1)
-        right, before = best == labelled.targets, known == labelled.targets
-        lost, won = int((before & ~right).sum()), int((right & ~before).sum())
+        now, known = (_decided(logits, several=labelled.several) for logits in (seen, expected))
+        truth = labelled.targets.reshape(len(labelled.targets), -1)
+        wrong, before = (now != truth).sum(1), (known != truth).sum(1)
+        lost, won = int((wrong > before).sum()), int((wrong < before).sum())
         count = len(labelled.targets)
         found.append(
             TaskScore(
                 task,
                 count,
-                float(right.mean()),
+                float((wrong == 0).mean()),
                 100 * (lost - won) / count,
-                float((best == known).mean()),
+                float((now == known).all(1).mean()),
                 float(np.abs(seen.astype(np.float64) - expected).mean()),
                 lost,
                 won,
@@ -133,13 +141,27 @@ def scores(
     return tuple(found)
 
 
-def agreements(answers: Answers, reference: Answers) -> tuple[Agreement, ...]:
-    """Count the answers that differ from fp32's; one that is no number differs."""
+def agreements(
+    answers: Answers, reference: Answers, several: Collection[str] = ()
+) -> tuple[Agreement, ...]:
+    """Count the answers that differ from fp32's; one that is no number differs.
+
+    Args:
+        answers: Logits [M, C] by task.
+        reference: What fp32 answers, likewise.
+        several: Tasks of which any number of labels may be right.
+    """
     found = []
     for task, seen in answers.items():
-        same = (seen.argmax(1) == reference[task].argmax(1)) & np.isfinite(seen).all(1)
+        now, known = (_decided(it, several=task in several) for it in (seen, reference[task]))
+        same = (now == known).all(1) & np.isfinite(seen).all(1)
         found.append(Agreement(task, len(same), int((~same).sum())))
     return tuple(found)
+
+
+def _decided(logits: NDArray[np.float32], *, several: bool) -> NDArray[Any]:
+    """Return the best label of each picture, [M, 1]; or of each label whether it is, [M, C]."""
+    return logits >= 0 if several else logits.argmax(1)[:, None]
 
 
 def _answer(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_runtime.backends.batch import Batch
-    from snow_runtime.graph.manifest import Manifest
+    from snow_runtime.graph.manifest import Manifest, TaskEntry
 
 PictureOrigin = Literal["measured", "rest", "held out", "unknown"]
 
@@ -83,7 +83,8 @@ class LabelledPictures:
 
     Attributes:
         pixels: [M, S, S, 3] uint8, resized and cropped, red first.
-        targets: [M] indices into the task's labels.
+        targets: [M] indices into the task's labels; or, where any number of them may be right,
+            [M, C], 1 or true for each that is and 0 or false for the others.
         known: `measured` for the very pictures that the accuracy in the manifest is of;
             `rest` for what is left of them without copies; `held out` for others that were not
             trained on; `unknown` where that is not known.
@@ -93,12 +94,23 @@ class LabelledPictures:
     """
 
     pixels: NDArray[np.uint8]
-    targets: NDArray[np.int64]
+    targets: NDArray[np.int64] | NDArray[np.bool_]
     known: PictureOrigin = "unknown"
 
     def __post_init__(self) -> None:
         """Check them."""
         check_pixels(self.pixels, len(self.targets))
+        if self.targets.ndim not in {1, 2}:
+            msg = (
+                f"the targets are {list(self.targets.shape)}, expected [M], a label for each "
+                "picture, or [M, C], where any number of the labels may be right."
+            )
+            raise CalibrationError(msg)
+
+    @property
+    def several(self) -> bool:
+        """Whether any number of labels may be right of a picture."""
+        return self.targets.ndim == 2
 
     def distinct(self) -> LabelledPictures:
         """Leave out copies: one picture that is there ten times says no more than once.
@@ -114,6 +126,24 @@ class LabelledPictures:
         kept = list(first.values())
         known = "rest" if self.known == "measured" else self.known
         return LabelledPictures(self.pixels[kept], self.targets[kept], known)
+
+    def check_labels(self, task: TaskEntry) -> None:
+        """Refuse targets that are not of a task's kind.
+
+        Raises:
+            CalibrationError: The task has one answer and they have several, or the other way
+                round; or they are of another number of labels.
+        """
+        expected = [len(self.targets)]
+        if task.answers == "several":
+            expected.append(len(task.labels))
+        if list(self.targets.shape) != expected:
+            msg = (
+                f"the targets of task {task.name!r} are {list(self.targets.shape)}, expected "
+                f"{expected}: it has {task.answers} answer{'s' * (task.answers == 'several')} a "
+                "picture. Give the data that it was trained with."
+            )
+            raise CalibrationError(msg)
 
 
 def check_pixels(pixels: NDArray[Any], count: int) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from snow_calibration.calibrate import Calibration, RestPrecision
     from snow_calibration.pictures import CalibrationPictures, LabelledPictures
     from snow_calibration.thresholds import ThresholdMethod
+    from snow_runtime.graph.manifest import Manifest
     from snow_runtime.progress import ProgressCallback
 
 MAX_DROP = 3.0
@@ -116,9 +117,10 @@ def calibrate_and_judge(
     fixed = check_request(graph, output, settings)
     judged = judged if isinstance(judged, GatePictures) else GatePictures(judged)
     _check_pictures(judged, settings)
+    manifest = read_float_graph(graph).manifest
+    _check_labels(manifest, judged)
     with tempfile.TemporaryDirectory() as folder:
         bench = CandidateRunner.of(Path(folder), graph, judged.truth)
-        manifest = read_float_graph(graph).manifest
         notes = check_accuracies(
             manifest, bench.fp32(), judged.truth, accept=settings.other_pictures
         )
@@ -135,7 +137,7 @@ def calibrate_and_judge(
         candidate = bench.write(found.int8(chosen.kept))
         int8, compared = (
             bench.scores(candidate),
-            compare_unlabelled(graph, candidate, judged.unlabelled),
+            compare_unlabelled(graph, candidate, judged.unlabelled, _several(manifest)),
         )
         half, unmeasured = bench.half(found)
     verdicts = judge(int8, settings.max_drop, compared)
@@ -160,6 +162,19 @@ def calibrate_and_judge(
     if report.written:
         write_graph(last, output)
     return report
+
+
+def _several(manifest: Manifest) -> frozenset[str]:
+    """Return the names of the tasks of which any number of labels may be right."""
+    return frozenset(task.name for task in manifest.tasks if task.answers == "several")
+
+
+def _check_labels(manifest: Manifest, judged: GatePictures) -> None:
+    entries = {task.name: task for task in manifest.tasks}
+    for labelled in (judged.truth, judged.search):
+        for task, pictures in labelled.items():
+            if task in entries:  # one that is not answered is refused where it is asked for
+                pictures.check_labels(entries[task])
 
 
 def _check_pictures(judged: GatePictures, settings: CalibrationSettings) -> None:

@@ -15,6 +15,9 @@ MOST_NEEDED: Final = 1_000_000
 class Verdict:
     """What the counts say of one task. Drops are in points of top-1, percent.
 
+    Where any number of labels may be right, a picture is lost where INT8 answers more of them
+    wrongly than fp32, and a point is one picture in a hundred: see `TaskScore`.
+
     Attributes:
         task: Its name.
         outcome: `pass`, `fail` or `undecided`.

@@ -10,6 +10,7 @@
     │   └── BuiltElsewhereError an engine made for another TensorRT, GPU or machine
     ├── CameraError             a camera that cannot be opened, or stopped for good
     ├── BenchError              a measurement that cannot be made as asked for (in bench.errors)
+    ├── FitError                a readout cannot be fitted on these pictures
     ├── InputError              an image that cannot be read, or of the wrong shape or dtype
     └── MissingDependencyError  an optional dependency is not installed
 
@@ -58,6 +59,10 @@ class CameraError(SnowError):
 
 class InputError(SnowError):
     """An image cannot be read, or an array has the wrong shape, dtype or range."""
+
+
+class FitError(SnowError):
+    """A readout cannot be fitted: too few pictures, a label on one of them, features of NaN."""
 
 
 class MissingDependencyError(SnowError):

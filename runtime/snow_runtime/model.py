@@ -12,7 +12,7 @@ from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.closing import Closing
 from snow_runtime.engine.paths import record_path
 from snow_runtime.pictures.prepared import Prepared, make_ready, run_in_parts
-from snow_runtime.results import Result, TaskResult, softmax
+from snow_runtime.results import Result, TaskResult, to_probabilities
 from snow_runtime.self_check import self_check
 
 if TYPE_CHECKING:
@@ -186,11 +186,13 @@ class Model(Closing):
             return []
         start = time.perf_counter() - prepared.took_s
         logits = run_in_parts(self._session, prepared.batch)
-        probabilities = [softmax(logits[task.output]) for task in self.manifest.tasks]
+        probabilities = [
+            to_probabilities(logits[task.output], task.answers) for task in self.manifest.tasks
+        ]
         rows = [
             [
                 # A copy: a kept result must not keep the whole batch's array alive.
-                TaskResult(task.name, task.labels, table[index].copy())
+                TaskResult(task.name, task.labels, table[index].copy(), task.answers)
                 for task, table in zip(self.manifest.tasks, probabilities, strict=True)
             ]
             for index in range(len(prepared.images))

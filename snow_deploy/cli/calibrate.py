@@ -58,7 +58,8 @@ _EXITS = {"fail": 3, "undecided": 4}
     type=FiniteRange(min=0, min_open=True),
     default=3.0,
     help="Points of top-1 that every task must be shown to lose less than, against fp32. The "
-    "smaller, the more pictures it takes to tell.",
+    "smaller, the more pictures it takes to tell. Where a picture may have any number of labels, a "
+    "point is one picture in a hundred of which more labels are wrong.",
 )
 @click.option(
     "--unlabelled",

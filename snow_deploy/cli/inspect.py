@@ -147,7 +147,8 @@ def _grouped(of_task: dict[str, Preprocessing]) -> list[tuple[str, Preprocessing
 
 def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterator[str]:
     yield f"task {task.name}  sha256 {short_hash(task.sha256)}"
-    yield f"  {len(task.labels)} labels  {shortened(task.labels, _LABELS_WIDTH)}"
+    several = ", several at once" if task.answers == "several" else ""
+    yield f"  {len(task.labels)} labels{several}  {shortened(task.labels, _LABELS_WIDTH)}"
     if task.scheme not in {None, "snow"}:
         yield f"  scheme {task.scheme}"
     if task.selections:

@@ -12,15 +12,22 @@ from snow_deploy.cli.tables import one_line
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from snow_runtime.results import Result
+    from snow_runtime.results import Result, TaskResult
 
 
 @click.command("predict")
 @click.argument("model", type=PATH)
 @click.argument("photos", nargs=-1, required=True, type=PATH)
-@click.option("--top", type=AT_LEAST_ONE, default=3, help="Labels to list for each task.")
+@click.option(
+    "--top",
+    type=AT_LEAST_ONE,
+    default=3,
+    help="Labels to list for each task. Where several may be right, all that have 50 % or more are "
+    "listed, and others in brackets.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, an object a photo.")
 @click.option("--threads", type=AT_LEAST_ONE, help="CPU threads to compute with.")
 @click.pass_context
@@ -65,5 +72,15 @@ def _print(photo: Path, result: Result, top: int) -> None:
     click.echo(f"{click.format_filename(photo)}  ({result.latency_ms:.1f} ms)")
     width = max(map(len, result))
     for name, answer in result.items():
-        listed = "   ".join(f"{one_line(label)} {share:.1%}" for label, share in answer.top(top))
-        click.echo(f"  {name:<{width}}  {listed}")
+        click.echo(f"  {name:<{width}}  {'   '.join(_listed(answer, top))}")
+
+
+def _listed(answer: TaskResult, top: int) -> Iterator[str]:
+    """Yield the most probable labels; of several that may be right, those absent in brackets."""
+    present = len(answer.labels)
+    if answer.answers == "several":
+        present = len(answer.present())
+        top = max(top, present)  # none that is present is left out
+    for place, (label, share) in enumerate(answer.top(top)):
+        text = f"{one_line(label)} {share:.1%}"
+        yield text if place < present else f"({text})"

@@ -16,9 +16,13 @@ from snow_deploy.cli.train_form import TrainForm, refuse_unread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from snow_deploy.data.pictures import Splits
     from snow_deploy.training.run import TrainingOutcome
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
+
+_FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
+"""Figures of tasks of which any number of labels may be right, and what they are called."""
 
 
 @click.command("train")
@@ -37,7 +41,9 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="KIND:PATH",
     help="imagefolder:PATH, food101:ROOT, dtd:ROOT, stanfordcars:ROOT, cub200:PATH, "
-    "stanford40:PATH, csv:FILE?label=COLUMN, or demo:shape|colour|digit|texture.",
+    "stanford40:PATH, csv:FILE?label=COLUMN, or demo:shape|colour|digit|texture. With any number "
+    "of labels a picture: csv:FILE?labels=COLUMN,COLUMN (1 or 0 in each), or "
+    "csv:FILE?label=COLUMN&separator=; (several in a cell).",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download the data set.")
 @store_option
@@ -251,10 +257,15 @@ def _announce(request: TaskRequest) -> None:
     splits, options = request.splits, request.options
     split, pictures = splits.final
     click.echo(
-        f"task {request.name}: {len(splits.labels)} classes, {len(splits.train)} train and "
+        f"task {request.name}: {_counted(splits)}, {len(splits.train)} train and "
         f"{len(pictures)} {split} pictures, {options.epochs} epochs, "
         f"learning rate {options.learning_rate(int(os.environ.get('WORLD_SIZE', '1'))):g}"
     )
+
+
+def _counted(splits: Splits) -> str:
+    count = len(splits.labels)
+    return f"{count} classes" if splits.answers == "one" else f"any of {count} labels"
 
 
 def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
@@ -265,8 +276,12 @@ def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
     for record in outcome.records:
         metrics = record.metrics
         linear = metrics.get("linear_accuracy")
+        others = [
+            f", {title} {metrics[name]:.4f}" for name, title in _FURTHER.items() if name in metrics
+        ]
         click.echo(
             f"task {record.name}: {split} accuracy {metrics['accuracy']:.4f}"
+            + "".join(others)
             + ("" if linear is None else f", linear classifier {linear:.4f}")
             + f", {metrics['parameters'] / 1e6:.2f} M parameters -> {store.task_path(record.name)}"
         )

@@ -8,12 +8,17 @@ torchvision_sets   Food-101, DTD and Stanford Cars, by torchvision
 cub200             CUB-200-2011, as published
 stanford40         Stanford-40 Actions, as published
 csv_table          a CSV file with a column for each question
+csv_rows           its rows and their splits
+csv_multilabel     the same with any number of labels a picture
 demo               rendered pictures and the questions about them, nothing to download
 demo_picture       how one of them is rendered
 drawing            filled outlines and strokes
 label_remarks      labels that look like a mistake
 duplicates, copies   the same picture in two splits, or under two labels
+multilabel         pictures with any number of labels each
 splitting          a seeded split of data that has none
+multilabel_split   the same where pictures have any number of labels
+hold_out           a validation part of the training pictures
 seeding            random numbers that depend on a key alone
 transforms         from a picture to a tensor
 loading            batches
@@ -22,13 +27,22 @@ workers            the processes that load pictures
 
 from __future__ import annotations
 
-from snow_deploy.data.pictures import Augmentation, FilePictures, Pictures, Splits
+from snow_deploy.data.multilabel import MultiLabelFiles
+from snow_deploy.data.pictures import (
+    Augmentation,
+    FilePictures,
+    MultiLabelPictures,
+    Pictures,
+    Splits,
+)
 from snow_deploy.data.spec import DataSpec, open_data, parse_spec
 
 __all__ = [
     "Augmentation",
     "DataSpec",
     "FilePictures",
+    "MultiLabelFiles",
+    "MultiLabelPictures",
     "Pictures",
     "Splits",
     "open_data",

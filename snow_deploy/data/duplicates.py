@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from snow_deploy.data.pictures import FilePictures
+from snow_deploy.data.multilabel import MultiLabelFiles
+from snow_deploy.data.pictures import FilePictures, label_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -46,12 +47,15 @@ def identity(path: Path) -> Hashable:
 
 
 def alike_remarks(splits: Splits) -> tuple[str, ...]:
-    """Say which pictures are in two splits, or under two labels, a sentence for each kind."""
+    """Say which pictures are in two splits, or under two labels, a sentence for each kind.
+
+    Of pictures that may have any number of labels, all those of one picture count as one.
+    """
     places = [
-        _Place(pictures.paths[index], split, pictures.labels[pictures.targets[index]])
+        _Place(path, split, label)
         for split, pictures in (("train", splits.train), ("val", splits.val), ("test", splits.test))
-        if isinstance(pictures, FilePictures)
-        for index in range(len(pictures))
+        if isinstance(pictures, FilePictures | MultiLabelFiles)
+        for path, label in zip(pictures.paths, label_texts(pictures), strict=True)
     ]
     groups = _grouped(places, lambda place: identity(place.path))
     several, unread = _copies(groups)
@@ -63,7 +67,9 @@ def alike_remarks(splits: Splits) -> tuple[str, ...]:
             count = sum(doubt.times for doubt in of_kind)
             what = "1 picture is" if count == 1 else f"{count} pictures are"
             one, other = of_kind[0].example
-            found.append(f"{what} {kind}, such as {one} and {other}: {consequence}")
+            sets = kind == _TWO_LABELS and splits.answers == "several"
+            said = _TWO_SETS if sets else kind
+            found.append(f"{what} {said}, such as {one} and {other}: {consequence}")
     if unread:
         found.append(
             f"{unread} pictures have another's size in bytes, too many to compare: copies of a "
@@ -74,6 +80,7 @@ def alike_remarks(splits: Splits) -> tuple[str, ...]:
 
 _LEAKS: Final = "what is measured on them is no accuracy on unseen pictures. Leave them out of one"
 _TWO_LABELS: Final = "there under two labels"
+_TWO_SETS: Final = "there under two sets of labels"
 _KINDS: Final = {
     "in train and in val": _LEAKS,
     "in train and in test": _LEAKS,

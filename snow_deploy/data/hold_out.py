@@ -6,11 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snow_deploy.data.pictures import Splits
+from snow_deploy.data.multilabel_split import split_sets
+from snow_deploy.data.pictures import MultiLabelPictures, Splits
 from snow_deploy.data.splitting import FEWEST_A_CLASS, TEST_FRACTION, stratified_split
 from snow_deploy.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL import Image
 
     from snow_deploy.data.pictures import Pictures
@@ -54,8 +57,19 @@ class Part:
         return self.whole.load(self.indices[index])
 
 
+@dataclass(frozen=True)
+class MultiLabelPart(Part):
+    """Some of the pictures of a list in which each has any number of labels."""
+
+    whole: MultiLabelPictures
+
+    def present(self, index: int) -> tuple[int, ...]:
+        """Return which labels are right of one picture, indices into `labels`, ascending."""
+        return self.whole.present(self.indices[index])
+
+
 def hold_out(splits: Splits, *, seed: int, share: float = TEST_FRACTION) -> Splits:
-    """Return the training pictures alone, a part of each class held out as `val`.
+    """Return the training pictures alone, a part of each class or label held out as `val`.
 
     Neither the data's test split nor a validation split of its own is in it: nothing of what final
     figures may come from can have a part in a choice.
@@ -63,14 +77,47 @@ def hold_out(splits: Splits, *, seed: int, share: float = TEST_FRACTION) -> Spli
     Args:
         splits: The data.
         seed: The part depends on it and on the classes of the training pictures, on nothing else.
-        share: Share of each class that is held out, in (0, 1); at least one picture.
+        share: Share of each class that is held out, in (0, 1); at least one picture. Where
+            pictures have any number of labels it is a share of all, see `split_sets`.
 
     Raises:
-        DataError: A class has fewer than two training pictures.
+        DataError: A class or label has fewer than two training pictures.
     """
     train = splits.train
+    kept, held = (
+        _multi_label(train, seed, share)
+        if isinstance(train, MultiLabelPictures)
+        else _by_class(train, seed, share)
+    )
+    return Splits(
+        train=part_of(train, kept),
+        val=part_of(train, held),
+        test=None,
+        augmentation=splits.augmentation,
+        remarks=splits.remarks,
+    )
+
+
+def part_of(whole: Pictures, indices: Sequence[int]) -> Part:
+    """Return the pictures of a list at `indices`, in that order."""
+    if isinstance(whole, MultiLabelPictures):
+        return MultiLabelPart(whole, tuple(indices))
+    return Part(whole, tuple(indices))
+
+
+def _by_class(train: Pictures, seed: int, share: float) -> tuple[list[int], list[int]]:
     targets = [train.target(index) for index in range(len(train))]
-    counts = Counter(targets)
+    _check_numbers(train, Counter(targets))
+    return stratified_split(targets, train.labels, seed=seed, test_fraction=share)
+
+
+def _multi_label(train: MultiLabelPictures, seed: int, share: float) -> tuple[list[int], list[int]]:
+    sets = [train.present(index) for index in range(len(train))]
+    _check_numbers(train, Counter(number for present in sets for number in present))
+    return split_sets(sets, "hold out", seed=seed, test_fraction=share)
+
+
+def _check_numbers(train: Pictures, counts: Counter[int]) -> None:
     few = [label for number, label in enumerate(train.labels) if counts[number] < FEWEST_A_CLASS]
     if few:
         msg = (
@@ -79,11 +126,3 @@ def hold_out(splits: Splits, *, seed: int, share: float = TEST_FRACTION) -> Spli
             "pictures, or leave such a class out."
         )
         raise DataError(msg)
-    kept, held = stratified_split(targets, train.labels, seed=seed, test_fraction=share)
-    return Splits(
-        train=Part(train, tuple(kept)),
-        val=Part(train, tuple(held)),
-        test=None,
-        augmentation=splits.augmentation,
-        remarks=splits.remarks,
-    )

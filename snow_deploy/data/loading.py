@@ -6,12 +6,14 @@ with the index from the sampler to the workers, so that workers can live through
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from snow_deploy.data.multilabel import multi_hot
+from snow_deploy.data.pictures import MultiLabelPictures
 from snow_deploy.data.seeding import keyed_permutation, keyed_seed
 from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
 from snow_deploy.data.workers import WatchedLoader, batches_fit, handed_over
@@ -33,22 +35,24 @@ if TYPE_CHECKING:
 class Sample(NamedTuple):
     """One picture: a float32 image `[3, S, S]`, or None where the picture can't be read.
 
-    `place` is its index in the split; `remark` says what is odd about it, if anything is.
+    `target` is its class, or the labels that are right where any number of them may be. `place` is
+    its index in the split; `remark` says what is odd about it, if anything is.
     """
 
     image: torch.Tensor | None
-    target: int
+    target: int | tuple[int, ...]
     name: str
     place: int
     remark: Remark | None = None
 
 
 class Batch(NamedTuple):
-    """Pictures that could be read, with their classes, and the names of those that couldn't.
+    """Pictures that could be read, with what is right, and the names of those that couldn't.
 
     Attributes:
         images: float32 `[B, 3, S, S]`; B is 0 where no picture of the batch could be read.
-        targets: int64 `[B]`.
+        targets: Their classes, int64 `[B]`; or, where pictures have any number of labels, float32
+            `[B, C]`, 1 for each label that is right and 0 for the others.
         skipped: The names of the pictures left out.
         indices: int64 `[B]`, which pictures of the split they are.
         remarks: What is odd about some of them.
@@ -64,11 +68,27 @@ class Batch(NamedTuple):
 class TaskDataset(Dataset[Sample]):
     """Pictures by (epoch, index), augmented by (seed, epoch, index) and nothing else."""
 
-    def __init__(self, pictures: Pictures, transform: Transform, seed: int) -> None:
-        """Take the pictures and what to do with them."""
+    def __init__(
+        self,
+        pictures: Pictures,
+        transform: Transform,
+        seed: int,
+        keys: Sequence[int] | None = None,
+    ) -> None:
+        """Take the pictures and what to do with them.
+
+        Args:
+            pictures: The pictures.
+            transform: From a picture to a tensor.
+            seed: Seed of the augmentation.
+            keys: What takes the place of each index in the augmentation's seed, so that a picture
+                looks the same in every list that it is in.
+        """
         self._pictures = pictures
+        self._several = pictures if isinstance(pictures, MultiLabelPictures) else None
         self._transform = transform
         self._seed = seed
+        self._keys = keys
 
     def __len__(self) -> int:
         """Return how many pictures there are."""
@@ -77,7 +97,8 @@ class TaskDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Return the picture at (epoch, index); torch's own random state is left as it was."""
         epoch, index = key
-        target, name = self._pictures.target(index), self._pictures.name(index)
+        several, name = self._several, self._pictures.name(index)
+        target = self._pictures.target(index) if several is None else several.present(index)
         try:
             picture = self._pictures.load(index)
         except InputError:
@@ -85,7 +106,8 @@ class TaskDataset(Dataset[Sample]):
         remark = picture.info.get(INFO_KEY)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would seed the accelerators as well, and that would stay.
-            torch.default_generator.manual_seed(keyed_seed("augment", self._seed, epoch, index))
+            drawn = index if self._keys is None else self._keys[index]
+            torch.default_generator.manual_seed(keyed_seed("augment", self._seed, epoch, drawn))
             return Sample(self._transform(picture), target, name, index, remark)
 
 
@@ -149,10 +171,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class _Collate:
-    """Make a batch of samples, the unreadable ones named beside it."""
+    """Make a batch of samples, the unreadable ones named beside it.
 
-    def __init__(self, image_size: int, *, shared: bool) -> None:
+    `labels` is their number where pictures have any number of them, None where each has a class.
+    """
+
+    def __init__(self, image_size: int, labels: int | None, *, shared: bool) -> None:
         self._image_size = image_size
+        self._labels = labels
         self._shared = shared
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
@@ -167,17 +193,52 @@ class _Collate:
             if readable
             else torch.empty(0, 3, size, size)
         )
-        numbers = [
-            torch.tensor([row[field] for row in readable], dtype=torch.int64) for field in (1, 2)
-        ]
-        targets, indices = (handed_over(each, shared=False) for each in numbers)
+        indices = torch.tensor([place for _, _, place in readable], dtype=torch.int64)
         return Batch(
             images=handed_over(images, shared=self._shared),
-            targets=targets,
+            targets=handed_over(self._targets([target for _, target, _ in readable]), shared=False),
             skipped=tuple(sample.name for sample in samples if sample.image is None),
-            indices=indices,
+            indices=handed_over(indices, shared=False),
             remarks=tuple(sample.remark for sample in samples if sample.remark is not None),
         )
+
+    def _targets(self, found: Sequence[Any]) -> torch.Tensor:
+        if self._labels is None:
+            return torch.tensor(found, dtype=torch.int64)
+        return torch.from_numpy(multi_hot(found, self._labels))
+
+
+def make_view_loader(
+    pictures: Pictures,
+    transform: Transform,
+    keys: Sequence[int],
+    *,
+    image_size: int,
+    seed: int,
+    workers: int,
+    batch_size: int = 32,
+) -> DataLoader[Sample]:
+    """Return a loader of `Batch`es that gives every picture once, in order, in one view of it.
+
+    Args:
+        pictures: The pictures.
+        transform: The view; what it draws depends on the seed and the picture's key alone.
+        keys: A number for each picture.
+        image_size: S of the [3, S, S] that the transform returns.
+        seed: The view's.
+        workers: Processes that load pictures.
+        batch_size: Pictures of a batch.
+    """
+    shared = batches_fit(4 * 3 * image_size**2 * min(batch_size, len(pictures)), workers)
+    return WatchedLoader(
+        TaskDataset(pictures, transform, seed, keys),
+        batch_size=batch_size,
+        sampler=EpochSampler(len(pictures), seed=seed, shuffle=False),
+        num_workers=workers,
+        collate_fn=_Collate(image_size, shared=shared),
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(keyed_seed("loader", seed)),
+    )
 
 
 def make_loader(
@@ -210,13 +271,14 @@ def make_loader(
         preprocessing, train=train, augmentation=augmentation, smallest_crop=smallest_crop
     )
     size = preprocessing.image_size
+    labels = len(pictures.labels) if isinstance(pictures, MultiLabelPictures) else None
     shared = batches_fit(4 * 3 * size * size * min(batch_size, len(sampler)), workers)
     return WatchedLoader(
         TaskDataset(pictures, transform, seed),
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=_Collate(size, shared=shared),
+        collate_fn=_Collate(size, labels, shared=shared),
         drop_last=train and _drops_last(len(sampler), batch_size),
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),

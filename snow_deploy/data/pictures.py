@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from snow_deploy.data.label_remarks import alike, quoted
 from snow_deploy.errors import DataError
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from snow_runtime.multilabel import Labelling
+
 Augmentation = Literal["photo", "none"]
 
 
 class Pictures(Protocol):
-    """A sequence of pictures, each of one class."""
+    """A sequence of pictures, each of one class, unless they are `MultiLabelPictures`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -45,6 +47,17 @@ class Pictures(Protocol):
         Raises:
             snow_runtime.errors.InputError: The picture can't be read.
         """
+
+
+@runtime_checkable
+class MultiLabelPictures(Pictures, Protocol):
+    """A sequence of pictures, each with any number of the labels, none too.
+
+    No picture has one class: `target` raises DataError, and `present` takes its place.
+    """
+
+    def present(self, index: int) -> tuple[int, ...]:
+        """Return which labels are right of one picture, indices into `labels`, ascending."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +111,7 @@ class FilePictures:
         Raises:
             snow_runtime.errors.InputError: The file can't be read; the message names it.
         """
-        path = self.paths[index]
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            msg = f"{path} is no plain file, expected a picture. Copy the picture there."
-            raise InputError(msg)
-        return load_image(path)
+        return load_file(self.paths[index])
 
     def subset(self, indices: Sequence[int]) -> FilePictures:
         """Return the pictures at `indices`, in that order, with the same labels."""
@@ -111,6 +120,18 @@ class FilePictures:
             targets=tuple(self.targets[index] for index in indices),
             labels=self.labels,
         )
+
+
+def load_file(path: Path) -> Image.Image:
+    """Return the picture of a file in RGB, turned as its EXIF orientation says.
+
+    Raises:
+        snow_runtime.errors.InputError: The file can't be read; the message names it.
+    """
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        msg = f"{path} is no plain file, expected a picture. Copy the picture there."
+        raise InputError(msg)
+    return load_image(path)
 
 
 @dataclass(frozen=True)
@@ -126,8 +147,8 @@ class Splits:
         remarks: What a user should know of it, a sentence each: what was left out, what looks odd.
 
     Raises:
-        DataError: A split is empty, the labels of two splits differ, or there is nothing to
-            measure on.
+        DataError: A split is empty, the labels of two splits differ, pictures have one class in
+            one split and any number of labels in another, or there is nothing to measure on.
     """
 
     train: Pictures
@@ -153,11 +174,22 @@ class Splits:
                 )
                 raise DataError(msg)
             check_same_labels(split, pictures.labels, "train", self.train.labels)
+            if isinstance(pictures, MultiLabelPictures) != (self.answers == "several"):
+                msg = (
+                    f"The pictures of the train and {split} splits differ: some have one class "
+                    "each, the others any number of labels. Expected the same of both."
+                )
+                raise DataError(msg)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The name of every class, the same in all splits."""
         return self.train.labels
+
+    @property
+    def answers(self) -> Labelling:
+        """How many labels of a picture are right: exactly one, or any number of them."""
+        return "several" if isinstance(self.train, MultiLabelPictures) else "one"
 
     @property
     def evaluation(self) -> tuple[str, Pictures]:
@@ -174,7 +206,7 @@ class Splits:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 (hex) of which pictures are in which split, and of which class.
+        """The SHA-256 (hex) of which pictures are in which split, and of which class or labels.
 
         A picture is known by its path from the folder that all of them are in, so that the data
         may lie elsewhere; what is in the file is not read.
@@ -203,11 +235,11 @@ class Splits:
 
     @functools.cached_property
     def _listed(self) -> list[tuple[str, str]]:
-        """Each picture's split, and its path from the folder that all are in with its class."""
+        """Each picture's split, and its path from the folder that all are in with its labels."""
         listed = [
-            (split, *os.path.split(pictures.name(index)), pictures.labels[pictures.target(index)])
+            (split, *os.path.split(pictures.name(index)), label)
             for split, pictures in self._named.items()
-            for index in range(len(pictures))
+            for index, label in enumerate(label_texts(pictures))
         ]
         places = {folder: os.path.realpath(folder) for folder in {each[1] for each in listed}}
         root = os.path.commonpath(list(places.values()))
@@ -219,6 +251,14 @@ class Splits:
     @staticmethod
     def _first_of(*candidates: tuple[str, Pictures | None]) -> tuple[str, Pictures]:
         return next((name, pictures) for name, pictures in candidates if pictures is not None)
+
+
+def label_texts(pictures: Pictures) -> list[str]:
+    """Return of each picture its class; or all its labels, each after a zero character."""
+    labels, count = pictures.labels, len(pictures)
+    if isinstance(pictures, MultiLabelPictures):
+        return ["".join(f"\0{labels[n]}" for n in pictures.present(i)) for i in range(count)]
+    return [labels[pictures.target(index)] for index in range(count)]
 
 
 def check_same_labels(

@@ -24,7 +24,8 @@ class DataSpec:
     Attributes:
         kind: Kind of the data, which names its reader.
         location: A folder or file, or the question of a demo.
-        options: What follows a `?`, for `demo` and `csv` only: a folder's name may hold one.
+        options: What follows a `?`, for `demo` and `csv` only: a folder's name may hold one. Of
+            `csv` a column's name is taken as it is, with every sign but `&separator=`.
     """
 
     kind: str
@@ -34,6 +35,8 @@ class DataSpec:
 
 def parse_spec(spec: str) -> DataSpec:
     """Read `KIND:LOCATION`, `csv:FILE?label=COLUMN`, `demo:QUESTION?option=value&option=value`.
+
+    Of `csv` also `?labels=COLUMN,COLUMN` and `?label=COLUMN&separator=SIGN`.
 
     Raises:
         DataError: The kind is unknown, or the location or an option is missing or given twice.
@@ -48,8 +51,7 @@ def parse_spec(spec: str) -> DataSpec:
         options = _parse_options(spec, query)
     elif kind == "csv":  # a column is named as it stands there, with any sign that it has in it
         location, mark, query = location.partition("?")
-        name, _, column = query.partition("=")
-        options = {name: column} if mark else {}
+        options = _csv_options(query) if mark else {}
     if not location:
         msg = f'"{spec}" names nothing after "{kind}:"; {_expected()}. Complete it.'
         raise DataError(msg)
@@ -62,7 +64,8 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
     Args:
         spec: `imagefolder:PATH`, `food101:ROOT`, `dtd:ROOT`, `stanfordcars:ROOT`, `cub200:PATH`,
             `stanford40:PATH`, `csv:FILE?label=COLUMN` or `demo:QUESTION`, the last with options
-            such as `demo:shape?train=4000&size=64`.
+            such as `demo:shape?train=4000&size=64`. Pictures have any number of labels with
+            `csv:FILE?labels=COLUMN,COLUMN` and `csv:FILE?label=COLUMN&separator=;`.
         seed: Seed of the split of data that has none of its own.
         download: Whether to fetch the data first, where torchvision can; the other kinds ignore it.
 
@@ -81,6 +84,14 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
     splits = _read(parsed, seed, download=download)
     doubts = (*label_remarks(splits.labels), *alike_remarks(splits))
     return replace(splits, remarks=(*splits.remarks, *doubts))
+
+
+def _csv_options(query: str) -> dict[str, str]:
+    name, _, value = query.partition("=")
+    column, separates, separator = value.rpartition("&separator=")
+    if name == "label" and separates:
+        return {name: column, "separator": separator}
+    return {name: value}
 
 
 def _parse_options(spec: str, query: str) -> dict[str, str]:

@@ -57,7 +57,7 @@ class TaskNetwork(nn.Module, ABC):
         Args:
             images: Images, as for `forward`.
             features: Features, as for `forward`.
-            targets: [B] int64.
+            targets: [B] int64; or [B, C] float32 where any number of labels may be right.
             criterion: Function from [B, C] logits and the targets to a scalar.
 
         Returns:

@@ -73,4 +73,4 @@ def _older(study: Study, run: Run, older: Run) -> dict[str, float]:
     splits = study.splits(older.data)
     answering = _Answering(network).to(default_device())
     found, _ = measure(answering, splits.final[1], record.preprocessing, workers=study.workers)
-    return {"accuracy": found.accuracy, "accuracy_top5": found.accuracy_top5}
+    return found.answers.metrics()

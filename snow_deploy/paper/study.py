@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from snow_deploy.data import open_data
 from snow_deploy.data.hold_out import hold_out
-from snow_deploy.errors import TrainingError
+from snow_deploy.errors import DataError, TrainingError
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import (
     PAPER_BATCHES,
@@ -121,11 +121,12 @@ class Study:
         """Open a data set, once; what is opened stays as it was then.
 
         Raises:
-            DataError: It can't be used.
+            DataError: It can't be used, or its pictures may have any number of labels.
         """
         if data not in self._opened:
             spec, download = self.data[data], self.download
             splits = open_data(spec, seed=_SPLIT_SEED, download=download)
+            _check_one_answer(data, splits)
             for remark in splits.remarks:
                 self.say(f"note: {data}: {remark}")
             held = self.held_out
@@ -242,6 +243,17 @@ class Study:
             return {}
         weights = self.store.source_weights()
         return {"source": weights.architecture, "source_fingerprint": weights.fingerprint()}
+
+
+def _check_one_answer(data: str, splits: Splits) -> None:
+    """Refuse pictures with any number of labels: the paper's tables are of one class a picture."""
+    if splits.answers == "several":
+        msg = (
+            f"the pictures of the data {data!r} may have any number of labels, expected one class "
+            "each, as the paper's accuracies are of. Give data such as csv:FILE?label=COLUMN; "
+            "`snow-deploy train` trains on the other."
+        )
+        raise DataError(msg)
 
 
 def digest(facts: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from snow_calibration.float_graph import read_float_graph
 from snow_calibration.pictures import FEWEST, CalibrationPictures, LabelledPictures
 from snow_calibration.run import GatePictures
 from snow_deploy.data.copies import copies
-from snow_deploy.data.pictures import name_some
+from snow_deploy.data.multilabel import multi_hot
+from snow_deploy.data.pictures import MultiLabelPictures, label_texts, name_some
 from snow_deploy.data.seeding import keyed_permutation
 from snow_deploy.errors import DataError
 from snow_deploy.stages.provenance import provenance, trained_seed
@@ -156,7 +157,8 @@ def draw_samples(
     for number, (task, splits) in enumerate(data.items()):
         share = count // len(data) + (number < count % len(data))
         drawn = list(_readable(splits.train, preprocessing, share, _evenly(splits.train, seed)))
-        classes = {splits.train.target(index) for index, _ in drawn}
+        labels = label_texts(splits.train)
+        classes = {labels[index] for index, _ in drawn}
         if len(drawn) < min(share, FEWEST):
             msg = (
                 f"task {task!r} gives {len(drawn)} pictures to calibrate on, too few; add some "
@@ -165,9 +167,9 @@ def draw_samples(
             raise CalibrationError(msg)
         if len(classes) < min(2, len(splits.labels)):
             msg = (
-                f"the {len(drawn)} pictures of task {task!r} are all of one class, expected "
-                "several: their ranges are not those of the others. Raise --samples, or add "
-                "pictures."
+                f"the {len(drawn)} pictures of task {task!r} are all of one class or set of "
+                "labels, expected several: their ranges are not those of the others. Raise "
+                "--samples, or add pictures."
             )
             raise CalibrationError(msg)
         keys += [f"{task}/{splits.train.name(index)}" for index, _ in drawn]
@@ -220,8 +222,8 @@ def labelled(
         if not drawn:
             msg = f"none of the {len(pictures)} pictures of task {task!r} could be read"
             raise DataError(msg)
-        targets = np.array([pictures.target(index) for index, _ in drawn], np.int64)
-        found[task] = LabelledPictures(np.stack([cropped for _, cropped in drawn]), targets)
+        cropped = np.stack([each for _, each in drawn])
+        found[task] = LabelledPictures(cropped, _targets(pictures, [index for index, _ in drawn]))
     return found
 
 
@@ -246,16 +248,37 @@ def _readable(
 
 
 def _evenly(pictures: Pictures, seed: int) -> Iterator[int]:
-    """Yield the pictures' indices, class after class in turn, each class in a drawn order."""
+    """Yield the pictures' indices, class after class in turn, each class in a drawn order.
+
+    Of pictures with any number of labels each is given once, and those without one come in turn
+    like those of a label.
+    """
     waiting: dict[int, list[int]] = {}
     for index in keyed_permutation(len(pictures), "calibration", seed).tolist():
-        waiting.setdefault(pictures.target(index), []).append(index)
-    queues = [iter(waiting[target]) for target in sorted(waiting)]
+        for number in _numbers(pictures, index):
+            waiting.setdefault(number, []).append(index)
+    given = set[int]()
+    queues = [iter(waiting[number]) for number in sorted(waiting)]
     while queues:
         left = []
         for queue in queues:
-            index = next(queue, None)
+            index = next((each for each in queue if each not in given), None)
             if index is not None:
+                given.add(index)
                 yield index
                 left.append(queue)
         queues = left
+
+
+def _numbers(pictures: Pictures, index: int) -> tuple[int, ...]:
+    if isinstance(pictures, MultiLabelPictures):
+        return pictures.present(index) or (-1,)
+    return (pictures.target(index),)
+
+
+def _targets(pictures: Pictures, indices: Sequence[int]) -> NDArray[np.int64] | NDArray[np.bool_]:
+    """Return what is right of some pictures, as the gate takes it."""
+    if isinstance(pictures, MultiLabelPictures):
+        sets = [pictures.present(index) for index in indices]
+        return multi_hot(sets, len(pictures.labels)) > 0
+    return np.array([pictures.target(index) for index in indices], np.int64)

@@ -50,13 +50,8 @@ def data_of_tasks(
         candidates = [named] if named else needed
         seeds = [trained_seed(tasks[name]) for name in candidates] if seed is None else [seed]
         data, likely = _opened(rest, list(dict.fromkeys(seeds)))
-        task = tasks[named or _task_with_labels(data.labels, tasks, spec)]
-        if data.labels != task.labels:
-            msg = (
-                f"{spec} has {len(data.labels)} labels ({', '.join(data.labels[:3])} …), expected "
-                f"the {len(task.labels)} that task {task.name!r} was trained with"
-            )
-            raise DataError(msg)
+        task = tasks[named or _task_with_labels(data, tasks, spec)]
+        _check_fits(spec, data, task)
         if task.name in found:
             msg = f"task {task.name!r} has two --data; give one for each task"
             raise CalibrationError(msg)
@@ -71,13 +66,38 @@ def data_of_tasks(
     return found
 
 
-def _task_with_labels(labels: Sequence[str], tasks: Mapping[str, TaskEntry], spec: str) -> str:
-    """Find the one task that has these labels.
+def _check_fits(spec: str, data: Splits, task: TaskEntry) -> None:
+    """Refuse data of other labels than its task's.
+
+    Raises:
+        DataError: It has others, or one class a picture instead of any number, or the other way.
+    """
+    if data.labels != task.labels:
+        msg = (
+            f"{spec} has {len(data.labels)} labels ({', '.join(data.labels[:3])} …), expected "
+            f"the {len(task.labels)} that task {task.name!r} was trained with"
+        )
+        if sorted(data.labels) == sorted(task.labels):
+            msg += f", in their order: {', '.join(task.labels)}"
+        raise DataError(msg)
+    if data.answers != task.answers:
+        has = {"one": "one class", "several": "any number of labels"}
+        msg = (
+            f"the pictures of {spec} have {has[data.answers]} each, expected "
+            f"{has[task.answers]} as task {task.name!r} was trained with. Give that data."
+        )
+        raise DataError(msg)
+
+
+def _task_with_labels(data: Splits, tasks: Mapping[str, TaskEntry], spec: str) -> str:
+    """Find the one task that has the labels of some data.
 
     Raises:
         CalibrationError: None has, or several have.
     """
-    fitting = [name for name, task in tasks.items() if list(task.labels) == list(labels)]
+    fitting = [name for name, task in tasks.items() if task.labels == data.labels]
+    alike = [name for name in fitting if tasks[name].answers == data.answers]
+    fitting = alike or fitting
     if len(fitting) != 1:
         fits = f"fits {' and '.join(fitting)}" if fitting else "has the labels of no task"
         first = next(task.name for task in tasks.values() if task.sha256 is not None)

@@ -45,6 +45,10 @@ class Answers:
         """Return the share of the pictures that are right, 0 to 1."""
         return int(self.right(ranks).sum()) / len(self.target)
 
+    def metrics(self) -> dict[str, float]:
+        """Return `accuracy` and `accuracy_top5`."""
+        return {"accuracy": self.accuracy(), "accuracy_top5": self.accuracy(RANKS)}
+
     def write(self, folder: Path) -> None:
         """Write them into a run's folder.
 

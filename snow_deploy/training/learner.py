@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
+from snow_deploy.data.multilabel import targets_of
 from snow_deploy.data.seeding import keyed_seed
 from snow_deploy.training.noise_stream import NoiseStream
+from snow_deploy.training.objective import make_accuracy, make_criterion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from snow_deploy.data.pictures import Pictures, Splits
+    from snow_deploy.data.pictures import Splits
     from snow_deploy.models.network import TaskNetwork
     from snow_deploy.training.options import TrainOptions
 
@@ -53,14 +54,18 @@ class Learner(nn.Module):
         self.options = options
         self.prefix = "" if alone else f"{name}/"
         self.split, self.evaluated = splits.evaluation
-        self.register_buffer("train_targets", _targets(splits.train), persistent=False)
-        self.register_buffer("evaluated_targets", _targets(self.evaluated), persistent=False)
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=options.recipe.label_smoothing)
-        classes = len(splits.labels)
+        self.register_buffer(
+            "train_targets", torch.from_numpy(targets_of(splits.train)), persistent=False
+        )
+        self.register_buffer(
+            "evaluated_targets", torch.from_numpy(targets_of(self.evaluated)), persistent=False
+        )
+        self.criterion = make_criterion(splits.answers, options.recipe.label_smoothing)
+        self.plain_criterion = make_criterion(splits.answers)
         self.loss = MeanMetric()
-        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        self.accuracy = make_accuracy(splits.answers, len(splits.labels))
         self.split_loss = MeanMetric()
-        self.split_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.split_accuracy = make_accuracy(splits.answers, len(splits.labels))
         network.local_loss = options.recipe.local_loss
         self.norms = [
             (layer, layer.momentum)
@@ -173,9 +178,4 @@ class Learner(nn.Module):
         """Count a batch of the evaluation split into its figures."""
         targets = self.evaluated_targets[indices]
         self.split_accuracy(logits, targets)
-        self.split_loss(nn.functional.cross_entropy(logits.float(), targets), len(indices))
-
-
-def _targets(pictures: Pictures) -> Tensor:
-    """Return the class of every picture, [M] int64."""
-    return torch.tensor([pictures.target(index) for index in range(len(pictures))])
+        self.split_loss(self.plain_criterion(logits.float(), targets), len(indices))

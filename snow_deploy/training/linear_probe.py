@@ -51,10 +51,12 @@ def linear_probe_accuracy(
 ) -> float:
     """Fit multinomial logistic regression on pooled features; return its final accuracy, 0 to 1.
 
-    Features are standardised by the training split. The L2 penalty is chosen on a held-out
-    fifth of the training pictures, then the fit is repeated on all of them; the final split
-    has no part in it. No augmentation: L-BFGS to convergence on the centre crops. A classifier
-    that `fit_probe` gave already is measured as it is.
+    Where any number of labels may be right there is a regression for each label, and the accuracy
+    is the share of pictures and labels that are answered rightly. Features are standardised by the
+    training split. The L2 penalty is chosen on a held-out fifth of the training pictures, then the
+    fit is repeated on all of them; the final split has no part in it. No augmentation: L-BFGS to
+    convergence on the centre crops. A classifier that `fit_probe` gave already is measured as it
+    is.
     """
     if classifier is None:
         classifier = fit_probe(
@@ -80,9 +82,8 @@ def fit_probe(
     order = torch.from_numpy(keyed_permutation(len(inputs), "probe", seed)).to(inputs.device)
     chooses, fits = order[: len(order) // _HELD_OUT], order[len(order) // _HELD_OUT :]
 
-    def score(l2: float) -> float:
-        model = fit_logistic(inputs[fits], targets[fits], classes, l2)
-        return _accuracy(model, inputs[chooses], targets[chooses])
+    def try_out(l2: float) -> nn.Linear:
+        return fit_logistic(inputs[fits], targets[fits], classes, l2)
 
     def fit(l2: float) -> nn.Linear:
         fitted = fit_logistic(inputs, targets, classes, l2)
@@ -92,7 +93,9 @@ def fit_probe(
             fitted.weight.copy_(weight)
         return fitted
 
-    best, cautious = choose_penalties({l2: score(l2) for l2 in L2_CANDIDATES}, len(chooses))
+    best, cautious = _choose(
+        {l2: try_out(l2) for l2 in L2_CANDIDATES}, inputs[chooses], targets[chooses]
+    )
     fitted = {l2: fit(l2) for l2 in {best, cautious}}
     return Probe(fitted[best], fitted[cautious])
 
@@ -107,10 +110,33 @@ def choose_penalties(scores: Mapping[float, float], pictures: int) -> tuple[floa
     """
     if pictures == 0:
         return min(scores), max(scores)
+    highest = max(scores.values())
+    return _strongest_within(scores, math.sqrt(highest * (1 - highest) / pictures))
+
+
+def _strongest_within(scores: Mapping[float, float], error: float) -> tuple[float, float]:
     best = max(sorted(scores), key=scores.__getitem__)
-    highest = scores[best]
-    error = math.sqrt(highest * (1 - highest) / pictures)
-    return best, max(l2 for l2 in scores if scores[l2] >= highest - error)
+    return best, max(l2 for l2 in scores if scores[l2] >= scores[best] - error)
+
+
+@torch.no_grad()
+def _choose(
+    fitted: Mapping[float, nn.Linear], inputs: Tensor, targets: Tensor
+) -> tuple[float, float]:
+    """Choose by held-out pictures: by accuracy, or by loss where any number of labels is right.
+
+    Where a label is rare hardly a penalty changes the accuracy. Answers about one picture are not
+    independent of each other, so that a standard error counts pictures.
+    """
+    if not targets.is_floating_point():
+        scores = {l2: _accuracy(model, inputs, targets) for l2, model in fitted.items()}
+        return choose_penalties(scores, len(inputs))
+    if len(inputs) < 2:
+        return min(fitted), max(fitted)
+    losses = {l2: _label_losses(model(inputs), targets) for l2, model in fitted.items()}
+    scores = {l2: -float(each.mean()) for l2, each in losses.items()}
+    best = losses[max(sorted(scores), key=scores.__getitem__)]
+    return _strongest_within(scores, float(best.std()) / math.sqrt(len(inputs)))
 
 
 def fit_logistic(inputs: Tensor, targets: Tensor, classes: int, l2: float) -> nn.Linear:
@@ -118,8 +144,10 @@ def fit_logistic(inputs: Tensor, targets: Tensor, classes: int, l2: float) -> nn
 
     Args:
         inputs: [M, F] float32.
-        targets: [M] int64.
-        classes: Number of classes.
+        targets: [M] int64; or [M, classes] float32, 0 and 1, where any number of labels may be
+            right: then the labels' binary cross-entropies are added up, so that each label's
+            weights are what they would be if it were alone.
+        classes: Number of classes, or of labels.
         l2: The penalty's weight.
     """
     model = nn.Linear(inputs.shape[1], classes, device=inputs.device)
@@ -129,7 +157,7 @@ def fit_logistic(inputs: Tensor, targets: Tensor, classes: int, l2: float) -> nn
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(inputs), targets)
+        loss = _loss(model(inputs), targets)
         loss = loss + l2 * model.weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -141,7 +169,10 @@ def fit_logistic(inputs: Tensor, targets: Tensor, classes: int, l2: float) -> nn
 def pooled_features(
     source: Source, pictures: Pictures, preprocessing: Preprocessing, *, workers: int = 2
 ) -> tuple[Tensor, Tensor]:
-    """Run the source over pictures as the device sees them: [M, F] float32 and [M] int64."""
+    """Run the source over pictures as the device sees them: [M, F] float32, and their targets.
+
+    Those are [M] int64; or [M, C] float32 where pictures have any number of labels.
+    """
     device = next(source.network.parameters()).device
     loader = make_loader(
         pictures,
@@ -162,4 +193,19 @@ def pooled_features(
 
 @torch.no_grad()
 def _accuracy(model: nn.Linear, inputs: Tensor, targets: Tensor) -> float:
-    return float((model(inputs).argmax(1) == targets).float().mean())
+    logits = model(inputs)
+    if targets.is_floating_point():
+        return float(((logits >= 0) == (targets > 0)).float().mean())
+    return float((logits.argmax(1) == targets).float().mean())
+
+
+def _loss(logits: Tensor, targets: Tensor) -> Tensor:
+    if targets.is_floating_point():
+        return _label_losses(logits, targets).mean()
+    return nn.functional.cross_entropy(logits, targets)
+
+
+def _label_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return each picture's binary cross-entropies, added up over its labels: [M]."""
+    each = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return each.sum(1)

@@ -11,8 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.data.loading import make_loader
+from snow_deploy.data.multilabel import multi_hot
+from snow_deploy.data.pictures import MultiLabelPictures
 from snow_deploy.errors import DataError
 from snow_deploy.training.answers import RANKS, Answers
+from snow_deploy.training.multilabel_answers import MultiLabelAnswers
+from snow_deploy.training.objective import make_criterion
 from snow_runtime.errors import InputError
 from snow_runtime.pictures.preprocessing import resize_and_crop
 
@@ -31,22 +35,34 @@ class Measured:
     """What one network reaches on one set of labelled pictures.
 
     Attributes:
-        loss: Mean cross-entropy.
+        loss: Mean cross-entropy; where any number of labels may be right, of each of them.
         answers: To each picture that could be read.
     """
 
     loss: float
-    answers: Answers
+    answers: Answers | MultiLabelAnswers
 
     @property
     def accuracy(self) -> float:
-        """The share of pictures whose class is the likeliest answer, 0 to 1."""
+        """The share of pictures whose class is the likeliest answer, 0 to 1.
+
+        Where any number of labels may be right, the share of pictures and labels that are answered
+        rightly at a probability of 0.5.
+        """
         return self.answers.accuracy()
 
     @property
-    def accuracy_top5(self) -> float:
-        """The share of pictures whose class is among the five likeliest answers, 0 to 1."""
-        return self.answers.accuracy(RANKS)
+    def accuracy_top5(self) -> float | None:
+        """The share of pictures whose class is among the five likeliest answers, 0 to 1.
+
+        None where any number of labels may be right.
+        """
+        return self.metrics.get("accuracy_top5")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All figures, such as `accuracy` and `loss`."""
+        return {**self.answers.metrics(), "loss": self.loss}
 
 
 def measure(
@@ -105,7 +121,10 @@ def measure_together(
         seed=0,
         workers=workers,
     )
-    tallies = [_Tally(each) for each in labelled]
+    tallies = [
+        _LabelTally(each) if isinstance(each, MultiLabelPictures) else _Tally(each)
+        for each in labelled
+    ]
     unreadable = set[str]()
     for batch in loader:
         unreadable.update(batch.skipped)
@@ -121,7 +140,7 @@ def measure_together(
 
 
 class _Tally:
-    """Answers of one task, collected batch by batch."""
+    """Answers of one task of classes, collected batch by batch."""
 
     def __init__(self, pictures: Pictures) -> None:
         self.pictures = pictures
@@ -149,6 +168,31 @@ class _Tally:
             torch.cat(self.ranked).numpy(),
         )
         return Measured(self.loss / len(self.index), answers)
+
+
+class _LabelTally:
+    """Answers of one task of which any number of labels may be right, batch by batch."""
+
+    def __init__(self, pictures: MultiLabelPictures) -> None:
+        self.pictures = pictures
+        self.index: list[int] = []
+        self.logits: list[Tensor] = []
+
+    def note(self, indices: list[int], logits: Tensor) -> None:
+        """Take a batch: [B, labels] logits of the pictures at these places."""
+        self.logits.append(logits.float().cpu())
+        self.index += indices
+
+    def measured(self) -> Measured:
+        """Return what came together."""
+        logits = torch.cat(self.logits)
+        sets = [self.pictures.present(index) for index in self.index]
+        present = multi_hot(sets, len(self.pictures.labels))
+        loss = make_criterion("several")(logits.double(), torch.from_numpy(present).double())
+        answers = MultiLabelAnswers(
+            np.array(self.index, dtype=np.int64), present > 0, logits.numpy()
+        )
+        return Measured(float(loss), answers)
 
 
 def held_out_samples(

@@ -101,9 +101,10 @@ def train_tasks(
 
     Returns:
         The stored tasks, each with `accuracy`, `accuracy_top5` and `loss` of the final split,
-        `parameters`,
-        `images_per_s`, `skipped` and, with a baseline, `linear_accuracy`. Among several
-        processes the first one measures and stores; the others' records have no metrics.
+        `parameters`, `images_per_s`, `skipped` and, with a baseline, `linear_accuracy`. Tasks of
+        which any number of labels may be right have `exact_match` and, where it is defined,
+        `mean_average_precision` in the place of `accuracy_top5`. Among several processes the first
+        one measures and stores; the others' records have no metrics.
 
     Raises:
         StoreError: The store has no source, or cannot be written.
@@ -257,6 +258,7 @@ def _record(
         previous_tasks=older,
         data_sha256=learner.splits.fingerprint,
         splits=learner.splits.entries,
+        answers=learner.splits.answers,
     )
 
 
@@ -294,9 +296,7 @@ def _measure(
             continue
         found.answers.write(store.run_path(learner.name))
         metrics[learner.name] = {
-            "accuracy": found.accuracy,
-            "accuracy_top5": found.accuracy_top5,
-            "loss": found.loss,
+            **found.metrics,
             "parameters": float(learner.network.count_parameters()),
             "images_per_s": speed,
             "skipped": float(len(module.skipped | unreadable)),

@@ -8,7 +8,7 @@ renamed. Each carries a SHA-256 of its tensors and facts, so that a damaged one 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -19,8 +19,10 @@ from snow_deploy.training.options import TrainOptions
 from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.errors import SnowError
 from snow_runtime.files import atomic_write, writing
+from snow_runtime.graph import field_checks
 from snow_runtime.graph.data_entry import SplitEntry
 from snow_runtime.graph.manifest import Preprocessing
+from snow_runtime.multilabel import Labelling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +97,7 @@ def _task_facts(record: TaskRecord) -> dict[str, Any]:
         "older": [[name, *labels] for name, labels in record.previous_tasks.items()],
         "pictures": record.data_sha256,
         "splits": {name: vars(entry) for name, entry in record.splits.items()},
+        "answers": record.answers,
     }
 
 
@@ -112,6 +115,7 @@ def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
         previous_tasks={name: tuple(labels) for name, *labels in facts.get("older", [])},
         data_sha256=facts.get("pictures", ""),
         splits={name: SplitEntry(**entry) for name, entry in facts.get("splits", {}).items()},
+        answers=field_checks.choice("answers", facts.get("answers", "one"), get_args(Labelling)),
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import TaskNetwork
     from snow_deploy.models.source import Source
     from snow_deploy.training.options import TrainOptions
+    from snow_runtime.multilabel import Labelling
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class TaskRecord:
             order; only learning without forgetting has any.
         data_sha256: The fingerprint of the data's splits; empty where it was not noted.
         splits: The fingerprint of each split by itself; empty where it was not noted.
+        answers: `several` where any number of labels may be right, a sigmoid each; else `one`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class TaskRecord:
     previous_tasks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     data_sha256: str = ""
     splits: Mapping[str, SplitEntry] = field(default_factory=dict)
+    answers: Labelling = "one"
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the delta's tensors."""
@@ -79,6 +82,7 @@ class TaskRecord:
             data=DataEntry(self.data_sha256, self.options.seed, dict(self.splits))
             if self.data_sha256
             else None,
+            answers=self.answers,
         )
 
     def build(self, source: Source) -> TaskNetwork:

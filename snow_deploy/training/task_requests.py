@@ -33,10 +33,11 @@ class TaskRequest:
 
 
 def check_together(requests: Sequence[TaskRequest]) -> None:
-    """Check that tasks can learn from the same batches.
+    """Check that tasks can learn from the same batches, and each as it is asked to.
 
     Raises:
-        TrainingError: Two have the same name, or options that change the batches differ.
+        TrainingError: Two have the same name, or options that change the batches differ; or one of
+            which any number of labels may be right is to be learned without forgetting.
         DataError: Their pictures differ.
     """
     first = requests[0]
@@ -45,12 +46,25 @@ def check_together(requests: Sequence[TaskRequest]) -> None:
     if twice:
         msg = f"two tasks of the sweep are both called {', '.join(twice)}; give each one its name"
         raise TrainingError(msg)
+    for each in requests:
+        _check_answers(each)
     for other in requests[1:]:
         _check_options(first, other)
         if other.splits is not first.splits:
             _check_pictures(first, other)
     if len(requests) > 1 and first.options.precision == "fp16":
         msg = "the tasks of a sweep would share fp16's loss scale; train with bf16 or fp32"
+        raise TrainingError(msg)
+
+
+def _check_answers(request: TaskRequest) -> None:
+    """Refuse what holds a network to the softmax of its answers, where there is none."""
+    if request.splits.answers == "several" and request.options.scheme == "lf":
+        msg = (
+            f"the pictures of {request.name} may have any number of labels, and --scheme lf learns "
+            "tasks of one class a picture: its paper distils a softmax. Choose another --scheme, "
+            "or data of one class a picture, such as csv:FILE?label=COLUMN."
+        )
         raise TrainingError(msg)
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import Agreement, agreements, answers_of, answers_to, scores
 from snow_calibration.pictures import FEWEST, CalibrationPictures, LabelledPictures, as_input
 from snow_runtime import load
-from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
+from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD, TaskEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +69,87 @@ def test_answers_that_changed_are_counted_without_labels() -> None:
     found = agreements(answers, reference)
 
     assert found == (Agreement("a", 4, 2), Agreement("b", 4, 1))
+
+
+def yes(*rows: str) -> np.ndarray:
+    """Give logits of either sign: "+" for a label that is answered with yes."""
+    return np.array([[1.5 if sign == "+" else -1.5 for sign in row] for row in rows], np.float32)
+
+
+SEVERAL = {"t": LabelledPictures(PIXELS, np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]]))}
+
+
+def test_several_answers_are_counted_by_picture() -> None:
+    """By hand, of the truth +-+, ---, +++, -+-: one picture is lost, though two labels are."""
+    reference: Answers = {"t": yes("+-+", "---", "++-", "+++")}
+    answers: Answers = {"t": yes("+-+", "++-", "+++", "--+")}
+
+    (score,) = scores(answers, reference, SEVERAL)
+
+    assert (score.pictures, score.top1, score.agreement) == (4, 0.5, 0.25)
+    assert (score.lost, score.won, score.drop) == (1, 1, 0.0)  # the last has two wrong in both
+    (same,) = scores(reference, reference, SEVERAL)
+    assert (same.top1, same.lost, same.won, same.agreement) == (0.5, 0, 0, 1.0)
+
+
+def test_a_loss_on_a_picture_that_was_not_wholly_right_shows() -> None:
+    reference: Answers = {"t": yes("+--", "-+-", "+-+", "++-")}
+    (score,) = scores({"t": yes("---", "++-", "---", "+-+")}, reference, SEVERAL)
+
+    assert score.top1 == scores(reference, reference, SEVERAL)[0].top1 == 0
+    assert (score.lost, score.won, score.drop) == (4, 0, 100.0)
+
+
+@given(
+    st.integers(1, 12).flatmap(
+        lambda count: st.tuples(
+            *[st.lists(st.booleans(), min_size=count, max_size=count) for _ in range(3)]
+        )
+    )
+)
+def test_one_label_of_yes_and_no_is_two_classes(rows: tuple[list[bool], ...]) -> None:
+    truth, known, now = (np.array(row) for row in rows)
+    pixels = np.zeros((len(truth), 8, 8, 3), np.uint8)
+    as_labels = {"t": LabelledPictures(pixels, truth[:, None])}
+    as_classes = {"t": LabelledPictures(pixels, truth.astype(np.int64))}
+
+    def signs(answered: np.ndarray) -> Answers:
+        return {"t": np.where(answered, 1, -1)[:, None].astype(np.float32)}
+
+    def best(answered: np.ndarray) -> Answers:
+        return {"t": np.eye(2, dtype=np.float32)[answered.astype(int)]}
+
+    (one,) = scores(signs(now), signs(known), as_labels)
+    (two,) = scores(best(now), best(known), as_classes)
+
+    for name in ("pictures", "top1", "drop", "agreement", "lost", "won"):
+        assert getattr(one, name) == getattr(two, name)
+
+
+def test_a_decision_that_changed_is_counted_without_labels() -> None:
+    reference: Answers = {"t": yes("+-+", "---", "+++"), "u": yes("+-", "-+", "++")}
+    answers = {"t": reference["t"].copy(), "u": reference["u"] * np.float32(0.5)}
+    answers["t"][0, 1] = 0.0  # from 0 on it is yes
+    answers["t"][2, 0] = 9.0
+
+    assert agreements(answers, reference, {"t"}) == (Agreement("t", 3, 1), Agreement("u", 3, 0))
+    answers["t"][1, 0] = -np.inf
+    assert agreements(answers, reference, {"t"})[0] == Agreement("t", 3, 2)
+
+
+def test_targets_are_of_the_tasks_kind() -> None:
+    one = TaskEntry("t", "t", ("a", "b", "c"))
+    several = replace(one, answers="several")
+
+    SEVERAL["t"].check_labels(several)
+    DATA["a"].check_labels(one)
+    for pictures, task in ((SEVERAL["t"], one), (DATA["a"], several)):
+        with pytest.raises(CalibrationError, match=r"targets of task 't' are .* expected \[4"):
+            pictures.check_labels(task)
+    with pytest.raises(CalibrationError, match=r"\[4, 3\], expected \[4, 2\]: it has several"):
+        SEVERAL["t"].check_labels(replace(several, labels=("a", "b")))
+    with pytest.raises(CalibrationError, match=r"the targets are \[4, 1, 1\]"):
+        LabelledPictures(PIXELS, np.zeros((4, 1, 1), np.int64))
 
 
 def test_tasks_that_look_at_the_same_pictures_are_answered_together(

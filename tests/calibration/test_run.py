@@ -204,6 +204,82 @@ def test_pictures_without_labels_decide_where_those_with_labels_are_few(
     assert verdict.most_changed >= 100 * changed / 80
 
 
+@pytest.fixture
+def several(
+    small_graph: Path, small_samples: CalibrationPictures, tmp_path: Path
+) -> tuple[Path, GatePictures]:
+    """Make a graph whose labels may be right together, judged by what it answers itself."""
+    graph = tmp_path / "several.onnx"
+    manifest = read_float_graph(small_graph).manifest
+    tasks = tuple(
+        replace(task, answers="several", metrics={"accuracy": 0.2, "exact_match": 1.0})
+        for task in manifest.tasks
+    )
+    onnx.save(with_manifest(onnx.load(small_graph), replace(manifest, tasks=tasks)), graph)
+    pixels = np.random.default_rng(6).integers(0, 256, (80, 8, 8, 3), dtype=np.uint8)
+    answers = answers_to(graph, {"food": small_samples.pixels})["food"]
+    truth = {"food": LabelledPictures(small_samples.pixels, answers >= 0, "measured")}
+    mirrored = small_samples.pixels[:, ::-1].copy()
+    other = {"food": LabelledPictures(mirrored, answers >= 0)}
+    return graph, GatePictures(truth, other, {"food": pixels})
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_a_task_of_several_answers_is_judged_by_pictures(
+    several: tuple[Path, GatePictures],
+    small_samples: CalibrationPictures,
+    tmp_path: Path,
+    auto: bool,
+) -> None:
+    graph, judged = several
+    output, ranges = tmp_path / "x.onnx", tmp_path / "r.json"
+    coarse(graph, small_samples, ranges)
+    settings = CalibrationSettings(ranges, "minmax", max_drop=99.9, auto=auto)
+
+    report = calibrate_and_judge(graph, output, small_samples, judged, settings)
+
+    truth = judged.truth["food"]
+    now = answers_of(output, judged.truth)["food"] >= 0
+    lost = int((now != truth.targets).any(1).sum())  # fp32 is right everywhere
+    (verdict,) = report.verdicts
+    assert report.outcome == "pass"
+    assert (verdict.pictures, verdict.lost, verdict.won) == (40, lost, 0)
+    assert report.int8[0].top1 == (40 - lost) / 40
+    assert report.fp32[0].top1 == 1
+    before, after = (answers_to(path, judged.unlabelled)["food"] >= 0 for path in (graph, output))
+    assert (verdict.unlabelled, verdict.changed) == (80, int((before != after).any(1).sum()))
+    assert verdict.changed > 0
+    with load(output) as model:
+        assert model.manifest.tasks[0].answers == "several"
+    write_calibration_report(report, tmp_path / "report.json")
+
+
+def test_a_task_of_several_answers_can_fail(
+    several: tuple[Path, GatePictures], small_samples: CalibrationPictures, tmp_path: Path
+) -> None:
+    graph, judged = several
+    coarse(graph, small_samples, tmp_path / "r.json")
+    settings = CalibrationSettings(tmp_path / "r.json", "minmax", max_drop=10)
+
+    report = calibrate_and_judge(graph, tmp_path / "x.onnx", small_samples, judged, settings)
+
+    assert report.outcome == "fail"
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_classes_do_not_judge_a_task_of_several_answers(
+    several: tuple[Path, GatePictures],
+    small_samples: CalibrationPictures,
+    small_truth: dict[str, LabelledPictures],
+    tmp_path: Path,
+) -> None:
+    settings = CalibrationSettings(tmp_path / "r.json", "minmax", max_drop=10)
+
+    with pytest.raises(CalibrationError, match=r"are \[40\], expected \[40, 5\]: it has several"):
+        calibrate_and_judge(several[0], tmp_path / "x.onnx", small_samples, small_truth, settings)
+    assert not (tmp_path / "r.json").exists()
+
+
 def test_an_accuracy_that_is_not_the_stored_one_is_refused(
     small_graph: Path,
     small_samples: CalibrationPictures,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,6 +93,22 @@ def test_the_same_pictures_are_answered_the_same() -> None:
         check(33, 100, 0.30, "measured", 100)
     with pytest.raises(CalibrationError, match=r"0\.9500 of the 1000 .* expected 0\.9700"):
         check(950, 1000, 0.97, "measured", 1000)
+
+
+def test_of_several_answers_the_pictures_that_are_wholly_right_are_compared() -> None:
+    one = manifest(0.9)
+    task = replace(one.tasks[0], answers="several", metrics={"accuracy": 0.9, "exact_match": 0.5})
+    several = replace(one, tasks=(task,))
+    pixels = np.zeros((100, 8, 8, 3), np.uint8)
+    truth = {"food": LabelledPictures(pixels, np.zeros((100, 2), np.bool_), "measured")}
+
+    def compare(top1: float) -> list[str]:
+        score = TaskScore("food", 100, top1, 0.0, 1.0, 0.0, 0, 0)
+        return check_accuracies(several, [score], truth)
+
+    assert compare(0.5) == []
+    with pytest.raises(CalibrationError, match=r"rightly in every label, expected 0\.5000"):
+        compare(0.9)
 
 
 def test_without_a_stored_accuracy_there_is_nothing_to_compare() -> None:

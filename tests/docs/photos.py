@@ -28,12 +28,13 @@ def draw_photos(folder: Path, each: int) -> None:
     """Draw what the documents' paths name: photos/{textures,clothing}/CLASS/*, and the rest.
 
     photo.jpg is a photo of red checks that is in neither folder; frames/ are a camera's pictures,
-    without labels; photos.csv asks two questions about the photos of photos/textures.
+    without labels; photos.csv asks two questions about the photos of photos/textures, and marks.csv
+    says of each whether it is striped, red and blue.
     """
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    rows = ["file,pattern,colour"]
+    rows, marks = ["file,pattern,colour"], ["file,striped,red,blue"]
     for pattern in PATTERNS:
         for colour in COLOURS:
             for number in range(each):
@@ -42,7 +43,11 @@ def draw_photos(folder: Path, each: int) -> None:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(picture(pattern, colour, rng)).save(path, quality=95)
                 rows.append(f"photos/textures/{pattern}/{path.name},{pattern},{colour}")
-    (folder / "photos.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+                present = (pattern == "stripes", colour == "red", colour == "blue")
+                said = ",".join(str(int(each)) for each in present)
+                marks.append(f"photos/textures/{pattern}/{path.name},{said}")
+    for name, lines in (("photos.csv", rows), ("marks.csv", marks)):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     Image.fromarray(picture("checks", "red", rng)).save(folder / "photo.jpg", quality=95)
     (folder / "frames").mkdir()
     for number in range(20):

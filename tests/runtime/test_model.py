@@ -55,6 +55,26 @@ def test_a_call_gives_each_tasks_probabilities(graph: Graph, frame: NDArray[np.u
     assert result.latency_ms > 0
 
 
+def test_a_task_of_several_answers_has_a_sigmoid_for_each_label(
+    make_graph: MakeGraph, with_tasks: Any, frame: NDArray[np.uint8]
+) -> None:
+    graph = make_graph(manifest=with_tasks(answers="several"), scale=3.0)
+
+    with load(graph.path) as model:
+        result = model(frame)
+
+    preprocessing = graph.manifest.preprocessing
+    scaled = (frame / 255 - np.array(preprocessing.mean)) / np.array(preprocessing.std)
+    logits = graph.logits("food", scaled.transpose(2, 0, 1)[None])[0]
+    reference = [1 / (1 + math.exp(-logit)) for logit in logits]
+    food, birds = result["food"], result["birds"]
+    np.testing.assert_allclose(food.probabilities, reference, atol=1e-5)
+    assert (food.answers, birds.answers) == ("several", "one")
+    labels = dict(zip(food.labels, reference, strict=True))
+    assert {label for label, _ in food.present()} == {k for k, v in labels.items() if v >= 0.5}
+    np.testing.assert_allclose(birds.probabilities, expected(graph, "birds", frame), atol=1e-5)
+
+
 def test_a_task_may_have_another_name_than_its_output(
     make_graph: MakeGraph, with_tasks: Any, frame: NDArray[np.uint8]
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-    from tests.runtime.conftest import Graph
+    from tests.runtime.conftest import Graph, MakeGraph
 
 
 @pytest.fixture
@@ -43,6 +43,24 @@ def test_every_photo_and_task_is_printed(graph: Graph, photos: list[Path]) -> No
             for name, answer in model(load_image(photo)).items():
                 line = "   ".join(f"{label} {share:.1%}" for label, share in answer.top(2))
                 assert f"{name:<5}  {line}" in result.stdout
+
+
+@pytest.mark.parametrize("top", [1, 3, 9])
+def test_of_several_labels_all_that_are_present_are_printed(
+    make_graph: MakeGraph, with_tasks: Any, photos: list[Path], top: int
+) -> None:
+    graph = make_graph(manifest=with_tasks(answers="several"), scale=2.0)
+
+    lines = run(graph.path, *photos, "--top", top).stdout.splitlines()
+
+    with load(graph.path) as model:
+        for number, photo in enumerate(photos):
+            answer = model(load_image(photo))["food"]
+            line = lines[3 * number + 1].removeprefix("  food   ")
+            shown = {part.strip("()"): part[0] != "(" for part in line.split("   ")}
+            present = {f"{label} {share:.1%}" for label, share in answer.present()}
+            assert {text for text, here in shown.items() if here} == present
+            assert len(shown) == max(len(present), min(top, len(answer.labels)))
 
 
 def test_json_is_one_list_in_the_photos_order(graph: Graph, photos: list[Path]) -> None:

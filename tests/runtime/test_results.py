@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
+from dataclasses import replace
+from decimal import MAX_EMAX, Decimal, localcontext
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snow_runtime.errors import GraphError
-from snow_runtime.results import Result, TaskResult, softmax
+from snow_runtime.results import Result, TaskResult, sigmoid, softmax, to_probabilities
 
 
 def task(*probabilities: float, name: str = "food") -> TaskResult:
@@ -84,5 +88,68 @@ def test_softmax_agrees_with_the_formula_in_float64(rows: list[list[float]]) -> 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_logits_that_are_not_finite_have_no_probabilities(bad: float) -> None:
-    with pytest.raises(GraphError, match="NaN or infinite"):
-        softmax(np.array([[0.0, 1.0], [bad, 0.0]], np.float32))
+    for sign in (1, -1):
+        for answers in ("one", "several") if sign == 1 else ("several",):
+            with pytest.raises(GraphError, match="NaN or infinite"):
+                to_probabilities(np.array([[0.0, 1.0], [sign * bad, 0.0]], np.float32), answers)
+
+
+def exact_sigmoid(logit: float) -> Fraction:
+    """Compute it with 60 digits, by the formula."""
+    with localcontext(prec=60, Emin=-MAX_EMAX, Emax=MAX_EMAX):
+        return Fraction(1 / (1 + (-Decimal(logit)).exp()))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.floats(-200, 200, width=32) | st.sampled_from([-3.4e38, 3.4e38, 0.0, -0.0, 1e-45, 88.8]),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_sigmoid_agrees_with_the_formula_in_many_digits(row: list[float]) -> None:
+    logits = np.array([row], np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probabilities = sigmoid(logits)
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == logits.shape
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    near = [float(exact_sigmoid(float(value))) for value in np.clip(logits[0], -1e4, 1e4)]
+    np.testing.assert_allclose(probabilities[0], near, rtol=1e-6, atol=1e-38)
+    order = np.argsort(logits[0], kind="stable")
+    assert (np.diff(probabilities[0][order]) >= 0).all()
+    assert ((probabilities >= 0.5) >= (logits >= 0)).all()
+
+
+def test_several_labels_are_present_at_or_above_a_threshold() -> None:
+    answer = replace(task(0.5, 0.9, 0.25, 0.9), answers="several")
+
+    assert answer.present() == [("b", pytest.approx(0.9)), ("d", pytest.approx(0.9)), ("a", 0.5)]
+    assert answer.present(0.75) == answer.top(2)
+    assert answer.present(0) == answer.top(4)
+    assert answer.present(1) == []
+    assert (answer.label, answer.index) == ("b", 1)
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="expected a probability"):
+            answer.present(wrong)
+
+
+def test_a_result_lists_what_is_present_of_several_labels_only() -> None:
+    tags = replace(task(0.75, 0.25, 0.5, name="tags"), answers="several")
+    none = replace(task(0.25, 0.125, name="none"), answers="several")
+    result = Result([task(0.25, 0.75), tags, none], 2.5)
+
+    found = json.loads(json.dumps(result.to_dict(top=1)))["tasks"]
+
+    assert "present" not in found["food"]
+    assert found["tags"] == {
+        "label": "a",
+        "index": 0,
+        "probability": 0.75,
+        "top": [{"label": "a", "probability": 0.75}],
+        "present": [{"label": "a", "probability": 0.75}, {"label": "c", "probability": 0.5}],
+    }
+    assert found["none"]["present"] == []
+    assert repr(result) == "<Result food='b' 0.750, tags={'a' 0.750, 'c' 0.500}, none={}, 2.5 ms>"

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from snow_runtime.results import PRESENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from snow_runtime.cameras import Frame
-    from snow_runtime.results import Result
+    from snow_runtime.results import Result, TaskResult
+
+
+NONE_PRESENT: Final = "none"
+"""What is said where several labels may be right and none is likely enough."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +25,27 @@ class TaskAnswer:
     Attributes:
         label: The most probable one.
         probability: Probability of that label, in [0, 1].
+        present: Where several labels may be right, those that are likely enough, with their
+            probabilities, the most probable first; None where one is right.
     """
 
     label: str
     probability: float
+    present: tuple[tuple[str, float], ...] | None = None
+
+    @property
+    def text(self) -> str:
+        """What is answered, in words: the label, or all that are present."""
+        if self.present is None:
+            return self.label
+        return ", ".join(label for label, _ in self.present) or NONE_PRESENT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        found: dict[str, Any] = _rounded(self.label, self.probability)
+        if self.present is not None:
+            found["present"] = [_rounded(*each) for each in self.present]
+        return found
 
 
 @dataclass(frozen=True)
@@ -54,10 +77,7 @@ class FrameAnswer:
             "time": round(self.taken_at, 3),
             "age_ms": round(self.age_ms, 1),
             "latency_ms": round(self.latency_ms, 2),
-            "tasks": {
-                name: {"label": said.label, "probability": round(said.probability, 4)}
-                for name, said in self.tasks.items()
-            },
+            "tasks": {name: said.to_dict() for name, said in self.tasks.items()},
         }
 
 
@@ -70,10 +90,11 @@ def answer_about(
         frame: What was looked at.
         result: What the model answered.
         shown: Names of the tasks that are wanted; None for all.
-        least: Lowest probability of an answer that is kept.
+        least: Lowest probability of an answer that is kept. Of several labels none is present
+            below it, nor below 0.5.
     """
     tasks = {
-        name: TaskAnswer(task.label, task.probability)
+        name: TaskAnswer(task.label, task.probability, _present(task, least))
         for name, task in result.items()
         if (shown is None or name in shown) and task.probability >= least
     }
@@ -85,3 +106,11 @@ def answer_about(
         result.latency_ms,
         tasks,
     )
+
+
+def _present(task: TaskResult, least: float) -> tuple[tuple[str, float], ...] | None:
+    return None if task.answers == "one" else tuple(task.present(max(PRESENT, least)))
+
+
+def _rounded(label: str, probability: float) -> dict[str, Any]:
+    return {"label": label, "probability": round(probability, 4)}

@@ -109,7 +109,7 @@ class Dashboard:
                 (
                     round(answer.taken_at, 3),
                     {
-                        task: (said.label, round(said.probability, 3))
+                        task: (said.text, round(said.probability, 3))
                         for task, said in answer.tasks.items()
                     },
                 )

@@ -19,6 +19,7 @@ from snow_runtime.graph.data_entry import DataEntry
 from snow_runtime.graph.document import Document, parse_json
 from snow_runtime.graph.field_checks import Positive, Sha256
 from snow_runtime.graph.task_name import check_task_name
+from snow_runtime.multilabel import Labelling
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -132,6 +133,8 @@ class TaskEntry(Document):
             source's own head, and in graphs from before there were several.
         data: Which pictures it was trained and measured on, as hashes; None for the source's own
             head, and in graphs from before it was noted.
+        answers: ``one`` where the probabilities are a softmax over the labels, ``several`` where
+            each is a sigmoid of its own logit (multi-label); graphs from before have ``one``.
     """
 
     name: Annotated[str, _any_task_name]
@@ -146,6 +149,7 @@ class TaskEntry(Document):
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
     scheme: str | None = None
     data: DataEntry | None = None
+    answers: Labelling = "one"
 
     def _place(self, name: str) -> str:
         return "a task's name" if name == "name" else f"task {self.name!r}: {name}"
@@ -299,8 +303,15 @@ class Manifest(Document):
         raise ManifestError(msg)
 
     def to_json(self) -> str:
-        """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte.
+
+        Tasks of one answer leave ``answers`` out: readers from before there were others refuse it.
+        """
+        document = asdict(self)
+        for task in document["tasks"]:
+            if task["answers"] == "one":
+                del task["answers"]
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:

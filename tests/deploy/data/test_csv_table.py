@@ -102,7 +102,7 @@ def test_without_a_split_every_column_has_the_same_one(tmp_path: Path) -> None:
         ("file,a,b\n1.jpg,x,y\n", {}, r"is not named: .* has a, b\. Name one as csv:"),
         ("file,a,b\n1.jpg,x,y\n", {"label": "c"}, '"c" is not there: .* has a, b'),
         ("file,split\n1.jpg,train\n", {}, "has none"),
-        ("file,a\n1.jpg,x\n", {"labels": "a"}, "no option labels, expected label alone"),
+        ("file,a\n1.jpg,x\n", {"classes": "a"}, "no option classes, expected label=COLUMN"),
         ("file,a\n1.jpg,x\n2.jpg,y\n1.jpg,y\n", {}, r"Line 4 of .* lists 1\.jpg again"),
         ("file,a\n1.jpg,x\n./1.jpg,y\n", {}, r"Line 3 of .* lists \./1\.jpg again"),
         (

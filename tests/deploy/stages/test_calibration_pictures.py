@@ -12,7 +12,7 @@ from onnx import helper
 from PIL import Image
 
 from snow_calibration.errors import CalibrationError
-from snow_deploy.data import open_data
+from snow_deploy.data import MultiLabelFiles, open_data
 from snow_deploy.errors import DataError
 from snow_deploy.stages.calibration_pictures import (
     Drawing,
@@ -109,6 +109,58 @@ def test_samples_are_drawn_evenly_from_tasks_and_classes(photos: Path) -> None:
     assert Counter("cat" in key for key in pets) == {True: 10, False: 10}
     assert all("/train/" in key for key in pets)
     assert draw_samples(data, PREPROCESSING, 40).keys == samples.keys
+
+
+@pytest.fixture
+def tagged(photos: Path) -> str:
+    """List the photos in a CSV file: eyes on all but a few, a tail on some, a bell on two."""
+    rows = ["file,split,eyes,tail,bell"]
+    for split in ("train", "test"):
+        for n in range(30):
+            path = f"{split}/cat/{n:02}.png"
+            rows.append(f"{path},{split},{int(n % 10 > 0)},{n % 2},{int(n in {3, 5})}")
+    (photos / "tagged.csv").write_text("\n".join(rows), encoding="utf-8")
+    return f"csv:{photos / 'tagged.csv'}?labels=eyes,tail,bell"
+
+
+def several(name: str, *labels: str) -> Manifest:
+    one = manifest(**{name: labels})
+    return replace(one, tasks=(replace(one.tasks[0], answers="several"),))
+
+
+def test_samples_are_drawn_evenly_from_labels(tagged: str) -> None:
+    data = data_of_tasks([tagged], several("pets", "eyes", "tail", "bell"))
+    train = data["pets"].train
+    assert isinstance(train, MultiLabelFiles)
+
+    samples = draw_samples(data, PREPROCESSING, 16)
+
+    keys = [key.removeprefix("pets/") for key in samples.keys]
+    assert len(set(keys)) == 16
+    drawn = [train.present([train.name(i) for i in range(30)].index(key)) for key in keys]
+    assert sum(2 in present for present in drawn) == 2  # both bells, of thirty photos
+    assert sum(not present for present in drawn) == 3  # all without a label, likewise
+    found = labelled(data, PREPROCESSING, 30)["pets"]
+    assert found.targets.dtype == np.bool_
+    assert found.targets.sum(0).tolist() == [27, 15, 2]
+
+
+def test_data_of_classes_is_none_of_a_task_of_several_answers(tagged: str) -> None:
+    spec = tagged.partition("?")[0]
+    tasks = several("pets", "eyes", "tail", "bell")
+
+    with pytest.raises(DataError, match=r"in their order: eyes, tail, bell"):
+        data_of_tasks([f"pets={spec}?labels=bell,eyes,tail"], tasks)
+    with pytest.raises(DataError, match="has 2 labels"):
+        data_of_tasks([f"pets={spec}?label=tail"], tasks)
+    both = several("pets", "0", "1")
+    with pytest.raises(DataError, match="have one class each, expected any number of labels as"):
+        data_of_tasks([f"{spec}?label=tail"], both)
+    alike = replace(
+        both, tasks=(*both.tasks, replace(both.tasks[0], name="tail", output="tail", answers="one"))
+    )
+    with pytest.raises(CalibrationError, match="no --data for pets"):
+        data_of_tasks([f"{spec}?label=tail"], alike)
 
 
 def test_a_photo_that_cannot_be_read_is_passed_over(photos: Path) -> None:

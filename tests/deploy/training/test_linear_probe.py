@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -17,11 +17,12 @@ from snow_deploy.training.linear_probe import (
     linear_probe_accuracy,
     pooled_features,
 )
+from tests.deploy.training.conftest import Colours
 
 if TYPE_CHECKING:
     from snow_deploy.models.source import Source
     from snow_runtime.graph.manifest import Preprocessing
-    from tests.deploy.training.conftest import Colours, ColourSource
+    from tests.deploy.training.conftest import ColourSource
 
 Doubles = NDArray[np.float64]
 
@@ -59,6 +60,55 @@ def test_the_fit_is_the_minimum(l2: float) -> None:
     found = torch.from_numpy(inputs).float() @ model.weight.T + model.bias
     expected = softmax(inputs @ weight.T + bias)
     np.testing.assert_allclose(softmax(found.detach().double().numpy()), expected, atol=2e-3)
+
+
+def test_each_of_several_labels_is_fitted_as_if_alone() -> None:
+    """Against a binary regression of each label, as two classes: its weights are w and -w."""
+    torch.manual_seed(0)
+    inputs = torch.randn(60, 4)
+    present = (inputs[:, :3] + torch.randn(60, 3) > 0.3).float()
+
+    model = fit_logistic(inputs, present, 3, l2=0.02)
+
+    with torch.no_grad():
+        found = model(inputs)
+    for label in range(3):
+        weight, bias = gradient_descent(
+            inputs.numpy(), present[:, label].long().numpy(), 2, l2=0.04, steps=4000
+        )
+        logits = inputs.numpy() @ weight.T + bias
+        np.testing.assert_allclose(found[:, label], logits[:, 1] - logits[:, 0], atol=2e-2)
+
+
+@dataclass(frozen=True)
+class Bright(Colours):
+    """The same pictures, with a label for each channel that is bright."""
+
+    def target(self, index: int) -> int:
+        raise AssertionError(index)
+
+    def present(self, index: int) -> tuple[int, ...]:
+        return tuple(np.flatnonzero(self.colours[index] > 127).tolist())
+
+
+def test_bright_channels_are_told_apart(
+    probed: Source, colours: Colours, preprocessing: Preprocessing
+) -> None:
+    rng = np.random.default_rng(5)
+    values = np.where(rng.random((120, 3)) < 0.4, 200, 60) + rng.integers(0, 40, (120, 3))
+    sides = [
+        Bright(part.astype(np.uint8), (0,) * len(part), colours.labels)
+        for part in (values[:90], values[90:])
+    ]
+
+    probe = fit_probe(probed, sides[0], 3, preprocessing, workers=0)
+    accuracy = linear_probe_accuracy(probed, splits_of(*sides), preprocessing, workers=0)
+
+    assert accuracy == 1
+    lengths = [float(each.weight.detach().norm()) for each in (probe.best, probe.cautious)]
+    assert lengths[1] <= lengths[0]
+    tiny = Bright(values[:3].astype(np.uint8), (0,) * 3, colours.labels)
+    assert 0 <= linear_probe_accuracy(probed, splits_of(tiny, tiny), preprocessing, workers=0) <= 1
 
 
 def test_a_larger_penalty_gives_smaller_weights() -> None:

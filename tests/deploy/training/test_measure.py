@@ -96,6 +96,7 @@ def test_the_five_likeliest_classes_count_too(
 
     ranked = np.argsort(-logits, axis=1, kind="stable")
     seen = [index for index in range(len(colours)) if index != 2]
+    assert isinstance(found.answers, Answers)
     assert found.answers.index.tolist() == seen
     assert found.answers.target.tolist() == wanted[seen].tolist()
     assert found.answers.ranked.tolist() == ranked[seen, :5].tolist()

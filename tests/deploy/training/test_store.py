@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from snow_deploy.errors import StoreError
@@ -178,6 +179,31 @@ def test_which_pictures_it_was_trained_on_comes_back_and_goes_into_the_manifest(
     assert found.entry({}).data == DataEntry("ef" * 32, 7, splits)
     assert replace(record, splits={}).entry({}).data == DataEntry("ef" * 32, 7)
     assert replace(record, data_sha256="").entry({}).data is None
+
+
+def rewritten(path: Path, **changes: str | None) -> None:
+    """Write a file of a store anew with other facts, or without some, and the hash that fits."""
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["snow_deploy"])
+    kept = {key: value for key, value in {**facts, **changes}.items() if value is not None}
+    kept.pop("sha256")
+    forge(path, load_file(path), kept)
+
+
+def test_a_task_of_several_answers_comes_back_and_one_from_before_has_one(
+    store: Store, record: TaskRecord
+) -> None:
+    several = replace(record, answers="several")
+
+    path = store.save_task(several)
+
+    assert store.load_task("birds").entry({}).answers == "several"
+    rewritten(path, answers=None)
+    found = store.load_task("birds")
+    assert (found.answers, found.labels) == ("one", record.labels)
+    rewritten(path, answers="many")
+    with pytest.raises(StoreError, match="answers is 'many', expected 'one' or 'several'"):
+        store.load_task("birds")
 
 
 def test_the_fingerprint_is_of_the_tensors_alone(record: TaskRecord) -> None:

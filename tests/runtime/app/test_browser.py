@@ -6,13 +6,18 @@ import http.server
 import re
 import shutil
 import threading
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
 
+from snow_runtime.app.answers import TaskAnswer
+from snow_runtime.cameras import Frame
+from snow_runtime.cameras.clock import SYSTEM_CLOCK
 from tests.runtime.app.asking import served
-from tests.runtime.app.conftest import NAME, Scene, until
+from tests.runtime.app.conftest import NAME, Scene, picture, until
 from tests.runtime.app.proxies import blocks, proxied
 
 if TYPE_CHECKING:
@@ -439,6 +444,32 @@ def test_names_and_labels_are_texts(scene: Scene, tab: Callable[..., Tab]) -> No
         assert shown.page.locator("main :is(img, script)").count() == 0
         assert shown.page.evaluate("window.hurt") is None
         assert (shown.complaints, shown.hosts) == ([], {urlsplit(page.url).netloc})
+
+
+def test_all_labels_that_are_present_are_shown(scene: Scene, tab: Callable[..., Tab]) -> None:
+    said = {
+        "tags": TaskAnswer("wet", 0.9, (("wet", 0.9), ("broken", 0.6))),
+        "none": TaskAnswer("dry", 0.2, ()),
+        "kind": TaskAnswer("cup", 0.8),
+    }
+    scene.labels = {task: ["unused"] for task in said}
+    answer = scene.put()
+    frame = Frame(picture(0), 1, SYSTEM_CLOCK.now(), "front")
+    with scene.page() as page:
+        shown = tab(page.url)
+        scene.live.put(frame, replace(answer, number=1, taken_at=time.time(), tasks=said))
+        shown.page.locator(".answer .label", has_text="wet, broken").wait_for()
+
+        labels = shown.page.locator(".answer .label")
+        assert labels.all_inner_texts() == ["wet, broken", "none", "cup"]
+        titles = [label.get_attribute("title") for label in labels.all()]
+        assert titles == ["wet 90\u202f%, broken 60\u202f%", "none", "cup"]
+        assert shown.page.locator(".answer .percent").all_inner_texts() == [
+            "90\u202f%",
+            "–",
+            "80\u202f%",
+        ]
+        assert shown.complaints == []
 
 
 def test_a_page_that_nobody_sees_takes_nothing(moving: Scene, tab: Callable[..., Tab]) -> None:

@@ -19,6 +19,7 @@ from snow_runtime.graph.manifest import (
     TaskEntry,
 )
 from snow_runtime.graph.task_name import check_task_name
+from snow_runtime.multilabel import Labelling
 
 texts = st.text(min_size=1, max_size=8)
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -51,6 +52,7 @@ def tasks(name: str) -> st.SearchStrategy[TaskEntry]:
         st.dictionaries(texts, selections, max_size=3),
         st.dictionaries(texts, finite, max_size=3),
         st.none() | texts,
+        answers=st.sampled_from(get_args(Labelling)),
     )
 
 
@@ -172,6 +174,16 @@ def changed(manifest: Manifest, *path: Any, value: Any) -> str:
     return json.dumps(document)
 
 
+def test_a_task_of_one_answer_is_written_as_before_there_were_others(manifest: Manifest) -> None:
+    several = replace(manifest.tasks[0], answers="several")
+    mixed = replace(manifest, tasks=(several, *manifest.tasks[1:]))
+
+    assert [task.answers for task in manifest.tasks] == ["one", "one"]
+    assert "answers" not in manifest.to_json()
+    written = json.loads(mixed.to_json())["tasks"]
+    assert [task.get("answers") for task in written] == ["several", None]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -181,6 +193,7 @@ def changed(manifest: Manifest, *path: Any, value: Any) -> str:
         (("layout",), "stacked", "layout is 'stacked', expected 'separate' or 'fused'"),
         (("precision",), "bf16", "precision is 'bf16'"),
         (("colour",), "rgb", "a field in the document is 'colour'"),
+        (("tasks", 0, "answers"), "many", "answers is 'many', expected 'one' or 'several'"),
         (("input", "dtype"), "int8", "input.dtype is 'int8', expected 'float32' or 'uint8'"),
         (("input", "dtype"), "uint8", "input.layout is 'NCHW', expected 'NHWC'"),
         (("input", "colour"), "bgr", "input.colour is 'bgr', expected 'rgb'"),

@@ -73,7 +73,7 @@ export class Camera {
       const said = Object.entries(answer.tasks);
       samples.push([
         answer.time,
-        Object.fromEntries(said.map(([task, { label, probability }]) => [task, [label, probability]])),
+        Object.fromEntries(said.map(([task, each]) => [task, [words(each), each.probability]])),
       ]);
     }
     while (samples.length && samples[0][0] < now - SPAN_S) samples.shift();
@@ -145,9 +145,22 @@ function fillRow(row, said) {
   const [, label, part, bar] = row.children;
   const probability = said ? said.probability : 0;
   mark(row, "data-said", said ? "yes" : "no");
-  write(label, said ? said.label : "no answer");
-  mark(label, "title", said ? said.label : "Nothing was likely enough.");
-  write(part, said ? percent(probability) : "–");
+  const text = said ? words(said) : "no answer";
+  write(label, text);
+  mark(label, "title", said ? shares(said) : "Nothing was likely enough.");
+  write(part, said && said.present?.length !== 0 ? percent(probability) : "–");
   mark(bar, "aria-valuenow", String(Math.round(100 * probability)));
   bar.firstElementChild.style.setProperty("--part", String(probability));
+}
+
+// What is answered: the label, or all that are present where several may be right.
+function words({ label, present }) {
+  if (!present) return label;
+  return present.map((each) => each.label).join(", ") || "none";
+}
+
+// The same with each label's own probability, to be read when pointed at.
+function shares({ label, present }) {
+  if (!present) return label;
+  return present.map((each) => `${each.label} ${percent(each.probability)}`).join(", ") || "none";
 }

@@ -1,0 +1,1 @@
+"""Readouts: linear classifiers on the pooled features of a graph, fitted in seconds."""

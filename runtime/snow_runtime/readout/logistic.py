@@ -1,0 +1,164 @@
+"""L2-regularised logistic regression by scipy's L-BFGS, on features or in the pictures' own space.
+
+Axes: M rows, views of P pictures; F features; C classes; R = min(P, F).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from snow_runtime.readout.import_learn import import_learn
+from snow_runtime.readout.threads import one_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+_MOST_ITERATIONS: Final = 300
+_RELATIVE_CHANGE: Final = 1e-7
+_ROUGH_CHANGE: Final = 1e-5  # the same pictures are right by then
+_RIDGE: Final = 1e-5  # of the mean of the Gram matrix's diagonal: keeps Cholesky's roots real
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Weights and bias of a linear classifier.
+
+    Attributes:
+        weight: float32 `[C, R]`.
+        bias: float32 `[C]`.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Answer about rows `[M, R]`: `[M, C]`."""
+        return np.asarray(rows @ self.weight.T + self.bias)
+
+
+@dataclass(frozen=True)
+class PictureSpace:
+    """Standardised features in as few axes as they need: no more than there are pictures.
+
+    With fewer pictures than features the axes are those of the Gram matrix's Cholesky factor: a
+    rotation, so that a regression there is the same one, lengths of weights included.
+
+    Attributes:
+        rows: float32 `[M, R]`.
+        factor: The Cholesky factor `[P, P]` of the Gram matrix, or None where `rows` are the
+            features.
+        spanned: float32 `[P, F]`, the features whose span the weights are in.
+    """
+
+    rows: NDArray[np.float32]
+    factor: NDArray[np.float32] | None
+    spanned: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, features: NDArray[np.float32], first: NDArray[np.int64]) -> PictureSpace:
+        """Take standardised features.
+
+        Args:
+            features: float32 `[M, F]`.
+            first: int64 `[P]`, one row of each picture. Weights are looked for in their span: the
+                best ones of a regression on these rows are in it, and other views of the same
+                pictures change little of where that is.
+        """
+        pictures = len(first)
+        if features.shape[1] <= pictures:
+            return cls(features, None, features)
+        linalg = import_learn("scipy.linalg")
+        spanned = features if pictures == len(features) else features[first]
+        gram = spanned @ spanned.T
+        gram.flat[:: pictures + 1] += _RIDGE * max(float(np.trace(gram)) / pictures, 1e-12)
+        factor = np.tril(linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False))
+        if pictures == len(features):
+            return cls(factor, factor, spanned)
+        rows = np.empty((len(features), pictures), np.float32)
+        rows[first] = factor
+        others = np.setdiff1d(np.arange(len(features)), first)
+        rows[others] = linalg.solve_triangular(
+            factor, spanned @ features[others].T, lower=True, check_finite=False
+        ).T
+        return cls(rows, factor, spanned)
+
+    def weight(self, found: Linear) -> NDArray[np.float32]:
+        """Return the weights `[C, F]` on the features that do what `found` does here."""
+        if self.factor is None:
+            return found.weight
+        linalg = import_learn("scipy.linalg")
+        dual = linalg.solve_triangular(
+            self.factor, found.weight.T, lower=True, trans="T", check_finite=False
+        )
+        return np.asarray((self.spanned.T @ dual).T, np.float32)
+
+
+def regularisation_path(
+    rows: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    shares: NDArray[np.float32],
+    penalties: Iterable[float],
+    *,
+    several: bool = False,
+    precise: bool = True,
+) -> Iterator[Linear]:
+    """Minimise `shares . cross-entropy + penalty * |W|^2` for each penalty, each from the last.
+
+    Args:
+        rows: float32 `[M, R]`.
+        targets: float32 `[M, C]`, one-hot; or any of 0 and 1 with `several`.
+        shares: float32 `[M]`, each picture's share of the loss, together 1.
+        penalties: Strengths, best from the strongest to the weakest.
+        several: Whether each label is a question of its own (a sigmoid each), not one of C.
+        precise: Whether to go on until nothing changes any more. To choose by, less will do.
+    """
+    axes, classes = rows.shape[1], targets.shape[1]
+    split = axes * classes
+    weighted = shares[:, np.newaxis]
+    point = np.zeros(split + classes)
+
+    def loss(flat: NDArray[np.float64], penalty: float) -> tuple[float, NDArray[np.float64]]:
+        weight = flat[:split].reshape(axes, classes).astype(np.float32)
+        logits = rows @ weight + flat[split:].astype(np.float32)
+        costs = cross_entropy(logits, targets, several=several)
+        slope = (probabilities(logits, several=several) - targets) * weighted
+        value = float(costs @ shares) + penalty * float(np.square(flat[:split]).sum())
+        down = rows.T @ slope
+        gradient = np.concatenate([down.ravel(), slope.sum(axis=0)]).astype(np.float64)
+        gradient[:split] += 2 * penalty * flat[:split]
+        return value, gradient
+
+    optimize = import_learn("scipy.optimize")
+    change = _RELATIVE_CHANGE if precise else _ROUGH_CHANGE
+    options = {"maxiter": _MOST_ITERATIONS, "ftol": change, "gtol": 1e-6}
+    for penalty in penalties:
+        with one_thread():
+            found = optimize.minimize(
+                loss, point, args=(penalty,), jac=True, method="L-BFGS-B", options=options
+            )
+        point = found.x
+        weight = np.ascontiguousarray(point[:split].reshape(axes, classes).T, np.float32)
+        yield Linear(weight, point[split:].astype(np.float32))
+
+
+def cross_entropy(
+    logits: NDArray[np.float32], targets: NDArray[np.float32], *, several: bool = False
+) -> NDArray[np.float32]:
+    """Return the loss of each row, `[M]`; with `several` the sum over its labels."""
+    if several:
+        return np.asarray((np.logaddexp(0, logits) - targets * logits).sum(axis=1))
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - (targets * shifted).sum(axis=1))
+
+
+def probabilities(logits: NDArray[np.float32], *, several: bool = False) -> NDArray[np.float32]:
+    """Return the softmax of each row, or with `several` the sigmoid of each logit: `[M, C]`."""
+    if several:
+        return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
