@@ -36,30 +36,32 @@ def join_means(flat: fx.GraphModule, image: Tensor) -> None:
     """
     graph = flat.graph
     _unite_equals(graph)
-    parts = [part for joint in _joints(graph) for part in joint.args[0]]
+    parts = [part for _, parts in _joints(graph) for part in parts]
     maps = {part: found for part in parts if (found := _pooled_map(flat, part)) is not None}
     if len(maps) < 2:
         return
     sizes = _sizes(run_nodes(flat, image[:1]), maps, LARGEST * image[0].numel())
-    for joint in list(_joints(graph)):
-        joint.args = (_joined(graph, joint.args[0], maps, sizes), 1)
+    for joint, parts in list(_joints(graph)):
+        joint.args = (_joined(graph, parts, maps, sizes), 1)
     graph.eliminate_dead_code()
     graph.lint()
     flat.recompile()
 
 
-def _joints(graph: fx.Graph) -> Iterator[fx.Node]:
-    """Find what may concatenate features, [B, N] each."""
+def _joints(graph: fx.Graph) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
+    """Find what may concatenate features, [B, N] each, with the parts."""
     for node in graph.nodes:
-        if node.target is torch.cat and not isinstance(node.args[0], fx.Node) and node.args[1] == 1:
-            yield node
+        if node.target is torch.cat and isinstance(node.args[0], (list, tuple)):
+            parts = [part for part in node.args[0] if isinstance(part, fx.Node)]
+            if node.args[1] == 1 and len(parts) == len(node.args[0]):
+                yield node, parts
 
 
 def _unite_equals(graph: fx.Graph) -> None:
     """Let who reads one of several equal concatenations read the first."""
     first = dict[tuple[fx.Node, ...], fx.Node]()
-    for node in list(_joints(graph)):
-        same = first.setdefault(tuple(node.args[0]), node)
+    for node, parts in list(_joints(graph)):
+        same = first.setdefault(tuple(parts), node)
         if same is not node:
             node.replace_all_uses_with(same)
             graph.erase_node(node)
