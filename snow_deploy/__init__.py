@@ -62,7 +62,8 @@ if TYPE_CHECKING:
     from snow_deploy.stages.inspect_store import inspect_store
     from snow_deploy.training.bring_source import SourceChoice, bring_source
     from snow_deploy.training.options import Recipe, TrainOptions, recipe_for
-    from snow_deploy.training.run import RunSettings, TrainingOutcome, train_task, train_tasks
+    from snow_deploy.training.outcome import TrainingOutcome
+    from snow_deploy.training.run import RunSettings, train_task, train_tasks
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_record import TaskRecord
     from snow_deploy.training.task_requests import TaskRequest
@@ -129,7 +130,8 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
             "stages.inspect_store": ("inspect_store",),
             "training.bring_source": ("SourceChoice", "bring_source"),
             "training.options": ("Recipe", "TrainOptions", "recipe_for"),
-            "training.run": ("RunSettings", "TrainingOutcome", "train_task", "train_tasks"),
+            "training.outcome": ("TrainingOutcome",),
+            "training.run": ("RunSettings", "train_task", "train_tasks"),
             "training.store": ("Store",),
             "training.task_record": ("TaskRecord",),
             "training.task_requests": ("TaskRequest",),

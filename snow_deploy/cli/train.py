@@ -14,10 +14,10 @@ from snow_deploy.cli.sweep import combinations, swept
 from snow_deploy.cli.train_form import TrainForm, refuse_unread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from snow_deploy.data.pictures import Splits
-    from snow_deploy.training.run import TrainingOutcome
+    from snow_deploy.training.outcome import TrainingOutcome
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
 
@@ -55,9 +55,10 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
 )
 @click.option(
     "--scheme",
-    type=click.Choice(["snow", "fo", "fe", "ft", "mp", "pn", "lf"]),
+    type=click.Choice(["snow", "readout", "fo", "fe", "ft", "mp", "pn", "lf"]),
     default="snow",
-    help="The task's network. snow: a delta. What the paper compares it with: fo, a new "
+    help="The task's network. snow: a delta. readout: a linear classifier on pooled features of "
+    "all the source's blocks, fitted in seconds. What the paper compares it with: fo, a new "
     "classifier on the source; fe, a thin fourth stage on the source's third; ft, a whole network, "
     "fine-tuned; mp, the source with scales of its own; pn, a column beside the source with "
     "adapters; lf, one network for several tasks, learned one after the other (--after).",
@@ -108,6 +109,25 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
     "sigma2, pooling-norm, pooling-weights, pooling-order, lr or recipe. Several sweeps give every "
     "combination. A task is called NAME-k4-sigma2_1e-3 and so on; one that is in the store already "
     "is skipped.",
+)
+@click.option(
+    "--views",
+    type=int,
+    help="Of a readout: how often each training picture is looked at, its centre and then crops "
+    "and flips.  [default: 2; 1 where crops would change what a picture shows]",
+)
+@click.option(
+    "--features",
+    type=int,
+    help="Of a readout: how many features to read.  [default: the fewest that cross-validation "
+    "finds as good as any]",
+)
+@click.option(
+    "--class-weights",
+    type=click.Choice(["equal", "balanced"]),
+    default="equal",
+    help="Of a readout: every picture counts the same, or every class does, however many pictures "
+    "it has.",
 )
 @click.option("--epochs", default=90, help="Passes over the training pictures.")
 @click.option(
@@ -195,8 +215,10 @@ def command(  # noqa: PLR0917 - an argument for each option
     source a batch. Each ends with what a run of its own ends with.
     """
     from snow_deploy.allocator import keep_freed_memory
+    from snow_deploy.cli.progress import progress_bar
+    from snow_deploy.training.any_scheme import train_any
     from snow_deploy.training.bring_source import bring_source
-    from snow_deploy.training.run import RunSettings, train_tasks
+    from snow_deploy.training.run import RunSettings
     from snow_deploy.training.store import Store
 
     if len(tasks) != len(listed):
@@ -222,7 +244,8 @@ def command(  # noqa: PLR0917 - an argument for each option
     if first:
         for request in requests:
             _announce(request)
-    outcome = train_tasks(store, requests, settings)
+    with progress_bar("source") as progress:
+        outcome = train_any(store, requests, settings, progress)
     if first:
         _report(store, outcome, requests[0].splits.final[0])
     _refuse_failures(outcome, len(requests))
@@ -254,12 +277,20 @@ def _requests(
 
 
 def _announce(request: TaskRequest) -> None:
+    from snow_deploy.training.fit_readouts import count_views
+
     splits, options = request.splits, request.options
     split, pictures = splits.final
+    how = (
+        f"{options.epochs} epochs, learning rate "
+        f"{options.learning_rate(int(os.environ.get('WORLD_SIZE', '1'))):g}"
+    )
+    if options.scheme == "readout":
+        views = count_views(options.readout, splits)
+        how = f"a readout fitted on {views} view{'s' if views > 1 else ''} of each"
     click.echo(
         f"task {request.name}: {_counted(splits)}, {len(splits.train)} train and "
-        f"{len(pictures)} {split} pictures, {options.epochs} epochs, "
-        f"learning rate {options.learning_rate(int(os.environ.get('WORLD_SIZE', '1'))):g}"
+        f"{len(pictures)} {split} pictures, {how}"
     )
 
 
@@ -283,11 +314,23 @@ def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
             f"task {record.name}: {split} accuracy {metrics['accuracy']:.4f}"
             + "".join(others)
             + ("" if linear is None else f", linear classifier {linear:.4f}")
+            + _fitted(metrics)
             + f", {metrics['parameters'] / 1e6:.2f} M parameters -> {store.task_path(record.name)}"
         )
     skipped = max((record.metrics["skipped"] for record in outcome.records), default=0)
     if skipped:
         click.echo(f"{skipped:.0f} pictures could not be read", err=True)
+
+
+def _fitted(metrics: Mapping[str, float]) -> str:
+    """Say how a readout was fitted; nothing of other networks."""
+    if "fit_s" not in metrics:
+        return ""
+    return (
+        f" (cross-validated {metrics['cross_validated_accuracy']:.4f} ± "
+        f"{metrics['cross_validated_error']:.4f}), {metrics['features']:.0f} features, fitted in "
+        f"{metrics['fit_s']:.1f} s"
+    )
 
 
 def _refuse_failures(outcome: TrainingOutcome, asked: int) -> None:

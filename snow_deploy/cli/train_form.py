@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.options import Subscribing
     from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
     from snow_deploy.training.options import Recipe, TrainingPrecision, TrainOptions
+    from snow_runtime.readout.fit import ClassWeights
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class TrainForm:
     pooling_norm: PoolingNorm
     pooling_weights: PoolingWeights
     pooling_order: PoolingOrder
+    views: int | None
+    features: int | None
+    class_weights: ClassWeights
     epochs: int
     batch_size: int | None
     lr: float | None
@@ -57,7 +61,7 @@ class TrainForm:
             click.UsageError: A cosine was to fall in steps.
         """
         from snow_deploy.models.options import DeltaOptions
-        from snow_deploy.training.options import TrainOptions, usual_batch
+        from snow_deploy.training.options import ReadoutOptions, TrainOptions, usual_batch
 
         options = TrainOptions(
             delta=DeltaOptions(
@@ -70,7 +74,7 @@ class TrainForm:
                 pooling_order=self.pooling_order,
             ),
             recipe=self._recipe(),
-            epochs=self.epochs,
+            epochs=1 if self.scheme == "readout" else self.epochs,
             batch_size=(
                 usual_batch(self.recipe, self.scheme)
                 if self.batch_size is None
@@ -81,6 +85,7 @@ class TrainForm:
             seed=self.seed,
             scheme=self.scheme,
             after=self.after,
+            readout=ReadoutOptions(self.views, self.features, self.class_weights),
         )
         if self.lr is None:
             return options
@@ -90,7 +95,8 @@ class TrainForm:
     def _recipe(self) -> Recipe:
         from snow_deploy.training.options import recipe_for
 
-        recipe = recipe_for(self.recipe, self.scheme, follows=self.after is not None)
+        name = "steady" if self.scheme == "readout" else self.recipe
+        recipe = recipe_for(name, self.scheme, follows=self.after is not None)
         if self.smallest_crop is not None:
             recipe = replace(recipe, smallest_crop=self.smallest_crop)
         if self.decay_epochs is None:
@@ -107,7 +113,11 @@ class TrainForm:
         """Tell of each option that some networks do not have whether this one depends on it."""
         delta = self.scheme == "snow"
         pools = delta and self.subscription == "pooling"
+        fits = self.scheme == "readout"
+        trained = ("epochs", "batch_size", "lr", "recipe", "decay_epochs", "precision", "baseline")
         return {
+            **dict.fromkeys(trained, not fits),
+            **dict.fromkeys(("views", "features", "class_weights"), fits),
             "after": self.scheme == "lf",
             "subscription": delta,
             "k": delta and self.subscription in {"pooling", "conv1x1"},

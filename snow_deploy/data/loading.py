@@ -229,13 +229,14 @@ def make_view_loader(
         workers: Processes that load pictures.
         batch_size: Pictures of a batch.
     """
+    labels = len(pictures.labels) if isinstance(pictures, MultiLabelPictures) else None
     shared = batches_fit(4 * 3 * image_size**2 * min(batch_size, len(pictures)), workers)
     return WatchedLoader(
         TaskDataset(pictures, transform, seed, keys),
         batch_size=batch_size,
         sampler=EpochSampler(len(pictures), seed=seed, shuffle=False),
         num_workers=workers,
-        collate_fn=_Collate(image_size, shared=shared),
+        collate_fn=_Collate(image_size, labels, shared=shared),
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(keyed_seed("loader", seed)),
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from snow_deploy.data.hold_out import Part
+from snow_deploy.data.hold_out import part_of
 from snow_deploy.data.loading import make_view_loader
 from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
 from snow_deploy.errors import DataError, TrainingError
@@ -25,13 +25,14 @@ from snow_deploy.training.feature_blocks import read_blocks, write_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from snow_deploy.data.pictures import Pictures
     from snow_deploy.models.source import Source
+    from snow_deploy.training.store import Store
     from snow_runtime.graph.manifest import Preprocessing
+    from snow_runtime.progress import ProgressCallback
 
 BLOCK_PICTURES = 4096
 """Most pictures of a block: what a killed run loses, and what is held in memory, is bounded."""
@@ -79,28 +80,32 @@ class FeatureCache:
     """Features by picture, on the disk.
 
     Attributes:
+        store: The store.
+        preprocessing: As on the device.
+        folder: Where the blocks are.
         width: F, how many features a picture has.
         computed: How many pictures' rows were computed by this object, not found.
     """
 
     def __init__(
-        self, store: Path, source: Source, preprocessing: Preprocessing, *, workers: int = 2
+        self, store: Store, source: Source, preprocessing: Preprocessing, *, workers: int = 2
     ) -> None:
         """Name the folder; nothing is read or written yet.
 
         Args:
-            store: Folder of the store.
+            store: The store.
             source: The source; it returns its taps' means from now on.
             preprocessing: Preprocessing, as on the device.
             workers: Processes that load pictures.
         """
         source.pool_taps()
         self._source = source
-        self._preprocessing = preprocessing
+        self.preprocessing = preprocessing
         self._workers = workers
         taps = [(tap.name, tap.channels) for tap in source.anatomy.taps]
         facts = json.dumps([source.fingerprint, asdict(preprocessing), taps])
-        self.folder = store / "features" / hashlib.sha256(facts.encode()).hexdigest()[:16]
+        self.store = store
+        self.folder = store.root / "features" / hashlib.sha256(facts.encode()).hexdigest()[:16]
         self.width = sum(channels for _, channels in taps)
         self.computed = 0
 
@@ -108,14 +113,14 @@ class FeatureCache:
         self,
         pictures: Pictures,
         view: View = View(),
-        progress: Callable[[int, int], None] | None = None,
+        progress: ProgressCallback | None = None,
     ) -> PooledFeatures:
         """Return the features of pictures; those that no block has are computed and kept.
 
         Args:
             pictures: The pictures.
             view: How each is looked at.
-            progress: Callback that gets how many were computed, and how many there are to compute.
+            progress: Callback that gets what share of the pass is done.
 
         Raises:
             StoreError: A block is damaged, or cannot be written.
@@ -128,7 +133,7 @@ class FeatureCache:
         missing = [place for place in range(len(keys)) if keys[place] not in state]
         note = _counter(progress, len(missing))
         for start in range(0, len(missing), BLOCK_PICTURES):
-            some = Part(pictures, tuple(missing[start : start + BLOCK_PICTURES]))
+            some = part_of(pictures, tuple(missing[start : start + BLOCK_PICTURES]))
             read, found = self._compute(some, view, note)
             done = [some.indices[index] for index in read]
             rows[done] = found
@@ -175,7 +180,7 @@ class FeatureCache:
     ) -> tuple[list[int], NDArray[np.float16]]:
         """Run the source over pictures: which could be read, and a row for each of those."""
         transform = make_transform(
-            self._preprocessing,
+            self.preprocessing,
             train=view.number > 0,
             augmentation="photo",
             smallest_crop=view.smallest_crop,
@@ -184,7 +189,7 @@ class FeatureCache:
             pictures,
             transform,
             [int(_hash(pictures.name(index))[:12], 16) for index in range(len(pictures))],
-            image_size=self._preprocessing.image_size,
+            image_size=self.preprocessing.image_size,
             seed=view.seed * 2**16 + view.number,
             workers=self._workers,
         )
@@ -226,7 +231,7 @@ def _hash(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _counter(progress: Callable[[int, int], None] | None, whole: int) -> Callable[[int], None]:
+def _counter(progress: ProgressCallback | None, whole: int) -> Callable[[int], None]:
     """Return a callback that adds up how many pictures were computed."""
     done = 0
 
@@ -234,6 +239,6 @@ def _counter(progress: Callable[[int, int], None] | None, whole: int) -> Callabl
         nonlocal done
         done += count
         if progress is not None:
-            progress(done, whole)
+            progress("pictures", done / whole)
 
     return note

@@ -121,10 +121,7 @@ def measure_together(
         seed=0,
         workers=workers,
     )
-    tallies = [
-        _LabelTally(each) if isinstance(each, MultiLabelPictures) else _Tally(each)
-        for each in labelled
-    ]
+    tallies = [_tally(each) for each in labelled]
     unreadable = set[str]()
     for batch in loader:
         unreadable.update(batch.skipped)
@@ -137,6 +134,19 @@ def measure_together(
         msg = f"none of the {len(pictures)} pictures to measure on could be read; check the files"
         raise DataError(msg)
     return [tally.measured() for tally in tallies], unreadable
+
+
+def measure_logits(pictures: Pictures, places: Sequence[int], logits: Tensor) -> Measured:
+    """Measure logits [M, C] that are there already, of the pictures at these places."""
+    tally = _tally(pictures)
+    tally.note(list(places), logits)
+    return tally.measured()
+
+
+def _tally(pictures: Pictures) -> _Tally | _LabelTally:
+    if isinstance(pictures, MultiLabelPictures):
+        return _LabelTally(pictures)
+    return _Tally(pictures)
 
 
 class _Tally:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.network import Scheme
 from snow_deploy.models.options import DeltaOptions, Subscribing
+from snow_runtime.readout.fit import ClassWeights
 
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
@@ -16,6 +17,7 @@ Noise = Literal["constant", "settling"]
 TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 REFERENCE_BATCH = 256
+MOST_VIEWS = 64
 _EXPLORING = 0.25  # share of a run, with settling noise
 _FOLLOWED_STEPS = 30  # a BatchNorm's statistics follow the weights closely for so long
 
@@ -158,7 +160,24 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
 
 def usual_batch(recipe: str, scheme: Scheme) -> int:
     """Return the batch of a scheme where none is asked for: with `paper` the printed one."""
-    return PAPER_BATCHES[scheme][0] if recipe == "paper" else REFERENCE_BATCH
+    printed = PAPER_BATCHES.get(scheme, (REFERENCE_BATCH,))  # a readout takes no steps
+    return printed[0] if recipe == "paper" else REFERENCE_BATCH
+
+
+@dataclass(frozen=True)
+class ReadoutOptions:
+    """How a readout is fitted.
+
+    Attributes:
+        views: How often each training picture is looked at: its centre, then crops and flips. None
+            is twice, or once where crops would change what a picture shows.
+        features: K, how many of the taps' features to read; None chooses by cross-validation.
+        class_weights: Whether every picture counts the same in the loss, or every class does.
+    """
+
+    views: int | None = None
+    features: int | None = None
+    class_weights: ClassWeights = "equal"
 
 
 @dataclass(frozen=True)
@@ -176,6 +195,8 @@ class TrainOptions:
         scheme: What kind of network the task has; files from before there were several are
             SNOW's.
         after: The task whose network this one goes on from, for `lf` alone.
+        readout: How a readout is fitted; other schemes do not read it, as readouts do not read
+            `delta`, `epochs`, `batch_size`, `precision` and most of `recipe`.
     """
 
     delta: DeltaOptions = field(default_factory=DeltaOptions)
@@ -187,6 +208,7 @@ class TrainOptions:
     seed: int = 0
     scheme: Scheme = "snow"
     after: str | None = None
+    readout: ReadoutOptions = field(default_factory=ReadoutOptions)
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -208,6 +230,12 @@ class TrainOptions:
             "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
             "scheme": (self.scheme in schemes, ", ".join(schemes)),
             "subscription": (self.delta.subscription in subscriptions, ", ".join(subscriptions)),
+            "views": (1 <= (self.readout.views or 1) <= MOST_VIEWS, f"1 to {MOST_VIEWS}"),
+            "features": (self.readout.features is None or self.readout.features >= 1, "1 or more"),
+            "class-weights": (
+                self.readout.class_weights in get_args(ClassWeights),
+                ", ".join(get_args(ClassWeights)),
+            ),
             "after": (self.after is None or self.scheme == "lf", "--scheme lf with it"),
         }
         for name, (holds, expected) in checks.items():
@@ -235,6 +263,8 @@ class TrainOptions:
         keys = {name: key for key, name in _DELTA_KEYS.items()}
         values = asdict(self)
         values["delta"] = {keys.get(name, name): value for name, value in values["delta"].items()}
+        if self.scheme != "readout":
+            del values["readout"]
         return values
 
     @classmethod
@@ -244,7 +274,9 @@ class TrainOptions:
         Files without `decay_epochs` are from when the rate fell at thirds of the run. Where that is
         what today's value does too, they read like today's, so that such runs can be gone on with.
         """
-        rest = {key: value for key, value in values.items() if key not in {"delta", "recipe"}}
+        rest = {key: values[key] for key in values if key not in {"delta", "recipe", "readout"}}
+        if "readout" in values:
+            rest["readout"] = ReadoutOptions(**values["readout"])
         delta = {_DELTA_KEYS.get(key, key): value for key, value in values["delta"].items()}
         found = cls(DeltaOptions(**delta), Recipe(**values["recipe"]), **rest)
         recipe = found.recipe
@@ -256,11 +288,15 @@ class TrainOptions:
     def differences(self, other: TrainOptions) -> list[str]:
         """Return `name: this != that` for every value that differs, named as in files."""
         mine, theirs = _flat(self), _flat(other)
-        return [
-            f"{name}: {mine[name]} != {theirs[name]}" for name in mine if mine[name] != theirs[name]
-        ]
+        names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+        return [f"{name}: {mine.get(name)} != {theirs.get(name)}" for name in names]
 
 
 def _flat(options: TrainOptions) -> dict[str, Any]:
     values = options.to_dict()
-    return {**values.pop("delta"), **values.pop("recipe"), **values}
+    return {
+        **values.pop("delta"),
+        **values.pop("recipe"),
+        **values.pop("readout", {}),
+        **values,
+    }

@@ -18,6 +18,7 @@ from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
+from snow_deploy.training.outcome import TrainingOutcome
 from snow_deploy.training.precision import autocast_dtype
 from snow_deploy.training.probes import Probes
 from snow_deploy.training.resume import ResumePlan, plan
@@ -31,7 +32,7 @@ from snow_deploy.training.trainer import TaskLogger, interruptible, make_trainer
 from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -58,21 +59,6 @@ class RunSettings:
     overwrite: bool = False
     baseline: bool = True
     compile_source: bool | None = None
-
-
-@dataclass(frozen=True)
-class TrainingOutcome:
-    """What came of a run.
-
-    Attributes:
-        records: The tasks as stored, in the order in which they were asked for.
-        trained_before: Names of those that the store had already.
-        failures: Reasons why a task was given up, by its name; the others went on.
-    """
-
-    records: tuple[TaskRecord, ...]
-    trained_before: tuple[str, ...]
-    failures: Mapping[str, str]
 
 
 def train_task(

@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from snow_deploy.cli import main
-from snow_deploy.training.run import RunSettings, TrainingOutcome
+from snow_deploy.training.outcome import TrainingOutcome
 
 if TYPE_CHECKING:
+    from snow_deploy.training.run import RunSettings
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
 

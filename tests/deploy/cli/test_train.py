@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from snow_deploy.cli import main
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import RECIPES, TrainOptions, recipe_for
-from snow_deploy.training.run import RunSettings, TrainingOutcome
+from snow_deploy.training.outcome import TrainingOutcome
+from snow_deploy.training.run import RunSettings
 from snow_deploy.training.store import Store
 from tests.conftest import copy_store
 

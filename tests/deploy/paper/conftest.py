@@ -13,7 +13,7 @@ from snow_deploy.models.source import Source
 from snow_deploy.paper.measure.networks import random_weights
 from snow_deploy.paper.study import Study
 from snow_deploy.training.answers import Answers
-from snow_deploy.training.run import TrainingOutcome
+from snow_deploy.training.outcome import TrainingOutcome
 from snow_deploy.training.store import Store
 from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.graph.manifest import Preprocessing

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from snow_deploy.models.source import Source
     from snow_deploy.paper.study import Study
-    from snow_deploy.training.run import RunSettings, TrainingOutcome
+    from snow_deploy.training.outcome import TrainingOutcome
+    from snow_deploy.training.run import RunSettings
     from snow_deploy.training.task_requests import TaskRequest
 
 GRID = SearchGrid((0.01, 0.1, 1.0), (0.003, 0.01, 0.03))

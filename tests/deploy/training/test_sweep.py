@@ -15,7 +15,8 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
-from snow_deploy.training.run import RunSettings, TrainingOutcome, train_tasks
+from snow_deploy.training.outcome import TrainingOutcome
+from snow_deploy.training.run import RunSettings, train_tasks
 from snow_deploy.training.store import Store
 from snow_deploy.training.task_requests import TaskRequest, check_together
 from tests.conftest import copy_store
