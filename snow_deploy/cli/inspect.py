@@ -75,6 +75,9 @@ def _lines(found: Inspection, *, indices: bool) -> Iterator[str]:
         yield from _graph_lines(found.graph)
     if found.engine is not None:
         yield from _engine_lines(found.engine)
+    if found.features is not None:
+        taps = found.features.taps
+        yield f"features  {found.features.output!r}, {found.features.width} of {len(taps)} taps"
     if found.source is not None:
         origin = f", from {found.source_origin}" if found.source_origin else ""
         yield (
@@ -151,8 +154,10 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
     yield f"  {len(task.labels)} labels{several}  {shortened(task.labels, _LABELS_WIDTH)}"
     if task.scheme not in {None, "snow"}:
         yield f"  scheme {task.scheme}"
-    if task.selections:
-        counts = [len(selection) for selection in task.selections.values()]
+    counts = [len(selection) for selection in task.selections.values()]
+    if counts and task.scheme == "readout":
+        yield f"  {sum(counts)} features of {len(counts)} taps, {min(counts)} to {max(counts)} each"
+    elif counts:
         yield (
             f"  {len(counts)} subscriptions  K {min(counts)} to {max(counts)}, N/K "
             f"{task.k_divisor}, widths over {task.width_divisor}"
@@ -168,10 +173,10 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
     training = found.training.get(task.name)
     if training is not None:
         options = training.options
+        course = f"trained  {options['epochs']} epochs, batch {options['batch_size']}"
         yield (
-            f"  trained  {options['epochs']} epochs, batch {options['batch_size']}, seed "
-            f"{options['seed']}, on the source {short_hash(training.source_sha256)}; "
-            f"{training.samples} samples"
+            f"  {'fitted' if task.scheme == 'readout' else course}, seed {options['seed']}, on the "
+            f"source {short_hash(training.source_sha256)}; {training.samples} samples"
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from snow_runtime.graph.agreement import TensorSpec
     from snow_runtime.graph.manifest import (
+        FeaturesEntry,
         InputEntry,
         Layout,
         Precision,
@@ -93,6 +94,7 @@ class Inspection:
         shares: Parameters and multiply-adds by owner.
         graph: Facts that only a graph has.
         engine: Facts that only an engine has.
+        features: The source's pooled features, where a graph or an engine gives them out.
         training: Facts about the training by task, for a store.
         source_origin: Where the source came from, for a store.
         versions: Versions of the packages that made a graph.
@@ -109,6 +111,7 @@ class Inspection:
     shares: tuple[OwnerShare, ...]
     graph: GraphFacts | None = None
     engine: EngineFacts | None = None
+    features: FeaturesEntry | None = None
     training: dict[str, TrainingFacts] = field(default_factory=dict, hash=False)
     source_origin: str | None = None
     versions: dict[str, str] = field(default_factory=dict, hash=False)
