@@ -2,7 +2,8 @@
 
 Measures in one run the multiply-adds, the layers that TensorRT-RTX compiles (no GPU needed), the
 latency in ONNX Runtime on the CPU, and the seconds to export and to compile; and six readouts in
-one graph, with the seconds to fit one. All networks are random. The last printed line is one JSON object. See docs/lab/benchmarks.md.
+one graph, with the seconds to fit one. All networks are random. The last printed line is one JSON
+object. See docs/lab/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import platform
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class ServingSettings:
     torch_threads: int = 2
     task_counts: tuple[int, ...] = tuple(range(1, 13))
     compiled: bool = True
-    fit: FitScenario = FitScenario()
+    fit: FitScenario = field(default_factory=FitScenario)
     left_out: tuple[str, ...] = ()
 
 

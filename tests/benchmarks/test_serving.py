@@ -108,7 +108,8 @@ def test_compiled_layers_come_from_each_graph(
         "summed": 12.5,
         "separate": 20.0,
     }
-    times |= {"separate_models": 30.0, "tasks 1": 10.0, "tasks 2": 12.0, "tasks 3": 14.0}
+    times |= {"summed": 12.5, "separate": 20.0, "separate_models": 30.0}
+    times |= {"tasks 1": 10.0, "tasks 2": 12.0, "tasks 3": 14.0}
     layers = {"source": 57, "separate": 574, "fused": 168, "summed": 250, "readouts": 64}
     compiled = {
         name: {"compute_layers": count, "build_s": count / 50} for name, count in layers.items()
