@@ -7,8 +7,8 @@ to a picture where it was looked at in several views; F features; C classes; K c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ClassWeights = Literal["equal", "balanced"]
 """Every picture counts the same, or every class does."""
+RankedBy = Literal["all", "weights", "another"]
 
 _MANY_ROWS: Final = 2000
 _FLOOR: Final = 1e-3  # added to each feature's deviation: what never varies stays quiet
@@ -56,6 +57,27 @@ class FitOptions:
     seed: int = 0
 
 
+class Ranker(Protocol):
+    """Another way to rank features than by their weights."""
+
+    def __call__(
+        self,
+        features: NDArray[np.float32],
+        targets: NDArray[np.float32],
+        *,
+        count: int,
+        several: bool,
+    ) -> NDArray[np.int64]:
+        """Return all features, int64 `[F]`, the best first.
+
+        Args:
+            features: float32 `[M, F]`, standardised.
+            targets: float32 `[M, C]`, one-hot, or any of 0 and 1 with `several`.
+            count: K, how many of them are going to be read.
+            several: Whether several labels may be right at once.
+        """
+
+
 @dataclass(frozen=True)
 class Trial:
     """What one number of features reaches on held-out pictures.
@@ -65,12 +87,15 @@ class Trial:
         penalty: The best penalty for them.
         accuracy: 0 to 1, the mean over all held-out pictures.
         standard_error: Of that accuracy.
+        ranked_by: How the features were ranked: by the lengths of their `weights` (Head2Toe), by
+            `another` ranker, or `all` are read.
     """
 
     features: int
     penalty: float
     accuracy: float
     standard_error: float
+    ranked_by: RankedBy
 
 
 @dataclass(frozen=True)
@@ -102,6 +127,8 @@ def fit_readout(
     labels: Sequence[str],
     options: FitOptions = FitOptions(),
     pictures: NDArray[np.int64] | None = None,
+    *,
+    ranker: Ranker | None = None,
 ) -> FittedReadout:
     """Fit a readout on pooled features.
 
@@ -113,6 +140,8 @@ def fit_readout(
         options: How it is fitted.
         pictures: int64 `[M]`, which picture each row is a view of, the first one as the device sees
             it; None where each row is one.
+        ranker: Another ranking to try for the number of features that was chosen; the better one
+            is kept.
 
     Returns:
         The readout, the same whenever the same is fitted.
@@ -124,7 +153,7 @@ def fit_readout(
     pictures = np.arange(len(features)) if pictures is None else pictures
     check_pictures(features, targets, labels, pictures)
     with few_threads(len(features)):
-        return _fit(features, targets, labels, options, pictures)
+        return _fit(features, targets, labels, options, pictures, ranker=ranker)
 
 
 def _fit(
@@ -133,6 +162,8 @@ def _fit(
     labels: Sequence[str],
     options: FitOptions,
     pictures: NDArray[np.int64],
+    *,
+    ranker: Ranker | None,
 ) -> FittedReadout:
     mean = features.mean(axis=0, dtype=np.float64)
     deviation = features.std(axis=0, dtype=np.float64) + _FLOOR
@@ -145,61 +176,105 @@ def _fit(
     )
     count = options.folds or (5 if len(features) < _MANY_ROWS else 3)
     folds = split_into_folds(targets, pictures, count, options.seed)
-    tried = _try_sizes(labelled, folds, options)
+    weights, whole = _try_all(labelled, folds, options)
+    tried = _try_sizes(labelled, folds, options, [rank_features(weight) for weight in weights])
+    if options.features is None or not tried:
+        tried.append(whole)
     chosen = _smallest_as_good(tried)
+    if ranker is not None and chosen.ranked_by == "weights":
+        another = _try_ranker(labelled, folds, options, chosen.found.features, ranker)
+        tried.append(another)
+        if another.found.accuracy > chosen.found.accuracy:
+            chosen = another
     index = np.arange(features.shape[1])
-    if chosen.features < len(index):
-        ranking = rank_features(_fitted(labelled, tried[-1].penalty, options.penalties)[0])
-        index = np.sort(ranking[: chosen.features])
-    weight, bias = _fitted(labelled.columns(index), chosen.penalty, options.penalties)
-    whole = weight / deviation[index]
+    if chosen.ranked_by == "weights":
+        index = rank_features(_fitted(labelled, whole.found.penalty, options.penalties)[0])
+    elif chosen.ranked_by == "another" and ranker is not None:
+        count = chosen.found.features
+        every = labelled.features, labelled.targets
+        index = ranker(*every, count=count, several=labelled.several)
+    index = np.sort(index[: chosen.found.features])
+    weight, bias = _fitted(labelled.columns(index), chosen.found.penalty, options.penalties)
+    unscaled = weight / deviation[index]
     return FittedReadout(
         index,
-        whole.astype(np.float32),
-        (bias - whole @ mean[index]).astype(np.float32),
-        _trial(chosen),
-        tuple(_trial(each) for each in tried),
-        chosen.right,
+        unscaled.astype(np.float32),
+        (bias - unscaled @ mean[index]).astype(np.float32),
+        chosen.trial,
+        tuple(each.trial for each in tried),
+        chosen.found.right,
     )
 
 
-def _try_sizes(
+@dataclass(frozen=True)
+class _Tried:
+    found: HeldOut
+    ranked_by: RankedBy
+
+    @property
+    def trial(self) -> Trial:
+        found = self.found
+        error = _standard_error(found.right)
+        return Trial(found.features, found.penalty, found.accuracy, error, self.ranked_by)
+
+
+def _try_all(
     labelled: LabelledFeatures, folds: NDArray[np.int64], options: FitOptions
-) -> list[HeldOut]:
-    """Cross-validate each number of features that is asked for, all of them last.
-
-    The features of a fold are ranked by the fit on the other folds alone.
-    """
-    width = labelled.features.shape[1]
+) -> tuple[tuple[NDArray[np.float32], ...], _Tried]:
+    """Cross-validate all features; return each fold's weights, and what they reach."""
     whole = cross_validate([labelled], folds, options.penalties, with_weights=True)
+    return whole.weights, _Tried(replace(whole, weights=()), "all")
+
+
+def _try_sizes(
+    labelled: LabelledFeatures,
+    folds: NDArray[np.int64],
+    options: FitOptions,
+    rankings: Sequence[NDArray[np.int64]],
+) -> list[_Tried]:
+    """Cross-validate each number of features; a fold's are ranked by the other folds alone."""
+    width = labelled.features.shape[1]
     asked = options.sizes if options.features is None else (options.features,)
-    tried = []
-    rankings = [rank_features(weight) for weight in whole.weights]
-    for size in asked:
-        if size < width:
-            each = [labelled.columns(ranking[:size]) for ranking in rankings]
-            tried.append(cross_validate(each, folds, options.penalties))
-    if options.features is not None and tried:
-        return tried
-    return [*tried, whole]
+    return [
+        _Tried(
+            cross_validate(
+                [labelled.columns(ranking[:size]) for ranking in rankings], folds, options.penalties
+            ),
+            "weights",
+        )
+        for size in asked
+        if size < width
+    ]
 
 
-def _smallest_as_good(tried: Sequence[HeldOut]) -> HeldOut:
+def _try_ranker(
+    labelled: LabelledFeatures,
+    folds: NDArray[np.int64],
+    options: FitOptions,
+    count: int,
+    ranker: Ranker,
+) -> _Tried:
+    """Cross-validate another ranking of the features, made anew for each fold."""
+    parts = []
+    for part in range(int(folds.max()) + 1):
+        rows = folds != part
+        known = labelled.features[rows], labelled.targets[rows]
+        ranking = ranker(*known, count=count, several=labelled.several)
+        parts.append(labelled.columns(ranking[:count]))
+    return _Tried(cross_validate(parts, folds, options.penalties), "another")
+
+
+def _smallest_as_good(tried: Sequence[_Tried]) -> _Tried:
     """Return the fewest features that are within a standard error of the best number.
 
     The error is that of the difference, picture by picture: they are the same pictures.
     """
-    best = max(tried, key=lambda each: each.accuracy)
+    best = max(tried, key=lambda each: each.found.accuracy)
     for each in tried:
-        behind = best.right - each.right
+        behind = best.found.right - each.found.right
         if behind.mean() <= _standard_error(behind):
             return each
     return best
-
-
-def _trial(found: HeldOut) -> Trial:
-    error = _standard_error(found.right)
-    return Trial(found.features, found.penalty, found.accuracy, error)
 
 
 def _standard_error(values: NDArray[np.float32]) -> float:
