@@ -131,7 +131,7 @@ def test_compiled_layers_come_from_each_graph(
 def test_readouts_read_features_of_their_own(settings: serving.ServingSettings) -> None:
     found = readouts(Fleet(settings.scenario), TASKS)
 
-    indices = [readout.index.tolist() for readout in found.values()]  # type: ignore[union-attr, operator]
+    indices = [readout.index.tolist() for readout in found.values()]  # type: ignore[operator]
     assert [len(set(index)) for index in indices] == [1024] * TASKS
     assert indices[0] != indices[1]
     assert all(index == sorted(index) for index in indices)
