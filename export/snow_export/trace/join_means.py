@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-LARGEST: Final = 4
+LARGEST: Final = 2
 """Largest map that is joined, in values over those of the picture, [3, S, S]."""
 
 
