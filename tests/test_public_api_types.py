@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typing_extensions import assert_type
 
 import snow_calibration
@@ -15,8 +16,6 @@ import snow_runtime
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from tests.conftest import RandomWeights
 
@@ -56,7 +55,9 @@ def graph(store: snow_deploy.Store, random_weights: RandomWeights) -> Path:
     assert_type(outcome.records, tuple[snow_deploy.TaskRecord, ...])
 
     path = store.root / "snow.onnx"
-    found = snow_deploy.export_tasks(store, [TASK], path, options=snow_export.GraphOptions())
+    found = snow_deploy.export_tasks(
+        store, [TASK], path, with_features=True, options=snow_export.GraphOptions()
+    )
     assert_type(found, list[snow_export.TaskParity])
     return path
 
@@ -98,6 +99,35 @@ def test_models_and_their_answers(graph: Path) -> None:
         assert_type(model.batch([image]), list[snow_runtime.Result])
     with snow_runtime.SwappableModel(snow_runtime.load(graph)) as swappable:
         assert_type(swappable, snow_runtime.SwappableModel)
+
+
+def test_tasks_that_a_running_model_gains(graph: Path, tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    pytest.importorskip("threadpoolctl")
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(low, low + 100, (48, 64, 3), dtype=np.uint8) for low in (0, 150) * 6]
+    labels = ["dark", "bright"] * 6
+    with snow_runtime.SwappableModel(snow_runtime.load(graph)) as model:
+        assert_type(model.manifest.features, snow_runtime.FeaturesEntry | None)
+        assert_type(model.features(pictures), NDArray[np.float32])
+        options = snow_runtime.FitOptions(folds=3)
+        readout = snow_runtime.fit(model, pictures, labels, name="light", options=options)
+        assert_type(readout, snow_runtime.ReadoutFile)
+        assert_type(readout.facts, snow_runtime.ReadoutFacts)
+        assert_type(readout.facts.taps, tuple[snow_runtime.TapEntry, ...])
+        assert_type(readout.facts.fit, snow_runtime.FitEntry)
+        assert_type(readout.facts.fit.accuracy, float)
+        readout.write(tmp_path / "light.readout")
+        added = model.add_readout(tmp_path / "light.readout")
+        assert_type(added, snow_runtime.ReadoutFile)
+        assert_type(model.readouts, tuple[snow_runtime.ReadoutFile, ...])
+        assert_type(model(pictures[0])["light"].label, str)
+        assert list(model.tasks) == [TASK, "light"]
+        model.remove_readout("light")
+    with pytest.raises(snow_runtime.FitError), snow_runtime.load(graph) as fresh:
+        snow_runtime.fit(fresh, pictures[:2], labels[:2], name="light")
+    with pytest.raises(snow_runtime.ReadoutError):
+        snow_runtime.ReadoutFile.read(graph)
 
 
 def test_cameras_and_the_loop(graph: Path) -> None:

@@ -11,7 +11,9 @@ These names are public:
 - graphs and engines: `load`, `Model`, `SwappableModel`, `Prepared`, `Result`, `TaskResult`
 - pictures: `load_image`, `prepare`, `Picture`, `Colour`, `OnStream`
 - what a graph says of itself: `Manifest`, `Preprocessing`, `InputEntry`, `SourceEntry`,
-  `TaskEntry`, `Layout`, `Precision`
+  `TaskEntry`, `FeaturesEntry`, `TapEntry`, `Layout`, `Precision`
+- readouts, tasks that a running model gains: `fit`, `FitOptions`, `ReadoutFile`, `ReadoutFacts`,
+  `FitEntry`
 - cameras: `open_camera`, `Camera`, `CameraGroup`, `CameraOptions`, `Backoff`, `Frame`, `Status`,
   `Counters`
 - cameras of your own: `CameraSource`, `CameraPicture`, `LostError`, `RefusedError`,
@@ -20,7 +22,8 @@ These names are public:
   `JsonLines`, `Mqtt`, `MqttOptions`, `Recorder`
 - building engines: `build_engine`, `BuildOptions`, `BuiltEngine`, `EngineRecord`
 - errors: `SnowError`, `GraphError`, `ManifestError`, `HalfError`, `EngineError`,
-  `BuiltElsewhereError`, `CameraError`, `InputError`, `MissingDependencyError`
+  `BuiltElsewhereError`, `ReadoutError`, `FitError`, `CameraError`, `InputError`,
+  `MissingDependencyError`
 
 Everything else, every module of this package included, is internal and may change in any release.
 
@@ -37,11 +40,13 @@ from snow_runtime.errors import (
     BuiltElsewhereError,
     CameraError,
     EngineError,
+    FitError,
     GraphError,
     HalfError,
     InputError,
     ManifestError,
     MissingDependencyError,
+    ReadoutError,
     SnowError,
 )
 from snow_runtime.lazy import lazy_names
@@ -71,18 +76,24 @@ if TYPE_CHECKING:
     from snow_runtime.engine.options import BuildOptions
     from snow_runtime.engine.record import EngineRecord
     from snow_runtime.graph.manifest import (
+        FeaturesEntry,
         InputEntry,
         Layout,
         Manifest,
         Precision,
         Preprocessing,
         SourceEntry,
+        TapEntry,
         TaskEntry,
     )
+    from snow_runtime.learn.fit import fit
     from snow_runtime.model import Model, load
     from snow_runtime.pictures.arrays import OnStream
     from snow_runtime.pictures.prepared import Prepared
     from snow_runtime.pictures.preprocessing import Colour, Picture, load_image, prepare
+    from snow_runtime.readout.facts import FitEntry, ReadoutFacts
+    from snow_runtime.readout.file import ReadoutFile
+    from snow_runtime.readout.fit import FitOptions
     from snow_runtime.results import Result, TaskResult
     from snow_runtime.swap import SwappableModel
 
@@ -102,6 +113,10 @@ __all__ = [
     "Counters",
     "EngineError",
     "EngineRecord",
+    "FeaturesEntry",
+    "FitEntry",
+    "FitError",
+    "FitOptions",
     "Frame",
     "FrameAnswer",
     "GraphError",
@@ -125,6 +140,9 @@ __all__ = [
     "Precision",
     "Prepared",
     "Preprocessing",
+    "ReadoutError",
+    "ReadoutFacts",
+    "ReadoutFile",
     "Recorder",
     "RefusedError",
     "Result",
@@ -132,11 +150,13 @@ __all__ = [
     "SourceEntry",
     "Status",
     "SwappableModel",
+    "TapEntry",
     "TaskAnswer",
     "TaskEntry",
     "TaskResult",
     "__version__",
     "build_engine",
+    "fit",
     "load",
     "load_image",
     "open_camera",
@@ -171,18 +191,24 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
             "engine.options": ("BuildOptions",),
             "engine.record": ("EngineRecord",),
             "graph.manifest": (
+                "FeaturesEntry",
                 "InputEntry",
                 "Layout",
                 "Manifest",
                 "Precision",
                 "Preprocessing",
                 "SourceEntry",
+                "TapEntry",
                 "TaskEntry",
             ),
+            "learn.fit": ("fit",),
             "model": ("Model", "load"),
             "pictures.arrays": ("OnStream",),
             "pictures.prepared": ("Prepared",),
             "pictures.preprocessing": ("Colour", "Picture", "load_image", "prepare"),
+            "readout.facts": ("FitEntry", "ReadoutFacts"),
+            "readout.file": ("ReadoutFile",),
+            "readout.fit": ("FitOptions",),
             "results": ("Result", "TaskResult"),
             "swap": ("SwappableModel",),
         },

@@ -8,6 +8,7 @@
     │   └── HalfError           a value of a graph that half precision cannot hold
     ├── EngineError             an engine that cannot be built or loaded
     │   └── BuiltElsewhereError an engine made for another TensorRT, GPU or machine
+    ├── ReadoutError            a readout that cannot be read, fitted or used on this graph
     ├── CameraError             a camera that cannot be opened, or stopped for good
     ├── BenchError              a measurement that cannot be made as asked for (in bench.errors)
     ├── FitError                a readout cannot be fitted on these pictures
@@ -51,6 +52,10 @@ class EngineError(SnowError):
 
 class BuiltElsewhereError(EngineError):
     """An engine is whole, but made for another TensorRT, GPU or machine: build it here."""
+
+
+class ReadoutError(SnowError):
+    """A readout cannot be read, cannot be fitted, or does not fit the graph that it is for."""
 
 
 class CameraError(SnowError):

@@ -12,6 +12,7 @@ from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.closing import Closing
 from snow_runtime.engine.paths import record_path
 from snow_runtime.pictures.prepared import Prepared, make_ready, run_in_parts
+from snow_runtime.readout.evaluate import Readouts, features_of, task_logits
 from snow_runtime.results import Result, TaskResult, to_probabilities
 from snow_runtime.self_check import self_check
 
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from snow_runtime.backends.session import Session
     from snow_runtime.engine.load import Rebuild
     from snow_runtime.graph.manifest import Manifest
     from snow_runtime.pictures.preprocessing import Colour, Picture
+    from snow_runtime.readout.file import ReadoutFile
 
 
 def load(
@@ -104,6 +108,7 @@ class Model(Closing):
     def __init__(self, session: Session, manifest: Manifest, keep: object = None) -> None:
         self._session = session
         self._keep = keep
+        self._readouts = Readouts(session, manifest)
         self.manifest = manifest
 
     @property
@@ -113,8 +118,42 @@ class Model(Closing):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks, in the order in which results list them."""
-        return tuple(task.name for task in self.manifest.tasks)
+        """Names of the tasks in the order in which results list them, the readouts' last."""
+        own = (task.name for task in self.manifest.tasks)
+        return (*own, *(readout.name for readout in self.readouts))
+
+    @property
+    def readouts(self) -> tuple[ReadoutFile, ...]:
+        """The readouts beside the graph's own tasks, in the order in which they were added."""
+        return self._readouts.placed
+
+    def add_readout(
+        self, readout: ReadoutFile | str | os.PathLike[str], *, replace: bool = False
+    ) -> ReadoutFile:
+        """Answer one task more, from the next call on; calls under way are not held up.
+
+        Args:
+            readout: What :func:`snow_runtime.fit` returned, or a file of it.
+            replace: Whether it may take the place of a readout of its name.
+
+        Returns:
+            The readout.
+
+        Raises:
+            ReadoutError: It cannot be read, is for another source, preprocessing or taps, answers
+                otherwise than where it was fitted, its name is taken, or the graph gives out no
+                features. Nothing was changed.
+            GraphError: The model is closed, or the computation failed.
+        """
+        return self._readouts.add(readout, replace=replace)
+
+    def remove_readout(self, name: str) -> None:
+        """Answer one task less, from the next call on.
+
+        Raises:
+            ReadoutError: There is no readout of this name.
+        """
+        self._readouts.remove(name)
 
     def __call__(self, image: Picture, colour: Colour = "rgb") -> Result:
         """Answer every task about one picture.
@@ -185,20 +224,43 @@ class Model(Closing):
         if not prepared.images:
             return []
         start = time.perf_counter() - prepared.took_s
-        logits = run_in_parts(self._session, prepared.batch)
-        probabilities = [
-            to_probabilities(logits[task.output], task.answers) for task in self.manifest.tasks
+        readouts = self.readouts  # one look: others may be added or removed meanwhile
+        outputs = run_in_parts(self._session, prepared.batch)
+        answers = [
+            (task, to_probabilities(logits, task.answers))
+            for task, logits in task_logits(readouts, self.manifest, outputs)
         ]
         rows = [
             [
                 # A copy: a kept result must not keep the whole batch's array alive.
                 TaskResult(task.name, task.labels, table[index].copy(), task.answers)
-                for task, table in zip(self.manifest.tasks, probabilities, strict=True)
+                for task, table in answers
             ]
             for index in range(len(prepared.images))
         ]
         latency_ms = (time.perf_counter() - start) * 1000
         return [Result(row, latency_ms) for row in rows]
+
+    def features(self, images: Iterable[Picture], colour: Colour = "rgb") -> NDArray[np.float32]:
+        """Give the source's pooled features of pictures, which readouts read.
+
+        Args:
+            images: Pictures, as for :meth:`batch`.
+            colour: Order of the arrays' channels.
+
+        Returns:
+            float32 `[B, F]`, F being the channels of all taps of the manifest's ``features``.
+
+        Raises:
+            ReadoutError: The graph gives none out.
+            InputError: A picture has another type, shape or dtype; the message says which one.
+            GraphError: The model is closed, or the computation failed.
+        """
+        entry = features_of(self.manifest)
+        prepared = self.prepare(images, colour)
+        if not prepared.images:
+            return np.empty((0, entry.width), np.float32)
+        return run_in_parts(self._session, prepared.batch)[entry.output]
 
     def warmup(self, runs: int = 1) -> None:
         """Run on a black picture, so that the first real call is not the slow one.

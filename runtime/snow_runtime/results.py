@@ -90,7 +90,7 @@ class TaskResult:
 
 
 class Result(Mapping[str, TaskResult]):
-    """All tasks' answers about one picture, by task name, in the manifest's order.
+    """All tasks' answers about one picture, by task name: the graph's in order, then the readouts'.
 
     Attributes:
         latency_ms: Wall time of the call that made this result, preprocessing included, in

@@ -62,7 +62,7 @@ def self_check(session: Session, manifest: Manifest) -> None:
     if manifest.self_check is None:
         return
     tolerance = SELF_CHECK_TOLERANCES[manifest.precision]
-    found = _answers(session, manifest)
+    found = check_answers(session, manifest)
     errors = {}
     for output, logits in manifest.self_check.logits.items():
         expected = np.asarray(logits)
@@ -98,7 +98,7 @@ def with_self_check(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelPro
         path.write_bytes(model.SerializeToString())
         session = OnnxSession(path, ["CPUExecutionProvider"], manifest=manifest)
         try:
-            answers = _answers(session, manifest)
+            answers = check_answers(session, manifest)
         finally:
             session.close()
     found = None
@@ -111,8 +111,8 @@ def with_self_check(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelPro
     return with_manifest(model, replace(manifest, self_check=found))
 
 
-def _answers(session: Session, manifest: Manifest) -> dict[str, NDArray[Any]]:
-    """Give the logits `[C]` of one check picture by output."""
+def check_answers(session: Session, manifest: Manifest) -> dict[str, NDArray[Any]]:
+    """Give what a model says of the check picture by output: logits `[C]`, and features `[F]`."""
     pixels = check_picture(manifest.preprocessing.image_size)
     frame: Batch
     if manifest.input.dtype == "uint8":

@@ -14,17 +14,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snow_runtime.closing import Closing
-from snow_runtime.errors import GraphError
+from snow_runtime.errors import GraphError, ReadoutError
 from snow_runtime.model import Model, load
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Iterable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from snow_runtime.graph.manifest import Manifest
     from snow_runtime.pictures.prepared import Prepared
     from snow_runtime.pictures.preprocessing import Colour, Picture
+    from snow_runtime.readout.file import ReadoutFile
     from snow_runtime.results import Result
+
+    GivenReadout = ReadoutFile | str | os.PathLike[str]
 
 
 _LOGGER = logging.getLogger(__name__)
@@ -53,7 +59,7 @@ class SwappableModel(Closing):
 
     def __init__(self, model: Model) -> None:
         self._lock = threading.Lock()
-        self._one_swap = threading.Lock()
+        self._one_change = threading.Lock()
         self._held: _Held | None = _Held(model)
         self.swaps = 0
 
@@ -64,17 +70,22 @@ class SwappableModel(Closing):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the present model's tasks."""
+        """Names of the present model's tasks, its readouts' included."""
         return self._present().model.tasks
+
+    @property
+    def readouts(self) -> tuple[ReadoutFile, ...]:
+        """The present model's readouts."""
+        return self._present().model.readouts
 
     def __call__(self, image: Picture, colour: Colour = "rgb") -> Result:
         """Answer every task about one picture; see :meth:`Model.__call__`."""
-        with self._calling() as model:
+        with self.held() as model:
             return model(image, colour)
 
     def batch(self, images: Iterable[Picture], colour: Colour = "rgb") -> list[Result]:
         """Answer about several pictures, all by the same model; see :meth:`Model.batch`."""
-        with self._calling() as model:
+        with self.held() as model:
             return model.batch(images, colour)
 
     def prepare(self, images: Iterable[Picture], colour: Colour = "rgb") -> Prepared:
@@ -83,11 +94,31 @@ class SwappableModel(Closing):
 
     def answer(self, prepared: Prepared) -> list[Result]:
         """Compute by the present model, which prepares anew what a swap made unfit."""
-        with self._calling() as model:
+        with self.held() as model:
             return model.answer(prepared)
 
+    def features(self, images: Iterable[Picture], colour: Colour = "rgb") -> NDArray[np.float32]:
+        """Give features by the present model; see :meth:`Model.features`."""
+        with self.held() as model:
+            return model.features(images, colour)
+
+    def add_readout(self, readout: GivenReadout, *, replace: bool = False) -> ReadoutFile:
+        """Answer one task more; see :meth:`Model.add_readout`. A swap under way is waited for."""
+        with self._one_change, self.held() as model:
+            return model.add_readout(readout, replace=replace)
+
+    def remove_readout(self, name: str) -> None:
+        """Answer one task less; see :meth:`Model.remove_readout`. A swap is waited for."""
+        with self._one_change, self.held() as model:
+            model.remove_readout(name)
+
     def swap(
-        self, path: str | os.PathLike[str], needed: Collection[str] = (), **options: Any
+        self,
+        path: str | os.PathLike[str],
+        needed: Collection[str] = (),
+        *,
+        readouts: Iterable[GivenReadout] | None = None,
+        **options: Any,
     ) -> Manifest:
         """Put the model of another file in this one's place.
 
@@ -96,6 +127,8 @@ class SwappableModel(Closing):
         Args:
             path: A graph or an engine; with more tasks, fewer or others.
             needed: Tasks that the new model has to have.
+            readouts: Readouts, or their files, that the new model has; None keeps those that the
+                old one has.
             options: Options, as for :func:`snow_runtime.load`.
 
         Returns:
@@ -105,15 +138,17 @@ class SwappableModel(Closing):
             GraphError, EngineError: The new model cannot be loaded, lacks a task that is needed,
                 or does not answer as its manifest says it must; or this was closed meanwhile. The
                 old one goes on.
+            ReadoutError: A readout cannot be read or does not fit the new graph. Likewise.
             MissingDependencyError: Likewise.
         """
-        with self._one_swap:
-            self._present()
+        with self._one_change:
+            kept = self._present().model.readouts if readouts is None else tuple(readouts)
             model = load(path, **options)
             try:
-                _check_tasks(path, model, needed)
                 model.warmup()
                 model.self_check()
+                _add_all(path, model, kept)
+                _check_tasks(path, model, needed)
                 retired = self._put(model)
             except BaseException:
                 model.close()
@@ -143,8 +178,12 @@ class SwappableModel(Closing):
         return old.model if idle else None
 
     @contextmanager
-    def _calling(self) -> Iterator[Model]:
-        """Keep the present model open during a call."""
+    def held(self) -> Iterator[Model]:
+        """Within it, the present model stays as it is and open, whatever takes its place.
+
+        Raises:
+            GraphError: This is closed.
+        """
         with self._lock:
             held = self._present()
             held.calls += 1
@@ -177,6 +216,15 @@ def _close_retired(model: Model) -> None:
         model.close()
     except Exception:
         _LOGGER.exception("The model that was swapped out could not be closed.")
+
+
+def _add_all(path: str | os.PathLike[str], model: Model, readouts: Iterable[GivenReadout]) -> None:
+    try:
+        for readout in readouts:
+            model.add_readout(readout)
+    except ReadoutError as error:
+        msg = f"{path} cannot have all readouts: {error}"
+        raise ReadoutError(msg) from error
 
 
 def _check_tasks(path: str | os.PathLike[str], model: Model, needed: Collection[str]) -> None:

@@ -33,6 +33,9 @@ COMMANDS = {
     "export": CommandEntry(
         "Export tasks of a store as one ONNX graph.", "export,cpu", makes_files=True
     ),
+    "fit": CommandEntry(
+        "Fit a new task for a running model on photos.", "cpu,learn", makes_files=True
+    ),
     "inspect": CommandEntry(
         "Tell what a store, a file in it, a graph or an engine holds.", "export"
     ),

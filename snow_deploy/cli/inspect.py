@@ -35,10 +35,10 @@ _LABELS_WIDTH = 44  # characters
 def command(
     context: click.Context, path: Path, *, indices: bool, int8: bool, as_json: bool
 ) -> None:
-    """Tell what FILE holds: a store's folder, a source or task in it, a graph or an engine.
+    """Tell what FILE holds: a store's folder, a source or task in it, a graph, engine or readout.
 
     Tasks and labels, shapes, preprocessing, layout and precision, parameters and multiply-adds,
-    subscriptions, hashes, metrics and versions. Graphs and engines are read without torch.
+    subscriptions, hashes, metrics and versions. Only stores need torch.
     """
     from snow_deploy.stages.inspect_path import inspect_path
 
@@ -78,6 +78,11 @@ def _lines(found: Inspection, *, indices: bool) -> Iterator[str]:
     if found.features is not None:
         taps = found.features.taps
         yield f"features  {found.features.output!r}, {found.features.width} of {len(taps)} taps"
+    if found.fit is not None:
+        yield (
+            f"fitted  on {found.fit.pictures} pictures, accuracy {found.fit.accuracy:.3g} ± "
+            f"{found.fit.standard_error:.2g} by cross-validation, penalty {found.fit.penalty:g}"
+        )
     if found.source is not None:
         origin = f", from {found.source_origin}" if found.source_origin else ""
         yield (
@@ -154,10 +159,12 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
     yield f"  {len(task.labels)} labels{several}  {shortened(task.labels, _LABELS_WIDTH)}"
     if task.scheme not in {None, "snow"}:
         yield f"  scheme {task.scheme}"
-    counts = [len(selection) for selection in task.selections.values()]
-    if counts and task.scheme == "readout":
-        yield f"  {sum(counts)} features of {len(counts)} taps, {min(counts)} to {max(counts)} each"
-    elif counts:
+    if task.scheme == "readout" and task.selections:
+        chosen_of = ", ".join(f"{name} {len(each)}" for name, each in task.selections.items())
+        total = sum(map(len, task.selections.values()))
+        yield f"  reads {total} features  {chosen_of}"
+    elif task.selections:
+        counts = [len(selection) for selection in task.selections.values()]
         yield (
             f"  {len(counts)} subscriptions  K {min(counts)} to {max(counts)}, N/K "
             f"{task.k_divisor}, widths over {task.width_divisor}"

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -23,6 +23,17 @@ store_option = click.option(
 )
 
 
+readout_option = click.option(
+    "--readout",
+    "readouts",
+    metavar="FILE",
+    type=PATH,
+    multiple=True,
+    help="Answer a task more, which `fit` made for this graph (.readout), or those of a folder; "
+    "once for each.",
+)
+
+
 def all_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a decorator that adds several options to a command, in this order."""
 
@@ -32,6 +43,16 @@ def all_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def readout_files(given: Iterable[Path]) -> list[Path]:
+    """Return the readouts that are named, and those in the folders that are, by name."""
+    from snow_runtime.readout.file import SUFFIX
+
+    found: list[Path] = []
+    for path in given:
+        found += sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    return found
 
 
 def is_given(parameter: str) -> bool:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snow_deploy.cli.options import AT_LEAST_ONE, PATH, refuse_threads_of_engine
+from snow_deploy.cli.options import (
+    AT_LEAST_ONE,
+    PATH,
+    readout_files,
+    readout_option,
+    refuse_threads_of_engine,
+)
 from snow_deploy.cli.tables import one_line
 from snow_runtime.errors import InputError
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 @click.command("predict")
 @click.argument("model", type=PATH)
 @click.argument("photos", nargs=-1, required=True, type=PATH)
+@readout_option
 @click.option(
     "--top",
     type=AT_LEAST_ONE,
@@ -35,6 +42,7 @@ def command(
     context: click.Context,
     model: Path,
     photos: tuple[Path, ...],
+    readouts: tuple[Path, ...],
     *,
     top: int,
     as_json: bool,
@@ -52,6 +60,8 @@ def command(
     documents = []
     unreadable = 0
     with load(model, threads=threads) as graph:
+        for readout in readout_files(readouts):
+            graph.add_readout(readout)
         for photo in photos:
             try:
                 result = graph(load_image(photo))

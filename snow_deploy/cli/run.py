@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
-from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange
+from snow_deploy.cli.options import (
+    AT_LEAST_ONE,
+    FILE,
+    PATH,
+    FiniteRange,
+    readout_files,
+    readout_option,
+)
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Of an https:// camera: the name that its certificate is for.",
 )
+@readout_option
 @click.option("--tasks", metavar="A,B", help="Answer these only.  [default: all of the model]")
 @click.option(
     "--every", type=AT_LEAST_ONE, default=1, help="Look at one in N frames of a camera only."
@@ -120,8 +128,8 @@ def command(model: Path, **given: Any) -> None:
     """Ask MODEL, a graph or an engine, about every frame of the cameras.
 
     Frames that wait together are answered together, and each camera's newest frame counts: a model
-    slower than a camera never lags behind it. SIGHUP loads MODEL anew while frames flow; SIGTERM,
-    Ctrl-C and closing the terminal end it cleanly. Without MODEL it is snow.onnx.
+    slower than a camera never lags behind it. SIGHUP loads MODEL and its readouts anew while frames
+    flow; SIGTERM, Ctrl-C and closing the terminal end it cleanly. Without MODEL it is snow.onnx.
     """
     options = RunOptions(**given).with_secrets()
     named = named_cameras(options.uris)
@@ -155,9 +163,11 @@ def _run(  # noqa: PLR0917 - the command's parts
     recorders = open_recorders(options.record, named, stats.count, stack)
     model = load(path, **loading)
     swappable = stack.enter_context(SwappableModel(model))
-    wanted = options.wanted_tasks(swappable)
     model.warmup()
     model.self_check()
+    for readout in readout_files(options.readouts):
+        model.add_readout(readout)
+    wanted = options.wanted_tasks(swappable)
     cameras = [
         stack.enter_context(open_camera(uri, name=name, options=how[name])) for name, uri in named
     ]
@@ -170,7 +180,8 @@ def _run(  # noqa: PLR0917 - the command's parts
         stats,
     )
     serve_page(options, loop, cameras, stack)
-    with signals.guiding(loop, lambda: _swap(swappable, path, wanted or (), loading)):
+    how_to_swap = {"needed": wanted or (), **loading}
+    with signals.guiding(loop, lambda: _swap(swappable, path, options.readouts, how_to_swap)):
         answered = loop.run()
     _summary(answered, loop, cameras)
     if all(camera.status.state == "failed" for camera in cameras):
@@ -179,15 +190,14 @@ def _run(  # noqa: PLR0917 - the command's parts
 
 
 def _swap(
-    model: SwappableModel, path: Path, wanted: tuple[str, ...], loading: dict[str, Any]
+    model: SwappableModel, path: Path, readouts: tuple[Path, ...], how: dict[str, Any]
 ) -> None:
     try:
-        manifest = model.swap(path, needed=wanted, **loading)
+        model.swap(path, readouts=readout_files(readouts), **how)
     except SnowError as error:
         click.echo(f"error: the old model stays: {error}", err=True)
     else:
-        names = ", ".join(task.name for task in manifest.tasks)
-        click.echo(f"{path} loaded anew: {names}", err=True)
+        click.echo(f"{path} loaded anew: {', '.join(model.tasks)}", err=True)
 
 
 def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:

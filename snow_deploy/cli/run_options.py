@@ -22,12 +22,14 @@ class RunOptions:
 
     Attributes:
         uris: Addresses of the cameras, each with its name before it or without.
+        readouts: Files of readouts, and folders of them.
         allowed_hosts: Names of the page behind a proxy.
     """
 
     uris: tuple[str, ...]
     tls_fingerprint: tuple[str, ...]
     tls_host: tuple[str, ...]
+    readouts: tuple[Path, ...]
     tasks: str | None
     every: int
     min_confidence: float

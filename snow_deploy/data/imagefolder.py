@@ -38,13 +38,13 @@ def read_imagefolder(path: Path, *, seed: int = 0) -> Splits:
     """
     check_folder(path, _LAYOUT)
     left_out = LeftOut()
-    folders = _subfolders(path)
+    folders = class_folders(path)
     _check_layout(path, folders)
-    if _has_splits(path, folders):
-        _subfolders(path, left_out)  # the folders of the splits, and what is beside them
+    if has_splits(path, folders):
+        class_folders(path, left_out)  # the folders of the splits, and what is beside them
         splits = _read_splits(path, folders, left_out, seed=seed)
     else:
-        splits = split_files(_read_classes(path, left_out), seed=seed)
+        splits = split_files(read_classes(path, left_out), seed=seed)
     return replace(splits, remarks=remarks_of(path, left_out))
 
 
@@ -89,7 +89,7 @@ def find_pictures(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
-def _subfolders(path: Path, left_out: LeftOut | None = None) -> list[str]:
+def class_folders(path: Path, left_out: LeftOut | None = None) -> list[str]:
     """Name the folders that are read; with `left_out` count what else is beside them."""
     try:
         entries = sorted(path.iterdir())
@@ -116,23 +116,23 @@ def _check_layout(path: Path, folders: list[str]) -> None:
     """
     lacking = [name for name in folders if name.lower() not in _SPLIT_LIKE]
     odd = [name for name in folders if name not in _SPLIT_NAMES]
-    if _has_splits(path, folders):
+    if has_splits(path, folders):
         if odd:
             msg = (
                 f"{path} has {name_some(odd)} beside its splits, which would not be read; "
                 f"{_LAYOUT}. Rename or remove them."
             )
             raise DataError(msg)
-    elif len(folders) > 1 and not lacking and all(_subfolders(path / each) for each in folders):
+    elif len(folders) > 1 and not lacking and all(class_folders(path / each) for each in folders):
         msg = f"{path} has {name_some(folders)}, which look like splits; {_LAYOUT}. Rename them."
         raise DataError(msg)
 
 
-def _has_splits(path: Path, folders: list[str]) -> bool:
+def has_splits(path: Path, folders: list[str]) -> bool:
     """Tell PATH/train/CLASS/* from PATH/CLASS/*, where a class may be called "train" too."""
     if folders and _SPLIT_NAMES.issuperset(folders):
         return True
-    return _TRAIN in folders and bool(_subfolders(path / _TRAIN))
+    return _TRAIN in folders and bool(class_folders(path / _TRAIN))
 
 
 def _read_splits(path: Path, folders: list[str], left_out: LeftOut, *, seed: int) -> Splits:
@@ -150,26 +150,34 @@ def _read_splits(path: Path, folders: list[str], left_out: LeftOut, *, seed: int
     labels = _class_names(path / _TRAIN)
     for name in sorted(names - {_TRAIN}):
         check_same_labels(name, _class_names(path / name), _TRAIN, labels)
-    train = _read_classes(path / _TRAIN, left_out)
+    train = read_classes(path / _TRAIN, left_out)
     if len(names) == 1:
         return split_files(train, seed=seed)
     return Splits(
         train=train,
-        val=_read_classes(path / val_names[0], left_out) if val_names else None,
-        test=_read_classes(path / _TEST, left_out) if _TEST in names else None,
+        val=read_classes(path / val_names[0], left_out) if val_names else None,
+        test=read_classes(path / _TEST, left_out) if _TEST in names else None,
     )
 
 
 def _class_names(folder: Path, left_out: LeftOut | None = None) -> list[str]:
-    labels = _subfolders(folder, left_out)
+    labels = class_folders(folder, left_out)
     if labels:
         return labels
     msg = f"{folder} has no class folders in it; {_LAYOUT}. Make one folder for each class."
     raise DataError(msg)
 
 
-def _read_classes(folder: Path, left_out: LeftOut) -> FilePictures:
-    """Read CLASS/* under `folder`."""
+def read_classes(folder: Path, left_out: LeftOut) -> FilePictures:
+    """Read CLASS/* under `folder`.
+
+    Args:
+        folder: Folder of the classes' folders.
+        left_out: Counter of what is there and is no picture.
+
+    Raises:
+        DataError: There is one class or none, or a class is empty.
+    """
     labels = _class_names(folder, left_out)
     if len(labels) < _FEWEST_CLASSES:
         msg = (

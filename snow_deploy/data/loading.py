@@ -79,10 +79,10 @@ class TaskDataset(Dataset[Sample]):
 
         Args:
             pictures: The pictures.
-            transform: From a picture to a tensor.
+            transform: Way from a picture to a tensor.
             seed: Seed of the augmentation.
-            keys: What takes the place of each index in the augmentation's seed, so that a picture
-                looks the same in every list that it is in.
+            keys: Numbers that take the place of each index in the augmentation's seed, so that a
+                picture looks the same in every list that it is in.
         """
         self._pictures = pictures
         self._several = pictures if isinstance(pictures, MultiLabelPictures) else None

@@ -1,4 +1,4 @@
-"""What a path holds: tells stores, their files, graphs and engines apart; torch for stores only."""
+"""What a path holds: tells stores, their files, graphs, engines and readouts apart."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.errors import SnowDeployError
 from snow_runtime.model import is_engine
+from snow_runtime.readout.file import SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ _RECORD = ".engine.json"
 
 
 def inspect_path(path: Path) -> Inspection:
-    """Tell what a store's folder, one of its files, a graph or an engine holds.
+    """Tell what a store's folder, one of its files, a graph, an engine or a readout holds.
 
     Raises:
         SnowError: It is none of them, or damaged; the message says which.
@@ -34,6 +35,10 @@ def inspect_path(path: Path) -> Inspection:
         from snow_deploy.stages.inspect_store import inspect_stored_file
 
         return inspect_stored_file(path)
+    if suffix == SUFFIX:
+        from snow_export.inspect.inspect_readout import inspect_readout
+
+        return inspect_readout(path)
     if path.name.endswith(_RECORD):
         path = path.with_name(path.name.removesuffix(".json"))
     if is_engine(path):
@@ -43,6 +48,6 @@ def inspect_path(path: Path) -> Inspection:
     what = "is of no kind known here" if path.exists() else "does not exist"
     msg = (
         f"{path} {what}, expected a store's folder, a source or task in it (.safetensors), a "
-        "graph (.onnx) or an engine (.engine). Check the path."
+        "graph (.onnx), an engine (.engine) or a readout (.readout). Check the path."
     )
     raise SnowDeployError(msg)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from snow_runtime.readout.file import ReadoutFile
+from tests.runtime.readout.graphs import feature_graph
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -95,6 +98,16 @@ def test_hot_swap(graphs: tuple[Path, Path]) -> None:
     out = run("hot_swap.py", *graphs, CAMERA)
 
     assert re.match(r"food, birds -> birds at frame \d+", out)
+
+
+def test_new_task(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    pytest.importorskip("threadpoolctl")
+    graph = feature_graph(tmp_path / "features.onnx")
+    out = run("new_task.py", graph.path, CAMERA, tmp_path / "light.readout")
+
+    assert re.match(r"food -> food, light at frame \d+\n(dark|bright) [01]\.\d\d\n", out)
+    assert ReadoutFile.read(tmp_path / "light.readout").labels == ("bright", "dark")
 
 
 @pytest.fixture

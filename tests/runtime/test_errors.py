@@ -10,6 +10,7 @@ from snow_runtime import errors
     [
         (errors.GraphError, errors.SnowError),
         (errors.ManifestError, errors.GraphError),
+        (errors.ReadoutError, errors.SnowError),
         (errors.InputError, errors.SnowError),
         (errors.MissingDependencyError, errors.SnowError),
     ],

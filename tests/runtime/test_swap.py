@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import pytest
 
-from snow_runtime.errors import GraphError
+from snow_runtime.errors import GraphError, ReadoutError
 from snow_runtime.graph.manifest import Manifest
 from snow_runtime.graph.onnx_file import with_manifest
 from snow_runtime.model import Model, load
 from snow_runtime.self_check import with_self_check
 from snow_runtime.swap import SwappableModel
+from tests.runtime.readout.graphs import feature_graph, make_readout, manifest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tests.runtime.conftest import MakeGraph
+    from tests.runtime.readout.graphs import FeatureGraph
 
 Frame = Any
 
@@ -229,3 +231,86 @@ def test_closing_does_not_wait_for_a_swap(
 
     assert "is closed" in str(failures[0])
     assert len(closed) == 1
+
+
+@pytest.fixture
+def featured(tmp_path: Path) -> FeatureGraph:
+    return feature_graph(tmp_path / "featured.onnx")
+
+
+def test_readouts_come_and_go(featured: FeatureGraph, frame: NDArray[np.uint8]) -> None:
+    with SwappableModel(load(featured.path)) as model:
+        model.add_readout(make_readout(featured))
+        model.add_readout(make_readout(featured, "bell"))
+        assert model.tasks == ("food", "door", "bell")
+        model.remove_readout("door")
+
+        assert [readout.name for readout in model.readouts] == ["bell"]
+        assert list(model(frame)) == ["food", "bell"]
+        assert model.features([frame]).shape == (1, 8)
+
+
+def test_a_swap_keeps_readouts_that_fit(
+    tmp_path: Path, featured: FeatureGraph, frame: NDArray[np.uint8]
+) -> None:
+    more = feature_graph(tmp_path / "more.onnx", manifest_of(("food", "birds")))
+    make_readout(featured, "bell").write(tmp_path / "bell.readout")
+    with SwappableModel(load(featured.path)) as model:
+        model.add_readout(make_readout(featured))
+        model.swap(more.path)
+        assert list(model(frame)) == ["food", "birds", "door"]
+
+        model.swap(featured.path, readouts=[tmp_path / "bell.readout"], needed=["bell"])
+        assert list(model(frame)) == ["food", "bell"]
+
+        model.swap(more.path, readouts=[])
+        assert list(model(frame)) == ["food", "birds"]
+
+
+@pytest.mark.parametrize("fault", ["source", "name", "no features", "no file", "not needed"])
+def test_a_swap_that_would_lose_a_readout_leaves_the_old_model(
+    tmp_path: Path, featured: FeatureGraph, frame: NDArray[np.uint8], fault: str
+) -> None:
+    manifest = manifest_of(("door",)) if fault == "name" else featured.manifest
+    if fault == "source":
+        manifest = replace(manifest, source=replace(manifest.source, sha256="c" * 64))
+    elif fault == "no features":
+        manifest = manifest_of(features=False)
+    path = feature_graph(tmp_path / "other.onnx", manifest).path
+    with SwappableModel(load(featured.path)) as model:
+        model.add_readout(make_readout(featured))
+        options: dict[str, Any] = {}
+        if fault == "no file":
+            options = {"readouts": [tmp_path / "none.readout"]}
+        elif fault == "not needed":
+            options = {"readouts": [], "needed": ["door"]}
+
+        with pytest.raises((ReadoutError, GraphError), match=r"other\.onnx (cannot|has no task)"):
+            model.swap(path, **options)
+
+        assert (model.swaps, list(model(frame))) == (0, ["food", "door"])
+
+
+def test_a_readout_that_comes_during_a_swap_is_not_lost(
+    tmp_path: Path, featured: FeatureGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = feature_graph(tmp_path / "more.onnx", manifest_of(("food", "birds")))
+    loading, go_on = threading.Event(), threading.Event()
+
+    def slow(path: Path) -> Model:
+        loading.set()
+        assert go_on.wait(30)
+        return load(path)
+
+    with SwappableModel(load(featured.path)) as model:
+        monkeypatch.setattr("snow_runtime.swap.load", slow)
+        swap = threading.Thread(target=lambda: model.swap(more.path))
+        swap.start()
+        assert loading.wait(30)
+        add = threading.Thread(target=lambda: model.add_readout(make_readout(featured)))
+        add.start()
+        go_on.set()
+        swap.join(30)
+        add.join(30)
+
+        assert model.tasks == ("food", "birds", "door")

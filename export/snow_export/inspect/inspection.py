@@ -17,8 +17,9 @@ if TYPE_CHECKING:
         SourceEntry,
         TaskEntry,
     )
+    from snow_runtime.readout.facts import FitEntry
 
-InspectionKind = Literal["graph", "engine", "store", "task", "source"]
+InspectionKind = Literal["graph", "engine", "readout", "store", "task", "source"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Inspection:
         graph: Facts that only a graph has.
         engine: Facts that only an engine has.
         features: The source's pooled features, where a graph or an engine gives them out.
+        fit: How a readout was fitted.
         training: Facts about the training by task, for a store.
         source_origin: Where the source came from, for a store.
         versions: Versions of the packages that made a graph.
@@ -112,6 +114,7 @@ class Inspection:
     graph: GraphFacts | None = None
     engine: EngineFacts | None = None
     features: FeaturesEntry | None = None
+    fit: FitEntry | None = None
     training: dict[str, TrainingFacts] = field(default_factory=dict, hash=False)
     source_origin: str | None = None
     versions: dict[str, str] = field(default_factory=dict, hash=False)

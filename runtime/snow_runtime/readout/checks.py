@@ -17,7 +17,7 @@ FEWEST_A_CLASS: Final = 2
 """Pictures: one is held out while the other is fitted on."""
 
 
-def check_pictures(
+def check_fittable(
     features: NDArray[np.float16] | NDArray[np.float32],
     targets: NDArray[np.int64] | NDArray[np.bool_],
     labels: Sequence[str],

@@ -122,8 +122,8 @@ def cross_validate(
     Args:
         labelled: The features that each fold's fit reads; or the same for all, once.
         folds: int64 `[M]`, each row's fold.
-        penalties: From the strongest to the weakest. Where the loss has risen for two, those that
-            are weaker still are left out.
+        penalties: Strengths, from the strongest to the weakest. Where the loss has risen for two,
+            those that are weaker still are left out.
         with_weights: Whether to return each fold's weights.
 
     Returns:

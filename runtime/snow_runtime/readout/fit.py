@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
-from snow_runtime.readout.checks import check_pictures
+from snow_runtime.readout.checks import check_fittable
 from snow_runtime.readout.cross_validation import (
     HeldOut,
     LabelledFeatures,
@@ -51,7 +51,7 @@ class FitOptions:
 
     features: int | None = None
     sizes: tuple[int, ...] = (512, 2048)
-    penalties: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+    penalties: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
     folds: int | None = None
     class_weights: ClassWeights = "equal"
     seed: int = 0
@@ -86,8 +86,8 @@ class Trial:
         features: K.
         penalty: The best penalty for them.
         accuracy: 0 to 1, the mean over all held-out pictures.
-        standard_error: Of that accuracy.
-        ranked_by: How the features were ranked: by the lengths of their `weights` (Head2Toe), by
+        standard_error: Standard error of the accuracy.
+        ranked_by: Ranking of the features: by the lengths of their `weights` (Head2Toe), by
             `another` ranker, or `all` are read.
     """
 
@@ -106,9 +106,9 @@ class FittedReadout:
         index: int64 `[K]`, ascending, which of the F features.
         weight: float32 `[C, K]`.
         bias: float32 `[C]`.
-        chosen: What this reaches, by cross-validation. Where several labels may be right at once,
+        chosen: Trial that this is, by cross-validation. Where several labels may be right at once,
             accuracies are of (picture, label) pairs.
-        trials: What each number of features reached, in order.
+        trials: Every trial, in order.
         right: float32 `[P]`, what share of each picture's labels was right when it was held out,
             by the picture's number.
     """
@@ -151,7 +151,7 @@ def fit_readout(
         MissingDependencyError: scipy is not installed.
     """
     pictures = np.arange(len(features)) if pictures is None else pictures
-    check_pictures(features, targets, labels, pictures)
+    check_fittable(features, targets, labels, pictures)
     with few_threads(len(features)):
         return _fit(features, targets, labels, options, pictures, ranker=ranker)
 

@@ -26,7 +26,7 @@ class Readout(TaskNetwork):
 
     Attributes:
         index: [K] int64, ascending: which of all features, one tap's behind the other's, it reads.
-        classifier: From those K to the task's logits.
+        classifier: Linear layer from those K to the task's logits.
     """
 
     fuses: ClassVar[bool] = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from click.testing import CliRunner
 
 from snow_deploy.cli import main
+from tests.runtime.readout.graphs import feature_graph, make_readout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,3 +85,33 @@ def test_an_error_is_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_readout(tmp_path: Path) -> None:
+    readout = make_readout(feature_graph(tmp_path / "graph.onnx"))
+    path = tmp_path / "door.readout"
+    readout.write(path)
+
+    shown = CliRunner().invoke(main, ["inspect", str(path)])
+    assert shown.exit_code == 0, shown.stderr
+    for expected in (
+        "door.readout  readout, ",
+        "fitted  on 30 pictures, accuracy 0.9 ± 0.02 by cross-validation, penalty 0.1",
+        "source  small, ",
+        "picture  short side to 8, centre 8 x 8",
+        "task door  sha256 ",
+        "3 labels  cat, dog, none",
+        "reads 5 features  block 3, stem 2",
+        "versions  snow-deploy 1",
+    ):
+        assert expected in shown.stdout
+
+    document = json.loads(CliRunner().invoke(main, ["inspect", "--json", str(path)]).stdout)
+    assert document["kind"] == "readout"
+    assert document["fit"]["counts"] == [10, 10, 10]
+    assert document["shares"] == [{"owner": "door", "parameters": 18, "macs": 15, "image_size": 8}]
+
+    path.write_bytes(path.read_bytes()[:-1])
+    damaged = CliRunner().invoke(main, ["inspect", str(path)])
+    assert damaged.exit_code == 1
+    assert "door.readout is damaged or of another kind" in damaged.stderr

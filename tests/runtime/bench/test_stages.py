@@ -61,7 +61,9 @@ def test_each_stage_gets_its_own_time(
     clock = Clock(monkeypatch)
     clock.delay(monkeypatch, snow_runtime.pictures.prepared, "prepare_for", 3)
     clock.delay(monkeypatch, session, "run", 7)
-    clock.delay(monkeypatch, snow_runtime.model, "softmax", 0.5)  # once a task, of which are two
+    clock.delay(
+        monkeypatch, snow_runtime.model, "to_probabilities", 0.5
+    )  # once a task, of which are two
     if copy_ms is not None:
         monkeypatch.setattr(type(session), "copy_ms", copy_ms)
 

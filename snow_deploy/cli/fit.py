@@ -1,0 +1,122 @@
+"""`snow-deploy fit`: a new task for a running model, from folders of photos; without torch."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, json_option, refuse_threads_of_engine
+from snow_deploy.cli.progress import progress_bar
+from snow_deploy.cli.tables import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snow_deploy.data.pictures import FilePictures
+    from snow_runtime.learn.collect import LookedAt
+    from snow_runtime.readout.file import ReadoutFile
+
+
+@click.command("fit")
+@click.argument("photos", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--model",
+    type=PATH,
+    default="snow.onnx",
+    help="The graph or engine that is to answer it, exported with --features.",
+)
+@click.option(
+    "-o", "--output", type=FILE, required=True, help="The readout to write, such as door.readout."
+)
+@click.option("--name", help="Name of the task.  [default: that of OUTPUT]")
+@click.option("--threads", type=AT_LEAST_ONE, help="CPU threads of ONNX Runtime.")
+@json_option
+def command(
+    photos: tuple[Path, ...],
+    model: Path,
+    output: Path,
+    name: str | None,
+    threads: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Fit a task on PHOTOS, for a model that gives out features.
+
+    PHOTOS is a folder with a folder for each class in it, or several folders, each of a class and
+    named after it. All photos are learnt from; the accuracy is found by cross-validation. `run` and
+    `predict` answer the task with --readout, without a new graph or engine.
+    """
+    from snow_deploy.data.class_folders import read_class_folders
+    from snow_runtime.learn.fit import check_can_fit, fit_looked_at
+    from snow_runtime.readout.file import SUFFIX, check_place
+
+    if output.suffix != SUFFIX:
+        msg = f"-o {output} is no name of a readout, expected one that ends in {SUFFIX}."
+        raise click.UsageError(msg)
+    refuse_threads_of_engine(model, threads)
+    task = name if name is not None else output.stem
+    check_can_fit(task)
+    check_place(output)
+    pictures, remarks = read_class_folders(photos)
+    began = time.monotonic()
+    seen = _look(model, pictures, threads)
+    looked = time.monotonic()
+    for remark in (*remarks, *seen.remarks):
+        click.echo(f"warning: {remark}", err=True)
+    readout = fit_looked_at(seen, task)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    readout.write(output)
+    took = {"looking_s": looked - began, "fitting_s": time.monotonic() - looked}
+    if as_json:
+        click.echo(json.dumps(_document(readout, output, took), indent=2))
+    else:
+        _print(readout, output, took)
+
+
+def _look(model: Path, pictures: FilePictures, threads: int | None) -> LookedAt:
+    from snow_runtime.learn.collect import look_at
+    from snow_runtime.model import load
+
+    labels = [pictures.labels[target] for target in pictures.targets]
+    with load(model, threads=threads) as held, progress_bar("photos") as progress:
+        held.warmup()
+        held.self_check()
+        return look_at(held, pictures.paths, labels, progress=progress)
+
+
+def _document(readout: ReadoutFile, output: Path, took: dict[str, float]) -> dict[str, object]:
+    facts, found = readout.facts, readout.facts.fit
+    return {
+        "path": str(output),
+        "size_bytes": output.stat().st_size,
+        "task": readout.name,
+        "pictures": dict(zip(readout.labels, found.counts, strict=True)),
+        "accuracy": found.accuracy,
+        "standard_error": found.standard_error,
+        "penalty": found.penalty,
+        "features": len(readout.index),
+        "features_of": sum(tap.channels for tap in facts.taps),
+        **took,
+    }
+
+
+def _print(readout: ReadoutFile, output: Path, took: dict[str, float]) -> None:
+    facts, found = readout.facts, readout.facts.fit
+    counts = ", ".join(
+        f"{one_line(label)} {count}"
+        for label, count in zip(readout.labels, found.counts, strict=True)
+    )
+    click.echo(f"task {readout.name}: {found.pictures} photos, {counts}")
+    click.echo(
+        f"accuracy {found.accuracy:.1%} ± {found.standard_error:.1%} (standard error), by "
+        "cross-validation on them"
+    )
+    click.echo(
+        f"{len(readout.index)} of {sum(tap.channels for tap in facts.taps)} features, penalty "
+        f"{found.penalty:g}"
+    )
+    click.echo(f"looking at them {took['looking_s']:.1f} s, fitting {took['fitting_s']:.1f} s")
+    click.echo(f"{output}  {output.stat().st_size / 1e3:.1f} kB")
