@@ -72,7 +72,8 @@ def _train(line: CommandLine) -> None:
     line.drop("--baseline", "--no-baseline")
     line.put("--image-size", str(SIZE))
     line.put("--workers", "0")
-    if line.values("--scheme") == ["readout"]:  # is fitted, and reads nothing of steps
+    if line.values("--scheme") == ["readout"]:  # takes no steps
+        line.drop("--recipe")
         return
     line.put(baseline)
     line.put("--epochs", str(epochs))

@@ -122,6 +122,7 @@ def test_several_tasks_are_chosen_one_by_one(
         (["--scheme", "auto", "--after", "shape"], "does not read --after"),
         (["--scheme", "auto", "--recipe", "steady", "--decay-epochs", "3"], "along a cosine"),
         (["--scheme", "auto", "--views", "0"], "--views is out of range"),
+        (["--scheme", "readout", "--views", "0"], "--views is out of range"),
         (["--scheme", "auto", "--resume"], "--scheme auto has nothing to go on with"),
     ],
 )
