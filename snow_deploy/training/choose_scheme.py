@@ -101,7 +101,7 @@ def train_chosen(
         request: The task.
         settings: Settings of the runs; there is nothing to resume.
         say: Callback that gets what was found and decided, a line at a time.
-        show: From what passes over the pictures to what shows how far it is.
+        show: Function from a label to a context that shows how far a pass over pictures is.
 
     Returns:
         The task as stored, of the scheme `readout` or `snow`; among its metrics are `auto_readout`,
@@ -227,8 +227,13 @@ def _try(
     found = compare(measured.answers, answers)
     say(
         f"there the delta reaches {found.delta:.4f} and the readout {found.readout:.4f}: better on "
-        f"{found.won} pictures and worse on {found.lost}, {found.lead.text()} at 95 %, p "
-        f"{found.p:.2g}; took {_duration(took_s)}"
+        f"{found.won} and worse on {found.lost} of {found.lead.pictures} pictures, "
+        f"{found.lead.text()} at 95 %, p {found.p:.2g}"
+    )
+    whole_s = took_s * len(request.splits.train) / part.pictures
+    say(
+        f"the trial took {_duration(took_s)}; on all {len(request.splits.train)} training pictures "
+        f"it would be about {_duration(whole_s)}"
     )
     return found
 

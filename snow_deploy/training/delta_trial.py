@@ -59,10 +59,10 @@ class Comparison:
     Attributes:
         readout: The readout's accuracy, 0 to 1.
         delta: The delta's.
-        won: On so many pictures the delta is better.
-        lost: On so many the readout is.
-        lead: Of the delta: (won - lost) / pictures, with an interval of 95 %.
-        p: By the exact test of McNemar.
+        won: Number of pictures on which the delta is better.
+        lost: Number on which the readout is.
+        lead: The delta's lead, (won - lost) / pictures, with an interval of 95 %.
+        p: The p-value of McNemar's exact test.
     """
 
     readout: float

@@ -3,6 +3,7 @@
 STORE/source.safetensors        the source
 STORE/tasks/NAME.safetensors    one network
 STORE/features/                 what readouts are fitted on, by picture; may be deleted
+STORE/trial-*/                  only while `--scheme auto` tries a delta; may be deleted
 STORE/runs/NAME/                a run's checkpoint, curve and selections; not needed afterwards
 """
 
