@@ -46,8 +46,10 @@ def test_every_weight_is_half_and_every_logit_float(request_18: ExportRequest, l
     assert len(casts) == (2 if layout == "fused" else 1 + len(request_18.networks))
 
 
-def test_half_precision_stays_near_float(request_18: ExportRequest) -> None:
-    model = build_graph(request_18)
+def test_half_precision_stays_near_float(
+    request_18: ExportRequest, graph_18: onnx.ModelProto
+) -> None:
+    model = graph_18
     batch = request_18.images(request_18.pictures).numpy()
 
     expected, seen = run(model, batch), run(to_fp16(model), batch)

@@ -305,9 +305,12 @@ class Manifest(Document):
     def to_json(self) -> str:
         """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte.
 
-        Tasks of one answer leave ``answers`` out: readers from before there were others refuse it.
+        Tasks of one answer leave ``answers`` out, and graphs without an output of features leave
+        ``features`` out: readers from before there were any refuse what they do not know.
         """
         document = asdict(self)
+        if self.features is None:
+            del document["features"]
         for task in document["tasks"]:
             if task["answers"] == "one":
                 del task["answers"]

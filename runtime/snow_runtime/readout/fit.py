@@ -86,7 +86,7 @@ class Trial:
         features: K.
         penalty: The best penalty for them.
         accuracy: 0 to 1, the mean over all held-out pictures.
-        standard_error: Of that accuracy.
+        standard_error: Standard error of the accuracy.
         ranked_by: Ranking of the features: by the lengths of their `weights` (Head2Toe), by
             `another` ranker, or `all` are read.
     """
