@@ -19,7 +19,7 @@ from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.training.feature_cache import FeatureCache, View
 from snow_deploy.training.measure import held_out_samples, measure_logits
 from snow_deploy.training.outcome import TrainingOutcome
-from snow_deploy.training.pooling_ranking import PoolingRanking
+from snow_deploy.training.pooling_ranking import PoolingRanking, one_torch_thread
 from snow_deploy.training.resume import plan
 from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.task_lock import exclusive
@@ -176,10 +176,11 @@ def _fit_task(
         class_weights=options.readout.class_weights,
         seed=options.seed,
     )
-    fitted = fit_readout(
-        *(given.rows, given.targets, splits.labels, how, given.pictures),
-        ranker=PoolingRanking(options.seed),
-    )
+    with one_torch_thread():
+        fitted = fit_readout(
+            *(given.rows, given.targets, splits.labels, how, given.pictures),
+            ranker=PoolingRanking(options.seed),
+        )
     took_s = time.perf_counter() - start
     network = load_fit(source, len(splits.labels), fitted)
     pictures = splits.final[1]
