@@ -32,6 +32,7 @@ ClassWeights = Literal["equal", "balanced"]
 RankedBy = Literal["all", "weights", "another"]
 
 _MANY_ROWS: Final = 2000
+_STRONGER: Final = 4
 _SUMMED_ROWS: Final = 32
 _FLOOR: Final = 1e-3  # added to each feature's deviation: what never varies stays quiet
 
@@ -177,6 +178,9 @@ def _fit(
     count = options.folds or (5 if len(features) < _MANY_ROWS else 3)
     folds = split_into_folds(targets, pictures, count, options.seed)
     weights, whole = _try_all(labelled, folds, options)
+    # Fewer features vary less together, and want no stronger a penalty than all of them.
+    weaker = [each for each in options.penalties if each <= _STRONGER * whole.found.penalty]
+    options = replace(options, penalties=tuple(weaker))
     tried = _try_sizes(labelled, folds, options, [rank_features(weight) for weight in weights])
     if options.features is None or not tried:
         tried.append(whole)

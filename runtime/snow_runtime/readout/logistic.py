@@ -5,6 +5,7 @@ Axes: M rows, views of P pictures; F features; C classes; R = min(P, F).
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_ITERATIONS: Final = 300
 _RELATIVE_CHANGE: Final = 1e-7
-_ROUGH_CHANGE: Final = 3e-5  # the same pictures are right by then
+_ROUGH_CHANGE: Final = 1e-5  # the same pictures are right by then
 _RIDGE: Final = 1e-5  # of the mean of the Gram matrix's diagonal: keeps Cholesky's roots real
 
 
@@ -73,9 +74,7 @@ class PictureSpace:
             return cls(features, None, features)
         linalg = import_learn("scipy.linalg")
         spanned = features if pictures == len(features) else features[first]
-        gram = spanned @ spanned.T
-        gram.flat[:: pictures + 1] += _RIDGE * max(float(np.trace(gram)) / pictures, 1e-12)
-        factor = np.tril(linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False))
+        factor = _root(spanned @ spanned.T)
         if pictures == len(features):
             return cls(factor, factor, spanned)
         rows = np.empty((len(features), pictures), np.float32)
@@ -95,6 +94,23 @@ class PictureSpace:
             self.factor, found.weight.T, lower=True, trans="T", check_finite=False
         )
         return np.asarray((self.spanned.T @ dual).T, np.float32)
+
+
+def _root(gram: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the Cholesky factor of a Gram matrix `[P, P]`, which is written to.
+
+    Where all pictures are much alike, rounding is more than the first ridge, and it grows.
+    """
+    linalg = import_learn("scipy.linalg")
+    mean = max(float(np.trace(gram)) / len(gram), 1e-12)
+    added = 0.0
+    for ridge in (_RIDGE, 10 * _RIDGE, 100 * _RIDGE, 1000 * _RIDGE):
+        gram.flat[:: len(gram) + 1] += (ridge - added) * mean
+        added = ridge
+        with contextlib.suppress(np.linalg.LinAlgError):
+            return np.asarray(linalg.cholesky(gram, lower=True, check_finite=False))
+    msg = "the Gram matrix of the pictures' features has no Cholesky factor"  # ridge: 1 %
+    raise ArithmeticError(msg)
 
 
 def regularisation_path(
