@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks._readouts import readouts
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.inspect.owners import SOURCE
 from snow_runtime.backends.onnxruntime_session import OnnxSession
@@ -54,6 +55,11 @@ class GraphMaker:
         """Write the source with its own head and `count` linear classifiers on its features."""
         return self._write("linear", self.fleet.source, self.fleet.probes(count), "separate")
 
+    def readouts(self, count: int) -> Path:
+        """Write the source with `count` readouts, and without its own head."""
+        networks = readouts(self.fleet, count)
+        return self._write("readouts", self.fleet.source, networks, own_head=False)
+
     def timed_export(self, layout: Layout, count: int) -> tuple[Path, float]:
         """Write a shared graph; return it and the seconds of `export_graph`, its check included.
 
@@ -70,12 +76,14 @@ class GraphMaker:
         source: Source,
         deltas: Mapping[str, nn.Module],
         layout: Layout = "fused",
+        *,
+        own_head: bool = True,
     ) -> Path:
         path = self.folder / f"{name}.onnx"
         if path.exists():
             return path
         classes = self.fleet.tasks(len(deltas))
-        entries = [_entry(SOURCE, source.num_classes)]
+        entries = [_entry(SOURCE, source.num_classes)] if own_head else []
         entries += [_entry(task, classes[task]) for task in deltas]
         shape = (_PICTURES, self.size, self.size, 3)
         request = ExportRequest(

@@ -1,8 +1,9 @@
 """What serving six tasks costs: one shared graph against the source alone and six models.
 
 Measures in one run the multiply-adds, the layers that TensorRT-RTX compiles (no GPU needed), the
-latency in ONNX Runtime on the CPU, and the seconds to export and to compile. All networks are
-random. The last printed line is one JSON object. See docs/lab/benchmarks.md.
+latency in ONNX Runtime on the CPU, and the seconds to export and to compile; and six readouts in
+one graph, with the seconds to fit one. All networks are random. The last printed line is one JSON
+object. See docs/lab/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import platform
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ import torch
 
 from benchmarks._clock import alternate, fastest_ms
 from benchmarks._graphs import GraphMaker, open_on_cpu
+from benchmarks._readouts import FitScenario, time_fit
 from benchmarks._scenario import Fleet, Scenario
 from snow_export.inspect.cost import measure_cost
 from snow_runtime.engine.build import compile_graph
@@ -49,6 +51,7 @@ class ServingSettings:
         torch_threads: Of the exporter; on tiny tensors a second thread only waits.
         task_counts: Tasks of the fused graph, the source's own included, for the cost of one more.
         compiled: Whether TensorRT-RTX compiles the graphs, where it is installed.
+        fit: What a readout is fitted on, to time it.
         left_out: What a full run has and this one has not.
     """
 
@@ -59,6 +62,7 @@ class ServingSettings:
     torch_threads: int = 2
     task_counts: tuple[int, ...] = tuple(range(1, 13))
     compiled: bool = True
+    fit: FitScenario = field(default_factory=FitScenario)
     left_out: tuple[str, ...] = ()
 
 
@@ -68,10 +72,12 @@ QUICK = ServingSettings(
     runs=3,
     torch_threads=1,
     task_counts=(1, 3, 6),
+    fit=FitScenario(300, 900, 5, 100),
     left_out=(
         "ResNet-50 at 224 px: the networks are ResNet-18 at 64 px",
         "task counts other than 1, 3 and 6",
         "all but two rounds",
+        "3,400 pictures of 15,104 features: a readout is fitted on 300 of 900",
     ),
 )
 
@@ -85,6 +91,7 @@ class Graphs:
         whole: One whole network a task, the source among them.
         shared: The source and every delta, by layout.
         linear: The source and a linear classifier a task (the paper's FO).
+        readouts: The source without its own head, and as many readouts as there are tasks.
         by_count: The summed graph by the number of tasks, the source's own included.
         export_s: Seconds to export the fused graph, the exporter's check included.
     """
@@ -93,6 +100,7 @@ class Graphs:
     whole: list[Path]
     shared: dict[str, Path]
     linear: Path
+    readouts: Path
     by_count: dict[int, Path]
     export_s: float
 
@@ -129,7 +137,9 @@ def measure(settings: ServingSettings) -> dict[str, Any]:
         _say("timing them in ONNX Runtime")
         times = _latencies(graphs, settings)
         compiled = _compile_all(graphs) if settings.compiled else {}
-    return assemble(settings, graphs, costs, times, compiled)
+        _say("fitting a readout")
+        fit_s = time_fit(settings.fit)
+    return {**assemble(settings, graphs, costs, times, compiled), "readout_fit_s": fit_s}
 
 
 def write_graphs(settings: ServingSettings, folder: Path) -> Graphs:
@@ -151,6 +161,7 @@ def write_graphs(settings: ServingSettings, folder: Path) -> Graphs:
             number: source if number == 1 else maker.shared("summed", number - 1)
             for number in settings.task_counts
         },
+        readouts=maker.readouts(count + 1),  # last: from here on the source pools its taps
         export_s=export_s,
     )
 
@@ -168,9 +179,9 @@ def assemble(
         settings: Of this run.
         graphs: The contenders.
         costs: Multiply-adds by `source` and layout.
-        times: Milliseconds by `source`, layout, `linear`, `separate_models` (their sum) and
-            `tasks N`.
-        compiled: What TensorRT-RTX made, by `source` and layout; empty without it.
+        times: Milliseconds by `source`, layout, `linear`, `readouts`, `separate_models` (their
+            sum) and `tasks N`.
+        compiled: What TensorRT-RTX made, by `source`, layout and `readouts`; empty without it.
     """
     layout = min(graphs.shared, key=lambda name: times[name])  # what `--layout auto` takes here
     shared = times[layout]
@@ -192,6 +203,7 @@ def assemble(
         "compiled_layers_separate": layers.get("separate"),
         "compiled_layers_fused": layers.get("fused"),
         "compiled_layers_summed": layers.get("summed"),
+        "compiled_layers_readout": layers.get("readouts"),
         "macs_over_source": costs["fused"] / costs["source"],
         "macs_over_source_summed": costs["summed"] / costs["source"],
         "macs_over_source_separate": costs["separate"] / costs["source"],
@@ -200,6 +212,7 @@ def assemble(
         **{f"separate_models_over_shared_{name}": models / times[name] for name in graphs.shared},
         "shared_over_source": shared / times["source"],
         "linear_over_source": times["linear"] / times["source"],
+        "readout_over_source": times["readouts"] / times["source"],
         "ms": {name: times[name] for name in _CONTENDERS},
         "ms_by_tasks": {str(number): time_ms for number, time_ms in by_count.items()},
         "one_more_task_ms": task_ms,
@@ -224,7 +237,7 @@ def one_more_task(ms_by_tasks: Mapping[int, float]) -> float | None:
     return float(np.polyfit(numbers, times, 1)[0])
 
 
-_CONTENDERS = ("source", "linear", "fused", "summed", "separate", "separate_models")
+_CONTENDERS = ("source", "linear", "readouts", "fused", "summed", "separate", "separate_models")
 
 
 def _multiply_adds(graphs: Graphs) -> dict[str, int]:
@@ -234,7 +247,8 @@ def _multiply_adds(graphs: Graphs) -> dict[str, int]:
 
 def _latencies(graphs: Graphs, settings: ServingSettings) -> dict[str, float]:
     """Time one picture through every graph, each in a session alone, in alternating rounds."""
-    paths = {"source": graphs.source, "linear": graphs.linear, **graphs.shared}
+    paths = {"source": graphs.source, "linear": graphs.linear, "readouts": graphs.readouts}
+    paths |= graphs.shared
     paths |= {f"whole {number}": path for number, path in enumerate(graphs.whole)}
     paths |= {f"tasks {number}": path for number, path in graphs.by_count.items()}
     size = settings.scenario.image_size
@@ -262,7 +276,8 @@ def _latencies(graphs: Graphs, settings: ServingSettings) -> dict[str, float]:
 def _compile_all(graphs: Graphs) -> dict[str, dict[str, Any]]:
     """Compile the fp16 graphs for batch 1; nothing where TensorRT-RTX is not installed."""
     compiled = {}
-    for name, path in {"source": graphs.source, **graphs.shared}.items():
+    paths = {"source": graphs.source, **graphs.shared, "readouts": graphs.readouts}
+    for name, path in paths.items():
         _say(f"compiling {name} with TensorRT-RTX for {TARGET}")
         content = to_fp16(onnx.load(path)).SerializeToString()
         try:
@@ -305,6 +320,7 @@ def _print_table(report: Mapping[str, Any]) -> None:
 _TITLES = {
     "source": "source alone",
     "linear": "frozen source, linear classifiers",
+    "readouts": "frozen source, readouts",
     "fused": "shared, fused deltas",
     "summed": "shared, summed deltas",
     "separate": "shared, separate deltas",
@@ -315,6 +331,7 @@ _FIGURES = (
     "compiled_layers_separate",
     "compiled_layers_fused",
     "compiled_layers_summed",
+    "compiled_layers_readout",
     "macs_over_source",
     "macs_over_source_summed",
     "macs_over_source_separate",
@@ -324,11 +341,13 @@ _FIGURES = (
     "separate_models_over_shared_separate",
     "shared_over_source",
     "linear_over_source",
+    "readout_over_source",
     "one_more_task_ms",
     "one_more_task_over_source",
     "rtx_build_s",
     "rtx_build_separate_s",
     "export_s",
+    "readout_fit_s",
 )
 
 

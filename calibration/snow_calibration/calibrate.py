@@ -12,7 +12,7 @@ import onnx
 
 from snow_calibration.arithmetic import multiply_adds, share
 from snow_calibration.errors import CalibrationError
-from snow_calibration.float_graph import observer, read_float_graph
+from snow_calibration.float_graph import observer, read_float_graph, readouts_of
 from snow_calibration.pictures import as_input
 from snow_calibration.quantisation_plan import layers_of, make_plan, possible_tensors
 from snow_calibration.quantise import quantise
@@ -60,8 +60,13 @@ class Calibration:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the convolutions and matrix products, in the graph's order."""
-        return layers_of(self.model.graph)
+        """Names of the convolutions and matrix products, in the graph's order; not readouts'."""
+        return layers_of(self.model.graph, readouts_of(self.manifest))
+
+    @property
+    def never(self) -> frozenset[str]:
+        """Names of the layers that are in floating point whichever are kept."""
+        return never_quantised(self.model, self.manifest)
 
     @cached_property
     def multiply_adds(self) -> dict[str, int]:
@@ -82,7 +87,7 @@ class Calibration:
 
     def quantised(self, kept: Collection[str] = ()) -> tuple[onnx.ModelProto, Manifest]:
         """Make the INT8 graph, and say what it is, as `int8` does, one beside the other."""
-        plan = make_plan(self.model.graph, kept)
+        plan = make_plan(self.model.graph, kept, self.never)
         model = quantise(self.model, plan, self.ranges.thresholds)
         if self.rest == "fp16":
             model = to_fp16(model)
@@ -136,11 +141,17 @@ def calibrate(
     model, manifest = graph.model, graph.manifest
     if rest == "fp16":
         _check_half(model, as_input(samples.spread(_RANGE_PICTURES), manifest))
-    tensors = possible_tensors(model.graph)
+    tensors = possible_tensors(model.graph, never_quantised(model, manifest))
     origin = Origin(graph.sha256, samples.sha256, len(samples), method)
     run = observer(model, manifest, tensors)
     ranges = measure_ranges(run, tensors, samples, origin, ranges_path, progress=progress)
     return Calibration(model, manifest, ranges, rest, graph.size_bytes)
+
+
+def never_quantised(model: onnx.ModelProto, manifest: Manifest) -> frozenset[str]:
+    """Return the names of the layers of readouts, which stay in floating point."""
+    layers = layers_of(model.graph, readouts_of(manifest))
+    return frozenset(layers_of(model.graph)).difference(layers)
 
 
 def _check_half(model: onnx.ModelProto, feed: Batch) -> None:
@@ -152,8 +163,15 @@ def _check_half(model: onnx.ModelProto, feed: Batch) -> None:
         raise CalibrationError(msg) from error
 
 
-def choose_layers(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+def choose_layers(
+    layers: Sequence[str], patterns: Sequence[str], never: Collection[str] = ()
+) -> tuple[str, ...]:
     """Return the layers that any pattern names, such as `source/conv1` or `food/*`.
+
+    Args:
+        layers: The layers that there are to choose from.
+        patterns: What is asked for.
+        never: Others, which stay in floating point anyway: a pattern may name them, too.
 
     Raises:
         CalibrationError: A pattern names none, or together they name all.
@@ -161,7 +179,7 @@ def choose_layers(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str, 
     chosen: set[str] = set()
     for pattern in patterns:
         found = {name for name in layers if fnmatchcase(name, pattern)}
-        if not found:
+        if not found and not any(fnmatchcase(name, pattern) for name in never):
             near = difflib.get_close_matches(pattern, layers, n=3, cutoff=0.3) or layers[:3]
             msg = f"no layer is called {pattern!r}; there are for instance {', '.join(near)}"
             raise CalibrationError(msg)

@@ -42,6 +42,11 @@ class FloatGraph:
     size_bytes: int
 
 
+def readouts_of(manifest: Manifest) -> frozenset[str]:
+    """Return the names of the tasks that are readouts: their products stay in floating point."""
+    return frozenset(task.name for task in manifest.tasks if task.scheme == "readout")
+
+
 def read_float_graph(path: Path) -> FloatGraph:
     """Read a graph that can be calibrated: of this project, in fp32, nothing quantised yet.
 

@@ -6,7 +6,8 @@ Quantized Types", and docs/adr/0005):
 1. Conv, Gemm and MatMul by a constant read their data quantised, per tensor, and their weights,
    per output channel. What they compute is left alone: whoever reads it says what it needs. Left
    out is a MatMul too narrow for a tile of a tensor core: it would gain less than the pair costs.
-   (Pools of a size that does not divide their input are such: they average by a matrix.)
+   (Pools of a size that does not divide their input are such: they average by a matrix.) The
+   products of readouts stay in floating point, and so do the pooled means that they read.
 2. An Add of two computed values keeps one as it is, the one that a convolution made and that
    nobody else reads (the Add is done in that convolution's kernel), and reads the other quantised.
 3. Concat and MaxPool work on quantised data where their result is quantised, all in one scale:
@@ -23,6 +24,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from snow_export.inspect.owners import FEATURES
 from snow_runtime.graph.half_precision import INPUT_SCOPE
 from snow_runtime.graph.quantised import LAYERS, MOVES
 
@@ -52,8 +54,14 @@ class QuantisationPlan:
     tensors: dict[str, str]
 
 
-def layers_of(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """Return the names of the nodes that could be computed in INT8, and gain by it."""
+def layers_of(graph: onnx.GraphProto, readouts: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names of the nodes that could be computed in INT8, and gain by it.
+
+    Args:
+        graph: A float graph.
+        readouts: Tasks whose products are left out: they read pooled means, whose precision is
+            what readouts live on, and TensorRT takes the means in the kernels that quantise.
+    """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     return tuple(
         node.name
@@ -62,37 +70,49 @@ def layers_of(graph: onnx.GraphProto) -> tuple[str, ...]:
         and len(node.input) > 1
         and (weight := constants.get(node.input[1])) is not None
         and (node.op_type != "MatMul" or _fills_a_tile(weight))
+        and not _is_of(node.name, readouts)
     )
+
+
+def _is_of(name: str, tasks: Collection[str]) -> bool:
+    """Tell whether a layer's owner is one of these tasks, or a group of them: all are alike."""
+    owner, slash, _ = name.partition("/")
+    return bool(slash) and owner.split("+")[0] in tasks
 
 
 def _fills_a_tile(weight: onnx.TensorProto) -> bool:
     return len(weight.dims) > 1 and min(weight.dims[-2:]) >= _TILE
 
 
-def make_plan(graph: onnx.GraphProto, kept: Collection[str] = ()) -> QuantisationPlan:
+def make_plan(
+    graph: onnx.GraphProto, kept: Collection[str] = (), exact: Collection[str] = ()
+) -> QuantisationPlan:
     """Decide what of a float graph is quantised.
 
     Args:
         graph: Nodes in topological order, each with a name of its own.
         kept: Names of layers that stay in floating point.
+        exact: Names of others that do, and read pooled means that nothing has quantised, either.
     """
-    return _Planner(graph, kept).plan()
+    return _Planner(graph, kept, exact).plan()
 
 
-def possible_tensors(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """Return every tensor that a plan may quantise, whichever layers it keeps.
+def possible_tensors(graph: onnx.GraphProto, exact: Collection[str] = ()) -> tuple[str, ...]:
+    """Return every tensor that a plan may quantise, whichever layers it keeps beside `exact`.
 
     Where two convolutions are added, either side may be the one that is read quantised: the other
     layer's being kept decides.
     """
-    planner = _Planner(graph, ())
+    planner = _Planner(graph, (), exact)
     return tuple(dict.fromkeys([*planner.plan().tensors, *planner.either_sides()]))
 
 
 class _Planner:
-    def __init__(self, graph: onnx.GraphProto, kept: Collection[str]) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, kept: Collection[str], apart: Collection[str]
+    ) -> None:
         self.nodes = list(graph.node)
-        self.layers = tuple(name for name in layers_of(graph) if name not in set(kept))
+        self.layers = tuple(name for name in layers_of(graph) if name not in {*kept, *apart})
         self.constants = {tensor.name for tensor in graph.initializer}
         self.made_by = {name: node for node in self.nodes for name in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
@@ -100,6 +120,7 @@ class _Planner:
             for name in node.input:
                 self.readers[name].append(node)
         self.returned = {value.name for value in graph.output}
+        self.exact = self._exact_values(apart)
         self.reads: set[tuple[str, int]] = set()
         self.roots: dict[str, str] = {}  # tensor with a pair -> representative of its scale
 
@@ -127,11 +148,28 @@ class _Planner:
                     seen.add(name)
                     yield name
 
+    def _exact_values(self, readers: Collection[str]) -> set[str]:
+        """Return what these nodes read, and what is given out flat, back to where it is made.
+
+        What only moves, picks or joins values is gone through, so that nobody's pair stands there.
+        """
+        waiting = [node.input[0] for node in self.nodes if node.name in readers]
+        waiting += [name for name in self.returned if name == FEATURES]
+        found = set[str]()
+        while waiting:
+            name = waiting.pop()
+            maker = self.made_by.get(name)
+            if name not in found and maker is not None:
+                found.add(name)
+                if maker.op_type in MOVES | {"Concat", "Gather"}:
+                    waiting += maker.input
+        return found - self.constants
+
     def _read(self, node: onnx.NodeProto, index: int) -> str:
         """Let a node read an input quantised; return the tensor that gets the pair."""
         root: str = node.input[index]
         reader = (node.name, index)
-        while root in self.made_by and self._carries(self.made_by[root]):
+        while root not in self.exact and root in self.made_by and self._carries(self.made_by[root]):
             mover = self.made_by[root]
             reader, root = (mover.name, 0), mover.input[0]
         self.reads.add(reader)
@@ -185,7 +223,8 @@ class _Planner:
         )
 
     def _picks_channels(self, node: onnx.NodeProto) -> bool:
-        return node.input[0] in self.roots and self._is_of_channels(node)
+        exact = node.output[0] in self.exact
+        return node.input[0] in self.roots and self._is_of_channels(node) and not exact
 
     def _is_of_channels(self, node: onnx.NodeProto) -> bool:
         if node.name.startswith(INPUT_SCOPE):

@@ -10,10 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snow_calibration.calibrate import calibrate, choose_layers, write_graph
+from snow_calibration.calibrate import (
+    calibrate,
+    choose_layers,
+    never_quantised,
+    write_graph,
+)
 from snow_calibration.candidates import CandidateRunner, compare_unlabelled
 from snow_calibration.errors import CalibrationError
-from snow_calibration.float_graph import read_float_graph
+from snow_calibration.float_graph import read_float_graph, readouts_of
 from snow_calibration.judge import check_enough, check_judged, judge, together, would_pass
 from snow_calibration.quantisation_plan import layers_of
 from snow_calibration.report import CalibrationReport
@@ -157,7 +162,10 @@ def calibrate_and_judge(
         steps=chosen.steps,
         sensitivities=chosen.ranked,
         file_bytes=(found.float_bytes, last.ByteSize()),
-        notes=(*judged.notes, *notes, *unmeasured, *_unjudged(found, judged.truth)),
+        notes=(
+            *(*judged.notes, *notes, *unmeasured),
+            *(*_unjudged(found, judged.truth), *_in_float(found)),
+        ),
     )
     if report.written:
         write_graph(last, output)
@@ -246,9 +254,11 @@ def check_request(graph: Path, output: Path, settings: CalibrationSettings) -> t
             "that nothing at all is lost. Allow some points."
         )
         raise CalibrationError(msg)
-    model = read_float_graph(graph).model
+    found = read_float_graph(graph)
     _check_paths(graph, output, settings.ranges)
-    return choose_layers(layers_of(model.graph), settings.keep)
+    never = never_quantised(found.model, found.manifest)
+    layers = [name for name in layers_of(found.model.graph) if name not in never]
+    return choose_layers(layers, settings.keep, never)
 
 
 def _most_given_back(layers: int, fixed: int) -> int:
@@ -270,6 +280,12 @@ def _ranking(
 def _unjudged(found: Calibration, truth: Mapping[str, LabelledPictures]) -> list[str]:
     names = [task.name for task in found.manifest.tasks if task.name not in truth]
     return [f"not judged, for want of data: {', '.join(names)}"] if names else []
+
+
+def _in_float(found: Calibration) -> list[str]:
+    """Say which tasks' products are not in INT8."""
+    names = sorted(readouts_of(found.manifest))
+    return [f"readouts stay in {found.rest}: {', '.join(names)}"] if names else []
 
 
 def _check_paths(graph: Path, output: Path, ranges: Path) -> None:

@@ -13,9 +13,9 @@ import torch
 from snow_export.emit import EXAMPLE_BATCH
 from snow_export.errors import ExportError
 from snow_export.half_range import check_range
-from snow_export.inspect.owners import SOURCE
+from snow_export.inspect.owners import FEATURES, SOURCE
 from snow_export.layout import arrange
-from snow_export.network import FEATURES, SharedNetwork, TaskHead
+from snow_export.network import SharedNetwork, TaskHead
 from snow_export.onnx_graph import check_graph, to_onnx
 from snow_export.parity import (
     PARITY_TOLERANCES,
@@ -172,10 +172,11 @@ def _build(request: ExportRequest) -> tuple[onnx.ModelProto, Manifest]:
     options = request.options
     example = request.images(request.pictures[:1]).repeat(EXAMPLE_BATCH, 1, 1, 1)
     features = request.source(example)
-    arranged = arrange(request.networks, options.layout, (example, features), request.never_fused)
-    network = SharedNetwork(
-        request.source, arranged.heads, request.outputs, tuple(request.features)
+    given_out = tuple(request.features)
+    arranged = arrange(
+        request.networks, options.layout, (example, features), request.never_fused, given_out
     )
+    network = SharedNetwork(request.source, arranged.heads, request.outputs, given_out)
     taps = tuple(request.features.values())
     manifest = Manifest(
         source=request.source_entry,

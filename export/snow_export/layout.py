@@ -42,6 +42,7 @@ def arrange(
     layout: Layout,
     example: tuple[Tensor, Mapping[str, Tensor]],
     never_fused: Collection[str] = (),
+    given_out: Collection[str] = (),
 ) -> Arranged:
     """Freeze trained deltas and lay them out.
 
@@ -53,9 +54,10 @@ def arrange(
             become one head in every layout.
         example: Images and the source's features of them, for the shapes.
         never_fused: Tasks whose networks are never fused: as wide as the source, they gain nothing.
+        given_out: Keys of the source's pooled features that the graph gives out.
     """
     readouts = {task: each for task, each in networks.items() if isinstance(each, LinearReadout)}
-    joined = [ReadoutHead(readouts)] if readouts else []
+    joined = [ReadoutHead(readouts, given_out)] if readouts else []
     frozen = {task: freeze(each) for task, each in networks.items() if task not in readouts}
     traced = {task: fold_poolings(fold_norms(trace_delta(delta))) for task, delta in frozen.items()}
     if layout == "separate":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_export.errors import ExportError
-from snow_export.inspect.owners import SOURCE, group_name
+from snow_export.inspect.owners import FEATURES, SOURCE, group_name
 from snow_export.trace.delta_graph import DERIVED_LAYERS
 from snow_export.trace.spelling import respell
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 LOGITS = "logits"
 """Key of the source's own answer among its features."""
-FEATURES = "source.features"
-"""Output of the pooled features; no task can be called so."""
 
 
 class TaskHead(nn.Module):

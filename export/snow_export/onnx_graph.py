@@ -11,6 +11,7 @@ from snow_export.emit import EXAMPLE_BATCH, emit
 from snow_export.errors import ExportError
 from snow_export.network import flatten_network
 from snow_export.trace.fold import fold_norms
+from snow_export.trace.join_means import join_means
 
 if TYPE_CHECKING:
     from snow_export.network import SharedNetwork
@@ -43,6 +44,7 @@ def to_onnx(
     device = next(network.source.parameters()).device
     image = torch.zeros(EXAMPLE_BATCH, 3, size, size, device=device)
     flat = fold_norms(flatten_network(network))
+    join_means(flat, image)
     model = emit(flat, network, manifest.input, manifest.preprocessing, image)
     if batch is not None:
         _fix_batch(model, batch)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 @runtime_checkable
@@ -32,16 +32,20 @@ class LinearReadout(Protocol):
 class ReadoutHead(nn.Module):
     """Several readouts at once: images and features in, a tuple of logits out.
 
-    Taps that none of them reads are not looked up, so that nothing of them is left in the graph.
+    Taps that none of them reads are not looked up, so that nothing of them is left in the graph;
+    unless they are given out anyway, for then all read one concatenation.
     """
 
     index: Tensor | None
 
-    def __init__(self, readouts: Mapping[str, LinearReadout]) -> None:
+    def __init__(
+        self, readouts: Mapping[str, LinearReadout], given_out: Collection[str] = ()
+    ) -> None:
         """Join readouts, in eval mode and left as they are.
 
         Args:
             readouts: The readouts by task name, all on the same taps.
+            given_out: Keys of the pooled features that the graph gives out anyway.
         """
         super().__init__()
         self.tasks = tuple(readouts)
@@ -50,6 +54,7 @@ class ReadoutHead(nn.Module):
         union = torch.cat([readout.index.cpu() for readout in readouts.values()])
         union = torch.from_numpy(np.unique(union.numpy()))
         read = set(owner[union].tolist())
+        read |= {place for place, key in enumerate(widths) if key in given_out}
         self.keys = tuple(key for place, key in enumerate(widths) if place in read)
         local = torch.isin(owner, torch.tensor(sorted(read))).cumsum(0) - 1
         everything = sum(widths[key] for key in self.keys)

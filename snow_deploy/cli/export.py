@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="fused: deltas of equal shape become one network, one convolution a layer for all "
     "tasks; fewest kernels on a GPU. summed: fused, local and subscribed channels convolved apart "
     "and added; often faster on CPUs. separate: side by side. auto: the fastest of them in ONNX "
-    "Runtime on this machine.",
+    "Runtime on this machine. Readouts are one product in each.",
 )
 @click.option(
     "--precision",
@@ -81,6 +81,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     from snow_deploy.stages.export import export_tasks
     from snow_deploy.training.store import Store
     from snow_export.export import GraphOptions
+    from snow_export.inspect.owners import FEATURES
     from snow_runtime.graph.manifest import InputEntry
 
     entry = InputEntry()
@@ -100,9 +101,12 @@ def command(  # noqa: PLR0917 - an argument for each option
         choosing=_say_times if layout == "auto" else None,
     )
     for parity in checked:
+        what, same = "logits", f", same top-1 {parity.same_top1:.0%}"
+        if parity.task == FEATURES:
+            what, same = "features", ""
         click.echo(
-            f"{parity.task:<16} largest error {parity.max_error:.1e} at logits up to "
-            f"{parity.scale:.1f}, same top-1 {parity.same_top1:.0%}"
+            f"{parity.task:<16} largest error {parity.max_error:.1e} at {what} up to "
+            f"{parity.scale:.1f}{same}"
         )
     click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
 

@@ -75,6 +75,9 @@ def _lines(found: Inspection, *, indices: bool) -> Iterator[str]:
         yield from _graph_lines(found.graph)
     if found.engine is not None:
         yield from _engine_lines(found.engine)
+    if found.features is not None:
+        taps = found.features.taps
+        yield f"features  {found.features.output!r}, {found.features.width} of {len(taps)} taps"
     if found.fit is not None:
         yield (
             f"fitted  on {found.fit.pictures} pictures, accuracy {found.fit.accuracy:.3g} ± "
@@ -156,7 +159,7 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
     yield f"  {len(task.labels)} labels{several}  {shortened(task.labels, _LABELS_WIDTH)}"
     if task.scheme not in {None, "snow"}:
         yield f"  scheme {task.scheme}"
-    if task.scheme == "readout":
+    if task.scheme == "readout" and task.selections:
         chosen_of = ", ".join(f"{name} {len(each)}" for name, each in task.selections.items())
         total = sum(map(len, task.selections.values()))
         yield f"  reads {total} features  {chosen_of}"
@@ -177,10 +180,10 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
     training = found.training.get(task.name)
     if training is not None:
         options = training.options
+        course = f"trained  {options['epochs']} epochs, batch {options['batch_size']}"
         yield (
-            f"  trained  {options['epochs']} epochs, batch {options['batch_size']}, seed "
-            f"{options['seed']}, on the source {short_hash(training.source_sha256)}; "
-            f"{training.samples} samples"
+            f"  {'fitted' if task.scheme == 'readout' else course}, seed {options['seed']}, on the "
+            f"source {short_hash(training.source_sha256)}; {training.samples} samples"
         )
 
 

@@ -96,15 +96,18 @@ def _document(found: Verification) -> dict[str, Any]:
 
 
 def _print(found: Verification) -> None:
+    from snow_export.inspect.owners import FEATURES
+
     click.echo(
         f"{'step':<15} {'batch':>5}  {'task':<16} {'error':>8} {'allowed':>8} {'cosine':>9} top-1"
     )
     for rung in found.rungs:
         for task in rung.tasks:
             mark = "" if task.is_within(rung.tolerance) else "  FAILS"
+            same = "-" if task.task == FEATURES else f"{task.same_top1:.0%}"
             click.echo(
                 f"{rung.name:<15} {rung.batch:>5}  {task.task:<16} {task.relative_error:>8.1e} "
-                f"{rung.tolerance:>8.0e} {task.cosine:>9.6f} {task.same_top1:.0%}{mark}"
+                f"{rung.tolerance:>8.0e} {task.cosine:>9.6f} {same}{mark}"
             )
     for note in found.notes:
         click.echo(f"note: {note}")

@@ -82,7 +82,7 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
     preprocessing: dict[str, Preprocessing] = {}
     training: dict[str, TrainingFacts] = {}
     for record in records:
-        tasks.append(_entry(record))
+        tasks.append(_entry(record, source))
         preprocessing[record.name] = record.preprocessing
         options = record.options.to_dict()
         training[record.name] = TrainingFacts(record.source_sha256, options, len(record.samples))
@@ -91,7 +91,11 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
             macs = counter.task(record)
         except StoreError as error:  # trained on another source: the rest still holds
             notes.append(str(error))
-        learned = [n.numel() for key, n in record.state.items() if not key.endswith(_BUFFERS)]
+        learned = [
+            tensor.numel()
+            for key, tensor in record.state.items()
+            if tensor.is_floating_point() and not key.endswith(_BUFFERS)
+        ]
         size = record.preprocessing.image_size
         shares.append(OwnerShare(record.name, sum(learned), macs, size))
     entry = None
@@ -115,9 +119,12 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
     )
 
 
-def _entry(record: TaskRecord) -> TaskEntry:
-    """Describe a task from its own file alone."""
+def _entry(record: TaskRecord, source: Source | None) -> TaskEntry:
+    """Describe a task from its own file; a readout's taps are known by its source alone."""
     options = record.options
+    if options.scheme == "readout" and source is not None:
+        known = source.fingerprint == record.source_sha256
+        return record.entry(record.build(source).selections() if known else {})
     if options.scheme != "snow" or options.delta.subscription != "pooling":
         return record.entry({})
     prefix = f"network.{POOLING}."

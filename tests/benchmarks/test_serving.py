@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import serving
+from benchmarks._readouts import FitScenario, readouts
 from benchmarks._scenario import Fleet, Scenario
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def settings() -> serving.ServingSettings:
         torch_threads=1,
         task_counts=(1, TASKS),
         compiled=False,
+        fit=FitScenario(60, 50, 3, 20),
     )
 
 
@@ -45,6 +47,9 @@ def test_report_has_every_figure_of_the_benchmark(report: dict[str, Any]) -> Non
         "shared_over_source",
         "rtx_build_s",
         "export_s",
+        "compiled_layers_readout",
+        "readout_over_source",
+        "readout_fit_s",
     ):
         assert key in report
 
@@ -57,7 +62,7 @@ def test_what_was_not_compiled_is_null(report: dict[str, Any]) -> None:
     assert report["rtx"] is None
     assert [value for key, value in report.items() if key.startswith("compiled_layers")] == [
         None
-    ] * 4
+    ] * 5
 
 
 def test_deltas_cost_multiply_adds_but_far_fewer_than_whole_models(report: dict[str, Any]) -> None:
@@ -73,6 +78,8 @@ def test_times_are_positive_and_ratios_follow_from_them(report: dict[str, Any]) 
     assert shared == min(times[name] for name in layouts)
     assert report["shared_over_source"] == shared / times["source"]
     assert report["separate_models_over_shared"] == times["separate_models"] / shared
+    assert report["readout_over_source"] == times["readouts"] / times["source"]
+    assert report["readout_fit_s"] > 0
     for name in layouts:
         ratio = times["separate_models"] / times[name]
         assert report[f"separate_models_over_shared_{name}"] == ratio
@@ -91,15 +98,26 @@ def test_compiled_layers_come_from_each_graph(
 ) -> None:
     path = tmp_path / "x.onnx"
     shared = dict.fromkeys(("fused", "summed", "separate"), path)
-    graphs = serving.Graphs(path, [path], shared, path, {1: path, 2: path, 3: path}, export_s=2.5)
-    times = {"source": 10.0, "linear": 11.0, "fused": 14.0, "summed": 12.5, "separate": 20.0}
-    times |= {"separate_models": 30.0, "tasks 1": 10.0, "tasks 2": 12.0, "tasks 3": 14.0}
-    layers = {"source": 57, "separate": 574, "fused": 168, "summed": 250}
+    by_count = {1: path, 2: path, 3: path}
+    graphs = serving.Graphs(path, [path], shared, path, path, by_count, export_s=2.5)
+    times = {
+        "source": 10.0,
+        "linear": 11.0,
+        "readouts": 10.5,
+        "fused": 14.0,
+        "summed": 12.5,
+        "separate": 20.0,
+    }
+    times |= {"summed": 12.5, "separate": 20.0, "separate_models": 30.0}
+    times |= {"tasks 1": 10.0, "tasks 2": 12.0, "tasks 3": 14.0}
+    layers = {"source": 57, "separate": 574, "fused": 168, "summed": 250, "readouts": 64}
     compiled = {
         name: {"compute_layers": count, "build_s": count / 50} for name, count in layers.items()
     }
     costs = {"source": 100, "fused": 118, "summed": 119, "separate": 117}
     report = serving.assemble(settings, graphs, costs, times, compiled)
+    assert report["compiled_layers_readout"] == layers.pop("readouts")
+    assert report["readout_over_source"] == 1.05
     assert {name: report[f"compiled_layers_{name}"] for name in layers} == layers
     assert report["rtx_build_s"] == 168 / 50
     assert report["macs_over_source"] == 1.18
@@ -108,6 +126,17 @@ def test_compiled_layers_come_from_each_graph(
     assert report["one_more_task_ms"] == pytest.approx(2.0)
     assert report["one_more_task_over_source"] == pytest.approx(0.2)
     assert report["export_s"] == 2.5
+
+
+def test_readouts_read_features_of_their_own(settings: serving.ServingSettings) -> None:
+    found = readouts(Fleet(settings.scenario), TASKS)
+
+    indices = [readout.index.tolist() for readout in found.values()]  # type: ignore[operator]
+    assert [len(set(index)) for index in indices] == [1024] * TASKS
+    assert indices[0] != indices[1]
+    assert all(index == sorted(index) for index in indices)
+    classes = [readout.num_classes for readout in found.values()]
+    assert classes == [5, 3, 5]
 
 
 def test_slope_needs_two_graphs_with_deltas() -> None:
@@ -137,7 +166,7 @@ def test_last_line_is_the_json(
 
 
 def _report() -> dict[str, Any]:
-    names = ("source", "linear", "fused", "summed", "separate", "separate_models")
+    names = ("source", "linear", "readouts", "fused", "summed", "separate", "separate_models")
     figures = dict.fromkeys(serving._FIGURES)
     facts = {"architecture": "resnet18", "image_size": 64, "tasks": 6}
     return {**facts, **figures, "ms": dict.fromkeys(names, 1.0), "ms_by_tasks": {"1": 1.0}}

@@ -70,11 +70,14 @@ def _train(line: CommandLine) -> None:
     line.put("--weights", "source.pth")
     line.drop("--weights-key", "--stride-in-1x1", "--compile", "--source-labels")
     line.drop("--baseline", "--no-baseline")
+    line.put("--image-size", str(SIZE))
+    line.put("--workers", "0")
+    if line.values("--scheme") == ["readout"]:  # takes no steps
+        line.drop("--recipe")
+        return
     line.put(baseline)
     line.put("--epochs", str(epochs))
     line.put("--batch-size", "16")
-    line.put("--image-size", str(SIZE))
-    line.put("--workers", "0")
     line.put("--precision", "fp32")
 
 

@@ -15,6 +15,8 @@ from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TaskEntry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from torch import nn
+
     from snow_deploy.models.source import Source
 
 LABELS = {
@@ -47,7 +49,7 @@ def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportR
 
 
 def request_for(
-    source: Source, deltas: Mapping[str, Delta], labels: Mapping[str, Sequence[str]], count: int
+    source: Source, deltas: Mapping[str, nn.Module], labels: Mapping[str, Sequence[str]], count: int
 ) -> ExportRequest:
     """Ask for deltas that are there, compared on so many random pictures."""
     tasks = tuple(TaskEntry(name, name, tuple(said)) for name, said in labels.items())

@@ -42,5 +42,6 @@ def inspect_engine(path: Path) -> Inspection:
             compute_layers=record.compute_layers,
             build_s=record.build_s,
         ),
+        features=manifest.features,
         versions=dict(manifest.versions),
     )

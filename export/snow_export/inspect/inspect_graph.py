@@ -49,5 +49,6 @@ def inspect_graph(path: Path) -> Inspection:
             nodes=len(file.skeleton.graph.node),
             quantisation=manifest.quantisation,
         ),
+        features=manifest.features,
         versions=manifest.versions,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from snow_runtime.graph.agreement import TensorSpec
     from snow_runtime.graph.manifest import (
+        FeaturesEntry,
         InputEntry,
         Layout,
         Precision,
@@ -94,6 +95,7 @@ class Inspection:
         shares: Parameters and multiply-adds by owner.
         graph: Facts that only a graph has.
         engine: Facts that only an engine has.
+        features: The source's pooled features, where a graph or an engine gives them out.
         fit: How a readout was fitted.
         training: Facts about the training by task, for a store.
         source_origin: Where the source came from, for a store.
@@ -111,6 +113,7 @@ class Inspection:
     shares: tuple[OwnerShare, ...]
     graph: GraphFacts | None = None
     engine: EngineFacts | None = None
+    features: FeaturesEntry | None = None
     fit: FitEntry | None = None
     training: dict[str, TrainingFacts] = field(default_factory=dict, hash=False)
     source_origin: str | None = None

@@ -14,6 +14,8 @@ SOURCE: Final = "source"
 INPUT: Final = "input"
 """Whoever prepares the picture inside the graph."""
 _LONGEST: Final = 64  # characters of a name in every node and constant of a group
+FEATURES: Final = "source.features"
+"""Output of the source's pooled features; no task can be called so."""
 OTHER: Final = "(other)"
 """The owner of what belongs to nobody known; no task can have this name."""
 
@@ -55,7 +57,7 @@ def node_owners(graph: onnx.GraphProto, tasks: Sequence[str] | None = None) -> l
     for node in graph.node:
         owner, slash, _ = node.name.partition("/")
         owners.append(owner if slash and _is_known(owner, known) else None)
-    readers: dict[str, set[str]] = {}
+    readers = {value.name: {SOURCE} for value in graph.output if value.name == FEATURES}
     for index in range(len(owners) - 1, -1, -1):
         node = graph.node[index]
         if owners[index] is None:

@@ -7,4 +7,5 @@
     in_place.py       no writes into a tensor that others read
     delta_graph.py    a frozen delta, and what two of them must share to be fused
     fold.py           norms and pooling weights go into convolutions
+    join_means.py     means of equal maps become one
 """

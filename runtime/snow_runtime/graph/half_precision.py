@@ -33,8 +33,9 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy that computes in half precision; inputs and outputs keep their types.
 
     One cast behind the normalised picture, one before each output (before the split of a fused
-    classifier, so that all its outputs share one). Every operator that the exporter writes has
-    a half form.
+    classifier, so that all its outputs share one). A pooled mean that a classifier reads is taken
+    in float: rounding does not add up over the pixels, and TensorRT then makes one layer of it
+    that else makes two. Every operator that the exporter writes has a half form.
 
     Raises:
         HalfError: A weight is too large for a half; the message names it.
@@ -53,8 +54,25 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     _rename(body, {picture: _HALVED})
     first = helper.make_node("Cast", [picture], [_HALVED], name=_HALVED, to=TensorProto.FLOAT16)
     del half.graph.node[:]
-    half.graph.node.extend([*head, first, *_with_float_outputs(half, body)])
+    half.graph.node.extend([*head, first, *_with_float_outputs(half, _with_float_means(body))])
     return half
+
+
+def _with_float_means(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Cast before and behind each global mean that is flattened; a gate's is left alone."""
+    flattened = {node.input[0] for node in nodes if node.op_type == "Flatten"}
+    cast: list[onnx.NodeProto] = []
+    for node in nodes:
+        if node.op_type != "GlobalAveragePool" or node.output[0] not in flattened:
+            cast.append(node)
+            continue
+        read, made = node.input[0], node.output[0]
+        node.input[0], node.output[0] = f"{made}/float", f"{made}/mean"
+        back = helper.make_node(
+            "Cast", [node.output[0]], [made], name=f"{made}/half", to=TensorProto.FLOAT16
+        )
+        cast += [_cast(read, node.input[0]), node, back]
+    return cast
 
 
 def _with_float_outputs(

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from snow_runtime.errors import HalfError
 from snow_runtime.graph.half_precision import to_fp16
@@ -30,3 +33,38 @@ def test_the_graph_that_was_converted_is_left_alone(make_model: MakeModel) -> No
     to_fp16(model)
 
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_a_mean_that_is_read_flat_is_taken_in_float() -> None:
+    """Two hundred by two hundred pixels of 3: their sum is beyond the largest half."""
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["image"], ["mean"], name="mean"),
+            helper.make_node("Flatten", ["mean"], ["flat"], name="flat"),
+            helper.make_node("Gemm", ["flat", "w"], ["task"], name="fc"),
+            helper.make_node("GlobalAveragePool", ["image"], ["gate"], name="gate"),
+            helper.make_node("Mul", ["image", "gate"], ["gated"], name="product"),
+        ],
+        "graph",
+        [helper.make_tensor_value_info("image", kind, ["batch", 2, 200, 200])],
+        [
+            helper.make_tensor_value_info("task", kind, ["batch", 3]),
+            helper.make_tensor_value_info("gated", kind, ["batch", 2, 200, 200]),
+        ],
+        [numpy_helper.from_array(np.ones((2, 3), np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    half = to_fp16(model)
+
+    onnx.checker.check_model(half, full_check=True)
+    known = onnx.shape_inference.infer_shapes(half).graph.value_info
+    types = {value.name: value.type.tensor_type.elem_type for value in known}
+    read = {node.name: types[node.input[0]] for node in half.graph.node[1:-1]}
+    floats = {name for name, of in read.items() if of == kind}
+    assert floats == {"mean", "mean/half"}
+    assert set(read) == {*floats, "mean/float", "flat", "fc", "task", "gate", "product"}
+    session = onnxruntime.InferenceSession(half.SerializeToString())
+    picture = np.full((1, 2, 200, 200), 3, np.float32)
+    np.testing.assert_array_equal(session.run(["task"], {"image": picture})[0], [[6, 6, 6]])
