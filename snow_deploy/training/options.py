@@ -230,7 +230,10 @@ class TrainOptions:
             "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
             "scheme": (self.scheme in schemes, ", ".join(schemes)),
             "subscription": (self.delta.subscription in subscriptions, ", ".join(subscriptions)),
-            "views": (1 <= (self.readout.views or 1) <= MOST_VIEWS, f"1 to {MOST_VIEWS}"),
+            "views": (
+                self.readout.views is None or 1 <= self.readout.views <= MOST_VIEWS,
+                f"1 to {MOST_VIEWS}",
+            ),
             "features": (self.readout.features is None or self.readout.features >= 1, "1 or more"),
             "class-weights": (
                 self.readout.class_weights in get_args(ClassWeights),

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from snow_deploy.data.pictures import Pictures
     from tests.conftest import RandomWeights
+
+    Opening = Callable[[], FeatureCache]
 
 SIZE = 32
 PREPROCESSING = Preprocessing.for_size(SIZE)
@@ -84,11 +87,8 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.fixture
-def open_cache(tmp_path: Path, source: Source) -> Callable[[], FeatureCache]:
+def open_cache(tmp_path: Path, source: Source) -> Opening:
     return lambda: FeatureCache(Store(tmp_path / "store"), source, PREPROCESSING, workers=0)
-
-
-Opening = "Callable[[], FeatureCache]"
 
 
 def test_rows_are_the_taps_means_of_the_picture_as_the_device_sees_it(
@@ -162,7 +162,8 @@ def test_views_are_the_same_whatever_else_is_listed(
 ) -> None:
     order = (6, 1, 8, 0)
     rows = []
-    for number, some in enumerate((files, part_of(files, order))):
+    lists: tuple[Pictures, Pictures] = (files, part_of(files, order))
+    for number, some in enumerate(lists):
         cache = FeatureCache(Store(tmp_path / str(number)), source, PREPROCESSING, workers=number)
         rows.append(cache.features(some, CROP).rows)
     np.testing.assert_allclose(rows[1], rows[0][list(order)], rtol=5e-3, atol=5e-3)

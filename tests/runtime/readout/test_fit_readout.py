@@ -24,7 +24,7 @@ OPTIONS = FitOptions(sizes=(4, 16), penalties=(1.0, 0.1, 0.01))
 
 def drawn(
     count: int = 90, width: int = 60, told: int = 6, seed: int = 0
-) -> tuple[NDArray, NDArray]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Draw features of which the first few tell the class, at scales and offsets of their own."""
     rng = np.random.default_rng(seed)
     y = np.arange(count) % 3
@@ -35,7 +35,7 @@ def drawn(
     return (x * scales + 3 * scales[::-1]).astype(np.float32), y
 
 
-def answers(fitted: FittedReadout, x: NDArray) -> NDArray:
+def answers(fitted: FittedReadout, x: NDArray[Any]) -> NDArray[Any]:
     return x[:, fitted.index].astype(np.float32) @ fitted.weight.T + fitted.bias
 
 
@@ -202,12 +202,16 @@ def test_several_labels() -> None:
     assert ((answers(alone, others) > 0)[:, 0] == expected[:, 0]).mean() > 0.9
 
 
-def rank_backwards(features: NDArray, _targets: NDArray, *, count: int, several: bool) -> NDArray:
+def rank_backwards(
+    features: NDArray[Any], _targets: NDArray[Any], *, count: int, several: bool
+) -> NDArray[Any]:
     del count, several
     return np.arange(features.shape[1])[::-1].copy()
 
 
-def rank_right(features: NDArray, _targets: NDArray, *, count: int, several: bool) -> NDArray:
+def rank_right(
+    features: NDArray[Any], _targets: NDArray[Any], *, count: int, several: bool
+) -> NDArray[Any]:
     del count, several
     return np.arange(features.shape[1])
 
@@ -233,7 +237,9 @@ def test_a_ranker_sees_no_picture_that_is_held_out() -> None:
     x, y = drawn(60)
     seen = []
 
-    def note(features: NDArray, targets: NDArray, *, count: int, several: bool) -> NDArray:
+    def note(
+        features: NDArray[Any], targets: NDArray[Any], *, count: int, several: bool
+    ) -> NDArray[Any]:
         assert count == 4
         assert not several
         seen.append((features.shape, targets.shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from snow_runtime.readout.logistic import Linear
 
 
-def drawn(rows: int, features: int, classes: int, seed: int = 0) -> tuple[NDArray, NDArray]:
+def drawn(
+    rows: int, features: int, classes: int, seed: int = 0
+) -> tuple[NDArray[Any], NDArray[Any]]:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, features)).astype(np.float32)
     truth = x @ rng.standard_normal((features, classes)) + rng.standard_normal((rows, classes))
@@ -32,8 +34,13 @@ def drawn(rows: int, features: int, classes: int, seed: int = 0) -> tuple[NDArra
 
 
 def objective(
-    given: Sequence[NDArray], penalty: float, w: NDArray, b: NDArray, *, several: bool
-) -> tuple[float, NDArray, NDArray]:
+    given: Sequence[NDArray[Any]],
+    penalty: float,
+    w: NDArray[Any],
+    b: NDArray[Any],
+    *,
+    several: bool,
+) -> tuple[float, NDArray[Any], NDArray[Any]]:
     """Give the loss and its slopes by weight and bias, written out in double precision."""
     x, y, shares, w, b = (np.asarray(each, np.float64) for each in (*given, w, b))
     loss, down, side = penalty * (w**2).sum(), 2 * penalty * w, np.zeros(len(b))
@@ -103,7 +110,9 @@ def test_several_labels_are_as_many_regressions() -> None:
         np.testing.assert_allclose(together.bias[label], alone.bias[0], atol=2e-3)
 
 
-def in_features(x: NDArray, y: NDArray, first: NDArray, penalty: float) -> tuple[NDArray, Linear]:
+def in_features(
+    x: NDArray[Any], y: NDArray[Any], first: NDArray[Any], penalty: float
+) -> tuple[NDArray[Any], Linear]:
     space = PictureSpace.of(x, first)
     shares = np.full(len(x), 1 / len(x), np.float32)
     (found,) = regularisation_path(space.rows, y, shares, [penalty])
