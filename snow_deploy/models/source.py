@@ -82,7 +82,7 @@ class Source(nn.Module):
         self._check_finite()
         self.network.to(memory_format=torch.channels_last)
         self.packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
-        self._packed_for = torch.float32
+        self._packed_for = 0, 0, torch.float32
         self.requires_grad_(requires_grad=False)
         self.train(mode=False)
 
@@ -131,7 +131,7 @@ class Source(nn.Module):
         if self.packed and images.device.type == "cpu" and images.dtype == torch.float32:
             autocast = torch.is_autocast_enabled("cpu")
             asked = torch.get_autocast_dtype("cpu") if autocast else images.dtype
-            if asked == self._packed_for:
+            if asked == self._packed_for[2]:
                 return self.packed[0]
         return self.network
 
@@ -156,7 +156,11 @@ class Source(nn.Module):
             image = torch.zeros(batch_size, 3, image_size, image_size)
             image = image.to(memory_format=torch.channels_last)
             self.packed = [onednn.pack(self.network, image, dtype)]
-            self._packed_for = dtype
+            self._packed_for = batch_size, image_size, dtype
+
+    def _pack_again(self) -> None:
+        if self.packed:
+            self.pack(*self._packed_for)
 
     def tap_outputs(self, convolutions: Iterable[str]) -> None:
         """From now on also return what convolutions put out, by `output_key` of their names.
@@ -169,6 +173,7 @@ class Source(nn.Module):
         output = output_node(graph)
         output.args = ({**output.args[0], **taps},)  # type: ignore[dict-item]
         protect_tensors(self.network, self.anatomy.image_shape, kept=output.all_input_nodes)
+        self._pack_again()
 
     def pool_taps(self) -> None:
         """From now on also return the mean of every tap, [B, N], by `tap_key`."""
@@ -179,9 +184,11 @@ class Source(nn.Module):
             if key not in features:
                 with graph.inserting_after(node):
                     means[key] = graph.call_function(torch.mean, (node, (2, 3)))
-        output.args = ({**features, **means},)
-        graph.lint()
-        self.network.recompile()
+        if means:
+            output.args = ({**features, **means},)
+            graph.lint()
+            self.network.recompile()
+            self._pack_again()
 
     @property
     def num_classes(self) -> int:

@@ -40,7 +40,7 @@ def train_any(
     others = [each for each in requests if each.options.scheme != "readout"]
     if not fits:
         return run.train_tasks(store, others, settings)
-    outcomes = [fit_readouts.fit_tasks(store, fits, settings, progress)]
+    outcomes = [fit_readouts.fit_tasks(store, fits, settings, progress, alone=not others)]
     if others:
         outcomes.append(run.train_tasks(store, others, settings))
     asked = [request.name for request in requests]

@@ -119,7 +119,7 @@ def train_chosen(
     if decision.scheme == "readout":
         wanted = TaskRequest(request.name, request.splits, request.readout)
         with show("source") as progress:
-            outcome = fit_tasks(store, [wanted], settings, progress, {request.name: fit})
+            outcome = fit_tasks(store, [wanted], settings, progress, fits={request.name: fit})
     else:
         outcome = _train_delta(store, request, settings)
     records = tuple(

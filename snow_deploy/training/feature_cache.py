@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from snow_runtime.graph.manifest import Preprocessing
     from snow_runtime.progress import ProgressCallback
 
-BLOCK_PICTURES = 4096
+BLOCK_PICTURES = 1024
 """Most pictures of a block: what a killed run loses, and what is held in memory, is bounded."""
 
 

@@ -20,8 +20,8 @@ from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.training.feature_cache import FeatureCache, View
 from snow_deploy.training.measure import held_out_samples, measure_logits
 from snow_deploy.training.outcome import TrainingOutcome
-from snow_deploy.training.pooling_ranking import PoolingRanking
-from snow_deploy.training.resume import plan
+from snow_deploy.training.pooling_ranking import PoolingRanking, one_torch_thread
+from snow_deploy.training.resume import plan_fits
 from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.task_lock import exclusive
 from snow_deploy.training.task_record import TaskRecord
@@ -86,7 +86,9 @@ def fit_tasks(
     requests: Sequence[TaskRequest],
     settings: RunSettings,
     progress: ProgressCallback | None = None,
+    *,
     fits: Mapping[str, Fit] = MappingProxyType({}),
+    alone: bool = True,
 ) -> TrainingOutcome:
     """Fit readouts and put them into the store, each when it is fitted.
 
@@ -98,6 +100,8 @@ def fit_tasks(
         settings: Settings of the run; what is about training by steps is not read.
         progress: Callback that gets what share of a pass over pictures is done.
         fits: Fits that are there already by task name; they are not made again.
+        alone: Whether the run trains nothing beside them. A task that is there already, or cannot
+            be fitted, then ends a run of one; else the others go on.
 
     Returns:
         The stored tasks, with the metrics of a trained one; in the place of `images_per_s` they
@@ -121,7 +125,10 @@ def fit_tasks(
             )
             for each in requests
         }
-        todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
+        alone = alone and len(requests) == 1
+        todo = plan_fits(
+            store, facts, alone=alone, resume=settings.resume, overwrite=settings.overwrite
+        )
         records, failures = [], dict[str, str]()
         for request in requests:
             if request.name not in todo.names:
@@ -134,13 +141,12 @@ def fit_tasks(
                 fit = fits.get(request.name) or fit_training_pictures(request, cache, progress)
                 record = _measured(request, source, cache, fit, progress)
             except FitError as error:
-                if len(todo.names) == 1:
+                if alone:
                     raise
                 failures[request.name] = str(error)
                 continue
             store.save_task(record)
             records.append(record)
-        todo.clear()
     return TrainingOutcome(tuple(records), todo.trained, failures)
 
 
@@ -202,10 +208,11 @@ def fit_training_pictures(
         class_weights=options.readout.class_weights,
         seed=options.seed,
     )
-    fitted = fit_readout(
-        *(given.rows, given.targets, splits.labels, how, given.pictures),
-        ranker=PoolingRanking(options.seed),
-    )
+    with one_torch_thread():
+        fitted = fit_readout(
+            *(given.rows, given.targets, splits.labels, how, given.pictures),
+            ranker=PoolingRanking(options.seed),
+        )
     took_s = time.perf_counter() - start
     return Fit(fitted, len(np.unique(given.pictures)), given.unreadable, took_s)
 

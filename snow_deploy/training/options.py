@@ -231,7 +231,7 @@ class TrainOptions:
             "scheme": (self.scheme in schemes, ", ".join(schemes)),
             "subscription": (self.delta.subscription in subscriptions, ", ".join(subscriptions)),
             "views": (
-                self.readout.views in {None, *range(1, MOST_VIEWS + 1)},
+                self.readout.views is None or 1 <= self.readout.views <= MOST_VIEWS,
                 f"1 to {MOST_VIEWS}",
             ),
             "features": (self.readout.features is None or self.readout.features >= 1, "1 or more"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from snow_deploy.models.pooling import ChannelPooling
 from snow_deploy.training.objective import make_criterion
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 
@@ -51,9 +54,9 @@ class PoolingRanking:
             count: K, how many the pooling keeps.
             several: Whether several labels may be right at once.
         """
-        rows = torch.from_numpy(features)[:, :, None, None]
+        rows = torch.from_numpy(features)
         wanted = torch.from_numpy(targets) if several else torch.from_numpy(targets.argmax(1))
-        pooling = ChannelPooling(features.shape[1], count)
+        pooling = ChannelPooling(rows.shape[1], count)
         pooling.generator = torch.Generator().manual_seed(keyed_seed("ranking", self.seed))
         classifier = nn.Linear(count, targets.shape[1])
         nn.init.zeros_(classifier.weight)
@@ -73,9 +76,22 @@ class PoolingRanking:
             start = step % epoch * self.batch_size
             batch = torch.from_numpy(order[start : start + self.batch_size])
             pooling.exploration = max(0.0, 1 - 4 * step / self.steps)
-            loss = criterion(classifier(pooling(rows[batch]).flatten(1)), wanted[batch])
+            loss = criterion(
+                classifier(pooling(rows[batch, :, None, None]).flatten(1)), wanted[batch]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
         return np.argsort(-pooling.weight.detach().numpy(), kind="stable")
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch compute in one thread: several rankings go on at a time, each of small steps."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

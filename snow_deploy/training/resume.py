@@ -92,6 +92,38 @@ def plan(
     return ResumePlan(names, trained, None, folder)
 
 
+def plan_fits(
+    store: Store, facts: Mapping[str, RunFacts], *, alone: bool, resume: bool, overwrite: bool
+) -> ResumePlan:
+    """Make room for tasks that are fitted in one go, and so have nothing to go on from.
+
+    Those that the store has are left as they are, where there are others or the run is resumed.
+
+    Args:
+        store: Store that the tasks go to.
+        facts: What the fits begin with, by task.
+        alone: Whether the run is of one task.
+        resume: Whether an earlier run is gone on with.
+        overwrite: Whether to replace tasks and unfinished runs.
+
+    Raises:
+        TrainingError: A single task is there already, or one was trained otherwise.
+        ResumeError: A run that was interrupted had other options, labels, pictures or source.
+        StoreError: The store cannot be written.
+    """
+    skips = (resume or not alone) and not overwrite
+    trained = _trained(store, facts) if skips else ()
+    names = tuple(name for name in facts if name not in trained)
+    for name in names:
+        if resume and checkpoint_path(store, [name]).is_file():
+            read_facts(_record(store, name)).check_same(facts[name])
+        elif not overwrite:
+            refuse_overwriting(store, name)
+    folder = store.run_path(next(iter(facts)))
+    _make_room(store, {name: facts[name] for name in names}, folder, alone=True)
+    return ResumePlan(names, trained, None, folder)
+
+
 def is_unfinished(store: Store, names: Sequence[str]) -> bool:
     """Tell whether an interrupted run of exactly these tasks can be gone on with."""
     return checkpoint_path(store, names).is_file()

@@ -48,11 +48,13 @@ def check_together(requests: Sequence[TaskRequest]) -> None:
         raise TrainingError(msg)
     for each in requests:
         _check_answers(each)
+    stepped = [each for each in requests if each.options.scheme != "readout"]
+    for other in stepped[1:]:  # readouts are fitted one by one, on features of their own
+        _check_options(stepped[0], other)
     for other in requests[1:]:
-        _check_options(first, other)
         if other.splits is not first.splits:
             _check_pictures(first, other)
-    if len(requests) > 1 and first.options.precision == "fp16":
+    if len(stepped) > 1 and stepped[0].options.precision == "fp16":
         msg = "the tasks of a sweep would share fp16's loss scale; train with bf16 or fp32"
         raise TrainingError(msg)
 

@@ -6,6 +6,7 @@ Axes: M rows, several to a picture where it was looked at in several views; F fe
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from snow_runtime.readout.logistic import (
     cross_entropy,
     regularisation_path,
 )
+from snow_runtime.readout.threads import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,13 +51,13 @@ class LabelledFeatures:
             return self
         return replace(self, features=self.features[:, index])
 
+    @cached_property
     def space(self) -> PictureSpace:
-        """Return the features in as few axes as they need."""
+        """The features in as few axes as they need."""
         return PictureSpace.of(self.features, self.first)
 
     def path(
         self,
-        space: PictureSpace,
         rows: NDArray[np.bool_],
         penalties: Sequence[float],
         *,
@@ -65,7 +67,7 @@ class LabelledFeatures:
         shares = self.shares[rows] / self.shares[rows].sum()
         targets = self.targets[rows]
         return regularisation_path(
-            space.rows[rows],
+            self.space.rows[rows],
             targets,
             shares,
             penalties,
@@ -132,34 +134,35 @@ def cross_validate(
     """
     parts = range(int(folds.max()) + 1)
     each = [labelled[0]] * len(parts) if len(labelled) == 1 else labelled
-    spaces = [one.space() for one in labelled] * (len(parts) // len(labelled))
-    paths = [each[part].path(spaces[part], folds != part, penalties) for part in parts]
+    paths = [each[part].path(folds != part, penalties) for part in parts]
     one = labelled[0]
-    judged = folds[one.first]
+    held = [np.flatnonzero(folds[one.first] == part) for part in parts]
+    if len(labelled) == 1:
+        _ = one.space  # once, not by each of the threads
     best: HeldOut | None = None
     models: tuple[Linear, ...] = ()
     least, risen = np.inf, 0
-    for penalty in penalties:
-        fitted = tuple(next(path) for path in paths)
-        logits = np.empty((len(judged), one.targets.shape[1]), np.float32)
-        for part in parts:
-            held = one.first[judged == part]
-            logits[judged == part] = fitted[part].logits(spaces[part].rows[held])
-        loss = one.loss(logits)
-        found = HeldOut(one.features.shape[1], penalty, one.right(logits), loss)
-        if best is None or (found.accuracy, -loss) > (best.accuracy, -best.loss):
-            best, models = found, fitted
-        risen = 0 if loss < least else risen + 1
-        least = min(loss, least)
-        if risen == _PATIENCE:
-            break
+    with side_by_side() as pool:
+        for penalty in penalties:
+            fitted = tuple(pool.map(next, paths))
+            logits = np.empty((len(one.first), one.targets.shape[1]), np.float32)
+            for part in parts:
+                rows = each[part].space.rows[one.first[held[part]]]
+                logits[held[part]] = fitted[part].logits(rows)
+            loss = one.loss(logits)
+            found = HeldOut(one.features.shape[1], penalty, one.right(logits), loss)
+            if best is None or (found.accuracy, -loss) > (best.accuracy, -best.loss):
+                best, models = found, fitted
+            risen = 0 if loss < least else risen + 1
+            least = min(loss, least)
+            if risen == _PATIENCE:
+                break
     if best is None:
         msg = "there is no penalty to try"
         raise ValueError(msg)
     if not with_weights:
         return best
-    weights = tuple(spaces[part].weight(models[part]) for part in parts)
-    return HeldOut(best.features, best.penalty, best.right, best.loss, weights)
+    return replace(best, weights=tuple(each[part].space.weight(models[part]) for part in parts))
 
 
 def rank_features(weight: NDArray[np.floating[Any]]) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from snow_runtime.readout.cross_validation import (
     rank_features,
 )
 from snow_runtime.readout.folds import split_into_folds
-from snow_runtime.readout.threads import few_threads
+from snow_runtime.readout.threads import one_thread, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,8 @@ ClassWeights = Literal["equal", "balanced"]
 RankedBy = Literal["all", "weights", "another"]
 
 _MANY_ROWS: Final = 2000
+_STRONGER: Final = 4
+_SUMMED_ROWS: Final = 32
 _FLOOR: Final = 1e-3  # added to each feature's deviation: what never varies stays quiet
 
 
@@ -152,7 +154,7 @@ def fit_readout(
     """
     pictures = np.arange(len(features)) if pictures is None else pictures
     check_fittable(features, targets, labels, pictures)
-    with few_threads(len(features)):
+    with one_thread():
         return _fit(features, targets, labels, options, pictures, ranker=ranker)
 
 
@@ -165,10 +167,9 @@ def _fit(
     *,
     ranker: Ranker | None,
 ) -> FittedReadout:
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = features.std(axis=0, dtype=np.float64) + _FLOOR
+    standardised, mean, deviation = _standardise(features)
     labelled = LabelledFeatures(
-        _standardised(features, mean, deviation),
+        standardised,
         _one_hot(targets, len(labels)),
         _shares(targets, len(labels), options.class_weights),
         targets.ndim == 2,
@@ -177,6 +178,9 @@ def _fit(
     count = options.folds or (5 if len(features) < _MANY_ROWS else 3)
     folds = split_into_folds(targets, pictures, count, options.seed)
     weights, whole = _try_all(labelled, folds, options)
+    # Fewer features vary less together, and want no stronger a penalty than all of them.
+    weaker = [each for each in options.penalties if each <= _STRONGER * whole.found.penalty]
+    options = replace(options, penalties=tuple(weaker))
     tried = _try_sizes(labelled, folds, options, [rank_features(weight) for weight in weights])
     if options.features is None or not tried:
         tried.append(whole)
@@ -188,13 +192,13 @@ def _fit(
             chosen = another
     index = np.arange(features.shape[1])
     if chosen.ranked_by == "weights":
-        index = rank_features(_fitted(labelled, whole.found.penalty, options.penalties)[0])
+        index = rank_features(np.mean(weights, axis=0))
     elif chosen.ranked_by == "another" and ranker is not None:
         count = chosen.found.features
         every = labelled.features, labelled.targets
         index = ranker(*every, count=count, several=labelled.several)
     index = np.sort(index[: chosen.found.features])
-    weight, bias = _fitted(labelled.columns(index), chosen.found.penalty, options.penalties)
+    weight, bias = _fitted(labelled.columns(index), chosen.found.penalty)
     unscaled = weight / deviation[index]
     return FittedReadout(
         index,
@@ -255,12 +259,15 @@ def _try_ranker(
     ranker: Ranker,
 ) -> _Tried:
     """Cross-validate another ranking of the features, made anew for each fold."""
-    parts = []
-    for part in range(int(folds.max()) + 1):
+
+    def rank(part: int) -> LabelledFeatures:
         rows = folds != part
         known = labelled.features[rows], labelled.targets[rows]
         ranking = ranker(*known, count=count, several=labelled.several)
-        parts.append(labelled.columns(ranking[:count]))
+        return labelled.columns(ranking[:count])
+
+    with side_by_side() as pool:
+        parts = list(pool.map(rank, range(int(folds.max()) + 1)))
     return _Tried(cross_validate(parts, folds, options.penalties), "another")
 
 
@@ -282,25 +289,33 @@ def _standard_error(values: NDArray[np.float32]) -> float:
 
 
 def _fitted(
-    labelled: LabelledFeatures, penalty: float, penalties: Sequence[float]
+    labelled: LabelledFeatures, penalty: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fit on all rows: weights `[C, F]` and bias `[C]` on the standardised features."""
-    space = labelled.space()
     every = np.ones(len(labelled.features), np.bool_)
-    stronger = [each for each in penalties if each > penalty]  # each is a start for the next
-    *_, found = labelled.path(space, every, [*stronger, penalty], precise=True)
-    return space.weight(found).astype(np.float64), found.bias.astype(np.float64)
+    (found,) = labelled.path(every, [penalty], precise=True)
+    return labelled.space.weight(found).astype(np.float64), found.bias.astype(np.float64)
 
 
-def _standardised(
+def _standardise(
     features: NDArray[np.float16] | NDArray[np.float32],
-    mean: NDArray[np.float64],
-    deviation: NDArray[np.float64],
-) -> NDArray[np.float32]:
-    found = features.astype(np.float32)
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the features standardised, `[M, F]`, their means and their deviations, `[F]`."""
+    found = np.array(features, np.float32)
+    mean = _sum_rows(found) / len(found)
     found -= mean.astype(np.float32)
+    deviation = np.sqrt(_sum_rows(found, squared=True) / len(found)) + _FLOOR
     found /= deviation.astype(np.float32)
-    return found
+    return found, mean, deviation
+
+
+def _sum_rows(rows: NDArray[np.float32], *, squared: bool = False) -> NDArray[np.float64]:
+    """Add rows up as exactly as in double precision, nearly, and in a quarter of its time."""
+    whole = np.zeros(rows.shape[1])
+    for start in range(0, len(rows), _SUMMED_ROWS):
+        some = rows[start : start + _SUMMED_ROWS]
+        whole += np.square(some).sum(axis=0) if squared else some.sum(axis=0)
+    return whole
 
 
 def _one_hot(targets: NDArray[np.int64] | NDArray[np.bool_], classes: int) -> NDArray[np.float32]:

@@ -1,11 +1,15 @@
 """How many threads linear algebra takes while a readout is fitted.
 
 L-BFGS is thousands of small products. On a machine that is busy, with frames to answer say, a BLAS
-that waits for its other threads at each of them is many times slower than one thread alone.
+that waits for its other threads at each of them is many times slower than one thread alone. So each
+regression has one thread, and two regressions go on at a time. That also adds sums up in the same
+order on every machine.
 """
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.readout.import_learn import import_learn
@@ -13,7 +17,7 @@ from snow_runtime.readout.import_learn import import_learn
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-_FEW_ROWS: Final = 1000
+_AT_A_TIME: Final = 2
 
 
 def one_thread() -> AbstractContextManager[object]:
@@ -22,8 +26,11 @@ def one_thread() -> AbstractContextManager[object]:
     return limits
 
 
-def few_threads(rows: int) -> AbstractContextManager[object]:
-    """Let BLAS compute in one thread where there are few rows, else in as many as it likes."""
-    limit = 1 if rows < _FEW_ROWS else None
-    limits: AbstractContextManager[object] = import_learn("threadpoolctl").threadpool_limits(limit)
-    return limits
+def side_by_side() -> ThreadPoolExecutor:
+    """Return a pool for a few regressions at a time; to be used within `one_thread`."""
+    return ThreadPoolExecutor(min(_AT_A_TIME, os.cpu_count() or 1), initializer=_limit)
+
+
+def _limit() -> None:
+    """Limit a thread of the pool too: with OpenMP the limit is each thread's own."""
+    import_learn("threadpoolctl").threadpool_limits(1)
