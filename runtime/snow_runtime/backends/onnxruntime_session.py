@@ -59,14 +59,16 @@ class OnnxSession:
         _check_file(path)
         self._path = path
         self._session: Any = open_session(path, providers, threads)
+        manifest = manifest or _manifest_of(self._session, path)
+        if manifest.quantisation is not None and manifest.quantisation.rest == "fp16":
+            self._session = open_session(path, providers, threads, quantised_halves=True)
         try:
             inputs = [_spec(node) for node in self._session.get_inputs()]
             outputs = [_spec(node) for node in self._session.get_outputs()]
-            metadata = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # names that are not UTF-8, outputs that are not tensors
             raise unusable(path, error) from error
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self.manifest = manifest or _read_manifest(path, metadata)
+        self.manifest = manifest
         check_agreement(self.manifest, inputs, outputs)
         self._batch_size = inputs[0].shape[0]
         self._names = list(self.manifest.outputs)
@@ -165,7 +167,11 @@ def _spec(node: Any) -> TensorSpec:
     return TensorSpec(node.name, _DTYPES.get(node.type, node.type), shape)
 
 
-def _read_manifest(path: Path, metadata: dict[str, str]) -> Manifest:
+def _manifest_of(session: Any, path: Path) -> Manifest:
+    try:
+        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    except Exception as error:  # names that are not UTF-8
+        raise unusable(path, error) from error
     if METADATA_KEY not in metadata:
         msg = (
             f"The graph {str(path)!r} carries no manifest: its metadata lacks {METADATA_KEY!r}, "

@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from snow_runtime.backends import providers as provider_policy
 from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.errors import GraphError, InputError, ManifestError, MissingDependencyError
+from snow_runtime.graph.manifest import (
+    Manifest,
+    Preprocessing,
+    Quantisation,
+    SourceEntry,
+    TaskEntry,
+)
+from snow_runtime.graph.onnx_file import with_manifest
 from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import onnx
     from numpy.typing import NDArray
 
     from tests.runtime.conftest import Graph, MakeGraph
@@ -260,3 +270,66 @@ def test_a_closed_session_says_so(graph: Graph) -> None:
     session.close()
     with pytest.raises(GraphError, match="closed"):
         session.run(batch_of(1))
+
+
+def quantised_halves() -> onnx.ModelProto:
+    """Make an INT8 convolution of a half-precision graph whose scales' product underflows a half.
+
+    The bias would be lost with it, were it written in units of that product.
+    """
+    halves = {
+        "x_scale": np.array(1e-2, np.float16),
+        "w_scale": np.full(4, 1e-5, np.float16),
+        "y_scale": np.array(1e-2, np.float16),
+        "bias": np.array([0.9, 0.5, 0.3, 0.7], np.float16),
+        "fc": np.eye(4, 2, dtype=np.float16),
+        "offset": np.zeros(2, np.float16),
+    }
+    weight = np.random.default_rng(0).integers(-127, 127, (4, 3, 1, 1), dtype=np.int8)
+    zeros = {"x_zero": np.zeros((), np.int8), "w_zero": np.zeros(4, np.int8)}
+    constants = {**halves, **zeros, "w": weight}
+    nodes = [
+        ("Cast", ["image"], "half", {"to": TensorProto.FLOAT16}),
+        ("QuantizeLinear", ["half", "x_scale", "x_zero"], "q", {}),
+        ("DequantizeLinear", ["q", "x_scale", "x_zero"], "dq", {}),
+        ("DequantizeLinear", ["w", "w_scale", "w_zero"], "dw", {"axis": 0}),
+        ("Conv", ["dq", "dw", "bias"], "conv", {}),
+        ("Relu", ["conv"], "relu", {}),
+        ("QuantizeLinear", ["relu", "y_scale", "x_zero"], "qy", {}),
+        ("DequantizeLinear", ["qy", "y_scale", "x_zero"], "dqy", {}),
+        ("GlobalAveragePool", ["dqy"], "mean", {}),
+        ("Flatten", ["mean"], "flat", {}),
+        ("Gemm", ["flat", "fc", "offset"], "logits", {}),
+        ("Cast", ["logits"], "food", {"to": TensorProto.FLOAT}),
+    ]
+    graph = helper.make_graph(
+        [helper.make_node(op, read, [made], **more) for op, read, made, more in nodes],
+        "snow",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("food", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def test_an_int8_graph_in_halves_answers_as_it_does_unoptimised(tmp_path: Path) -> None:
+    import onnxruntime
+
+    made = Quantisation("0" * 64, "entropy", 8, "0" * 64, "fp16", 1)
+    manifest = Manifest(
+        SourceEntry("tiny", "0" * 64, 0),
+        Preprocessing.for_size(8),
+        (TaskEntry("food", "food", ("a", "b")),),
+        precision="int8",
+        quantisation=made,
+    )
+    model = with_manifest(quantised_halves(), manifest)
+    (tmp_path / "int8.onnx").write_bytes(model.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    (expected,) = plain.run(None, {"image": batch_of(3)})
+
+    logits = OnnxSession(tmp_path / "int8.onnx", ["CPUExecutionProvider"]).run(batch_of(3))
+
+    np.testing.assert_allclose(logits["food"], expected, atol=0.02)
