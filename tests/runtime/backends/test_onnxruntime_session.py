@@ -287,8 +287,8 @@ def quantised_halves() -> onnx.ModelProto:
     }
     weight = np.random.default_rng(0).integers(-127, 127, (4, 3, 1, 1), dtype=np.int8)
     zeros = {"x_zero": np.zeros((), np.int8), "w_zero": np.zeros(4, np.int8)}
-    constants = {**halves, **zeros, "w": weight}
-    nodes = [
+    constants: dict[str, NDArray[Any]] = {**halves, **zeros, "w": weight}
+    nodes: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Cast", ["image"], "half", {"to": TensorProto.FLOAT16}),
         ("QuantizeLinear", ["half", "x_scale", "x_zero"], "q", {}),
         ("DequantizeLinear", ["q", "x_scale", "x_zero"], "dq", {}),
