@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,9 +34,9 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy that computes in half precision; inputs and outputs keep their types.
 
     One cast behind the normalised picture, one before each output (before the split of a fused
-    classifier, so that all its outputs share one). A pooled mean that a classifier reads is taken
-    in float: rounding does not add up over the pixels, and TensorRT then makes one layer of it
-    that else makes two. Every operator that the exporter writes has a half form.
+    classifier, so that all its outputs share one). The pooled mean of a tap is taken in float:
+    rounding does not add up over the pixels, and TensorRT then makes one layer of it that else
+    makes two. Every operator that the exporter writes has a half form.
 
     Raises:
         HalfError: A weight is too large for a half; the message names it.
@@ -59,11 +60,18 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _with_float_means(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Cast before and behind each global mean that is flattened; a gate's is left alone."""
+    """Cast before and behind each mean of a map that the network goes on with: of a tap.
+
+    The mean that a network ends with stays half: TensorRT would run its classifier in float.
+    """
     flattened = {node.input[0] for node in nodes if node.op_type == "Flatten"}
+    readers = Counter(name for node in nodes for name in node.input)
+    joined = {node.output[0]: list(node.input) for node in nodes if node.op_type == "Concat"}
     cast: list[onnx.NodeProto] = []
     for node in nodes:
-        if node.op_type != "GlobalAveragePool" or node.output[0] not in flattened:
+        maps = joined.get(node.input[0], [node.input[0]]) if node.input else []
+        ends = not any(readers[name] > 1 for name in maps)
+        if node.op_type != "GlobalAveragePool" or node.output[0] not in flattened or ends:
             cast.append(node)
             continue
         read, made = node.input[0], node.output[0]
