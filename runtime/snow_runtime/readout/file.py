@@ -116,7 +116,7 @@ class ReadoutFile:
             writing(path, ReadoutError, "Nothing was changed; free space or access."),
             atomic_write(path) as stream,
         ):
-            stream.write(content)
+            stream.write(_in_order(content))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ReadoutFile:
@@ -179,6 +179,18 @@ def _content(path: Path) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         msg = f"The readout {path} cannot be read: {error}; {expected}. Check its permissions."
         raise ReadoutError(msg) from error
+
+
+def _in_order(content: bytes) -> bytes:
+    """Put the header's keys in order: safetensors writes metadata in an order drawn anew each time.
+
+    Equal readouts are so equal files.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def _parsed(content: bytes) -> tuple[ReadoutFacts, dict[str, NDArray[np.float32]]]:
