@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from snow_runtime.graph.manifest import Preprocessing
     from snow_runtime.progress import ProgressCallback
 
+_BATCH = 32
 BLOCK_PICTURES = 1024
 """Most pictures of a block: what a killed run loses, and what is held in memory, is bounded."""
 
@@ -124,6 +125,7 @@ class FeatureCache:
 
         Raises:
             StoreError: A block is damaged, or cannot be written.
+            SourceError: A weight of the source is not finite.
             TrainingError: A feature is NaN, or too large for half precision.
             DataError: No picture can be read, or a process that loads pictures was killed.
         """
@@ -132,6 +134,8 @@ class FeatureCache:
         state = self._look_up(keys, view, rows)
         missing = [place for place in range(len(keys)) if keys[place] not in state]
         note = _counter(progress, len(missing))
+        if missing:
+            self._source.pack(_BATCH, self.preprocessing.image_size)
         for start in range(0, len(missing), BLOCK_PICTURES):
             some = part_of(pictures, tuple(missing[start : start + BLOCK_PICTURES]))
             read, found = self._compute(some, view, note)
@@ -192,6 +196,7 @@ class FeatureCache:
             image_size=self.preprocessing.image_size,
             seed=view.seed * 2**16 + view.number,
             workers=self._workers,
+            batch_size=_BATCH,
         )
         read, parts = list[int](), [np.empty((0, self.width), np.float16)]
         for batch in loader:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from snow_deploy.data.hold_out import part_of
-from snow_deploy.errors import DataError, StoreError, TrainingError
+from snow_deploy.errors import DataError, SourceError, StoreError, TrainingError
 from snow_deploy.models.source import Source, tap_key
 from snow_deploy.training import feature_cache
 from snow_deploy.training.feature_blocks import read_blocks, write_block
@@ -337,15 +337,27 @@ def test_progress_goes_to_the_end(
     assert shares[-1] == 1.0
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
-def test_a_feature_that_is_no_number(
-    files: Files, random_weights: RandomWeights, tmp_path: Path, value: float
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (float("nan"), SourceError, "infinite or NaN"),
+        (float("inf"), SourceError, "infinite or NaN"),
+        (1e6, TrainingError, "NaN or above 65504"),
+    ],
+)
+def test_a_feature_that_is_no_number(  # noqa: PLR0917 - a column each
+    files: Files,
+    random_weights: RandomWeights,
+    tmp_path: Path,
+    value: float,
+    error: type[Exception],
+    message: str,
 ) -> None:
     own = Source(random_weights("resnet18"))
     cache = FeatureCache(Store(tmp_path / "store"), own, PREPROCESSING, workers=0)
     for parameter in own.network.parameters():
         parameter.fill_(value)
-    with pytest.raises(TrainingError, match="NaN or above 65504"):
+    with pytest.raises(error, match=message):
         cache.features(files)
     assert not cache.folder.exists()
 
