@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -112,10 +113,17 @@ def fit_tasks(
     Raises:
         StoreError: The store has no source, cannot be written, or its cache is damaged.
         SourceError: The source cannot read pictures of that size.
-        TrainingError: A single task is there already, or another process fits it.
+        TrainingError: A single task is there already, another process fits it, or torchrun has
+            started several.
         FitError: There are too few pictures, of a class or altogether.
         DataError: No picture could be read.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        msg = (
+            "a readout is fitted by one process, not by several of torchrun. Start it by itself; "
+            "it takes seconds."
+        )
+        raise TrainingError(msg)
     with exclusive(store, [each.name for each in requests]), workers_watched():
         weights = store.source_weights()
         source = Source(weights)

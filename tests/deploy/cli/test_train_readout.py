@@ -148,6 +148,16 @@ def test_a_task_that_is_there(store: Store, photos: Path, monkeypatch: pytest.Mo
     assert store.load_task("kind").state["index"].numel() == 9
 
 
+def test_several_processes_are_refused(
+    store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = train(store, f"imagefolder:{photos}")
+    assert result.exit_code == 1
+    assert "a readout is fitted by one process" in result.output
+    assert store.tasks() == ()
+
+
 def test_the_same_is_fitted_twice(store: Store, photos: Path) -> None:
     data = f"imagefolder:{photos}"
     for task in ("one", "two"):
