@@ -74,7 +74,8 @@ def written() -> dict[str, dict[str, Any]]:
     result = Result([TaskResult("a", ("x",), np.ones(1, np.float32))], 1.0)
     options = BenchOptions(models=(Path(__file__),))
     entry = ContenderEntry(Path(__file__), 1, "")
-    entry.facts = {"tasks": [], "input": "float32", "image_size": 1, "providers": []}
+    known = ("tasks", "input", "image_size", "providers")
+    entry.facts = dict.fromkeys((*known, "precision", "layout", "source_sha256", "task_sha256"))
     return {
         "answer": answer.to_dict(),
         "prediction": {"photo": "", **result.to_dict()},
