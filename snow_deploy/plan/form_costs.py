@@ -7,8 +7,9 @@ search needs. What it finds is counted again in a graph of its own.
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
 from snow_deploy.plan.search import Option, Space
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from snow_deploy.plan.variants import PlannedTask, Variant
     from snow_runtime.progress import ProgressCallback
 
-_SOURCE: Final = "source"  # the group of all that reads it; no form is called so
 _READOUTS: Final = "readout"
 _NOTHING: Final = Workload(0, 0, 0, 0)
 
@@ -31,12 +31,12 @@ class FormCost:
     """What variants of one form add.
 
     Attributes:
-        reads_source: Whether they need the source in the graph.
-        first: What the first one adds, beside the source.
+        source: What the source has to do for them: as far as they read it, or nothing.
+        first: What the first one adds to that.
         more: What each further one adds; the same where no two tasks have this form.
     """
 
-    reads_source: bool
+    source: Workload
     first: Workload
     more: Workload
 
@@ -45,18 +45,18 @@ class FormCost:
 class FormCosts:
     """What combinations are composed of.
 
+    The source is run as far as the form that reads most of it.
+
     Attributes:
-        source: What the source has to do.
         forms: The costs by form.
     """
 
-    source: Workload
     forms: Mapping[str, FormCost]
 
     def compose(self, taken: Sequence[str]) -> Workload:
         """Return what a run of one variant of each of these forms has to do."""
         costs = [self.forms[form] for form in taken]
-        whole = self.source if any(cost.reads_source for cost in costs) else _NOTHING
+        whole = _most([_NOTHING, *(cost.source for cost in costs)])
         for number, cost in enumerate(costs):
             whole += cost.more if taken[number] in taken[:number] else cost.first
         return whole
@@ -74,11 +74,14 @@ class FormCosts:
             accuracies: The accuracy of each.
             predict_ms: Function that predicts a workload's time, in milliseconds; a linear one.
         """
-        groups_ms = {_SOURCE: predict_ms(self.source)}
-        needed = {}
+        groups_ms, needed = {}, {}
+        levels = sorted({cost.source for cost in self.forms.values()} | {_NOTHING}, key=_size)
+        for number, (less, level) in enumerate(itertools.pairwise(levels)):
+            groups_ms[f"source {number}"] = predict_ms(level - less)  # it goes on from the last
         for form, cost in self.forms.items():
             groups_ms[form] = predict_ms(cost.first - cost.more)
-            needed[form] = frozenset({_SOURCE, form} if cost.reads_source else {form})
+            reads = {f"source {number}" for number in range(levels.index(cost.source))}
+            needed[form] = frozenset({form, *reads})
         more_ms = {form: predict_ms(cost.more) for form, cost in self.forms.items()}
         return Space(
             0.0,
@@ -132,17 +135,32 @@ def count_forms(
         records = [variant.record for variant in alike[:2]]
         pair = counter.count(records).whole if len(records) > 1 else None
         counted[form] = counter.count(records[:1]), pair
-    source = _most(single.source for single, _ in counted.values())
-    return FormCosts(source, {form: _cost(*found, source) for form, found in counted.items()})
+    costs = {form: _cost(*found) for form, found in counted.items()}
+    return FormCosts(_nested(costs))
 
 
-def _cost(single: CountedGraph, pair: Workload | None, source: Workload) -> FormCost:
+def _cost(single: CountedGraph, pair: Workload | None) -> FormCost:
     """Take a form's costs apart; none is negative, and one more costs no more than the first."""
-    reads_source = single.source.layers > 0
-    first = _most([single.whole - (source if reads_source else _NOTHING), _NOTHING])
+    first = _most([single.whole - single.source, _NOTHING])
     if pair is None:
-        return FormCost(reads_source, first, first)
-    return FormCost(reads_source, first, _least(first, _most([pair - single.whole, _NOTHING])))
+        return FormCost(single.source, first, first)
+    return FormCost(single.source, first, _least(first, _most([pair - single.whole, _NOTHING])))
+
+
+def _nested(costs: Mapping[str, FormCost]) -> dict[str, FormCost]:
+    """Make what forms read of the source parts of each other: the larger has no figure below."""
+    reached, found = _NOTHING, {}
+    for form, cost in sorted(costs.items(), key=lambda it: _size(it[1].source)):
+        if cost.source.layers:
+            reached = _most([reached, cost.source])
+            found[form] = replace(cost, source=reached)
+        else:
+            found[form] = cost
+    return found
+
+
+def _size(workload: Workload) -> tuple[float, ...]:
+    return workload.macs, workload.layers, workload.values, workload.weights
 
 
 def _most(several: Iterable[Workload]) -> Workload:

@@ -14,7 +14,6 @@ which leaves smaller spaces without them, and join the frontier with that time.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -131,19 +130,15 @@ def _cut(part: list[tuple[int, ...]], choice: Choice) -> Iterator[list[tuple[int
 
 def _search(space: Space, part: Sequence[tuple[int, ...]]) -> Iterator[Point]:
     """Yield the frontier of a box, for each set of groups."""
-    used = frozenset[str]().union(
-        *(
-            options[number].groups
-            for options, allowed in zip(space.tasks, part, strict=True)
-            for number in allowed
-        )
-    )
-    sets = chain.from_iterable(combinations(sorted(used), size) for size in range(len(used) + 1))
+    sets = {frozenset[str]()}  # of groups: every union of what options need
+    for options, allowed in zip(space.tasks, part, strict=True):
+        for needed in {options[number].groups for number in allowed}:
+            sets |= {groups | needed for groups in sets}
     for groups in sets:
-        start = space.base_ms + sum(space.groups_ms[group] for group in groups)
+        start = space.base_ms + sum(space.groups_ms[group] for group in sorted(groups))
         points = [Point(start, 0.0, ())]
         for options, allowed in zip(space.tasks, part, strict=True):
-            usable = [it for it in allowed if options[it].groups <= set(groups)]
+            usable = [it for it in allowed if options[it].groups <= groups]
             points = _pareto(
                 Point(
                     point.ms + options[it].ms,

@@ -298,8 +298,31 @@ def test_networks_that_do_not_read_the_source_do_without_it(
     whole = {variant.name: costs.compose([form_of(variant)]) for variant in tasks[0].variants}
     assert whole["food-whole"].macs < whole["food-snow"].macs
     assert whole["food-whole"].layers == counter.count([tasks[0].variants[1].record]).whole.layers
-    reads = {form: cost.reads_source for form, cost in costs.forms.items()}
-    assert sorted(reads.values()) == [False, True]
+    assert sorted(cost.source.layers > 0 for cost in costs.forms.values()) == [False, True]
+
+
+def test_the_source_is_run_as_far_as_it_is_read(
+    add: AddVariant, store: Store, weights: SourceWeights
+) -> None:
+    """Feature extraction ends at the third stage; beside a delta, all stages run."""
+    add("food", 0.95, "fe")
+    add("mood", 0.9, task="mood")
+    tasks = read_candidates(store.root).tasks
+    counter = GraphCounter(weights, "sm86", compiles=False)
+    costs = count_forms(tasks, counter)
+    forms = [form_of(task.variants[0]) for task in tasks]
+    records = [task.variants[0].record for task in tasks]
+
+    for names, some in (([forms[0]], records[:1]), (forms, records)):
+        composed, whole = costs.compose(names), counter.count(some).whole
+        assert composed.macs == pytest.approx(whole.macs, rel=0.02)
+        assert composed.layers == pytest.approx(whole.layers, rel=0.05)
+
+    space = costs.space([[form] for form in forms], [[0.9], [0.8]], lambda it: it.macs)
+    assert space.ms((0, 0)) == pytest.approx(costs.compose(forms).macs)
+    alone = costs.space([forms], [[0.9, 0.8]], lambda it: it.macs)
+    assert alone.ms((0,)) == pytest.approx(costs.compose(forms[:1]).macs)
+    assert alone.ms((1,)) == pytest.approx(costs.compose(forms[1:]).macs)
 
 
 def test_two_forms_of_deltas_are_two_networks(
