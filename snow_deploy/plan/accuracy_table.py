@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snow_deploy.plan.gate_accuracies import GateScore
     from snow_deploy.plan.measured import Measurements
     from snow_deploy.plan.request import PlanRequest
-    from snow_deploy.plan.variants import PlannedTask, Variant
+    from snow_deploy.plan.variants import PlannedTask, TaskVariant
     from snow_runtime.graph.manifest import Precision
 
 AccuracyTable: TypeAlias = "dict[Precision, list[list[Accuracy | None]]]"
@@ -70,7 +70,7 @@ def _precisions(
 
 
 def _accuracy(
-    variant: Variant, precision: Precision, scores: dict[str, GateScore], request: PlanRequest
+    variant: TaskVariant, precision: Precision, scores: dict[str, GateScore], request: PlanRequest
 ) -> Accuracy | None:
     stored = variant.accuracies[request.basis]
     if precision != "int8":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from snow_deploy.plan.combination_graph import CountedGraph, GraphCounter
-    from snow_deploy.plan.variants import PlannedTask, Variant
+    from snow_deploy.plan.variants import PlannedTask, TaskVariant
     from snow_runtime.progress import ProgressCallback
 
 _READOUTS: Final = "readout"
@@ -96,7 +96,7 @@ class FormCosts:
         )
 
 
-def form_of(variant: Variant) -> str:
+def form_of(variant: TaskVariant) -> str:
     """Return a text that variants of one form share: those that are one network in a graph.
 
     Those are networks of equal layers but for the classes. What a classifier has no part in are its
@@ -123,7 +123,7 @@ def count_forms(
         ExportError: A graph cannot be made.
         EngineError: A graph cannot be compiled.
     """
-    by_form: dict[str, list[Variant]] = {}
+    by_form: dict[str, list[TaskVariant]] = {}
     for task in tasks:
         first_of = {form_of(variant): variant for variant in reversed(task.variants)}
         for form, variant in first_of.items():  # two of one task are never in one graph

@@ -74,7 +74,7 @@ class PrecisionSearch:
         """Return what nothing beats; choices count all variants of a task."""
         if not all(self._numbers):
             return []
-        known = {choice: graph.ms for choice, graph in self.measured.items()}
+        known = {choice: graph.ms for choice, graph in self.measured.items() if self.has(choice)}
         if self._predicts:
             for choice, workload in self._times.counted.items():
                 if self.has(choice):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Variant:
+class TaskVariant:
     """One form of a task, trained.
 
     Attributes:
@@ -54,7 +54,7 @@ class PlannedTask:
     """
 
     name: str
-    variants: tuple[Variant, ...]
+    variants: tuple[TaskVariant, ...]
 
 
 @dataclass(frozen=True)
@@ -129,20 +129,20 @@ def _place(root: Path, variant: str) -> tuple[Path, str]:
     return (Path(store) if slash and store else Path("/") if slash else root), name
 
 
-def _read(root: Path, variant: str) -> Variant:
+def _read(root: Path, variant: str) -> TaskVariant:
     folder, name = _place(root, variant)
     record = Store(folder).load_task(name)
-    return Variant(variant, record, stored_accuracies(record))
+    return TaskVariant(variant, record, stored_accuracies(record))
 
 
-def _grouped(variants: Iterable[Variant]) -> list[PlannedTask]:
+def _grouped(variants: Iterable[TaskVariant]) -> list[PlannedTask]:
     """Take variants of the same labels and pictures for one task, called by what they share."""
-    groups: dict[object, list[Variant]] = {}
+    groups: dict[object, list[TaskVariant]] = {}
     for variant in variants:
         record = variant.record
         known = record.data_sha256 or variant.name
         groups.setdefault((record.labels, record.answers, known), []).append(variant)
-    by_labels: dict[tuple[str, ...], list[Variant]] = {}
+    by_labels: dict[tuple[str, ...], list[TaskVariant]] = {}
     for first, *_ in groups.values():
         by_labels.setdefault(first.record.labels, []).append(first)
     for alike in by_labels.values():
@@ -161,7 +161,7 @@ def _grouped(variants: Iterable[Variant]) -> list[PlannedTask]:
     ]
 
 
-def _shared_name(group: Sequence[Variant]) -> str:
+def _shared_name(group: Sequence[TaskVariant]) -> str:
     """Return what all names begin with, up to a dash or an underscore; else the first name."""
     names = [variant.name for variant in group]
     if len(names) == 1:
@@ -176,7 +176,7 @@ def _shared_name(group: Sequence[Variant]) -> str:
     return shared if whole else shared[:cut] if cut > 0 else names[0]
 
 
-def _check_one_graph(variants: Sequence[Variant]) -> None:
+def _check_one_graph(variants: Sequence[TaskVariant]) -> None:
     """Refuse what cannot be in one graph: another source, or another size of picture."""
     first = variants[0].record
     for variant in variants[1:]:

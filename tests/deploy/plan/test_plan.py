@@ -210,6 +210,19 @@ def test_int8_needs_a_variant_of_each_task(
         plan_tasks(replace(request_of, gates=one, precision="int8"))
 
 
+def test_a_measured_time_without_an_accuracy_is_of_no_use(
+    request_of: PlanRequest, four: dict[str, TaskRecord], tmp_path: Path
+) -> None:
+    """INT8 of two deltas was measured, and a gate has judged other variants."""
+    judged = gates(four, tmp_path, food_readout=0.85, mood_readout=0.8)
+    deltas = [four["food-snow"], four["mood-snow"]]
+    file = write_bench(tmp_path / "bench.json", [contender(deltas, 0.001, precision="int8")])
+
+    plan = plan_tasks(replace(request_of, gates=judged, measurements=(file,)))
+
+    assert all(each.said == "predicted" for each in plan.frontier)
+
+
 def test_a_measured_time_takes_the_place_of_the_predicted(
     request_of: PlanRequest, four: dict[str, TaskRecord], tmp_path: Path
 ) -> None:
