@@ -107,9 +107,9 @@ def _joined(
 def _write_last_first(joint: fx.Node, parts: list[fx.Node]) -> None:
     """Write means right before what reads them all, the last one first.
 
-    ONNX Runtime runs a graph depth first: of a node's inputs it goes to the one that is written last.
-    From the last mean it would run the whole source, and pool every map when the cache has lost it;
-    from the first mean it pools each map as soon as it is there.
+    ONNX Runtime runs a graph depth first: of a node's inputs it goes to the one written last. From
+    the last mean it would run the whole source, and pool every map when the cache has lost it; from
+    the first mean it pools each map as soon as it is there.
     """
     for part in reversed(parts):
         joint.prepend(part)

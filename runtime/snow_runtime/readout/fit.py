@@ -47,7 +47,8 @@ class FitOptions:
         penalties: Strengths of the L2 regularisation that are tried, from the strongest on.
         folds: Parts of the pictures that are held out in turn; None takes 5, or 3 where there are
             many pictures.
-        class_weights: Whether every picture counts the same, or every class does.
+        class_weights: Whether every picture counts the same, or every class does. Where several
+            labels may be right at once: whether a label's yes and no count the same.
         seed: Seed of the folds.
     """
 
@@ -327,8 +328,10 @@ def _one_hot(targets: NDArray[np.int64] | NDArray[np.bool_], classes: int) -> ND
 def _shares(
     targets: NDArray[np.int64] | NDArray[np.bool_], classes: int, weights: ClassWeights
 ) -> NDArray[np.float32]:
-    """Return what each row counts in the loss: together 1."""
+    """Return what each row counts in the loss, `[M]`, or each label of it, `[M, C]`: together 1."""
     shares = np.ones(len(targets))
     if weights == "balanced" and targets.ndim == 1:
         shares = 1 / np.bincount(targets, minlength=classes)[targets]
-    return np.asarray(shares / shares.sum(), np.float32)
+    elif weights == "balanced":
+        shares = 1 / np.where(targets, targets.sum(axis=0), (~targets).sum(axis=0))
+    return np.asarray(shares / shares.sum(axis=0), np.float32)

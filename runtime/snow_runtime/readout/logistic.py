@@ -127,22 +127,26 @@ def regularisation_path(
     Args:
         rows: float32 `[M, R]`.
         targets: float32 `[M, C]`, one-hot; or any of 0 and 1 with `several`.
-        shares: float32 `[M]`, each picture's share of the loss, together 1.
+        shares: float32, each picture's share of the loss, together 1: `[M]`, or `[M, C]` with
+            `several`, for each label its own.
         penalties: Strengths, best from the strongest to the weakest.
         several: Whether each label is a question of its own (a sigmoid each), not one of C.
         precise: Whether to go on until nothing changes any more. To choose by, less will do.
     """
     axes, classes = rows.shape[1], targets.shape[1]
     split = axes * classes
-    weighted = shares[:, np.newaxis]
+    weighted = shares if shares.ndim == 2 else shares[:, np.newaxis]
     point = np.zeros(split + classes)
 
     def loss(flat: NDArray[np.float64], penalty: float) -> tuple[float, NDArray[np.float64]]:
         weight = flat[:split].reshape(classes, axes).astype(np.float32)
         logits = rows @ weight.T + flat[split:].astype(np.float32)
-        costs = cross_entropy(logits, targets, several=several)
+        if shares.ndim == 2:
+            cost = float((_label_costs(logits, targets) * shares).sum())
+        else:
+            cost = float(cross_entropy(logits, targets, several=several) @ shares)
         slope = (probabilities(logits, several=several) - targets) * weighted
-        value = float(costs @ shares) + penalty * float(np.square(flat[:split]).sum())
+        value = cost + penalty * float(np.square(flat[:split]).sum())
         down = slope.T @ rows  # in this order BLAS takes two thirds of the time
         gradient = np.concatenate([down.ravel(), slope.sum(axis=0)]).astype(np.float64)
         gradient[:split] += 2 * penalty * flat[:split]
@@ -165,9 +169,14 @@ def cross_entropy(
 ) -> NDArray[np.float32]:
     """Return the loss of each row, `[M]`; with `several` the sum over its labels."""
     if several:
-        return np.asarray((np.logaddexp(0, logits) - targets * logits).sum(axis=1))
+        return np.asarray(_label_costs(logits, targets).sum(axis=1))
     shifted = logits - logits.max(axis=1, keepdims=True)
     return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - (targets * shifted).sum(axis=1))
+
+
+def _label_costs(logits: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the loss of each label by itself, `[M, C]`."""
+    return np.asarray(np.logaddexp(0, logits) - targets * logits)
 
 
 def probabilities(logits: NDArray[np.float32], *, several: bool = False) -> NDArray[np.float32]:
