@@ -143,8 +143,8 @@ def fit_readout(
         options: How it is fitted.
         pictures: int64 `[M]`, which picture each row is a view of, the first one as the device sees
             it; None where each row is one.
-        ranker: Another ranking to try for the number of features that was chosen; the better one
-            is kept.
+        ranker: Another ranking to try for the number of features and the penalty that were chosen;
+            the better one is kept.
 
     Returns:
         The readout, the same whenever the same is fitted.
@@ -187,7 +187,8 @@ def _fit(
         tried.append(whole)
     chosen = _smallest_as_good(tried)
     if ranker is not None and chosen.ranked_by == "weights":
-        another = _try_ranker(labelled, folds, options, chosen.found.features, ranker)
+        one = replace(options, penalties=(chosen.found.penalty,))
+        another = _try_ranker(labelled, folds, one, chosen.found.features, ranker)
         tried.append(another)
         if another.found.accuracy > chosen.found.accuracy:
             chosen = another
