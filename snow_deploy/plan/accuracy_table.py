@@ -48,10 +48,27 @@ def tabulate_accuracies(
             )
             continue
         found[precision] = rows
+        if precision == "int8":
+            notes += _undecided(tasks, scores)
+    if not found and not notes:
+        why = "; ".join(measurements.notes) or "the files hold none"
+        msg = f"no measurement can be used ({why}). Measure again, or give --device."
+        raise PlanError(msg)
     if not found:
         msg = f"nothing is left to plan: {'; '.join(notes)}. Leave --precision out, or give --int8."
         raise PlanError(msg)
     return found, notes
+
+
+def _undecided(tasks: Sequence[PlannedTask], scores: dict[str, GateScore]) -> list[str]:
+    """Say of which variants a gate did not show that INT8 is good enough."""
+    every = [variant for task in tasks for variant in task.variants]
+    judged = [(variant.name, score_of(variant.record, scores)) for variant in every]
+    return [
+        f"the gate of {score.origin} is {score.outcome} about {name}: INT8 may lose too much"
+        for name, score in judged
+        if score is not None and score.outcome not in {"pass", ""}
+    ]
 
 
 def _precisions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from itertools import product
@@ -195,6 +196,20 @@ def test_int8_is_another_choice(
     )
 
 
+def test_an_undecided_gate_is_told(
+    request_of: PlanRequest, four: dict[str, TaskRecord], tmp_path: Path
+) -> None:
+    paths = gates(four, tmp_path, food_snow=0.9, mood_snow=0.8)
+    report = tmp_path / "food-snow.int8.report.json"
+    document = json.loads(report.read_text())
+    document["verdicts"] = [{"task": "food-snow", "outcome": "undecided"}]
+    report.write_text(json.dumps(document))
+
+    (note,) = plan_tasks(replace(request_of, gates=paths)).notes
+
+    assert "is undecided about food-snow: INT8 may lose too much" in note
+
+
 def test_int8_needs_a_variant_of_each_task(
     request_of: PlanRequest, four: dict[str, TaskRecord], tmp_path: Path
 ) -> None:
@@ -295,6 +310,11 @@ def test_nothing_to_tell_a_time_by(
     file = write_bench(tmp_path / "bench.json", [contender([four["food-snow"]], 1.0)])
     with pytest.raises(PlanError, match="No combination of the variants was measured"):
         plan_tasks(PlanRequest(store=store.root, measurements=(file,)))
+    old = {"name": "old", "stages": {"inference": {"p50_ms": 1.0}}}
+    for contenders, why in (([], "the files hold none"), ([old], "old was measured by an older")):
+        write_bench(tmp_path / "bench.json", contenders)
+        with pytest.raises(PlanError, match=f"no measurement can be used .*{why}"):
+            plan_tasks(PlanRequest(store=store.root, measurements=(file,)))
 
 
 def test_networks_that_do_not_read_the_source_do_without_it(
