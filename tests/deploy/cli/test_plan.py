@@ -81,7 +81,7 @@ def test_what_bench_measured_takes_the_place_of_predictions(
     monkeypatch.setattr(run, "start_once", lambda *_: start)
     measured = CliRunner().invoke(
         main,
-        [*("bench", str(graph), "--json", "--duration", "0.05"), *("--camera-size", "32x24")],
+        [*("bench", str(graph), "--json", "--quick"), *("--camera-size", "32x24")],
     )
     assert measured.exit_code == 0, measured.stderr
     file = tmp_path / "bench.json"
