@@ -1,4 +1,7 @@
-"""All readouts of a graph as one head: one gather and one matrix product for every task."""
+"""All readouts of a graph as one head: one gather and one matrix product for every task.
+
+Those that are a part of a delta's classifier are among them.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,37 @@ class LinearReadout(Protocol):
     @property
     def classifier(self) -> nn.Linear:
         """From those K to the task's logits."""
+
+
+@runtime_checkable
+class WithReadout(Protocol):
+    """A network whose answers are the sum of its own and, where there is one, of a readout."""
+
+    @property
+    def network(self) -> nn.Module:
+        """From images and the source's features to logits, without the readout."""
+
+    @property
+    def tap_readout(self) -> LinearReadout | None:
+        """The readout."""
+
+
+def split_readouts(
+    networks: Mapping[str, nn.Module],
+) -> tuple[dict[str, LinearReadout], dict[str, nn.Module]]:
+    """Return the readouts by task, and what answers beside them or alone.
+
+    A task that is only a readout is in the first, one with a readout as a part of it in both.
+    """
+    readouts, others = dict[str, LinearReadout](), dict[str, nn.Module]()
+    for task, network in networks.items():
+        if isinstance(network, LinearReadout):
+            readouts[task] = network
+        elif isinstance(network, WithReadout) and network.tap_readout is not None:
+            readouts[task], others[task] = network.tap_readout, network.network
+        else:
+            others[task] = network
+    return readouts, others
 
 
 class ReadoutHead(nn.Module):

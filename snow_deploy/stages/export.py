@@ -17,7 +17,8 @@ from snow_export.inspect.owners import SOURCE
 from snow_export.verification import verify
 from snow_runtime import __version__
 from snow_runtime.errors import GraphError
-from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TapEntry, TaskEntry
+from snow_runtime.graph.features_entry import TapEntry
+from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TaskEntry
 from snow_runtime.graph.onnx_file import read_graph
 from snow_runtime.self_check import check_picture
 
@@ -218,7 +219,7 @@ def gather(
     if with_features:
         source.pool_taps()
     own = (_source_task(source, weights),) if with_source else ()
-    entries = tuple(record.entry(deltas[record.name].selections()) for record in records)
+    entries = tuple(record.entry_of(deltas[record.name]) for record in records)
     return ExportRequest(
         source=source,
         source_entry=source_entry(source),

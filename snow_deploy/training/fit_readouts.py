@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Pictures, Splits
     from snow_deploy.training.measure import Measured
-    from snow_deploy.training.options import ReadoutOptions, TrainOptions
+    from snow_deploy.training.options import TrainOptions
+    from snow_deploy.training.readout_options import ReadoutOptions
     from snow_deploy.training.run import RunSettings
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
