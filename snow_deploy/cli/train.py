@@ -266,7 +266,7 @@ def _requests(
 
 
 def _announce(request: TaskRequest, *, chosen: bool) -> None:
-    from snow_deploy.training.fit_readouts import count_views
+    from snow_deploy.training.fit_pictures import count_views
 
     splits, options = request.splits, request.options
     split, pictures = splits.final

@@ -12,7 +12,7 @@ from snow_deploy.errors import TrainingError
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.tap_readout import TapStart
 from snow_deploy.training.feature_cache import FeatureCache
-from snow_deploy.training.fit_readouts import fit_training_pictures, gather_features
+from snow_deploy.training.fit_pictures import fit_training_pictures, gather_features
 from snow_deploy.training.task_requests import TaskRequest
 
 if TYPE_CHECKING:

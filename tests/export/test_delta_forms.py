@@ -15,6 +15,7 @@ from snow_deploy.models.schemes.readout import Readout
 from snow_deploy.models.source import Source
 from snow_export.export import GraphOptions, export_graph
 from snow_export.inspect.cost import measure_cost
+from snow_export.readout_head import split_readouts
 from snow_export.verification import verify
 from snow_runtime.graph.onnx_file import read_graph
 from tests.export.requests import LABELS, random_delta, request_for, request_of
@@ -98,7 +99,8 @@ def test_tasks_that_read_different_numbers_of_features_are_fused_all_the_same(
     resnet: Source, tmp_path: Path
 ) -> None:
     request = request_of(resnet, replace(TAPS, from_stage=4))
-    counts = {len(each.tap_readout.index) for each in request.networks.values()}  # type: ignore[union-attr, arg-type]
+    readouts = split_readouts(request.networks)[0].values()
+    counts = {len(each.index) for each in readouts}
     path = tmp_path / "snow.onnx"
 
     export_graph(request, path)

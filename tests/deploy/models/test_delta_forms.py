@@ -92,7 +92,8 @@ def test_the_first_blocks_of_a_resnet(resnet: Source) -> None:
 
 
 def pooled(delta: Delta, features: Mapping[str, Tensor], name: str) -> Tensor:
-    return delta.poolings()[name](features[name])
+    found: Tensor = delta.poolings()[name](features[name])
+    return found
 
 
 def basic_block(
