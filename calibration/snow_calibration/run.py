@@ -283,8 +283,9 @@ def _unjudged(found: Calibration, truth: Mapping[str, LabelledPictures]) -> list
 
 
 def _in_float(found: Calibration) -> list[str]:
-    """Say which tasks' products are not in INT8."""
-    names = sorted(readouts_of(found.manifest))
+    """Say which tasks' products are not in INT8, or parts of them."""
+    parts = {task.name for task in found.manifest.tasks if task.tap_selections}
+    names = sorted(readouts_of(found.manifest) | parts)
     return [f"readouts stay in {found.rest}: {', '.join(names)}"] if names else []
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from snow_export.fuse.fused_graph import CannotFuse
 from snow_export.fuse.fuser import FusedDeltas, Fuser
+from snow_export.inspect.owners import TAP_READOUT
 from snow_export.network import TaskHead
 from snow_export.readout_head import ReadoutHead, split_readouts
 from snow_export.trace.delta_graph import signature, trace_delta
@@ -57,7 +58,8 @@ def arrange(
         given_out: Keys of the source's pooled features that the graph gives out.
     """
     readouts, others = split_readouts(networks)
-    joined = [ReadoutHead(readouts, given_out)] if readouts else []
+    product = TAP_READOUT if readouts.keys() & others.keys() else "fc"
+    joined = [ReadoutHead(readouts, given_out, product)] if readouts else []
     frozen = {task: freeze(each) for task, each in others.items()}
     traced = {task: fold_poolings(fold_norms(trace_delta(delta))) for task, delta in frozen.items()}
     if layout == "separate":

@@ -73,15 +73,20 @@ class ReadoutHead(nn.Module):
     index: Tensor | None
 
     def __init__(
-        self, readouts: Mapping[str, LinearReadout], given_out: Collection[str] = ()
+        self,
+        readouts: Mapping[str, LinearReadout],
+        given_out: Collection[str] = (),
+        product: str = "fc",
     ) -> None:
         """Join readouts, in eval mode and left as they are.
 
         Args:
             readouts: The readouts by task name, all on the same taps.
             given_out: Keys of the pooled features that the graph gives out anyway.
+            product: Name of the layer that answers all of them.
         """
         super().__init__()
+        self.product = product
         self.tasks = tuple(readouts)
         widths = next(iter(readouts.values())).feature_widths
         owner = torch.repeat_interleave(torch.tensor(list(widths.values())))
@@ -96,7 +101,7 @@ class ReadoutHead(nn.Module):
         self.register_buffer("index", None if whole else local[union])
         linears = [readout.classifier for readout in readouts.values()]
         self.sizes = [linear.out_features for linear in linears]
-        self.fc = _joined(readouts, union).to(linears[0].weight.device)
+        self.add_module(product, _joined(readouts, union).to(linears[0].weight.device))
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:  # noqa: ARG002
         """Answer every task: [B, classes] each."""
@@ -104,7 +109,7 @@ class ReadoutHead(nn.Module):
         pooled = read[0] if len(read) == 1 else torch.cat(read, 1)
         if self.index is not None:
             pooled = pooled.index_select(1, self.index)
-        logits = self.fc(pooled)
+        logits = self.get_submodule(self.product)(pooled)
         if len(self.sizes) == 1:
             return (logits,)
         parts = torch.split(logits, self.sizes, 1)

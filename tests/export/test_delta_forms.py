@@ -86,7 +86,7 @@ def test_all_tasks_share_one_pooling_of_each_tap_and_one_product(
 
     graph = onnx.load(path).graph
     products = [node.name for node in graph.node if node.op_type in {"Gemm", "MatMul"}]
-    assert products == ["birds+cars+food/fc", "birds+cars/fc"]
+    assert products == ["birds+cars+food/tap_readout", "birds+cars/fc"]
     means = [node for node in graph.node if node.op_type in {"ReduceMean", "GlobalAveragePool"}]
     assert len({node.input[0] for node in means}) == len(means)
     assert len(means) <= len(resnet.anatomy.taps) + 1  # one more: the deltas' own

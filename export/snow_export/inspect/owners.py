@@ -16,6 +16,8 @@ INPUT: Final = "input"
 _LONGEST: Final = 64  # characters of a name in every node and constant of a group
 FEATURES: Final = "source.features"
 """Output of the source's pooled features; no task can be called so."""
+TAP_READOUT: Final = "tap_readout"
+"""Layer of the product in which all readouts are, where some are a part of a delta's answer."""
 OTHER: Final = "(other)"
 """The owner of what belongs to nobody known; no task can have this name."""
 
