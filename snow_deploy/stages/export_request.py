@@ -11,7 +11,8 @@ from snow_deploy.errors import StoreError
 from snow_deploy.models.source import tap_key
 from snow_export.export import ExportRequest
 from snow_runtime import __version__
-from snow_runtime.graph.manifest import SourceEntry, TapEntry
+from snow_runtime.graph.features_entry import TapEntry
+from snow_runtime.graph.manifest import SourceEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def request_for(
     deltas = {record.name: record.build(source) for record in records}
     if with_features:
         source.pool_taps()
-    entries = tuple(record.entry(deltas[record.name].selections()) for record in records)
+    entries = tuple(record.entry_of(deltas[record.name]) for record in records)
     return ExportRequest(
         source=source,
         source_entry=source_entry(source),

@@ -12,7 +12,7 @@ from snow_deploy.models.schemes.readout import Readout
 from snow_deploy.models.source import Source, tap_key
 from snow_deploy.stages.export_request import source_entry
 from snow_runtime import __version__
-from snow_runtime.graph.manifest import TapEntry
+from snow_runtime.graph.features_entry import TapEntry
 from snow_runtime.pictures.preprocessing import normalise
 from snow_runtime.readout.facts import FitEntry, ReadoutFacts
 from snow_runtime.readout.file import ReadoutFile
