@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.lean_graph import LeanGraph
 from snow_deploy.models.mirror import POOLING, Mirror
 from snow_deploy.models.network import TaskNetwork, looked_up
 from snow_deploy.models.pooling import ChannelPooling, drawn_together
@@ -41,12 +42,20 @@ class Delta(TaskNetwork):
             subscribe=lambda channels: make_subscription(channels, options),
         ).build()
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
+        self._lean: list[LeanGraph] = []  # out of the module tree: the layers are there
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
         with drawn_together(self.poolings().values()):
+            if self.training and torch.is_grad_enabled():
+                return self._in_training(images, features)
             logits: Tensor = self.network(images, features)
         return logits
+
+    def _in_training(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        if not self._lean:
+            self._lean = [LeanGraph(self.network)]
+        return self._lean[0](images, features)
 
     def loss(
         self,
