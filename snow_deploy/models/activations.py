@@ -33,20 +33,22 @@ class Activation(NamedTuple):
 
 
 def _relu_gradient(above: Tensor, answer: Tensor) -> Tensor:
-    gradient: Tensor = _aten.threshold_backward(above, answer, 0)
+    gradient: Tensor = _aten.threshold_backward.default(above, answer, 0)
     return gradient
 
 
 def _relu6_gradient(above: Tensor, answer: Tensor) -> Tensor:
-    gradient: Tensor = _aten.hardtanh_backward(above, answer, 0, 6)
+    gradient: Tensor = _aten.hardtanh_backward.default(above, answer, 0, 6)
     return gradient
 
 
 RELU: Final = Activation(functional.relu, torch.relu_, _relu_gradient)
 _RELU6: Final = Activation(functional.relu6, functional.relu6, _relu6_gradient)
-_SILU: Final = Activation(functional.silu, functional.silu, _aten.silu_backward, reads_input=True)
+_SILU: Final = Activation(
+    functional.silu, functional.silu, _aten.silu_backward.default, reads_input=True
+)
 _HARDSWISH: Final = Activation(
-    functional.hardswish, functional.hardswish, _aten.hardswish_backward, reads_input=True
+    functional.hardswish, functional.hardswish, _aten.hardswish_backward.default, reads_input=True
 )
 
 _OF_LAYERS: Final[dict[type[nn.Module], Activation]] = {

@@ -6,19 +6,24 @@ norms at once. Tensors are pixels here: [B, H, W, C] in one piece, which is chan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
-from torch import Tensor
-
-if TYPE_CHECKING:
-    from torch import nn
+from torch import Tensor, nn
 
 WIDE: Final = 16
 """Channels from which torch's own kernels are the faster ones, and sound."""
 
 _ROW: Final = 64
 """The most values in a row; from 64 to 1,024 the sums over rows are as fast (measured)."""
+
+_FEWEST_PIXELS: Final = 16384
+"""With fewer of few channels, calling so many operations takes longer than they save (measured)."""
+
+_LARGE: Final = 2**17
+"""Values from which they save more, whatever the channels (measured)."""
+
+_IN_ROWS: Final = (torch.float32, torch.float64)
 
 
 class Affine(NamedTuple):
@@ -54,37 +59,54 @@ class Rows:
 
     def wide(self, of_channels: Tensor) -> Tensor:
         """Repeat [C] for a row's pixels."""
-        return of_channels.repeat(self.together)
+        if self.together == 1:
+            return of_channels
+        return of_channels.expand(self.together, -1).reshape(-1)  # several times as fast as repeat
 
     def over_pixels(self, of_row: Tensor) -> Tensor:
         """Add up a row's pixels, to [C]."""
         return of_row.view(self.together, self.channels).sum(0)
 
 
-def mean_and_variance(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the biased variance of each channel, [C], float32 or float64."""
-    if _in_rows(pixels) and pixels.shape[-1] < WIDE:
-        rows = Rows(pixels)
+def normalize_batch(
+    pixels: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Affine]:
+    """Normalise by the batch's own statistics; return them too."""
+    if not _in_rows(pixels):
+        answer, mean, inverse = torch.native_batch_norm(
+            _maps(pixels),
+            weight,
+            bias,
+            None,
+            None,
+            True,  # noqa: FBT003
+            0.0,
+            eps,
+        )
+        return answer.permute(0, 2, 3, 1), Affine(weight, bias, mean, inverse)
+    rows = Rows(pixels)
+    if rows.channels < WIDE:
         values = rows.of(pixels)
         mean = rows.over_pixels(values.sum(0)) / rows.pixels
         centred = values - rows.wide(mean)
-        return mean, rows.over_pixels(centred.square_().sum(0)) / rows.pixels
-    kind = torch.float64 if pixels.dtype == torch.float64 else torch.float32
-    unused = torch.zeros(2, pixels.shape[-1], dtype=kind, device=pixels.device)
-    mean, variance = torch.ops.aten.batch_norm_update_stats(_maps(pixels), *unused, 0.0)
-    return mean, variance
+        variance = rows.over_pixels(centred.square_().sum(0)) / rows.pixels
+    else:
+        mean, variance = torch.ops.aten.batch_norm_update_stats.default(
+            _maps(pixels), None, None, 0.0
+        )
+    affine = Affine(weight, bias, mean, (variance + eps).rsqrt_())
+    return normalize_again(pixels, affine), affine
 
 
-def normalize_pixels(pixels: Tensor, affine: Affine) -> Tensor:
-    """Normalise; the same pixels and the same affine give the same bits again."""
+def normalize_again(pixels: Tensor, affine: Affine) -> Tensor:
+    """Normalise by statistics that are known, to what `normalize_batch` answered."""
     if not _in_rows(pixels):
-        variance = affine.inverse.square().reciprocal()
-        known = (affine.weight, affine.bias, affine.mean, variance)
+        known = (affine.weight, affine.bias, affine.mean, affine.inverse.pow(-2))
         answer: Tensor = torch.native_batch_norm(_maps(pixels), *known, False, 0.0, 0.0)[0]  # noqa: FBT003
         return answer.permute(0, 2, 3, 1)
     rows = Rows(pixels)
     scale = affine.weight * affine.inverse
-    shift = affine.bias - affine.mean * scale
+    shift = torch.addcmul(affine.bias, affine.mean, scale, value=-1)
     answer = torch.addcmul(rows.wide(shift), rows.of(pixels), rows.wide(scale))
     return answer.view(pixels.shape)
 
@@ -107,14 +129,14 @@ def norm_gradients(
     if rows.channels < WIDE:
         of_bias = rows.over_pixels(above.sum(0))
         centred = (values - rows.wide(affine.mean)).mul_(above)
-        of_weight = rows.over_pixels(centred.sum(0)) * affine.inverse
+        of_weight = rows.over_pixels(centred.sum(0)).mul_(affine.inverse)
     else:
         _, of_weight, of_bias = _torchs_gradients(upstream, pixels, affine, wanted=False)
     if not wanted:
         return None, of_weight, of_bias
     scale = affine.weight * affine.inverse
-    slope = -scale * affine.inverse * of_weight / rows.pixels
-    level = -scale * of_bias / rows.pixels - slope * affine.mean
+    slope = (scale * affine.inverse).mul_(of_weight).mul_(-1 / rows.pixels)
+    level = (scale * of_bias).mul_(-1 / rows.pixels).addcmul_(slope, affine.mean, value=-1)
     of_pixels = torch.addcmul(rows.wide(level), values, rows.wide(slope))
     of_pixels.addcmul_(above, rows.wide(scale))
     return of_pixels.view(pixels.shape), of_weight, of_bias
@@ -123,7 +145,7 @@ def norm_gradients(
 def _torchs_gradients(
     upstream: Tensor, pixels: Tensor, affine: Affine, *, wanted: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    of_pixels, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+    of_pixels, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward.default(
         _maps(upstream),
         _maps(pixels),
         affine.weight,
@@ -139,8 +161,13 @@ def _torchs_gradients(
 
 
 def _in_rows(pixels: Tensor) -> bool:
-    """Tell whether rows are the faster way: not in half precision, whose affines are float32."""
-    return pixels.device.type == "cpu" and pixels.dtype in {torch.float32, torch.float64}
+    """Tell whether rows are faster than torch's own kernels, few calls as those are (measured).
+
+    Not in half precision, whose affines are float32.
+    """
+    count, channels = pixels.numel(), pixels.shape[-1]
+    large = count >= _LARGE or (channels < WIDE and count >= _FEWEST_PIXELS * channels)
+    return large and pixels.device.type == "cpu" and pixels.dtype in _IN_ROWS
 
 
 def _maps(pixels: Tensor) -> Tensor:
@@ -152,32 +179,40 @@ class RunningStatistics:
 
     def __init__(self) -> None:
         """Note nothing yet."""
-        self._norms: list[nn.BatchNorm2d] = []
-        self._means: list[Tensor] = []
-        self._variances: list[Tensor] = []
-        self._bessel: list[float] = []
+        self._noted: list[_Noted] = []
 
-    def note(self, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, pixels: int) -> None:
-        """Note one norm's: [C] mean and biased variance over so many pixels, two or more."""
-        self._norms.append(norm)
-        self._means.append(mean)
-        self._variances.append(variance)
-        self._bessel.append(pixels / (pixels - 1))
+    def note(self, norm: nn.BatchNorm2d, mean: Tensor, inverse: Tensor, pixels: int) -> None:
+        """Note one norm's, as `Affine` has them, over so many pixels, two or more."""
+        self._noted.append(_Noted(norm, mean, inverse, pixels))
 
     @torch.no_grad()
     def enter(self) -> None:
         """Move the norms' running statistics as far as their momentum says."""
-        if not self._norms:
-            return
-        counts = [norm.num_batches_tracked for norm in self._norms]
-        torch._foreach_add_([count for count in counts if count is not None], 1)
-        variances = torch._foreach_mul(self._variances, self._bessel)  # noqa: SLF001
-        by_momentum: dict[float, list[int]] = {}
-        for index, norm in enumerate(self._norms):
-            by_momentum.setdefault(norm.momentum or 0.0, []).append(index)
-        for momentum, chosen in by_momentum.items():
-            running = [self._norms[index] for index in chosen]
-            old = [norm.running_mean for norm in running] + [norm.running_var for norm in running]
-            new = [self._means[index] for index in chosen] + [variances[index] for index in chosen]
-            torch._foreach_lerp_(old, new, momentum)  # type: ignore[arg-type]
-        self.__init__()  # type: ignore[misc]
+        noted, self._noted = self._noted, []
+        by_momentum: dict[float, list[_Noted]] = {}
+        for each in noted:
+            by_momentum.setdefault(each.norm.momentum or 0.0, []).append(each)
+        for momentum, some in by_momentum.items():
+            _enter(some, momentum)
+
+
+class _Noted(NamedTuple):
+    """Statistics of one norm's batch."""
+
+    norm: nn.BatchNorm2d
+    mean: Tensor
+    inverse: Tensor
+    pixels: int
+
+
+def _enter(noted: list[_Noted], momentum: float) -> None:
+    """Many tensors of a few numbers: one call for all of them takes a fraction of the time."""
+    norms = [each.norm for each in noted]
+    variances = torch._foreach_pow([each.inverse for each in noted], -2.0)  # noqa: SLF001
+    torch._foreach_sub_(variances, [norm.eps for norm in norms])
+    torch._foreach_mul_(variances, [each.pixels / (each.pixels - 1) for each in noted])
+    old = [norm.running_mean for norm in norms] + [norm.running_var for norm in norms]
+    new = [*(each.mean for each in noted), *variances]
+    torch._foreach_lerp_(old, new, momentum)  # type: ignore[arg-type]
+    counts = [norm.num_batches_tracked for norm in norms]
+    torch._foreach_add_([count for count in counts if count is not None], 1)

@@ -8,6 +8,7 @@ side, and the backward pass normalises and activates them again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,73 +19,86 @@ from snow_deploy.models.activations import RELU, Activation
 from snow_deploy.models.batch_statistics import (
     Affine,
     RunningStatistics,
-    mean_and_variance,
     norm_gradients,
-    normalize_pixels,
+    normalize_again,
+    normalize_batch,
 )
 
 if TYPE_CHECKING:
     from snow_deploy.models.pooling import ChannelPooling, Draw
 
 
+@dataclass(frozen=True)
+class LeanLayers:
+    """Convolutions that read the same, and what stands before them.
+
+    Attributes:
+        convolutions: The convolutions.
+        norm: Norm of the local features; None where they are read as they are.
+        activation: What follows it; None where nothing does.
+        pooling: What picks from the source's features; None where nothing does.
+    """
+
+    convolutions: tuple[nn.Conv2d, ...]
+    norm: nn.BatchNorm2d | None
+    activation: Activation | None
+    pooling: ChannelPooling | None
+
+    @property
+    def norms(self) -> list[nn.BatchNorm2d]:
+        """The norms among them."""
+        found = self.norm, None if self.pooling is None else self.pooling.norm
+        return [norm for norm in found if norm is not None]
+
+
 class LeanConvolutions(nn.Module):
-    """Convolutions that read the same, with the norms and the activation before them.
+    """Convolutions with the norms and the activation before them.
 
     Shapes: [B, C, H, W] local features, and [B, N, H, W] of the source's to pick from (or
     [B, K, H, W], what another kind of subscription answered) -> [B, C', H', W'] each.
     """
 
-    def __init__(
-        self,
-        convolutions: tuple[nn.Conv2d, ...],
-        norm: nn.BatchNorm2d | None,
-        activation: Activation | None,
-        pooling: ChannelPooling | None,
-        statistics: RunningStatistics,
-    ) -> None:
-        """Take the layers; without a norm there is no activation either."""
+    def __init__(self, layers: LeanLayers, statistics: RunningStatistics) -> None:
+        """Take the layers, and where to note the statistics of their batches."""
         super().__init__()
-        self.convolutions = nn.ModuleList(convolutions)
-        self.norm = norm
-        self.activation = activation
-        self.pooling = pooling
+        self.layers = layers
         self.statistics = statistics
 
     def forward(self, local: Tensor, subscribed: Tensor | None = None) -> tuple[Tensor, ...]:
         """Answer with what each convolution does, in a tuple."""
+        layers = self.layers
+        norm, pooling = layers.norm, layers.pooling
         pixels = local.numel() // max(1, local.shape[1])
-        norms = [norm for norm in self._norms() if norm is not None]
-        sound = all(map(_is_trained, norms)) and pixels > 1 and local.dim() == 4
-        picks = self.pooling is not None and subscribed is not None
-        if not sound or (picks and subscribed is not None and subscribed.requires_grad):
+        sound = pixels > 1 and local.dim() == 4 and all(map(_is_trained, layers.norms))
+        if pooling is not None and subscribed is not None and subscribed.requires_grad:
+            sound = False
+        if not sound:
             return self._plainly(local, subscribed)
-        drawn = self.pooling.draw() if self.pooling is not None else None
-        weights = [each for layer in self.convolutions for each in (layer.weight, layer.bias)]
+        drawn = None if pooling is None else pooling.draw()
+        weights = [each for layer in layers.convolutions for each in (layer.weight, layer.bias)]
         answers: tuple[Tensor, ...] = _LeanConvolutions.apply(
             self,
             drawn,
             local,
             subscribed,
-            None if self.norm is None else self.norm.weight,
-            None if self.norm is None else self.norm.bias,
+            None if norm is None else norm.weight,
+            None if norm is None else norm.bias,
             None if drawn is None else drawn.weights,
             None if drawn is None else drawn.shift,
             *weights,
         )
         return answers
 
-    def _norms(self) -> tuple[nn.BatchNorm2d | None, nn.BatchNorm2d | None]:
-        return self.norm, None if self.pooling is None else self.pooling.norm
-
     def _plainly(self, local: Tensor, subscribed: Tensor | None) -> tuple[Tensor, ...]:
         """Do the same by autograd alone."""
-        values = local if self.norm is None else self.norm(local)
-        if self.activation is not None:
-            values = self.activation.function(values)
+        layers = self.layers
+        values = local if layers.norm is None else layers.norm(local)
+        if layers.activation is not None:
+            values = layers.activation.function(values)
         if subscribed is not None:
-            beside = subscribed if self.pooling is None else self.pooling(subscribed)
+            beside = subscribed if layers.pooling is None else layers.pooling(subscribed)
             values = torch.cat([values, beside], 1)
-        return tuple(layer(values) for layer in self.convolutions)
+        return tuple(layer(values) for layer in layers.convolutions)
 
 
 def _is_trained(norm: nn.BatchNorm2d) -> bool:
@@ -93,12 +107,43 @@ def _is_trained(norm: nn.BatchNorm2d) -> bool:
     return norm.training and whole
 
 
+class _Arrived(NamedTuple):
+    """Channels before their norms.
+
+    Attributes:
+        pixels: [B, H, W, C].
+        norms: Norms of some of the channels each, in order, and the weight and bias of each.
+        activation: What follows; None where nothing does.
+    """
+
+    pixels: Tensor
+    norms: list[tuple[nn.BatchNorm2d, Any, Any]]
+    activation: Activation | None
+
+    def normalized(self, statistics: RunningStatistics) -> tuple[_Part, Tensor]:
+        """Return what is to be kept, and what the convolutions read; note the statistics."""
+        if not self.norms:
+            return _Part(self.pixels, None, None), self.pixels
+        norms, weights, biases = zip(*self.norms, strict=True)
+        answer, affine = normalize_batch(
+            self.pixels, _joined(weights), _joined(biases), norms[0].eps
+        )
+        begin, count = 0, self.pixels.numel() // self.pixels.shape[-1]
+        for norm in norms:
+            end = begin + norm.num_features
+            statistics.note(norm, affine.mean[begin:end], affine.inverse[begin:end], count)
+            begin = end
+        if self.activation is not None:
+            answer = self.activation.answer(answer)
+        return _Part(self.pixels, affine, self.activation), answer
+
+
 class _Part(NamedTuple):
-    """Channels that are normalised and activated together.
+    """Channels that were normalised and activated together.
 
     Attributes:
         pixels: [B, H, W, C], what arrived.
-        affine: What its norm does; None without one.
+        affine: What the norms did; None without one.
         activation: What follows; None where nothing does.
     """
 
@@ -110,7 +155,7 @@ class _Part(NamedTuple):
         """Return what the activation reads, if its gradient reads it too, and what it answers."""
         if self.affine is None:
             return self.pixels, self.pixels
-        values = normalize_pixels(self.pixels, self.affine)
+        values = normalize_again(self.pixels, self.affine)
         if self.activation is None:
             return values, values
         answer = self.activation.answer(values)
@@ -133,7 +178,7 @@ class _LeanConvolutions(torch.autograd.Function):
     @staticmethod
     def forward(  # noqa: PLR0917 - autograd wants them in a row
         ctx: Any,
-        layers: LeanConvolutions,
+        lean: LeanConvolutions,
         drawn: Draw | None,
         local: Tensor,
         subscribed: Tensor | None,
@@ -143,10 +188,13 @@ class _LeanConvolutions(torch.autograd.Function):
         pooled_shift: Tensor | None,
         *weights: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        arrived = _pixels(local)
         of_local, of_pooled = (weight, bias), (pooled_weight, pooled_shift)
-        parts = _make_parts(layers, drawn, arrived, subscribed, of_local, of_pooled)
-        reads = _concatenate([part.activated()[1] for part in parts])
+        layers = lean.layers
+        gathered = _gather(layers, drawn, _pixels(local), subscribed, of_local, of_pooled)
+        done = [each.normalized(lean.statistics) for each in gathered]
+        parts, answers = zip(*done, strict=True)
+        reads = _concatenate(answers)
+        del done, answers
         ctx.geometries = [_geometry(layer) for layer in layers.convolutions]
         ctx.dtype = _computed_in(reads)
         ctx.channels = local.shape[1]
@@ -169,7 +217,7 @@ class _LeanConvolutions(torch.autograd.Function):
         needs = ctx.needs_input_grad
         of_reads, of_weights = _convolved_back(
             above,
-            _concatenate(list(answers)).to(ctx.dtype),
+            _concatenate(answers).to(ctx.dtype),
             saved[ctx.count :],
             ctx.geometries,
             wanted=any(needs[2:8]),
@@ -195,59 +243,35 @@ class _LeanConvolutions(torch.autograd.Function):
         )
 
 
-def _make_parts(
-    layers: LeanConvolutions,
+def _gather(  # noqa: PLR0917
+    layers: LeanLayers,
     drawn: Draw | None,
     local: Tensor,
     subscribed: Tensor | None,
     of_local: tuple[Any, Any],
     of_pooled: tuple[Any, Any],
-) -> list[_Part]:
-    """Put together what arrived, as few parts as can be; note its statistics."""
+) -> list[_Arrived]:
+    """Put together what arrived: side by side where that can be normalised as one."""
     norm, pooling = layers.norm, layers.pooling
+    norms = [] if norm is None else [(norm, *of_local)]
     if pooling is None or subscribed is None or drawn is None or pooling.norm is None:
-        parts = [_normalized(layers, local, [(norm, of_local)], layers.activation)]
-        if subscribed is not None:
-            parts.append(_Part(_pixels(subscribed), None, None))
-        return parts
+        beside = [] if subscribed is None else [_Arrived(_pixels(subscribed), [], None)]
+        return [_Arrived(local, norms, layers.activation), *beside]
     after = None if pooling.relu is None else RELU
-    pooled = pooling.norm, of_pooled
-    if norm is None or layers.activation != after or subscribed.dtype != local.dtype:
-        picks = drawn.pick(subscribed.permute(0, 2, 3, 1))
-        return [
-            _normalized(layers, local, [(norm, of_local)], layers.activation),
-            _normalized(layers, picks, [pooled], after),
-        ]
+    pooled = (pooling.norm, *of_pooled)
+    features = subscribed.permute(0, 2, 3, 1)
+    alike = norm is not None and layers.activation == after and norm.eps == pooling.norm.eps
+    if not alike or subscribed.dtype != local.dtype:
+        picks = drawn.pick(features)
+        return [_Arrived(local, norms, layers.activation), _Arrived(picks, [pooled], after)]
     channels = local.shape[-1]
     together = local.new_empty(*local.shape[:3], channels + pooling.k)
     together[..., :channels] = local
-    drawn.pick(subscribed.permute(0, 2, 3, 1), out=together[..., channels:])
-    return [_normalized(layers, together, [(norm, of_local), pooled], after)]
+    drawn.pick(features, out=together[..., channels:])
+    return [_Arrived(together, [*norms, pooled], after)]
 
 
-def _normalized(
-    layers: LeanConvolutions,
-    pixels: Tensor,
-    norms: list[tuple[nn.BatchNorm2d | None, tuple[Any, Any]]],
-    activation: Activation | None,
-) -> _Part:
-    """Take the statistics of what one norm reads, or several of them side by side."""
-    count = pixels.numel() // pixels.shape[-1]
-    known = [(norm, affine) for norm, affine in norms if norm is not None]
-    if not known:
-        return _Part(pixels, None, None)
-    mean, variance = mean_and_variance(pixels)
-    begin, inverses = 0, []
-    for norm, _ in known:
-        end = begin + norm.num_features
-        layers.statistics.note(norm, mean[begin:end], variance[begin:end], count)
-        inverses.append((variance[begin:end] + norm.eps).rsqrt_())
-        begin = end
-    weight, bias = (_joined([affine[at] for _, affine in known]) for at in (0, 1))
-    return _Part(pixels, Affine(weight, bias, mean, _joined(inverses)), activation)
-
-
-def _joined(tensors: list[Tensor]) -> Tensor:
+def _joined(tensors: tuple[Tensor, ...]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
@@ -278,7 +302,7 @@ def _convolved_back(
         if gradient is None or weight is None:
             found += [None, None]
             continue
-        of_reads, *of_weights = torch.ops.aten.convolution_backward(
+        of_reads, *of_weights = torch.ops.aten.convolution_backward.default(
             gradient,
             reads,
             weight.to(reads.dtype),
@@ -332,6 +356,6 @@ def _pixels(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).contiguous()
 
 
-def _concatenate(pixels: list[Tensor]) -> Tensor:
+def _concatenate(pixels: tuple[Tensor, ...]) -> Tensor:
     """Put channels side by side; return maps, [B, C, H, W]."""
     return (pixels[0] if len(pixels) == 1 else torch.cat(pixels, 3)).permute(0, 3, 1, 2)

@@ -12,7 +12,7 @@ from torch import fx, nn
 from snow_deploy.models.activations import Activation, activation_of
 from snow_deploy.models.anatomy import input_of
 from snow_deploy.models.batch_statistics import RunningStatistics
-from snow_deploy.models.lean_convolution import LeanConvolutions
+from snow_deploy.models.lean_convolution import LeanConvolutions, LeanLayers
 from snow_deploy.models.mirror import OVERWRITTEN
 from snow_deploy.models.narrow_layers import NarrowPointwise
 from snow_deploy.models.pooling import ChannelPooling
@@ -144,7 +144,10 @@ def _replace(
     norm = None if local.norm is None else layer_of(network, local.norm)
     network.add_submodule(
         name,
-        LeanConvolutions(tuple(layers), norm, local.activation, pooling, statistics),  # type: ignore[arg-type]
+        LeanConvolutions(
+            LeanLayers(tuple(layers), norm, local.activation, pooling),  # type: ignore[arg-type]
+            statistics,
+        ),
     )
     with network.graph.inserting_before(convolutions[0]):
         answers = network.graph.call_module(name, tuple(inputs))
