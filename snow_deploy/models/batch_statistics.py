@@ -1,7 +1,7 @@
 """BatchNorm in training, taken apart: statistics, the affine that they make, and the gradients.
 
 Whoever has them apart can normalise again in the backward pass what was not kept, and several
-norms at once. Tensors are pixels here: [B, H, W, C] in one piece, which is channels_last.
+norms at once.
 """
 
 from __future__ import annotations
@@ -43,19 +43,24 @@ class Affine(NamedTuple):
 
 
 class Rows:
-    """[B, H, W, C] in one piece as rows of several pixels, wide enough for vector registers."""
+    """[B, C, H, W] in channels_last as rows of several pixels, wide enough for registers."""
 
-    def __init__(self, pixels: Tensor) -> None:
-        """Take the sizes from a tensor of pixels."""
-        self.channels = pixels.shape[-1]
-        self.pixels = pixels.numel() // self.channels
+    def __init__(self, maps: Tensor) -> None:
+        """Take the sizes from a tensor."""
+        batch, self.channels, height, width = maps.shape
+        self.shape = (batch, height, width, self.channels)
+        self.pixels = batch * height * width
         self.together = 1
         while 2 * self.together * self.channels <= _ROW and self.pixels % (2 * self.together) == 0:
             self.together *= 2
 
-    def of(self, pixels: Tensor) -> Tensor:
-        """Return a view, of what is not in one piece a copy."""
-        return pixels.reshape(-1, self.together * self.channels)
+    def of(self, maps: Tensor) -> Tensor:
+        """Return a view, of what is not channels_last a copy."""
+        return maps.permute(0, 2, 3, 1).reshape(-1, self.together * self.channels)
+
+    def back(self, rows: Tensor) -> Tensor:
+        """Return [B, C, H, W] again, a view."""
+        return rows.view(self.shape).permute(0, 3, 1, 2)
 
     def wide(self, of_channels: Tensor) -> Tensor:
         """Repeat [C] for a row's pixels."""
@@ -69,109 +74,99 @@ class Rows:
 
 
 def normalize_batch(
-    pixels: Tensor, weight: Tensor, bias: Tensor, eps: float
+    maps: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Affine]:
-    """Normalise by the batch's own statistics; return them too."""
-    if not _in_rows(pixels):
+    """Normalise [B, C, H, W] by the batch's own statistics; return them too."""
+    if not _in_rows(maps):
         answer, mean, inverse = torch.native_batch_norm(
-            _maps(pixels),
-            weight,
-            bias,
-            None,
-            None,
-            True,  # noqa: FBT003
-            0.0,
-            eps,
+            maps, weight, bias, None, None, training=True, momentum=0.0, eps=eps
         )
-        return answer.permute(0, 2, 3, 1), Affine(weight, bias, mean, inverse)
-    rows = Rows(pixels)
+        return answer, Affine(weight, bias, mean, inverse)
+    rows = Rows(maps)
     if rows.channels < WIDE:
-        values = rows.of(pixels)
+        values = rows.of(maps)
         mean = rows.over_pixels(values.sum(0)) / rows.pixels
         centred = values - rows.wide(mean)
         variance = rows.over_pixels(centred.square_().sum(0)) / rows.pixels
     else:
-        mean, variance = torch.ops.aten.batch_norm_update_stats.default(
-            _maps(pixels), None, None, 0.0
-        )
+        mean, variance = torch.ops.aten.batch_norm_update_stats.default(maps, None, None, 0.0)
     affine = Affine(weight, bias, mean, (variance + eps).rsqrt_())
-    return normalize_again(pixels, affine), affine
+    return normalize_again(maps, affine), affine
 
 
-def normalize_again(pixels: Tensor, affine: Affine) -> Tensor:
+def normalize_again(maps: Tensor, affine: Affine) -> Tensor:
     """Normalise by statistics that are known, to what `normalize_batch` answered."""
-    if not _in_rows(pixels):
-        known = (affine.weight, affine.bias, affine.mean, affine.inverse.pow(-2))
-        answer: Tensor = torch.native_batch_norm(_maps(pixels), *known, False, 0.0, 0.0)[0]  # noqa: FBT003
-        return answer.permute(0, 2, 3, 1)
-    rows = Rows(pixels)
-    scale = affine.weight * affine.inverse
-    shift = torch.addcmul(affine.bias, affine.mean, scale, value=-1)
-    answer = torch.addcmul(rows.wide(shift), rows.of(pixels), rows.wide(scale))
-    return answer.view(pixels.shape)
+    weight, bias, mean, inverse = affine
+    if not _in_rows(maps):
+        answer: Tensor = torch.native_batch_norm(
+            maps, weight, bias, mean, inverse.pow(-2), training=False, momentum=0.0, eps=0.0
+        )[0]
+        return answer
+    rows = Rows(maps)
+    scale = weight * inverse
+    shift = torch.addcmul(bias, mean, scale, value=-1)
+    return rows.back(torch.addcmul(rows.wide(shift), rows.of(maps), rows.wide(scale)))
 
 
 def norm_gradients(
-    upstream: Tensor, pixels: Tensor, affine: Affine, *, wanted: bool
+    above: Tensor, maps: Tensor, affine: Affine, *, wanted: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Return the gradients of a norm's input, of its weight and of its bias.
 
     Args:
-        upstream: [B, H, W, C], the gradient of what it answered.
-        pixels: [B, H, W, C], what it normalised.
+        above: [B, C, H, W], the gradient of what it answered.
+        maps: [B, C, H, W], what it normalised.
         affine: Statistics of the batch, and the norm's weights.
         wanted: Whether the input's gradient is; without it comes None.
     """
-    if not _in_rows(pixels):
-        return _torchs_gradients(upstream, pixels, affine, wanted=wanted)
-    rows = Rows(pixels)
-    above, values = rows.of(upstream), rows.of(pixels)
+    if not _in_rows(maps):
+        return _torchs_gradients(above, maps, affine, wanted=wanted)
+    rows = Rows(maps)
+    upstream, values = rows.of(above), rows.of(maps)
     if rows.channels < WIDE:
-        of_bias = rows.over_pixels(above.sum(0))
-        centred = (values - rows.wide(affine.mean)).mul_(above)
+        of_bias = rows.over_pixels(upstream.sum(0))
+        centred = (values - rows.wide(affine.mean)).mul_(upstream)
         of_weight = rows.over_pixels(centred.sum(0)).mul_(affine.inverse)
     else:
-        _, of_weight, of_bias = _torchs_gradients(upstream, pixels, affine, wanted=False)
+        _, of_weight, of_bias = _torchs_gradients(above, maps, affine, wanted=False)
     if not wanted:
         return None, of_weight, of_bias
     scale = affine.weight * affine.inverse
     slope = (scale * affine.inverse).mul_(of_weight).mul_(-1 / rows.pixels)
     level = (scale * of_bias).mul_(-1 / rows.pixels).addcmul_(slope, affine.mean, value=-1)
-    of_pixels = torch.addcmul(rows.wide(level), values, rows.wide(slope))
-    of_pixels.addcmul_(above, rows.wide(scale))
-    return of_pixels.view(pixels.shape), of_weight, of_bias
+    of_maps = torch.addcmul(rows.wide(level), values, rows.wide(slope))
+    of_maps.addcmul_(upstream, rows.wide(scale))
+    return rows.back(of_maps), of_weight, of_bias
 
 
 def _torchs_gradients(
-    upstream: Tensor, pixels: Tensor, affine: Affine, *, wanted: bool
+    above: Tensor, maps: Tensor, affine: Affine, *, wanted: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    of_pixels, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward.default(
-        _maps(upstream),
-        _maps(pixels),
-        affine.weight,
+    weight, _, mean, inverse = affine
+    found: tuple[Tensor | None, Tensor, Tensor]
+    found = torch.ops.aten.native_batch_norm_backward.default(
+        above,
+        maps,
+        weight,
         None,
         None,
-        affine.mean,
-        affine.inverse,
+        mean,
+        inverse,
         True,  # noqa: FBT003
         0.0,
         [wanted, True, True],
     )
-    return of_pixels.permute(0, 2, 3, 1) if wanted else None, of_weight, of_bias
+    return found
 
 
-def _in_rows(pixels: Tensor) -> bool:
+def _in_rows(maps: Tensor) -> bool:
     """Tell whether rows are faster than torch's own kernels, few calls as those are (measured).
 
     Not in half precision, whose affines are float32.
     """
-    count, channels = pixels.numel(), pixels.shape[-1]
+    count, channels = maps.numel(), maps.shape[1]
     large = count >= _LARGE or (channels < WIDE and count >= _FEWEST_PIXELS * channels)
-    return large and pixels.device.type == "cpu" and pixels.dtype in _IN_ROWS
-
-
-def _maps(pixels: Tensor) -> Tensor:
-    return pixels.permute(0, 3, 1, 2)
+    return large and maps.dtype in _IN_ROWS and maps.device.type == "cpu"
 
 
 class RunningStatistics:
@@ -181,9 +176,13 @@ class RunningStatistics:
         """Note nothing yet."""
         self._noted: list[_Noted] = []
 
-    def note(self, norm: nn.BatchNorm2d, mean: Tensor, inverse: Tensor, pixels: int) -> None:
-        """Note one norm's, as `Affine` has them, over so many pixels, two or more."""
-        self._noted.append(_Noted(norm, mean, inverse, pixels))
+    def note(self, norms: list[nn.BatchNorm2d], affine: Affine, pixels: int) -> None:
+        """Note those of norms side by side, over so many pixels, two or more."""
+        self._noted.append(_Noted(norms, affine.mean, affine.inverse, pixels))
+
+    def forget(self) -> None:
+        """Drop what was noted, as of a pass that failed."""
+        self._noted = []
 
     @torch.no_grad()
     def enter(self) -> None:
@@ -191,15 +190,15 @@ class RunningStatistics:
         noted, self._noted = self._noted, []
         by_momentum: dict[float, list[_Noted]] = {}
         for each in noted:
-            by_momentum.setdefault(each.norm.momentum or 0.0, []).append(each)
+            by_momentum.setdefault(each.norms[0].momentum or 0.0, []).append(each)
         for momentum, some in by_momentum.items():
             _enter(some, momentum)
 
 
 class _Noted(NamedTuple):
-    """Statistics of one norm's batch."""
+    """Statistics of the batch of norms side by side."""
 
-    norm: nn.BatchNorm2d
+    norms: list[nn.BatchNorm2d]
     mean: Tensor
     inverse: Tensor
     pixels: int
@@ -207,12 +206,14 @@ class _Noted(NamedTuple):
 
 def _enter(noted: list[_Noted], momentum: float) -> None:
     """Many tensors of a few numbers: one call for all of them takes a fraction of the time."""
-    norms = [each.norm for each in noted]
     variances = torch._foreach_pow([each.inverse for each in noted], -2.0)  # noqa: SLF001
-    torch._foreach_sub_(variances, [norm.eps for norm in norms])
+    torch._foreach_sub_(variances, [each.norms[0].eps for each in noted])
     torch._foreach_mul_(variances, [each.pixels / (each.pixels - 1) for each in noted])
+    norms = [norm for each in noted for norm in each.norms]
+    widths = [norm.num_features for norm in norms]
+    means = torch.cat([each.mean for each in noted]).split(widths)
     old = [norm.running_mean for norm in norms] + [norm.running_var for norm in norms]
-    new = [*(each.mean for each in noted), *variances]
+    new = [*means, *torch.cat(variances).split(widths)]
     torch._foreach_lerp_(old, new, momentum)  # type: ignore[arg-type]
     counts = [norm.num_batches_tracked for norm in norms]
     torch._foreach_add_([count for count in counts if count is not None], 1)

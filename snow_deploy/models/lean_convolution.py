@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from snow_deploy.models.activations import RELU, Activation
 from snow_deploy.models.batch_statistics import (
+    WIDE,
     Affine,
     RunningStatistics,
     norm_gradients,
@@ -36,7 +37,7 @@ class LeanLayers:
         convolutions: The convolutions.
         norm: Norm of the local features; None where they are read as they are.
         activation: What follows it; None where nothing does.
-        pooling: What picks from the source's features; None where nothing does.
+        pooling: What picks from the source's features, its norm first; None where nothing does.
     """
 
     convolutions: tuple[nn.Conv2d, ...]
@@ -62,17 +63,21 @@ class LeanConvolutions(nn.Module):
         """Take the layers, and where to note the statistics of their batches."""
         super().__init__()
         self.layers = layers
+        self.norms = layers.norms
         self.statistics = statistics
+        none = [0, 0]
+        self.geometries = [
+            (each.stride, each.padding, each.dilation, False, none, each.groups)
+            for each in layers.convolutions
+        ]
 
     def forward(self, local: Tensor, subscribed: Tensor | None = None) -> tuple[Tensor, ...]:
         """Answer with what each convolution does, in a tuple."""
         layers = self.layers
         norm, pooling = layers.norm, layers.pooling
-        pixels = local.numel() // max(1, local.shape[1])
-        sound = pixels > 1 and local.dim() == 4 and all(map(_is_trained, layers.norms))
-        if pooling is not None and subscribed is not None and subscribed.requires_grad:
-            sound = False
-        if not sound:
+        sound = local.dim() == 4 and local.numel() > local.shape[1]
+        picked = pooling is not None and subscribed is not None and subscribed.requires_grad
+        if picked or not sound or not all(each.training for each in self.norms):
             return self._plainly(local, subscribed)
         drawn = None if pooling is None else pooling.draw()
         weights = [each for layer in layers.convolutions for each in (layer.weight, layer.bias)]
@@ -101,61 +106,24 @@ class LeanConvolutions(nn.Module):
         return tuple(layer(values) for layer in layers.convolutions)
 
 
-def _is_trained(norm: nn.BatchNorm2d) -> bool:
-    """Tell whether a norm takes the batch's statistics, and notes them by its momentum."""
-    whole = norm.affine and norm.momentum is not None and norm.running_mean is not None
-    return norm.training and whole
-
-
-class _Arrived(NamedTuple):
-    """Channels before their norms.
-
-    Attributes:
-        pixels: [B, H, W, C].
-        norms: Norms of some of the channels each, in order, and the weight and bias of each.
-        activation: What follows; None where nothing does.
-    """
-
-    pixels: Tensor
-    norms: list[tuple[nn.BatchNorm2d, Any, Any]]
-    activation: Activation | None
-
-    def normalized(self, statistics: RunningStatistics) -> tuple[_Part, Tensor]:
-        """Return what is to be kept, and what the convolutions read; note the statistics."""
-        if not self.norms:
-            return _Part(self.pixels, None, None), self.pixels
-        norms, weights, biases = zip(*self.norms, strict=True)
-        answer, affine = normalize_batch(
-            self.pixels, _joined(weights), _joined(biases), norms[0].eps
-        )
-        begin, count = 0, self.pixels.numel() // self.pixels.shape[-1]
-        for norm in norms:
-            end = begin + norm.num_features
-            statistics.note(norm, affine.mean[begin:end], affine.inverse[begin:end], count)
-            begin = end
-        if self.activation is not None:
-            answer = self.activation.answer(answer)
-        return _Part(self.pixels, affine, self.activation), answer
-
-
 class _Part(NamedTuple):
-    """Channels that were normalised and activated together.
+    """Channels that are normalised and activated together.
 
     Attributes:
-        pixels: [B, H, W, C], what arrived.
-        affine: What the norms did; None without one.
+        maps: [B, C, H, W], what arrived.
+        affine: What their norms do; None without one.
         activation: What follows; None where nothing does.
     """
 
-    pixels: Tensor
+    maps: Tensor
     affine: Affine | None
     activation: Activation | None
 
-    def activated(self) -> tuple[Tensor, Tensor]:
-        """Return what the activation reads, if its gradient reads it too, and what it answers."""
+    def again(self) -> tuple[Tensor, Tensor]:
+        """Return what the activation's gradient reads, and what the convolutions do."""
         if self.affine is None:
-            return self.pixels, self.pixels
-        values = normalize_again(self.pixels, self.affine)
+            return self.maps, self.maps
+        values = normalize_again(self.maps, self.affine)
         if self.activation is None:
             return values, values
         answer = self.activation.answer(values)
@@ -164,12 +132,22 @@ class _Part(NamedTuple):
     def gradients(
         self, above: Tensor, seen: Tensor, *, wanted: bool
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the gradients of the pixels and of the norm's weight and bias."""
+        """Return the gradients of the maps, if wanted, and of the norms' weights and biases.
+
+        Args:
+            above: The gradient of what the convolutions read; it may be a slice.
+            seen: What the activation's gradient reads.
+            wanted: Whether that of the maps is.
+        """
+        if self.affine is None or self.activation is None or above.shape[1] < WIDE:
+            # Slices of a few channels are slow to read, pixel by pixel.
+            above = above.contiguous(memory_format=torch.channels_last)
         if self.affine is None:
             return above, None, None
+        above = above.to(self.maps.dtype)
         if self.activation is not None:
             above = self.activation.gradient(above, seen)
-        return norm_gradients(above, self.pixels, self.affine, wanted=wanted)
+        return norm_gradients(above, self.maps, self.affine, wanted=wanted)
 
 
 class _LeanConvolutions(torch.autograd.Function):
@@ -188,113 +166,121 @@ class _LeanConvolutions(torch.autograd.Function):
         pooled_shift: Tensor | None,
         *weights: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        of_local, of_pooled = (weight, bias), (pooled_weight, pooled_shift)
         layers = lean.layers
-        gathered = _gather(layers, drawn, _pixels(local), subscribed, of_local, of_pooled)
-        done = [each.normalized(lean.statistics) for each in gathered]
-        parts, answers = zip(*done, strict=True)
-        reads = _concatenate(answers)
-        del done, answers
-        ctx.geometries = [_geometry(layer) for layer in layers.convolutions]
-        ctx.dtype = _computed_in(reads)
-        ctx.channels = local.shape[1]
-        ctx.kinds = [(part.affine is not None, part.activation) for part in parts]
-        kept = [each for part in parts for each in (part.pixels, *(part.affine or ()))]
-        ctx.count = len(kept)
-        ctx.save_for_backward(*kept, *weights)
+        local = local.contiguous(memory_format=torch.channels_last)
+        of_local = None if layers.norm is None else (layers.norm, weight, bias)
+        arrived = _gather(layers, drawn, local, subscribed, (of_local, pooled_weight, pooled_shift))
+        done = [_normalized(each, lean.statistics) for each in arrived]
+        reads = _joined([answer for _, answer in done])
+        ctx.parts = [(part.affine, part.activation) for part, _ in done]
+        ctx.save_for_backward(*(part.maps for part, _ in done), *weights)
+        del done
+        ctx.lean, ctx.dtype, ctx.channels = lean, _computed_in(reads), local.shape[1]
         reads = reads.to(ctx.dtype)
-        return tuple(
-            torch.convolution(reads, *_cast(weights[2 * at : 2 * at + 2], ctx.dtype), *geometry)  # type: ignore[arg-type]
-            for at, geometry in enumerate(ctx.geometries)
-        )
+        answers = []
+        for at, geometry in enumerate(lean.geometries):
+            own = [None if each is None else each.to(ctx.dtype) for each in weights[2 * at :][:2]]
+            answers.append(torch.convolution(reads, *own, *geometry))  # type: ignore[arg-type]
+        return tuple(answers)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *above: Tensor) -> tuple[Any, ...]:
-        saved = list(ctx.saved_tensors)
-        parts = _parts_of(saved[: ctx.count], ctx.kinds)
-        seen, answers = zip(*(part.activated() for part in parts), strict=True)
-        needs = ctx.needs_input_grad
-        of_reads, of_weights = _convolved_back(
-            above,
-            _concatenate(answers).to(ctx.dtype),
-            saved[ctx.count :],
-            ctx.geometries,
-            wanted=any(needs[2:8]),
-            needs=needs[8:],
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Any, ...]:
+        needs, count = ctx.needs_input_grad, len(ctx.parts)
+        saved = ctx.saved_tensors
+        parts = [_Part(maps, *rest) for maps, rest in zip(saved, ctx.parts, strict=False)]
+        again = [part.again() for part in parts]
+        reads = _joined([answer for _, answer in again]).to(ctx.dtype)
+        of_reads, of_weights = _back_through(
+            ctx.lean.geometries, above, reads, saved[count:], (any(needs[2:8]), *needs[8:])
         )
-        del answers
-        found: list[tuple[Tensor | None, ...]] = []
+        del reads
+        found: list[tuple[Tensor | None, Tensor | None, Tensor | None]] = []
         begin = 0
         for index, part in enumerate(parts):
-            width = part.pixels.shape[-1]
-            wanted = needs[2] if index == 0 else needs[3]
+            end, wanted = begin + part.maps.shape[1], needs[2 + index]
             if of_reads is None or not (wanted or part.affine is not None):
                 found.append((None, None, None))
             else:
-                own = of_reads[..., begin : begin + width].to(part.pixels.dtype).contiguous()
-                found.append(part.gradients(own, seen[index], wanted=wanted))
-            begin += width
-        return (
-            None,
-            None,
-            *_apportion(found, ctx.channels, merged=begin > ctx.channels),
-            *of_weights,
-        )
+                own = of_reads if count == 1 else of_reads[:, begin:end]
+                found.append(part.gradients(own, again[index][0], wanted=wanted))
+            begin = end
+        if count == 1 and begin > ctx.channels:
+            found = _taken_apart(found[0], ctx.channels)
+        local, beside = [*found, (None, None, None)][:2]
+        return None, None, local[0], beside[0], *local[1:], *beside[1:], *of_weights
 
 
-def _gather(  # noqa: PLR0917
+class _Arrived(NamedTuple):
+    """Channels before their norms.
+
+    Attributes:
+        maps: [B, C, H, W].
+        norms: Norms of some of the channels each, in order, with the weight and bias of each.
+        activation: What follows; None where nothing does.
+    """
+
+    maps: Tensor
+    norms: list[tuple[nn.BatchNorm2d, Any, Any]]
+    activation: Activation | None
+
+
+def _gather(
     layers: LeanLayers,
     drawn: Draw | None,
     local: Tensor,
     subscribed: Tensor | None,
-    of_local: tuple[Any, Any],
-    of_pooled: tuple[Any, Any],
+    norms: tuple[Any, ...],
 ) -> list[_Arrived]:
     """Put together what arrived: side by side where that can be normalised as one."""
-    norm, pooling = layers.norm, layers.pooling
-    norms = [] if norm is None else [(norm, *of_local)]
+    of_local, pooled_weight, pooled_shift = norms
+    mine = [] if of_local is None else [of_local]
+    pooling = layers.pooling
     if pooling is None or subscribed is None or drawn is None or pooling.norm is None:
-        beside = [] if subscribed is None else [_Arrived(_pixels(subscribed), [], None)]
-        return [_Arrived(local, norms, layers.activation), *beside]
+        beside = [] if subscribed is None else [_Arrived(subscribed, [], None)]
+        return [_Arrived(local, mine, layers.activation), *beside]
     after = None if pooling.relu is None else RELU
-    pooled = (pooling.norm, *of_pooled)
+    pooled = pooling.norm, pooled_weight, pooled_shift
     features = subscribed.permute(0, 2, 3, 1)
-    alike = norm is not None and layers.activation == after and norm.eps == pooling.norm.eps
-    if not alike or subscribed.dtype != local.dtype:
-        picks = drawn.pick(features)
-        return [_Arrived(local, norms, layers.activation), _Arrived(picks, [pooled], after)]
-    channels = local.shape[-1]
-    together = local.new_empty(*local.shape[:3], channels + pooling.k)
-    together[..., :channels] = local
-    drawn.pick(features, out=together[..., channels:])
-    return [_Arrived(together, [*norms, pooled], after)]
+    alike = layers.norm is not None and layers.norm.eps == pooling.norm.eps
+    if not alike or layers.activation != after or subscribed.dtype != local.dtype:
+        picks = drawn.pick(features).permute(0, 3, 1, 2)
+        return [_Arrived(local, mine, layers.activation), _Arrived(picks, [pooled], after)]
+    batch, channels, height, width = local.shape
+    pixels = local.new_empty(batch, height, width, channels + pooling.k)
+    drawn.pick(features, out=pixels[..., channels:])
+    together = pixels.permute(0, 3, 1, 2)
+    together[:, :channels] = local
+    return [_Arrived(together, [*mine, pooled], after)]
 
 
-def _joined(tensors: tuple[Tensor, ...]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+def _normalized(arrived: _Arrived, statistics: RunningStatistics) -> tuple[_Part, Tensor]:
+    """Return what is to be kept, and what the convolutions read; note the statistics."""
+    maps, norms, activation = arrived
+    if not norms:
+        return _Part(maps, None, None), maps
+    weight, bias = (_joined([each[at] for each in norms], 0) for at in (1, 2))
+    answer, affine = normalize_batch(maps, weight, bias, norms[0][0].eps)
+    statistics.note([norm for norm, _, _ in norms], affine, maps.numel() // maps.shape[1])
+    return _Part(maps, affine, activation), (activation.answer(answer) if activation else answer)
 
 
-def _parts_of(kept: list[Tensor], kinds: list[tuple[bool, Activation | None]]) -> list[_Part]:
-    """Take apart what was kept."""
-    parts = []
-    for normed, activation in kinds:
-        pixels, *affine = kept[: 5 if normed else 1]
-        del kept[: 5 if normed else 1]
-        parts.append(_Part(pixels, Affine(*affine) if normed else None, activation))
-    return parts
-
-
-def _convolved_back(
+def _back_through(
+    geometries: list[tuple[Any, ...]],
     above: tuple[Tensor | None, ...],
     reads: Tensor,
-    weights: list[Tensor | None],
-    geometries: list[tuple[Any, ...]],
-    *,
-    wanted: bool,
+    weights: tuple[Tensor | None, ...],
     needs: tuple[bool, ...],
 ) -> tuple[Tensor | None, list[Tensor | None]]:
-    """Return the gradient of what the convolutions read, as pixels, and of their weights."""
+    """Return the gradient of what the convolutions read, and those of their weights and biases.
+
+    Args:
+        geometries: What torch's convolution takes behind its weights, of each convolution.
+        above: The gradient of what each answered.
+        reads: What they read.
+        weights: Weight and bias of each.
+        needs: Whether the gradient of what they read is needed, and of each weight and bias.
+    """
     total: Tensor | None = None
     found: list[Tensor | None] = []
     for at, (gradient, geometry) in enumerate(zip(above, geometries, strict=True)):
@@ -308,35 +294,30 @@ def _convolved_back(
             weight.to(reads.dtype),
             None if bias is None else list(bias.shape),
             *geometry,
-            [wanted, needs[2 * at], bias is not None and needs[2 * at + 1]],
+            [needs[0], needs[1 + 2 * at], bias is not None and needs[2 + 2 * at]],
         )
-        found += [None if of is None else of.to(weight.dtype) for of in of_weights]
+        found += [None if each is None else each.to(weight.dtype) for each in of_weights]
         total = of_reads if total is None else total.add_(of_reads)
-    return None if total is None else _pixels(total), found
+    return total, found
 
 
-def _apportion(
-    found: list[tuple[Tensor | None, ...]], channels: int, *, merged: bool
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of both inputs and of both norms' weights, in that order."""
-    of_local, weight, bias = found[0]
-    beside, pooled_weight, pooled_bias = found[1] if len(found) > 1 else (None, None, None)
-    if merged and len(found) == 1:
-        pooled_weight, pooled_bias = (
-            None if each is None else each[channels:] for each in (weight, bias)
-        )
-        weight, bias = (None if each is None else each[:channels] for each in (weight, bias))
-        of_local = None if of_local is None else of_local[..., :channels].contiguous()
-    maps = [None if each is None else each.permute(0, 3, 1, 2) for each in (of_local, beside)]
-    return (*maps, weight, bias, pooled_weight, pooled_bias)
+def _taken_apart(
+    found: tuple[Tensor | None, Tensor | None, Tensor | None], channels: int
+) -> list[tuple[Tensor | None, Tensor | None, Tensor | None]]:
+    """Take gradients of what was normalised as one apart; the source's features want none."""
+    maps, weight, bias = found
+    if maps is not None:
+        maps = maps[:, :channels].contiguous(memory_format=torch.channels_last)
+    if weight is None or bias is None:  # pragma: no cover - what was normalised has both
+        return [(maps, weight, bias)]
+    return [
+        (maps, weight[:channels], bias[:channels]),
+        (None, weight[channels:], bias[channels:]),
+    ]
 
 
-def _geometry(layer: nn.Module) -> tuple[Any, ...]:
-    """Return what torch's convolution takes behind its weights."""
-    if not isinstance(layer, nn.Conv2d):  # pragma: no cover - they are
-        raise TypeError(layer)
-    none = [0, 0]
-    return layer.stride, layer.padding, layer.dilation, False, none, layer.groups
+def _joined(tensors: list[Tensor], axis: int = 1) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors, axis)
 
 
 def _computed_in(reads: Tensor) -> torch.dtype:
@@ -345,17 +326,3 @@ def _computed_in(reads: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled(kind) and reads.dtype != torch.float64:
         return torch.get_autocast_dtype(kind)
     return reads.dtype
-
-
-def _cast(weights: tuple[Tensor | None, ...], dtype: torch.dtype) -> list[Tensor | None]:
-    return [None if weight is None else weight.to(dtype) for weight in weights]
-
-
-def _pixels(maps: Tensor) -> Tensor:
-    """Return [B, C, H, W] as pixels, [B, H, W, C] in one piece; of channels_last that is a view."""
-    return maps.permute(0, 2, 3, 1).contiguous()
-
-
-def _concatenate(pixels: tuple[Tensor, ...]) -> Tensor:
-    """Put channels side by side; return maps, [B, C, H, W]."""
-    return (pixels[0] if len(pixels) == 1 else torch.cat(pixels, 3)).permute(0, 3, 1, 2)
