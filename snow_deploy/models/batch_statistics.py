@@ -6,10 +6,15 @@ norms at once.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
 
 WIDE: Final = 16
 """Channels from which torch's own kernels are the faster ones, and sound."""
@@ -17,10 +22,10 @@ WIDE: Final = 16
 _ROW: Final = 64
 """The most values in a row; from 64 to 1,024 the sums over rows are as fast (measured)."""
 
-_FEWEST_PIXELS: Final = 16384
+FEWEST_PIXELS: Final = 16384
 """With fewer of few channels, calling so many operations takes longer than they save (measured)."""
 
-_LARGE: Final = 2**17
+_LARGE: Final = 2**20
 """Values from which they save more, whatever the channels (measured)."""
 
 _IN_ROWS: Final = (torch.float32, torch.float64)
@@ -105,7 +110,9 @@ def normalize_again(maps: Tensor, affine: Affine) -> Tensor:
     rows = Rows(maps)
     scale = weight * inverse
     shift = torch.addcmul(bias, mean, scale, value=-1)
-    return rows.back(torch.addcmul(rows.wide(shift), rows.of(maps), rows.wide(scale)))
+    answer = torch.empty_like(maps, memory_format=torch.channels_last)  # not a view: see autograd
+    torch.addcmul(rows.wide(shift), rows.of(maps), rows.wide(scale), out=rows.of(answer))
+    return answer
 
 
 def norm_gradients(
@@ -165,7 +172,7 @@ def _in_rows(maps: Tensor) -> bool:
     Not in half precision, whose affines are float32.
     """
     count, channels = maps.numel(), maps.shape[1]
-    large = count >= _LARGE or (channels < WIDE and count >= _FEWEST_PIXELS * channels)
+    large = count >= _LARGE or (channels < WIDE and count >= FEWEST_PIXELS * channels)
     return large and maps.dtype in _IN_ROWS and maps.device.type == "cpu"
 
 
@@ -176,7 +183,7 @@ class RunningStatistics:
         """Note nothing yet."""
         self._noted: list[_Noted] = []
 
-    def note(self, norms: list[nn.BatchNorm2d], affine: Affine, pixels: int) -> None:
+    def note(self, norms: Sequence[nn.BatchNorm2d], affine: Affine, pixels: int) -> None:
         """Note those of norms side by side, over so many pixels, two or more."""
         self._noted.append(_Noted(norms, affine.mean, affine.inverse, pixels))
 
@@ -198,7 +205,7 @@ class RunningStatistics:
 class _Noted(NamedTuple):
     """Statistics of the batch of norms side by side."""
 
-    norms: list[nn.BatchNorm2d]
+    norms: Sequence[nn.BatchNorm2d]
     mean: Tensor
     inverse: Tensor
     pixels: int
@@ -211,9 +218,9 @@ def _enter(noted: list[_Noted], momentum: float) -> None:
     torch._foreach_mul_(variances, [each.pixels / (each.pixels - 1) for each in noted])
     norms = [norm for each in noted for norm in each.norms]
     widths = [norm.num_features for norm in norms]
-    means = torch.cat([each.mean for each in noted]).split(widths)
+    means = torch.split(torch.cat([each.mean for each in noted]), widths)
     old = [norm.running_mean for norm in norms] + [norm.running_var for norm in norms]
-    new = [*means, *torch.cat(variances).split(widths)]
+    new = [*means, *torch.split(torch.cat(variances), widths)]
     torch._foreach_lerp_(old, new, momentum)  # type: ignore[arg-type]
     counts = [norm.num_batches_tracked for norm in norms]
     torch._foreach_add_([count for count in counts if count is not None], 1)

@@ -12,7 +12,8 @@ from torch import fx, nn
 from snow_deploy.models.activations import Activation, activation_of
 from snow_deploy.models.anatomy import input_of
 from snow_deploy.models.batch_statistics import RunningStatistics
-from snow_deploy.models.lean_convolution import LeanConvolutions, LeanLayers
+from snow_deploy.models.lean_convolution import LeanConvolutions
+from snow_deploy.models.lean_gradients import LeanLayers
 from snow_deploy.models.mirror import OVERWRITTEN
 from snow_deploy.models.narrow_layers import NarrowPointwise
 from snow_deploy.models.pooling import ChannelPooling
@@ -116,10 +117,18 @@ def _local(network: fx.GraphModule, reading: _Reading, convolutions: list[fx.Nod
     before = activation_of(network, node)
     if before is not None and len(input_of(node).users) == 1:
         node, activation = input_of(node), before
-    arrives = input_of(node) if isinstance(layer_of(network, node), nn.BatchNorm2d) else None
-    if arrives is None or OVERWRITTEN in arrives.meta:
+    norm = layer_of(network, node)
+    if not isinstance(norm, nn.BatchNorm2d) or not _notes_statistics(norm):
         return _Local(reading.local)
-    return _Local(arrives, node, activation)
+    arrives = input_of(node)
+    return (
+        _Local(reading.local) if OVERWRITTEN in arrives.meta else _Local(arrives, node, activation)
+    )
+
+
+def _notes_statistics(norm: nn.BatchNorm2d) -> bool:
+    """Tell whether a norm has weights, and statistics that move by its momentum."""
+    return norm.affine and norm.momentum is not None and norm.running_mean is not None
 
 
 def _replace(
@@ -146,8 +155,7 @@ def _replace(
     network.add_submodule(
         name,
         LeanConvolutions(
-            LeanLayers(tuple(layers), norm, local.activation, pooling),  # type: ignore[arg-type]
-            statistics,
+            LeanLayers(tuple(layers), norm, local.activation, pooling, statistics)  # type: ignore[arg-type]
         ),
     )
     with network.graph.inserting_before(convolutions[0]):
