@@ -21,8 +21,8 @@ class Activation(NamedTuple):
 
     Attributes:
         function: The activation.
-        answer: The same, which may write over what is activated unless `reads_input`.
-        gradient: From the gradient of the answer, and from the answer or the input.
+        answer: The activation again, which may write over what is activated unless `reads_input`.
+        gradient: Its gradient, made of the answer's gradient and of the answer or the input.
         reads_input: Whether the gradient reads what was activated, not the answer.
     """
 

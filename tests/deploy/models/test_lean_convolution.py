@@ -113,7 +113,9 @@ class Case:
         return weighted.relu() if pooling.relu is not None else weighted
 
     def answers(self) -> tuple[Tensor, ...]:
-        return self.lean(self.local, self.features) if self.beside else self.lean(self.local)
+        found: tuple[Tensor, ...]
+        found = self.lean(self.local, self.features) if self.beside else self.lean(self.local)
+        return found
 
     def trained(self) -> dict[str, Tensor]:
         return {"local": self.local, **dict(self.layers.named_parameters())}

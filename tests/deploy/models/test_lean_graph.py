@@ -79,8 +79,8 @@ def compare(source: Source, options: DeltaOptions, dtype: torch.dtype | None = N
         if ours.grad is not None and theirs.grad is not None:
             error = (ours.grad - theirs.grad).norm() / total
             assert error < (1e-9 if dtype is None else 0.05), name
-    for (name, ours), theirs in zip(delta.named_buffers(), twin.buffers(), strict=True):
-        torch.testing.assert_close(ours, theirs, msg=name)
+    for (name, value), other in zip(delta.named_buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(value, other, msg=name)
 
 
 def double(weights: Any) -> Source:
@@ -225,7 +225,8 @@ class WritesOver(nn.Module):
         values = self.first(images)
         normed = self.norm(values)
         values += 1
-        return self.second(normed) + values.mean()
+        answer: Tensor = self.second(normed) + values.mean()
+        return answer
 
 
 def test_what_is_overwritten_is_not_read_later() -> None:
