@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.blocks import left_out, stage_begin
+from snow_deploy.models.lean_graph import LeanGraph
 from snow_deploy.models.mirror import POOLING, Mirror
 from snow_deploy.models.network import TaskNetwork, looked_up
 from snow_deploy.models.pooling import ChannelPooling, drawn_together
@@ -74,12 +75,21 @@ class Delta(TaskNetwork):
             self._linear_classifier("leave --classifier-reads out")
             self.tap_readout = TapReadout(source, num_classes, features)
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
+        self._lean: list[LeanGraph] = []  # out of the module tree: the layers are there
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
         with drawn_together(self.poolings().values()):
-            logits: Tensor = self.network(images, features)
+            answer: LeanGraph | nn.Module = self.network
+            if self.training and torch.is_grad_enabled():
+                answer = self._kept_lean()
+            logits: Tensor = answer(images, features)
         return logits if self.tap_readout is None else logits + self.tap_readout(features)
+
+    def _kept_lean(self) -> LeanGraph:
+        if not self._lean:
+            self._lean = [LeanGraph(self.network)]
+        return self._lean[0]
 
     def loss(
         self,

@@ -14,7 +14,7 @@ from snow_deploy.models.anatomy import HEAD, input_of, is_dense
 from snow_deploy.models.mirrored_part import find_part
 from snow_deploy.models.narrow_layers import NarrowBatchNorm2d, NarrowPointwise, needs_care
 from snow_deploy.models.network import look_up
-from snow_export.trace.in_place import protect
+from snow_export.trace.in_place import memory_of, protect, written_input
 from snow_export.trace.nodes import layer_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 POOLING = "pooling"
 """The copy's submodule that holds its subscriptions."""
+OVERWRITTEN = "overwritten"
+"""Mark in a node's meta: a later node writes into its tensor."""
 
 
 def divide(channels: int, divisor: int) -> int:
@@ -113,6 +115,7 @@ class Mirror:
         network = fx.GraphModule(self.root, self.graph, class_name="Mirror")
         looked_up = [node for node in self.graph.nodes if node.target is look_up]
         protect(network, self.values, given=[self.image, *looked_up])  # others read them too
+        _mark_overwritten(network, self.values)
         return network.train()
 
     def _mirror_checked(self, node: fx.Node) -> fx.Node:
@@ -256,6 +259,18 @@ class Mirror:
                 value = self.root.get_parameter(str(node.target))
         self.values[node] = value
         return node
+
+
+def _mark_overwritten(network: fx.GraphModule, values: dict[fx.Node, Any]) -> None:
+    """Mark the nodes whose tensors later ones write into."""
+    earlier: list[fx.Node] = []
+    for node in network.graph.nodes:
+        target = written_input(network, node)
+        memory = set() if target is None else memory_of(values.get(target))
+        for other in earlier:
+            if other is target or memory & memory_of(values.get(other)):
+                other.meta[OVERWRITTEN] = True
+        earlier.append(node)
 
 
 def _groups_like(layer: nn.Conv2d, width: int, out: int) -> int:
