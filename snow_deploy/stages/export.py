@@ -112,7 +112,7 @@ def export_source(
         source_entry=source_entry(source),
         networks={},
         tasks=(_source_task(source, weights),),
-        preprocessing=Preprocessing.for_size(size, weights.mean, weights.std),
+        preprocessing=weights.preprocessing(size),
         pictures=np.concatenate(samples) if samples else _drawn(size),
         versions=_versions(),
         options=options or GraphOptions(),
