@@ -97,12 +97,9 @@ def image_size_of(store: Store, choice: SourceChoice) -> int:
         SourceError: There is no such source.
         StoreError: The store's source cannot be read.
     """
-    if choice.architecture is not None:
-        return usual_image_size(choice.architecture)
-    return store.source_weights().image_size if store.has_source() else _USUAL_SIZE
-
-
-_USUAL_SIZE = 224
+    if store.has_source():
+        return store.source_weights().image_size
+    return usual_image_size(choice.architecture or DEFAULT_ARCHITECTURE)
 
 
 def _check_kept(store: Store, kept: SourceWeights, choice: SourceChoice) -> None:

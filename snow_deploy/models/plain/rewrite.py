@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,6 +34,7 @@ def rewrite(traced: fx.GraphModule) -> fx.GraphModule:
         if _does_nothing(traced, node):
             node.replace_all_uses_with(node.all_input_nodes[0])
             graph.erase_node(node)
+    _ask_at_hand_for_batch(graph)
     graph.eliminate_dead_code()
     _compute_constants(traced)
     graph.eliminate_dead_code()
@@ -56,6 +58,35 @@ def _does_nothing(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         return type(traced.get_submodule(str(node.target))) is nn.Identity
     return node.target in _DROPPING  # traced in eval mode
+
+
+def _ask_at_hand_for_batch(graph: fx.Graph) -> None:
+    """Let each call ask what it reads for the number of pictures, not the image itself.
+
+    The call then depends on its own input alone, and a copy may begin behind the image.
+    """
+    image = next(node for node in graph.nodes if node.op == "placeholder")
+    sizes = [node for node in graph.nodes if _is_batch_of(node, image)]
+    for size in sizes:
+        for user in list(size.users):
+            reads = user.args[0] if user.args else None
+            if not isinstance(reads, fx.Node) or reads in {size, image}:
+                continue
+            with graph.inserting_before(user):
+                own = graph.call_method("size", (reads, 0))
+            user.replace_input_with(size, own)
+
+
+def _is_batch_of(node: fx.Node, image: fx.Node) -> bool:
+    if node.op == "call_method" and node.target == "size":
+        return node.args == (image, 0)
+    if node.target is not operator.getitem or node.args[1] != 0:
+        return False
+    whole = node.args[0]
+    return isinstance(whole, fx.Node) and (
+        (whole.target is getattr and whole.args == (image, "shape"))
+        or (whole.op == "call_method" and whole.target == "size" and whole.args == (image,))
+    )
 
 
 def _compute_constants(traced: fx.GraphModule) -> None:

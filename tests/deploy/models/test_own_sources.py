@@ -63,7 +63,7 @@ class Net(nn.Module):
         b, c, h, w = x.shape
         assert c in (1, 3)
         y = self.backbone(x - self.middle if c == 3 else x)
-        return self.head(y.mean((2, 3)))
+        return self.head(y.mean((2, 3), keepdim=True).view(b, -1))
 
 class ByValue(Net):
     def forward(self, x):
@@ -141,6 +141,7 @@ def test_a_factory_gives_a_source_that_a_delta_trains_on(nets: Any) -> None:
     odd = torch.randn(1, 3, 224, 224)
     torch.testing.assert_close(source(odd)["logits"], logits_of(nets.rgb(), odd))
     assert "pretrained_cfg" in said[0]
+    assert [tap.name for tap in source.anatomy.taps] == ["backbone.1", "head"]
     assert weights.code_sha256 == code_sha256(source_name(nets))
     delta = Delta(source, 3, DeltaOptions(k_divisor=2, width_divisor=2))
     scale = next(value for key, value in delta.named_parameters() if "scale" in key)
