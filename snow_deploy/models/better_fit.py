@@ -52,7 +52,7 @@ def better_fit(keys: NetworkKeys, tensors: Mapping[str, Tensor]) -> str:
     """Return a sentence about what weights would fit, for the end of an error message.
 
     Args:
-        keys: Of the network that they do not fit.
+        keys: Names of the network that they do not fit.
         tensors: All of the checkpoint's.
     """
     prefix, count = missing_prefix(tensors, keys)

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense
 from snow_deploy.models.channel_cuts import divided_cuts, is_arithmetic
+from snow_deploy.models.free_tensors import free_tensor
 from snow_deploy.models.network import look_up
 from snow_deploy.models.resized_layers import (
     divide,
@@ -246,36 +247,15 @@ class Mirror:
         return layer
 
     def _parameter(self, node: fx.Node) -> fx.Node:
-        """Mirror a tensor that no layer holds, such as a layer scale: divided like the widths.
-
-        What meets the image itself keeps its size, and what is not trained its values.
-        """
+        """Mirror a tensor that no layer holds, such as a layer scale."""
         name = str(node.target)
-        original: Any = self.blueprint
-        for part in name.split("."):
-            original = getattr(original, part)
-        meets_image = any(
-            reader.op == "placeholder" for user in node.users for reader in user.all_input_nodes
-        )
-        width = 1 if meets_image else self.width
-        shape = [divide(n, width) if n > 1 else n for n in original.shape]
         holder, leaf = self._holder(name), name.rpartition(".")[2]
-        trained = isinstance(original, nn.Parameter)
-        first = self._first_value(name, shape, trained=trained)
-        if trained:
-            holder.register_parameter(leaf, nn.Parameter(first))
+        mirrored = free_tensor(self.source, node, self.width)
+        if isinstance(mirrored, nn.Parameter):
+            holder.register_parameter(leaf, mirrored)
         else:
-            holder.register_buffer(leaf, first)
+            holder.register_buffer(leaf, mirrored)
         return self._record(self.graph.get_attr(name))
-
-    def _first_value(self, name: str, shape: list[int], *, trained: bool) -> Tensor:
-        """Return what such a tensor begins as: torchvision's layer scales do at 1e-6."""
-        if self.source.weights.graph is None:
-            return torch.full(shape, 1e-6)
-        values = self.source.weights.state[name]
-        if trained:
-            return torch.full(shape, float(values.mean()))
-        return values[tuple(slice(size) for size in shape)].clone()
 
     def _holder(self, name: str) -> nn.Module:
         """Return the (new) parent module of a dotted name."""

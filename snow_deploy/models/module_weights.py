@@ -31,7 +31,7 @@ def weights_of_module(network: nn.Module, facts: ModuleFacts) -> SourceWeights:
     """Take a network with its weights for a source; it stays as it is.
 
     Args:
-        network: From [B, 3, S, S] to logits [B, classes], on any device.
+        network: Network from [B, 3, S, S] to logits [B, classes], on any device.
         facts: Its name, and how its pictures are prepared.
 
     Raises:

@@ -85,7 +85,7 @@ def mish(emitter: Emitter, node: fx.Node, value: Any) -> str:
     return emitter.add("Mul", [name, gate], label)
 
 
-def softmax(emitter: Emitter, node: fx.Node, value: Any, axis: int) -> str:
+def softmax_over(emitter: Emitter, node: fx.Node, value: Any, axis: int) -> str:
     """Write a softmax over one axis."""
     rank = len(emitter.shape(node))
     return emitter.add("Softmax", [emitter.name(value)], emitter.label(node), axis=axis % rank)

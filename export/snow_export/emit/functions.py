@@ -17,7 +17,7 @@ from snow_export.emit.activations import (
     leaky_relu,
     mish,
     silu,
-    softmax,
+    softmax_over,
     unary,
 )
 from snow_export.emit.arithmetic import REDUCTIONS
@@ -278,7 +278,7 @@ _RULES: dict[Any, CallRule] = {
     functional.interpolate: resize,
     functional.mish: mish,
     functional.pad: pad,
-    functional.softmax: softmax,
+    functional.softmax: softmax_over,
     torch.stack: _stack,
     **REDUCTIONS,
     **dict.fromkeys(("expand", "expand_as", torch.broadcast_to), _broadcast),

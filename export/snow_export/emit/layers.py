@@ -15,7 +15,7 @@ from snow_export.emit.activations import (
     leaky_relu,
     mish,
     silu,
-    softmax,
+    softmax_over,
     unary,
 )
 from snow_export.emit.pools import (
@@ -261,7 +261,7 @@ _RULES: dict[type[nn.Module], Callable[[Emitter, fx.Node, Any], str]] = {
     ),
     nn.Upsample: _with(resize, "size", "scale_factor", "mode", "align_corners"),
     nn.AdaptiveMaxPool2d: _with(adaptive_max_pool, "output_size"),
-    nn.Softmax: _with(softmax, "dim"),
+    nn.Softmax: _with(softmax_over, "dim"),
     nn.Mish: _with(mish),
     nn.LayerNorm: _layer_norm,
     nn.Hardtanh: _with(clip, "min_val", "max_val"),  # ReLU6 is one

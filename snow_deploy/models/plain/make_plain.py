@@ -30,7 +30,8 @@ def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule
     for use. A network for grey pictures is made to read the grey of red, green and blue.
 
     Args:
-        network: From [B, 3, S, S] (or [B, 1, S, S]) to logits [B, classes]; stays as it is.
+        network: Network from [B, 3, S, S] (or [B, 1, S, S]) to logits [B, classes]; stays as
+            it is.
         image_size: S, in pixels; what the network decides by size is decided for this one.
         what: The network, for people.
 

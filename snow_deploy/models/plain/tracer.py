@@ -27,7 +27,7 @@ def trace_plainly(network: nn.Module, image_size: tuple[int, int], what: str) ->
     """Trace a network in eval mode; what depends on sizes alone is decided for the size given.
 
     Args:
-        network: From [B, C, H, W] to one tensor; on the CPU.
+        network: Network from [B, C, H, W] to one tensor; on the CPU.
         image_size: Height and width in pixels.
         what: The network, for people.
 
