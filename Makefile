@@ -25,7 +25,7 @@ install: $(INSTALLED) ## Make .venv with everything that the other targets need
 demo: $(INSTALLED) ## Train, export and predict on rendered pictures; report in demo-output/
 	$(BIN)/snow-deploy demo --output demo-output $(ARGS)
 
-test: $(INSTALLED) ## Run the whole test suite, a process per core
+test: $(INSTALLED) ## Run the whole test suite, a process more than there are cores
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 coverage: $(INSTALLED) ## Run the whole test suite and fail where less of the code runs than before

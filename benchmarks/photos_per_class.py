@@ -74,17 +74,22 @@ def draw(splits: Splits, photos: int | None, seed: int) -> Splits:
         splits: The data.
         photos: How many; None keeps all.
         seed: The order's.
+
+    Returns:
+        The draw; the curve of a training is of one of its own pictures a class, since an epoch of
+        fifty photos would otherwise measure hundreds. Nothing is chosen by it.
     """
     if photos is None:
         return splits
     targets = targets_of(splits.train)
-    kept: list[int] = []
+    kept, shown = list[int](), list[int]()
     for label in range(len(splits.labels)):
         places = [place for place, target in enumerate(targets) if target == label]
         order = keyed_permutation(len(places), "photos per class", seed, label)
         kept += [places[number] for number in order[:photos]]
-    train = part_of(splits.train, tuple(sorted(kept)))
-    return Splits(train=train, val=splits.val, test=splits.test, augmentation=splits.augmentation)
+        shown.append(places[order[0]])
+    train, curve = (part_of(splits.train, tuple(sorted(each))) for each in (kept, shown))
+    return Splits(train=train, val=curve, test=splits.test, augmentation=splits.augmentation)
 
 
 _SETTINGS = ("image_size", "batch_size", "epochs", "steps", "precision", "seeds")

@@ -56,6 +56,11 @@ class RandomWeights(Protocol):
     def __call__(self, architecture: str, classes: int = 7, seed: int = 0) -> SourceWeights: ...
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Take a process more than there are cores: many tests wait for a server, a camera, a clock."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture
 def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mount a file system of a size such as 256k, where this user may; else skip."""

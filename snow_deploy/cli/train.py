@@ -270,7 +270,7 @@ def command(  # noqa: PLR0917 - an argument for each option
         outcome = train_any(store, requests, settings, progress)
     if first:
         _report(store, outcome, requests[0].splits.final[0])
-    _refuse_failures(outcome, len(requests))
+    _refuse_failures(outcome, requests)
 
 
 def _requests(
@@ -357,14 +357,18 @@ def _fitted(metrics: Mapping[str, float]) -> str:
     )
 
 
-def _refuse_failures(outcome: TrainingOutcome, asked: int) -> None:
+def _refuse_failures(outcome: TrainingOutcome, requests: Sequence[TaskRequest]) -> None:
     """End with an error where a task was given up; the others are stored by now."""
     from snow_deploy.errors import TrainingError
 
     if outcome.failures:
         reasons = "; ".join(f"{name}: {why}" for name, why in outcome.failures.items())
+        trained = {each.name for each in requests if each.options.scheme != "readout"}
+        advice = ""
+        if trained & outcome.failures.keys():
+            advice = " Lower the --lr of what is trained, or take --recipe steady."
         msg = (
-            f"{len(outcome.failures)} of {asked} tasks were given up and are not stored "
-            f"({reasons}). Lower their --lr, or train them with --recipe steady."
+            f"{len(outcome.failures)} of {len(requests)} tasks were given up and are not stored "
+            f"({reasons}).{advice}"
         )
         raise TrainingError(msg)

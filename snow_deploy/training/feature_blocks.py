@@ -7,9 +7,11 @@ is never changed afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+_STRAY_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ def write_block(
     Raises:
         StoreError: It cannot be written; the blocks that are there are as they were.
     """
+    _remove_strays(folder)
     name = secrets.token_hex(8)
     path = folder / f"{name}.npy"
     with writing(path, StoreError, "Free space or access; nothing else was changed."):
@@ -66,6 +72,15 @@ def write_block(
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+
+def _remove_strays(folder: Path) -> None:
+    """Remove what a killed run has left half-written; what is new may be another run's, at work."""
+    for path in (*folder.glob("*.npy"), *folder.glob(".*.tmp")):
+        with contextlib.suppress(OSError):
+            old = time.time() - path.stat().st_mtime > _STRAY_SECONDS
+            if old and not path.with_suffix(".json").exists():
+                path.unlink()
 
 
 def read_blocks(folder: Path, width: int) -> Iterator[FeatureBlock]:

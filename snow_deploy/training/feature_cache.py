@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from snow_deploy.models.source import tap_key
 from snow_deploy.training.feature_blocks import read_blocks, write_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -133,9 +134,29 @@ class FeatureCache:
         rows = np.empty((len(keys), self.width), np.float16)
         state = self._look_up(keys, view, rows)
         missing = [place for place in range(len(keys)) if keys[place] not in state]
-        note = _counter(progress, len(missing))
         if missing:
-            self._source.pack(_BATCH, self.preprocessing.image_size)
+            with self._fast_source():
+                self._add(pictures, view, (keys, rows, state), missing, progress)
+        readable = [place for place, key in enumerate(keys) if state[key]]
+        if not readable:
+            msg = f"none of the {len(pictures)} pictures could be read; check the files"
+            raise DataError(msg)
+        if len(readable) < len(keys):
+            rows = rows[readable]
+        unreadable = [pictures.name(place) for place, key in enumerate(keys) if not state[key]]
+        return PooledFeatures(rows, np.array(readable, np.int64), tuple(unreadable))
+
+    def _add(
+        self,
+        pictures: Pictures,
+        view: View,
+        known: tuple[list[str], NDArray[np.float16], dict[str, bool]],
+        missing: list[int],
+        progress: ProgressCallback | None,
+    ) -> None:
+        """Compute and write what is missing, block by block, and note it in rows and state."""
+        keys, rows, state = known
+        note = _counter(progress, len(missing))
         for start in range(0, len(missing), BLOCK_PICTURES):
             some = part_of(pictures, tuple(missing[start : start + BLOCK_PICTURES]))
             read, found = self._compute(some, view, note)
@@ -149,14 +170,19 @@ class FeatureCache:
                 found,
             )
             state |= {keys[place]: place not in failed for place in some.indices}
-        readable = [place for place, key in enumerate(keys) if state[key]]
-        if not readable:
-            msg = f"none of the {len(pictures)} pictures could be read; check the files"
-            raise DataError(msg)
-        if len(readable) < len(keys):
-            rows = rows[readable]
-        unreadable = [pictures.name(place) for place, key in enumerate(keys) if not state[key]]
-        return PooledFeatures(rows, np.array(readable, np.int64), tuple(unreadable))
+
+    @contextmanager
+    def _fast_source(self) -> Iterator[None]:
+        """Let the source's passes run on the GPU, or packed where there is none."""
+        if not torch.cuda.is_available():
+            self._source.pack(_BATCH, self.preprocessing.image_size)
+            yield
+            return
+        self._source.network.cuda()
+        try:
+            yield
+        finally:
+            self._source.network.cpu()
 
     def _look_up(self, keys: list[str], view: View, rows: NDArray[np.float16]) -> dict[str, bool]:
         """Copy what the blocks have; tell of each picture found whether it could be read."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -22,7 +24,6 @@ from tests.export.requests import LABELS, random_delta, request_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -128,6 +129,30 @@ def test_readouts_answer_as_the_formula_says(
     assert ("source.features" in found) == gives_features
     if gives_features:
         np.testing.assert_allclose(found["source.features"], pooled, atol=1e-4 * pooled.max())
+
+
+@pytest.mark.parametrize("gives_features", [False, True])
+def test_onnx_runtime_pools_each_map_as_soon_as_it_is_there(
+    weights: SourceWeights, tmp_path: Path, gives_features: bool
+) -> None:
+    """Not all of them at the end, when the cache has lost them."""
+    asked = request(Source(weights))
+    asked = with_features(asked) if gives_features else asked
+    path = tmp_path / "snow.onnx"
+    path.write_bytes(build_graph(asked).SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "run")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    session.run(None, {"image": np.zeros((1, 3, 64, 64), np.float32)})
+
+    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    ran = [event["args"]["op_name"] for event in events if event["name"].endswith("_kernel_time")]
+    pools = [place for place, name in enumerate(ran) if name in {"GlobalAveragePool", "ReduceMean"}]
+    behind = [sum("Conv" in name for name in ran[place:]) for place in pools]
+    assert len(pools) > 2
+    assert behind == sorted(set(behind), reverse=True)  # convolutions between any two
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Pooled means that follow each other, as one mean of their maps laid one behind the other.
+"""Pooled means that follow each other, as one mean of their maps; and when each is computed.
 
 A compiler reads the maps where they lie: one launch does what took one or two a map. A runtime
 that fuses nothing copies the maps first, which costs more than it brings where they are large.
@@ -28,7 +28,8 @@ def join_means(flat: fx.GraphModule, image: Tensor) -> None:
     """Join the means over height and width that one concatenation reads, in place.
 
     Of a concatenation's parts those that follow each other are joined, where their maps are of one
-    height and width and nothing else reads the means. Equal concatenations become one first.
+    height and width and nothing else reads the means. Equal concatenations become one first. The
+    means are written in an order in which they are computed when their maps are.
 
     Args:
         flat: A respelled network.
@@ -42,7 +43,9 @@ def join_means(flat: fx.GraphModule, image: Tensor) -> None:
         return
     sizes = _sizes(run_nodes(flat, image[:1]), maps, LARGEST * image[0].numel())
     for joint, parts in list(_joints(graph)):
-        joint.args = (_joined(graph, parts, maps, sizes), 1)
+        together = _joined(graph, parts, maps, sizes)
+        joint.args = (together, 1)
+        _write_last_first(joint, [part for part in together if part in maps or part not in parts])
     graph.eliminate_dead_code()
     graph.lint()
     flat.recompile()
@@ -99,6 +102,17 @@ def _joined(
                 same = [graph.call_function(torch.mean, (laid, (2, 3), False))]
         found += same
     return found
+
+
+def _write_last_first(joint: fx.Node, parts: list[fx.Node]) -> None:
+    """Write means right before what reads them all, the last one first.
+
+    ONNX Runtime runs a graph depth first: of a node's inputs it goes to the one written last. From
+    the last mean it would run the whole source, and pool every map when the cache has lost it; from
+    the first mean it pools each map as soon as it is there.
+    """
+    for part in reversed(parts):
+        joint.prepend(part)
 
 
 def _pooled_map(flat: fx.GraphModule, part: fx.Node) -> fx.Node | None:

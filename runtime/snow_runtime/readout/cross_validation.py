@@ -34,7 +34,7 @@ class LabelledFeatures:
     Attributes:
         features: float32 `[M, F]`.
         targets: float32 `[M, C]`, one-hot, or any of 0 and 1 with `several`.
-        shares: float32 `[M]`, what each row counts in the loss.
+        shares: float32 `[M]` or `[M, C]`, what each row, or each label of it, counts in the loss.
         several: Whether several labels may be right at once.
         first: int64 `[P]`, the row of each picture as the device sees it: what is judged.
     """
@@ -64,7 +64,7 @@ class LabelledFeatures:
         precise: bool = False,
     ) -> Iterator[Linear]:
         """Fit on some rows with each penalty, from the strongest on."""
-        shares = self.shares[rows] / self.shares[rows].sum()
+        shares = self.shares[rows] / self.shares[rows].sum(axis=0)
         targets = self.targets[rows]
         return regularisation_path(
             self.space.rows[rows],

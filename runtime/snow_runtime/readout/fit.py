@@ -47,7 +47,8 @@ class FitOptions:
         penalties: Strengths of the L2 regularisation that are tried, from the strongest on.
         folds: Parts of the pictures that are held out in turn; None takes 5, or 3 where there are
             many pictures.
-        class_weights: Whether every picture counts the same, or every class does.
+        class_weights: Whether every picture counts the same, or every class does. Where several
+            labels may be right at once: whether a label's yes and no count the same.
         seed: Seed of the folds.
     """
 
@@ -142,8 +143,8 @@ def fit_readout(
         options: How it is fitted.
         pictures: int64 `[M]`, which picture each row is a view of, the first one as the device sees
             it; None where each row is one.
-        ranker: Another ranking to try for the number of features that was chosen; the better one
-            is kept.
+        ranker: Another ranking to try for the number of features and the penalty that were chosen;
+            the better one is kept.
 
     Returns:
         The readout, the same whenever the same is fitted.
@@ -186,7 +187,8 @@ def _fit(
         tried.append(whole)
     chosen = _smallest_as_good(tried)
     if ranker is not None and chosen.ranked_by == "weights":
-        another = _try_ranker(labelled, folds, options, chosen.found.features, ranker)
+        one = replace(options, penalties=(chosen.found.penalty,))
+        another = _try_ranker(labelled, folds, one, chosen.found.features, ranker)
         tried.append(another)
         if another.found.accuracy > chosen.found.accuracy:
             chosen = another
@@ -327,8 +329,10 @@ def _one_hot(targets: NDArray[np.int64] | NDArray[np.bool_], classes: int) -> ND
 def _shares(
     targets: NDArray[np.int64] | NDArray[np.bool_], classes: int, weights: ClassWeights
 ) -> NDArray[np.float32]:
-    """Return what each row counts in the loss: together 1."""
+    """Return what each row counts in the loss, `[M]`, or each label of it, `[M, C]`: together 1."""
     shares = np.ones(len(targets))
     if weights == "balanced" and targets.ndim == 1:
         shares = 1 / np.bincount(targets, minlength=classes)[targets]
-    return np.asarray(shares / shares.sum(), np.float32)
+    elif weights == "balanced":
+        shares = 1 / np.where(targets, targets.sum(axis=0), (~targets).sum(axis=0))
+    return np.asarray(shares / shares.sum(axis=0), np.float32)

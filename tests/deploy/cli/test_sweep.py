@@ -77,6 +77,7 @@ def test_what_it_reports(trained_store: Store, asked: list[TaskRequest]) -> None
     assert result.exit_code == 1
     expected = "1 of 2 tasks were given up and are not stored (food-k8: the loss became nan"
     assert expected in " ".join(result.stderr.split())
+    assert "Lower the --lr" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -299,6 +299,24 @@ def test_rows_whose_facts_were_never_written_are_nobodys(files: Files, open_cach
     np.testing.assert_array_equal(before.rows, after.rows)
 
 
+def test_what_a_killed_run_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    """What is new may be another run's, at work."""
+    write_block(tmp_path, ["a"], [], np.zeros((1, 5), np.float16))
+    whole = {path.name for path in tmp_path.iterdir()}
+    for name in ("old.npy", ".old.tmp", "new.npy", ".new.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    for path in tmp_path.iterdir():
+        if "new" not in path.name:
+            os.utime(path, (0, 0))
+
+    write_block(tmp_path, ["b"], [], np.ones((1, 5), np.float16))
+
+    left = {path.name for path in tmp_path.iterdir()}
+    assert whole | {"new.npy", ".new.tmp"} < left
+    assert not {"old.npy", ".old.tmp"} & left
+    assert sorted(block.keys for block in read_blocks(tmp_path, 5)) == [("a",), ("b",)]
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, InputError])
 def test_what_was_computed_before_a_stop_is_kept(
     files: Files, open_cache: Opening, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]

@@ -189,6 +189,25 @@ def test_a_rare_class_counts_as_much_with_balanced_weights() -> None:
     assert abs((z[:, 1] > z[:, 0]).mean() - 0.5) < 0.15
 
 
+def test_a_rare_label_counts_as_much_with_balanced_weights() -> None:
+    """As each label would by itself, as a question of two classes."""
+    rng = np.random.default_rng(9)
+    rare, often = np.arange(400) % 20 == 0, np.arange(400) % 3 == 0
+    targets = np.stack([rare, often], axis=1)
+    x = (rng.standard_normal((400, 3)) + 0.8 * targets[:, [0, 1, 0]]).astype(np.float32)
+    options = FitOptions(sizes=(), penalties=(0.01,), class_weights="balanced")
+    both = answers(fit_readout(x, targets, LABELS[:2], options), x)
+
+    for number, present in enumerate((rare, often)):
+        alone = answers(fit_readout(x, present[:, np.newaxis], LABELS[:1], options), x)
+        np.testing.assert_allclose(both[:, [number]], alone, atol=2e-2)
+        # Of the rare ones as many are found as of the others are not taken for one.
+        right = (both[:, number] > 0) == present
+        assert abs(right[present].mean() - right[~present].mean()) < 0.15
+    equal = answers(fit_readout(x, targets, LABELS[:2], replace(options, class_weights="equal")), x)
+    assert (equal[rare, 0] > 0).mean() < 0.5 < (both[rare, 0] > 0).mean()
+
+
 def test_several_labels() -> None:
     x, y = drawn()
     targets = np.stack([y == 0, y != 1, y == 2], axis=1)
