@@ -71,6 +71,7 @@ def build_architecture(architecture: str, num_classes: int) -> nn.Module:
     if architecture not in architectures():
         msg = (
             f"torchvision has no network called {architecture!r}. "
+            "timm's are called timm:NAME, and your own package.module:function. "
             f"Choose one of: {', '.join(architectures())}"
         )
         raise SourceError(msg)

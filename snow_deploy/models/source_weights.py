@@ -26,6 +26,7 @@ from snow_deploy.models.architectures import (
     unfilled_network,
 )
 from snow_deploy.models.plain.description import build_described
+from snow_export.own_layers import FixedFilter2d
 from snow_runtime.graph.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -135,6 +136,9 @@ class SourceWeights:
                     fresh = self.state[name]
                     trained = isinstance(weight, nn.Parameter)
                     weight.copy_(fresh.mean().expand_as(fresh) if trained else fresh)
+                for name, layer in network.named_modules():
+                    if isinstance(layer, FixedFilter2d):
+                        layer.weight.copy_(self.state[f"{name}.weight"])
             return network.train()
         return self._placed(build_architecture(self.architecture, self._num_classes())).train()
 

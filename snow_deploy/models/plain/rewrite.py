@@ -42,6 +42,7 @@ def rewrite(traced: fx.GraphModule) -> fx.GraphModule:
         if node.op == "call_function" and (rule := FUNCTION_LAYERS.get(node.target)) is not None:
             _become_layer(traced, node, rule)
     for node in list(graph.nodes):
+        _count_padding(traced, node)
         _take_padding(traced, node)
     graph.eliminate_dead_code()
     used = {str(node.target) for node in graph.nodes if node.op in {"call_module", "get_attr"}}
@@ -213,6 +214,22 @@ def _layer_name(traced: fx.GraphModule, node: fx.Node, weights: list[fx.Node]) -
         number += 1
         name = f"{wanted}_{number}"
     return name
+
+
+def _count_padding(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Write a convolution's padding in pixels where it is `same` or `valid`."""
+    layer = layer_of(traced, node)
+    if type(layer) is not nn.Conv2d or not isinstance(layer.padding, str):
+        return
+    if layer.padding_mode != "zeros":
+        return
+    left, right, top, bottom = layer._reversed_padding_repeated_twice  # noqa: SLF001
+    if left == right and top == bottom:
+        layer.padding = (top, left)
+    else:
+        pads = (left, right, top, bottom)
+        padded = convolution_like(layer, layer.weight, layer.bias, pads)
+        traced.set_submodule(str(node.target), padded)
 
 
 def _take_padding(traced: fx.GraphModule, node: fx.Node) -> None:

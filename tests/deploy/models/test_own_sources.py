@@ -40,7 +40,7 @@ class Block(nn.Module):
         super().__init__()
         self.conv1 = Scaled(reads, gives, 3, stride, 1)
         self.norm = nn.BatchNorm2d(gives)
-        self.conv2 = nn.Conv2d(gives, gives, 3, padding="same")
+        self.conv2 = nn.Conv2d(gives, gives, (3, 1), padding="same")
         self.short = nn.Conv2d(reads, gives, 1, stride)
         self.scale = nn.Parameter(torch.full((gives, 1, 1), 0.5))
 
@@ -143,6 +143,8 @@ def test_a_factory_gives_a_source_that_a_delta_trains_on(nets: Any) -> None:
     assert "pretrained_cfg" in said[0]
     assert [tap.name for tap in source.anatomy.taps] == ["backbone.1", "head"]
     assert weights.code_sha256 == code_sha256(source_name(nets))
+    layers = [each for each in weights.build().modules() if isinstance(each, nn.Conv2d)]
+    assert not any(isinstance(layer.padding, str) for layer in layers)  # ONNX wants numbers
     delta = Delta(source, 3, DeltaOptions(k_divisor=2, width_divisor=2))
     scale = next(value for key, value in delta.named_parameters() if "scale" in key)
     torch.testing.assert_close(scale, torch.full_like(scale, 0.5))  # as the network's own began

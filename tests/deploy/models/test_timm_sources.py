@@ -112,6 +112,15 @@ def test_a_network_is_traced_trained_on_and_exported(name: str, tmp_path: Path) 
     assert parity.task == "a"
 
 
+def test_a_fresh_start_keeps_the_blur() -> None:
+    _, source = one_source(anti_aliased)
+    trained, fresh = source.weights.build().state_dict(), source.weights.build_anew().state_dict()
+    blurs = [key for key, value in trained.items() if value.shape[:2] == (1, 1)]
+    assert blurs
+    assert all(torch.equal(trained[key], fresh[key]) for key in blurs)
+    assert not any(torch.equal(trained[key], fresh[key]) for key in trained if "conv1.w" in key)
+
+
 @pytest.mark.parametrize("name", ["repvgg_a0", "mobileone_s0", "fastvit_t8"])
 def test_branches_for_training_become_one_convolution(name: str) -> None:
     torch.manual_seed(0)
