@@ -134,9 +134,10 @@ def _engine_lines(engine: EngineFacts) -> Iterator[str]:
 
 
 def _recipe(preprocessing: Preprocessing) -> str:
-    size = preprocessing.image_size
+    size, how = preprocessing.image_size, preprocessing.interpolation
+    resized = "" if how == "bilinear" else f" ({how})"
     return (
-        f"short side to {preprocessing.resize_size}, centre {size} x {size}, "
+        f"short side to {preprocessing.resize_size}{resized}, centre {size} x {size}, "
         f"mean {_triple(preprocessing.mean)}, std {_triple(preprocessing.std)}"
     )
 

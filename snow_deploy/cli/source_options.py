@@ -18,14 +18,17 @@ source_options = all_of(
     click.option(
         "--source",
         "architecture",
-        help="torchvision's name of the source's architecture.  [default: the store's, or "
+        metavar="NAME",
+        help="The source's network: one of torchvision's by name, one of timm's as timm:NAME, or "
+        "what a function of yours returns, as package.module:function.  [default: the store's, or "
         "resnet50]",
     ),
     click.option(
         "--weights",
         help="The source's weights: imagenet, one of torchvision's weight names, or a file: "
-        ".safetensors, or a checkpoint of torch.save's (.pth, .pt, .ckpt, .bin, .pth.tar).  "
-        "[default: the store's, or imagenet]",
+        ".safetensors, a checkpoint of torch.save's (.pth, .pt, .ckpt, .bin, .pth.tar), or the "
+        "index of several (.index.json).  [default: the store's, imagenet, or those with which "
+        "your function returns the network]",
     ),
     click.option(
         "--weights-key",

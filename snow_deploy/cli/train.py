@@ -143,7 +143,11 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
     help="Train on crops of this share of a photo's area or more, 0 to 1.  [default: the "
     "recipe's, 0.25 (paper) or 0.5 (steady)]",
 )
-@click.option("--image-size", default=224, help="Side of the networks' input, in pixels.")
+@click.option(
+    "--image-size",
+    type=int,
+    help="Side of the networks' input, in pixels.  [default: the source's, mostly 224]",
+)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -199,7 +203,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     from snow_deploy.cli.progress import progress_bar
     from snow_deploy.cli.train_auto import refuse_sweeps, train_auto
     from snow_deploy.training.any_scheme import train_any
-    from snow_deploy.training.bring_source import bring_source
+    from snow_deploy.training.bring_source import bring_source, image_size_of
     from snow_deploy.training.run import RunSettings
     from snow_deploy.training.store import Store
 
@@ -215,11 +219,12 @@ def command(  # noqa: PLR0917 - an argument for each option
     store = Store(root)
     for task in tasks:
         store.task_path(task)  # refuses a name that cannot be a task's, before data is read
+    source = read_choice(architecture, weights, weights_key, stride_in_1x1, source_labels)
+    form["image_size"] = form["image_size"] or image_size_of(store, source)
     variants = list(combinations(sweeps, TrainForm(**form)))
     auto = refuse_sweeps([each for _, each in variants], sweeps)
     refuse_unread([each for _, each in variants], swept(sweeps))
     requests = _requests(list(zip(tasks, listed, strict=True)), variants, download=download)
-    source = read_choice(architecture, weights, weights_key, stride_in_1x1, source_labels)
     planned = [(each.options, len(each.splits.labels)) for each in requests]
     if auto is not None:
         planned += [(auto.readout_options(), classes) for _, classes in planned]

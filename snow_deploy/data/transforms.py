@@ -52,7 +52,10 @@ class PhotoTransform:
         self._augment = v2.Compose(
             [
                 v2.RandomResizedCrop(
-                    preprocessing.image_size, scale=(smallest_crop, 1.0), antialias=True
+                    preprocessing.image_size,
+                    scale=(smallest_crop, 1.0),
+                    interpolation=v2.InterpolationMode[preprocessing.interpolation.upper()],
+                    antialias=True,
                 ),
                 v2.RandomHorizontalFlip(),
             ]

@@ -90,6 +90,8 @@ def trace(network: nn.Module) -> fx.GraphModule:
         SourceError: torch.fx cannot trace it, or it does not map one image to one tensor.
     """
     network.eval()
+    if isinstance(network, fx.GraphModule):  # it is a trace
+        return network
     try:
         graph = CnnTracer().trace(network)
     except Exception as error:
@@ -167,7 +169,7 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
         SourceError: There is no convolution to subscribe to, or no classifier at the end.
     """
     values = run_nodes(traced, image)
-    classifier = _find_classifier(traced)
+    classifier = find_classifier(traced)
     readers: dict[fx.Node, list[str]] = {}
     dense = [node for node in _dense_convolutions(traced) if node is not classifier]
     for node in dense:
@@ -210,7 +212,7 @@ def _dense_convolutions(traced: fx.GraphModule) -> Iterator[fx.Node]:
             behind_conv.add(node)
 
 
-def _find_classifier(traced: fx.GraphModule) -> fx.Node:
+def find_classifier(traced: fx.GraphModule) -> fx.Node:
     """Walk back from the output to the last layer with a weight matrix."""
     node = output_node(traced.graph)
     while node.all_input_nodes:

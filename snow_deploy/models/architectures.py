@@ -18,6 +18,7 @@ from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
 Triple = tuple[float, float, float]
 
@@ -70,6 +71,7 @@ def build_architecture(architecture: str, num_classes: int) -> nn.Module:
     if architecture not in architectures():
         msg = (
             f"torchvision has no network called {architecture!r}. "
+            "timm's are called timm:NAME, and your own package.module:function. "
             f"Choose one of: {', '.join(architectures())}"
         )
         raise SourceError(msg)
@@ -99,8 +101,13 @@ class _Unfilled(TorchFunctionMode):
 
 def unfilled_network(architecture: str, num_classes: int) -> nn.Module:
     """Build a network whose weights arrive afterwards, every one of them."""
-    with _Unfilled():
+    with unfilled():
         return build_architecture(architecture, num_classes)
+
+
+def unfilled() -> AbstractContextManager[Any]:
+    """Leave out the drawing of weights wherever layers are made inside."""
+    return _Unfilled()
 
 
 def has_old_stem(architecture: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -57,7 +57,7 @@ def find_blocks(
         subscribed: Names of the subscribed tensors by node.
     """
     order = {node: place for place, node in enumerate(traced.graph.nodes)}
-    through = crossings(traced.graph, head)
+    through = crossings(traced.graph, values, head)
     first = min(order[node] for node in dense)
     before = [node for node in through if order[node] < first]
     ends = block_ends(traced, values, dense, head)

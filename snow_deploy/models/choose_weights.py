@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.architectures import network_keys
 from snow_deploy.models.key_matching import FittedWeights, fit_weights, misfit
 from snow_deploy.models.source_weights import some
 from snow_deploy.models.state_dicts import find_sets, tensors_below
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def choose_weights(
     tensors: Mapping[str, Tensor],
-    architecture: str,
+    keys: NetworkKeys,
     key: str | None,
     origin: str,
     say: Callable[[str], None],
@@ -32,7 +31,7 @@ def choose_weights(
 
     Args:
         tensors: All of the checkpoint's, by their full names.
-        architecture: Torchvision's name.
+        keys: The network's own names.
         key: Place of the weights, such as `state_dict_ema`; None where that is plain.
         origin: The checkpoint, for people.
         say: Callback that gets, a line at a time, what was chosen among several and what was passed
@@ -41,7 +40,6 @@ def choose_weights(
     Raises:
         SourceError: None fits, or several do and nothing says which is meant.
     """
-    keys = network_keys(architecture)
     inside = dict(tensors) if key is None else tensors_below(tensors, key)
     if not inside:
         outermost = list(dict.fromkeys(name.partition(".")[0] for name in tensors))
@@ -53,7 +51,7 @@ def choose_weights(
     found = find_sets(inside, keys)
     if not found:
         reason = f"too few of its {some('tensors', list(inside))} have the names of that network's"
-        raise misfit(origin, architecture, reason, inside)
+        raise misfit(origin, keys, reason, inside)
     tried = {each.name: _try(each, inside, keys, origin) for each in found}
     name, fitted = _pick(found, tried, origin)
     if others := [

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.architectures import has_old_stem, network_keys, recognise
+from snow_deploy.models.architectures import has_old_stem, network_keys
+from snow_deploy.models.better_fit import better_fit
 from snow_deploy.models.heads import AUXILIARY, find_head, is_behind
 from snow_deploy.models.source_weights import find_fault, some
-from snow_deploy.models.state_dicts import places, unwrap, what_is_odd
+from snow_deploy.models.state_dicts import unwrap, what_is_odd
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -110,7 +111,7 @@ def _check_keys(
         reason = f"{some('missing', missing)}, {some('unexpected', unexpected)}"
         if any(name.rpartition(".")[2] == "filt" for name in unexpected):
             reason += ", the filters of an anti-aliased network, which torchvision does not have"
-        raise misfit(origin, keys.architecture, reason, tensors)
+        raise misfit(origin, keys, reason, tensors)
     return sorted(set(passed))
 
 
@@ -144,13 +145,17 @@ def _check_shapes(
                 _check_channels(value, expected, origin)
     if wrong:
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise misfit(origin, keys.architecture, shown, tensors)
+        raise misfit(origin, keys, shown, tensors)
 
 
 def _check_channels(stem: Tensor, expected: Sequence[int], origin: str) -> None:
     """Say it plainly where a network is for other pictures than those of three channels."""
     channels = stem.shape[1] if stem.ndim == len(expected) else expected[1]
-    if channels == expected[1] or (len(stem), *stem.shape[2:]) != (expected[0], *expected[2:]):
+    if (
+        expected[1] != 3
+        or channels == expected[1]
+        or (len(stem), *stem.shape[2:]) != (expected[0], *expected[2:])
+    ):
         return
     advice = "Take a network for RGB pictures, or train its first layer for them."
     if channels == 1:
@@ -192,23 +197,10 @@ def _read(key: str, value: Tensor, origin: str) -> Tensor:
 
 
 def misfit(
-    origin: str, architecture: str, reason: str, tensors: Mapping[str, Tensor]
+    origin: str, keys: NetworkKeys, reason: str, tensors: Mapping[str, Tensor]
 ) -> SourceError:
-    """Make the error of weights that do not fit, with the architectures that they would fit."""
-    others: list[str] = []
-    for place in places(tensors):
-        begin = len(place)
-        inside = {
-            ".".join(unwrap(key)[begin:]): tuple(value.shape)
-            for key, value in tensors.items()
-            if unwrap(key)[:begin] == place
-        }
-        others = others or [name for name in recognise(inside) if name != architecture]
-    if others:
-        advice = f"They are those of {' or '.join(others)}: give --source {others[0]}."
-    else:
-        advice = (
-            "No network of torchvision's has these names and shapes, whichever --source names; "
-            "docs/guide/sources.md says what can be read."
-        )
-    return SourceError(f"the weights ({origin}) do not fit {architecture}: {reason}. {advice}")
+    """Make the error of weights that do not fit, with what they would fit."""
+    return SourceError(
+        f"the weights ({origin}) do not fit {keys.architecture}: {reason}. "
+        f"{better_fit(keys, tensors)}"
+    )

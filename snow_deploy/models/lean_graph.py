@@ -15,7 +15,6 @@ from snow_deploy.models.batch_statistics import RunningStatistics
 from snow_deploy.models.lean_convolution import LeanConvolutions
 from snow_deploy.models.lean_gradients import LeanLayers
 from snow_deploy.models.mirror import OVERWRITTEN
-from snow_deploy.models.narrow_layers import NarrowPointwise
 from snow_deploy.models.pooling import ChannelPooling
 from snow_export.trace.nodes import layer_of
 
@@ -89,7 +88,7 @@ def _find(network: fx.GraphModule) -> dict[_Reading, list[fx.Node]]:
 
 def _is_usual(layer: nn.Conv2d) -> bool:
     """Tell whether a convolution is torch's, without anything before or beside it."""
-    plain = not isinstance(layer, NarrowPointwise) and layer.padding_mode == "zeros"
+    plain = type(layer) is nn.Conv2d and layer.padding_mode == "zeros"
     return plain and not isinstance(layer.padding, str)
 
 

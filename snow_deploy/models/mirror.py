@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import operator
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,19 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense
+from snow_deploy.models.channel_cuts import divided_cuts, is_arithmetic
+from snow_deploy.models.free_tensors import free_tensor
 from snow_deploy.models.mirrored_part import find_part
-from snow_deploy.models.narrow_layers import NarrowBatchNorm2d, NarrowPointwise, needs_care
 from snow_deploy.models.network import look_up
+from snow_deploy.models.resized_layers import (
+    divide,
+    groups_like,
+    narrowed_convolution,
+    resized_layer,
+)
+from snow_export.own_layers import FixedFilter2d
 from snow_export.trace.in_place import memory_of, protect, written_input
-from snow_export.trace.nodes import layer_of
+from snow_export.trace.nodes import layer_of, run_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,11 +35,6 @@ POOLING = "pooling"
 """The copy's submodule that holds its subscriptions."""
 OVERWRITTEN = "overwritten"
 """Mark in a node's meta: a later node writes into its tensor."""
-
-
-def divide(channels: int, divisor: int) -> int:
-    """Divide a width, rounding up, so that nothing ever gets no channel at all."""
-    return -(-channels // divisor)
 
 
 class Mirror:
@@ -68,6 +71,7 @@ class Mirror:
             reads_head: Whether the classifier of a copy that subscribes also reads what the
                 source's does.
         """
+        self.source = source
         self.anatomy = source.anatomy
         self.blueprint = source.blueprint
         self.num_classes = num_classes
@@ -83,6 +87,9 @@ class Mirror:
         }
         self.nodes: dict[fx.Node, fx.Node] = {}  # the source's node -> the copy's
         self.values: dict[fx.Node, Any] = {}  # the copy's node -> a value of its shape
+        self.originals: dict[
+            fx.Node, Any
+        ] = {}  # the source's node -> a value, once it is asked for
         self.subscribed: dict[str, fx.Node] = {}
         self.shapes = {item.name: item.shape for item in self.anatomy.subscriptions}
         self.shapes[HEAD] = self.anatomy.head_shape
@@ -140,7 +147,46 @@ class Mirror:
             return self._call(str(node.target), self._resized(node, layer, arrives), node)
         if node.op == "get_attr":
             return self._parameter(node)
-        return self._record(self.graph.node_copy(node, lambda arg: self.nodes[arg]))
+        copied = self.graph.node_copy(node, lambda arg: self.nodes[arg])
+        cuts = divided_cuts(
+            node, self.width, lambda: self._channels(input_of(node)), lambda: self._arriving(node)
+        )
+        if cuts is not None:
+            copied.args = fx.node.map_arg(cuts, lambda arg: self.nodes[arg])
+        elif is_arithmetic(copied):
+            self._match_widths(copied)
+        return self._record(copied)
+
+    def _match_widths(self, node: fx.Node) -> None:
+        """Let operands of the same width be of the same width, where rounding made them differ.
+
+        The parts of a split, say, are rounded up each for itself. The first channels count.
+        """
+        read = [arg for arg in node.args if isinstance(arg, fx.Node)]
+        shapes: list[Any] = [getattr(self.values[arg], "shape", ()) for arg in read]
+        if len(read) != 2 or len(shapes[0]) != 4 or len(shapes[1]) != 4:
+            return
+        narrow = min(shape[1] for shape in shapes)
+        if narrow == 1 or shapes[0][1] == shapes[1][1]:
+            return
+        wide = read[0] if shapes[0][1] > narrow else read[1]
+        with self.graph.inserting_before(node):
+            cut = self.graph.call_function(
+                operator.getitem, (wide, (slice(None), slice(0, narrow)))
+            )
+        self._record(cut)
+        node.replace_input_with(wide, cut)
+
+    def _arriving(self, node: fx.Node) -> int:
+        return self._value(node).shape[1]
+
+    def _channels(self, node: fx.Node) -> int:
+        """Return the channels of one of the source's tensors."""
+        if not self.originals:
+            image = torch.zeros(self.anatomy.image_shape, device="meta")
+            self.originals = run_nodes(self.blueprint, image)
+        channels: int = self.originals[node].shape[1]
+        return channels
 
     def _classifier(self, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> fx.Node:
         """Read the local features, and as asked all of the source's pooled ones."""
@@ -165,7 +211,7 @@ class Mirror:
             out, groups = divide(layer.out_channels, self.width), 1
         else:
             out = divide(width * layer.out_channels, layer.in_channels)
-            groups = _groups_like(layer, width, out)
+            groups = groups_like(layer, width, out)
         return self._call(name, narrowed_convolution(layer, width, out, groups), node, reads)
 
     def _subscription(self, subscribe: Callable[[int], nn.Module], item: Subscription) -> fx.Node:
@@ -186,37 +232,36 @@ class Mirror:
 
     def _resized(self, node: fx.Node, layer: nn.Module, arrives: Tensor) -> nn.Module:
         """Build a fresh layer of the same kind for the width that arrives."""
-        if isinstance(layer, nn.BatchNorm2d):
-            return NarrowBatchNorm2d(arrives.shape[1], layer.eps, layer.momentum, layer.affine)
         if isinstance(layer, nn.Linear):
             out = divide(layer.out_features, self.width)
             return nn.Linear(arrives.shape[-1], out, bias=layer.bias is not None)
-        if isinstance(layer, nn.LayerNorm):
-            norm = copy.copy(layer)  # of a subclass, such as torchvision's LayerNorm2d
-            channels = divide(layer.normalized_shape[-1], self.width)
-            nn.LayerNorm.__init__(norm, channels, layer.eps, layer.elementwise_affine)
-            return norm
-        if next(layer.parameters(), None) is not None:
+        try:
+            return self._with_values(str(node.target), resized_layer(layer, arrives, self.width))
+        except NotImplementedError as error:
             msg = (
                 f"{node.target} is a {type(layer).__name__}, a layer with weights that a delta "
                 "cannot mirror yet; choose a source of convolutions, norms and linear layers"
             )
-            raise SourceError(msg)
-        resized = copy.deepcopy(layer)
-        if getattr(resized, "inplace", False):  # its input may be subscribed or added later
-            resized.inplace = False  # type: ignore[assignment]
-        return resized
+            raise SourceError(msg) from error
+
+    def _with_values(self, name: str, layer: nn.Module) -> nn.Module:
+        """Give a layer without weights what it computes with, such as a fixed filter."""
+        if not isinstance(layer, FixedFilter2d):
+            return layer
+        state = self.source.weights.state
+        layer.to_empty(device="cpu")
+        layer.load_state_dict({key: state[f"{name}.{key}"] for key in layer.state_dict()})
+        return layer
 
     def _parameter(self, node: fx.Node) -> fx.Node:
-        """Mirror a free parameter (a layer scale): divided like the widths, same first value."""
+        """Mirror a tensor that no layer holds, such as a layer scale."""
         name = str(node.target)
-        original = self.blueprint
-        for part in name.split("."):
-            original = getattr(original, part)
-        shape = [divide(n, self.width) if n > 1 else n for n in original.shape]  # type: ignore[union-attr]
-        self._holder(name).register_parameter(
-            name.rpartition(".")[2], nn.Parameter(torch.full(shape, 1e-6))
-        )
+        holder, leaf = self._holder(name), name.rpartition(".")[2]
+        mirrored = free_tensor(self.source, node, self.width)
+        if isinstance(mirrored, nn.Parameter):
+            holder.register_parameter(leaf, mirrored)
+        else:
+            holder.register_buffer(leaf, mirrored)
         return self._record(self.graph.get_attr(name))
 
     def _holder(self, name: str) -> nn.Module:
@@ -256,7 +301,9 @@ class Mirror:
             elif node.op == "call_method":
                 value = getattr(args[0], str(node.target))(*args[1:], **kwargs)
             else:
-                value = self.root.get_parameter(str(node.target))
+                value = self.root
+                for part in str(node.target).split("."):
+                    value = getattr(value, part)
         self.values[node] = value
         return node
 
@@ -271,28 +318,3 @@ def _mark_overwritten(network: fx.GraphModule, values: dict[fx.Node, Any]) -> No
             if other is target or memory & memory_of(values.get(other)):
                 other.meta[OVERWRITTEN] = True
         earlier.append(node)
-
-
-def _groups_like(layer: nn.Conv2d, width: int, out: int) -> int:
-    """Keep the channels of a group, as nearly as the widths allow; depthwise stays depthwise."""
-    most = max(1, width * layer.groups // layer.in_channels)
-    return next(n for n in range(most, 0, -1) if width % n == 0 and out % n == 0)
-
-
-def narrowed_convolution(layer: nn.Conv2d, width: int, out: int, groups: int) -> nn.Conv2d:
-    """Build a convolution of the same geometry, initialised as torchvision's ResNets are."""
-    kind = NarrowPointwise if needs_care(layer, width, groups) else nn.Conv2d
-    convolution = kind(
-        width,
-        out,
-        layer.kernel_size,  # type: ignore[arg-type]
-        layer.stride,  # type: ignore[arg-type]
-        layer.padding,  # type: ignore[arg-type]
-        layer.dilation,  # type: ignore[arg-type]
-        groups,
-        bias=layer.bias is not None,
-    )
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    if convolution.bias is not None:
-        nn.init.zeros_(convolution.bias)
-    return convolution

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.models.anatomy import input_of
+from snow_export.own_layers import OWN_LAYERS
 from snow_export.trace.in_place import memory_of, written_input
 from snow_export.trace.nodes import layer_of, run_nodes
 
@@ -45,6 +46,8 @@ def pack(
     values = run_nodes(packed, image.to(dtype))
     for node in list(packed.graph.nodes):
         layer = layer_of(packed, node)
+        if isinstance(layer, OWN_LAYERS):
+            continue
         if isinstance(layer, nn.Conv2d) and isinstance(layer.padding, tuple):
             _replace(packed, node, layer, values[input_of(node)], values)
     if dtype != torch.float32:

@@ -75,7 +75,8 @@ class Source(nn.Module):
         self.fingerprint = weights.fingerprint()
         # The deltas' blueprint, kept out of the module tree: it is no part of the function.
         self._blueprint = [on_meta_device(traced)]
-        example = torch.zeros(1, 3, 224, 224, device="meta")
+        size = weights.image_size
+        example = torch.zeros(1, 3, size, size, device="meta")
         self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = _fold(traced, self.anatomy)
         self._tap_nodes = _take_taps(self.network, self.anatomy)

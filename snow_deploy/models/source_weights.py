@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.anatomy import find_classifier
 from snow_deploy.models.architectures import (
     COUNTER,
     Triple,
@@ -20,9 +22,17 @@ from snow_deploy.models.architectures import (
     move_stride,
     network_keys,
     take_old_stem,
+    unfilled,
     unfilled_network,
 )
-from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD
+from snow_deploy.models.plain.description import build_described
+from snow_export.own_layers import FixedFilter2d
+from snow_runtime.graph.manifest import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Interpolation,
+    Preprocessing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,14 +45,22 @@ class SourceWeights:
     """A source as it is kept: everything its function depends on, and nothing else.
 
     Attributes:
-        architecture: Torchvision's name, such as `resnet50`.
-        state: Parameters and buffers by torchvision's key, float32, on the CPU.
+        architecture: Torchvision's name, such as `resnet50`; or `timm:NAME`; or, of somebody's own,
+            `package.module:factory`.
+        state: Parameters and buffers by the network's key, float32, on the CPU.
         stride_in_1x1: A bottleneck's stride sits on its first 1x1 convolution (the original
             ResNet) instead of the 3x3 (torchvision's).
         mean: Mean of each RGB channel of pictures scaled to [0, 1].
         std: Standard deviation of each RGB channel of the same.
         labels: The source's own classes; None where nothing names them.
         origin: Origin of the weights, for people.
+        graph: The network itself, as `models.plain.description` writes it; None where torchvision
+            builds it by the architecture's name.
+        image_size: Side of the pictures that it was made for, in pixels.
+        crop_share: Share of the resized short side that the picture shows; None for ImageNet's
+            proportion, 224 of 256.
+        interpolation: How pictures are resized.
+        code_sha256: SHA-256 (hex) of the file that made the network; empty where none did.
     """
 
     architecture: str
@@ -52,19 +70,39 @@ class SourceWeights:
     std: Triple = IMAGENET_STD
     labels: tuple[str, ...] | None = None
     origin: str = "unknown"
+    graph: str | None = None
+    image_size: int = 224
+    crop_share: float | None = None
+    interpolation: Interpolation = "bilinear"
+    code_sha256: str = ""
+
+    def preprocessing(self, image_size: int) -> Preprocessing:
+        """Return how pictures of this side, in pixels, are prepared for the source."""
+        if self.crop_share is None:
+            usual = Preprocessing.for_size(image_size, self.mean, self.std)
+            return replace(usual, interpolation=self.interpolation)
+        resized = max(image_size, math.floor(image_size / self.crop_share))
+        return Preprocessing(image_size, resized, self.mean, self.std, self.interpolation)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the architecture, normalisation and every tensor."""
-        facts = [self.architecture, self.stride_in_1x1, self.mean, self.std]
+        facts: list[Any] = [self.architecture, self.stride_in_1x1, self.mean, self.std]
+        if self.graph is not None:
+            facts += [self.graph, self.crop_share, self.interpolation]
         return hash_tensors(self.state, json.dumps(facts))
 
     def build(self) -> nn.Module:
-        """Build torchvision's network with these weights, in eval mode.
+        """Build the network with these weights, in eval mode.
 
         Raises:
             SourceError: The tensors do not fit the architecture.
         """
-        network = self._placed(unfilled_network(self.architecture, self._num_classes()))
+        network: nn.Module
+        if self.graph is None:
+            network = self._placed(unfilled_network(self.architecture, self._num_classes()))
+        else:
+            with unfilled():
+                network = build_described(self.graph)
         state = network.state_dict()  # with the format versions that some networks insist on
         wanted = {key for key in state if not key.endswith(COUNTER)}
         missing, unexpected = sorted(wanted - set(self.state)), sorted(set(self.state) - wanted)
@@ -86,7 +124,22 @@ class SourceWeights:
         return network.eval()
 
     def build_anew(self) -> nn.Module:
-        """Build the same network with torchvision's fresh random weights, in training mode."""
+        """Build the same network with fresh random weights, in training mode.
+
+        They are drawn as torchvision draws them for its architecture, else as torch's layers draw
+        them. Weights that no layer holds, such as a layer scale, begin at the mean of the source's.
+        """
+        if self.graph is not None:
+            network = build_described(self.graph)
+            with torch.no_grad():
+                for name, weight in free_weights(network).items():
+                    fresh = self.state[name]
+                    trained = isinstance(weight, nn.Parameter)
+                    weight.copy_(fresh.mean().expand_as(fresh) if trained else fresh)
+                for name, layer in network.named_modules():
+                    if isinstance(layer, FixedFilter2d):
+                        layer.weight.copy_(self.state[f"{name}.weight"])
+            return network.train()
         return self._placed(build_architecture(self.architecture, self._num_classes())).train()
 
     def with_labels(self, labels: Sequence[str]) -> SourceWeights:
@@ -121,7 +174,7 @@ class SourceWeights:
     @property
     def has_classifier(self) -> bool:
         """Tell whether the source can answer: zeros stand for a classifier that was missing."""
-        weight = self.state.get(f"{network_keys(self.architecture).classifier}.weight")
+        weight = self.state.get(self._classifier())
         return weight is not None and bool(weight.any())
 
     def _placed(self, network: nn.Module) -> nn.Module:
@@ -132,9 +185,18 @@ class SourceWeights:
             move_stride(network, self.architecture)
         return network
 
+    def _classifier(self) -> str:
+        """Return the key of the classifier's weight."""
+        if self.graph is not None:
+            with torch.device("meta"):
+                return f"{find_classifier(build_described(self.graph)).target}.weight"
+        return f"{network_keys(self.architecture).classifier}.weight"
+
     def _num_classes(self) -> int:
-        """Read the number of classes off torchvision's last key, its first dimension."""
-        key = list(network_keys(self.architecture).shapes)[-1]
+        """Read the number of classes off the classifier's last key, its first dimension."""
+        key = self._classifier()
+        if self.graph is None:
+            key = list(network_keys(self.architecture).shapes)[-1]
         last = self.state.get(key)
         if last is None or last.ndim == 0:
             msg = (
@@ -143,6 +205,17 @@ class SourceWeights:
             )
             raise SourceError(msg)
         return last.shape[0]
+
+
+def free_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that no layer holds, of a network that was built from a description."""
+    containers = [(n, m) for n, m in network.named_modules() if type(m) is nn.Module or n == ""]
+    found: dict[str, Tensor] = {}
+    for name, module in containers:
+        begin = f"{name}." if name else ""
+        found |= {f"{begin}{key}": value for key, value in module.named_parameters(recurse=False)}
+        found |= {f"{begin}{key}": value for key, value in module.named_buffers(recurse=False)}
+    return found
 
 
 def from_network(network: nn.Module, weights: SourceWeights) -> SourceWeights:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from snow_deploy.models.mirror import divide
 from snow_deploy.models.narrow_layers import NarrowBatchNorm2d
 from snow_deploy.models.pooling import ChannelPooling
+from snow_deploy.models.resized_layers import divide
 
 if TYPE_CHECKING:
     from snow_deploy.models.options import DeltaOptions

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 from snow_export.trace.nodes import layer_of
 
@@ -73,7 +74,7 @@ def block_ends(
     order = {node: place for place, node in enumerate(traced.graph.nodes)}
     start = min(order[node] for node in dense)
     found = dict[fx.Node, None]()
-    for node in crossings(traced.graph, head):
+    for node in crossings(traced.graph, values, head):
         if order[node] > start and _is_map(values[node]):
             if node in read:
                 found[node] = None
@@ -86,13 +87,17 @@ def _is_map(value: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 4
 
 
-def crossings(graph: fx.Graph, head: fx.Node) -> list[fx.Node]:
-    """Return the nodes that every way from the image to the head goes through, in order."""
+def crossings(graph: fx.Graph, values: Mapping[fx.Node, Any], head: fx.Node) -> list[fx.Node]:
+    """Return the nodes that every way from the image to the head goes through, in order.
+
+    What is computed from sizes alone is no way: nothing of the image is known there.
+    """
     leading = _ancestors(head)
     image = next(node for node in graph.nodes if node.op == "placeholder")
     sequence, reached = list[fx.Node](), {image}
     for node in graph.nodes:
-        if node is image or reached.intersection(node.all_input_nodes):
+        has_pixels = any(isinstance(leaf, Tensor) for leaf in tree_leaves(values[node]))
+        if node is image or (has_pixels and reached.intersection(node.all_input_nodes)):
             reached.add(node)
             if node in leading:
                 sequence.append(node)

@@ -21,6 +21,7 @@ from snow_deploy.models.architectures import (
     normalisation,
 )
 from snow_deploy.models.choose_weights import choose_weights
+from snow_deploy.models.module_sources import is_module_source, load_module_source
 from snow_deploy.models.source_weights import SourceWeights, from_network, hash_tensors
 from snow_deploy.models.state_dicts import flatten_state_dict
 from snow_deploy.models.weights_file import read_weights_file
@@ -48,10 +49,13 @@ class ReadOptions:
         key: Place of the weights in a checkpoint, such as `state_dict_ema`; None where that is
             plain.
         stride_in_1x1: The bottlenecks' stride sits on the first 1x1 convolution.
+        image_size: Side of the pictures to come in pixels, for networks that decide by it; None
+            for the one that a network is made for.
     """
 
     key: str | None = None
     stride_in_1x1: bool = False
+    image_size: int | None = None
 
 
 def is_file(weights: str) -> bool:
@@ -62,7 +66,7 @@ def is_file(weights: str) -> bool:
 
 
 def load_weights(
-    weights: str,
+    weights: str | None,
     architecture: str,
     options: ReadOptions | None = None,
     say: Callable[[str], None] | None = None,
@@ -72,10 +76,11 @@ def load_weights(
     Args:
         weights: `imagenet` (torchvision's IMAGENET1K_V1), any of torchvision's weight names
             for the architecture, or the path of a file: .safetensors, or one that torch.save
-            wrote, whatever it is called. It is read as tensors only; nothing in it is executed.
+            wrote, whatever it is called; None for the usual ones. A file is read as tensors
+            only; nothing in it is executed.
             A safetensors file may carry the metadata `architecture`, `stride_in_1x1` (`true`
             or `false`), `labels` (a JSON list) and `preprocessing` (JSON with `mean` and `std`).
-        architecture: Torchvision's name.
+        architecture: Torchvision's name, `timm:NAME` or `package.module:factory`.
         options: What a file does not say of itself.
         say: Callback that gets, a line at a time, what was chosen among several and what was
             assumed; None for nobody.
@@ -85,7 +90,13 @@ def load_weights(
             finite.
     """
     options, say = options or ReadOptions(), say or _nobody
+    if is_module_source(architecture):
+        if options.stride_in_1x1:
+            msg = f"--stride-in-1x1 is for torchvision's ResNets, not {architecture}; leave it out"
+            raise SourceError(msg)
+        return load_module_source(architecture, weights, options.key, options.image_size, say)
     network_keys(architecture)  # refuses an unknown architecture
+    weights = weights or "imagenet"
     if is_file(weights):
         loaded = _load_file(Path(weights), architecture, options, say)
     else:
@@ -140,7 +151,7 @@ def _load_torchvision(name: str, architecture: str, say: Callable[[str], None]) 
     origin = f"torchvision {member}"
     return SourceWeights(
         architecture,
-        choose_weights(flatten_state_dict(state), architecture, None, origin, say),
+        choose_weights(flatten_state_dict(state), network_keys(architecture), None, origin, say),
         mean=mean,
         std=std,
         labels=tuple(member.meta["categories"]),
@@ -176,7 +187,7 @@ def _load_file(
             "tensor by a name. Save one: torch.save(model.state_dict(), 'weights.pth')."
         )
         raise SourceError(msg)
-    state = choose_weights(tensors, architecture, options.key, path.name, say)
+    state = choose_weights(tensors, network_keys(architecture), options.key, path.name, say)
     origin = path.name if options.key is None else f"{path.name}: {options.key}"
     loaded = _described(path, SourceWeights(architecture, state, origin=origin), file.metadata)
     if options.stride_in_1x1:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.sharded_weights import read_index, read_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,8 @@ class WeightsFile:
 def read_weights_file(path: Path) -> WeightsFile:
     """Read a .safetensors file, or one that torch.save wrote; its content decides, not its name.
 
+    An index of weights that are shared out to several files is followed.
+
     Tensors and plain values alone are read. The settings that trainings keep beside them, such as
     an argparse.Namespace, become empty objects, whose classes are neither imported nor called.
 
@@ -54,6 +57,9 @@ def read_weights_file(path: Path) -> WeightsFile:
     except OSError as error:
         msg = f"{path} cannot be read: {error}. Allow this user to read it, or copy it again."
         raise SourceError(msg) from error
+    if begin.lstrip()[:1] == b"{" and (index := read_index(path)) is not None:
+        shards = read_shards(path, index, lambda each: read_weights_file(each).content)
+        return WeightsFile(shards)
     foreign = _foreign(path, begin)
     if foreign is not None:
         msg = f"{path} cannot be read as a file of tensors: {foreign}"
@@ -212,8 +218,8 @@ def _foreign(path: Path, begin: bytes) -> str | None:
 _TEXTS = {
     b"<": "it is a page of HTML or XML, as servers send in place of a file. Download it again.",
     b"{": (
-        "it is text in JSON, such as settings or a list of the files that weights are shared out "
-        "to. Give the file of the weights themselves."
+        "it is text in JSON, such as settings, and no index of files (weight_map). Give the file "
+        "of the weights themselves."
     ),
 }
 """What a text is, by its first letter."""

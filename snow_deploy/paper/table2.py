@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import nn
 
-from snow_deploy.models.mirror import divide
 from snow_deploy.models.options import DeltaOptions, Subscribing
+from snow_deploy.models.resized_layers import divide
 from snow_deploy.models.subscriptions import make_subscription
 from snow_deploy.paper import printed
 from snow_deploy.paper.measure.turns import elapsed_ms, least_in_turns

@@ -21,7 +21,7 @@ from snow_export.fastest_layout import time_layouts
 from snow_export.inspect.owners import SOURCE
 from snow_export.verification import verify
 from snow_runtime.errors import GraphError
-from snow_runtime.graph.manifest import Preprocessing, TaskEntry
+from snow_runtime.graph.manifest import TaskEntry
 from snow_runtime.graph.onnx_file import read_graph
 from snow_runtime.self_check import check_picture
 
@@ -116,7 +116,7 @@ def export_source(
         source_entry=source_entry(source),
         networks={},
         tasks=(_source_task(source, weights),),
-        preprocessing=Preprocessing.for_size(size, weights.mean, weights.std),
+        preprocessing=weights.preprocessing(size),
         pictures=np.concatenate(samples) if samples else _drawn(size),
         versions=versions(),
         options=options or GraphOptions(),

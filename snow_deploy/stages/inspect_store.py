@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.mirror import POOLING, divide
+from snow_deploy.models.mirror import POOLING
+from snow_deploy.models.resized_layers import divide
 from snow_deploy.models.source import Source
 from snow_deploy.models.tap_readout import chosen_by_tap
 from snow_deploy.models.top_k import top_channels

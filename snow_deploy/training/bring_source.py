@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from snow_deploy.errors import SourceError, StoreError
+from snow_deploy.models.module_sources import usual_image_size
+from snow_deploy.models.own_source import is_stale
 from snow_deploy.models.schemes import build_network
 from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
@@ -27,8 +29,10 @@ class SourceChoice:
     """Which source is asked for.
 
     Attributes:
-        architecture: Torchvision's name; None for the store's, or ResNet-50.
-        weights: Torchvision's name of them, or a file; None for the store's, or imagenet.
+        architecture: Torchvision's name, `timm:NAME` or `package.module:factory`; None for the
+            store's, or ResNet-50.
+        weights: Torchvision's name of them, or a file; None for the store's, imagenet, or those
+            that a factory gives.
         reading: What a file does not say of itself.
         labels: A text file of the source's own labels, one a line.
     """
@@ -64,17 +68,38 @@ def bring_source(
     kept = store.source_weights() if store.has_source() else None
     if kept is not None and choice.weights is None:
         _check_kept(store, kept, choice)
+        if say is not None and is_stale(kept.architecture, kept.code_sha256):
+            say(
+                f"the file of {kept.architecture} has changed since {store.root} took its network "
+                "in; the network in the store is used as it was. Take a new --store for the new one"
+            )
         if choice.labels is not None:
             store.put_source(kept.with_labels(_read_labels(choice.labels)))
         return
     known = None if kept is None else kept.architecture
     architecture = choice.architecture or known or DEFAULT_ARCHITECTURE
-    loaded = load_weights(choice.weights or "imagenet", architecture, choice.reading, say)
+    planned = list(planned)
+    reading = choice.reading
+    if reading.image_size is None and planned:
+        reading = replace(reading, image_size=planned[0][0].image_size)
+    loaded = load_weights(choice.weights, architecture, reading, say)
     if choice.labels is not None:
         loaded = loaded.with_labels(_read_labels(choice.labels))
     if kept is None:
         _check_planned(store, loaded, planned)
     store.put_source(loaded)
+
+
+def image_size_of(store: Store, choice: SourceChoice) -> int:
+    """Return the side of pictures, in pixels, that a choice of source is made for.
+
+    Raises:
+        SourceError: There is no such source.
+        StoreError: The store's source cannot be read.
+    """
+    if store.has_source():
+        return store.source_weights().image_size
+    return usual_image_size(choice.architecture or DEFAULT_ARCHITECTURE)
 
 
 def _check_kept(store: Store, kept: SourceWeights, choice: SourceChoice) -> None:

@@ -32,7 +32,6 @@ from snow_deploy.training.run import train_tasks
 from snow_deploy.training.task_lock import exclusive
 from snow_deploy.training.task_requests import TaskRequest
 from snow_runtime.errors import FitError
-from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,7 +157,7 @@ def _decide(
         source = Source(weights)
         size = request.readout.image_size
         check_pictures(source, size)
-        preprocessing = Preprocessing.for_size(size, weights.mean, weights.std)
+        preprocessing = weights.preprocessing(size)
         cache = FeatureCache(store, source, preprocessing, workers=settings.workers)
         whole = TaskRequest(request.name, splits, request.readout)
         with show("source") as progress:

@@ -24,7 +24,6 @@ from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.task_lock import exclusive
 from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.errors import FitError
-from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +99,7 @@ def fit_tasks(
                 continue
             size = request.options.image_size
             check_pictures(source, size)
-            preprocessing = Preprocessing.for_size(size, weights.mean, weights.std)
+            preprocessing = weights.preprocessing(size)
             cache = FeatureCache(store, source, preprocessing, workers=settings.workers)
             try:
                 fit = fits.get(request.name) or fit_training_pictures(request, cache, progress)

@@ -30,7 +30,6 @@ from snow_deploy.training.task_lock import exclusive
 from snow_deploy.training.task_record import TaskRecord
 from snow_deploy.training.task_requests import TaskRequest, check_together
 from snow_deploy.training.trainer import TaskLogger, interruptible, make_trainer, quiet_lightning
-from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from snow_deploy.data.pictures import Splits
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import Store
+    from snow_runtime.graph.manifest import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _train_together(
     todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
     if not todo.names:
         return TrainingOutcome((), todo.trained, {})
-    preprocessing = Preprocessing.for_size(options.image_size, weights.mean, weights.std)
+    preprocessing = weights.preprocessing(options.image_size)
     learners = [
         _learner(source, each, preprocessing, before[each.name], alone=len(requests) == 1)
         for each in requests

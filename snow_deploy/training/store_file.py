@@ -72,7 +72,11 @@ def read_stored(path: Path) -> SourceWeights | TaskRecord:
 
 def _source_facts(weights: SourceWeights) -> dict[str, Any]:
     keys = ("architecture", "stride_in_1x1", "mean", "std", "labels", "origin")
-    return {key: getattr(weights, key) for key in keys}
+    facts = {key: getattr(weights, key) for key in keys}
+    if weights.graph is not None:  # readers from before there were any refuse what they do not know
+        more = ("graph", "image_size", "crop_share", "interpolation", "code_sha256")
+        facts |= {key: getattr(weights, key) for key in more}
+    return facts
 
 
 def _source(state: dict[str, Tensor], facts: dict[str, Any]) -> SourceWeights:
@@ -91,7 +95,7 @@ def _task_facts(record: TaskRecord) -> dict[str, Any]:
         "name": record.name,
         "labels": record.labels,
         "source": record.source_sha256,
-        "preprocessing": vars(record.preprocessing),
+        "preprocessing": _preprocessing_facts(record.preprocessing),
         "options": record.options.to_dict(),
         "metrics": dict(record.metrics),
         "older": [[name, *labels] for name, labels in record.previous_tasks.items()],
@@ -99,6 +103,14 @@ def _task_facts(record: TaskRecord) -> dict[str, Any]:
         "splits": {name: vars(entry) for name, entry in record.splits.items()},
         "answers": record.answers,
     }
+
+
+def _preprocessing_facts(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Leave the usual interpolation out, as readers from before there were others want it."""
+    facts = dict(vars(preprocessing))
+    if preprocessing.interpolation == "bilinear":
+        del facts["interpolation"]
+    return facts
 
 
 def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:

@@ -75,3 +75,17 @@ def clip(emitter: Emitter, node: fx.Node, value: Any, low: float | None, high: f
         for side, limit in (("min", low), ("max", high))
     ]
     return emitter.add("Clip", [emitter.name(value), *limits], label)
+
+
+def mish(emitter: Emitter, node: fx.Node, value: Any) -> str:
+    """Write x * tanh(softplus(x))."""
+    label, name = emitter.label(node), emitter.name(value)
+    soft = emitter.add("Softplus", [name], f"{label}.softplus")
+    gate = emitter.add("Tanh", [soft], f"{label}.gate")
+    return emitter.add("Mul", [name, gate], label)
+
+
+def softmax_over(emitter: Emitter, node: fx.Node, value: Any, axis: int) -> str:
+    """Write a softmax over one axis."""
+    rank = len(emitter.shape(node))
+    return emitter.add("Softmax", [emitter.name(value)], emitter.label(node), axis=axis % rank)

@@ -10,9 +10,20 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
-from snow_export.emit.activations import clip, elu, gelu, leaky_relu, silu, unary
+from snow_export.emit.activations import (
+    clip,
+    elu,
+    gelu,
+    leaky_relu,
+    mish,
+    silu,
+    softmax_over,
+    unary,
+)
+from snow_export.emit.arithmetic import REDUCTIONS
 from snow_export.emit.layers import emit_layer_norm
-from snow_export.emit.pools import adaptive_avg_pool, avg_pool, max_pool
+from snow_export.emit.pools import adaptive_avg_pool, adaptive_max_pool, avg_pool, max_pool
+from snow_export.emit.resizing import pad, resize
 from snow_export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -115,6 +126,33 @@ def _mean(emitter: Emitter, node: fx.Node, value: Any, axes: Any, keep: bool) ->
     return emitter.add("ReduceMean", [name], node.name, axes=wanted, keepdims=int(keep))
 
 
+def _broadcast(emitter: Emitter, node: fx.Node, value: Any, *_: Any) -> str:
+    """Leave an expansion to what computes with its result: ONNX's arithmetic broadcasts.
+
+    Raises:
+        ExportError: Something else reads it.
+    """
+    shape = emitter.shape(node)
+    for user in node.users:
+        others = [each for each in user.all_input_nodes if each is not node]
+        if user.target not in _ARITHMETIC or shape not in map(emitter.shape, others):
+            msg = f"{node.name} expands a tensor for {user.name}; the exporter has no rule for that"
+            raise ExportError(msg)
+    return emitter.name(value)
+
+
+def _stack(emitter: Emitter, node: fx.Node, parts: Any, axis: int) -> str:
+    """Write torch.stack as a concatenation of reshaped tensors."""
+    shape = emitter.shape(node)
+    axis %= len(shape)
+    one = [*shape[:axis], 1, *shape[axis + 1 :]]
+    names = [
+        emitter.reshape(name, one, f"{node.name}.part{place}")
+        for place, name in enumerate(_parts(emitter, parts))
+    ]
+    return emitter.add("Concat", names, node.name, axis=axis)
+
+
 def _getitem(emitter: Emitter, node: fx.Node, parent: fx.Node, position: Any) -> str:
     """Take one part of a split, or slices and single values of a tensor."""
     if isinstance(emitter.examples[parent], Tensor):
@@ -145,9 +183,10 @@ def _split(emitter: Emitter, parent: fx.Node) -> list[str]:
 
 
 def _slice(emitter: Emitter, node: fx.Node, value: fx.Node, index: Any) -> str:
-    """Write x[:, a:b, c, ..., ::d]; single values are slices of one, and a reshape."""
+    """Write x[:, a:b, c, None, ..., ::d]; single values are slices of one, and a reshape."""
     shape = emitter.shape(value)
-    given = list(index) if isinstance(index, tuple) else [index]
+    asked = list(index) if isinstance(index, tuple) else [index]
+    given = [item for item in asked if item is not None]  # new axes come with the reshape
     if any(item is not ... and not isinstance(item, (int, slice)) for item in given):
         msg = f"{node.name} indexes {value.name} by {index!r}; the exporter has no rule for that"
         raise ExportError(msg)
@@ -171,7 +210,7 @@ def _slice(emitter: Emitter, node: fx.Node, value: fx.Node, index: Any) -> str:
             for key, column in columns.items()
         ]
         name = emitter.add("Slice", [name, *constants], node.name)
-    if len(emitter.shape(node)) != len(shape):
+    if len(emitter.shape(node)) != len(shape) or len(given) != len(asked):
         name = emitter.reshape(name, emitter.shape(node), f"{node.name}.squeezed")
     return name
 
@@ -183,6 +222,7 @@ def _narrow(emitter: Emitter, node: fx.Node, value: fx.Node, axis: int, *which: 
     return _slice(emitter, node, value, (slice(None),) * (axis % rank) + (item,))
 
 
+_ARITHMETIC = frozenset({operator.add, operator.mul, operator.sub, operator.truediv})
 _SPLITTERS = frozenset({"chunk", torch.chunk, "split", torch.split, "tensor_split"})
 _RESHAPES = (
     "view",
@@ -203,6 +243,14 @@ _RULES: dict[Any, CallRule] = {
     operator.mul: _binary("Mul"),
     operator.sub: _binary("Sub"),
     operator.truediv: _binary("Div"),
+    operator.pow: _binary("Pow"),
+    operator.matmul: _binary("MatMul"),
+    torch.maximum: _binary("Max"),
+    torch.minimum: _binary("Min"),
+    torch.sqrt: unary("Sqrt"),
+    torch.exp: unary("Exp"),
+    torch.abs: unary("Abs"),
+    operator.neg: unary("Neg"),
     torch.relu: unary("Relu"),
     torch.sigmoid: unary("Sigmoid"),
     torch.tanh: unary("Tanh"),
@@ -226,6 +274,14 @@ _RULES: dict[Any, CallRule] = {
     functional.max_pool2d: max_pool,
     functional.avg_pool2d: avg_pool,
     functional.adaptive_avg_pool2d: adaptive_avg_pool,
+    functional.adaptive_max_pool2d: adaptive_max_pool,
+    functional.interpolate: resize,
+    functional.mish: mish,
+    functional.pad: pad,
+    functional.softmax: softmax_over,
+    torch.stack: _stack,
+    **REDUCTIONS,
+    **dict.fromkeys(("expand", "expand_as", torch.broadcast_to), _broadcast),
     **dict.fromkeys(("contiguous", "clone", "detach", torch.clone, torch.detach), _same),
     **dict.fromkeys(_RESHAPES, _reshape),
     **dict.fromkeys((torch.transpose, torch.permute, torch.movedim), _move_axes),

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snow_export.emit.activations import clip, elu, gelu, leaky_relu, silu, unary
-from snow_export.emit.pools import adaptive_avg_pool, avg_pool, max_pool, pair
+from snow_export.emit.activations import (
+    clip,
+    elu,
+    gelu,
+    leaky_relu,
+    mish,
+    silu,
+    softmax_over,
+    unary,
+)
+from snow_export.emit.pools import (
+    adaptive_avg_pool,
+    adaptive_max_pool,
+    avg_pool,
+    max_pool,
+    pair,
+)
+from snow_export.emit.resizing import pad, resize
 from snow_export.errors import ExportError
+from snow_export.own_layers import FixedFilter2d, PaddedConv2d
 from snow_export.trace.norms import norm_affine
 
 if TYPE_CHECKING:
@@ -44,16 +62,84 @@ def _conv(emitter: Emitter, node: fx.Node, module: nn.Conv2d) -> str:
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         msg = f"{label} pads by {module.padding_mode!r}/{module.padding!r}; only zeros are exported"
         raise ExportError(msg)
+    pads = [*pair(module.padding), *pair(module.padding)]
+    if isinstance(module, PaddedConv2d):
+        height, width = emitter.shape(node.all_input_nodes[0])[2:]
+        left, right, top, bottom = module.pads_for(height, width)
+        pads = [top, left, bottom, right]
     return emitter.add(
         "Conv",
         inputs,
         label,
         kernel_shape=list(module.kernel_size),
         strides=list(module.stride),
-        pads=[*pair(module.padding), *pair(module.padding)],
+        pads=pads,
         dilations=list(module.dilation),
         group=module.groups,
     )
+
+
+def _conv1d(emitter: Emitter, node: fx.Node, module: nn.Conv1d) -> str:
+    """Write a convolution of [B, C, L], as of pictures one pixel wide."""
+    label, shape = emitter.label(node), emitter.shape(node)
+    before = emitter.shape(node.all_input_nodes[0])
+    if isinstance(module.padding, str) or module.padding_mode != "zeros":
+        msg = f"{label} pads by {module.padding_mode!r}/{module.padding!r}; only zeros are exported"
+        raise ExportError(msg)
+    name = emitter.reshape(emitter.name(node.args[0]), [*before, 1], f"{label}.wide")
+    inputs = [name, emitter.constant(f"{label}.weight", module.weight.unsqueeze(-1))]
+    if module.bias is not None:
+        inputs.append(emitter.constant(f"{label}.bias", module.bias))
+    made = emitter.add(
+        "Conv",
+        inputs,
+        label,
+        kernel_shape=[module.kernel_size[0], 1],
+        strides=[module.stride[0], 1],
+        pads=[module.padding[0], 0, module.padding[0], 0],
+        dilations=[module.dilation[0], 1],
+        group=module.groups,
+    )
+    return emitter.reshape(made, shape, f"{label}.narrow")
+
+
+def _fixed_filter(emitter: Emitter, node: fx.Node, module: FixedFilter2d) -> str:
+    """Write a fixed filter as a depthwise convolution, what it pads by as ONNX pads."""
+    label, name = emitter.label(node), emitter.name(node.args[0])
+    channels = emitter.shape(node)[1]
+    left, right, top, bottom = module.pads
+    pads = [top, left, bottom, right]
+    if module.mode != "constant" and any(pads):
+        name = pad(emitter, node, node.args[0], module.pads, module.mode, suffix=".padded")
+        pads = [0, 0, 0, 0]
+    weight = module.weight.expand(channels, -1, -1, -1)
+    return emitter.add(
+        "Conv",
+        [name, emitter.constant(f"{label}.weight", weight)],
+        label,
+        kernel_shape=list(module.size),
+        strides=list(module.stride),
+        pads=pads,
+        group=channels,
+    )
+
+
+def _group_norm(emitter: Emitter, node: fx.Node, module: nn.GroupNorm) -> str:
+    """Write a GroupNorm as a LayerNorm over each group's values, and one scale and shift."""
+    label, name, shape = emitter.label(node), emitter.name(node.args[0]), emitter.shape(node)
+    apart = emitter.reshape(name, [shape[0], module.num_groups, -1], f"{label}.groups")
+    size = int(np.prod(shape[1:])) // module.num_groups
+    normed = emit_layer_norm(emitter, node, apart, (size,), eps=module.eps)
+    if not module.affine:
+        return emitter.reshape(normed, shape, f"{label}.whole")
+    whole = emitter.reshape(normed, shape, f"{label}.whole")
+    return affine(emitter, whole, module.weight, module.bias, label, rank=len(shape))
+
+
+def _prelu(emitter: Emitter, node: fx.Node, module: nn.PReLU) -> str:
+    label, rank = emitter.label(node), len(emitter.shape(node))
+    slope = emitter.constant(f"{label}.slope", module.weight.view(-1, *(1,) * (rank - 2)))
+    return emitter.add("PRelu", [emitter.name(node.args[0]), slope], label)
 
 
 def _linear(emitter: Emitter, node: fx.Node, module: nn.Linear) -> str:
@@ -67,24 +153,26 @@ def _linear(emitter: Emitter, node: fx.Node, module: nn.Linear) -> str:
     return product if bias is None else emitter.add("Add", [product, bias], f"{label}.add")
 
 
-def _batch_norm(emitter: Emitter, node: fx.Node, module: nn.BatchNorm2d) -> str:
+def _batch_norm(emitter: Emitter, node: fx.Node, module: nn.BatchNorm1d | nn.BatchNorm2d) -> str:
     """Write a norm that no convolution could absorb as one scale and shift."""
     label, name = emitter.label(node), emitter.name(node.args[0])
     if module.running_mean is None or module.running_var is None:
         msg = f"{label} has no running statistics, so it has no fixed form to export"
         raise ExportError(msg)
     scale, shift = norm_affine(module)
-    return affine(emitter, name, scale.float(), shift.float(), label)
+    rank = len(emitter.shape(node))
+    return affine(emitter, name, scale.float(), shift.float(), label, rank=rank)
 
 
-def affine(emitter: Emitter, name: str, scale: Tensor, shift: Tensor, label: str) -> str:
-    """Write x * scale + shift over channels, [C] each."""
+def affine(
+    emitter: Emitter, name: str, scale: Tensor, shift: Tensor, label: str, *, rank: int = 4
+) -> str:
+    """Write x * scale + shift over channels, [C] each, of a tensor of some rank, [B, C, ...]."""
+    wide = (1, -1, *(1,) * (rank - 2))
     scaled = emitter.add(
-        "Mul", [name, emitter.constant(f"{label}.scale", scale.view(1, -1, 1, 1))], f"{label}.mul"
+        "Mul", [name, emitter.constant(f"{label}.scale", scale.view(wide))], f"{label}.mul"
     )
-    return emitter.add(
-        "Add", [scaled, emitter.constant(f"{label}.shift", shift.view(1, -1, 1, 1))], label
-    )
+    return emitter.add("Add", [scaled, emitter.constant(f"{label}.shift", shift.view(wide))], label)
 
 
 def _layer_norm(emitter: Emitter, node: fx.Node, module: nn.LayerNorm) -> str:
@@ -157,6 +245,24 @@ _RULES: dict[type[nn.Module], Callable[[Emitter, fx.Node, Any], str]] = {
     nn.Conv2d: _conv,
     nn.Linear: _linear,
     nn.BatchNorm2d: _batch_norm,
+    nn.BatchNorm1d: _batch_norm,
+    nn.Conv1d: _conv1d,
+    nn.GroupNorm: _group_norm,
+    nn.PReLU: _prelu,
+    FixedFilter2d: _fixed_filter,
+    nn.ConstantPad2d: lambda emitter, node, module: pad(
+        emitter, node, node.args[0], module.padding, "constant", module.value
+    ),
+    nn.ReflectionPad2d: lambda emitter, node, module: pad(
+        emitter, node, node.args[0], module.padding, "reflect"
+    ),
+    nn.ReplicationPad2d: lambda emitter, node, module: pad(
+        emitter, node, node.args[0], module.padding, "replicate"
+    ),
+    nn.Upsample: _with(resize, "size", "scale_factor", "mode", "align_corners"),
+    nn.AdaptiveMaxPool2d: _with(adaptive_max_pool, "output_size"),
+    nn.Softmax: _with(softmax_over, "dim"),
+    nn.Mish: _with(mish),
     nn.LayerNorm: _layer_norm,
     nn.Hardtanh: _with(clip, "min_val", "max_val"),  # ReLU6 is one
     nn.ReLU: unary("Relu"),

@@ -90,6 +90,24 @@ def adaptive_avg_pool(emitter: Emitter, node: fx.Node, value: Any, _size: Any) -
     return emitter.add("MatMul", [halfway, columns], label)
 
 
+def adaptive_max_pool(emitter: Emitter, node: fx.Node, value: Any, _size: Any) -> str:
+    """Write an adaptive max pooling to one pixel, or to windows of one size.
+
+    Raises:
+        ExportError: The windows differ in size.
+    """
+    name, label = emitter.name(value), emitter.label(node)
+    height, width = emitter.shape(value)[2:]
+    out_height, out_width = emitter.shape(node)[2:]
+    if (out_height, out_width) == (1, 1):
+        return emitter.add("GlobalMaxPool", [name], label)
+    if height % out_height or width % out_width:
+        msg = f"{label} pools {height} x {width} to {out_height} x {out_width}; it cannot export"
+        raise ExportError(msg)
+    kernel = [height // out_height, width // out_width]
+    return emitter.add("MaxPool", [name], label, kernel_shape=kernel, strides=kernel)
+
+
 def _averages(size: int, out: int) -> Any:
     """Return the matrix that averages `size` values into `out` windows, as torch cuts them."""
     matrix = np.zeros((out, size), np.float32)

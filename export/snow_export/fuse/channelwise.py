@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from snow_export.own_layers import FixedFilter2d
+
 if TYPE_CHECKING:
     from torch import fx
 
@@ -31,7 +33,12 @@ CHANNELWISE_LAYERS: Final = (
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
     nn.AvgPool2d,
+    nn.ConstantPad2d,
     nn.MaxPool2d,
+    nn.ReflectionPad2d,
+    nn.ReplicationPad2d,
+    nn.Upsample,
+    FixedFilter2d,
 )
 
 
@@ -71,5 +78,10 @@ _POINTWISE: Final[frozenset[Any]] = frozenset(
     }
 )
 _POOLINGS: Final[frozenset[Any]] = frozenset(
-    {functional.adaptive_avg_pool2d, functional.avg_pool2d, functional.max_pool2d}
+    {
+        functional.adaptive_avg_pool2d,
+        functional.avg_pool2d,
+        functional.interpolate,
+        functional.max_pool2d,
+    }
 )

@@ -25,6 +25,7 @@ from snow_export.fuse.stack import (
     linear_of,
     scatter,
     stacked_batch_norm,
+    stacked_group_norm,
 )
 from snow_export.trace.freeze import StaticPooling
 
@@ -75,6 +76,7 @@ class FusedLayers(FusedGraph):
             nn.Linear: self._linear,
             nn.BatchNorm2d: self._batch_norm,
             nn.LayerNorm: self._layer_norm,
+            nn.GroupNorm: self._group_norm,
             CHANNELWISE_LAYERS: self._alike,
         }
         for kind, rule in rules.items():
@@ -95,6 +97,12 @@ class FusedLayers(FusedGraph):
 
     def _batch_norm(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
         return self._apply(node, stacked_batch_norm(layers), value)
+
+    def _group_norm(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
+        """Norm each task's groups of channels; where they are of one size."""
+        if len({layer.num_channels // layer.num_groups for layer in layers}) > 1:
+            raise CannotFuse(no_form(node, layers[0]))
+        return self._apply(node, stacked_group_norm(layers), value)
 
     def _layer_norm(self, node: fx.Node, layers: Sequence[Any], value: Value) -> Stack:
         """Norm each task's channels: torchvision's LayerNorm2d, or torch's own on [B, C]."""

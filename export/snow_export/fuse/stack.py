@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 
+from snow_export.own_layers import PaddedConv2d
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -243,21 +245,37 @@ def scatter(layers: Sequence[Any], value: Joined) -> Tensor:
     return dense
 
 
+def stacked_group_norm(norms: Sequence[nn.GroupNorm]) -> nn.GroupNorm:
+    """Return the tasks' norms as one over all their channels, [B, T * C, ...]."""
+    first, affine = norms[0], norms[0].affine
+    groups = sum(norm.num_groups for norm in norms)
+    channels = sum(norm.num_channels for norm in norms)
+    whole = nn.GroupNorm(groups, channels, first.eps, affine)
+    if affine:
+        with torch.no_grad():
+            whole.weight.copy_(torch.cat([norm.weight for norm in norms]))
+            whole.bias.copy_(torch.cat([norm.bias for norm in norms]))
+    return whole.eval()
+
+
 def convolution_with_weights(
     layer: nn.Conv2d, weight: Tensor, bias: Tensor | None, groups: int
 ) -> nn.Conv2d:
     """Build a convolution of a layer's geometry with other weights, [O, I / groups, kH, kW]."""
-    convolution = nn.Conv2d(
-        weight.shape[1] * groups,
-        weight.shape[0],
-        layer.kernel_size,  # type: ignore[arg-type]
-        layer.stride,  # type: ignore[arg-type]
-        layer.padding,  # type: ignore[arg-type]
-        layer.dilation,  # type: ignore[arg-type]
-        groups,
-        bias=bias is not None,
-        device="meta",
-    )
+    options: Any = {
+        "kernel_size": layer.kernel_size,
+        "stride": layer.stride,
+        "dilation": layer.dilation,
+        "groups": groups,
+        "bias": bias is not None,
+        "device": "meta",
+    }
+    shape = weight.shape[1] * groups, weight.shape[0]
+    convolution: nn.Conv2d
+    if isinstance(layer, PaddedConv2d):
+        convolution = PaddedConv2d(*shape, pads=layer.pads, **options)
+    else:
+        convolution = nn.Conv2d(*shape, padding=layer.padding, **options)  # type: ignore[arg-type]
     set_weights(convolution, weight, bias)
     return convolution
 

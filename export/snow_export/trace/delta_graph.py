@@ -7,11 +7,12 @@ from typing import Any
 from torch import fx, nn
 
 from snow_export.errors import ExportError
+from snow_export.own_layers import OWN_LAYERS
 from snow_export.trace.freeze import StaticPooling
 from snow_export.trace.nodes import layer_of
 from snow_export.trace.spelling import respell
 
-DERIVED_LAYERS = (nn.LayerNorm, nn.BatchNorm2d, nn.Conv2d)
+DERIVED_LAYERS = (nn.LayerNorm, nn.BatchNorm2d, nn.Conv2d, *OWN_LAYERS)
 """Layers of torch's that are written as such where a network has a class of its own for them."""
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def norm_affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Return a BatchNorm's scale [C] and shift [C] in eval mode, as float64.
 
     Raises:

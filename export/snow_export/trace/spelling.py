@@ -7,7 +7,7 @@ positional arguments alone.
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch import fx, nn
@@ -15,25 +15,7 @@ from torch.nn import functional
 from torchvision.ops import stochastic_depth
 
 from snow_export.trace.in_place import make_new, read_results
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Reader = Callable[..., tuple[Any, ...] | None]
-    """Takes an operation's arguments as it is spelled; gives the one spelling's, or None where
-    that has no such form."""
-
-_KEYWORDS: Final = {
-    "axis": "dim",
-    "keepdims": "keepdim",
-    "self": "input",
-    "tensor": "input",
-    "x": "input",
-    "a": "input",
-    "x1": "input",
-    "x2": "other",
-}
-"""What NumPy's users may write, and what torch calls it."""
+from snow_export.trace.spelling_table import KEYWORDS, SPELLINGS
 
 
 def respell(traced: fx.GraphModule) -> None:
@@ -50,6 +32,7 @@ def respell(traced: fx.GraphModule) -> None:
     for node in list(traced.graph.nodes):
         if node.op in {"call_function", "call_method"}:
             make_new(traced, node)
+            _take_addcmul_apart(traced.graph, node)
             _take_factor_out(traced.graph, node)
             _respell(node)
     traced.graph.lint()
@@ -57,12 +40,12 @@ def respell(traced: fx.GraphModule) -> None:
 
 
 def _respell(node: fx.Node) -> None:
-    found = _SPELLINGS.get(node.target)
+    found = SPELLINGS.get(node.target)
     if found is None:
         return
     target, read = found
     keywords = {
-        _KEYWORDS.get(key, key): value
+        KEYWORDS.get(key, key): value
         for key, value in node.kwargs.items()
         if key not in {"inplace", "out", "_stacklevel"}
     }
@@ -102,6 +85,20 @@ def _take_factor_out(graph: fx.Graph, node: fx.Node) -> None:
         node.kwargs = {**kwargs, keyword: scaled}
 
 
+def _take_addcmul_apart(graph: fx.Graph, node: fx.Node) -> None:
+    """Write torch's x + value * a * b as products and a sum."""
+    if node.target not in {torch.addcmul, "addcmul"} or len(node.args) != 3:
+        return
+    total, one, other = node.args
+    value = node.kwargs.get("value", 1)
+    with graph.inserting_before(node):
+        product = graph.call_function(operator.mul, (one, other))
+        if value != 1:
+            product = graph.call_function(operator.mul, (product, value))
+    node.op, node.target = "call_function", operator.add
+    node.args, node.kwargs = (total, product), {}
+
+
 _SCALED: Final[frozenset[Any]] = frozenset({torch.add, torch.sub, "add", "sub"})
 _DROPPING_LAYERS: Final = (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _DROPPING: Final[dict[Any, int]] = {
@@ -113,149 +110,3 @@ _DROPPING: Final[dict[Any, int]] = {
     stochastic_depth: 3,
 }
 """Where each has its argument `training`."""
-
-
-def _one(input: Any, inplace: Any = False) -> tuple[Any, ...]:  # noqa: A002, ARG001, FBT002
-    return (input,)
-
-
-def _two(input: Any, other: Any, *, alpha: float = 1) -> tuple[Any, ...] | None:  # noqa: A002
-    return (input, other) if alpha == 1 else None
-
-
-def _permute(input: Any, *order: Any, dims: Any = None) -> tuple[Any, ...]:  # noqa: A002
-    if dims is None:
-        dims = order[0] if isinstance(order[0], (tuple, list)) else order
-    return (input, tuple(dims))
-
-
-def _table(*rows: tuple[Any, Reader, tuple[Any, ...]]) -> dict[Any, tuple[Any, Reader]]:
-    return {name: (target, read) for target, read, names in rows for name in names}
-
-
-# ruff: noqa: E501, A006, ARG005 - a table, in torch's own names
-_SPELLINGS: Final = _table(
-    (operator.add, _two, (operator.add, torch.add, "add")),
-    (operator.sub, _two, (operator.sub, torch.sub, torch.subtract, "sub", "subtract")),
-    (operator.mul, _two, (operator.mul, torch.mul, torch.multiply, "mul", "multiply")),
-    (
-        operator.truediv,
-        _two,
-        (
-            operator.truediv,
-            torch.div,
-            torch.divide,
-            torch.true_divide,
-            "div",
-            "divide",
-            "true_divide",
-        ),
-    ),
-    (torch.relu, _one, (torch.relu, functional.relu, "relu")),
-    (torch.sigmoid, _one, (torch.sigmoid, functional.sigmoid, torch.special.expit, "sigmoid")),
-    (torch.tanh, _one, (torch.tanh, functional.tanh, "tanh")),
-    (functional.silu, _one, (functional.silu,)),
-    (functional.hardswish, _one, (functional.hardswish,)),
-    (functional.hardsigmoid, _one, (functional.hardsigmoid,)),
-    (
-        functional.gelu,
-        lambda input, *, approximate="none": (input,) if approximate == "none" else None,
-        (functional.gelu,),
-    ),
-    (
-        functional.leaky_relu,
-        lambda input, negative_slope=0.01, inplace=False: (input, negative_slope),
-        (functional.leaky_relu,),
-    ),
-    (functional.elu, lambda input, alpha=1.0, inplace=False: (input, alpha), (functional.elu,)),
-    (
-        torch.clamp,
-        lambda input, min=None, max=None: (input, min, max),
-        (torch.clamp, torch.clip, "clamp", "clip"),
-    ),
-    (torch.clamp, lambda input, min: (input, min, None), (torch.clamp_min, "clamp_min")),
-    (torch.clamp, lambda input, max: (input, None, max), (torch.clamp_max, "clamp_max")),
-    (torch.clamp, lambda input, inplace=False: (input, 0.0, 6.0), (functional.relu6,)),
-    (
-        torch.clamp,
-        lambda input, min_val=-1.0, max_val=1.0, inplace=False: (input, min_val, max_val),
-        (functional.hardtanh,),
-    ),
-    (
-        torch.cat,
-        lambda tensors, dim=0: (tensors, dim),
-        (torch.cat, torch.concat, torch.concatenate),
-    ),
-    (
-        torch.flatten,
-        lambda input, start_dim=0, end_dim=-1: (input, start_dim, end_dim),
-        (torch.flatten, "flatten"),
-    ),
-    (torch.permute, _permute, (torch.permute, "permute")),
-    (
-        torch.transpose,
-        lambda input, dim0, dim1: (input, dim0, dim1),
-        (torch.transpose, torch.swapdims, "transpose", "swapdims"),
-    ),
-    (
-        torch.transpose,
-        lambda input, axis0, axis1: (input, axis0, axis1),
-        (torch.swapaxes, "swapaxes"),
-    ),
-    (
-        torch.movedim,
-        lambda input, source, destination: (input, source, destination),
-        (torch.movedim, torch.moveaxis, "movedim", "moveaxis"),
-    ),
-    (
-        torch.mean,
-        lambda input, dim=None, keepdim=False, *, dtype=None: (
-            (input, dim, keepdim) if dtype is None else None
-        ),
-        (torch.mean, "mean"),
-    ),
-    (
-        torch.narrow,
-        lambda input, dim, start, length: (input, dim, start, length),
-        (torch.narrow, "narrow"),
-    ),
-    (torch.select, lambda input, dim, index: (input, dim, index), (torch.select, "select")),
-    (
-        torch.index_select,
-        lambda input, dim, index: (input, dim, index),
-        (torch.index_select, "index_select"),
-    ),
-    (
-        functional.adaptive_avg_pool2d,
-        lambda input, output_size: (input, output_size),
-        (functional.adaptive_avg_pool2d,),
-    ),
-    (
-        functional.max_pool2d,
-        lambda input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False: (
-            None if return_indices else (input, kernel_size, stride, padding, dilation, ceil_mode)
-        ),
-        (functional.max_pool2d, torch.max_pool2d),
-    ),
-    (
-        functional.avg_pool2d,
-        lambda input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None: (
-            (input, kernel_size, stride, padding, ceil_mode, count_include_pad)
-            if divisor_override is None
-            else None
-        ),
-        (functional.avg_pool2d,),
-    ),
-    (
-        functional.layer_norm,
-        lambda input, normalized_shape, weight=None, bias=None, eps=1e-5: (
-            input,
-            tuple(normalized_shape),
-            weight,
-            bias,
-            eps,
-        ),
-        (functional.layer_norm,),
-    ),
-)
-"""By function or method name: the one spelling, and how to read the arguments."""

@@ -30,6 +30,9 @@ Layout = Literal["separate", "fused", "summed"]
 Precision = Literal["fp32", "fp16", "int8"]
 """Arithmetic inside a graph; its logits are float32 in all three."""
 
+Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
+"""How pictures are resized; all but the nearest are antialiased."""
+
 METADATA_KEY: Final = "snow_deploy.manifest"
 FORMAT: Final = 1
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -56,6 +59,7 @@ class Preprocessing(Document):
         resize_size: Length of the short side before the centre crop, in pixels.
         mean: Mean of each RGB channel, subtracted from values in [0, 1].
         std: Standard deviation of each RGB channel, divided by; above 0.
+        interpolation: How the picture is resized.
     """
 
     prefix: ClassVar[str] = "preprocessing."
@@ -64,6 +68,7 @@ class Preprocessing(Document):
     resize_size: Annotated[int, field_checks.between(1, LARGEST_SIZE)]
     mean: Annotated[tuple[float, float, float], field_checks.channel_triple]
     std: Annotated[tuple[float, float, float], field_checks.positive_triple]
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -283,10 +288,13 @@ class Manifest(Document):
         """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte.
 
         Tasks of one answer leave ``answers`` out, deltas of the paper's form ``blocks``,
-        ``from_stage`` and ``tap_selections``, and graphs without an output of features
-        ``features``: readers from before there were any refuse what they do not know.
+        ``from_stage`` and ``tap_selections``, graphs without an output of features ``features``,
+        and pictures resized bilinearly ``interpolation``: readers from before there were any
+        refuse what they do not know.
         """
         document = asdict(self)
+        if self.preprocessing.interpolation == "bilinear":
+            del document["preprocessing"]["interpolation"]
         if self.features is None:
             del document["features"]
         for task in document["tasks"]:

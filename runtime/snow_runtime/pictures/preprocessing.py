@@ -4,7 +4,7 @@ Training, evaluation, export and the device all call these functions, so that no
 picture differently from the others. The steps, as torchvision does them on a PIL image:
 
 1. RGB of 8 bits, upright, on white where it is transparent (:mod:`snow_runtime.pictures.rgb`).
-2. The short side resized to ``resize_size``, bilinear and antialiased.
+2. The short side resized to ``resize_size``, antialiased; bilinear, or as the manifest says.
 3. The central square of ``image_size`` pixels a side; 2 and 3 are one step, so that only what the
    square shows is computed: twice as fast on a camera's frame, and within one grey level.
 4. Divided by 255, then the mean subtracted and divided by the standard deviation, per channel.
@@ -153,11 +153,11 @@ def as_rgb(image: Picture, colour: Colour = "rgb") -> Image.Image:
 
 
 def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Resize the short side, bilinear and antialiased, and cut out the central square.
+    """Resize the short side, antialiased, and cut out the central square.
 
     Args:
         image: An RGB image, `[H, W, 3]`.
-        preprocessing: The two sizes.
+        preprocessing: The two sizes, and how to resize.
 
     Returns:
         uint8 `[S, S, 3]`, 0 to 255.
@@ -176,9 +176,8 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArray
     # Only what the square will show is computed; Pillow still reads the pixels around it.
     across, down = width / resized[0], height / resized[1]
     box = (left * across, top * down, (left + size) * across, (top + size) * down)
-    return np.asarray(
-        image.resize((size, size), Image.Resampling.BILINEAR, box=_within(box, image))
-    )
+    how = Image.Resampling[preprocessing.interpolation.upper()]
+    return np.asarray(image.resize((size, size), how, box=_within(box, image)))
 
 
 def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:

@@ -15,6 +15,8 @@ from snow_deploy.models.delta import Delta
 from snow_deploy.models.lean_convolution import LeanConvolutions
 from snow_deploy.models.lean_graph import LeanGraph
 from snow_deploy.models.mirror import OVERWRITTEN
+from snow_deploy.models.module_facts import ModuleFacts
+from snow_deploy.models.module_weights import weights_of_module
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.pooling import drawn_together
 from snow_deploy.models.source import Source
@@ -92,6 +94,31 @@ def test_every_family_gets_the_gradients_of_its_layers(
     family: str, random_weights: RandomWeights
 ) -> None:
     compare(double(random_weights(family)), DeltaOptions())
+
+
+class Lopsided(nn.Module):
+    """Its convolutions pad more at the right and bottom, as TensorFlow's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, 2, 1)
+        self.convs = nn.ModuleList(nn.Conv2d(16, 16, 3, 2, bias=False) for _ in range(3))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(16) for _ in range(3))
+        self.fc = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.stem(images).relu()
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            maps = norm(conv(nn.functional.pad(maps, (0, 1, 0, 1)))).relu()
+        logits: Tensor = self.fc(maps.mean((2, 3)))
+        return logits
+
+
+def test_a_convolution_that_is_not_torchs_own_is_left_as_it_is() -> None:
+    torch.manual_seed(0)
+    compare(
+        double(weights_of_module(Lopsided().eval(), ModuleFacts("lopsided", 64))), DeltaOptions()
+    )
 
 
 @pytest.mark.parametrize(

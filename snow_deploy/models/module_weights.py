@@ -1,0 +1,148 @@
+"""A source from any network of torch's: its graph, its weights, and how its pictures are prepared.
+
+What comes out needs the network's own code no more: the graph is written down with the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from snow_deploy.errors import SourceError
+from snow_deploy.models.anatomy import find_classifier
+from snow_deploy.models.architectures import COUNTER, NetworkKeys
+from snow_deploy.models.choose_weights import choose_weights
+from snow_deploy.models.plain.description import describe
+from snow_deploy.models.plain.make_plain import make_plain
+from snow_deploy.models.source_weights import SourceWeights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor, fx
+
+    from snow_deploy.models.module_facts import ModuleFacts
+
+
+def weights_of_module(network: nn.Module, facts: ModuleFacts) -> SourceWeights:
+    """Take a network with its weights for a source; it stays as it is.
+
+    Args:
+        network: Network from [B, 3, S, S] to logits [B, classes], on any device.
+        facts: Its name, and how its pictures are prepared.
+
+    Raises:
+        SourceError: It cannot be traced, has attention or no classifier at its end, or its values
+            are not those of a trained network.
+    """
+    plain = make_plain(network, facts.image_size, facts.name)
+    find_classifier(plain)
+    graph = describe(plain, facts.name)
+    labels = facts.labels
+    weights = SourceWeights(
+        facts.name,
+        _tensors(plain),
+        mean=facts.mean,
+        std=facts.std,
+        origin=facts.origin,
+        graph=graph,
+        image_size=facts.image_size,
+        crop_share=facts.crop_share,
+        interpolation=facts.interpolation,
+        code_sha256=facts.code_sha256,
+    )
+    weights.check_values()
+    weights.build()
+    return weights if labels is None else weights.with_labels(labels)
+
+
+def _tensors(plain: fx.GraphModule) -> dict[str, Tensor]:
+    return {
+        key: value.detach().to("cpu", torch.float32, copy=True).contiguous()
+        for key, value in plain.state_dict().items()
+        if not key.endswith(COUNTER)
+    }
+
+
+def take_weights(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    facts: ModuleFacts,
+    key: str | None,
+    say: Callable[[str], None],
+) -> None:
+    """Give a network the weights of a checkpoint, in place, whatever stands before their names.
+
+    A classifier for another number of classes is taken, and the network's made anew for it.
+
+    Args:
+        network: The network, with any weights.
+        tensors: All of the checkpoint's, by their full names.
+        facts: The network's name; its origin names the checkpoint.
+        key: Place of the weights in the checkpoint; None where that is plain.
+        say: Callback that gets, a line at a time, what was chosen and passed over.
+
+    Raises:
+        SourceError: They do not fit.
+    """
+    keys = keys_of_module(network, facts)
+    state = choose_weights(tensors, keys, key, facts.origin, say)
+    classes = len(state[f"{keys.classifier}.weight"])
+    _resize_classifier(network, keys.classifier, classes)
+    own = network.state_dict()
+    own.update({name: value.to(own[name].dtype) for name, value in state.items()})
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        msg = f"the weights ({facts.origin}) do not fit {facts.name}: {error}"
+        raise SourceError(msg) from error
+
+
+def keys_of_module(network: nn.Module, facts: ModuleFacts) -> NetworkKeys:
+    """Return what the weights of a network are called, and how large they are.
+
+    Raises:
+        SourceError: It cannot be traced, or ends in no classifier of its own.
+    """
+    plain = make_plain(network, facts.image_size, facts.name)
+    classifier = str(find_classifier(plain).target)
+    state = {key: v for key, v in network.state_dict().items() if not key.endswith(COUNTER)}
+    if f"{classifier}.weight" not in state:
+        msg = (
+            f"the classifier of {facts.name} is {classifier}, whose weight is not among its "
+            "weights. End the network in an nn.Linear, or let the factory return it with its "
+            "weights and leave --weights out."
+        )
+        raise SourceError(msg)
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    shapes = {key: shape for key, shape in shapes.items() if shape or _is_weight(state[key])}
+    return NetworkKeys(
+        facts.name,
+        shapes,
+        frozenset(key for key in shapes if not state[key].is_floating_point()),
+        classifier=classifier,
+        stem=next(key for key, shape in shapes.items() if len(shape) == 4),
+        children=frozenset(name for name, _ in network.named_children()),
+    )
+
+
+def _is_weight(value: Tensor) -> bool:
+    return value.is_floating_point()
+
+
+def _resize_classifier(network: nn.Module, name: str, classes: int) -> None:
+    """Make a classifier for another number of classes, in place."""
+    layer: Any = network.get_submodule(name)
+    if len(layer.weight) == classes:
+        return
+    resized = copy.deepcopy(layer)
+    resized.weight = nn.Parameter(torch.zeros(classes, *layer.weight.shape[1:]))
+    if layer.bias is not None:
+        resized.bias = nn.Parameter(torch.zeros(classes))
+    for count in ("out_features", "out_channels"):
+        if hasattr(resized, count):
+            setattr(resized, count, classes)
+    network.set_submodule(name, resized)

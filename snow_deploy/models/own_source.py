@@ -1,0 +1,170 @@
+"""Networks of somebody's own: a function of a Python module that returns one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from snow_deploy.errors import SourceError
+from snow_deploy.models.module_facts import ModuleFacts, facts_of_config, for_stem
+from snow_deploy.models.plain.tracer import where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+
+def own_network(source: str, say: Callable[[str], None]) -> tuple[nn.Module, ModuleFacts]:
+    """Import a module, call its factory and return the network, with what it says of pictures.
+
+    The working folder is looked in too, as Python's own `-m` does. The network may have an
+    attribute `pretrained_cfg`, as timm's have.
+
+    Args:
+        source: `package.module:factory`.
+        say: Callback that gets, a line at a time, what was assumed.
+
+    Raises:
+        SourceError: There is no such module or function, it raises, or returns no network.
+    """
+    module_name, _, factory_name = source.partition(":")
+    module = _import(source, module_name)
+    made = _call(source, _find(source, module, factory_name))
+    config = _config(made)
+    facts = facts_of_config(source, config or {}, say)
+    if config is None:
+        mean, std = (", ".join(f"{v:g}" for v in each) for each in (facts.mean, facts.std))
+        say(
+            f"{source} does not say how its pictures are prepared: RGB with mean {mean} and "
+            f"deviation {std} is assumed. Give the network an attribute pretrained_cfg, see "
+            "docs/guide/sources.md."
+        )
+        facts = replace(facts, crop_share=None)
+    facts = for_stem(made, facts)
+    origin = f"as {factory_name} of {module_name} returned it"
+    return made, replace(facts, origin=origin, code_sha256=code_sha256(source))
+
+
+def code_sha256(source: str) -> str:
+    """Return the SHA-256 (hex) of the file that a factory is in; empty where there is none."""
+    with _working_folder():
+        try:
+            spec = importlib.util.find_spec(source.partition(":")[0])
+        except (ImportError, ValueError, AttributeError):
+            return ""
+    path = None if spec is None or spec.origin is None else Path(spec.origin)
+    if path is None or not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _working_folder() -> Iterator[None]:
+    """Look for modules in the working folder too, after everything else."""
+    place = str(Path.cwd())
+    added = place not in sys.path and "" not in sys.path
+    if added:
+        sys.path.append(place)
+    try:
+        yield
+    finally:
+        if added and place in sys.path:
+            sys.path.remove(place)
+
+
+def _import(source: str, name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        msg = (
+            f"--source {source} names no module: {name!r}. Write package.module:factory, such as "
+            "nets:small for the function small of nets.py."
+        )
+        raise SourceError(msg)
+    with _working_folder():
+        try:
+            return importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            absent = getattr(error, "name", None) if isinstance(error, ImportError) else None
+            if absent and (name == absent or name.startswith(f"{absent}.")):
+                msg = (
+                    f"there is no Python module {absent!r} for --source {source}: looked in "
+                    f"{Path.cwd()} and where Python looks. Run the command where the module lies, "
+                    "or install its package."
+                )
+                raise SourceError(msg) from error
+            raise SourceError(_raised(f"importing {name}", error)) from error
+
+
+def _find(source: str, module: ModuleType, name: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+        if found is None or not name:
+            own = [
+                key
+                for key, value in vars(module).items()
+                if callable(value) and getattr(value, "__module__", None) == module.__name__
+            ]
+            listed = ", ".join(own) or "none"
+            msg = (
+                f"{module.__name__} has nothing called {name!r}, as --source {source} asks. It has "
+                f"these functions and classes of its own: {listed}."
+            )
+            raise SourceError(msg)
+    return found
+
+
+def _call(source: str, factory: Any) -> nn.Module:
+    if isinstance(factory, nn.Module):
+        return copy.deepcopy(factory)
+    if not callable(factory):
+        msg = (
+            f"--source {source} is a {type(factory).__name__}, expected a function that returns "
+            "an nn.Module."
+        )
+        raise SourceError(msg)
+    with _working_folder():  # a factory may import more
+        try:
+            made = factory()
+        except (Exception, SystemExit) as error:
+            raise SourceError(_raised(f"the factory {source}", error)) from error
+    if not isinstance(made, nn.Module):
+        msg = f"the factory {source} returned a {type(made).__name__}, expected an nn.Module."
+        raise SourceError(msg)
+    return made
+
+
+def _raised(what: str, error: BaseException) -> str:
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    place = where(error)
+    at = f" at {place}" if place else ""
+    told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return (
+        f"{what} raised {told}{at}. A factory takes no arguments and returns the network; try it "
+        "in Python first."
+    )
+
+
+def _config(network: Any) -> Any:
+    for name in ("pretrained_cfg", "default_cfg"):
+        config = getattr(network, name, None)
+        if config is not None and hasattr(config, "to_dict"):
+            config = config.to_dict()
+        if isinstance(config, dict) and config:
+            return config
+    return None
+
+
+def is_stale(source: str, code: str) -> bool:
+    """Tell whether the file of a factory is there and is another one than it was."""
+    now = code_sha256(source) if os.environ.get("RANK", "0") == "0" else ""
+    return bool(code) and bool(now) and now != code

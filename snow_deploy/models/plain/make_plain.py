@@ -1,0 +1,146 @@
+"""From any network to its plain graph, compared with the network itself."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from snow_deploy.errors import SourceError
+from snow_deploy.models.plain.replace_layers import convolution_like, replace_layers
+from snow_deploy.models.plain.rewrite import rewrite
+from snow_deploy.models.plain.tracer import stem_channels, trace_plainly
+from snow_export.trace.nodes import layer_of
+
+_ATTENTION = re.compile(r"Attention(2d|Block|Layer|Pool)?$")
+"""What the classes of attention blocks are called, in torch, torchvision and timm."""
+_LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey, ITU-R BT.601, as Pillow has them."""
+_TOLERANCE = 1e-3
+"""Of the largest answer: reparametrised weights round otherwise."""
+
+
+def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule:
+    """Return a network as a graph of torch's layers and functions, in eval mode.
+
+    Blocks that were trained with several branches are made one convolution each, as timm does it
+    for use. A network for grey pictures is made to read the grey of red, green and blue.
+
+    Args:
+        network: Network from [B, 3, S, S] (or [B, 1, S, S]) to logits [B, classes]; stays as
+            it is.
+        image_size: S, in pixels; what the network decides by size is decided for this one.
+        what: The network, for people.
+
+    Raises:
+        SourceError: It cannot be traced, has attention, reads pictures of other channels, or its
+            graph answers otherwise than it does.
+    """
+    refuse_attention(network, what)
+    channels = stem_channels(network)
+    if channels not in {1, 3}:
+        msg = (
+            f"{what} reads pictures of {channels} channels, expected 3 (red, green, blue) or 1 "
+            "(grey), as pictures have here. Take a network for RGB pictures, or train its first "
+            "layer for them."
+        )
+        raise SourceError(msg)
+    original = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    changed = copy.deepcopy(original)
+    reparametrise(changed)
+    replace_layers(changed)
+    plain = rewrite(trace_plainly(changed, (image_size, image_size), what)).eval()
+    if any(node.target is nn.functional.scaled_dot_product_attention for node in plain.graph.nodes):
+        raise SourceError(_no_attention(what, "it calls scaled_dot_product_attention"))
+    _compare(original, plain, (2, channels, image_size, image_size), what)
+    if channels == 1:
+        _read_colour(plain, what)
+    return plain
+
+
+def refuse_attention(network: nn.Module, what: str) -> None:
+    """Refuse a network with attention blocks.
+
+    Raises:
+        SourceError: It has some; the message names the first.
+    """
+    for name, layer in network.named_modules():
+        if _ATTENTION.search(type(layer).__name__):
+            raise SourceError(_no_attention(what, f"{name} is a {type(layer).__name__}"))
+
+
+def _no_attention(what: str, seen: str) -> str:
+    return (
+        f"{what} has attention blocks ({seen}). A delta mirrors convolutions at a part of their "
+        "width, and attention relates every pixel to every other one, at the width of its heads. "
+        "Take a network of convolutions alone, such as timm:convnext_nano or timm:resnet50d."
+    )
+
+
+def reparametrise(network: nn.Module) -> None:
+    """Make one convolution of each of timm's blocks with several branches for training, in place.
+
+    RepVGG, MobileOne, FastViT, RepViT and others are published in the form that they train in.
+    """
+    for name, child in list(network.named_children()):
+        block: Any = child
+        if type(child).__module__.startswith("timm."):
+            if hasattr(block, "fuse"):
+                block = block.fuse()
+                setattr(network, name, block)
+            elif hasattr(block, "reparameterize"):
+                block.reparameterize()
+            elif hasattr(block, "switch_to_deploy"):
+                block.switch_to_deploy()
+        reparametrise(block)
+
+
+@torch.no_grad()
+def _compare(
+    original: nn.Module, plain: fx.GraphModule, shape: tuple[int, int, int, int], what: str
+) -> None:
+    """Run both on noise.
+
+    Raises:
+        SourceError: The answers are no [B, classes], or differ beyond rounding.
+    """
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    expected, found = original(images), plain(images)
+    if not isinstance(expected, Tensor) or expected.ndim != 2:
+        seen = list(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
+        msg = (
+            f"{what} returns {seen} for {list(shape)}, expected logits [{shape[0]}, classes]. Wrap "
+            "it in a module that returns them."
+        )
+        raise SourceError(msg)
+    far = float((expected - found).abs().max()) / max(float(expected.abs().max()), 1e-6)
+    same_holes = bool((expected.isfinite() == found.isfinite()).all())
+    if not (far <= _TOLERANCE or (same_holes and not expected.isfinite().all())):
+        msg = (
+            f"the graph of {what} answers otherwise than the network itself: up to {far:.2g} of "
+            f"the largest answer apart, expected {_TOLERANCE:g} at most. Its forward pass depends "
+            "on something beside the picture, such as chance or what it remembers."
+        )
+        raise SourceError(msg)
+
+
+@torch.no_grad()
+def _read_colour(plain: fx.GraphModule, what: str) -> None:
+    """Let convolutions that read grey read its sum of red, green and blue, in place."""
+    image = next(node for node in plain.graph.nodes if node.op == "placeholder")
+    for node in image.users:
+        layer = layer_of(plain, node)
+        if not isinstance(layer, nn.Conv2d) or layer.in_channels != 1:
+            msg = (
+                f"{what} reads grey pictures, and {node.name} does so without a convolution. "
+                "Begin the network with the convolution, or let it read three channels."
+            )
+            raise SourceError(msg)
+    for name in {str(node.target) for node in image.users}:
+        first: Any = plain.get_submodule(name)
+        weight = first.weight * torch.tensor(_LUMA).view(1, 3, 1, 1)
+        pads = getattr(first, "pads", None)
+        plain.set_submodule(name, convolution_like(first, weight, first.bias, pads))
