@@ -67,10 +67,11 @@ class SharedNetwork(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Answer every task, in the order of `outputs`: [B, classes] each; [B, F] features."""
         features = self.source(images)
-        answers = {SOURCE: features[LOGITS]}
+        answers = dict[str, Tensor]()
         for head in self.heads:
             for task, logits in zip(head.tasks, head(images, features), strict=True):  # type: ignore[arg-type]
                 answers[task] = answers[task] + logits if task in answers else logits
+        answers.setdefault(SOURCE, features[LOGITS])  # a network may answer it in its place
         found = tuple(answers[name] for name in self.outputs)
         if not self.features:
             return found

@@ -56,12 +56,12 @@ def better_fit(keys: NetworkKeys, tensors: Mapping[str, Tensor]) -> str:
         tensors: All of the checkpoint's.
     """
     prefix, count = missing_prefix(tensors, keys)
-    if prefix:
+    others = _others(keys, tensors)
+    if prefix and (not others or 2 * count > len(tensors)):
         return (
             f"With {prefix!r} before their names {count} of the {len(tensors)} tensors would be "
             f"this network's: they are those of its {prefix[:-1]} alone, or its code differs."
         )
-    others = _others(keys, tensors)
     if others:
         return f"They are those of {' or '.join(others)}: give --source {others[0]}."
     return (

@@ -34,7 +34,6 @@ SHOWN: list[tuple[str, Layout]] = [
     *(("resnet18", layout) for layout in LAYOUTS),
     ("resnet50", "fused"),
     ("mobilenet_v2", "summed"),
-    ("efficientnet_b0", "fused"),
 ]
 
 

@@ -30,11 +30,8 @@ if TYPE_CHECKING:
 
 FAMILIES = [
     "resnet18",
-    "resnet50",
     "mobilenet_v2",
     "mobilenet_v3_small",
-    "efficientnet_b0",
-    "googlenet",
     "shufflenet_v2_x0_5",
     "squeezenet1_1",
 ]

@@ -66,7 +66,6 @@ def deltas(source: Source) -> dict[str, nn.Module]:
         ("efficientnet_b0", "fused"),
         ("squeezenet1_1", "fused"),
         ("squeezenet1_1", "summed"),
-        ("resnext50_32x4d", "fused"),
         ("regnet_y_400mf", "fused"),  # flatten by keyword
         pytest.param("densenet121", "fused", marks=pytest.mark.slow),  # norms of concatenations
         ("shufflenet_v2_x0_5", "fused"),  # splits and shuffles of channels
