@@ -58,7 +58,8 @@ class RandomWeights(Protocol):
 
 def pytest_xdist_auto_num_workers() -> int:
     """Take a process more than there are cores: many tests wait for a server, a camera, a clock."""
-    return (os.cpu_count() or 1) + 1
+    allowed = getattr(os, "sched_getaffinity", None)  # a container may have fewer than there are
+    return (len(allowed(0)) if allowed else os.cpu_count() or 1) + 1
 
 
 @pytest.fixture
