@@ -8,29 +8,40 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.built_on import BuiltOn
+from snow_deploy.models.features import refuse_other_features
 from snow_deploy.models.mirror import POOLING, Mirror
 from snow_deploy.models.network import TaskNetwork, looked_up
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.pooling import ChannelPooling, drawn_together
 from snow_deploy.models.subscriptions import make_subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.models.source import Source
 
 
 class Delta(TaskNetwork):
     """A task's network: images and the source's features in, logits out."""
 
-    def __init__(self, source: Source, num_classes: int, options: DeltaOptions) -> None:
+    def __init__(
+        self, source: Source, num_classes: int, options: DeltaOptions | None = None
+    ) -> None:
         """Mirror the source's graph with every width divided; fresh weights, channels_last.
+
+        Args:
+            source: What it subscribes to.
+            num_classes: C, the task's classes.
+            options: Its shape; None for the usual one.
 
         Raises:
             SourceError: The source has a layer that cannot be mirrored.
         """
         super().__init__()
+        options = options or DeltaOptions()
         self.options = options
+        self.built_on = BuiltOn(source, source.fingerprint)
         self.num_classes = num_classes
         self.classifier = source.anatomy.classifier
         self.source_features = source.anatomy.head_channels
@@ -43,8 +54,15 @@ class Delta(TaskNetwork):
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
-        with drawn_together(self.poolings().values()):
+        """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits.
+
+        Raises:
+            SourceError: The features are those of another source.
+        """
+        poolings = self.poolings()
+        widths = {name: pooling.channels for name, pooling in poolings.items()}
+        refuse_other_features(features, self.reads, widths, self.built_on.fingerprint)
+        with drawn_together(poolings.values()):
             logits: Tensor = self.network(images, features)
         return logits
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.source import Source, tap_key
+from snow_deploy.models.fold_source import tap_key
+from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.fastest_layout import time_layouts

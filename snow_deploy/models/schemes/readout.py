@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.fold_source import tap_key
 from snow_deploy.models.network import TaskNetwork
-from snow_deploy.models.source import tap_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
