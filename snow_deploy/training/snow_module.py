@@ -38,7 +38,6 @@ class SnowModule(lightning.LightningModule):
     deltas behind their names and a slash. Checkpoints hold no source.
 
     Attributes:
-        source: The frozen source.
         deltas: The deltas by name; one alone is called `task`.
     """
 
@@ -68,10 +67,10 @@ class SnowModule(lightning.LightningModule):
             TrainingError: There is no delta, or one was built on another source.
         """
         super().__init__()
-        self.strict_loading = False  # a checkpoint has no source in it
         named = {_ALONE: deltas} if isinstance(deltas, nn.Module) else dict(deltas)
         _check_deltas(source, named)
-        self.source = source
+        # Out of the module tree: it is in no checkpoint, and Lightning warns of parts in eval mode.
+        self._outside = [source]
         self.deltas = nn.ModuleDict(named)
         self.options = options or TrainOptions()
         self._alone = isinstance(deltas, nn.Module)
@@ -88,6 +87,16 @@ class SnowModule(lightning.LightningModule):
             accuracies[name] = make_accuracy(answers, delta.num_classes)
         self.accuracies = nn.ModuleDict(accuracies)
         self._courses = [Course(delta, self.options, 0) for delta in named.values()]
+
+    @property
+    def source(self) -> Source:
+        """The frozen source; it goes to every device that the module goes to."""
+        return self._outside[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SnowModule:  # noqa: FBT001, FBT002 - as torch's
+        self.source._apply(fn, recurse)  # noqa: SLF001
+        super()._apply(fn, recurse)
+        return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Answer [B, 3, S, S] images with [B, C] logits of each delta, by its name."""
@@ -163,12 +172,6 @@ class SnowModule(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": make(optimizer), "interval": "step"},
         }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the source out."""
-        state: dict[str, Tensor] = checkpoint["state_dict"]
-        kept = {key: value for key, value in state.items() if not key.startswith("source.")}
-        checkpoint["state_dict"] = kept
 
     def _set_out(self, steps: int, epochs: int) -> None:
         """Lay the deltas' courses over the steps of a training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,6 @@ class Kept(lightning.Callback):
         self.metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
 
 
-@pytest.mark.filterwarnings("ignore:.*Found .* module.* in eval mode")
 def test_a_trainer_takes_the_steps_of_an_own_loop(
     own_source: snow.Source, loader: DataLoader[Any]
 ) -> None:
@@ -207,7 +207,6 @@ def test_a_trainer_takes_the_steps_of_an_own_loop(
     assert kept.metrics["val_accuracy"] == pytest.approx(float(hits.float().mean()))
 
 
-@pytest.mark.filterwarnings("ignore:.*Found .* module.* in eval mode")
 def test_several_deltas_and_an_optimiser_of_ones_own(
     own_source: snow.Source, loader: DataLoader[Any], store: snow.Store, tmp_path: Path
 ) -> None:
@@ -241,7 +240,7 @@ def test_several_deltas_and_an_optimiser_of_ones_own(
     saved = torch.load(tmp_path / "a.ckpt", weights_only=False)["state_dict"]
     assert saved
     assert all(key.startswith(("deltas.", "accuracies.")) for key in saved)
-    module.load_state_dict(saved, strict=False)
+    module.load_state_dict(saved)
     store.add("marks", module.deltas["marks"], labels=["blue", "other"], answers="several")
     assert store.load_task("marks").answers == "several"
     with pytest.raises(snow.TrainingError, match="no targets of 'marks'"):
@@ -255,5 +254,8 @@ def test_what_cannot_be_trained_together_is_refused(
         snow.SnowModule(own_source, {})
     with pytest.raises(snow.TrainingError, match="built on the source"):
         snow.SnowModule(source, delta)
+    again = copy.deepcopy(own_source)
+    moved = snow.SnowModule(again, snow.Delta(again, 3, SMALL)).to("meta")
+    assert {each.device.type for each in moved.source.parameters()} == {"meta"}
     with pytest.raises(snow.TrainingError, match="'a' is a Linear"):
         snow.SnowModule(own_source, {"a": nn.Linear(3, 3)})  # type: ignore[dict-item]

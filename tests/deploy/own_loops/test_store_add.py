@@ -135,6 +135,24 @@ def test_wrappers_and_precisions_are_taken(delta: snow.Delta, store: snow.Store)
     assert next(half.parameters()).dtype == torch.bfloat16
 
 
+def test_a_delta_trains_under_ddp_and_is_taken_out_of_it(
+    own_source: snow.Source, delta: snow.Delta, store: snow.Store, tmp_path: Path
+) -> None:
+    place = f"file://{tmp_path / 'meeting'}"
+    torch.distributed.init_process_group("gloo", init_method=place, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(delta)
+        images = torch.randn(4, 3, SIZE, SIZE)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = wrapped(images, own_source(images))
+        nn.functional.cross_entropy(logits.float(), torch.tensor([0, 1, 2, 0])).backward()
+        assert all(weight.grad is not None for weight in delta.parameters())
+        added = store.add("a", wrapped, labels=CLASSES)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert added.fingerprint() == store.add("b", delta, labels=CLASSES).fingerprint()
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_delta_on_a_gpu(store: snow.Store) -> None:
