@@ -94,8 +94,8 @@ class SnowModule(lightning.LightningModule):
         return self._outside[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SnowModule:  # noqa: FBT001, FBT002 - as torch's
-        self.source._apply(fn, recurse)  # noqa: SLF001
-        super()._apply(fn, recurse)
+        self.source._apply(fn, recurse)  # type: ignore[no-untyped-call] # noqa: SLF001
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

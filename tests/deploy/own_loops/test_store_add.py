@@ -145,7 +145,8 @@ def test_a_delta_trains_under_ddp_and_is_taken_out_of_it(
         images = torch.randn(4, 3, SIZE, SIZE)
         with torch.autocast("cpu", torch.bfloat16):
             logits = wrapped(images, own_source(images))
-        nn.functional.cross_entropy(logits.float(), torch.tensor([0, 1, 2, 0])).backward()
+        loss = nn.functional.cross_entropy(logits.float(), torch.tensor([0, 1, 2, 0]))
+        loss.backward()  # type: ignore[no-untyped-call]
         assert all(weight.grad is not None for weight in delta.parameters())
         added = store.add("a", wrapped, labels=CLASSES)
     finally:
