@@ -14,6 +14,8 @@ from snow_runtime.errors import MissingDependencyError
 from snow_runtime.readout.fit import fit_readout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from benchmarks._scenario import Fleet
@@ -49,11 +51,15 @@ def readouts(fleet: Fleet, count: int) -> dict[str, nn.Module]:
     for name, classes in fleet.tasks(count).items():
         whole = Readout(fleet.source, classes)
         readout = Readout(fleet.source, classes, min(CHOSEN, len(whole.index)))
-        drawn = torch.randperm(len(whole.index))[: len(readout.index)]
-        readout.index.copy_(drawn.sort().values)
+        readout.index.copy_(draw_features(readout.feature_widths))
         torch.nn.init.normal_(readout.classifier.weight, std=0.05)
         found[name] = readout.eval()
     return found
+
+
+def draw_features(widths: Mapping[str, int]) -> torch.Tensor:
+    """Draw which of all taps' features to read, by the taps' widths: int64, ascending."""
+    return torch.randperm(sum(widths.values()))[:CHOSEN].sort().values
 
 
 def time_fit(scenario: FitScenario) -> float | None:

@@ -7,13 +7,14 @@ would not in a trained network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks._readouts import CHOSEN, draw_features
 from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.options import DeltaOptions
@@ -38,6 +39,7 @@ class Scenario:
         source_classes: Of the source's own head.
         task_classes: Of the tasks beside it; taken again from the start where more are asked for.
         seed: Of all weights.
+        delta: Shape of the deltas.
     """
 
     architecture: str = "resnet50"
@@ -45,6 +47,7 @@ class Scenario:
     source_classes: int = 1000
     task_classes: tuple[int, ...] = PAPER_CLASSES
     seed: int = 0
+    delta: DeltaOptions = field(default_factory=DeltaOptions)
 
 
 class Fleet:
@@ -73,7 +76,10 @@ class Fleet:
 
     def delta(self, classes: int) -> Delta:
         """Build one delta with random selections."""
-        delta = Delta(self.source, classes, DeltaOptions())
+        delta = Delta(self.source, classes, self.scenario.delta, CHOSEN)
+        if delta.tap_readout is not None:
+            delta.tap_readout.index.copy_(draw_features(delta.tap_readout.feature_widths))
+            nn.init.normal_(delta.tap_readout.linear.weight, std=0.05)
         pictures = torch.randn(_SETTLING)
         with torch.no_grad():
             for pooling in delta.poolings().values():

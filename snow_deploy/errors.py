@@ -5,6 +5,7 @@ SnowError                  (snow_runtime.errors; the command line catches this o
     ├── SourceError        weights or an architecture that cannot serve as a source
     ├── DataError          a data set that cannot be read, split or trained on
     ├── StoreError         a store that is missing, damaged or belongs to another source
+    ├── PlanError          tasks that cannot be planned, or a budget that nothing meets
     └── TrainingError      options that contradict each other, runs that come to nothing
         ├── ResumeError    an interrupted run that cannot be gone on with
         │   └── DamagedCheckpointError  as its checkpoint is damaged
@@ -35,6 +36,10 @@ class DataError(SnowDeployError):
 
 class StoreError(SnowDeployError):
     """A store that is missing, damaged, or that belongs to another source."""
+
+
+class PlanError(SnowDeployError):
+    """Tasks that cannot be planned for a device, or a budget that nothing meets."""
 
 
 class TrainingError(SnowDeployError):

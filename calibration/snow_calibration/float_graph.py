@@ -47,6 +47,12 @@ def readouts_of(manifest: Manifest) -> frozenset[str]:
     return frozenset(task.name for task in manifest.tasks if task.scheme == "readout")
 
 
+def readers_of_taps(manifest: Manifest) -> frozenset[str]:
+    """Return the names of the tasks that are readouts, or have one as a part of their answer."""
+    parts = (task.name for task in manifest.tasks if task.tap_selections)
+    return readouts_of(manifest).union(parts)
+
+
 def read_float_graph(path: Path) -> FloatGraph:
     """Read a graph that can be calibrated: of this project, in fp32, nothing quantised yet.
 

@@ -24,7 +24,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from snow_export.inspect.owners import FEATURES
+from snow_export.inspect.owners import FEATURES, TAP_READOUT
 from snow_runtime.graph.half_precision import INPUT_SCOPE
 from snow_runtime.graph.quantised import LAYERS, MOVES
 
@@ -54,13 +54,14 @@ class QuantisationPlan:
     tensors: dict[str, str]
 
 
-def layers_of(graph: onnx.GraphProto, readouts: Collection[str] = ()) -> tuple[str, ...]:
+def layers_of(graph: onnx.GraphProto, readouts: Collection[str] | None = None) -> tuple[str, ...]:
     """Return the names of the nodes that could be computed in INT8, and gain by it.
 
     Args:
         graph: A float graph.
-        readouts: Tasks whose products are left out: they read pooled means, whose precision is
-            what readouts live on, and TensorRT takes the means in the kernels that quantise.
+        readouts: Tasks that are readouts. Their products are left out, and those that are a part of
+            a delta: they read pooled means, whose precision is what readouts live on, and TensorRT
+            takes the means in the kernels that quantise. None leaves nothing out.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     return tuple(
@@ -70,14 +71,17 @@ def layers_of(graph: onnx.GraphProto, readouts: Collection[str] = ()) -> tuple[s
         and len(node.input) > 1
         and (weight := constants.get(node.input[1])) is not None
         and (node.op_type != "MatMul" or _fills_a_tile(weight))
-        and not _is_of(node.name, readouts)
+        and (readouts is None or not _is_of(node.name, readouts))
     )
 
 
 def _is_of(name: str, tasks: Collection[str]) -> bool:
-    """Tell whether a layer's owner is one of these tasks, or a group of them: all are alike."""
-    owner, slash, _ = name.partition("/")
-    return bool(slash) and owner.split("+")[0] in tasks
+    """Tell whether a layer's owner is one of these tasks, or a group of them: all are alike.
+
+    A product of readouts of which some are a part of a delta says so by its own name.
+    """
+    owner, slash, layer = name.partition("/")
+    return bool(slash) and (owner.split("+")[0] in tasks or layer == TAP_READOUT)
 
 
 def _fills_a_tile(weight: onnx.TensorProto) -> bool:

@@ -18,7 +18,7 @@ from snow_calibration.calibrate import (
 )
 from snow_calibration.candidates import CandidateRunner, compare_unlabelled
 from snow_calibration.errors import CalibrationError
-from snow_calibration.float_graph import read_float_graph, readouts_of
+from snow_calibration.float_graph import read_float_graph, readers_of_taps
 from snow_calibration.judge import check_enough, check_judged, judge, together, would_pass
 from snow_calibration.quantisation_plan import layers_of
 from snow_calibration.report import CalibrationReport
@@ -283,8 +283,8 @@ def _unjudged(found: Calibration, truth: Mapping[str, LabelledPictures]) -> list
 
 
 def _in_float(found: Calibration) -> list[str]:
-    """Say which tasks' products are not in INT8."""
-    names = sorted(readouts_of(found.manifest))
+    """Say which tasks' products are not in INT8, or parts of them."""
+    names = sorted(readers_of_taps(found.manifest))
     return [f"readouts stay in {found.rest}: {', '.join(names)}"] if names else []
 
 

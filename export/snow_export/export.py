@@ -27,8 +27,9 @@ from snow_export.parity import (
     torch_answers,
 )
 from snow_runtime.files import atomic_write, writing
+from snow_runtime.graph.features_entry import FeaturesEntry
 from snow_runtime.graph.half_precision import to_fp16
-from snow_runtime.graph.manifest import FeaturesEntry, InputEntry, Manifest
+from snow_runtime.graph.manifest import InputEntry, Manifest
 from snow_runtime.graph.onnx_file import with_manifest
 from snow_runtime.pictures.preprocessing import as_frame, normalise
 from snow_runtime.self_check import with_self_check
@@ -42,14 +43,8 @@ if TYPE_CHECKING:
 
     from snow_export.parity import TaskParity
     from snow_runtime.backends.batch import Batch
-    from snow_runtime.graph.manifest import (
-        Layout,
-        Precision,
-        Preprocessing,
-        SourceEntry,
-        TapEntry,
-        TaskEntry,
-    )
+    from snow_runtime.graph.features_entry import TapEntry
+    from snow_runtime.graph.manifest import Layout, Precision, Preprocessing, SourceEntry, TaskEntry
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from snow_export.fuse.fused_graph import CannotFuse
 from snow_export.fuse.fuser import FusedDeltas, Fuser
+from snow_export.inspect.owners import TAP_READOUT
 from snow_export.network import TaskHead
-from snow_export.readout_head import LinearReadout, ReadoutHead
+from snow_export.readout_head import ReadoutHead, split_readouts
 from snow_export.trace.delta_graph import signature, trace_delta
 from snow_export.trace.fold import fold_norms, fold_poolings
 from snow_export.trace.freeze import freeze
@@ -50,15 +51,16 @@ def arrange(
         networks: The networks by task name; not frozen yet, and left as they are.
         layout: `separate`; or `fused`: deltas of equal shape become one network, deltas of
             unequal shape fall into groups; or `summed`: fused, but local and subscribed
-            channels are convolved each for themselves and added up, not concatenated. Readouts
-            become one head in every layout.
+            channels are convolved each for themselves and added up, not concatenated. Readouts,
+            those too that are a part of a delta, become one head in every layout.
         example: Images and the source's features of them, for the shapes.
         never_fused: Tasks whose networks are never fused: as wide as the source, they gain nothing.
         given_out: Keys of the source's pooled features that the graph gives out.
     """
-    readouts = {task: each for task, each in networks.items() if isinstance(each, LinearReadout)}
-    joined = [ReadoutHead(readouts, given_out)] if readouts else []
-    frozen = {task: freeze(each) for task, each in networks.items() if task not in readouts}
+    readouts, others = split_readouts(networks)
+    product = TAP_READOUT if readouts.keys() & others.keys() else "fc"
+    joined = [ReadoutHead(readouts, given_out, product)] if readouts else []
+    frozen = {task: freeze(each) for task, each in others.items()}
     traced = {task: fold_poolings(fold_norms(trace_delta(delta))) for task, delta in frozen.items()}
     if layout == "separate":
         return Arranged([*(TaskHead(*each) for each in traced.items()), *joined], {})

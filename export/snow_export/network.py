@@ -47,7 +47,8 @@ class SharedNetwork(nn.Module):
 
         Args:
             source: [B, 3, S, S] to a mapping of features, `logits` among them.
-            heads: Each takes the images and the features, has `tasks`, and answers them.
+            heads: Each takes the images and the features, has `tasks`, and answers them. What
+                several answer of one task is added up.
             outputs: The tasks in the order of the answers; `source` is the source's own head.
             features: Keys of pooled features, [B, N] each, that are given out after the answers,
                 as one tensor.
@@ -68,7 +69,8 @@ class SharedNetwork(nn.Module):
         features = self.source(images)
         answers = {SOURCE: features[LOGITS]}
         for head in self.heads:
-            answers.update(zip(head.tasks, head(images, features), strict=True))  # type: ignore[arg-type]
+            for task, logits in zip(head.tasks, head(images, features), strict=True):  # type: ignore[arg-type]
+                answers[task] = answers[task] + logits if task in answers else logits
         found = tuple(answers[name] for name in self.outputs)
         if not self.features:
             return found

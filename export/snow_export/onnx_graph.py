@@ -12,6 +12,7 @@ from snow_export.errors import ExportError
 from snow_export.network import flatten_network
 from snow_export.trace.fold import fold_norms
 from snow_export.trace.join_means import join_means
+from snow_export.trace.join_sums import join_sums
 
 if TYPE_CHECKING:
     from snow_export.network import SharedNetwork
@@ -45,6 +46,7 @@ def to_onnx(
     image = torch.zeros(EXAMPLE_BATCH, 3, size, size, device=device)
     flat = fold_norms(flatten_network(network))
     join_means(flat, image)
+    join_sums(flat)
     model = emit(flat, network, manifest.input, manifest.preprocessing, image)
     if batch is not None:
         _fix_batch(model, batch)

@@ -1,4 +1,7 @@
-"""All readouts of a graph as one head: one gather and one matrix product for every task."""
+"""All readouts of a graph as one head: one gather and one matrix product for every task.
+
+Those that are a part of a delta's classifier are among them.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,37 @@ class LinearReadout(Protocol):
         """From those K to the task's logits."""
 
 
+@runtime_checkable
+class WithReadout(Protocol):
+    """A network whose answers are the sum of its own and, where there is one, of a readout."""
+
+    @property
+    def network(self) -> nn.Module:
+        """From images and the source's features to logits, without the readout."""
+
+    @property
+    def tap_readout(self) -> LinearReadout | None:
+        """The readout."""
+
+
+def split_readouts(
+    networks: Mapping[str, nn.Module],
+) -> tuple[dict[str, LinearReadout], dict[str, nn.Module]]:
+    """Return the readouts by task, and what answers beside them or alone.
+
+    A task that is only a readout is in the first, one with a readout as a part of it in both.
+    """
+    readouts, others = dict[str, LinearReadout](), dict[str, nn.Module]()
+    for task, network in networks.items():
+        if isinstance(network, LinearReadout):
+            readouts[task] = network
+        elif isinstance(network, WithReadout) and network.tap_readout is not None:
+            readouts[task], others[task] = network.tap_readout, network.network
+        else:
+            others[task] = network
+    return readouts, others
+
+
 class ReadoutHead(nn.Module):
     """Several readouts at once: images and features in, a tuple of logits out.
 
@@ -39,15 +73,20 @@ class ReadoutHead(nn.Module):
     index: Tensor | None
 
     def __init__(
-        self, readouts: Mapping[str, LinearReadout], given_out: Collection[str] = ()
+        self,
+        readouts: Mapping[str, LinearReadout],
+        given_out: Collection[str] = (),
+        product: str = "fc",
     ) -> None:
         """Join readouts, in eval mode and left as they are.
 
         Args:
             readouts: The readouts by task name, all on the same taps.
             given_out: Keys of the pooled features that the graph gives out anyway.
+            product: Name of the layer that answers all of them.
         """
         super().__init__()
+        self.product = product
         self.tasks = tuple(readouts)
         widths = next(iter(readouts.values())).feature_widths
         owner = torch.repeat_interleave(torch.tensor(list(widths.values())))
@@ -62,7 +101,7 @@ class ReadoutHead(nn.Module):
         self.register_buffer("index", None if whole else local[union])
         linears = [readout.classifier for readout in readouts.values()]
         self.sizes = [linear.out_features for linear in linears]
-        self.fc = _joined(readouts, union).to(linears[0].weight.device)
+        self.add_module(product, _joined(readouts, union).to(linears[0].weight.device))
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:  # noqa: ARG002
         """Answer every task: [B, classes] each."""
@@ -70,7 +109,7 @@ class ReadoutHead(nn.Module):
         pooled = read[0] if len(read) == 1 else torch.cat(read, 1)
         if self.index is not None:
             pooled = pooled.index_select(1, self.index)
-        logits = self.fc(pooled)
+        logits = self.get_submodule(self.product)(pooled)
         if len(self.sizes) == 1:
             return (logits,)
         parts = torch.split(logits, self.sizes, 1)

@@ -75,15 +75,14 @@ if TYPE_CHECKING:
     from snow_runtime.engine.make import BuiltEngine, build_engine
     from snow_runtime.engine.options import BuildOptions
     from snow_runtime.engine.record import EngineRecord
+    from snow_runtime.graph.features_entry import FeaturesEntry, TapEntry
     from snow_runtime.graph.manifest import (
-        FeaturesEntry,
         InputEntry,
         Layout,
         Manifest,
         Precision,
         Preprocessing,
         SourceEntry,
-        TapEntry,
         TaskEntry,
     )
     from snow_runtime.learn.fit import fit
@@ -190,15 +189,14 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
             "engine.make": ("BuiltEngine", "build_engine"),
             "engine.options": ("BuildOptions",),
             "engine.record": ("EngineRecord",),
+            "graph.features_entry": ("FeaturesEntry", "TapEntry"),
             "graph.manifest": (
-                "FeaturesEntry",
                 "InputEntry",
                 "Layout",
                 "Manifest",
                 "Precision",
                 "Preprocessing",
                 "SourceEntry",
-                "TapEntry",
                 "TaskEntry",
             ),
             "learn.fit": ("fit",),

@@ -42,6 +42,7 @@ COMMANDS = {
     "paper": CommandEntry(
         "Repeat the paper's tables and figures on your own data.", "train,export", makes_files=True
     ),
+    "plan": CommandEntry("Find which form of each task a device has time for.", "train,export"),
     "predict": CommandEntry("Ask an exported graph about photos.", "cpu"),
     "run": CommandEntry("Ask a model about cameras until it is stopped.", "cpu,camera"),
     "verify": CommandEntry(

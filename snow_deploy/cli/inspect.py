@@ -161,19 +161,23 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
     if task.scheme not in {None, "snow"}:
         yield f"  scheme {task.scheme}"
     if task.scheme == "readout" and task.selections:
-        chosen_of = ", ".join(f"{name} {len(each)}" for name, each in task.selections.items())
-        total = sum(map(len, task.selections.values()))
-        yield f"  reads {total} features  {chosen_of}"
+        yield f"  {_counted(task.selections)}"
     elif task.selections:
         counts = [len(selection) for selection in task.selections.values()]
         yield (
             f"  {len(counts)} subscriptions  K {min(counts)} to {max(counts)}, N/K "
             f"{task.k_divisor}, widths over {task.width_divisor}"
         )
+    if task.tap_selections:
+        yield f"  classifier  {_counted(task.tap_selections)}"
+    if task.blocks is not None:
+        yield f"  blocks  {task.blocks} of each stage"
+    if task.from_stage is not None:
+        yield f"  begins  with the source's stage {task.from_stage}"
     if indices:
         rows = [
             (f"    {name}", f"K {len(chosen)} ", " ".join(map(str, chosen)))
-            for name, chosen in task.selections.items()
+            for name, chosen in {**task.selections, **task.tap_selections}.items()
         ]
         yield from columns(rows, left=3)
     if task.metrics:
@@ -193,6 +197,12 @@ def _course(options: Mapping[str, Any]) -> str:
         return f"trained  by {options['trained_by']}"
     course = f"trained  {options['epochs']} epochs, batch {options['batch_size']}"
     return f"{'fitted' if options['scheme'] == 'readout' else course}, seed {options['seed']}"
+
+
+def _counted(by_tap: dict[str, tuple[int, ...]]) -> str:
+    """Say how many features of which taps are read."""
+    chosen_of = ", ".join(f"{name} {len(each)}" for name, each in by_tap.items())
+    return f"reads {sum(map(len, by_tap.values()))} features  {chosen_of}"
 
 
 def _share_lines(found: Inspection) -> Iterator[str]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SWEEPABLE = (
     *("scheme", "subscription", "k", "width", "sigma2"),
-    *("pooling-norm", "pooling-weights", "pooling-order", "lr", "recipe"),
+    *("pooling-norm", "pooling-weights", "pooling-order", "blocks", "from-stage"),
+    *("classifier-reads", "lr", "recipe"),
 )
 """Options that leave the batches as they are, so that their values can train side by side."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.delta_options import delta_options
 from snow_deploy.cli.options import store_option
 from snow_deploy.cli.source_options import is_first_process, read_choice, say_note, source_options
 from snow_deploy.cli.sweep import combinations, swept
@@ -78,58 +79,29 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
     help="With --scheme lf, go on from this task's network and keep what it answers.  "
     "[default: begin with the source]",
 )
-@click.option(
-    "--subscription",
-    type=click.Choice(["pooling", "conv1x1", "attention", "all"]),
-    default="pooling",
-    help="How a delta takes over a source tensor's N channels. pooling: chooses N/k. conv1x1: "
-    "projects them to N/k. attention: all, each times a gate. all: as they are.",
-)
-@click.option("--k", default=8, help="Subscribe to N/k of N channels.")
-@click.option("--width", default=8, help="Divide the delta's (or fe's) widths by this.")
-@click.option("--sigma2", default=0.001, help="Variance of the channel pooling's noise.")
-@click.option(
-    "--pooling-norm",
-    type=click.Choice(["before", "after", "none"]),
-    default="before",
-    help="A BatchNorm on the chosen channels before they are weighted, after it (the weights "
-    "then never learn), or none.",
-)
-@click.option(
-    "--pooling-weights",
-    type=click.Choice(["noisy", "clean"]),
-    default="noisy",
-    help="What training multiplies the chosen channels by: weights with the noise that chose them "
-    "(the paper's section 2.2), or without it (its Algorithm 1).",
-)
-@click.option(
-    "--pooling-order",
-    type=click.Choice(["places", "descending"]),
-    default="places",
-    help="A chosen channel comes out where it came out before, or by falling weight (the paper's "
-    "Algorithm 1).",
-)
+@delta_options
 @click.option(
     "--sweep",
     "sweeps",
     multiple=True,
     metavar="OPTION=VALUE,VALUE",
     help="Train a task for each value, on one pass of the source: scheme, subscription, k, width, "
-    "sigma2, pooling-norm, pooling-weights, pooling-order, lr or recipe. Several sweeps give every "
-    "combination. A task is called NAME-k4-sigma2_1e-3 and so on; one that is in the store already "
-    "is skipped.",
+    "sigma2, pooling-norm, pooling-weights, pooling-order, blocks, from-stage, classifier-reads, "
+    "lr or recipe. Several sweeps give every combination. A task is called NAME-k4-sigma2_1e-3 and "
+    "so on; one that is in the store already is skipped.",
 )
 @click.option(
     "--views",
     type=int,
-    help="Of a readout: how often each training picture is looked at, its centre and then crops "
-    "and flips.  [default: 2; 1 where crops would change what a picture shows]",
+    help="Of a readout, or with --classifier-reads taps: how often each training picture is looked "
+    "at, its centre and then crops and flips.  [default: 2; 1 where crops would change what a "
+    "picture shows]",
 )
 @click.option(
     "--features",
     type=int,
-    help="Of a readout: how many features to read.  [default: the fewest that cross-validation "
-    "finds as good as any]",
+    help="Of a readout, or with --classifier-reads taps: how many features to read.  [default: the "
+    "fewest that cross-validation finds as good as any]",
 )
 @click.option(
     "--class-weights",
@@ -299,7 +271,7 @@ def _requests(
 
 
 def _announce(request: TaskRequest, *, chosen: bool) -> None:
-    from snow_deploy.training.fit_readouts import count_views
+    from snow_deploy.training.fit_pictures import count_views
 
     splits, options = request.splits, request.options
     split, pictures = splits.final

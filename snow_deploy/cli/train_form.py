@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from snow_deploy.models.network import Scheme
-    from snow_deploy.models.options import Subscribing
+    from snow_deploy.models.options import ClassifierReads, Subscribing
     from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
     from snow_deploy.training.choose_scheme import WhichDelta
     from snow_deploy.training.options import Recipe, TrainingPrecision, TrainOptions
     from snow_runtime.readout.fit import ClassWeights
+
+
+_SHAPE = ("blocks", "from_stage", "classifier_reads")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class TrainForm:
 
     Attributes:
         scheme: The network's scheme, or `auto`; this and the others are as in the command's help.
+        blocks: None for all.
+        from_stage: None for the image.
         batch_size: None for 256 or, with the paper's recipe, the scheme's in the paper.
         lr: At this batch size; None for the recipe's.
         decay_epochs: None for the recipe's.
@@ -43,6 +48,9 @@ class TrainForm:
     pooling_norm: PoolingNorm
     pooling_weights: PoolingWeights
     pooling_order: PoolingOrder
+    blocks: int | None
+    from_stage: int | None
+    classifier_reads: ClassifierReads
     views: int | None
     features: int | None
     class_weights: ClassWeights
@@ -64,7 +72,8 @@ class TrainForm:
             click.UsageError: A cosine was to fall in steps.
         """
         from snow_deploy.models.options import DeltaOptions
-        from snow_deploy.training.options import ReadoutOptions, TrainOptions, usual_batch
+        from snow_deploy.training.options import TrainOptions, usual_batch
+        from snow_deploy.training.readout_options import ReadoutOptions
 
         if self.scheme == "auto":
             return replace(self, scheme="snow").options()
@@ -77,6 +86,9 @@ class TrainForm:
                 subscription=self.subscription,
                 pooling_weights=self.pooling_weights,
                 pooling_order=self.pooling_order,
+                blocks=self.blocks,
+                from_stage=self.from_stage,
+                classifier_reads=self.classifier_reads,
             ),
             recipe=self._recipe(),
             epochs=1 if self.scheme == "readout" else self.epochs,
@@ -127,14 +139,14 @@ class TrainForm:
         """Tell of each option that some networks do not have whether this one depends on it."""
         delta = self.scheme in {"snow", "auto"}
         pools = delta and self.subscription == "pooling"
-        fits = self.scheme in {"readout", "auto"}
+        fits = self.scheme in {"readout", "auto"} or (delta and self.classifier_reads == "taps")
         trained = ("epochs", "batch_size", "lr", "recipe", "decay_epochs", "precision", "baseline")
         return {
             **dict.fromkeys(trained, self.scheme != "readout"),
             **dict.fromkeys(("views", "features", "class_weights"), fits),
             "delta": self.scheme == "auto",
             "after": self.scheme == "lf",
-            "subscription": delta,
+            **dict.fromkeys((*_SHAPE, "subscription"), delta),
             "k": delta and self.subscription in {"pooling", "conv1x1"},
             "width": delta or self.scheme == "fe",
             "sigma2": pools,

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.blocks import Block, find_blocks
 from snow_deploy.models.taps import Tap, find_taps
 from snow_export.trace.in_place import protect, read_results
 from snow_export.trace.nodes import layer_of, run_nodes
@@ -65,6 +66,7 @@ class Anatomy:
         head_shape: Shape of that output for the example image, [1, F] or [1, F, H, W].
         image_shape: The example image's shape, [1, 3, H, W].
         taps: What the blocks put out, in order, the classifier's input last.
+        blocks: The blocks, in order.
     """
 
     subscriptions: tuple[Subscription, ...]
@@ -73,6 +75,7 @@ class Anatomy:
     head_shape: tuple[int, ...]
     image_shape: tuple[int, ...]
     taps: tuple[Tap, ...]
+    blocks: tuple[Block, ...]
 
     @property
     def head_channels(self) -> int:
@@ -183,6 +186,7 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
         for node, names in sorted(readers.items(), key=lambda item: order[item[0]])
     )
     head = input_of(classifier)
+    subscribed = {node: names[0] for node, names in readers.items()}
     return Anatomy(
         subscriptions,
         str(classifier.target),
@@ -190,6 +194,7 @@ def dissect(traced: fx.GraphModule, image: Tensor) -> Anatomy:
         tuple(values[head].shape),
         tuple(image.shape),
         find_taps(traced, values, dense, head),
+        find_blocks(traced, values, dense, head, subscribed),
     )
 
 

@@ -8,50 +8,78 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.blocks import left_out, stage_begin
 from snow_deploy.models.built_on import BuiltOn
 from snow_deploy.models.features import refuse_other_features
+from snow_deploy.models.lean_graph import LeanGraph
 from snow_deploy.models.mirror import POOLING, Mirror
 from snow_deploy.models.network import TaskNetwork, looked_up
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.pooling import ChannelPooling, drawn_together
 from snow_deploy.models.subscriptions import make_subscription
+from snow_deploy.models.tap_readout import TapReadout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from snow_deploy.models.source import Source
+    from snow_deploy.models.tap_readout import TapStart
 
 
 class Delta(TaskNetwork):
-    """A task's network: images and the source's features in, logits out."""
+    """A task's network: images and the source's features in, logits out.
+
+    Attributes:
+        network: What answers from images and the subscribed features.
+        tap_readout: The rest of its classifier, where that reads chosen features of all taps; both
+            answers are added up. Else None.
+    """
+
+    tap_readout: TapReadout | None
 
     def __init__(
-        self, source: Source, num_classes: int, options: DeltaOptions | None = None
+        self,
+        source: Source,
+        num_classes: int,
+        options: DeltaOptions | None = None,
+        features: int | None = None,
     ) -> None:
         """Mirror the source's graph with every width divided; fresh weights, channels_last.
 
         Args:
-            source: What it subscribes to.
+            source: The source; it returns its taps' means from now on where those are read.
             num_classes: C, the task's classes.
-            options: Its shape; None for the usual one.
+            options: The shape; None for the usual one.
+            features: How many of the taps' features are read at first; None for all.
 
         Raises:
-            SourceError: The source has a layer that cannot be mirrored.
+            SourceError: The source has a layer that cannot be mirrored, or no blocks or stages as
+                the options ask for.
         """
         super().__init__()
+        anatomy = source.anatomy
         options = options or DeltaOptions()
         self.options = options
         self.built_on = BuiltOn(source, source.fingerprint)
         self.num_classes = num_classes
         self.classifier = source.anatomy.classifier
-        self.source_features = source.anatomy.head_channels
+        reads_taps = options.classifier_reads == "taps"
+        self.source_features = 0 if reads_taps else anatomy.head_channels
         self.network = Mirror(
             source,
             num_classes,
             width=options.width_divisor,
             subscribe=lambda channels: make_subscription(channels, options),
+            begin=stage_begin(anatomy.blocks, options.from_stage, source.architecture),
+            left_out=left_out(anatomy.blocks, options.blocks, source.architecture),
+            reads_head=not reads_taps,
         ).build()
+        self.tap_readout = None
+        if reads_taps:
+            self._linear_classifier("leave --classifier-reads out")
+            self.tap_readout = TapReadout(source, num_classes, features)
         self.to(memory_format=torch.channels_last)  # always: another layout rounds otherwise
+        self._lean: list[LeanGraph] = []  # out of the module tree: the layers are there
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits.
@@ -63,8 +91,16 @@ class Delta(TaskNetwork):
         widths = {name: pooling.channels for name, pooling in poolings.items()}
         refuse_other_features(features, self.reads, widths, self.built_on.fingerprint)
         with drawn_together(poolings.values()):
-            logits: Tensor = self.network(images, features)
-        return logits
+            answer: LeanGraph | nn.Module = self.network
+            if self.training and torch.is_grad_enabled():
+                answer = self._kept_lean()
+            logits: Tensor = answer(images, features)
+        return logits if self.tap_readout is None else logits + self.tap_readout(features)
+
+    def _kept_lean(self) -> LeanGraph:
+        if not self._lean:
+            self._lean = [LeanGraph(self.network)]
+        return self._lean[0]
 
     def loss(
         self,
@@ -96,8 +132,9 @@ class Delta(TaskNetwork):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """What it subscribes to, and what the source's classifier reads."""
-        return looked_up(self.network)
+        """What it subscribes to, and what the source's classifier reads or the taps' means."""
+        taps = () if self.tap_readout is None else tuple(self.tap_readout.feature_widths)
+        return looked_up(self.network) + taps
 
     @torch.no_grad()
     def start_classifier(self, linear: nn.Linear) -> None:
@@ -107,7 +144,8 @@ class Delta(TaskNetwork):
             linear: Linear layer from the F pooled source features to the task's classes.
 
         Raises:
-            SourceError: The source's classifier is a convolution, or the sizes differ.
+            SourceError: The source's classifier is a convolution, or the sizes differ, as where it
+                reads taps.
         """
         classifier = self._linear_classifier()
         local = classifier.in_features - linear.in_features
@@ -121,10 +159,10 @@ class Delta(TaskNetwork):
         classifier.weight[:, local:] = linear.weight
         classifier.bias.copy_(linear.bias)
 
-    def _linear_classifier(self) -> nn.Linear:
+    def _linear_classifier(self, advice: str = "train with --recipe paper") -> nn.Linear:
         classifier = self.network.get_submodule(self.classifier)
         if not isinstance(classifier, nn.Linear):
-            msg = f"{self.classifier} is not a linear layer; train with --recipe paper"
+            msg = f"{self.classifier} is not a linear layer; {advice}"
             raise SourceError(msg)
         return classifier
 
@@ -134,7 +172,7 @@ class Delta(TaskNetwork):
         Returns:
             The views, to be changed in place: [num_classes, n, ...] for the n local features,
             [num_classes, F, ...] for the source's F, and the bias's [num_classes], which counts as
-            the source's.
+            the source's; in the place of the source's F those of the taps, where it reads them.
         """
         classifier = self.network.get_submodule(self.classifier)
         weight, bias = classifier.get_parameter("weight").grad, classifier.bias
@@ -144,8 +182,31 @@ class Delta(TaskNetwork):
         local = weight.shape[1] - source
         found = [(weight[:, :local], local), (weight[:, local:], source)]
         if isinstance(bias, nn.Parameter) and bias.grad is not None:
-            found.append((bias.grad, source))
+            found.append((bias.grad, source or local))
+        if self.tap_readout is not None:
+            linear = self.tap_readout.linear
+            both = (linear.weight.grad, linear.bias.grad)
+            found += [(each, linear.in_features) for each in both if each is not None]
         return [(gradient, count) for gradient, count in found if count > 0]
+
+    @torch.no_grad()
+    def start_taps(self, begin: TapStart) -> None:
+        """Let the classifier begin as a fitted readout, blind to the local features.
+
+        Raises:
+            SourceError: It does not read taps.
+        """
+        if self.tap_readout is None:
+            msg = f"{self.classifier} does not read taps; build it with classifier_reads='taps'"
+            raise SourceError(msg)
+        self.tap_readout.start(begin)
+        classifier = self._linear_classifier()
+        classifier.weight.zero_()
+        classifier.bias.zero_()
+
+    def tap_selections(self) -> dict[str, tuple[int, ...]]:
+        """Return the chosen channels by tap."""
+        return {} if self.tap_readout is None else self.tap_readout.selections()
 
     def poolings(self) -> dict[str, ChannelPooling]:
         """Return the channel poolings by subscription name, in the source's order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense
 from snow_deploy.models.channel_cuts import divided_cuts, is_arithmetic
 from snow_deploy.models.free_tensors import free_tensor
+from snow_deploy.models.mirrored_part import find_part
 from snow_deploy.models.network import look_up
 from snow_deploy.models.resized_layers import (
     divide,
@@ -20,16 +22,19 @@ from snow_deploy.models.resized_layers import (
     resized_layer,
 )
 from snow_export.own_layers import FixedFilter2d
-from snow_export.trace.in_place import protect
+from snow_export.trace.in_place import memory_of, protect, written_input
 from snow_export.trace.nodes import layer_of, run_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from snow_deploy.models.anatomy import Subscription
     from snow_deploy.models.source import Source
 
 POOLING = "pooling"
 """The copy's submodule that holds its subscriptions."""
+OVERWRITTEN = "overwritten"
+"""Mark in a node's meta: a later node writes into its tensor."""
 
 
 class Mirror:
@@ -48,6 +53,8 @@ class Mirror:
         width: int = 1,
         subscribe: Callable[[int], nn.Module] | None = None,
         begin: str | None = None,
+        left_out: Mapping[str, str] = MappingProxyType({}),
+        reads_head: bool = True,
     ) -> None:
         """Say what to mirror.
 
@@ -59,6 +66,10 @@ class Mirror:
                 Without it the copy reads nothing of the source but where it begins.
             begin: Key of the source's feature that takes the place of everything before it;
                 None begins at the image.
+            left_out: Blocks that are not mirrored: what each puts out, and what it reads, as names
+                of nodes.
+            reads_head: Whether the classifier of a copy that subscribes also reads what the
+                source's does.
         """
         self.source = source
         self.anatomy = source.anatomy
@@ -67,6 +78,8 @@ class Mirror:
         self.width = width
         self.subscribe = subscribe
         self.begin = begin
+        self.left_out = left_out
+        self.reads_head = reads_head
         self.root = nn.Module()
         self.graph = fx.Graph()
         self.subscription_of = {
@@ -92,11 +105,15 @@ class Mirror:
         self.image = self.graph.placeholder("images")
         self.values[self.image] = torch.zeros(self.anatomy.image_shape)
         self.inputs = self.graph.placeholder("features")
-        for node in self._behind_begin():
+        makes = None if self.begin is None else self.makers[self.begin]
+        part = find_part(self.blueprint.graph, makes, self.left_out)
+        for node in part.nodes:
             if node.op == "placeholder":
                 self.nodes[node] = self.image
-            elif self.begin is not None and node.name == self.makers[self.begin]:
+            elif self.begin is not None and node is part.begin:
                 self.nodes[node] = self._feature(self.begin)
+            elif node in part.stands_for:
+                self.nodes[node] = self.nodes[part.stands_for[node]]
             elif node.op == "output":
                 self.graph.output(self.nodes[input_of(node)])
             else:
@@ -105,19 +122,8 @@ class Mirror:
         network = fx.GraphModule(self.root, self.graph, class_name="Mirror")
         looked_up = [node for node in self.graph.nodes if node.target is look_up]
         protect(network, self.values, given=[self.image, *looked_up])  # others read them too
+        _mark_overwritten(network, self.values)
         return network.train()
-
-    def _behind_begin(self) -> list[fx.Node]:
-        """Return the nodes to mirror: where it begins, and what follows from that."""
-        nodes = list(self.blueprint.graph.nodes)
-        if self.begin is None:
-            return nodes
-        behind: set[fx.Node] = set()
-        for node in nodes:
-            if node.name == self.makers[self.begin] or behind.intersection(node.all_input_nodes):
-                behind.add(node)
-        behind |= {n for n in nodes if n.op == "get_attr" and behind.intersection(n.users)}
-        return [node for node in nodes if node in behind]
 
     def _mirror_checked(self, node: fx.Node) -> fx.Node:
         try:
@@ -183,9 +189,9 @@ class Mirror:
         return channels
 
     def _classifier(self, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> fx.Node:
-        """Read the local features, and all of the source's pooled ones where it subscribes."""
+        """Read the local features, and as asked all of the source's pooled ones."""
         everything = self.nodes[input_of(node)]
-        if self.subscribe is not None:
+        if self.subscribe is not None and self.reads_head:
             everything = self._concatenate(everything, self._feature(HEAD))
         width = self.values[everything].shape[1]
         classifier: nn.Module = nn.Linear(width, self.num_classes)
@@ -197,7 +203,9 @@ class Mirror:
         name = str(node.target)
         reads = self.nodes[input_of(node)]
         if self.subscribe is not None and name in self.subscription_of:
-            reads = self._concatenate(reads, self._subscription(self.subscribe, name))
+            item = self.subscription_of[name]
+            if item.name != self.begin:  # all of that tensor is there already
+                reads = self._concatenate(reads, self._subscription(self.subscribe, item))
         width = self.values[reads].shape[1]
         if is_dense(layer):
             out, groups = divide(layer.out_channels, self.width), 1
@@ -206,9 +214,8 @@ class Mirror:
             groups = groups_like(layer, width, out)
         return self._call(name, narrowed_convolution(layer, width, out, groups), node, reads)
 
-    def _subscription(self, subscribe: Callable[[int], nn.Module], reader: str) -> fx.Node:
+    def _subscription(self, subscribe: Callable[[int], nn.Module], item: Subscription) -> fx.Node:
         """Subscribe to a source tensor once, however many of the copy's convolutions read it."""
-        item = self.subscription_of[reader]
         if item.name not in self.subscribed:
             feature = self._feature(item.name)
             target = f"{POOLING}.{item.name}"
@@ -299,3 +306,15 @@ class Mirror:
                     value = getattr(value, part)
         self.values[node] = value
         return node
+
+
+def _mark_overwritten(network: fx.GraphModule, values: dict[fx.Node, Any]) -> None:
+    """Mark the nodes whose tensors later ones write into."""
+    earlier: list[fx.Node] = []
+    for node in network.graph.nodes:
+        target = written_input(network, node)
+        memory = set() if target is None else memory_of(values.get(target))
+        for other in earlier:
+            if other is target or memory & memory_of(values.get(other)):
+                other.meta[OVERWRITTEN] = True
+        earlier.append(node)

@@ -7,20 +7,19 @@ neighbouring pixels make one row, wide enough for the processor's registers.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_WIDE: Final = 16
-"""Channels from which torch's own kernels are the faster ones, and sound."""
-
-_ROW: Final = 64
-"""The most values in a row; from 64 to 1,024 the sums over rows are as fast (measured)."""
-
-_FEWEST_PIXELS: Final = 16384
-"""With fewer, calling so many operations takes longer than they save (measured)."""
+from snow_deploy.models.batch_statistics import (
+    FEWEST_PIXELS,
+    WIDE,
+    Affine,
+    norm_gradients,
+    normalize_batch,
+)
 
 
 class NarrowPointwise(nn.Conv2d):
@@ -44,7 +43,7 @@ class NarrowPointwise(nn.Conv2d):
 def needs_care(layer: nn.Conv2d, channels: int, groups: int) -> bool:
     """Tell whether a convolution like this one, of so many channels, is a `NarrowPointwise`."""
     pointwise = layer.kernel_size == (1, 1) and layer.padding in {(0, 0), "valid"}
-    return pointwise and layer.stride != (1, 1) and groups == 1 and channels < _WIDE
+    return pointwise and layer.stride != (1, 1) and groups == 1 and channels < WIDE
 
 
 class NarrowBatchNorm2d(nn.BatchNorm2d):
@@ -94,14 +93,14 @@ def normalize(
 def _is_narrow(norm: nn.BatchNorm2d, features: Tensor) -> bool:
     return (
         norm.training
-        and 1 < norm.num_features < _WIDE
+        and 1 < norm.num_features < WIDE
         and norm.num_features == features.shape[1]
         and norm.affine
         and norm.momentum is not None
         and norm.running_mean is not None
         and features.device.type == "cpu"
         and features.dtype == norm.running_mean.dtype == torch.float32
-        and features.numel() >= _FEWEST_PIXELS * norm.num_features
+        and features.numel() >= FEWEST_PIXELS * norm.num_features
         and features.is_contiguous(memory_format=torch.channels_last)
     )
 
@@ -120,63 +119,23 @@ class _NarrowNorm(torch.autograd.Function):
         eps: float,
         relu: bool,  # noqa: FBT001
     ) -> Tensor:
-        rows = _Rows(features)
-        values = rows.of(features)
-        mean = rows.over_pixels(values.sum(0)) / rows.pixels
-        # Not a view: what follows may change it in place.
-        answer = torch.empty_like(features, memory_format=torch.channels_last)
-        centred = torch.sub(values, rows.wide(mean), out=rows.of(answer))
-        variance = rows.over_pixels((centred * centred).sum(0)) / rows.pixels
-        statistics[0].lerp_(mean, momentum)
-        statistics[1].lerp_(variance * (rows.pixels / (rows.pixels - 1)), momentum)
-        inverse = (variance + eps).rsqrt()
-        centred.mul_(rows.wide(weight * inverse)).add_(rows.wide(bias))
+        pixels = features.numel() // features.shape[1]
+        answer, affine = normalize_batch(features, weight, bias, eps)
+        variance = affine.inverse.pow(-2).sub_(eps)
+        statistics[0].lerp_(affine.mean, momentum)
+        statistics[1].lerp_(variance.mul_(pixels / (pixels - 1)), momentum)
         if relu:
-            centred.relu_()
-        ctx.save_for_backward(features, weight, mean, inverse, answer if relu else None)
+            answer.relu_()
+        ctx.save_for_backward(features, *affine, answer if relu else None)
         return answer
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, mean, inverse, answer = ctx.saved_tensors
-        rows = _Rows(features)
-        upstream = rows.of(gradient)
+        features, *affine, answer = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
         if answer is not None:
-            upstream = torch.ops.aten.threshold_backward(upstream, rows.of(answer), 0)
-        centred = rows.of(features) - rows.wide(mean)
-        of_bias = rows.over_pixels(upstream.sum(0))
-        of_weight = rows.over_pixels((upstream * centred).sum(0)) * inverse
-        if not ctx.needs_input_grad[0]:
-            return None, of_weight, of_bias, None, None, None, None
-        scale = weight * inverse
-        through_variance = -scale * inverse * of_weight / rows.pixels
-        through_mean = -scale * of_bias / rows.pixels
-        of_features = centred.mul_(rows.wide(through_variance)).add_(rows.wide(through_mean))
-        of_features.addcmul_(upstream, rows.wide(scale))
-        return rows.back(of_features), of_weight, of_bias, None, None, None, None
-
-
-class _Rows:
-    """[B, C, H, W] in channels_last as rows of several pixels, and back."""
-
-    def __init__(self, features: Tensor) -> None:
-        batch, self.channels, height, width = features.shape
-        self.shape = (batch, height, width, self.channels)
-        self.pixels = batch * height * width
-        self.together = 1
-        while 2 * self.together * self.channels <= _ROW and self.pixels % (2 * self.together) == 0:
-            self.together *= 2
-
-    def of(self, tensor: Tensor) -> Tensor:
-        """Return a view, of what is not channels_last a copy."""
-        return tensor.permute(0, 2, 3, 1).reshape(-1, self.together * self.channels)
-
-    def back(self, rows: Tensor) -> Tensor:
-        return rows.view(self.shape).permute(0, 3, 1, 2)
-
-    def wide(self, of_channels: Tensor) -> Tensor:
-        return of_channels.repeat(self.together)
-
-    def over_pixels(self, of_row: Tensor) -> Tensor:
-        return of_row.view(self.together, self.channels).sum(0)
+            gradient = torch.ops.aten.threshold_backward(gradient, answer, 0)
+        wanted = ctx.needs_input_grad[0]
+        found = norm_gradients(gradient, features, Affine(*affine), wanted=wanted)
+        return *found, None, None, None, None

@@ -122,6 +122,10 @@ class TaskNetwork(nn.Module, ABC):
         """Return the channels that evaluation reads, ascending, by subscription name."""
         return {name: pooling.selection() for name, pooling in self.poolings().items()}
 
+    def tap_selections(self) -> dict[str, tuple[int, ...]]:
+        """Return the channels of the source's taps that a delta's classifier reads, by tap."""
+        return {}
+
     def count_parameters(self) -> int:
         """Count the task's own parameters, the classifier's included."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
 
 Subscribing = Literal["pooling", "conv1x1", "attention", "all"]
 """Channel pooling, SNOW's own; or what the paper compares it with."""
+ClassifierReads = Literal["last", "taps"]
+"""The source's last features beside the local ones, as in the paper; or chosen ones of all taps."""
+
+
+_NEWER = frozenset({"blocks", "from_stage", "classifier_reads"})
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,13 @@ class DeltaOptions:
             (`noisy`) or without (`clean`).
         pooling_order: In which order they come out: each at its place (`places`), or by falling
             score (`descending`). Files from before these two have the first of each.
+        blocks: How many blocks are mirrored of each row that puts out maps of one shape, a
+            ResNet's stage; None mirrors all.
+        from_stage: Stage that the delta begins with, on the source's own tensor, from 1 on; None
+            begins at the image.
+        classifier_reads: What the classifier reads beside the local features: the source's last
+            ones (`last`), or those and the means of other taps that a readout's fit chooses
+            (`taps`).
     """
 
     k_divisor: int = 8
@@ -40,6 +53,33 @@ class DeltaOptions:
     subscription: Subscribing = "pooling"
     pooling_weights: PoolingWeights = "noisy"
     pooling_order: PoolingOrder = "places"
+    blocks: int | None = None
+    from_stage: int | None = None
+    classifier_reads: ClassifierReads = "last"
+
+    def ranges(self) -> dict[str, tuple[bool, str]]:
+        """Tell of each option by its name whether it is in range, and what is expected."""
+        subscriptions, reads = get_args(Subscribing), get_args(ClassifierReads)
+        return {
+            "k": (self.k_divisor >= 1, "1 or more"),
+            "width": (self.width_divisor >= 1, "1 or more"),
+            "sigma2": (0 <= self.sigma2 < math.inf, "a variance, 0 or more"),
+            "subscription": (self.subscription in subscriptions, ", ".join(subscriptions)),
+            "blocks": (self.blocks is None or self.blocks >= 1, "1 or more"),
+            "from-stage": (self.from_stage is None or self.from_stage >= 1, "1 or more"),
+            "classifier-reads": (self.classifier_reads in reads, ", ".join(reads)),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values by name, but for those that a paper's delta does not have.
+
+        Files from before there were any read alike, and so do older versions what has none.
+        """
+        return {
+            each.name: value
+            for each in fields(self)
+            if (value := getattr(self, each.name)) != each.default or each.name not in _NEWER
+        }
 
 
 class NetworkOptions(Protocol):

@@ -32,7 +32,7 @@ _MANY: Final = 64
 """Channels from which a CPU picks them in two steps."""
 
 
-class _Draw(NamedTuple):
+class Draw(NamedTuple):
     """What a pooling does in one pass.
 
     Attributes:
@@ -45,6 +45,23 @@ class _Draw(NamedTuple):
     picks: tuple[Tensor, ...]
     weights: Tensor
     shift: Tensor
+
+    def pick(self, pixels: Tensor, out: Tensor | None = None) -> Tensor:
+        """Take K channels of [B, H, W, N], reading and writing them pixel by pixel.
+
+        `index_select` returns plain memory order whatever it reads: on a CPU it took 4 to 20 times
+        as long at ResNet-50's shapes (measured, 32 pictures at 128 px), and the concatenation
+        copied again. Of many channels the first pick is then in ascending order, the second of what
+        is in the cache: together they took half of the time where features come from memory.
+
+        Args:
+            pixels: The source's features.
+            out: Where to put what is picked, [B, H, W, K]; None for a new tensor.
+        """
+        *before, last = self.picks
+        for pick in before:
+            pixels = torch.gather(pixels, 3, pick.expand(*pixels.shape[:3], -1))
+        return torch.gather(pixels, 3, last.expand(*pixels.shape[:3], -1), out=out)
 
 
 class ChannelPooling(nn.Module):
@@ -122,7 +139,7 @@ class ChannelPooling(nn.Module):
         self.weights = weights
         self.descends = order == "descending"
         self.relu = nn.ReLU() if relu else None
-        self._drawn: _Draw | None = None
+        self._drawn: Draw | None = None
 
     @torch.no_grad()
     def selection(self) -> tuple[int, ...]:
@@ -141,8 +158,8 @@ class ChannelPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Pool [B, N, H, W] to [B, K, H, W]."""
-        drawn = self._drawn or next(_draw([self]))
-        pooled = _gather(features, drawn)
+        drawn = self.draw()
+        pooled = drawn.pick(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         if self.norm is not None and self.norm_first:  # in one pass: the weights are in its affine
             relu = self.relu is not None
             return normalize(self.norm, pooled, drawn.weights, drawn.shift, relu=relu)
@@ -152,6 +169,15 @@ class ChannelPooling(nn.Module):
         if self.relu is not None:
             pooled = self.relu(pooled)
         return pooled
+
+    def draw(self) -> Draw:
+        """Choose channels for a pass; what was drawn together with others' for this one counts."""
+        return self._drawn or next(_draw([self]))
+
+    @property
+    def norms_first(self) -> bool:
+        """Whether a norm stands before the weights, so that both make one affine."""
+        return self.norm is not None and self.norm_first
 
     @property
     def _deviation(self) -> float:
@@ -205,7 +231,7 @@ def drawn_together(poolings: Iterable[ChannelPooling]) -> Iterator[None]:
                 pooling._drawn = None  # noqa: SLF001
 
 
-def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[_Draw]:
+def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[Draw]:
     """Choose for one pass of poolings that are alike."""
     first = poolings[0]
     weight = scores = torch.stack([pooling.weight for pooling in poolings])
@@ -226,7 +252,7 @@ def _draw(poolings: Sequence[ChannelPooling]) -> Iterator[_Draw]:
     if first.k >= _MANY and chosen.device.type == "cpu":
         ascending, order = torch.sort(chosen)
         picks = [ascending, torch.argsort(order)]
-    yield from map(_Draw, zip(*picks, strict=True), weights, shifts)
+    yield from map(Draw, zip(*picks, strict=True), weights, shifts)
 
 
 def _arranged(poolings: Sequence[ChannelPooling], scores: Tensor, weight: Tensor) -> Tensor:
@@ -254,17 +280,3 @@ def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     if generator is None:
         return torch.randn_like(like)
     return torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
-
-
-def _gather(features: Tensor, drawn: _Draw) -> Tensor:
-    """Take K channels of [B, N, H, W], reading and writing channels_last.
-
-    `index_select` returns plain memory order whatever it reads: on a CPU it took 4 to 20 times
-    as long at ResNet-50's shapes (measured, 32 pictures at 128 px), and the concatenation copied
-    again. Of many channels the first pick is then in ascending order, the second of what is in the
-    cache: together they took half of the time where features come from memory.
-    """
-    pixels = features.permute(0, 2, 3, 1)
-    for pick in drawn.picks:
-        pixels = torch.gather(pixels, 3, pick.expand(*pixels.shape[:3], -1))
-    return pixels.permute(0, 3, 1, 2)

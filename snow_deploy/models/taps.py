@@ -40,11 +40,6 @@ def find_taps(
 ) -> tuple[Tap, ...]:
     """Find the tensors between which a CNN's blocks stand.
 
-    A block ends where the whole of what the network knows of the image is one tensor: a node that
-    every way from the image to the classifier goes through. Of these those count that join
-    branches (a residual sum, a concatenation), with the activation behind them, and those that a
-    dense convolution reads.
-
     Args:
         traced: Network from images to logits.
         values: What each node makes for an example image.
@@ -54,29 +49,45 @@ def find_taps(
     Returns:
         The taps in the order in which they are made, the head's last.
     """
+    nodes = block_ends(traced, values, dense, head)
+    if nodes and _only_averages(traced, nodes[-1], head):
+        nodes.pop()
+    names = block_names(nodes)
+    taps = [Tap(names[node], node.name, values[node].shape[1]) for node in nodes]
+    return (*taps, Tap("head", head.name, values[head].shape[1], _is_map(values[head])))
+
+
+def block_ends(
+    traced: fx.GraphModule,
+    values: Mapping[fx.Node, Any],
+    dense: Collection[fx.Node],
+    head: fx.Node,
+) -> list[fx.Node]:
+    """Find what a CNN's blocks put out, in order; the arguments are as for `find_taps`.
+
+    A block ends where the whole of what the network knows of the image is one tensor: a node that
+    every way from the image to the classifier goes through. Of these those count that join
+    branches (a residual sum, a concatenation), with the activation behind them, and those that a
+    dense convolution reads.
+    """
     read = {node.all_input_nodes[0] for node in dense}
     order = {node: place for place, node in enumerate(traced.graph.nodes)}
     start = min(order[node] for node in dense)
     found = dict[fx.Node, None]()
-    for node in _crossings(traced.graph, values, head):
+    for node in crossings(traced.graph, values, head):
         if order[node] > start and _is_map(values[node]):
             if node in read:
                 found[node] = None
             elif len(node.all_input_nodes) > 1:
                 found[_behind(traced, node)] = None
-    nodes = [node for node in _without_copies(list(found)) if node is not head]
-    if nodes and _only_averages(traced, nodes[-1], head):
-        nodes.pop()
-    names = _names(nodes)
-    taps = [Tap(names[node], node.name, values[node].shape[1]) for node in nodes]
-    return (*taps, Tap("head", head.name, values[head].shape[1], _is_map(values[head])))
+    return [node for node in _without_copies(list(found)) if node is not head]
 
 
 def _is_map(value: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 4
 
 
-def _crossings(graph: fx.Graph, values: Mapping[fx.Node, Any], head: fx.Node) -> list[fx.Node]:
+def crossings(graph: fx.Graph, values: Mapping[fx.Node, Any], head: fx.Node) -> list[fx.Node]:
     """Return the nodes that every way from the image to the head goes through, in order.
 
     What is computed from sizes alone is no way: nothing of the image is known there.
@@ -167,7 +178,7 @@ def _only_averages(traced: fx.GraphModule, tap: fx.Node, head: fx.Node) -> bool:
     return means == 1
 
 
-def _names(nodes: Sequence[fx.Node]) -> dict[fx.Node, str]:
+def block_names(nodes: Sequence[fx.Node]) -> dict[fx.Node, str]:
     """Name each tap after the block that makes it, where that is unambiguous."""
     named = {node: _block(node) for node in nodes}
     often = list(named.values())

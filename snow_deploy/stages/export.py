@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.fold_source import tap_key
 from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
+from snow_deploy.stages.export_request import (
+    request_for,
+    source_entry,
+    tap_entries,
+    versions,
+)
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.fastest_layout import time_layouts
 from snow_export.inspect.owners import SOURCE
 from snow_export.verification import verify
-from snow_runtime import __version__
 from snow_runtime.errors import GraphError
-from snow_runtime.graph.manifest import Preprocessing, SourceEntry, TapEntry, TaskEntry
+from snow_runtime.graph.manifest import TaskEntry
 from snow_runtime.graph.onnx_file import read_graph
 from snow_runtime.self_check import check_picture
 
@@ -115,9 +118,9 @@ def export_source(
         tasks=(_source_task(source, weights),),
         preprocessing=weights.preprocessing(size),
         pictures=np.concatenate(samples) if samples else _drawn(size),
-        versions=_versions(),
+        versions=versions(),
         options=options or GraphOptions(),
-        features=_features(source) if with_features else {},
+        features=tap_entries(source) if with_features else {},
     )
     return export_graph(request, path)
 
@@ -215,40 +218,8 @@ def gather(
     weights = store.source_weights()
     source = Source(weights)
     records = [store.load_task(name) for name in names]
-    deltas = {record.name: record.build(source) for record in records}
-    if with_features:
-        source.pool_taps()
     own = (_source_task(source, weights),) if with_source else ()
-    entries = tuple(record.entry(deltas[record.name].selections()) for record in records)
-    return ExportRequest(
-        source=source,
-        source_entry=source_entry(source),
-        networks=deltas,
-        never_fused=frozenset(name for name, delta in deltas.items() if not delta.fuses),
-        tasks=own + entries,
-        preprocessing=_common_preprocessing(records),
-        pictures=np.concatenate([record.samples.numpy() for record in records]),
-        versions=_versions(),
-        features=_features(source) if with_features else {},
-    )
-
-
-def _features(source: Source) -> dict[str, TapEntry]:
-    """Return what the manifest says of each pooled feature, by its key."""
-    return {tap_key(tap): TapEntry(tap.name, tap.channels) for tap in source.anatomy.taps}
-
-
-def _common_preprocessing(records: Sequence[TaskRecord]) -> Preprocessing:
-    first = records[0]
-    for record in records[1:]:
-        if record.preprocessing != first.preprocessing:
-            msg = (
-                f"tasks {first.name!r} and {record.name!r} were trained at "
-                f"{first.preprocessing.image_size} and {record.preprocessing.image_size} pixels; "
-                "one graph has one input. Export them apart, or train one anew with --image-size."
-            )
-            raise StoreError(msg)
-    return first.preprocessing
+    return request_for(source, records, own, with_features=with_features)
 
 
 def _common_size(records: Sequence[TaskRecord]) -> int:
@@ -269,11 +240,6 @@ def _drawn(size: int) -> NDArray[np.uint8]:
     return np.stack([np.rot90(picture, turns) for turns in range(4)])
 
 
-def source_entry(source: Source) -> SourceEntry:
-    """Say what a manifest says of a source."""
-    return SourceEntry(source.architecture, source.fingerprint, source.count_parameters())
-
-
 def _source_task(source: Source, weights: SourceWeights) -> TaskEntry:
     if not weights.has_classifier:
         msg = (
@@ -284,11 +250,6 @@ def _source_task(source: Source, weights: SourceWeights) -> TaskEntry:
         raise StoreError(msg)
     labels = weights.labels or tuple(f"class {n}" for n in range(source.num_classes))
     return TaskEntry(name="source", output="source", labels=labels)
-
-
-def _versions() -> dict[str, str]:
-    others = {name: version(name) for name in ("torch", "onnx")}
-    return {"snow_deploy": __version__, **others}
 
 
 def _list(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from snow_deploy.errors import StoreError
 from snow_deploy.models.mirror import POOLING
 from snow_deploy.models.resized_layers import divide
 from snow_deploy.models.source import Source
+from snow_deploy.models.tap_readout import chosen_by_tap
 from snow_deploy.models.top_k import top_channels
 from snow_deploy.models.weights import SourceWeights
 from snow_deploy.stages.count_store import Counter
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from snow_runtime.graph.manifest import Preprocessing, TaskEntry
 
 _USUAL_SIZE = 224  # pixels; what a source without tasks is measured at
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked", ".places")
+_TAPS = "tap_readout"
+_BUFFERS = (
+    *("running_mean", "running_var", "num_batches_tracked", ".places"),
+    *(f"{_TAPS}.mean", f"{_TAPS}.deviation"),
+)
 
 
 def inspect_store(root: Path) -> Inspection:
@@ -126,8 +131,11 @@ def _entry(record: TaskRecord, source: Source | None) -> TaskEntry:
     if options.scheme == "readout" and source is not None:
         known = source.fingerprint == record.source_sha256
         return record.entry(record.build(source).selections() if known else {})
+    taps, index = dict[str, tuple[int, ...]](), record.state.get(f"{_TAPS}.index")
+    if source is not None and source.fingerprint == record.source_sha256 and index is not None:
+        taps = chosen_by_tap(source.anatomy.taps, index)
     if options.scheme != "snow" or options.delta.subscription != "pooling":
-        return record.entry({})
+        return record.entry({}, taps)
     prefix = f"network.{POOLING}."
     selections = {
         key.removeprefix(prefix).removesuffix(".weight"): tuple(
@@ -136,4 +144,4 @@ def _entry(record: TaskRecord, source: Source | None) -> TaskEntry:
         for key, weight in record.state.items()
         if key.startswith(prefix) and key.endswith(".weight") and ".norm." not in key
     }
-    return record.entry(selections)
+    return record.entry(selections, taps)

@@ -11,9 +11,9 @@ from snow_deploy.errors import StoreError
 from snow_deploy.models.fold_source import tap_key
 from snow_deploy.models.schemes.readout import Readout
 from snow_deploy.models.source import Source
-from snow_deploy.stages.export import source_entry
+from snow_deploy.stages.export_request import source_entry
 from snow_runtime import __version__
-from snow_runtime.graph.manifest import TapEntry
+from snow_runtime.graph.features_entry import TapEntry
 from snow_runtime.pictures.preprocessing import normalise
 from snow_runtime.readout.facts import FitEntry, ReadoutFacts
 from snow_runtime.readout.file import ReadoutFile

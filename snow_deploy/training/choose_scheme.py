@@ -25,12 +25,8 @@ from snow_deploy.training.delta_trial import (
     wrong_answers,
 )
 from snow_deploy.training.feature_cache import FeatureCache
-from snow_deploy.training.fit_readouts import (
-    Fit,
-    fit_tasks,
-    fit_training_pictures,
-    measure_fit,
-)
+from snow_deploy.training.fit_pictures import Fit, fit_training_pictures
+from snow_deploy.training.fit_readouts import fit_tasks, measure_fit
 from snow_deploy.training.resume import refuse_overwriting
 from snow_deploy.training.run import train_tasks
 from snow_deploy.training.task_lock import exclusive

@@ -62,7 +62,7 @@ def compare_costs(
         weights: The source's.
         splits: The task's data; no picture is read.
         delta: How the delta would be trained.
-        features: K, how many features the readout reads.
+        features: K, how many features the readout reads, and a delta's classifier that reads taps.
 
     Raises:
         SourceError: A delta makes no sense on this source.
@@ -70,7 +70,7 @@ def compare_costs(
     classes, size = len(splits.labels), delta.image_size
     with torch.random.fork_rng(devices=[]):
         source = Source(weights)
-        network = build_network(source, classes, delta).eval()
+        network = build_network(source, classes, delta, features=features).eval()
         whole = source_macs(source, size)
         own = network_macs(source, network, size)
         picture_s = _time_steps(source, network, splits, delta)

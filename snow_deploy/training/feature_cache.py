@@ -173,16 +173,20 @@ class FeatureCache:
 
     @contextmanager
     def _fast_source(self) -> Iterator[None]:
-        """Let the source's passes run on the GPU, or packed where there is none."""
+        """Let the source's passes run on the GPU, or packed where there is none.
+
+        It goes back to where it was: a run that trains has it on the GPU already.
+        """
         if not torch.cuda.is_available():
             self._source.pack(_BATCH, self.preprocessing.image_size)
             yield
             return
+        before = next(self._source.network.parameters()).device
         self._source.network.cuda()
         try:
             yield
         finally:
-            self._source.network.cpu()
+            self._source.network.to(before)
 
     def _look_up(self, keys: list[str], view: View, rows: NDArray[np.float16]) -> dict[str, bool]:
         """Copy what the blocks have; tell of each picture found whether it could be read."""

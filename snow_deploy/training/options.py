@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.network import Scheme
-from snow_deploy.models.options import DeltaOptions, Subscribing
-from snow_runtime.readout.fit import ClassWeights
+from snow_deploy.models.options import DeltaOptions
+from snow_deploy.training.readout_options import ReadoutOptions
 
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
@@ -17,7 +17,6 @@ Noise = Literal["constant", "settling"]
 TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 REFERENCE_BATCH = 256
-MOST_VIEWS = 64
 _EXPLORING = 0.25  # share of a run, with settling noise
 _FOLLOWED_STEPS = 30  # a BatchNorm's statistics follow the weights closely for so long
 
@@ -165,22 +164,6 @@ def usual_batch(recipe: str, scheme: Scheme) -> int:
 
 
 @dataclass(frozen=True)
-class ReadoutOptions:
-    """How a readout is fitted.
-
-    Attributes:
-        views: How often each training picture is looked at: its centre, then crops and flips. None
-            is twice, or once where crops would change what a picture shows.
-        features: K, how many of the taps' features to read; None chooses by cross-validation.
-        class_weights: Whether every picture counts the same in the loss, or every class does.
-    """
-
-    views: int | None = None
-    features: int | None = None
-    class_weights: ClassWeights = "equal"
-
-
-@dataclass(frozen=True)
 class TrainOptions:
     """Everything that decides which weights a run ends with, but for the data and the source.
 
@@ -195,8 +178,9 @@ class TrainOptions:
         scheme: What kind of network the task has; files from before there were several are
             SNOW's.
         after: The task whose network this one goes on from, for `lf` alone.
-        readout: How a readout is fitted; other schemes do not read it, as readouts do not read
-            `delta`, `epochs`, `batch_size`, `precision` and most of `recipe`.
+        readout: How a readout is fitted, or what a classifier begins as that reads taps; others do
+            not read it, as readouts do not read `delta`, `epochs`, `batch_size`, `precision` and
+            most of `recipe`.
     """
 
     delta: DeltaOptions = field(default_factory=DeltaOptions)
@@ -216,35 +200,33 @@ class TrainOptions:
         Raises:
             TrainingError: A number is out of range; the message names it.
         """
-        schemes, subscriptions = get_args(Scheme), get_args(Subscribing)
+        schemes = get_args(Scheme)
         checks = {
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch-size": (self.batch_size >= 2, "2 or more"),
             "image-size": (self.image_size >= 32, "32 pixels or more"),
-            "k": (self.delta.k_divisor >= 1, "1 or more"),
-            "width": (self.delta.width_divisor >= 1, "1 or more"),
-            "sigma2": (0 <= self.delta.sigma2 < math.inf, "a variance, 0 or more"),
+            **self.delta.ranges(),
+            "recipe": (
+                not self.reads_taps or self.recipe.classifier_start == "linear",
+                "steady with --classifier-reads taps, which begins as a fit",
+            ),
             "lr": (0 < self.recipe.lr < math.inf, "a number above 0"),
             "decay-epochs": (self.recipe.decay_epochs >= 0, "0 or more"),
             "smallest-crop": (0 < self.recipe.smallest_crop <= 1, "a share above 0, up to 1"),
             "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
             "scheme": (self.scheme in schemes, ", ".join(schemes)),
-            "subscription": (self.delta.subscription in subscriptions, ", ".join(subscriptions)),
-            "views": (
-                self.readout.views is None or 1 <= self.readout.views <= MOST_VIEWS,
-                f"1 to {MOST_VIEWS}",
-            ),
-            "features": (self.readout.features is None or self.readout.features >= 1, "1 or more"),
-            "class-weights": (
-                self.readout.class_weights in get_args(ClassWeights),
-                ", ".join(get_args(ClassWeights)),
-            ),
+            **self.readout.ranges(),
             "after": (self.after is None or self.scheme == "lf", "--scheme lf with it"),
         }
         for name, (holds, expected) in checks.items():
             if not holds:
                 msg = f"--{name} is out of range; expected {expected}"
                 raise TrainingError(msg)
+
+    @property
+    def reads_taps(self) -> bool:
+        """Whether it is a delta whose classifier reads the source's taps, as a readout does."""
+        return self.scheme == "snow" and self.delta.classifier_reads == "taps"
 
     def learning_rate(self, world_size: int = 1) -> float:
         """Return the learning rate for this batch size on so many devices."""
@@ -265,8 +247,9 @@ class TrainOptions:
         """Return plain JSON values."""
         keys = {name: key for key, name in _DELTA_KEYS.items()}
         values = asdict(self)
-        values["delta"] = {keys.get(name, name): value for name, value in values["delta"].items()}
-        if self.scheme != "readout":
+        delta = self.delta.to_dict()
+        values["delta"] = {keys.get(name, name): value for name, value in delta.items()}
+        if self.scheme != "readout" and not self.reads_taps:
             del values["readout"]
         return values
 

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from snow_deploy.data.workers import workers_watched
 from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
+from snow_deploy.training.classifier_starts import start_linear, start_taps
 from snow_deploy.training.curve import Curve
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.measure import held_out_samples, measure_together
@@ -175,8 +176,6 @@ def _fit(
 ) -> tuple[list[Curve], lightning.Trainer]:
     """Train, from the checkpoint if there is one."""
     compiled = _compiles(settings)
-    if compiled:
-        module.source.compile_parts()
     learners, options = module.active, module.options
     folders = [store.run_path(learner.name) for learner in learners]
     echo = not sys.stdout.isatty()
@@ -191,12 +190,15 @@ def _fit(
             loggers=[TaskLogger(folder, learner.prefix) for folder, learner in pairs],
         )
         module.to(trainer.strategy.root_device)
-        if not compiled:
+        if todo.checkpoint is None:
+            start_taps(store, module.source, module.preprocessing, learners, settings.workers)
+        if compiled:
+            module.source.compile_parts()
+        else:
             dtype = autocast_dtype(options.precision, trainer.strategy.root_device)
             module.source.pack(options.batch_size, options.image_size, dtype)
-        for learner in learners:
-            if _starts_linear(learner) and todo.checkpoint is None:
-                learner.network.start_classifier(probes.fitted(learner.splits).cautious)
+        if todo.checkpoint is None:
+            start_linear(learners, probes)
         advice = "interrupted; go on with: the same command and --resume"
         if len(learners) == 1 and not learners[0].prefix:
             name = learners[0].name
@@ -205,11 +207,6 @@ def _fit(
         with interruptible(trainer, advice):
             trainer.fit(module, ckpt_path=todo.checkpoint, weights_only=True if resumed else None)
     return curves, trainer
-
-
-def _starts_linear(learner: Learner) -> bool:
-    """Tell whether the classifier begins as a logistic regression."""
-    return learner.options.recipe.classifier_start == "linear"
 
 
 def _checkpoints(todo: ResumePlan) -> ModelCheckpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from snow_deploy.errors import StoreError
@@ -72,11 +73,16 @@ class TaskRecord:
         known = {key: values[key] for key in ("scheme", "delta", "image_size")}
         return {"trained_by": self.trained_by, **known}
 
-    def entry(self, selections: Mapping[str, tuple[int, ...]]) -> TaskEntry:
+    def entry(
+        self,
+        selections: Mapping[str, tuple[int, ...]],
+        tap_selections: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    ) -> TaskEntry:
         """Describe the task as a graph's manifest does.
 
         Args:
             selections: The chosen channels by subscription; empty where nothing is pooled.
+            tap_selections: Those that a delta's classifier reads, by tap.
         """
         scheme, delta = self.options.scheme, self.options.delta
         divides = scheme == "snow" and delta.subscription in {"pooling", "conv1x1"}
@@ -94,7 +100,14 @@ class TaskRecord:
             if self.data_sha256
             else None,
             answers=self.answers,
+            blocks=delta.blocks if scheme == "snow" else None,
+            from_stage=delta.from_stage if scheme == "snow" else None,
+            tap_selections=dict(tap_selections),
         )
+
+    def entry_of(self, network: TaskNetwork) -> TaskEntry:
+        """Describe the task, with what its network has chosen."""
+        return self.entry(network.selections(), network.tap_selections())
 
     def build(self, source: Source) -> TaskNetwork:
         """Build the task's network, in eval mode, with these weights.

@@ -31,6 +31,7 @@ def put_stand_ins(line: CommandLine) -> None:
         "bench": _bench,
         "verify": _verify,
         "run": _run,
+        "plan": _plan,
     }.get(line.name)
     if change is not None:
         change(line)
@@ -92,6 +93,11 @@ def _bench(line: CommandLine) -> None:
     line.drop("--duration")
     line.put("--quick")
     line.put("--camera-size", "160x120")
+
+
+def _plan(line: CommandLine) -> None:
+    line.put("--graphs", "1")
+    line.put("--no-compile")
 
 
 def _verify(line: CommandLine) -> None:

@@ -12,6 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snow_deploy.plan.accuracy import counted
+from snow_deploy.plan.combination import Combination
+from snow_deploy.plan.device import DEVICES
+from snow_deploy.plan.document import plan_document
+from snow_deploy.plan.plan import Plan
+from snow_deploy.plan.request import PlanRequest
+from snow_deploy.plan.variants import Candidates
+from snow_deploy.training.store import Store
 from snow_runtime.app.answers import FrameAnswer, TaskAnswer
 from snow_runtime.bench.options import BenchOptions
 from snow_runtime.bench.report import BenchReport, ContenderEntry
@@ -74,13 +82,20 @@ def written() -> dict[str, dict[str, Any]]:
     result = Result([TaskResult("a", ("x",), np.ones(1, np.float32))], 1.0)
     options = BenchOptions(models=(Path(__file__),))
     entry = ContenderEntry(Path(__file__), 1, "")
-    entry.facts = {"tasks": [], "input": "float32", "image_size": 1, "providers": []}
+    known = ("tasks", "input", "image_size", "providers")
+    entry.facts = dict.fromkeys((*known, "precision", "layout", "source_sha256", "task_sha256"))
+    combination = Combination("fp16", {}, {"a": counted(0.5, 4)}, None, None, False, None)
+    request = PlanRequest(device=DEVICES["l4"])
+    candidates = Candidates(Store("store"), "", ())
+    plan = Plan(request, candidates, {}, (combination,), None, None, None, ())
     return {
         "answer": answer.to_dict(),
         "prediction": {"photo": "", **result.to_dict()},
         "bench": BenchReport(options, [entry]).to_dict(),
         "bench-options": options.to_dict(),
         "bench-contender": entry.to_dict(1),
+        "plan": plan_document(plan),
+        "plan-combination": combination.to_dict(),
     }
 
 

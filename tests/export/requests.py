@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from snow_deploy.models.source import Source
+    from snow_deploy.models.tap_readout import TapReadout
 
 LABELS = {
     "birds": ("wren", "gull", "owl"),
@@ -29,8 +30,10 @@ LABELS = {
 def random_delta(source: Source, classes: int, seed: int, options: DeltaOptions) -> Delta:
     """Give a delta whose weights, selections and statistics are as mixed as after training."""
     torch.manual_seed(seed)
-    delta = Delta(source, classes, options)
+    delta = Delta(source, classes, options, features=40 + seed)
     with torch.no_grad():
+        if delta.tap_readout is not None:
+            _mix(delta.tap_readout)
         for pooling in delta.poolings().values():
             pooling.weight.uniform_(-1, 1)
         images = torch.randn(4, 3, 64, 64)
@@ -38,6 +41,15 @@ def random_delta(source: Source, classes: int, seed: int, options: DeltaOptions)
         for _ in range(3):  # moves the statistics of the norms
             delta(images, features)
     return delta.eval()
+
+
+def _mix(taps: TapReadout) -> None:
+    """Let it read features of all blocks, of any size."""
+    whole = sum(taps.feature_widths.values())
+    taps.index.copy_(torch.randperm(whole)[: len(taps.index)].sort().values)
+    taps.mean.uniform_()
+    taps.deviation.uniform_(0.2, 1)
+    taps.linear.weight.normal_(0, 0.1)
 
 
 def request_of(source: Source, options: DeltaOptions, count: int = 5) -> ExportRequest:

@@ -20,7 +20,8 @@ from snow_deploy.models.schemes.readout import Readout
 from snow_deploy.models.source import Source
 from snow_export.export import GraphOptions, build_graph, export_graph
 from snow_export.inspect.cost import measure_cost
-from snow_runtime.graph.manifest import InputEntry, Layout, TapEntry
+from snow_runtime.graph.features_entry import TapEntry
+from snow_runtime.graph.manifest import InputEntry, Layout
 from tests.export.requests import LABELS, random_delta, request_for
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from snow_runtime.graph.agreement import TensorSpec
+    from snow_runtime.graph.features_entry import FeaturesEntry
     from snow_runtime.graph.manifest import (
-        FeaturesEntry,
         InputEntry,
         Layout,
         Precision,

@@ -16,6 +16,8 @@ INPUT: Final = "input"
 _LONGEST: Final = 64  # characters of a name in every node and constant of a group
 FEATURES: Final = "source.features"
 """Output of the source's pooled features; no task can be called so."""
+TAP_READOUT: Final = "tap_readout"
+"""Layer of the product in which all readouts are, where some are a part of a delta's answer."""
 OTHER: Final = "(other)"
 """The owner of what belongs to nobody known; no task can have this name."""
 
@@ -44,7 +46,8 @@ def node_owners(graph: onnx.GraphProto, tasks: Sequence[str] | None = None) -> l
     A node called `owner/layer` says it itself. Others (`add_3`, `cat_2`) work for who reads
     their result: the one reader, or the source where it is among several, for a source never
     works for deltas. What several deltas read, or nobody does (the graph's outputs), belongs to
-    who made its inputs. What is left is `(other)`.
+    who made its inputs; of several, such as all readouts and one delta that answer together, to the
+    one with the fewest tasks. What is left is `(other)`.
 
     Args:
         graph: Its nodes in topological order, as ONNX demands.
@@ -65,9 +68,13 @@ def node_owners(graph: onnx.GraphProto, tasks: Sequence[str] | None = None) -> l
         for name in node.input:
             readers.setdefault(name, set()).update(_known(owners[index]))
     makers: dict[str, set[str]] = {}
+    outputs = {value.name for value in graph.output}
     for index, node in enumerate(graph.node):
         if owners[index] is None:
-            owners[index] = _common(makers.get(name, set()) for name in node.input)
+            found = [makers.get(name, set()) for name in node.input]
+            owners[index] = _common(found) or (
+                _smallest(set().union(*found)) if outputs.intersection(node.output) else None
+            )
         for name in node.output:
             makers[name] = _known(owners[index])
     return [owner or OTHER for owner in owners]
@@ -90,6 +97,17 @@ def _is_known(owner: str, known: set[str]) -> bool:
 
 def _known(owner: str | None) -> set[str]:
     return set() if owner is None else {owner}
+
+
+def _smallest(owners: set[str]) -> str | None:
+    """Return the owner with the fewest tasks, or None without any."""
+
+    def size(owner: str) -> tuple[int, str]:
+        first, *others = owner.split("+")
+        counted = len(others) == 1 and others[0].isdecimal()
+        return (int(others[0]) + 1 if counted else 1 + len(others)), first
+
+    return min(owners, key=size, default=None)
 
 
 def _common(sets: Iterable[set[str]]) -> str | None:

@@ -47,6 +47,10 @@ class ContenderEntry:
             "tasks": list(contender.model.tasks),
             "input": manifest.input.dtype,
             "image_size": manifest.preprocessing.image_size,
+            "precision": manifest.precision,
+            "layout": manifest.layout,
+            "source_sha256": manifest.source.sha256,
+            "task_sha256": {task.name: task.sha256 for task in manifest.tasks},
             "providers": list(contender.session.providers),
         }
 

@@ -17,6 +17,7 @@ from snow_runtime.errors import ManifestError
 from snow_runtime.graph import field_checks
 from snow_runtime.graph.data_entry import DataEntry
 from snow_runtime.graph.document import Document, parse_json
+from snow_runtime.graph.features_entry import FeaturesEntry
 from snow_runtime.graph.field_checks import Positive, Sha256
 from snow_runtime.graph.task_name import check_task_name
 from snow_runtime.multilabel import Labelling
@@ -36,6 +37,12 @@ METADATA_KEY: Final = "snow_deploy.manifest"
 FORMAT: Final = 1
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+_LEFT_OUT: Final[dict[str, object]] = {
+    "answers": "one",
+    "blocks": None,
+    "from_stage": None,
+    "tap_selections": {},
+}
 LARGEST_SIZE: Final = 16384  # pixels a side: a damaged size must not ask for all the memory
 
 
@@ -140,6 +147,10 @@ class TaskEntry(Document):
             head, and in graphs from before it was noted.
         answers: ``one`` where the probabilities are a softmax over the labels, ``several`` where
             each is a sigmoid of its own logit (multi-label); graphs from before have ``one``.
+        blocks: How many blocks a delta has of each stage; None for all of them, and without.
+        from_stage: Stage of the source that a delta begins with, from 1 on; None for those that
+            begin at the image, and without.
+        tap_selections: Chosen channels by tap, ascending, where a delta's classifier reads them.
     """
 
     name: Annotated[str, _any_task_name]
@@ -155,6 +166,11 @@ class TaskEntry(Document):
     scheme: str | None = None
     data: DataEntry | None = None
     answers: Labelling = "one"
+    blocks: Positive | None = None
+    from_stage: Positive | None = None
+    tap_selections: dict[str, Annotated[tuple[int, ...], field_checks.selection]] = field(
+        default_factory=dict, hash=False
+    )
 
     def _place(self, name: str) -> str:
         return "a task's name" if name == "name" else f"task {self.name!r}: {name}"
@@ -198,45 +214,6 @@ class SelfCheck(Document):
     prefix: ClassVar[str] = "self_check."
 
     logits: dict[str, tuple[float, ...]] = field(hash=False)
-
-
-@dataclass(frozen=True)
-class TapEntry(Document):
-    """A tensor of the source whose mean over height and width serves as features.
-
-    Attributes:
-        name: Name of the block that puts it out.
-        channels: N, a feature each.
-    """
-
-    prefix: ClassVar[str] = "a tap's "
-
-    name: str
-    channels: Positive
-
-
-@dataclass(frozen=True)
-class FeaturesEntry(Document):
-    """The output that readouts outside the graph are evaluated on.
-
-    Attributes:
-        output: Name of the output, float32 `[B, F]`.
-        taps: Whose means follow each other in it; F is the sum of their channels.
-    """
-
-    prefix: ClassVar[str] = "features."
-
-    output: str
-    taps: tuple[TapEntry, ...]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        field_checks.unique("the list of taps", [tap.name for tap in self.taps])
-
-    @property
-    def width(self) -> int:
-        """F, how many features there are."""
-        return sum(tap.channels for tap in self.taps)
 
 
 @dataclass(frozen=True)
@@ -310,9 +287,10 @@ class Manifest(Document):
     def to_json(self) -> str:
         """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte.
 
-        Tasks of one answer leave ``answers`` out, graphs without an output of features leave
-        ``features`` out, and pictures resized bilinearly ``interpolation``: readers from before
-        there were any refuse what they do not know.
+        Tasks of one answer leave ``answers`` out, deltas of the paper's form ``blocks``,
+        ``from_stage`` and ``tap_selections``, graphs without an output of features ``features``,
+        and pictures resized bilinearly ``interpolation``: readers from before there were any
+        refuse what they do not know.
         """
         document = asdict(self)
         if self.preprocessing.interpolation == "bilinear":
@@ -320,8 +298,9 @@ class Manifest(Document):
         if self.features is None:
             del document["features"]
         for task in document["tasks"]:
-            if task["answers"] == "one":
-                del task["answers"]
+            for name, usual in _LEFT_OUT.items():
+                if task[name] == usual:
+                    del task[name]
         return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.graph.manifest import TapEntry
+    from snow_runtime.graph.features_entry import TapEntry
     from snow_runtime.learn.collect import GivenPicture
     from snow_runtime.learn.targets import GivenLabels
     from snow_runtime.model import Model

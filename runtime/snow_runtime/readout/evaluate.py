@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_runtime.backends.session import Session
-    from snow_runtime.graph.manifest import FeaturesEntry, Manifest, Precision, TaskEntry
+    from snow_runtime.graph.features_entry import FeaturesEntry
+    from snow_runtime.graph.manifest import Manifest, Precision, TaskEntry
 
 
 class Readouts:

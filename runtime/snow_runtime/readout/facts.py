@@ -8,14 +8,9 @@ from typing import Annotated, ClassVar, Final
 
 from snow_runtime.graph import field_checks
 from snow_runtime.graph.document import Document
+from snow_runtime.graph.features_entry import TapEntry
 from snow_runtime.graph.field_checks import Positive
-from snow_runtime.graph.manifest import (
-    Precision,
-    Preprocessing,
-    SourceEntry,
-    TapEntry,
-    TaskEntry,
-)
+from snow_runtime.graph.manifest import Precision, Preprocessing, SourceEntry, TaskEntry
 from snow_runtime.graph.task_name import check_task_name
 
 FORMAT: Final = 1

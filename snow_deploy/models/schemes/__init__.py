@@ -35,7 +35,8 @@ def build_network(
         num_classes: The task's.
         options: The scheme, and a delta's shape.
         older: Classes of each task learned before into the same network, for `lf`.
-        features: How many features a `readout` reads; None for all.
+        features: How many features a `readout` reads, or at first a delta's classifier that reads
+            taps; None for all.
 
     Raises:
         SourceError: The scheme makes no sense on this source.
@@ -54,4 +55,4 @@ def build_network(
     }
     if options.scheme in plain:
         return plain[options.scheme](source, num_classes)
-    return Delta(source, num_classes, options.delta)
+    return Delta(source, num_classes, options.delta, features)

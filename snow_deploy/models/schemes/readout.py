@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.fold_source import tap_key
 from snow_deploy.models.network import TaskNetwork
+from snow_deploy.models.tap_readout import chosen_by_tap, widths_by_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ class Readout(TaskNetwork):
     @property
     def feature_widths(self) -> dict[str, int]:
         """Width of each pooled feature by its key among the source's, in order."""
-        return {tap_key(tap): tap.channels for tap in self.taps}
+        return widths_by_key(self.taps)
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Answer one task: the source's features of [B, 3, H, W] images to [B, C] logits."""
@@ -69,13 +69,7 @@ class Readout(TaskNetwork):
 
     def selections(self) -> dict[str, tuple[int, ...]]:
         """Return the channels that are read, ascending, by the tap; no others are named."""
-        found, start = {}, 0
-        for tap in self.taps:
-            inside = self.index[(self.index >= start) & (self.index < start + tap.channels)]
-            if len(inside):
-                found[tap.name] = tuple((inside - start).tolist())
-            start += tap.channels
-        return found
+        return chosen_by_tap(self.taps, self.index)
 
     def start_classifier(self, linear: nn.Linear) -> None:
         """Refuse: a readout is fitted as a whole.

@@ -17,7 +17,8 @@ from snow_deploy.data import open_data
 from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
 from snow_deploy.stages.store_readout import readout_of
-from snow_deploy.training.options import ReadoutOptions, recipe_for
+from snow_deploy.training.options import recipe_for
+from snow_deploy.training.readout_options import ReadoutOptions
 from snow_deploy.training.run import RunSettings
 from snow_deploy.training.store import Store
 from snow_deploy.training.task_requests import TaskRequest

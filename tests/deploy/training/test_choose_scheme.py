@@ -19,7 +19,8 @@ from snow_deploy.training.choose_scheme import SchemeRequest, train_chosen
 from snow_deploy.training.feature_cache import FeatureCache
 from snow_deploy.training.fit_readouts import fit_tasks
 from snow_deploy.training.multilabel_answers import MultiLabelAnswers
-from snow_deploy.training.options import ReadoutOptions, TrainOptions, recipe_for
+from snow_deploy.training.options import TrainOptions, recipe_for
+from snow_deploy.training.readout_options import ReadoutOptions
 from snow_deploy.training.run import RunSettings, train_task
 from snow_deploy.training.store import Store
 from snow_deploy.training.task_requests import TaskRequest

@@ -9,14 +9,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from snow_runtime.graph.features_entry import FeaturesEntry, TapEntry
 from snow_runtime.graph.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    FeaturesEntry,
     Manifest,
     Preprocessing,
     SourceEntry,
-    TapEntry,
     TaskEntry,
 )
 from snow_runtime.readout.facts import FitEntry, ReadoutFacts

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from snow_runtime.errors import GraphError, ReadoutError
-from snow_runtime.graph.manifest import InputEntry, TapEntry
+from snow_runtime.graph.features_entry import TapEntry
+from snow_runtime.graph.manifest import InputEntry
 from snow_runtime.model import Model, load
 from snow_runtime.readout.file import ReadoutFile
 from tests.runtime.readout.graphs import (
