@@ -19,7 +19,7 @@ from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.models.source_weights import find_fault
 from snow_deploy.training.measure import SAMPLES, held_out_samples
-from snow_deploy.training.options import TrainOptions
+from snow_deploy.training.options import TrainOptions, recipe_for
 from snow_deploy.training.task_record import TaskRecord
 from snow_deploy.training.wrapped import unwrap_network
 from snow_runtime.multilabel import Labelling
@@ -109,7 +109,10 @@ def record_of(
         source_sha256=source.fingerprint,
         preprocessing=preprocessing,
         options=TrainOptions(
-            delta=delta.options, image_size=preprocessing.image_size, seed=task.split_seed
+            delta=delta.options,
+            recipe=recipe_for("steady"),  # in the place of what is not known: every shape allows it
+            image_size=preprocessing.image_size,
+            seed=task.split_seed,
         ),
         samples=_samples(task, preprocessing),
         metrics=metrics,

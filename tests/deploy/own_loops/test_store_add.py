@@ -154,6 +154,15 @@ def test_a_delta_trains_under_ddp_and_is_taken_out_of_it(
     assert added.fingerprint() == store.add("b", delta, labels=CLASSES).fingerprint()
 
 
+def test_a_delta_whose_classifier_reads_taps(store: snow.Store) -> None:
+    source = snow.Source.of(own_network(), image_size=SIZE, mean=MEAN, std=STD)
+    delta = trained(snow.Delta(source, 3, snow.DeltaOptions(classifier_reads="taps")))
+    store.add("a", delta, labels=CLASSES)
+
+    (parity,) = snow.export(store, ["a"], store.root / "a.onnx")
+    assert parity.max_error < 1e-4 * max(1.0, parity.scale)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_delta_on_a_gpu(store: snow.Store) -> None:
