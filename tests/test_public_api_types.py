@@ -79,6 +79,35 @@ def test_stores_and_graphs(store: snow_deploy.Store, graph: Path) -> None:
     assert_type(inspection.shares, tuple[snow_export.OwnerShare, ...])
 
 
+def test_loops_of_ones_own(store: snow_deploy.Store, graph: Path, tmp_path: Path) -> None:
+    import torch
+    import torchvision
+
+    assert graph.is_file()
+    network = torchvision.models.resnet18(num_classes=4)
+    source = snow_deploy.Source.of(network, image_size=64)
+    assert_type(source, snow_deploy.Source)
+    assert_type(source.preprocessing, snow_runtime.Preprocessing)
+    delta = snow_deploy.Delta(source, 2)
+    images = torch.zeros(2, 3, 64, 64)
+    assert_type(source(images), Any)  # torch's modules do not say what a call returns
+    assert_type(source.forward(images), snow_deploy.Features)
+    assert_type(delta.forward(images, source(images)), torch.Tensor)
+    course = snow_deploy.Course(delta, snow_deploy.TrainOptions(epochs=1), steps=1)
+    assert_type(course.optimizer(), torch.optim.SGD)
+    assert_type(course.begin_step(), None)
+    assert_type(snow_deploy.SnowModule(source, delta).source, snow_deploy.Source)
+    own = snow_deploy.Store(tmp_path / "own")
+    record = own.add("shape", delta, labels=["a", "b"], metrics={"accuracy": 0.5})
+    assert_type(record, snow_deploy.TaskRecord)
+    found = snow_deploy.export(own, ["shape"], tmp_path / "own.onnx")
+    assert_type(found, list[snow_export.TaskParity])
+    with pytest.raises(snow_deploy.StoreError):
+        store.add("other", delta, labels=["a", "b"])
+    with pytest.raises(snow_deploy.TrainingError):
+        snow_deploy.train(own, {})
+
+
 def test_models_and_their_answers(graph: Path) -> None:
     image = np.zeros((48, 64, 3), np.uint8)
     with snow_runtime.load(graph, ["CPUExecutionProvider"]) as model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,7 @@ from snow_deploy.cli.options import PATH
 from snow_deploy.cli.tables import billion, columns, megabytes, million, short_hash, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from snow_export.inspect.inspection import EngineFacts, GraphFacts, Inspection
@@ -185,11 +185,18 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
     training = found.training.get(task.name)
     if training is not None:
         options = training.options
-        course = f"trained  {options['epochs']} epochs, batch {options['batch_size']}"
         yield (
-            f"  {'fitted' if task.scheme == 'readout' else course}, seed {options['seed']}, on the "
+            f"  {_course(options)}, on the "
             f"source {short_hash(training.source_sha256)}; {training.samples} samples"
         )
+
+
+def _course(options: Mapping[str, Any]) -> str:
+    """Say how a task was trained, as far as that is known."""
+    if "trained_by" in options:
+        return f"trained  by {options['trained_by']}"
+    course = f"trained  {options['epochs']} epochs, batch {options['batch_size']}"
+    return f"{'fitted' if options['scheme'] == 'readout' else course}, seed {options['seed']}"
 
 
 def _counted(by_tap: dict[str, tuple[int, ...]]) -> str:

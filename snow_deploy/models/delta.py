@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.blocks import left_out, stage_begin
+from snow_deploy.models.built_on import BuiltOn
+from snow_deploy.models.features import refuse_other_features
 from snow_deploy.models.lean_graph import LeanGraph
 from snow_deploy.models.mirror import POOLING, Mirror
 from snow_deploy.models.network import TaskNetwork, looked_up
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.pooling import ChannelPooling, drawn_together
 from snow_deploy.models.subscriptions import make_subscription
 from snow_deploy.models.tap_readout import TapReadout
@@ -19,7 +22,6 @@ from snow_deploy.models.tap_readout import TapReadout
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.models.source import Source
     from snow_deploy.models.tap_readout import TapStart
 
@@ -39,7 +41,7 @@ class Delta(TaskNetwork):
         self,
         source: Source,
         num_classes: int,
-        options: DeltaOptions,
+        options: DeltaOptions | None = None,
         features: int | None = None,
     ) -> None:
         """Mirror the source's graph with every width divided; fresh weights, channels_last.
@@ -47,7 +49,7 @@ class Delta(TaskNetwork):
         Args:
             source: The source; it returns its taps' means from now on where those are read.
             num_classes: C, the task's classes.
-            options: The shape.
+            options: The shape; None for the usual one.
             features: How many of the taps' features are read at first; None for all.
 
         Raises:
@@ -56,7 +58,9 @@ class Delta(TaskNetwork):
         """
         super().__init__()
         anatomy = source.anatomy
+        options = options or DeltaOptions()
         self.options = options
+        self.built_on = BuiltOn(source, source.fingerprint)
         self.num_classes = num_classes
         self.classifier = source.anatomy.classifier
         reads_taps = options.classifier_reads == "taps"
@@ -78,8 +82,15 @@ class Delta(TaskNetwork):
         self._lean: list[LeanGraph] = []  # out of the module tree: the layers are there
 
     def forward(self, images: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits."""
-        with drawn_together(self.poolings().values()):
+        """Answer one task: [B, 3, H, W] images and the source's features to [B, C] logits.
+
+        Raises:
+            SourceError: The features are those of another source.
+        """
+        poolings = self.poolings()
+        widths = {name: pooling.channels for name, pooling in poolings.items()}
+        refuse_other_features(features, self.reads, widths, self.built_on.fingerprint)
+        with drawn_together(poolings.values()):
             answer: LeanGraph | nn.Module = self.network
             if self.training and torch.is_grad_enabled():
                 answer = self._kept_lean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, fx, nn
 
@@ -93,6 +93,30 @@ class TaskNetwork(nn.Module, ABC):
     def poolings(self) -> dict[str, ChannelPooling]:
         """Return the channel poolings by subscription name, in the source's order."""
         return {}
+
+    def explore(self, share: float) -> None:
+        """Let the poolings explore so much from now on: a factor on their noise's deviation.
+
+        Args:
+            share: 1 at the beginning of a training, 0 where the choice is to settle.
+        """
+        for pooling in self.poolings().values():
+            pooling.exploration = share
+
+    def parameter_groups(self, lr: float, pooling_lr_scale: float = 1.0) -> list[dict[str, Any]]:
+        """Return the trained parameters for an optimiser: the pooling weights have their own rate.
+
+        Args:
+            lr: Learning rate of the others.
+            pooling_lr_scale: The pooling weights' learning rate over `lr`.
+        """
+        poolings = [pooling.weight for pooling in self.poolings().values()]
+        own = {id(weight) for weight in poolings}
+        others = [weight for weight in self.parameters() if id(weight) not in own]
+        return [
+            {"params": others, "lr": lr},
+            {"params": poolings, "lr": lr * pooling_lr_scale},
+        ]
 
     def selections(self) -> dict[str, tuple[int, ...]]:
         """Return the channels that evaluation reads, ascending, by subscription name."""

@@ -17,6 +17,7 @@ from torch import nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.module_facts import ModuleFacts, facts_of_config, for_stem
+from snow_deploy.models.network_facts import config_of
 from snow_deploy.models.plain.tracer import where
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def own_network(source: str, say: Callable[[str], None]) -> tuple[nn.Module, Mod
     module_name, _, factory_name = source.partition(":")
     module = _import(source, module_name)
     made = _call(source, _find(source, module, factory_name))
-    config = _config(made)
+    config = config_of(made)
     facts = facts_of_config(source, config or {}, say)
     if config is None:
         mean, std = (", ".join(f"{v:g}" for v in each) for each in (facts.mean, facts.std))
@@ -152,16 +153,6 @@ def _raised(what: str, error: BaseException) -> str:
         f"{what} raised {told}{at}. A factory takes no arguments and returns the network; try it "
         "in Python first."
     )
-
-
-def _config(network: Any) -> Any:
-    for name in ("pretrained_cfg", "default_cfg"):
-        config = getattr(network, name, None)
-        if config is not None and hasattr(config, "to_dict"):
-            config = config.to_dict()
-        if isinstance(config, dict) and config:
-            return config
-    return None
 
 
 def is_stale(source: str, code: str) -> bool:

@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
-from torchvision.ops import StochasticDepth
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models import onednn
 from snow_deploy.models.anatomy import (
-    HEAD,
     dissect,
-    input_of,
     on_meta_device,
     output_node,
     protect_tensors,
     trace,
 )
+from snow_deploy.models.features import Features
+from snow_deploy.models.fold_source import fold_source, output_key, take_taps
+from snow_deploy.models.module_weights import weights_of_module
+from snow_deploy.models.network_facts import facts_of_network
 from snow_deploy.models.streaming import FeatureStream, split_at_features
-from snow_export.network import LOGITS
-from snow_export.trace.nodes import layer_of
-from snow_export.trace.norms import fold_norm, norm_affine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from snow_deploy.models.anatomy import Anatomy
-    from snow_deploy.models.taps import Tap
-    from snow_deploy.models.weights import SourceWeights
-
-
-class FrozenAffine(nn.Module):
-    """A BatchNorm in eval mode that no convolution could absorb: x * scale + shift.
-
-    Shapes: [B, C, H, W] -> [B, C, H, W].
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
-        """Take scale [C] and shift [C] from the norm's running statistics."""
-        super().__init__()
-        scale, shift = norm_affine(norm)
-        self.register_buffer("scale", scale.float().view(1, -1, 1, 1))
-        self.register_buffer("shift", shift.float().view(1, -1, 1, 1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Scale and shift every channel."""
-        return features * self.scale + self.shift
+    from snow_deploy.models.source_weights import SourceWeights
+    from snow_runtime.graph.manifest import Interpolation, Preprocessing
 
 
 class Source(nn.Module):
@@ -61,14 +39,21 @@ class Source(nn.Module):
     cheaper than the original's. No parameter requires a gradient, and a pass records none.
     """
 
-    def __init__(self, weights: SourceWeights) -> None:
+    def __init__(self, weights: SourceWeights, image_size: int | None = None) -> None:
         """Build, trace and fold.
+
+        Args:
+            weights: The network with its weights.
+            image_size: Side of the pictures that it will read, in pixels; None for those that the
+                weights were made for.
 
         Raises:
             SourceError: The weights do not fit, are not finite once folded, or torch.fx cannot
                 trace the architecture.
         """
         super().__init__()
+        if image_size is not None:
+            weights = replace(weights, image_size=image_size)
         traced = trace(weights.build())
         self.weights = weights  # unfolded, for whole networks that begin with them
         self.architecture = weights.architecture
@@ -78,14 +63,63 @@ class Source(nn.Module):
         size = weights.image_size
         example = torch.zeros(1, 3, size, size, device="meta")
         self.anatomy: Anatomy = dissect(self.blueprint, example)
-        self.network = _fold(traced, self.anatomy)
-        self._tap_nodes = _take_taps(self.network, self.anatomy)
+        self.network = fold_source(traced, self.anatomy)
+        self._tap_nodes = take_taps(self.network, self.anatomy)
         self._check_finite()
         self.network.to(memory_format=torch.channels_last)
         self.packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
         self._packed_for = 0, 0, torch.float32
         self.requires_grad_(requires_grad=False)
         self.train(mode=False)
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        *,
+        image_size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        crop_share: float | None = None,
+        interpolation: Interpolation | None = None,
+        labels: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> Source:
+        """Take any network that can be traced, with its weights; it stays as it is.
+
+        What is None comes from its `pretrained_cfg`, as timm's networks have it; without one it is
+        224 pixels, ImageNet's mean and deviation, 224 of 256 and `bilinear`.
+
+        Args:
+            network: Network from [B, 3, S, S] to logits [B, classes], on any device, in any mode.
+            image_size: S, the side of its pictures in pixels.
+            mean: Mean of each RGB channel of pictures scaled to [0, 1].
+            std: Standard deviation of each RGB channel of the same.
+            crop_share: Share of the resized short side that a picture shows, above 0 and up to 1.
+            interpolation: How pictures are resized.
+            labels: The network's own classes.
+            name: Name in the store and in messages; None for that of its class.
+
+        Raises:
+            SourceError: It cannot be traced, has attention or no classifier at its end, cannot
+                read pictures of that size, or its values are not those of a trained network; or
+                one of the others is none that it can be.
+        """
+        given = {
+            "image_size": image_size,
+            "mean": mean,
+            "std": std,
+            "crop_share": crop_share,
+            "interpolation": interpolation,
+            "labels": labels,
+            "name": name,
+        }
+        return cls(weights_of_module(network, facts_of_network(network, given)))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its pictures are prepared, in training as on the device."""
+        return self.weights.preprocessing(self.weights.image_size)
 
     @property
     def blueprint(self) -> fx.GraphModule:
@@ -97,7 +131,7 @@ class Source(nn.Module):
         return super().train(mode=False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> Features:
         """Run the source once.
 
         Under no_grad, not inference mode: the pooling weights' gradient needs the features,
@@ -110,8 +144,7 @@ class Source(nn.Module):
             One tensor per subscription by its name, [B, N, H', W'] (a squeeze convolution's
             is [B, N, 1, 1]); `head`, what the classifier reads, [B, F]; `logits`, [B, classes].
         """
-        features: dict[str, Tensor] = self._network_for(images)(images)
-        return features
+        return Features(self._network_for(images)(images), self.fingerprint)
 
     def stream(self, images: Tensor, reads: Sequence[str]) -> FeatureStream:
         """Run the source only as far as features are read, and hold each only until it is.
@@ -214,64 +247,3 @@ class Source(nn.Module):
                     "or NaN. Take other weights."
                 )
                 raise SourceError(msg)
-
-
-def output_key(convolution: str) -> str:
-    """Return the key among the source's features of what a convolution puts out."""
-    return f"{convolution}.output"
-
-
-def tap_key(tap: Tap) -> str:
-    """Return the key among the source's features of a tap's mean, [B, N]."""
-    return f"{tap.name}.mean" if tap.is_map else tap.name
-
-
-def _take_taps(network: fx.GraphModule, anatomy: Anatomy) -> dict[str, fx.Node]:
-    """Take the taps out of what a folded network returns; return their nodes by `tap_key`."""
-    output = output_node(network.graph)
-    features: dict[str, fx.Node] = dict(output.args[0])  # type: ignore[arg-type]
-    taps = {tap_key(tap): features.pop(tap_key(tap)) for tap in anatomy.taps if tap.is_map}
-    output.args = (features,)
-    network.recompile()
-    return taps
-
-
-def _fold(traced: fx.GraphModule, anatomy: Anatomy) -> fx.GraphModule:
-    """Rewrite the graph for evaluation and let it return every subscribed tensor."""
-    graph = traced.graph
-    by_name = {node.name: node for node in graph.nodes}
-    taps = {item.name: by_name[item.node] for item in anatomy.subscriptions}
-    taps |= {HEAD: by_name[anatomy.head_node]}
-    taps |= {tap_key(tap): by_name[tap.node] for tap in anatomy.taps}
-    for node in list(graph.nodes):
-        layer = layer_of(traced, node)
-        replacement = node
-        if isinstance(layer, nn.Dropout | StochasticDepth):
-            replacement = input_of(node)
-        elif isinstance(layer, nn.BatchNorm2d):
-            replacement = _fold_norm(traced, node, layer)
-        if replacement is not node:
-            taps = {key: replacement if tap is node else tap for key, tap in taps.items()}
-            node.replace_all_uses_with(replacement)
-            graph.erase_node(node)
-    output = output_node(graph)
-    output.args = ({**taps, LOGITS: output.args[0]},)
-    protect_tensors(traced, anatomy.image_shape, kept=output.all_input_nodes)
-    traced.delete_all_unused_submodules()
-    graph.lint()
-    traced.recompile()
-    return traced
-
-
-def _fold_norm(traced: fx.GraphModule, node: fx.Node, norm: nn.BatchNorm2d) -> fx.Node:
-    """Fold a norm into its convolution where only the norm reads it, else make it an affine."""
-    before = input_of(node)
-    layer = layer_of(traced, before)
-    calls = [other for other in traced.graph.nodes if other.target == before.target]
-    if isinstance(layer, nn.Conv2d) and len(before.users) == 1 and len(calls) == 1:
-        fold_norm(layer, norm)
-        return before
-    name = f"{str(node.target).replace('.', '_')}_frozen"
-    traced.add_submodule(name, FrozenAffine(norm))
-    with traced.graph.inserting_before(node):
-        return traced.graph.call_module(name, (before,))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from snow_deploy.models.source import tap_key
+from snow_deploy.models.fold_source import tap_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

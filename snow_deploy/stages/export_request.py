@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_deploy.errors import StoreError
-from snow_deploy.models.source import tap_key
+from snow_deploy.models.fold_source import tap_key
 from snow_export.export import ExportRequest
 from snow_runtime import __version__
 from snow_runtime.graph.features_entry import TapEntry

@@ -90,7 +90,7 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
     for record in records:
         tasks.append(_entry(record, source))
         preprocessing[record.name] = record.preprocessing
-        options = record.options.to_dict()
+        options = record.known_options()
         training[record.name] = TrainingFacts(record.source_sha256, options, len(record.samples))
         macs = None
         try:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_deploy.errors import StoreError
+from snow_deploy.models.fold_source import tap_key
 from snow_deploy.models.schemes.readout import Readout
-from snow_deploy.models.source import Source, tap_key
+from snow_deploy.models.source import Source
 from snow_deploy.stages.export_request import source_entry
 from snow_runtime import __version__
 from snow_runtime.graph.features_entry import TapEntry

@@ -90,6 +90,20 @@ def bring_source(
     store.put_source(loaded)
 
 
+def bring_weights(
+    store: Store, weights: SourceWeights, planned: Iterable[tuple[TrainOptions, int]]
+) -> None:
+    """Bring a source that is at hand into a store, once what is planned can be built on it.
+
+    Raises:
+        SourceError: It does not serve for what is planned.
+        StoreError: The store holds another source.
+    """
+    if not store.has_source():
+        _check_planned(store, weights, planned)
+    store.put_source(weights)
+
+
 def image_size_of(store: Store, choice: SourceChoice) -> int:
     """Return the side of pictures, in pixels, that a choice of source is made for.
 

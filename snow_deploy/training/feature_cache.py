@@ -21,7 +21,7 @@ from snow_deploy.data.hold_out import part_of
 from snow_deploy.data.loading import make_view_loader
 from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
 from snow_deploy.errors import DataError, TrainingError
-from snow_deploy.models.source import tap_key
+from snow_deploy.models.fold_source import tap_key
 from snow_deploy.training.feature_blocks import read_blocks, write_block
 
 if TYPE_CHECKING:

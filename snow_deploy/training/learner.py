@@ -10,6 +10,7 @@ from torchmetrics import MeanMetric
 
 from snow_deploy.data.multilabel import targets_of
 from snow_deploy.data.seeding import keyed_seed
+from snow_deploy.training.course import Course
 from snow_deploy.training.noise_stream import NoiseStream
 from snow_deploy.training.objective import make_accuracy, make_criterion
 
@@ -28,10 +29,8 @@ class Learner(nn.Module):
 
     Attributes:
         prefix: Text before the names of its logged figures; empty for a task that trains alone.
-        step: Optimiser steps so far.
-        steps: Number of steps in an epoch, once it is known.
+        course: Course of its training; the number of steps is known once it is configured.
         failure: Reason why it learns no more; None while it does.
-        common: Generator of the poolings' noise, the same in every process; None in one process.
     """
 
     train_targets: Tensor
@@ -67,15 +66,8 @@ class Learner(nn.Module):
         self.split_loss = MeanMetric()
         self.split_accuracy = make_accuracy(splits.answers, len(splits.labels))
         network.local_loss = options.recipe.local_loss
-        self.norms = [
-            (layer, layer.momentum)
-            for layer in network.modules()
-            if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None
-        ]
+        self.course = Course(network, options, 0)
         self.noise = NoiseStream()
-        self.common: torch.Generator | None = None
-        self.step = 0
-        self.steps = 0
         self.failure: str | None = None
 
     def configure(
@@ -87,25 +79,19 @@ class Learner(nn.Module):
             steps: Optimiser steps in an epoch.
             world_size: Processes that share a step.
         """
-        recipe, options = self.options.recipe, self.options
-        rate = options.learning_rate(world_size)
-        poolings = [pooling.weight for pooling in self.network.poolings().values()]
-        own = {id(weight) for weight in poolings}
-        others = [weight for weight in self.network.parameters() if id(weight) not in own]
-        self.steps = steps
-        self.optimizer = torch.optim.SGD(
-            [
-                {"params": others, "lr": rate},
-                {"params": poolings, "lr": rate * recipe.pooling_lr_scale},
-            ],
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: recipe.rate(step, steps, options.epochs)
-        )
-        return self.optimizer, schedule
+        self.course.steps = steps
+        self.course.world_size = world_size
+        self.optimizer = self.course.optimizer()
+        return self.optimizer, self.course.schedule(self.optimizer)
+
+    @property
+    def step(self) -> int:
+        """The optimiser steps so far."""
+        return self.course.step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self.course.step = step
 
     @property
     def rate(self) -> float:
@@ -123,27 +109,12 @@ class Learner(nn.Module):
         self.noise.seed(keyed_seed("noise", self.options.seed, epoch, rank))
 
     def explore_together(self) -> None:
-        """Let the poolings draw the same noise in every process, where several share a step.
-
-        Each chooses for itself otherwise, and a channel that one of two processes has chosen gets
-        half of the gradient that it would get in one.
-        """
-        self.common = torch.Generator()
-        for pooling in self.network.poolings().values():
-            pooling.generator = self.common
+        """Let the poolings draw the same noise in every process, where several share a step."""
+        self.course.explore_together()
 
     def begin_step(self) -> None:
         """Let the poolings explore, and the norms forget, as much as this step asks for."""
-        recipe, epochs = self.options.recipe, self.options.epochs
-        if self.common is not None:  # a process with too few readable pictures draws nothing
-            self.common.manual_seed(keyed_seed("pooling", self.options.seed, self.step))
-        pace = self.options.norm_momentum(self.step)
-        for layer, momentum in self.norms:
-            layer.momentum = momentum * pace
-        exploration = recipe.exploration(self.step, self.steps, epochs)
-        for pooling in self.network.poolings().values():
-            pooling.exploration = exploration
-        self.step += 1
+        self.course.begin_step()
 
     def training_loss(
         self, images: Tensor, features: Mapping[str, Tensor], indices: Tensor
@@ -161,13 +132,7 @@ class Learner(nn.Module):
 
     def slow_classifier(self) -> None:
         """Slow the classifier down by how many features it reads; see `Recipe`."""
-        recipe = self.options.recipe
-        features, most = recipe.classifier_features, 1.0
-        if recipe.classifier_faster:
-            most = float("inf")
-        if features:
-            for gradient, count in self.network.classifier_gradients():
-                gradient.mul_(min(most, features / count))
+        self.course.after_backward()
 
     def note(self, loss: Tensor, logits: Tensor, indices: Tensor) -> None:
         """Count a training batch into the figures of the epoch."""

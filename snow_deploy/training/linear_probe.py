@@ -77,6 +77,11 @@ def fit_probe(
 ) -> Probe:
     """Fit the classifier of `linear_probe_accuracy` on labelled pictures, and a cautious one."""
     inputs, targets = pooled_features(source, pictures, preprocessing, workers=workers)
+    return fit_probe_on(inputs, targets, classes, seed)
+
+
+def fit_probe_on(inputs: Tensor, targets: Tensor, classes: int, seed: int = 0) -> Probe:
+    """Fit it on features [M, F] that are there, and their targets."""
     mean, std = inputs.mean(0), inputs.std(0) + 1e-3
     inputs = (inputs - mean) / std
     order = torch.from_numpy(keyed_permutation(len(inputs), "probe", seed)).to(inputs.device)

@@ -11,13 +11,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snow_deploy.errors import StoreError
 from snow_deploy.models.weights import SourceWeights
+from snow_deploy.training.own_task import OwnTask, is_first, record_of
 from snow_deploy.training.store_file import damaged, read_stored, write_stored
+from snow_deploy.training.task_lock import exclusive
 from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.errors import ManifestError
 from snow_runtime.graph.task_name import check_task_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
+
+    from snow_deploy.data.pictures import Splits
+    from snow_deploy.models.source import Source
+    from snow_runtime.multilabel import Labelling
+    from snow_runtime.pictures.preprocessing import Picture
 
 
 class Store:
@@ -99,6 +112,71 @@ class Store:
         path = self.task_path(record.name)
         write_stored(path, record)
         return path
+
+    def add(  # noqa: PLR0913 - what a network's weights do not say
+        self,
+        name: str,
+        delta: nn.Module,
+        *,
+        labels: Sequence[str] | None = None,
+        pictures: Sequence[str | Path | Picture] | None = None,
+        splits: Splits | None = None,
+        metrics: Mapping[str, float] | None = None,
+        answers: Labelling | None = None,
+        split_seed: int = 0,
+        trained_by: str = "own loop",
+        source: Source | None = None,
+        overwrite: bool = False,
+    ) -> TaskRecord:
+        """Take a delta that a loop of one's own has trained; its source comes with the first one.
+
+        Nothing is written before it is found that what the store would build from its weights
+        answers as the delta does. Among several processes the first one writes.
+
+        Args:
+            name: The task's name.
+            delta: The delta, on any device, in any mode and precision, or what
+                DistributedDataParallel, torch.compile or AveragedModel made of it. It stays as it
+                is; it is kept in float32.
+            labels: What each logit stands for; None takes those of `splits`.
+            pictures: A few held-out pictures, as paths, PIL images or uint8 arrays [H, W, 3], red
+                first: later steps compare answers on five of them. None takes those of `splits`,
+                and without those draws some.
+            splits: Pictures and labels that it was trained and measured on, as `open_data` gives
+                them: with them `calibrate` knows which pictures were held out.
+            metrics: Figures that were measured. `accuracy` (0 to 1) is that on the final pictures
+                of `splits`, in evaluation mode: `calibrate` measures it again and refuses another.
+            answers: `several` where any number of labels may be right of a picture; None is what
+                `splits` says, else `one`.
+            split_seed: Seed that the data was split with, where it has no splits of its own.
+            trained_by: What trained it, for people.
+            source: Source that it was built on, where it came from another process.
+            overwrite: Whether to replace a task of the same name.
+
+        Raises:
+            TrainingError: It is no delta, its weights are not all finite or do not answer as it
+                does, another process trains a task of this name, or the labels, metrics or
+                pictures are none that it can have.
+            StoreError: The store holds another source or has the task already, or cannot be
+                written.
+            SourceError: The source cannot read pictures of its size.
+            InputError: A picture cannot be read.
+            DataError: None of the pictures of `splits` can be read.
+        """
+        path = self.task_path(name)
+        if path.is_file() and not overwrite:
+            msg = (
+                f"{self.root} has a task {name!r} already. Give another name, or overwrite=True to "
+                "replace it."
+            )
+            raise StoreError(msg)
+        task = OwnTask(labels, pictures, splits, metrics or {}, answers, split_seed, trained_by)
+        record, built_on = record_of(name, delta, task, source)
+        if is_first():
+            with exclusive(self, [name]):
+                self.put_source(built_on.weights)
+                self.save_task(record)
+        return record
 
     def load_task(self, name: str) -> TaskRecord:
         """Read a task.

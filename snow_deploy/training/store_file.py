@@ -91,6 +91,7 @@ def _source(state: dict[str, Tensor], facts: dict[str, Any]) -> SourceWeights:
 
 
 def _task_facts(record: TaskRecord) -> dict[str, Any]:
+    trained_by = {"trained_by": record.trained_by} if record.trained_by else {}
     return {
         "name": record.name,
         "labels": record.labels,
@@ -102,6 +103,7 @@ def _task_facts(record: TaskRecord) -> dict[str, Any]:
         "pictures": record.data_sha256,
         "splits": {name: vars(entry) for name, entry in record.splits.items()},
         "answers": record.answers,
+        **trained_by,
     }
 
 
@@ -128,6 +130,7 @@ def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
         data_sha256=facts.get("pictures", ""),
         splits={name: SplitEntry(**entry) for name, entry in facts.get("splits", {}).items()},
         answers=field_checks.choice("answers", facts.get("answers", "one"), get_args(Labelling)),
+        trained_by=str(facts.get("trained_by", "")),
     )
 
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from snow_deploy.errors import StoreError, TrainingError
 from snow_runtime.file_lock import hold_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from snow_deploy.training.store import Store
+
+class HasRuns(Protocol):
+    """What keeps a folder for each task's run: a store."""
+
+    @property
+    def root(self) -> Path:
+        """Its own folder."""
+
+    def run_path(self, name: str) -> Path:
+        """Return the folder of a task's training run."""
 
 
 @contextmanager
-def exclusive(store: Store, names: Sequence[str]) -> Iterator[None]:
+def exclusive(store: HasRuns, names: Sequence[str]) -> Iterator[None]:
     """Keep other processes from training tasks in a store; the lock goes with the process.
 
     Of the processes that torchrun has started the first one holds it for all of them. Windows has
@@ -38,7 +48,7 @@ def exclusive(store: Store, names: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(store: Store, name: str) -> Iterator[None]:
+def _locked(store: HasRuns, name: str) -> Iterator[None]:
     def refuse() -> None:
         msg = (
             f"another process is training task {name!r} in {store.root}. Wait for it, or "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snow_deploy.errors import StoreError
 from snow_deploy.models.schemes import build_network
@@ -43,6 +43,8 @@ class TaskRecord:
         data_sha256: The fingerprint of the data's splits; empty where it was not noted.
         splits: The fingerprint of each split by itself; empty where it was not noted.
         answers: `several` where any number of labels may be right, a sigmoid each; else `one`.
+        trained_by: What trained it, where that was not snow-deploy, for people; of the options
+            only the scheme, the delta's shape and the image size are then known. Empty else.
     """
 
     name: str
@@ -57,10 +59,19 @@ class TaskRecord:
     data_sha256: str = ""
     splits: Mapping[str, SplitEntry] = field(default_factory=dict)
     answers: Labelling = "one"
+    trained_by: str = ""
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the delta's tensors."""
         return hash_tensors(self.state)
+
+    def known_options(self) -> dict[str, Any]:
+        """Return what is known of how it was trained, as plain JSON values."""
+        values = self.options.to_dict()
+        if not self.trained_by:
+            return values
+        known = {key: values[key] for key in ("scheme", "delta", "image_size")}
+        return {"trained_by": self.trained_by, **known}
 
     def entry(
         self,

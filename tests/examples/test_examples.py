@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -139,3 +140,33 @@ def test_mqtt_results(graphs: tuple[Path, Path], broker: int) -> None:
     answered, lost = map(int, re.findall(r"\d+", out))
     assert answered == 30
     assert lost < 30  # the broker has some; those before it was connected are counted as lost
+
+
+@pytest.mark.slow
+def test_own_loop(tmp_path: Path) -> None:
+    from tests.deploy.own_loops.networks import draw_photos
+
+    path = tmp_path / "snow.onnx"
+    photos = draw_photos(tmp_path / "photos")
+    out = run("own_loop.py", photos, tmp_path / "store", path, "random", 32)
+
+    assert len(re.findall(r"epoch \d  loss \d+\.\d+\n", out)) == 5
+    assert "blue, green, red, within" in out
+    assert path.is_file()
+
+
+@pytest.mark.slow
+def test_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells are run in order in this process: no kernel, and none of Jupyter's packages."""
+    notebook = json.loads((EXAMPLES / "own_loop.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for number, cell in enumerate(cells, 1):
+        assert not cell["outputs"]
+        assert cell["execution_count"] is None
+        exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)  # noqa: S102
+
+    assert notebook["nbformat"] == 4
+    assert 0 <= cast("float", names["accuracy"]) <= 1
+    assert (tmp_path / "notebook.onnx").is_file()

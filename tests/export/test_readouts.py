@@ -14,9 +14,10 @@ import onnxruntime
 import pytest
 import torch
 
+from snow_deploy.models.fold_source import tap_key
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes.readout import Readout
-from snow_deploy.models.source import Source, tap_key
+from snow_deploy.models.source import Source
 from snow_export.export import GraphOptions, build_graph, export_graph
 from snow_export.inspect.cost import measure_cost
 from snow_runtime.graph.features_entry import TapEntry

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.plain.replace_layers import convolution_like, replace_layers
 from snow_deploy.models.plain.rewrite import rewrite
-from snow_deploy.models.plain.tracer import stem_channels, trace_plainly
+from snow_deploy.models.plain.tracer import stem_channels, trace_plainly, where
 from snow_export.trace.nodes import layer_of
 
 _ATTENTION = re.compile(r"Attention(2d|Block|Layer|Pool)?$")
@@ -108,7 +108,16 @@ def _compare(
         SourceError: The answers are no [B, classes], or differ beyond rounding.
     """
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    expected, found = original(images), plain(images)
+    try:
+        expected, found = original(images), plain(images)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason, place = str(error).strip().partition("\n")[0].rstrip("."), where(error)
+        msg = (
+            f"{what} cannot read pictures of {shape[2]} x {shape[3]} pixels: {reason}"
+            f"{f' at {place}' if place else ''}. Give the size that it was trained with, or change "
+            "that line."
+        )
+        raise SourceError(msg) from error
     if not isinstance(expected, Tensor) or expected.ndim != 2:
         seen = list(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
         msg = (

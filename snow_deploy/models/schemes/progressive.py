@@ -9,9 +9,9 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD
+from snow_deploy.models.fold_source import output_key
 from snow_deploy.models.network import look_up, looked_up
 from snow_deploy.models.schemes.head import HeadNetwork, build_head
-from snow_deploy.models.source import output_key
 from snow_deploy.models.trunk import build_trunk
 from snow_export.trace.nodes import layer_of
 

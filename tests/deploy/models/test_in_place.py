@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from snow_deploy.models import onednn
 from snow_deploy.models.delta import Delta
+from snow_deploy.models.fold_source import output_key
 from snow_deploy.models.mirror import Mirror
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes.progressive import ProgressiveColumn
-from snow_deploy.models.source import Source, output_key
+from snow_deploy.models.source import Source
 from snow_deploy.models.trunk import build_trunk
 from snow_deploy.models.weights import SourceWeights
 

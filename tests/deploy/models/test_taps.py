@@ -10,8 +10,9 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.models import onednn
 from snow_deploy.models.anatomy import dissect, on_meta_device, trace
+from snow_deploy.models.fold_source import tap_key
 from snow_deploy.models.schemes.readout import Readout
-from snow_deploy.models.source import Source, tap_key
+from snow_deploy.models.source import Source
 from snow_deploy.models.weights import build_architecture
 
 if TYPE_CHECKING:

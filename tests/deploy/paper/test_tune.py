@@ -15,7 +15,7 @@ from snow_deploy.paper.search_grid import SETTINGS, SearchGrid, first_settings, 
 from snow_deploy.paper.table7 import make_table7
 from snow_deploy.paper.tune import FILE, choose_recipes
 from snow_deploy.paper.tuned import read_tuned
-from snow_deploy.training.learner import Learner
+from snow_deploy.training.course import Course
 from snow_deploy.training.options import TrainOptions, recipe_for
 from snow_deploy.training.store import Store
 from tests.deploy.paper.conftest import Trainer, told
@@ -198,10 +198,7 @@ def test_the_classifier_learns_at_its_own_rate(
 
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
-    learner = Learner.__new__(Learner)
-    torch.nn.Module.__init__(learner)
-    learner.network, learner.options = network, options
-    learner.slow_classifier()
+    Course(network, options, steps=1).after_backward()
 
     found = [
         (float(gradient.flatten()[0]) * recipe.lr, count)

@@ -15,7 +15,8 @@ from PIL import Image
 
 from snow_deploy.data.hold_out import part_of
 from snow_deploy.errors import DataError, SourceError, StoreError, TrainingError
-from snow_deploy.models.source import Source, tap_key
+from snow_deploy.models.fold_source import tap_key
+from snow_deploy.models.source import Source
 from snow_deploy.training import feature_cache
 from snow_deploy.training.feature_blocks import read_blocks, write_block
 from snow_deploy.training.feature_cache import FeatureCache, View, picture_key
