@@ -9,7 +9,7 @@ Examples:
 These names are public:
 
 - graphs and engines: `load`, `Model`, `SwappableModel`, `Prepared`, `Result`, `TaskResult`
-- pictures: `load_image`, `prepare`, `Picture`, `Colour`, `OnStream`
+- pictures: `load_image`, `decode_image`, `prepare`, `Picture`, `Colour`, `OnStream`
 - what a graph says of itself: `Manifest`, `Preprocessing`, `InputEntry`, `SourceEntry`,
   `TaskEntry`, `FeaturesEntry`, `TapEntry`, `Layout`, `Precision`
 - readouts, tasks that a running model gains: `fit`, `FitOptions`, `ReadoutFile`, `ReadoutFacts`,
@@ -21,6 +21,7 @@ These names are public:
 - the loop from cameras to outputs: `Loop`, `LoopOptions`, `FrameAnswer`, `TaskAnswer`, `Output`,
   `JsonLines`, `Mqtt`, `MqttOptions`, `Recorder`
 - building engines: `build_engine`, `BuildOptions`, `BuiltEngine`, `EngineRecord`
+- served by others: `TritonPythonModel`
 - errors: `SnowError`, `GraphError`, `ManifestError`, `HalfError`, `EngineError`,
   `BuiltElsewhereError`, `ReadoutError`, `FitError`, `CameraError`, `InputError`,
   `MissingDependencyError`
@@ -89,12 +90,19 @@ if TYPE_CHECKING:
     from snow_runtime.model import Model, load
     from snow_runtime.pictures.arrays import OnStream
     from snow_runtime.pictures.prepared import Prepared
-    from snow_runtime.pictures.preprocessing import Colour, Picture, load_image, prepare
+    from snow_runtime.pictures.preprocessing import (
+        Colour,
+        Picture,
+        decode_image,
+        load_image,
+        prepare,
+    )
     from snow_runtime.readout.facts import FitEntry, ReadoutFacts
     from snow_runtime.readout.file import ReadoutFile
     from snow_runtime.readout.fit import FitOptions
     from snow_runtime.results import Result, TaskResult
     from snow_runtime.swap import SwappableModel
+    from snow_runtime.triton.python_model import TritonPythonModel
 
 __all__ = [
     "Backoff",
@@ -153,8 +161,10 @@ __all__ = [
     "TaskAnswer",
     "TaskEntry",
     "TaskResult",
+    "TritonPythonModel",
     "__version__",
     "build_engine",
+    "decode_image",
     "fit",
     "load",
     "load_image",
@@ -203,11 +213,18 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
             "model": ("Model", "load"),
             "pictures.arrays": ("OnStream",),
             "pictures.prepared": ("Prepared",),
-            "pictures.preprocessing": ("Colour", "Picture", "load_image", "prepare"),
+            "pictures.preprocessing": (
+                "Colour",
+                "Picture",
+                "decode_image",
+                "load_image",
+                "prepare",
+            ),
             "readout.facts": ("FitEntry", "ReadoutFacts"),
             "readout.file": ("ReadoutFile",),
             "readout.fit": ("FitOptions",),
             "results": ("Result", "TaskResult"),
             "swap": ("SwappableModel",),
+            "triton.python_model": ("TritonPythonModel",),
         },
     )

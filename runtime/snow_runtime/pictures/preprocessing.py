@@ -14,6 +14,7 @@ Axes: H, W height and width of the picture; S the image size.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -54,20 +55,36 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises:
         InputError: The file is missing, unreadable, truncated or no picture; the message names it.
     """
+    path = Path(path)
+    return _read(path, repr(str(path)))
+
+
+def decode_image(content: bytes) -> Image.Image:
+    """Read a photo from the content of its file; otherwise like :func:`load_image`.
+
+    Args:
+        content: A whole JPEG, PNG or other file that Pillow knows.
+
+    Raises:
+        InputError: It is truncated or no picture.
+    """
+    return _read(io.BytesIO(content), f"of {len(content)} bytes")
+
+
+def _read(file: Path | io.BytesIO, name: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
-    path = Path(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             converted, remark = upright_rgb(image)
             if converted is image:
                 converted = image.copy()  # detached from the file
     except InputError as error:
-        msg = f"Cannot use the photo {str(path)!r}: {error}"
+        msg = f"Cannot use the photo {name}: {error}"
         raise InputError(msg) from error
     except UnidentifiedImageError as error:
         msg = (
-            f"Cannot read the photo {str(path)!r}: its content is none of the formats known here, "
+            f"Cannot read the photo {name}: its content is none of the formats known here, "
             "expected a picture such as JPEG, PNG or WebP. Convert it, or leave it out."
         )
         raise InputError(msg) from error
@@ -75,12 +92,12 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     # struct.error, ValueError, DecompressionBombError, ...
     except Exception as error:
         msg = (
-            f"Cannot read the photo {str(path)!r}: {_reason(error)}; expected a complete picture. "
+            f"Cannot read the photo {name}: {_reason(error)}; expected a complete picture. "
             "Check the path and the file, or leave it out."
         )
         raise InputError(msg) from error
     if remark is not None:
-        remark = remark._replace(text=f"About the photo {str(path)!r}: {remark.text}")
+        remark = remark._replace(text=f"About the photo {name}: {remark.text}")
         converted.info[INFO_KEY] = remark
         tell_once(remark)
     return converted
