@@ -21,10 +21,10 @@ These names are public:
 - the loop from cameras to outputs: `Loop`, `LoopOptions`, `FrameAnswer`, `TaskAnswer`, `Output`,
   `JsonLines`, `Mqtt`, `MqttOptions`, `Recorder`
 - building engines: `build_engine`, `BuildOptions`, `BuiltEngine`, `EngineRecord`
-- served by others: `TritonPythonModel`
+- models on a server: `remote`, `RemoteOptions`, `TritonPythonModel`
 - errors: `SnowError`, `GraphError`, `ManifestError`, `HalfError`, `EngineError`,
   `BuiltElsewhereError`, `ReadoutError`, `FitError`, `CameraError`, `InputError`,
-  `MissingDependencyError`
+  `RemoteError`, `MissingDependencyError`
 
 Everything else, every module of this package included, is internal and may change in any release.
 
@@ -48,6 +48,7 @@ from snow_runtime.errors import (
     ManifestError,
     MissingDependencyError,
     ReadoutError,
+    RemoteError,
     SnowError,
 )
 from snow_runtime.lazy import lazy_names
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from snow_runtime.app.outputs.mqtt import Mqtt
     from snow_runtime.app.outputs.mqtt_broker import MqttOptions
     from snow_runtime.app.outputs.recording import Recorder
+    from snow_runtime.backends.remote.address import RemoteOptions
     from snow_runtime.cameras.backoff import Backoff
     from snow_runtime.cameras.camera import Camera
     from snow_runtime.cameras.frame import Frame
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
         TaskEntry,
     )
     from snow_runtime.learn.fit import fit
-    from snow_runtime.model import Model, load
+    from snow_runtime.model import Model, load, remote
     from snow_runtime.pictures.arrays import OnStream
     from snow_runtime.pictures.prepared import Prepared
     from snow_runtime.pictures.preprocessing import (
@@ -152,6 +154,8 @@ __all__ = [
     "ReadoutFile",
     "Recorder",
     "RefusedError",
+    "RemoteError",
+    "RemoteOptions",
     "Result",
     "SnowError",
     "SourceEntry",
@@ -170,6 +174,7 @@ __all__ = [
     "load_image",
     "open_camera",
     "prepare",
+    "remote",
 ]
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a misspelt name
@@ -182,6 +187,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
             "app.outputs.mqtt": ("Mqtt",),
             "app.outputs.mqtt_broker": ("MqttOptions",),
             "app.outputs.recording": ("Recorder",),
+            "backends.remote.address": ("RemoteOptions",),
             "cameras.backoff": ("Backoff",),
             "cameras.camera": ("Camera",),
             "cameras.frame": ("Frame",),
@@ -210,7 +216,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
                 "TaskEntry",
             ),
             "learn.fit": ("fit",),
-            "model": ("Model", "load"),
+            "model": ("Model", "load", "remote"),
             "pictures.arrays": ("OnStream",),
             "pictures.prepared": ("Prepared",),
             "pictures.preprocessing": (
