@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -340,6 +341,22 @@ def test_several_threads_may_ask(server: FakeServer, graph: Graph, photos: Photo
             thread.join()
         for index, photo in enumerate(photos):
             assert_same(found[index], here(photo))
+
+
+def test_a_thin_box_needs_neither_onnx_runtime_nor_onnx(server: FakeServer) -> None:
+    code = f"""
+import sys
+import numpy
+import snow_runtime
+with snow_runtime.remote({server.address()!r}) as model:
+    print(model(numpy.zeros((9, 8, 3), numpy.uint8))["food"].label)
+print(sorted({{"onnx", "onnxruntime", "torch", "scipy"}} & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    label, loaded = done.stdout.splitlines()
+    assert label in {"pizza", "soup", "crème brûlée", "tea"}
+    assert loaded == "[]"
 
 
 @pytest.fixture(scope="module")
