@@ -38,6 +38,40 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
+# What Triton's onnxruntime backend does, which the wheel has not: the rest, from the config's checks
+# to batching and warm-up, is the real Triton's.
+STAND_IN = """
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as backend
+
+class TritonPythonModel:
+    def initialize(self, args):
+        path = f"{args['model_repository']}/{args['model_version']}/model.onnx"
+        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.given = self.session.get_inputs()[0].name
+        self.names = [each.name for each in self.session.get_outputs()]
+
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            batch = backend.get_input_tensor_by_name(request, self.given).as_numpy()
+            found = self.session.run(self.names, {self.given: batch})
+            tensors = [backend.Tensor(*each) for each in zip(self.names, found)]
+            responses.append(backend.InferenceResponse(tensors))
+        return responses
+"""
+
+
+def stand_in(model: Path) -> None:
+    """Let Python's backend serve what was written for the onnxruntime backend."""
+    config = model / "config.pbtxt"
+    text = config.read_text()
+    assert text.count('backend: "onnxruntime"') == 1
+    config.write_text(text.replace('backend: "onnxruntime"', 'backend: "python"'))
+    (model / "1/model.py").write_text(STAND_IN)
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Hold what the tests share: making it needs fixtures of single tests."""
@@ -79,6 +113,11 @@ def graphs(kept: dict[str, Any], make_graph: MakeGraph) -> dict[str, Path]:
     made = feature_graph(folder / "made.onnx", frames)
     kept["features"] = made
     put("frames", "frames", made.path)
+    put("raw", "raw", make_graph("raw.onnx").path, form="onnxruntime", device=None)
+    three = make_graph("three.onnx", input_shape=(3, 3, 8, 8)).path
+    put("raw_fixed", "three", three, form="onnxruntime")
+    for name in ("raw", "raw_fixed"):
+        stand_in(folder / "models" / name)
     kept["graphs"] = found
     return found
 
@@ -188,6 +227,8 @@ def test_a_thin_box_asks_it_like_a_graph(
         ("door2", "door"),
         ("fixed", "Fixed_1.b-2"),
         ("frames", "frames"),
+        ("raw", "raw"),
+        ("three", "raw_fixed"),
     ):
         with remote(server.address(place)) as there, load(graphs[key]) as here:
             there.self_check()
