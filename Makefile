@@ -19,7 +19,8 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test coverage lint docs format bench release-check triton-server clean
+.PHONY: help install demo test test-all coverage lint docs format bench release-check triton-server \
+	clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,10 +30,13 @@ install: $(INSTALLED) ## Make .venv with everything that the other targets need
 demo: $(INSTALLED) ## Train, export and predict on rendered pictures; report in demo-output/
 	$(BIN)/snow-deploy demo --output demo-output $(ARGS)
 
-test: $(INSTALLED) ## Run the whole test suite, a process more than there are cores
+test: $(INSTALLED) ## Run the tests but the slow ones, a process more than there are cores
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
+
+test-all: $(INSTALLED) ## Run the slow tests too, as CI does
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-coverage: $(INSTALLED) ## Run the whole test suite and fail where less of the code runs than before
+coverage: $(INSTALLED) ## Run all tests and fail where less of the code runs than before
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n auto --dist worksteal $(ARGS)
 	$(BIN)/coverage combine --quiet

@@ -554,7 +554,12 @@ def test_layers_are_chosen_by_pattern() -> None:
 
 @pytest.mark.parametrize(
     ("layout", "frames"),
-    [("fused", False), ("fused", True), ("summed", False), ("separate", False)],
+    [
+        ("fused", False),
+        ("separate", False),
+        pytest.param("fused", True, marks=pytest.mark.slow),
+        pytest.param("summed", False, marks=pytest.mark.slow),
+    ],
 )
 def test_an_engine_finds_every_layer_that_was_quantised(
     measured: Callable[..., Calibration], tmp_path: Path, layout: str, frames: bool
@@ -569,7 +574,10 @@ def test_an_engine_finds_every_layer_that_was_quantised(
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
+@pytest.mark.parametrize(
+    "layout",
+    ["fused", "separate", pytest.param("summed", marks=pytest.mark.slow)],
+)
 def test_tensorrt_builds_an_engine_of_what_was_calibrated(
     measured: Callable[..., Calibration], tmp_path: Path, layout: str
 ) -> None:

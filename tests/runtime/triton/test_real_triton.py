@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-# What Triton's onnxruntime backend does, which the wheel has not: the rest, from the config's checks
-# to batching and warm-up, is the real Triton's.
+# What Triton's onnxruntime backend does, which the wheel has not. The rest, from the config's
+# checks to batching and warm-up, is the real Triton's.
 STAND_IN = """
 import numpy as np
 import onnxruntime
