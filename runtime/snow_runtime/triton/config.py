@@ -84,8 +84,9 @@ def manifest_key(version: int | str) -> str:
 def client_manifest(manifest: Manifest) -> Manifest:
     """Leave out of a manifest what grows with the network, and what no client needs.
 
-    The channels that tasks read are megabytes with a hundred tasks, and a client of gRPC takes
-    four in one message unless it is told otherwise.
+    A hundred deltas on a ResNet-50 make 1.5 MB of channels that they read, without which it is
+    0.07 MB. Each version adds its own, and a client of gRPC takes four in one message unless it is
+    told otherwise.
     """
     tasks = tuple(
         replace(task, selections={}, tap_selections={}, metrics={}, data=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 import threading
 from pathlib import Path
@@ -12,7 +13,6 @@ from snow_runtime.errors import InputError, MissingDependencyError, RemoteError
 from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
-    import os
     from types import ModuleType
 
     from snow_runtime.backends.batch import Batch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _KINDS: Final = {"float32": "FP32", "uint8": "UINT8"}  # the protocol's words for them
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", 1 << 28),  # features of a large batch are a few megabytes
     # A connection that failed is not shared with the one after it, which so begins at once.
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -30,9 +30,13 @@ _OPTIONS: Final = (
 def import_grpc() -> ModuleType:
     """Import the protocol's client with its definitions.
 
+    Unless the user says otherwise, gRPC then writes nothing to standard error: what goes wrong
+    arrives as an error.
+
     Raises:
         MissingDependencyError: Tritonclient or gRPC is not installed.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # looked at once, at the first import
     try:
         import tritonclient.grpc as found
     except (ImportError, RuntimeError) as error:  # RuntimeError: it is there without gRPC

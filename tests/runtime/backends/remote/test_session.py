@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import grpc
 
 import snow_runtime
 from snow_runtime.backends.remote.address import RemoteOptions
+from snow_runtime.backends.remote.connection import import_grpc
 from snow_runtime.errors import GraphError, InputError, ManifestError, RemoteError
 from snow_runtime.graph.manifest import InputEntry
 from snow_runtime.model import load, remote
@@ -357,6 +359,18 @@ print(sorted({{"onnx", "onnxruntime", "torch", "scipy"}} & set(sys.modules)))
     label, loaded = done.stdout.splitlines()
     assert label in {"pizza", "soup", "crème brûlée", "tea"}
     assert loaded == "[]"
+
+
+@pytest.mark.parametrize("own", [None, "INFO"])
+def test_grpc_writes_nothing_unless_it_is_asked_to(
+    monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    monkeypatch.setenv("GRPC_VERBOSITY", "")
+    monkeypatch.delenv("GRPC_VERBOSITY")
+    if own is not None:
+        monkeypatch.setenv("GRPC_VERBOSITY", own)
+    import_grpc()
+    assert os.environ["GRPC_VERBOSITY"] == (own or "NONE")
 
 
 @pytest.fixture(scope="module")
