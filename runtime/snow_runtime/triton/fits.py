@@ -18,15 +18,9 @@ _KINDS: Final = {"KIND_CPU": "cpu", "KIND_GPU": "gpu"}
 
 
 def options_of(config: Any, asked: TritonOptions) -> TritonOptions:
-    """Give what was asked for, and where nothing was, what a model's versions have already."""
-    group = config.instance_group[0] if config.instance_group else None
-    return replace(
-        asked,
-        form=asked.form or config.backend or None,
-        max_batch=asked.max_batch or config.max_batch_size or None,
-        instances=asked.instances or (group.count if group is not None else None),
-        warm_up=bool(config.model_warmup) if asked.warm_up is None else asked.warm_up,
-    )
+    """Give what was asked for; a model of the Python form stays one where no form was."""
+    stays = asked.form is None and config.backend == "python"
+    return replace(asked, form="python") if stays else asked
 
 
 def check_ours(path: Path, config: Any) -> None:

@@ -94,7 +94,7 @@ def add_version(repository: Path, path: Path, options: TritonOptions) -> AddedVe
     with writing(model, InputError, _ADVICE), _folder(model), hold_lock(model):
         there = _read_config(model)
         asked = options if there is None else options_of(there, options)
-        served = open_served(path, asked)
+        served = open_served(path, asked, None if there is None else there.max_batch_size)
         version = _next_version(model, options.version)
         config = make_config(name, version, served, asked)
         if there is not None:

@@ -49,26 +49,29 @@ class ServedModel:
     dla: int | None = None
 
 
-def open_served(path: Path, options: TritonOptions) -> ServedModel:
+def open_served(path: Path, options: TritonOptions, usual_batch: int | None = None) -> ServedModel:
     """Read a graph, or an engine and its record, and find how Triton can serve it.
 
     Args:
         path: The file.
         options: What was asked for.
+        usual_batch: Limit of pictures that the model's versions have, taken where it can be and
+            none was asked for; None for a new model.
 
     Raises:
         GraphError: The graph is missing, damaged, without a manifest, or not for this form.
         EngineError: The engine or its record is missing or damaged, or not for this form.
         InputError: An option contradicts the file.
     """
-    served = _engine(path.resolve(), options) if is_engine(path) else _graph(path, options)
+    read = _engine if is_engine(path) else _graph
+    served = read(path, options, usual_batch)
     if served.on_gpu and options.device == "cpu":
         msg = f"--cpu contradicts {path}, an engine, which computes on a GPU. Leave it out."
         raise InputError(msg)
     return served
 
 
-def _graph(path: Path, options: TritonOptions) -> ServedModel:
+def _graph(path: Path, options: TritonOptions, usual_batch: int | None) -> ServedModel:
     from snow_runtime.graph.onnx_file import read_graph
 
     form = options.form or "onnxruntime"
@@ -106,10 +109,12 @@ def _graph(path: Path, options: TritonOptions) -> ServedModel:
         raise GraphError(msg)
     fixed = graph.inputs[0].shape[0]
     limit = None if fixed is None else (fixed, fixed)
-    return ServedModel(manifest, form, files, *_batch(path, form, limit, options.max_batch))
+    batch = _batch(path, form, limit, options.max_batch, usual_batch)
+    return ServedModel(manifest, form, files, *batch)
 
 
-def _engine(path: Path, options: TritonOptions) -> ServedModel:
+def _engine(path: Path, options: TritonOptions, usual_batch: int | None) -> ServedModel:
+    path = path.resolve()  # of a link, the record lies where it points
     form = options.form or "tensorrt"
     if form == "onnxruntime":
         msg = (
@@ -137,12 +142,16 @@ def _engine(path: Path, options: TritonOptions) -> ServedModel:
         else {ENGINE_NAME: path, f"{ENGINE_NAME}.json": record_path(path)}
     )
     least, _, most = (shape[0] for shape in record.inputs[record.manifest.input.name])
-    batch = _batch(path, form, (least, most), options.max_batch)
+    batch = _batch(path, form, (least, most), options.max_batch, usual_batch)
     return ServedModel(record.manifest, form, files, *batch, on_gpu=True, dla=record.options.dla)
 
 
 def _batch(
-    path: Path, form: Form, limit: tuple[int, int] | None, asked: int | None
+    path: Path,
+    form: Form,
+    limit: tuple[int, int] | None,
+    asked: int | None,
+    usual: int | None,
 ) -> tuple[int, int | None]:
     """Give Triton's limit of pictures a call, and the number that every call needs.
 
@@ -151,13 +160,14 @@ def _batch(
         form: Triton's backend.
         limit: The fewest and the most pictures that the file takes; None for any number.
         asked: The limit that the user wants.
+        usual: The limit that there is without one.
 
     Raises:
         InputError: The file does not take what was asked for.
         EngineError: Triton may bring fewer pictures than the engine takes.
     """
     if form == "python" or limit is None:  # snow_runtime fills batches up, and cuts them
-        return asked or _USUAL_BATCH, None
+        return asked or usual or _USUAL_BATCH, None
     least, most = limit
     if least == most:
         if asked not in (None, most):
@@ -180,4 +190,4 @@ def _batch(
             "with a larger --max-batch, or ask for less here."
         )
         raise InputError(msg)
-    return asked or most, None
+    return asked or min(most, usual or most), None

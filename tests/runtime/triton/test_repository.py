@@ -191,6 +191,22 @@ def test_what_was_set_by_hand_holds_for_the_next_version(models: Path, graph: Gr
     assert (found.max_batch_size, found.instance_group[0].count) == (32, 4)
 
 
+def test_a_limit_that_was_lowered_by_hand_holds_for_the_next_engine(
+    models: Path, tmp_path: Path, make_graph: MakeGraph
+) -> None:
+    path = engine_in(tmp_path)
+    add(models, path)
+    config = models / "snow/config.pbtxt"
+    config.write_text(config.read_text().replace("max_batch_size: 4", "max_batch_size: 3"))
+    assert add(models, path).name == "2"
+    config.write_text(config.read_text().replace("max_batch_size: 3", "max_batch_size: 6"))
+    with pytest.raises(InputError, match="the batch is 6, and would be 4"):
+        add(models, path)
+    graph = make_graph("other.onnx").path
+    with pytest.raises(InputError, match="the form is tensorrt, and would be onnxruntime"):
+        add(models, graph, name="snow")
+
+
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_fixed_batch_is_an_axis_of_the_tensors(
     models: Path, make_graph: MakeGraph, batch: int
