@@ -117,6 +117,8 @@ class TritonPythonModel:
             return _Asked(wanted, self._batch(pictures, tensor))
         except SnowError as error:
             return _Asked(wanted, error=str(error))
+        except MemoryError:  # of one huge picture, perhaps
+            return _Asked(wanted, error="The pictures need more memory than there is. Send less.")
 
     def _batch(self, pictures: Any, tensor: Any) -> Batch:
         """Turn a request's input into a batch.

@@ -156,6 +156,22 @@ def test_only_bad_pictures_are_no_run_at_all(served: TritonPythonModel) -> None:
     assert response.error is not None
 
 
+def test_a_picture_too_large_for_the_memory_costs_its_request_alone(
+    served: TritonPythonModel, photos: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = served._model.prepare
+
+    def prepare_some(images: Any) -> Any:
+        if images[0].size == (12, 9):
+            raise MemoryError
+        return prepare(images)
+
+    monkeypatch.setattr(served._model, "prepare", prepare_some)
+    first, second = served.execute([Request(pictures(encoded(photo))) for photo in photos[:2]])
+    assert "more memory than there is" in first.error.message
+    assert second.error is None
+
+
 def test_only_what_is_asked_for_is_sent(
     served: TritonPythonModel, photos: list[NDArray[np.uint8]]
 ) -> None:
