@@ -56,26 +56,28 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
         InputError: The file is missing, unreadable, truncated or no picture; the message names it.
     """
     path = Path(path)
-    return _read(path, repr(str(path)))
+    return _read_image(path, repr(str(path)))
 
 
-def decode_image(content: bytes) -> Image.Image:
-    """Read a photo from the content of its file; otherwise like :func:`load_image`.
+def decode_image(data: bytes, name: str | None = None) -> Image.Image:
+    """Read a photo from the bytes of its file; otherwise like :func:`load_image`.
 
     Args:
-        content: A whole JPEG, PNG or other file that Pillow knows.
+        data: The bytes of a whole JPEG, PNG or other file that Pillow knows.
+        name: What to call it in a message; None for its size.
 
     Raises:
-        InputError: It is truncated or no picture.
+        InputError: The bytes are truncated or no picture; the message has the name.
     """
-    return _read(io.BytesIO(content), f"of {len(content)} bytes")
+    shown = f"of {len(data)} bytes" if name is None else repr(name)
+    return _read_image(io.BytesIO(data), shown)
 
 
-def _read(file: Path | io.BytesIO, name: str) -> Image.Image:
+def _read_image(source: Path | io.BytesIO, name: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as image:
+        with Image.open(source) as image:
             converted, remark = upright_rgb(image)
             if converted is image:
                 converted = image.copy()  # detached from the file

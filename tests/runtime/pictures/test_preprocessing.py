@@ -246,6 +246,8 @@ def test_content_that_is_no_picture_is_refused_by_its_size() -> None:
     for content, said in ((b"", "of 0 bytes"), (b"text", "of 4 bytes"), (whole[:-300], "complete")):
         with pytest.raises(InputError, match=said):
             decode_image(content)
+    with pytest.raises(InputError, match=r"photo 'a\.jpg'"):
+        decode_image(b"text", "a.jpg")
 
 
 def encoded(form: str) -> bytes:
