@@ -92,6 +92,7 @@ def test_run_asks_a_server_goes_on_after_a_fault_and_opens_it_anew(
         server.fails = grpc.StatusCode.UNAVAILABLE, "away for a while"
         computed = len(server.asked)
         while server.refused < 3:
+            assert running.process.poll() is None
             time.sleep(0.01)
         server.fails = None
         while len(server.asked) < computed + 3:

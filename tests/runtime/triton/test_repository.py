@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -458,6 +459,17 @@ def test_a_folder_that_may_not_be_written_to(models: Path, graph: Graph) -> None
     models.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(InputError, match=r"cannot be written.*Choose another -o"):
         add(models, graph.path)
+
+
+def test_a_disk_that_is_read_only(mount_disk: Callable[[str], Path], graph: Graph) -> None:
+    disk = mount_disk("64k")
+    add(disk, graph.path, name="door")
+    before = tree(disk)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    for name in ("door", "window"):
+        with pytest.raises(InputError, match=rf"{name} cannot be written: .*Read-only"):
+            add(disk, graph.path, name=name)
+    assert tree(disk) == before
 
 
 def test_a_repository_that_is_a_file(tmp_path: Path, graph: Graph) -> None:
