@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 )
 @click.option("--instances", type=AT_LEAST_ONE, help="Copies at work on each device.  [default: 1]")
 @click.option(
+    "--threads",
+    type=AT_LEAST_ONE,
+    help="CPU threads of each copy of a graph.  [default: as many as there are cores]",
+)
+@click.option(
     "--gpu/--cpu", default=None, help="Where a graph computes.  [default: on a GPU where one is]"
 )
 @click.option(

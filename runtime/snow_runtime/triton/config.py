@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PICTURE: Final = "picture"
 """Input of the Python form: a JPEG, PNG or any other file that Pillow reads, `[B, 1]` of bytes."""
+THREADS_KEY: Final = "intra_op_thread_count"
+"""Parameter of Triton's onnxruntime backend, which our model of the Python backend reads too."""
 _TYPES: Final = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8"}
 
 
@@ -65,6 +67,8 @@ def make_config(name: str, version: int, served: ServedModel, options: TritonOpt
         config.dynamic_batching.SetInParent()
         config.dynamic_batching.max_queue_delay_microseconds = delay_us
     _put_instances(pb, config, served, options)
+    if options.threads is not None:
+        config.parameters[THREADS_KEY].string_value = str(options.threads)
     if options.warm_up in (True, None):
         _put_warm_up(config, served)
     put_manifest(config, version, served.manifest)

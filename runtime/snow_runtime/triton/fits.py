@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.errors import InputError
 from snow_runtime.graph.manifest import METADATA_KEY
+from snow_runtime.triton.config import THREADS_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,9 @@ def _settings(there: Any, wanted: Any, asked: TritonOptions) -> Iterator[str]:
     if asked.instances is not None and [each.count for each in group] != [asked.instances]:
         seen = ", ".join(str(each.count) for each in group) or "not said"
         yield f"the instances are {seen}, and would be {asked.instances}"
+    threads = [config.parameters[THREADS_KEY].string_value for config in (there, wanted)]
+    if asked.threads is not None and threads[0] != threads[1]:
+        yield f"the threads are {threads[0] or 'not said'}, and would be {threads[1]}"
     if asked.device is not None and [each.kind for each in group] != [other[0].kind]:
         names = type(other[0]).Kind.Name
         seen = ", ".join(_KINDS.get(names(each.kind), "left to Triton") for each in group)

@@ -13,7 +13,7 @@ Form = Literal["onnxruntime", "tensorrt", "python"]
 Device = Literal["cpu", "gpu"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_LARGEST: Final = {"version": 2**31 - 1, "max_batch": 4096, "instances": 64}
+_LARGEST: Final = {"version": 2**31 - 1, "max_batch": 4096, "instances": 64, "threads": 1024}
 _LONGEST_DELAY_MS: Final = 60_000
 
 
@@ -27,6 +27,8 @@ class TritonOptions:
         form: Triton's backend; None for `onnxruntime` of a graph, `tensorrt` of an engine.
         max_batch: The most pictures that Triton puts together; None for 8, or what an engine takes.
         instances: How many copies work side by side on each device; None for 1.
+        threads: CPU threads of each copy of a graph; None leaves it to ONNX Runtime, which takes
+            all cores.
         device: Where they work; None leaves a graph's to Triton, which takes a GPU where it is.
         queue_delay_ms: How long a request may wait for others, in milliseconds; None for 0.
         warm_up: Whether Triton runs it once before it says that it is ready; None for yes.
@@ -40,6 +42,7 @@ class TritonOptions:
     form: Form | None = None
     max_batch: int | None = None
     instances: int | None = None
+    threads: int | None = None
     device: Device | None = None
     queue_delay_ms: float | None = None
     warm_up: bool | None = None

@@ -8,6 +8,7 @@ Axes: B pictures of a request; C labels of a task.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,12 @@ from snow_runtime.model import load
 from snow_runtime.pictures.prepared import run_in_parts
 from snow_runtime.pictures.preprocessing import decode_image
 from snow_runtime.results import to_probabilities
-from snow_runtime.triton.config import PICTURE, label_output, probabilities_output
+from snow_runtime.triton.config import (
+    PICTURE,
+    THREADS_KEY,
+    label_output,
+    probabilities_output,
+)
 from snow_runtime.triton.served import ENGINE_NAME, GRAPH_NAME
 
 if TYPE_CHECKING:
@@ -55,8 +61,8 @@ class TritonPythonModel:
         """Load the graph or the engine beside model.py, and compare it with its manifest.
 
         Args:
-            args: What Triton says of this instance: `model_repository`, `model_version`,
-                `model_instance_kind` and `model_instance_device_id` among it.
+            args: What Triton says of this instance: `model_config` as JSON, `model_repository`,
+                `model_version`, `model_instance_kind` and `model_instance_device_id` among it.
 
         Raises:
             SnowError: It cannot be loaded, or answers otherwise than its manifest says.
@@ -67,7 +73,8 @@ class TritonPythonModel:
         folder = Path(args["model_repository"]) / args["model_version"]
         path = folder / GRAPH_NAME
         if path.exists():
-            self._model: Model = load(path, ["CPUExecutionProvider"] if on_cpu else None)
+            providers = ["CPUExecutionProvider"] if on_cpu else None
+            self._model: Model = load(path, providers, _threads(args))
         else:
             self._model = load(folder / ENGINE_NAME)
         self._model.self_check()
@@ -169,6 +176,12 @@ class TritonPythonModel:
 def _failure(backend: Any, message: str) -> Any:
     error = backend.TritonError(message, backend.TritonError.INVALID_ARG)
     return backend.InferenceResponse(error=error)
+
+
+def _threads(args: Mapping[str, str]) -> int | None:
+    parameters = json.loads(args["model_config"]).get("parameters", {})
+    text = parameters.get(THREADS_KEY, {}).get("string_value", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
 def _choose_gpu(number: int) -> None:

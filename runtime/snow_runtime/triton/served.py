@@ -65,8 +65,10 @@ def open_served(path: Path, options: TritonOptions, usual_batch: int | None = No
     """
     read = _engine if is_engine(path) else _graph
     served = read(path, options, usual_batch)
-    if served.on_gpu and options.device == "cpu":
-        msg = f"--cpu contradicts {path}, an engine, which computes on a GPU. Leave it out."
+    unfit = {"--cpu": options.device == "cpu", "--threads": options.threads is not None}
+    if served.on_gpu and any(unfit.values()):
+        option = next(option for option, given in unfit.items() if given)
+        msg = f"{option} contradicts {path}, an engine, which computes on a GPU. Leave it out."
         raise InputError(msg)
     return served
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -39,6 +40,7 @@ def version_folder(tmp_path: Path, graph: Path) -> dict[str, str]:
     folder.mkdir(parents=True)
     graph.rename(folder / "model.onnx")
     return {
+        "model_config": "{}",
         "model_repository": str(folder.parent),
         "model_version": "1",
         "model_instance_kind": "CPU",
@@ -178,6 +180,28 @@ def test_only_what_is_asked_for_is_sent(
     request = Request(pictures(encoded(photos[0])), ["food.label"])
     (response,) = served.execute([request])
     assert list(response.outputs) == ["food.label"]
+
+
+@pytest.mark.parametrize(("text", "expected"), [("2", 2), ("0", None), ("many", None)])
+def test_it_takes_the_threads_of_the_config(
+    tmp_path: Path,
+    graph: Graph,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    expected: int | None,
+) -> None:
+    asked: list[Any] = []
+
+    def remember(path: Path, *how: Any) -> Any:
+        asked.extend(how)
+        return load(path)
+
+    monkeypatch.setattr("snow_runtime.triton.python_model.load", remember)
+    parameters = {"intra_op_thread_count": {"string_value": text}}
+    args = version_folder(tmp_path, graph.path)
+    args["model_config"] = json.dumps({"parameters": parameters})
+    TritonPythonModel().initialize(args)
+    assert asked == [["CPUExecutionProvider"], expected]
 
 
 def test_several_labels_may_be_right(

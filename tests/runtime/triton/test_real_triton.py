@@ -105,7 +105,7 @@ def graphs(kept: dict[str, Any], make_graph: MakeGraph) -> dict[str, Path]:
 
     checked = make_graph("checked.onnx")
     onnx.save(with_self_check(onnx.load(checked.path), checked.manifest), checked.path)
-    put("door", "door1", checked.path, queue_delay_ms=30)
+    put("door", "door1", checked.path, queue_delay_ms=30, threads=1)
     put("door", "door2", make_graph("second.onnx", scale=2.0).path, device=None)
     fixed = make_graph("fixed.onnx", input_shape=(3, 3, 8, 8)).path
     put("Fixed_1.b-2", "fixed", fixed, warm_up=False)

@@ -68,6 +68,13 @@ def test_a_graph_is_served_as_it_is(models: Path, graph: Graph, frame: NDArray[n
             assert (copy(frame)[task].probabilities == there(frame)[task].probabilities).all()
 
 
+def test_threads_are_a_parameter_of_the_backend(models: Path, graph: Graph) -> None:
+    add(models, graph.path, threads=3)
+    assert add(models, graph.path, threads=3).name == "2"
+    parameters = read_config(models / "graph").parameters
+    assert parameters["intra_op_thread_count"].string_value == "3"
+
+
 def test_what_a_client_needs_of_the_manifest_travels_in_the_config(
     models: Path, graph: Graph
 ) -> None:
@@ -166,6 +173,7 @@ def test_a_version_that_does_not_fit_the_others_is_refused(
         ({"form": "python"}, "form is onnxruntime, and would be python"),
         ({"max_batch": 4}, "batch is 8, and would be 4"),
         ({"instances": 3}, "instances are 1, and would be 3"),
+        ({"threads": 2}, "threads are not said, and would be 2"),
         ({"device": "cpu"}, "device is left to Triton, and would be cpu"),
         ({"queue_delay_ms": 2}, "delay is 0 ms, and would be 2 ms"),
         ({"warm_up": False}, "warm-up is on, and would not be"),
@@ -364,6 +372,7 @@ def test_the_python_form_takes_any_engine_with_its_record(models: Path, tmp_path
         ({}, {"max_batch": 5}, "--max-batch is 5.*at most 4"),
         ({}, {"form": "onnxruntime"}, "serves a graph"),
         ({}, {"device": "cpu"}, "--cpu contradicts"),
+        ({}, {"threads": 2}, "--threads contradicts"),
     ],
 )
 def test_an_engine_that_triton_cannot_serve_so_is_refused(
