@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import fx, nn
 
     from snow_export.network import SharedNetwork
+    from snow_runtime.graph.image_size import ImageSize
     from snow_runtime.graph.manifest import InputEntry, Preprocessing
 
 OPSET = 17
@@ -74,7 +75,7 @@ def emit(
 
 
 def _model(
-    emitter: Emitter, outputs: Sequence[fx.Node], entry: InputEntry, image_size: int
+    emitter: Emitter, outputs: Sequence[fx.Node], entry: InputEntry, image_size: ImageSize
 ) -> onnx.ModelProto:
     """Put the pieces together; outputs get their tasks' names."""
     renamed = {}

@@ -23,7 +23,7 @@ _TOLERANCE = 1e-3
 """Of the largest answer: reparametrised weights round otherwise."""
 
 
-def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule:
+def make_plain(network: nn.Module, image_size: tuple[int, int], what: str) -> fx.GraphModule:
     """Return a network as a graph of torch's layers and functions, in eval mode.
 
     Blocks that were trained with several branches are made one convolution each, as timm does it
@@ -32,7 +32,8 @@ def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule
     Args:
         network: Network from [B, 3, S, S] (or [B, 1, S, S]) to logits [B, classes]; stays as
             it is.
-        image_size: S, in pixels; what the network decides by size is decided for this one.
+        image_size: Height and width in pixels; what the network decides by size is decided for
+            these.
         what: The network, for people.
 
     Raises:
@@ -52,10 +53,10 @@ def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule
     changed = copy.deepcopy(original)
     reparametrise(changed)
     replace_layers(changed)
-    plain = rewrite(trace_plainly(changed, (image_size, image_size), what)).eval()
+    plain = rewrite(trace_plainly(changed, image_size, what)).eval()
     if any(node.target is nn.functional.scaled_dot_product_attention for node in plain.graph.nodes):
         raise SourceError(_no_attention(what, "it calls scaled_dot_product_attention"))
-    _compare(original, plain, (2, channels, image_size, image_size), what)
+    _compare(original, plain, (2, channels, *image_size), what)
     if channels == 1:
         _read_colour(plain, what)
     return plain
