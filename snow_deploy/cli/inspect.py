@@ -117,6 +117,8 @@ def _graph_lines(graph: GraphFacts) -> Iterator[str]:
             f"INT8  {made.layers} layers{kept}, the rest {made.rest}; ranges by {made.method} on "
             f"{made.samples} pictures, from the graph {short_hash(made.graph_sha256)}"
         )
+    if graph.pieces:
+        yield f"torch.onnx wrote  {', '.join(graph.pieces)}"
     yield f"input  {', '.join(map(str, graph.inputs))}, {entry.layout}, {entry.colour}"
     yield f"outputs  {', '.join(map(str, graph.outputs))}"
 

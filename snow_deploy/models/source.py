@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -116,6 +117,22 @@ class Source(nn.Module):
             "name": name,
         }
         return cls(weights_of_module(network, facts_of_network(network, given)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+        """Copy the network; what describes it is shared.
+
+        Python would go from node to node of the graphs, deeper than it may in a long network.
+        """
+        made = Source.__new__(Source)
+        made.__dict__ = {
+            name: dict(value) if isinstance(value, dict) else value
+            for name, value in self.__dict__.items()
+        }
+        made.network = copy.deepcopy(self.network, memo)
+        nodes = {node.name: node for node in made.network.graph.nodes}
+        taps = {key: nodes[node.name] for key, node in self._tap_nodes.items()}
+        made.__dict__ |= {"_tap_nodes": taps, "packed": []}
+        return made
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -53,6 +53,7 @@ class GraphFacts:
     opset: int
     nodes: int
     quantisation: Quantisation | None = None
+    pieces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

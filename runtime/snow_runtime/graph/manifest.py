@@ -243,6 +243,8 @@ class Manifest(Document):
         quantisation: How it came to be INT8; None for a graph in floating point.
         features: The source's pooled features, where the graph gives them out; else None.
         self_check: Answers to compare with wherever the graph is loaded; None where it has none.
+        pieces: Layers and functions that torch.onnx wrote, since the exporter has no rule for them:
+            name and kind of each, as in `source/act (Softplus)`.
         format: Version of this document's format.
     """
 
@@ -256,6 +258,7 @@ class Manifest(Document):
     quantisation: Quantisation | None = None
     features: FeaturesEntry | None = None
     self_check: SelfCheck | None = None
+    pieces: tuple[str, ...] = ()
     format: Annotated[int, field_checks.one_of(FORMAT)] = FORMAT
 
     def __post_init__(self) -> None:
@@ -301,14 +304,16 @@ class Manifest(Document):
 
         Tasks of one answer leave ``answers`` out, deltas of the paper's form ``blocks``,
         ``from_stage`` and ``tap_selections``, graphs without an output of features ``features``,
-        and pictures resized bilinearly ``interpolation``: readers from before there were any
-        refuse what they do not know.
+        those that the exporter wrote alone ``pieces``, and pictures resized bilinearly
+        ``interpolation``: readers from before there were any refuse what they do not know.
         """
         document = asdict(self)
         if self.preprocessing.interpolation == "bilinear":
             del document["preprocessing"]["interpolation"]
         if self.features is None:
             del document["features"]
+        if not self.pieces:
+            del document["pieces"]
         for task in document["tasks"]:
             for name, usual in _LEFT_OUT.items():
                 if task[name] == usual:
