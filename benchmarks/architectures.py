@@ -45,6 +45,7 @@ from snow_runtime.engine.options import BuildOptions
 from snow_runtime.errors import SnowError
 from snow_runtime.files import atomic_write
 from snow_runtime.graph.manifest import Preprocessing, TaskEntry
+from snow_runtime.pictures.preprocessing import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,13 +139,15 @@ def _steps(row: Row, folder: Path) -> Iterator[str]:
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
         return
     yield "fp16 engine"
-    row.fp16 = _engine(graph, BuildOptions("fp16", ("sm86",), optimization_level=0))
+    row.fp16 = _engine(graph, BuildOptions("fp16", ("sm86",), optimization_level=0, least_share=0))
     yield "INT8 engine"
-    row.int8 = _engine(quantised, BuildOptions("int8", ("sm86",), optimization_level=0))
+    row.int8 = _engine(
+        quantised, BuildOptions("int8", ("sm86",), optimization_level=0, least_share=0)
+    )
 
 
 def _source(row: Row) -> Source:
-    noise = torch.randn(8, 3, row.image_size, row.image_size)
+    noise = _normalised(row)
     prefix, _, name = row.architecture.rpartition(":")
     if prefix:
         import timm
@@ -161,8 +164,9 @@ def _source(row: Row) -> Source:
 def _trained(row: Row, source: Source) -> Delta:
     """Take one step of SGD; every weight has to get a gradient."""
     delta = Delta(source, _CLASSES)
-    images = torch.randn(4, 3, row.image_size, row.image_size)
+    images = _normalised(row)
     settle(delta, images, source(images))
+    images = images[:4]
     delta.train()
     loss = nn.functional.cross_entropy(delta(images, source(images)), torch.arange(4))
     loss.backward()  # type: ignore[no-untyped-call]
@@ -211,6 +215,13 @@ def _calibrated(row: Row, graph: Path) -> Calibration:
             raise
     row.rest = "fp32"
     return calibrate(graph, samples, ranges, method="minmax", rest="fp32")
+
+
+def _normalised(row: Row) -> torch.Tensor:
+    """Return the random pictures as networks read them: [M, 3, S, S]."""
+    preprocessing = Preprocessing.for_size(row.image_size)
+    planes = [normalise(picture, preprocessing) for picture in _noise(row, _SAMPLES)]
+    return torch.from_numpy(np.stack(planes))
 
 
 def _noise(row: Row, count: int) -> Any:
