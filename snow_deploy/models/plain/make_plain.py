@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.plain.replace_layers import convolution_like, replace_layers
 from snow_deploy.models.plain.rewrite import rewrite
-from snow_deploy.models.plain.tracer import stem_channels, trace_plainly, where
+from snow_deploy.models.plain.tracer import picture_channels, trace_plainly, where
 from snow_export.trace.nodes import layer_of
 
 _ATTENTION = re.compile(r"Attention(2d|Block|Layer|Pool)?$")
@@ -41,7 +41,8 @@ def make_plain(network: nn.Module, image_size: tuple[int, int], what: str) -> fx
             graph answers otherwise than it does.
     """
     refuse_attention(network, what)
-    channels = stem_channels(network)
+    original = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    channels = picture_channels(original, image_size)
     if channels not in {1, 3}:
         msg = (
             f"{what} reads pictures of {channels} channels, expected 3 (red, green, blue) or 1 "
@@ -49,7 +50,6 @@ def make_plain(network: nn.Module, image_size: tuple[int, int], what: str) -> fx
             "layer for them."
         )
         raise SourceError(msg)
-    original = copy.deepcopy(network).to("cpu", torch.float32).eval()
     changed = copy.deepcopy(original)
     reparametrise(changed)
     replace_layers(changed)

@@ -196,3 +196,27 @@ class Training(nn.Module):
 def test_a_norm_of_the_batch_stays_a_function() -> None:
     plain = make_plain(Training(), (SIZE, SIZE), "training")
     assert any(node.target is functional.batch_norm for node in plain.graph.nodes)
+
+
+class Folding(nn.Module):
+    """Folds pixels into channels before its first convolution, as TResNet does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fold = nn.PixelUnshuffle(4)
+        self.stem = nn.Conv2d(16 * channels, 8, 3, padding=1)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers: Tensor = self.head(self.stem(self.fold(x)).relu().mean((2, 3)))
+        return answers
+
+
+def test_pictures_that_are_folded_first_have_three_channels() -> None:
+    network = Folding(3)
+    plain = make_plain(network, (SIZE, SIZE), "folding")
+    images = torch.randn(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(images), network(images))
+    with pytest.raises(SourceError, match=r"reads pictures of 64 channels, expected 3"):
+        make_plain(Folding(4), (SIZE, SIZE), "four")
