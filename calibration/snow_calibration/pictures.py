@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from snow_calibration.errors import CalibrationError
+from snow_runtime.graph.image_size import size_of, size_text
 from snow_runtime.pictures.preprocessing import as_frame, normalise
 
 if TYPE_CHECKING:
@@ -152,8 +153,8 @@ def check_pixels(pixels: NDArray[Any], count: int) -> None:
     Raises:
         CalibrationError: So it is; the message says what was seen.
     """
-    square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] and pixels.shape[3] == 3
-    if pixels.dtype != np.uint8 or not square or len(pixels) != count or count == 0:
+    coloured = pixels.ndim == 4 and pixels.shape[3] == 3
+    if pixels.dtype != np.uint8 or not coloured or len(pixels) != count or count == 0:
         msg = (
             f"the pictures are {pixels.dtype} {list(pixels.shape)} with {count} names, expected "
             "uint8 [M, S, S, 3] and a name for each. Make them with "
@@ -168,11 +169,11 @@ def as_input(pixels: NDArray[np.uint8], manifest: Manifest) -> Batch:
     Raises:
         CalibrationError: They have another size than the graph takes.
     """
-    size = manifest.preprocessing.image_size
-    if pixels.shape[1] != size:
+    expected, seen = manifest.preprocessing.image_size, size_of(*pixels.shape[1:3])
+    if seen != expected:
         msg = (
-            f"the pictures are of {pixels.shape[1]} pixels, expected {size}, as the graph takes "
-            "them. Resize and crop them with the graph's own preprocessing."
+            f"the pictures are of {size_text(seen)} pixels, expected {size_text(expected)}, as the "
+            "graph takes them. Resize and crop them with the graph's own preprocessing."
         )
         raise CalibrationError(msg)
     if manifest.input.dtype == "uint8":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OPSET: Final = 19
 """The first that quantises half-precision values; earlier graphs are raised to it."""
+_AXES_ARE_INPUTS: Final = 18  # of reductions, from this opset on
 _IR_VERSION: Final = 9  # of opset 19
 _ZERO_POINT: Final = "int8/zero_point"  # no task is called so
 _SMALLEST: Final = np.float32(2.0**-24)  # of the halves above zero
@@ -75,11 +76,31 @@ def quantise(
 
 
 def raise_opset(model: onnx.ModelProto) -> None:
-    """Raise a graph to `OPSET` where it is older; the exporter's operators mean the same there."""
+    """Raise a graph to `OPSET` where it is older.
+
+    The exporter's operators mean the same there, but for reductions: their axes are an input.
+    """
     for item in model.opset_import:
         if item.domain in ONNX_DOMAINS:
+            if item.version < _AXES_ARE_INPUTS:
+                _axes_as_inputs(model.graph)
             item.version = max(item.version, OPSET)
     model.ir_version = max(model.ir_version, _IR_VERSION)
+
+
+def _axes_as_inputs(graph: onnx.GraphProto) -> None:
+    """Write the axes of reductions as a constant, named after them, in place of an attribute."""
+    known = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        axes = next((each for each in node.attribute if each.name == "axes"), None)
+        if axes is None or not node.op_type.startswith("Reduce"):
+            continue
+        name = f"reduction_axes_{'_'.join(map(str, axes.ints))}"
+        if name not in known:
+            known.add(name)
+            graph.initializer.append(numpy_helper.from_array(np.array(axes.ints, np.int64), name))
+        node.input.append(name)
+        node.attribute.remove(axes)
 
 
 def half_scale(threshold: float | NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from snow_export.emit import EXAMPLE_BATCH
+from snow_export.emit import EXAMPLE_BATCH, pieces_of
 from snow_export.errors import ExportError
 from snow_export.half_range import check_range
 from snow_export.inspect.owners import FEATURES, SOURCE
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from snow_runtime.backends.batch import Batch
     from snow_runtime.graph.features_entry import TapEntry
     from snow_runtime.graph.manifest import Layout, Precision, Preprocessing, SourceEntry, TaskEntry
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,11 @@ def _build(request: ExportRequest) -> tuple[onnx.ModelProto, Manifest]:
         features=FeaturesEntry(FEATURES, taps) if taps else None,
     )
     model = to_onnx(network, manifest, options.batch)
+    pieces = pieces_of(model)
+    if pieces:
+        written = ", ".join(pieces)
+        _LOGGER.warning("torch.onnx writes %s, which the exporter has no rule for", written)
+        manifest = replace(manifest, pieces=pieces)
     if options.precision == "fp16":
         check_range(model, request.feed(request.pictures))
         model = to_fp16(model)

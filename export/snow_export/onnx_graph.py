@@ -13,6 +13,7 @@ from snow_export.network import flatten_network
 from snow_export.trace.fold import fold_norms
 from snow_export.trace.join_means import join_means
 from snow_export.trace.join_sums import join_sums
+from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
     from snow_export.network import SharedNetwork
@@ -41,9 +42,9 @@ def to_onnx(
         ExportError: The network cannot be traced, holds a layer without a rule, or the graph is
             not valid ONNX.
     """
-    size = manifest.preprocessing.image_size
+    height, width = height_width(manifest.preprocessing.image_size)
     device = next(network.source.parameters()).device
-    image = torch.zeros(EXAMPLE_BATCH, 3, size, size, device=device)
+    image = torch.zeros(EXAMPLE_BATCH, 3, height, width, device=device)
     flat = fold_norms(flatten_network(network))
     join_means(flat, image)
     join_sums(flat)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from snow_runtime.errors import GraphError
+from snow_runtime.graph.image_size import height_width
 from snow_runtime.graph.manifest import Precision, SelfCheck
 from snow_runtime.pictures.preprocessing import as_frame, normalise
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.backends.batch import Batch
     from snow_runtime.backends.session import Session
+    from snow_runtime.graph.image_size import ImageSize
     from snow_runtime.graph.manifest import Manifest
 
 SELF_CHECK_TOLERANCES: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25}
@@ -31,24 +33,34 @@ SELF_CHECK_TOLERANCES: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.
 _DIGITS: Final = 6
 
 
-def check_picture(size: int) -> NDArray[np.uint8]:
+def check_picture(size: ImageSize) -> NDArray[np.uint8]:
     """Draw the picture: smooth waves of another length in each channel, and a bright square.
 
     Args:
-        size: Side S in pixels.
+        size: Side in pixels, or height and width.
 
     Returns:
         uint8 `[S, S, 3]`, red first; in whole numbers only, so the same everywhere.
     """
-    row, column = np.mgrid[0:size, 0:size]
-    steps = 512 // max(size, 1) + 1
+    height, width = height_width(size)
+    row, column = np.mgrid[0:height, 0:width]
+    short = min(height, width)
+    steps = 512 // max(short, 1) + 1
     waves = [
         np.abs((a * row + b * column) * steps % 510 - 255) for a, b in ((1, 2), (3, 1), (2, 5))
     ]
     picture = np.stack(waves, axis=2).astype(np.uint8)
-    quarter = size // 4
+    quarter = short // 4
     picture[quarter : 2 * quarter, quarter : 2 * quarter] = (250, 240, 20)
     return picture
+
+
+def drawn_pictures(size: ImageSize) -> NDArray[np.uint8]:
+    """Draw the picture four times, `[4, S, S, 3]`: turned, or mirrored where it is no square."""
+    picture = check_picture(size)
+    if isinstance(size, int):
+        return np.stack([np.rot90(picture, turns) for turns in range(4)])
+    return np.stack([picture, picture[::-1], picture[:, ::-1], picture[::-1, ::-1]])
 
 
 def self_check(session: Session, manifest: Manifest) -> None:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from snow_deploy.cli.options import AT_LEAST_ONE, FILE, is_given, store_option
+from snow_deploy.cli.image_size import ImageSizeParam
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, FiniteRange, is_given, store_option
 
 if TYPE_CHECKING:
+    from snow_runtime.graph.image_size import ImageSize
     from snow_runtime.graph.manifest import Layout, Precision
     from snow_runtime.pictures.preprocessing import Colour
 
 _OF_GRAPHS = (
     *("tasks", "layout", "precision", "input_dtype", "colour", "batch", "with_source"),
-    *("with_features", "source_only", "image_size"),
+    *("with_features", "source_only", "image_size", "crop_share"),
 )
 """Options that say how a graph is made."""
 
@@ -78,8 +80,15 @@ _OF_GRAPHS = (
 )
 @click.option(
     "--image-size",
-    type=click.IntRange(32),
-    help="With --source-only, the side of the input in pixels.  [default: the tasks', or 224]",
+    type=ImageSizeParam(),
+    help="With --source-only, the side of the input in pixels, or height x width, such as "
+    "180x320.  [default: the tasks', or 224]",
+)
+@click.option(
+    "--crop-share",
+    type=FiniteRange(0, 1, min_open=True),
+    help="With --source-only, the share of the resized picture that is shown of its height and "
+    "width.  [default: the tasks', or the source's]",
 )
 @click.option(
     "--readout",
@@ -96,7 +105,8 @@ def command(  # noqa: PLR0917 - an argument for each option
     input_dtype: str,
     colour: Colour,
     batch: int | None,
-    image_size: int | None,
+    image_size: ImageSize | None,
+    crop_share: float | None,
     readout: str | None,
     *,
     with_source: bool,
@@ -119,9 +129,8 @@ def command(  # noqa: PLR0917 - an argument for each option
         if layout == "auto":
             msg = "--source-only has no deltas to lay out; leave --layout out"
             raise click.UsageError(msg)
-    elif image_size is not None:
-        msg = "--image-size is for --source-only; tasks have the size that they were trained at"
-        raise click.UsageError(msg)
+    else:
+        _refuse_sizes(image_size, crop_share)
     from snow_deploy.stages.export import export_source, export_tasks
     from snow_deploy.training.store import Store
     from snow_export.export import GraphOptions
@@ -142,6 +151,7 @@ def command(  # noqa: PLR0917 - an argument for each option
             Store(root),
             path,
             image_size=image_size,
+            crop_share=crop_share,
             with_features=with_features,
             options=options,
         )
@@ -164,6 +174,13 @@ def command(  # noqa: PLR0917 - an argument for each option
             f"{parity.scale:.1f}{same}"
         )
     click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _refuse_sizes(image_size: ImageSize | None, crop_share: float | None) -> None:
+    for name, given in (("--image-size", image_size), ("--crop-share", crop_share)):
+        if given is not None:
+            msg = f"{name} is for --source-only; tasks have what they were trained with"
+            raise click.UsageError(msg)
 
 
 def _refuse_given(what: str, names: tuple[str, ...]) -> None:

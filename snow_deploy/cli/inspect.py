@@ -10,6 +10,7 @@ import click
 
 from snow_deploy.cli.options import PATH
 from snow_deploy.cli.tables import billion, columns, megabytes, million, short_hash, shortened
+from snow_runtime.graph.image_size import height_width, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,6 +117,8 @@ def _graph_lines(graph: GraphFacts) -> Iterator[str]:
             f"INT8  {made.layers} layers{kept}, the rest {made.rest}; ranges by {made.method} on "
             f"{made.samples} pictures, from the graph {short_hash(made.graph_sha256)}"
         )
+    if graph.pieces:
+        yield f"torch.onnx wrote  {', '.join(graph.pieces)}"
     yield f"input  {', '.join(map(str, graph.inputs))}, {entry.layout}, {entry.colour}"
     yield f"outputs  {', '.join(map(str, graph.outputs))}"
 
@@ -135,9 +138,12 @@ def _engine_lines(engine: EngineFacts) -> Iterator[str]:
 
 def _recipe(preprocessing: Preprocessing) -> str:
     size, how = preprocessing.image_size, preprocessing.interpolation
-    resized = "" if how == "bilinear" else f" ({how})"
+    resized = preprocessing.resize_size
+    covered = "short side to" if isinstance(resized, int) else "covering"
+    height, width = height_width(size)
     return (
-        f"short side to {preprocessing.resize_size}{resized}, centre {size} x {size}, "
+        f"{covered} {size_text(resized)}{'' if how == 'bilinear' else f' ({how})'}, centre "
+        f"{height} x {width}, "
         f"mean {_triple(preprocessing.mean)}, std {_triple(preprocessing.std)}"
     )
 
@@ -208,7 +214,7 @@ def _counted(by_tap: dict[str, tuple[int, ...]]) -> str:
 def _share_lines(found: Inspection) -> Iterator[str]:
     rows = [("owner", "parameters", "multiply-adds", "at")]
     rows += [
-        (row.owner, million(row.parameters), billion(row.macs), f"{row.image_size} px")
+        (row.owner, million(row.parameters), billion(row.macs), f"{size_text(row.image_size)} px")
         for row in found.shares
     ]
     yield from columns(rows)

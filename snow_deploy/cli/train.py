@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.delta_options import delta_options
+from snow_deploy.cli.image_size import ImageSizeParam
 from snow_deploy.cli.options import store_option
 from snow_deploy.cli.source_options import is_first_process, read_choice, say_note, source_options
 from snow_deploy.cli.sweep import combinations, swept
@@ -145,8 +146,16 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
 )
 @click.option(
     "--image-size",
-    type=int,
-    help="Side of the networks' input, in pixels.  [default: the source's, mostly 224]",
+    type=ImageSizeParam(),
+    help="Side of the networks' input in pixels, or height x width, such as 180x320.  [default: "
+    "the source's, mostly 224]",
+)
+@click.option(
+    "--crop-share",
+    type=float,
+    help="Share of the resized picture that the networks see of its height and width, its middle; "
+    "1 shows a camera's frame whole where --image-size has its aspect.  [default: the source's, "
+    "mostly 0.875]",
 )
 @click.option(
     "--precision",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.pooling import PoolingNorm, PoolingOrder, PoolingWeights
     from snow_deploy.training.choose_scheme import WhichDelta
     from snow_deploy.training.options import Recipe, TrainingPrecision, TrainOptions
+    from snow_runtime.graph.image_size import ImageSize
     from snow_runtime.readout.fit import ClassWeights
 
 
@@ -60,7 +61,8 @@ class TrainForm:
     recipe: str
     decay_epochs: int | None
     smallest_crop: float | None
-    image_size: int
+    image_size: ImageSize
+    crop_share: float | None
     precision: TrainingPrecision
     seed: int
 
@@ -98,6 +100,7 @@ class TrainForm:
                 else self.batch_size
             ),
             image_size=self.image_size,
+            crop_share=self.crop_share,
             precision=self.precision,
             seed=self.seed,
             scheme=self.scheme,

@@ -19,6 +19,7 @@ from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
 from snow_deploy.data.workers import WatchedLoader, batches_fit, handed_over
 from snow_deploy.errors import DataError
 from snow_runtime.errors import InputError
+from snow_runtime.graph.image_size import height_width
 from snow_runtime.pictures.remarks import INFO_KEY
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Augmentation, Pictures
     from snow_deploy.data.transforms import Transform
+    from snow_runtime.graph.image_size import ImageSize
     from snow_runtime.graph.manifest import Preprocessing
     from snow_runtime.pictures.remarks import Remark
 
@@ -176,7 +178,7 @@ class _Collate:
     `labels` is their number where pictures have any number of them, None where each has a class.
     """
 
-    def __init__(self, image_size: int, labels: int | None, *, shared: bool) -> None:
+    def __init__(self, image_size: ImageSize, labels: int | None, *, shared: bool) -> None:
         self._image_size = image_size
         self._labels = labels
         self._shared = shared
@@ -187,11 +189,11 @@ class _Collate:
             for sample in samples
             if sample.image is not None
         ]
-        size = self._image_size
+        height, width = height_width(self._image_size)
         images = (
             torch.stack([image for image, _, _ in readable])
             if readable
-            else torch.empty(0, 3, size, size)
+            else torch.empty(0, 3, height, width)
         )
         indices = torch.tensor([place for _, _, place in readable], dtype=torch.int64)
         return Batch(
@@ -213,7 +215,7 @@ def make_view_loader(
     transform: Transform,
     keys: Sequence[int],
     *,
-    image_size: int,
+    image_size: ImageSize,
     seed: int,
     workers: int,
     batch_size: int = 32,
@@ -224,13 +226,14 @@ def make_view_loader(
         pictures: The pictures.
         transform: The view; what it draws depends on the seed and the picture's key alone.
         keys: A number for each picture.
-        image_size: S of the [3, S, S] that the transform returns.
+        image_size: S, S of the [3, S, S] that the transform returns.
         seed: The view's.
         workers: Processes that load pictures.
         batch_size: Pictures of a batch.
     """
     labels = len(pictures.labels) if isinstance(pictures, MultiLabelPictures) else None
-    shared = batches_fit(4 * 3 * image_size**2 * min(batch_size, len(pictures)), workers)
+    height, width = height_width(image_size)
+    shared = batches_fit(4 * 3 * height * width * min(batch_size, len(pictures)), workers)
     return WatchedLoader(
         TaskDataset(pictures, transform, seed, keys),
         batch_size=batch_size,
@@ -271,15 +274,15 @@ def make_loader(
     transform = make_transform(
         preprocessing, train=train, augmentation=augmentation, smallest_crop=smallest_crop
     )
-    size = preprocessing.image_size
+    height, width = height_width(preprocessing.image_size)
     labels = len(pictures.labels) if isinstance(pictures, MultiLabelPictures) else None
-    shared = batches_fit(4 * 3 * size * size * min(batch_size, len(sampler)), workers)
+    shared = batches_fit(4 * 3 * height * width * min(batch_size, len(sampler)), workers)
     return WatchedLoader(
         TaskDataset(pictures, transform, seed),
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=_Collate(size, labels, shared=shared),
+        collate_fn=_Collate(preprocessing.image_size, labels, shared=shared),
         drop_last=train and _drops_last(len(sampler), batch_size),
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),

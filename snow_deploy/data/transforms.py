@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
+from snow_runtime.graph.image_size import height_width
 from snow_runtime.pictures.preprocessing import normalise, prepare
 
 if TYPE_CHECKING:
@@ -44,16 +45,22 @@ class EvaluationTransform:
 
 
 class PhotoTransform:
-    """A random crop of the picture, mirrored half of the time."""
+    """A random crop of the picture, mirrored half of the time.
+
+    Its aspect is three quarters to four thirds of what the network reads, as torchvision's is of a
+    square.
+    """
 
     def __init__(self, preprocessing: Preprocessing, smallest_crop: float = SMALLEST_CROP) -> None:
         """Take the size and the normalisation, and the smallest share of the area to crop to."""
         self._preprocessing = preprocessing
+        height, width = height_width(preprocessing.image_size)
         self._augment = v2.Compose(
             [
                 v2.RandomResizedCrop(
-                    preprocessing.image_size,
+                    (height, width),
                     scale=(smallest_crop, 1.0),
+                    ratio=(3 / 4 * width / height, 4 / 3 * width / height),
                     interpolation=v2.InterpolationMode[preprocessing.interpolation.upper()],
                     antialias=True,
                 ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.plain.tracer import stem_channels
+from snow_runtime.graph.image_size import size_of
 from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD, Interpolation
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from snow_deploy.models.architectures import Triple
+    from snow_runtime.graph.image_size import ImageSize
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class ModuleFacts:
 
     Attributes:
         name: Name of the network in the store and in messages.
-        image_size: Side of its pictures in pixels.
+        image_size: Side of its pictures in pixels, or height and width.
         mean: Mean of each RGB channel of pictures scaled to [0, 1].
         std: Standard deviation of each RGB channel of the same.
         crop_share: Share of the resized short side that a picture shows; None for 224 of 256.
@@ -34,7 +36,7 @@ class ModuleFacts:
     """
 
     name: str
-    image_size: int = 224
+    image_size: ImageSize = 224
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
     crop_share: float | None = None
@@ -59,17 +61,18 @@ def facts_of_config(
         SourceError: A value is none that it can be.
     """
     try:
-        size = int((config.get("input_size") or (3, 224, 224))[-1])
+        _, *sides = config.get("input_size") or (3, 224, 224)
+        height, width = (int(side) for side in sides)
         mean = _triple(config.get("mean") or IMAGENET_MEAN)
         std = _triple(config.get("std") or IMAGENET_STD)
         share = float(config.get("crop_pct") or 224 / 256)
         how = str(config.get("interpolation") or "bilinear")
-        _check_config(size, share, std)
+        _check_config((height, width), share, std)
     except (TypeError, ValueError, IndexError) as error:
         msg = (
             f"the configuration of {name} cannot be read: {error}. It holds, as timm's "
-            "pretrained_cfg does, input_size (3, S, S), mean and std of three numbers each, and "
-            "crop_pct up to 1."
+            "pretrained_cfg does, input_size (3, height, width), mean and std of three numbers "
+            "each, and crop_pct up to 1."
         )
         raise SourceError(msg) from error
     if how not in get_args(Interpolation):
@@ -80,12 +83,13 @@ def facts_of_config(
             f"{name} crops pictures in the mode {config['crop_mode']!r}, which is not known here: "
             "the centre is taken."
         )
+    size = size_of(height, width)
     return ModuleFacts(name, size, mean, std, share, how)  # type: ignore[arg-type]
 
 
-def _check_config(size: int, share: float, std: Triple) -> None:
-    if not (0 < share <= 1 and all(each > 0 for each in std) and size > 0):
-        msg = f"crop_pct {share:g}, std {std}, input_size {size}"
+def _check_config(sides: tuple[int, int], share: float, std: Triple) -> None:
+    if not (0 < share <= 1 and all(each > 0 for each in (*std, *sides))):
+        msg = f"crop_pct {share:g}, std {std}, height and width {sides}"
         raise ValueError(msg)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.models.module_facts import ModuleFacts
     from snow_deploy.models.source_weights import SourceWeights
+    from snow_runtime.graph.image_size import ImageSize
 
 
 def is_module_source(source: str) -> bool:
@@ -29,8 +30,8 @@ def is_module_source(source: str) -> bool:
     return ":" in source
 
 
-def usual_image_size(source: str) -> int:
-    """Return the side of the pictures that a source is made for, in pixels.
+def usual_image_size(source: str) -> ImageSize:
+    """Return the size of the pictures that a source is made for, in pixels.
 
     Raises:
         SourceError: There is no such source.
@@ -46,7 +47,7 @@ def load_module_source(
     source: str,
     weights: str | None,
     key: str | None,
-    image_size: int | None,
+    image_size: ImageSize | None,
     say: Callable[[str], None],
 ) -> SourceWeights:
     """Load a source of timm's or of one's own.
@@ -56,7 +57,8 @@ def load_module_source(
         weights: A file of weights; `imagenet` for timm's own. None takes timm's own, or those
             with which a factory returns its network.
         key: Place of the weights in a file; None where that is plain.
-        image_size: Side of the pictures that it will read; None for those that it is made for.
+        image_size: Side of the pictures that it will read, or height and width; None for those
+            that it is made for.
         say: Callback that gets, a line at a time, what was chosen and assumed.
 
     Raises:

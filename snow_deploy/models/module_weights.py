@@ -18,6 +18,7 @@ from snow_deploy.models.choose_weights import choose_weights
 from snow_deploy.models.plain.description import describe
 from snow_deploy.models.plain.make_plain import make_plain
 from snow_deploy.models.source_weights import SourceWeights
+from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ def weights_of_module(network: nn.Module, facts: ModuleFacts) -> SourceWeights:
         SourceError: It cannot be traced, has attention or no classifier at its end, or its values
             are not those of a trained network.
     """
-    plain = make_plain(network, facts.image_size, facts.name)
+    plain = make_plain(network, height_width(facts.image_size), facts.name)
     find_classifier(plain)
     graph = describe(plain, facts.name)
     labels = facts.labels
@@ -107,7 +108,7 @@ def keys_of_module(network: nn.Module, facts: ModuleFacts) -> NetworkKeys:
     Raises:
         SourceError: It cannot be traced, or ends in no classifier of its own.
     """
-    plain = make_plain(network, facts.image_size, facts.name)
+    plain = make_plain(network, height_width(facts.image_size), facts.name)
     classifier = str(find_classifier(plain).target)
     state = {key: v for key, v in network.state_dict().items() if not key.endswith(COUNTER)}
     if f"{classifier}.weight" not in state:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.module_facts import ModuleFacts, facts_of_config, for_stem
+from snow_runtime.graph.image_size import height_width, size_of
 from snow_runtime.graph.manifest import Interpolation
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def facts_of_network(network: nn.Module, given: Mapping[str, Any]) -> ModuleFact
         facts = facts_of_config(name, config, _LOGGER.warning)
     kept = {field.name for field in fields(ModuleFacts)}
     facts = replace(facts, **{key: _fixed(value) for key, value in said.items() if key in kept})
+    if isinstance(facts.image_size, tuple) and len(facts.image_size) == 2:
+        facts = replace(facts, image_size=size_of(*facts.image_size))
     _check(facts)
     return facts if "mean" in said else for_stem(network, facts)
 
@@ -68,8 +71,12 @@ def _check(facts: ModuleFacts) -> None:
         name: len(values) == 3 and all(isinstance(each, int | float) for each in values)
         for name, values in triples.items()
     }
+    sides = height_width(facts.image_size)
     checks = {
-        "image_size": (isinstance(facts.image_size, int) and facts.image_size >= 32, "32 or more"),
+        "image_size": (
+            len(sides) == 2 and all(isinstance(side, int) and side >= 32 for side in sides),
+            "32 or more, or a height and a width of as many",
+        ),
         "mean": (numbers["mean"], "three numbers, one of each of red, green and blue"),
         "std": (
             numbers["std"] and all(each > 0 for each in facts.std),

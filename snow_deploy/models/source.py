@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -22,12 +23,14 @@ from snow_deploy.models.fold_source import fold_source, output_key, take_taps
 from snow_deploy.models.module_weights import weights_of_module
 from snow_deploy.models.network_facts import facts_of_network
 from snow_deploy.models.streaming import FeatureStream, split_at_features
+from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from snow_deploy.models.anatomy import Anatomy
     from snow_deploy.models.source_weights import SourceWeights
+    from snow_runtime.graph.image_size import ImageSize
     from snow_runtime.graph.manifest import Interpolation, Preprocessing
 
 
@@ -39,13 +42,13 @@ class Source(nn.Module):
     cheaper than the original's. No parameter requires a gradient, and a pass records none.
     """
 
-    def __init__(self, weights: SourceWeights, image_size: int | None = None) -> None:
+    def __init__(self, weights: SourceWeights, image_size: ImageSize | None = None) -> None:
         """Build, trace and fold.
 
         Args:
             weights: The network with its weights.
-            image_size: Side of the pictures that it will read, in pixels; None for those that the
-                weights were made for.
+            image_size: Side of the pictures that it will read in pixels, or height and width; None
+                for those that the weights were made for.
 
         Raises:
             SourceError: The weights do not fit, are not finite once folded, or torch.fx cannot
@@ -60,15 +63,14 @@ class Source(nn.Module):
         self.fingerprint = weights.fingerprint()
         # The deltas' blueprint, kept out of the module tree: it is no part of the function.
         self._blueprint = [on_meta_device(traced)]
-        size = weights.image_size
-        example = torch.zeros(1, 3, size, size, device="meta")
+        example = torch.zeros(1, 3, *height_width(weights.image_size), device="meta")
         self.anatomy: Anatomy = dissect(self.blueprint, example)
         self.network = fold_source(traced, self.anatomy)
         self._tap_nodes = take_taps(self.network, self.anatomy)
         self._check_finite()
         self.network.to(memory_format=torch.channels_last)
         self.packed: list[fx.GraphModule] = []  # out of the module tree: the weights are there
-        self._packed_for = 0, 0, torch.float32
+        self._packed_for: tuple[int, ImageSize, torch.dtype] = 0, 0, torch.float32
         self.requires_grad_(requires_grad=False)
         self.train(mode=False)
 
@@ -77,7 +79,7 @@ class Source(nn.Module):
         cls,
         network: nn.Module,
         *,
-        image_size: int | None = None,
+        image_size: ImageSize | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         crop_share: float | None = None,
@@ -92,7 +94,7 @@ class Source(nn.Module):
 
         Args:
             network: Network from [B, 3, S, S] to logits [B, classes], on any device, in any mode.
-            image_size: S, the side of its pictures in pixels.
+            image_size: Side S of its pictures in pixels, or height and width.
             mean: Mean of each RGB channel of pictures scaled to [0, 1].
             std: Standard deviation of each RGB channel of the same.
             crop_share: Share of the resized short side that a picture shows, above 0 and up to 1.
@@ -115,6 +117,22 @@ class Source(nn.Module):
             "name": name,
         }
         return cls(weights_of_module(network, facts_of_network(network, given)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+        """Copy the network; what describes it is shared.
+
+        Python would go from node to node of the graphs, deeper than it may in a long network.
+        """
+        made = Source.__new__(Source)
+        made.__dict__ = {
+            name: dict(value) if isinstance(value, dict) else value
+            for name, value in self.__dict__.items()
+        }
+        made.network = copy.deepcopy(self.network, memo)
+        nodes = {node.name: node for node in made.network.graph.nodes}
+        taps = {key: nodes[node.name] for key, node in self._tap_nodes.items()}
+        made.__dict__ |= {"_tap_nodes": taps, "packed": []}
+        return made
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -169,7 +187,9 @@ class Source(nn.Module):
                 return self.packed[0]
         return self.network
 
-    def pack(self, batch_size: int, image_size: int, dtype: torch.dtype = torch.float32) -> None:
+    def pack(
+        self, batch_size: int, image_size: ImageSize, dtype: torch.dtype = torch.float32
+    ) -> None:
         """Let passes on the CPU be as fast as they can be, where torch has oneDNN.
 
         They take another copy of the weights and give the same features within rounding. What
@@ -177,7 +197,7 @@ class Source(nn.Module):
 
         Args:
             batch_size: Pictures in the passes to come; others give the same answers.
-            image_size: Their side in pixels; likewise.
+            image_size: Their side in pixels, or height and width; likewise.
             dtype: Data type of the passes that are meant: float32, or what autocast makes of them.
                 Passes in another run `network`, as all do where oneDNN does not compute in it.
 
@@ -187,7 +207,7 @@ class Source(nn.Module):
         self._check_finite()
         on_cpu = next(self.network.parameters()).device.type == "cpu"
         if on_cpu and onednn.is_available(dtype):
-            image = torch.zeros(batch_size, 3, image_size, image_size)
+            image = torch.zeros(batch_size, 3, *height_width(image_size))
             image = image.to(memory_format=torch.channels_last)
             self.packed = [onednn.pack(self.network, image, dtype)]
             self._packed_for = batch_size, image_size, dtype

@@ -27,6 +27,7 @@ from snow_deploy.models.architectures import (
 )
 from snow_deploy.models.plain.description import build_described
 from snow_export.own_layers import FixedFilter2d
+from snow_runtime.graph.image_size import height_width, size_of
 from snow_runtime.graph.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -36,6 +37,8 @@ from snow_runtime.graph.manifest import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from snow_runtime.graph.image_size import ImageSize
 
 _LONG = 100  # characters of a key in a message
 
@@ -56,7 +59,7 @@ class SourceWeights:
         origin: Origin of the weights, for people.
         graph: The network itself, as `models.plain.description` writes it; None where torchvision
             builds it by the architecture's name.
-        image_size: Side of the pictures that it was made for, in pixels.
+        image_size: Side of the pictures that it was made for in pixels, or height and width.
         crop_share: Share of the resized short side that the picture shows; None for ImageNet's
             proportion, 224 of 256.
         interpolation: How pictures are resized.
@@ -71,18 +74,26 @@ class SourceWeights:
     labels: tuple[str, ...] | None = None
     origin: str = "unknown"
     graph: str | None = None
-    image_size: int = 224
+    image_size: ImageSize = 224
     crop_share: float | None = None
     interpolation: Interpolation = "bilinear"
     code_sha256: str = ""
 
-    def preprocessing(self, image_size: int) -> Preprocessing:
-        """Return how pictures of this side, in pixels, are prepared for the source."""
-        if self.crop_share is None:
+    def preprocessing(
+        self, image_size: ImageSize, crop_share: float | None = None
+    ) -> Preprocessing:
+        """Return how pictures are prepared for the source.
+
+        Args:
+            image_size: Side in pixels, or height and width.
+            crop_share: Share of the resized picture that is shown; None for the source's own.
+        """
+        share = crop_share or self.crop_share
+        if share is None:
             usual = Preprocessing.for_size(image_size, self.mean, self.std)
             return replace(usual, interpolation=self.interpolation)
-        resized = max(image_size, math.floor(image_size / self.crop_share))
-        return Preprocessing(image_size, resized, self.mean, self.std, self.interpolation)
+        sides = (max(side, math.floor(side / share)) for side in height_width(image_size))
+        return Preprocessing(image_size, size_of(*sides), self.mean, self.std, self.interpolation)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the architecture, normalisation and every tensor."""

@@ -29,6 +29,8 @@ from snow_deploy.models.weights_file import read_weights_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from snow_runtime.graph.image_size import ImageSize
+
 __all__ = [
     "ReadOptions",
     "SourceWeights",
@@ -49,13 +51,13 @@ class ReadOptions:
         key: Place of the weights in a checkpoint, such as `state_dict_ema`; None where that is
             plain.
         stride_in_1x1: The bottlenecks' stride sits on the first 1x1 convolution.
-        image_size: Side of the pictures to come in pixels, for networks that decide by it; None
-            for the one that a network is made for.
+        image_size: Side of the pictures to come in pixels, or height and width, for networks that
+            decide by it; None for the one that a network is made for.
     """
 
     key: str | None = None
     stride_in_1x1: bool = False
-    image_size: int | None = None
+    image_size: ImageSize | None = None
 
 
 def is_file(weights: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.errors import PlanError
 from snow_deploy.plan.accuracy import measured_split, stored_accuracies
+from snow_deploy.stages.export_request import told_apart
 from snow_deploy.training.store import Store
 from snow_runtime.errors import ManifestError
 from snow_runtime.graph.task_name import check_task_name
@@ -189,11 +190,11 @@ def _check_one_graph(variants: Sequence[TaskVariant]) -> None:
             )
             raise PlanError(msg)
         if other.preprocessing != first.preprocessing:
-            sizes = first.preprocessing.image_size, other.preprocessing.image_size
+            apart = told_apart(first.preprocessing, other.preprocessing)
             msg = (
-                f"{variants[0].name!r} and {variant.name!r} read pictures of {sizes[0]} and "
-                f"{sizes[1]} pixels, or prepare them otherwise; one graph has one input. Plan "
-                "them apart, or train one anew with --image-size."
+                f"{variants[0].name!r} and {variant.name!r} read pictures of {apart}; one graph "
+                "has one input. Plan them apart, or train one anew with --image-size and "
+                "--crop-share."
             )
             raise PlanError(msg)
 

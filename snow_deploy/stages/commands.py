@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from snow_deploy.training.outcome import TrainingOutcome
     from snow_export.export import GraphOptions
     from snow_export.parity import TaskParity
+    from snow_runtime.graph.image_size import ImageSize
 
 
 def train(
@@ -127,7 +128,7 @@ def _opened(data: str | Splits, seed: int) -> Splits:
     return open_data(data, seed=seed) if isinstance(data, str) else data
 
 
-def _image_size(store: Store, source: Source | SourceChoice | None) -> int:
+def _image_size(store: Store, source: Source | SourceChoice | None) -> ImageSize:
     if source is None or isinstance(source, SourceChoice):
         return image_size_of(store, source or SourceChoice())
     return source.weights.image_size

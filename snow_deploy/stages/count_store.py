@@ -11,6 +11,7 @@ from snow_deploy.models.multiply_adds import network_macs, source_macs
 if TYPE_CHECKING:
     from snow_deploy.models.source import Source
     from snow_deploy.training.task_record import TaskRecord
+    from snow_runtime.graph.image_size import ImageSize
 
 
 class Counter:
@@ -21,7 +22,7 @@ class Counter:
         self._source = source
         self._measured: dict[str, dict[int, int]] = {}  # by shape: multiply-adds by classes
 
-    def source(self, image_size: int) -> int:
+    def source(self, image_size: ImageSize) -> int:
         """Count the source's multiply-adds of one picture."""
         if self._source is None:
             msg = "there is no source to count"

@@ -14,6 +14,7 @@ from snow_deploy.stages.export_request import (
     request_for,
     source_entry,
     tap_entries,
+    told_apart,
     versions,
 )
 from snow_export.export import ExportRequest, GraphOptions, export_graph
@@ -21,9 +22,10 @@ from snow_export.fastest_layout import time_layouts
 from snow_export.inspect.owners import SOURCE
 from snow_export.verification import verify
 from snow_runtime.errors import GraphError
+from snow_runtime.graph.image_size import height_width, size_text
 from snow_runtime.graph.manifest import TaskEntry
 from snow_runtime.graph.onnx_file import read_graph
-from snow_runtime.self_check import check_picture
+from snow_runtime.self_check import drawn_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from snow_deploy.training.task_record import TaskRecord
     from snow_export.parity import TaskParity
     from snow_export.verification import Verification
-    from snow_runtime.graph.manifest import Layout, Manifest
+    from snow_runtime.graph.image_size import ImageSize
+    from snow_runtime.graph.manifest import Layout, Manifest, Preprocessing
 
 _USUAL_SIZE = 224
 """Side of the input, in pixels, of a source without tasks."""
@@ -83,7 +86,8 @@ def export_source(
     store: Store,
     path: Path,
     *,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
+    crop_share: float | None = None,
     with_features: bool = False,
     options: GraphOptions | None = None,
 ) -> list[TaskParity]:
@@ -94,7 +98,10 @@ def export_source(
     Args:
         store: Store that holds the source.
         path: The ONNX file.
-        image_size: Side of its input in pixels; None takes that of the store's tasks, or 224.
+        image_size: Side of its input in pixels, or height and width; None takes that of the
+            store's tasks, or 224.
+        crop_share: Share of the resized picture that is shown; None takes that of the store's tasks
+            of that size, or the source's own.
         with_features: Whether to give out the source's pooled features, for readouts to come.
         options: The form of the graph; None is as for `export_tasks`.
 
@@ -106,18 +113,18 @@ def export_source(
     weights = store.source_weights()
     source = Source(weights)
     records = [store.load_task(name) for name in store.tasks()]
-    size = image_size or _common_size(records)
-    check_pictures(source, size)
+    preprocessing = _source_preprocessing(weights, records, image_size, crop_share)
+    check_pictures(source, preprocessing.image_size)
     if with_features:
         source.pool_taps()
-    samples = [each.samples.numpy() for each in records if each.preprocessing.image_size == size]
+    samples = [each.samples.numpy() for each in records if each.preprocessing == preprocessing]
     request = ExportRequest(
         source=source,
         source_entry=source_entry(source),
         networks={},
         tasks=(_source_task(source, weights),),
-        preprocessing=weights.preprocessing(size),
-        pictures=np.concatenate(samples) if samples else _drawn(size),
+        preprocessing=preprocessing,
+        pictures=np.concatenate(samples) if samples else drawn_pictures(preprocessing.image_size),
         versions=versions(),
         options=options or GraphOptions(),
         features=tap_entries(source) if with_features else {},
@@ -222,22 +229,37 @@ def gather(
     return request_for(source, records, own, with_features=with_features)
 
 
-def _common_size(records: Sequence[TaskRecord]) -> int:
+def _source_preprocessing(
+    weights: SourceWeights,
+    records: Sequence[TaskRecord],
+    image_size: ImageSize | None,
+    crop_share: float | None,
+) -> Preprocessing:
+    """Return how pictures are prepared for the source alone: as for its tasks, if not said."""
+    size = image_size or _common_size(records)
+    of_tasks = {each.preprocessing for each in records if each.preprocessing.image_size == size}
+    if crop_share is None and len(of_tasks) == 1:
+        return of_tasks.pop()
+    if crop_share is None and image_size is None and of_tasks:
+        one, other, *_ = sorted(of_tasks, key=lambda each: height_width(each.resize_size))
+        msg = (
+            f"the store's tasks were trained at {told_apart(one, other)}, and a graph of the "
+            "source alone has one input. Say which with --crop-share."
+        )
+        raise StoreError(msg)
+    return weights.preprocessing(size, crop_share)
+
+
+def _common_size(records: Sequence[TaskRecord]) -> ImageSize:
     """Return the image size that a store's tasks have in common; the usual one without any."""
-    sizes = sorted({record.preprocessing.image_size for record in records})
+    sizes = sorted({record.preprocessing.image_size for record in records}, key=height_width)
     if len(sizes) > 1:
         msg = (
-            f"the store's tasks read pictures of {', '.join(map(str, sizes))} pixels, and a graph "
-            "of the source alone has one input. Say which with --image-size."
+            f"the store's tasks read pictures of {', '.join(map(size_text, sizes))} pixels, and a "
+            "graph of the source alone has one input. Say which with --image-size."
         )
         raise StoreError(msg)
     return sizes[0] if sizes else _USUAL_SIZE
-
-
-def _drawn(size: int) -> NDArray[np.uint8]:
-    """Return pictures to compare on where a store has none: the check picture, and turned."""
-    picture = check_picture(size)
-    return np.stack([np.rot90(picture, turns) for turns in range(4)])
 
 
 def _source_task(source: Source, weights: SourceWeights) -> TaskEntry:

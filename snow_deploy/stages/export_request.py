@@ -12,6 +12,7 @@ from snow_deploy.models.fold_source import tap_key
 from snow_export.export import ExportRequest
 from snow_runtime import __version__
 from snow_runtime.graph.features_entry import TapEntry
+from snow_runtime.graph.image_size import size_text
 from snow_runtime.graph.manifest import SourceEntry
 
 if TYPE_CHECKING:
@@ -66,13 +67,24 @@ def _common_preprocessing(records: Sequence[TaskRecord]) -> Preprocessing:
     first = records[0]
     for record in records[1:]:
         if record.preprocessing != first.preprocessing:
+            apart = told_apart(first.preprocessing, record.preprocessing)
             msg = (
-                f"tasks {first.name!r} and {record.name!r} were trained at "
-                f"{first.preprocessing.image_size} and {record.preprocessing.image_size} pixels; "
-                "one graph has one input. Export them apart, or train one anew with --image-size."
+                f"tasks {first.name!r} and {record.name!r} were trained at {apart}; one graph has "
+                "one input. Export them apart, or train one anew with the other's --image-size and "
+                "--crop-share."
             )
             raise StoreError(msg)
     return first.preprocessing
+
+
+def told_apart(one: Preprocessing, other: Preprocessing) -> str:
+    """Say what tells one way to prepare pictures from another, for messages."""
+    size, resized = size_text(one.image_size), size_text(one.resize_size)
+    if one.image_size != other.image_size:
+        return f"{size} and {size_text(other.image_size)} pixels"
+    if one.resize_size != other.resize_size:
+        return f"{size} pixels, of pictures resized to {resized} and {size_text(other.resize_size)}"
+    return f"{size} pixels, with another interpolation, mean or deviation"
 
 
 def source_entry(source: Source) -> SourceEntry:

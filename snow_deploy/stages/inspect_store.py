@@ -16,6 +16,7 @@ from snow_deploy.training.store import Store
 from snow_deploy.training.store_file import read_stored
 from snow_export.inspect.inspection import Inspection, OwnerShare, TrainingFacts
 from snow_runtime.files import sha256_file
+from snow_runtime.graph.image_size import height_width
 from snow_runtime.graph.manifest import SourceEntry
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _inspection(  # noqa: PLR0917 - one call for each kind, above
     if source is not None:
         count = source.count_parameters()
         entry = SourceEntry(source.architecture, source.fingerprint, count)
-        sizes = sorted({share.image_size for share in shares} or {_USUAL_SIZE})
+        sizes = sorted({share.image_size for share in shares} or {_USUAL_SIZE}, key=height_width)
         shares[:0] = [OwnerShare("source", count, counter.source(size), size) for size in sizes]
     return Inspection(
         kind=kind,

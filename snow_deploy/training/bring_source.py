@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.weights import SourceWeights
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import Store
+    from snow_runtime.graph.image_size import ImageSize
 
 DEFAULT_ARCHITECTURE = "resnet50"
 
@@ -104,8 +105,8 @@ def bring_weights(
     store.put_source(weights)
 
 
-def image_size_of(store: Store, choice: SourceChoice) -> int:
-    """Return the side of pictures, in pixels, that a choice of source is made for.
+def image_size_of(store: Store, choice: SourceChoice) -> ImageSize:
+    """Return the size of pictures, in pixels, that a choice of source is made for.
 
     Raises:
         SourceError: There is no such source.

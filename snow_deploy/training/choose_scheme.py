@@ -157,7 +157,7 @@ def _decide(
         source = Source(weights)
         size = request.readout.image_size
         check_pictures(source, size)
-        preprocessing = weights.preprocessing(size)
+        preprocessing = weights.preprocessing(size, request.readout.crop_share)
         cache = FeatureCache(store, source, preprocessing, workers=settings.workers)
         whole = TaskRequest(request.name, splits, request.readout)
         with show("source") as progress:

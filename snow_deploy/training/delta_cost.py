@@ -13,6 +13,7 @@ from snow_deploy.models.schemes import build_network
 from snow_deploy.models.source import Source
 from snow_deploy.training.objective import make_criterion
 from snow_deploy.training.precision import autocast_dtype
+from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
     from snow_deploy.data.pictures import Splits
@@ -89,11 +90,12 @@ def _time_steps(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = autocast_dtype(options.precision, device)
     batch, size = min(options.batch_size, _LARGEST_BATCH), options.image_size
+    height, width = height_width(size)
     classes = len(splits.labels)
     source.to(device)
     network.to(device).train()
     source.pack(batch, size, dtype)
-    images = torch.rand(batch, 3, size, size, device=device)
+    images = torch.rand(batch, 3, height, width, device=device)
     images = images.to(memory_format=torch.channels_last)
     several = splits.answers == "several"
     targets = torch.zeros((batch, classes) if several else batch, device=device)

@@ -99,7 +99,7 @@ def fit_tasks(
                 continue
             size = request.options.image_size
             check_pictures(source, size)
-            preprocessing = weights.preprocessing(size)
+            preprocessing = weights.preprocessing(size, request.options.crop_share)
             cache = FeatureCache(store, source, preprocessing, workers=settings.workers)
             try:
                 fit = fits.get(request.name) or fit_training_pictures(request, cache, progress)

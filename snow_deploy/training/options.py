@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.network import Scheme
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.readout_options import ReadoutOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snow_runtime.graph.image_size import ImageSize
 
 Schedule = Literal["step", "cosine"]
 ClassifierStart = Literal["random", "linear"]
@@ -172,7 +177,7 @@ class TrainOptions:
         recipe: The optimiser's course.
         epochs: Passes over the training pictures.
         batch_size: Pictures a step, on each device.
-        image_size: Side of the square that the networks see, in pixels.
+        image_size: Side of the square that the networks see in pixels, or height and width.
         precision: `auto` is bf16 where a CUDA device has it, else fp32.
         seed: Seed of weights, order, augmentation and noise.
         scheme: What kind of network the task has; files from before there were several are
@@ -181,18 +186,21 @@ class TrainOptions:
         readout: How a readout is fitted, or what a classifier begins as that reads taps; others do
             not read it, as readouts do not read `delta`, `epochs`, `batch_size`, `precision` and
             most of `recipe`.
+        crop_share: Share of the resized picture that the networks see, up to 1; None for the
+            source's own.
     """
 
     delta: DeltaOptions = field(default_factory=DeltaOptions)
     recipe: Recipe = field(default_factory=Recipe)
     epochs: int = 90
     batch_size: int = 256
-    image_size: int = 224
+    image_size: ImageSize = 224
     precision: TrainingPrecision = "auto"
     seed: int = 0
     scheme: Scheme = "snow"
     after: str | None = None
     readout: ReadoutOptions = field(default_factory=ReadoutOptions)
+    crop_share: float | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -201,10 +209,15 @@ class TrainOptions:
             TrainingError: A number is out of range; the message names it.
         """
         schemes = get_args(Scheme)
+        sides = self._settle_image_size()
         checks = {
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch-size": (self.batch_size >= 2, "2 or more"),
-            "image-size": (self.image_size >= 32, "32 pixels or more"),
+            "image-size": (
+                len(sides) == 2 and all(isinstance(side, int) and side >= 32 for side in sides),
+                "32 pixels or more, or a height and a width of as many",
+            ),
+            "crop-share": (self.crop_share is None or 0 < self.crop_share <= 1, "above 0, up to 1"),
             **self.delta.ranges(),
             "recipe": (
                 not self.reads_taps or self.recipe.classifier_start == "linear",
@@ -222,6 +235,14 @@ class TrainOptions:
             if not holds:
                 msg = f"--{name} is out of range; expected {expected}"
                 raise TrainingError(msg)
+
+    def _settle_image_size(self) -> Sequence[int]:
+        """Give the size its normal form, as other files may have it, and return both sides."""
+        size: Any = self.image_size
+        sides = list(size) if isinstance(size, (list, tuple)) else [size, size]
+        settled = sides[0] if len(set(sides)) == 1 else tuple(sides)
+        object.__setattr__(self, "image_size", settled)
+        return sides
 
     @property
     def reads_taps(self) -> bool:
@@ -251,6 +272,8 @@ class TrainOptions:
         values["delta"] = {keys.get(name, name): value for name, value in delta.items()}
         if self.scheme != "readout" and not self.reads_taps:
             del values["readout"]
+        if self.crop_share is None:  # readers from before there was one refuse what they don't know
+            del values["crop_share"]
         return values
 
     @classmethod

@@ -24,7 +24,7 @@ from snow_deploy.training.task_record import TaskRecord
 from snow_deploy.training.wrapped import unwrap_network
 from snow_runtime.multilabel import Labelling
 from snow_runtime.pictures.preprocessing import as_rgb, load_image, normalise, resize_and_crop
-from snow_runtime.self_check import check_picture
+from snow_runtime.self_check import drawn_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -223,8 +223,7 @@ def _samples(task: OwnTask, preprocessing: Preprocessing) -> Tensor:
     if task.pictures is None and task.splits is not None:
         return held_out_samples(task.splits.final[1], preprocessing)
     if task.pictures is None:
-        picture = check_picture(preprocessing.image_size)
-        return torch.from_numpy(np.stack([np.rot90(picture, turns) for turns in range(4)]))
+        return torch.from_numpy(drawn_pictures(preprocessing.image_size))
     given = list(task.pictures)
     if not given:
         msg = "pictures is empty, expected a few held-out ones. Give some, or leave it out."

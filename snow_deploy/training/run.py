@@ -131,7 +131,7 @@ def _train_together(
     todo = plan(store, facts, resume=settings.resume, overwrite=settings.overwrite)
     if not todo.names:
         return TrainingOutcome((), todo.trained, {})
-    preprocessing = weights.preprocessing(options.image_size)
+    preprocessing = weights.preprocessing(options.image_size, options.crop_share)
     learners = [
         _learner(source, each, preprocessing, before[each.name], alone=len(requests) == 1)
         for each in requests

@@ -13,6 +13,7 @@ from snow_deploy.models.schemes.lwf import LearningWithoutForgetting
 from snow_deploy.models.schemes.whole import FineTuning
 from snow_deploy.models.trunk import bare_norms, unfold_norms
 from snow_deploy.training.measure import held_out_samples
+from snow_runtime.graph.image_size import size_text
 from snow_runtime.pictures.preprocessing import normalise
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def task_before(store: Store, options: TrainOptions) -> TaskRecord | None:
     if not same or before.preprocessing.image_size != options.image_size:
         msg = (
             f"task {before.name!r} is of the scheme {before.options.scheme} at "
-            f"{before.preprocessing.image_size} pixels, expected {options.scheme} at "
-            f"{options.image_size}. Name another one with --after, or train it anew."
+            f"{size_text(before.preprocessing.image_size)} pixels, expected {options.scheme} at "
+            f"{size_text(options.image_size)}. Name another one with --after, or train it anew."
         )
         raise TrainingError(msg)
     return before

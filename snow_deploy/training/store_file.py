@@ -21,6 +21,7 @@ from snow_runtime.errors import SnowError
 from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph import field_checks
 from snow_runtime.graph.data_entry import SplitEntry
+from snow_runtime.graph.image_size import any_size
 from snow_runtime.graph.manifest import Preprocessing
 from snow_runtime.multilabel import Labelling
 
@@ -86,6 +87,7 @@ def _source(state: dict[str, Tensor], facts: dict[str, Any]) -> SourceWeights:
         labels=None if labels is None else tuple(labels),
         mean=tuple(facts.pop("mean")),
         std=tuple(facts.pop("std")),
+        image_size=any_size("image_size", facts.pop("image_size", 224)),
         **facts,
     )
 

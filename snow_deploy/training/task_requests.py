@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snow_deploy.data.pictures import Pictures, Splits
     from snow_deploy.training.options import TrainOptions
 
-SHARED = ("epochs", "batch_size", "image_size", "precision", "seed")
+SHARED = ("epochs", "batch_size", "image_size", "crop_share", "precision", "seed")
 """Options that are the same for all tasks of a sweep: they see the same batches."""
 
 

@@ -227,7 +227,7 @@ def test_pictures_of_the_wrong_size(float_graph: Callable[..., Path]) -> None:
     [
         np.zeros((4, 8, 8, 3), np.float32),
         np.full((4, 8, 8, 3), np.nan),
-        np.zeros((4, 8, 9, 3), np.uint8),
+        np.zeros((4, 8, 9, 4), np.uint8),
         np.zeros((4, 3, 8, 8), np.uint8),
         np.zeros((3, 8, 8, 3), np.uint8),
         np.zeros((8, 8, 3), np.uint8),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snow_export.errors import ExportError
+from snow_export.errors import NoRuleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +30,14 @@ def gelu(emitter: Emitter, node: fx.Node, value: Any, approximate: str = "none")
     """Write x / 2 * (1 + erf(x / sqrt(2))).
 
     Raises:
-        ExportError: It is approximated otherwise.
+        NoRuleError: It is approximated otherwise.
     """
     if approximate != "none":
         msg = (
             f"{emitter.label(node)} is a GELU approximated by {approximate!r}; only the exact one "
             "exports"
         )
-        raise ExportError(msg)
+        raise NoRuleError(msg)
     label, name = emitter.label(node), emitter.name(value)
     scalar = {key: np.array(value, np.float32) for key, value in _GELU.items()}
     halved = emitter.add("Mul", [name, emitter.constant(f"{label}.half", scalar["half"])], label)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 EXAMPLE_BATCH = 3
 """Batch of the example pass; a prime, so that no other axis is taken for it by chance."""
 
+OPSET = 17
+"""Old enough for the TensorRT of JetPack 6, new enough for LayerNormalization."""
+
 LayerRule: TypeAlias = "Callable[[Emitter, fx.Node, Any], str]"
 CallRule: TypeAlias = "Callable[..., str]"
 """Of the emitter, the node and its arguments."""
@@ -41,11 +44,25 @@ class Emitter:
         self.examples = run_nodes(flat, image)
         self.fixed: set[fx.Node] = set()
         self.split_parts: dict[fx.Node, list[str]] = {}
-        self._taken: set[str] = set()
+        self._taken: dict[str, None] = {}
+        self.opset = OPSET
+
+    def begin(self) -> tuple[int, int, int]:
+        """Return how much is written, for `undo`."""
+        return len(self.nodes), len(self.initializers), len(self._taken)
+
+    def undo(self, begun: tuple[int, int, int]) -> None:
+        """Take back what was written since `begin`."""
+        nodes, initializers, taken = begun
+        del self.nodes[nodes:]
+        while len(self.initializers) > initializers:
+            self.initializers.popitem()
+        while len(self._taken) > taken:
+            self._taken.popitem()
 
     def reserve(self, name: str) -> None:
         """Keep a name from being given to a value."""
-        self._taken.add(name)
+        self._taken[name] = None
 
     def name(self, node: Any) -> str:
         """Return the ONNX name of a tensor argument.
@@ -125,5 +142,5 @@ class Emitter:
         while name in self._taken:
             number += 1
             name = f"{label}#{number}"
-        self._taken.add(name)
+        self._taken[name] = None
         return name

@@ -24,7 +24,7 @@ from snow_export.emit.arithmetic import REDUCTIONS
 from snow_export.emit.layers import emit_layer_norm
 from snow_export.emit.pools import adaptive_avg_pool, adaptive_max_pool, avg_pool, max_pool
 from snow_export.emit.resizing import pad, resize
-from snow_export.errors import ExportError
+from snow_export.errors import ExportError, NoRuleError
 
 if TYPE_CHECKING:
     from snow_export.emit.emitter import CallRule, Emitter
@@ -34,7 +34,8 @@ def emit_call(emitter: Emitter, node: fx.Node) -> str:
     """Write one function or method call and return its output's name.
 
     Raises:
-        ExportError: There is no rule for it.
+        NoRuleError: There is no rule for it.
+        ExportError: It computes across the batch.
     """
     rule = _RULES.get(node.target)
     if rule is None:
@@ -45,8 +46,12 @@ def emit_call(emitter: Emitter, node: fx.Node) -> str:
             f"the network calls {what!r} ({node.name}), which the exporter has no rule for; choose "
             "another source architecture, or add a rule in snow_export/emit/functions.py"
         )
-        raise ExportError(msg)
-    return rule(emitter, node, *emitter.arguments(node))
+        raise NoRuleError(msg)
+    try:
+        return rule(emitter, node, *emitter.arguments(node))
+    except TypeError as error:
+        msg = f"the network calls {node.name} with other arguments than there is a rule for"
+        raise NoRuleError(msg) from error
 
 
 def _binary(op: str) -> CallRule:
@@ -137,7 +142,7 @@ def _broadcast(emitter: Emitter, node: fx.Node, value: Any, *_: Any) -> str:
         others = [each for each in user.all_input_nodes if each is not node]
         if user.target not in _ARITHMETIC or shape not in map(emitter.shape, others):
             msg = f"{node.name} expands a tensor for {user.name}; the exporter has no rule for that"
-            raise ExportError(msg)
+            raise NoRuleError(msg)
     return emitter.name(value)
 
 
@@ -161,7 +166,7 @@ def _getitem(emitter: Emitter, node: fx.Node, parent: fx.Node, position: Any) ->
         msg = (
             f"{node.name} indexes {parent.name} by {position!r}; the exporter has no rule for that"
         )
-        raise ExportError(msg)
+        raise NoRuleError(msg)
     return _split(emitter, parent)[position]
 
 
@@ -189,7 +194,7 @@ def _slice(emitter: Emitter, node: fx.Node, value: fx.Node, index: Any) -> str:
     given = [item for item in asked if item is not None]  # new axes come with the reshape
     if any(item is not ... and not isinstance(item, (int, slice)) for item in given):
         msg = f"{node.name} indexes {value.name} by {index!r}; the exporter has no rule for that"
-        raise ExportError(msg)
+        raise NoRuleError(msg)
     if ... in given:
         place = given.index(...)
         given[place : place + 1] = [slice(None)] * (len(shape) - len(given) + 1)

@@ -9,20 +9,21 @@ import onnx
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from snow_export.emit.emitter import Emitter
+from snow_export.emit.emitter import OPSET, Emitter
 from snow_export.emit.functions import emit_call
 from snow_export.emit.layers import emit_layer
+from snow_export.emit.torch_onnx import emit_piece
+from snow_export.errors import NoRuleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import fx, nn
+    from torch import fx
 
     from snow_export.network import SharedNetwork
+    from snow_runtime.graph.image_size import ImageSize
     from snow_runtime.graph.manifest import InputEntry, Preprocessing
 
-OPSET = 17
-"""Old enough for the TensorRT of JetPack 6, new enough for LayerNormalization."""
 IR_VERSION = 8
 
 
@@ -46,7 +47,8 @@ def emit(
         A model with a dynamic batch axis called `batch`.
 
     Raises:
-        ExportError: A layer or function has no rule; the message names it.
+        ExportError: A layer or function has no rule, and torch.onnx cannot write it either; or it
+            computes across the batch. The message names it.
     """
     emitter = Emitter(flat, network, image)
     for (
@@ -65,16 +67,25 @@ def emit(
         elif node.op == "get_attr" or emitter.is_fixed(node):
             emitter.fixed.add(node)
             emitter.names[node] = emitter.constant(node.name, emitter.examples[node])
-        elif node.op == "call_module":
-            module: nn.Module = flat.get_submodule(str(node.target))
-            emitter.names[node] = emit_layer(emitter, node, module)
         else:
-            emitter.names[node] = emit_call(emitter, node)
+            emitter.names[node] = _emit(emitter, node)
     return _model(emitter, outputs, entry, preprocessing.image_size)
 
 
+def _emit(emitter: Emitter, node: fx.Node) -> str:
+    """Write a layer or call by its rule, else by torch.onnx; return its output's name."""
+    begun = emitter.begin()
+    try:
+        if node.op == "call_module":
+            return emit_layer(emitter, node, emitter.flat.get_submodule(str(node.target)))
+        return emit_call(emitter, node)
+    except NoRuleError as error:
+        emitter.undo(begun)
+        return emit_piece(emitter, node, error)
+
+
 def _model(
-    emitter: Emitter, outputs: Sequence[fx.Node], entry: InputEntry, image_size: int
+    emitter: Emitter, outputs: Sequence[fx.Node], entry: InputEntry, image_size: ImageSize
 ) -> onnx.ModelProto:
     """Put the pieces together; outputs get their tasks' names."""
     renamed = {}

@@ -26,7 +26,7 @@ from snow_export.emit.pools import (
     pair,
 )
 from snow_export.emit.resizing import pad, resize
-from snow_export.errors import ExportError
+from snow_export.errors import ExportError, NoRuleError
 from snow_export.own_layers import FixedFilter2d, PaddedConv2d
 from snow_export.trace.norms import norm_affine
 
@@ -42,7 +42,8 @@ def emit_layer(emitter: Emitter, node: fx.Node, module: nn.Module) -> str:
     """Write one layer and return its output's name.
 
     Raises:
-        ExportError: There is no rule for it.
+        NoRuleError: There is no rule for it.
+        ExportError: It computes across the batch.
     """
     for kind, rule in _RULES.items():
         if isinstance(module, kind):
@@ -51,7 +52,7 @@ def emit_layer(emitter: Emitter, node: fx.Node, module: nn.Module) -> str:
         f"{emitter.label(node)} is a {type(module).__name__}, which the exporter has no rule for; "
         "choose another source architecture, or add a rule in snow_export/emit/layers.py"
     )
-    raise ExportError(msg)
+    raise NoRuleError(msg)
 
 
 def _conv(emitter: Emitter, node: fx.Node, module: nn.Conv2d) -> str:
@@ -60,8 +61,8 @@ def _conv(emitter: Emitter, node: fx.Node, module: nn.Conv2d) -> str:
     if module.bias is not None:
         inputs.append(emitter.constant(f"{label}.bias", module.bias))
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
-        msg = f"{label} pads by {module.padding_mode!r}/{module.padding!r}; only zeros are exported"
-        raise ExportError(msg)
+        msg = f"{label} pads by {module.padding_mode!r}/{module.padding!r}; only zeros have a rule"
+        raise NoRuleError(msg)
     pads = [*pair(module.padding), *pair(module.padding)]
     if isinstance(module, PaddedConv2d):
         height, width = emitter.shape(node.all_input_nodes[0])[2:]
@@ -84,8 +85,8 @@ def _conv1d(emitter: Emitter, node: fx.Node, module: nn.Conv1d) -> str:
     label, shape = emitter.label(node), emitter.shape(node)
     before = emitter.shape(node.all_input_nodes[0])
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
-        msg = f"{label} pads by {module.padding_mode!r}/{module.padding!r}; only zeros are exported"
-        raise ExportError(msg)
+        msg = f"{label} pads by {module.padding_mode!r}/{module.padding!r}; only zeros have a rule"
+        raise NoRuleError(msg)
     name = emitter.reshape(emitter.name(node.args[0]), [*before, 1], f"{label}.wide")
     inputs = [name, emitter.constant(f"{label}.weight", module.weight.unsqueeze(-1))]
     if module.bias is not None:

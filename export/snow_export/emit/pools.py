@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snow_export.errors import ExportError
+from snow_export.errors import NoRuleError
 
 if TYPE_CHECKING:
     from torch import fx
@@ -57,11 +57,11 @@ def avg_pool(  # noqa: PLR0917 - torch's own arguments
     """Write an average pooling with torch's arguments.
 
     Raises:
-        ExportError: It divides by a number of its own.
+        NoRuleError: It divides by a number of its own.
     """
     if divisor is not None:
         msg = f"{emitter.label(node)} divides by {divisor}; it has no ONNX form"
-        raise ExportError(msg)
+        raise NoRuleError(msg)
     return emitter.add(
         "AveragePool",
         [emitter.name(value)],
@@ -94,7 +94,7 @@ def adaptive_max_pool(emitter: Emitter, node: fx.Node, value: Any, _size: Any) -
     """Write an adaptive max pooling to one pixel, or to windows of one size.
 
     Raises:
-        ExportError: The windows differ in size.
+        NoRuleError: The windows differ in size.
     """
     name, label = emitter.name(value), emitter.label(node)
     height, width = emitter.shape(value)[2:]
@@ -103,7 +103,7 @@ def adaptive_max_pool(emitter: Emitter, node: fx.Node, value: Any, _size: Any) -
         return emitter.add("GlobalMaxPool", [name], label)
     if height % out_height or width % out_width:
         msg = f"{label} pools {height} x {width} to {out_height} x {out_width}; it cannot export"
-        raise ExportError(msg)
+        raise NoRuleError(msg)
     kernel = [height // out_height, width // out_width]
     return emitter.add("MaxPool", [name], label, kernel_shape=kernel, strides=kernel)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snow_export.errors import ExportError
+from snow_export.errors import NoRuleError
 
 if TYPE_CHECKING:
     from torch import fx
@@ -30,12 +30,12 @@ def pad(  # noqa: PLR0917 - torch's own arguments
     """Write pads with torch's arguments: of the last axis first, before and behind it.
 
     Raises:
-        ExportError: ONNX has no such mode.
+        NoRuleError: ONNX has no such mode.
     """
     label, rank = f"{emitter.label(node)}{suffix}", len(emitter.shape(value))
     if mode not in _MODES:
         msg = f"{label} pads by {mode!r}, expected one of {', '.join(_MODES)}"
-        raise ExportError(msg)
+        raise NoRuleError(msg)
     listed = [pads] * 4 if isinstance(pads, int) else list(pads)
     before, behind = [0] * rank, [0] * rank
     for place in range(len(listed) // 2):
@@ -58,13 +58,13 @@ def resize(
     """Write torch's interpolation to the size of the example.
 
     Raises:
-        ExportError: It is another one than nearest or bilinear.
+        NoRuleError: It is another one than nearest or bilinear.
     """
     label, before, after = emitter.label(node), emitter.shape(value), emitter.shape(node)
     ways = {"nearest": ("nearest", "asymmetric"), "bilinear": ("linear", "half_pixel")}
     if mode not in ways:
         msg = f"{label} interpolates by {mode!r}, expected nearest or bilinear; it cannot export"
-        raise ExportError(msg)
+        raise NoRuleError(msg)
     how, where = ways[mode]
     where = "align_corners" if align_corners else where
     scales = [out / size for out, size in zip(after[2:], before[2:], strict=True)]

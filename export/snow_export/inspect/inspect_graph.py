@@ -48,6 +48,7 @@ def inspect_graph(path: Path) -> Inspection:
             opset=max(item.version for item in file.skeleton.opset_import if not item.domain),
             nodes=len(file.skeleton.graph.node),
             quantisation=manifest.quantisation,
+            pieces=manifest.pieces,
         ),
         features=manifest.features,
         versions=manifest.versions,

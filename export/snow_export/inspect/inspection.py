@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from snow_runtime.graph.agreement import TensorSpec
     from snow_runtime.graph.features_entry import FeaturesEntry
+    from snow_runtime.graph.image_size import ImageSize
     from snow_runtime.graph.manifest import (
         InputEntry,
         Layout,
@@ -31,13 +32,13 @@ class OwnerShare:
         parameters: Number of parameters: in a graph after folding; in a store as trained,
             BatchNorm's included.
         macs: Multiply-adds of one picture; None where the source is not at hand.
-        image_size: Side of that picture, in pixels.
+        image_size: Side of that picture in pixels, or height and width.
     """
 
     owner: str
     parameters: int
     macs: int | None
-    image_size: int
+    image_size: ImageSize
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class GraphFacts:
     opset: int
     nodes: int
     quantisation: Quantisation | None = None
+    pieces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

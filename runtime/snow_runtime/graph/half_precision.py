@@ -36,27 +36,51 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     One cast behind the normalised picture, one before each output (before the split of a fused
     classifier, so that all its outputs share one). The pooled mean of a tap is taken in float:
     rounding does not add up over the pixels, and TensorRT then makes one layer of it that else
-    makes two. Every operator that the exporter writes has a half form.
+    makes two. Every operator that the exporter writes has a half form; a resizing's scales stay
+    float, as ONNX asks for them.
 
     Raises:
         HalfError: A weight is too large for a half; the message names it.
     """
     half = onnx.ModelProto()
     half.CopyFrom(model)
+    sizes = {
+        name for node in half.graph.node if node.op_type == "Resize" for name in node.input[1:3]
+    }
     for tensor in half.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and not tensor.name.startswith(INPUT_SCOPE):
+        stays = tensor.name.startswith(INPUT_SCOPE) or tensor.name in sizes
+        if tensor.data_type == TensorProto.FLOAT and not stays:
             value = numpy_helper.to_array(tensor)
             check_half(tensor.name, value)
             tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), tensor.name))
     nodes = list(half.graph.node)
     head = [node for node in nodes if node.name.startswith(INPUT_SCOPE)]
     body = [node for node in nodes if not node.name.startswith(INPUT_SCOPE)]
+    for node in body:
+        _halve_constants(node)
     picture = head[-1].output[0] if head else half.graph.input[0].name
     _rename(body, {picture: _HALVED})
     first = helper.make_node("Cast", [picture], [_HALVED], name=_HALVED, to=TensorProto.FLOAT16)
     del half.graph.node[:]
     half.graph.node.extend([*head, first, *_with_float_outputs(half, _with_float_means(body))])
     return half
+
+
+def _halve_constants(node: onnx.NodeProto) -> None:
+    """Make half what a node makes of itself: constants, and casts to float.
+
+    Raises:
+        HalfError: A constant is too large for a half; the message names it.
+    """
+    for attribute in node.attribute:
+        if attribute.name == "to" and node.op_type == "Cast" and attribute.i == TensorProto.FLOAT:
+            attribute.i = TensorProto.FLOAT16
+        tensor = attribute.t
+        makes = node.op_type in {"Constant", "ConstantOfShape"} and attribute.name == "value"
+        if makes and tensor.data_type == TensorProto.FLOAT:
+            value = numpy_helper.to_array(tensor)
+            check_half(node.name, value)
+            tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16)))
 
 
 def _with_float_means(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:

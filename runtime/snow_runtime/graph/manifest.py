@@ -19,6 +19,14 @@ from snow_runtime.graph.data_entry import DataEntry
 from snow_runtime.graph.document import Document, parse_json
 from snow_runtime.graph.features_entry import FeaturesEntry
 from snow_runtime.graph.field_checks import Positive, Sha256
+from snow_runtime.graph.image_size import (
+    LARGEST_SIZE,
+    ImageSize,
+    any_size,
+    height_width,
+    size_of,
+    size_text,
+)
 from snow_runtime.graph.task_name import check_task_name
 from snow_runtime.multilabel import Labelling
 
@@ -43,7 +51,6 @@ _LEFT_OUT: Final[dict[str, object]] = {
     "from_stage": None,
     "tap_selections": {},
 }
-LARGEST_SIZE: Final = 16384  # pixels a side: a damaged size must not ask for all the memory
 
 
 def _any_task_name(where: str, value: object) -> str:
@@ -55,8 +62,9 @@ class Preprocessing(Document):
     """How a picture becomes a tensor; see :mod:`snow_runtime.pictures.preprocessing` for the steps.
 
     Attributes:
-        image_size: Side of the square that the network reads, in pixels.
-        resize_size: Length of the short side before the centre crop, in pixels.
+        image_size: Side of the square that the network reads, in pixels; or height and width.
+        resize_size: Length of the short side before the centre crop, in pixels; or height and
+            width of the rectangle that the resized picture just covers.
         mean: Mean of each RGB channel, subtracted from values in [0, 1].
         std: Standard deviation of each RGB channel, divided by; above 0.
         interpolation: How the picture is resized.
@@ -64,31 +72,35 @@ class Preprocessing(Document):
 
     prefix: ClassVar[str] = "preprocessing."
 
-    image_size: Annotated[int, field_checks.between(1, LARGEST_SIZE)]
-    resize_size: Annotated[int, field_checks.between(1, LARGEST_SIZE)]
+    image_size: Annotated[ImageSize, any_size]
+    resize_size: Annotated[ImageSize, any_size]
     mean: Annotated[tuple[float, float, float], field_checks.channel_triple]
     std: Annotated[tuple[float, float, float], field_checks.positive_triple]
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        place = self._place("resize_size")
-        field_checks.integer(place, self.resize_size, self.image_size, LARGEST_SIZE)
+        place, resized, size = self._place("resize_size"), self.resize_size, self.image_size
+        if isinstance(resized, int) and isinstance(size, int):
+            field_checks.integer(place, resized, size, LARGEST_SIZE)
+        elif any(a < b for a, b in zip(height_width(resized), height_width(size), strict=True)):
+            raise field_checks.refusal(place, resized, f"{size_text(size)} or more")
 
     @classmethod
     def for_size(
         cls,
-        image_size: int,
+        image_size: ImageSize,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
     ) -> Preprocessing:
         """Keep ImageNet's proportion of resizing to cropping: 256 to 224."""
-        return cls(image_size, round(image_size * 256 / 224), mean, std)
+        height, width = (round(side * 256 / 224) for side in height_width(image_size))
+        return cls(image_size, size_of(height, width), mean, std)
 
 
 @dataclass(frozen=True)
 class InputEntry(Document):
-    """The graph's one input, S being the image size.
+    """The graph's one input, S being the image size: `S, S` is a height and a width.
 
     Attributes:
         name: Name of the tensor.
@@ -111,10 +123,10 @@ class InputEntry(Document):
         field_checks.choice("input.layout", self.layout, ("NHWC",) if frames else ("NCHW",))
         field_checks.choice("input.colour", self.colour, ("rgb", "bgr") if frames else ("rgb",))
 
-    def picture_shape(self, image_size: int) -> tuple[int, int, int]:
+    def picture_shape(self, image_size: ImageSize) -> tuple[int, int, int]:
         """Give the axes of one picture: `[3, S, S]`, or `[S, S, 3]` for frames."""
-        size = image_size
-        return (size, size, 3) if self.layout == "NHWC" else (3, size, size)
+        height, width = height_width(image_size)
+        return (height, width, 3) if self.layout == "NHWC" else (3, height, width)
 
 
 @dataclass(frozen=True)
@@ -231,6 +243,8 @@ class Manifest(Document):
         quantisation: How it came to be INT8; None for a graph in floating point.
         features: The source's pooled features, where the graph gives them out; else None.
         self_check: Answers to compare with wherever the graph is loaded; None where it has none.
+        pieces: Layers and functions that torch.onnx wrote, since the exporter has no rule for them:
+            name and kind of each, as in `source/act (Softplus)`.
         format: Version of this document's format.
     """
 
@@ -244,6 +258,7 @@ class Manifest(Document):
     quantisation: Quantisation | None = None
     features: FeaturesEntry | None = None
     self_check: SelfCheck | None = None
+    pieces: tuple[str, ...] = ()
     format: Annotated[int, field_checks.one_of(FORMAT)] = FORMAT
 
     def __post_init__(self) -> None:
@@ -289,14 +304,16 @@ class Manifest(Document):
 
         Tasks of one answer leave ``answers`` out, deltas of the paper's form ``blocks``,
         ``from_stage`` and ``tap_selections``, graphs without an output of features ``features``,
-        and pictures resized bilinearly ``interpolation``: readers from before there were any
-        refuse what they do not know.
+        those that the exporter wrote alone ``pieces``, and pictures resized bilinearly
+        ``interpolation``: readers from before there were any refuse what they do not know.
         """
         document = asdict(self)
         if self.preprocessing.interpolation == "bilinear":
             del document["preprocessing"]["interpolation"]
         if self.features is None:
             del document["features"]
+        if not self.pieces:
+            del document["pieces"]
         for task in document["tasks"]:
             for name, usual in _LEFT_OUT.items():
                 if task[name] == usual:

@@ -4,12 +4,14 @@ Training, evaluation, export and the device all call these functions, so that no
 picture differently from the others. The steps, as torchvision does them on a PIL image:
 
 1. RGB of 8 bits, upright, on white where it is transparent (:mod:`snow_runtime.pictures.rgb`).
-2. The short side resized to ``resize_size``, antialiased; bilinear, or as the manifest says.
-3. The central square of ``image_size`` pixels a side; 2 and 3 are one step, so that only what the
-   square shows is computed: twice as fast on a camera's frame, and within one grey level.
+2. The short side resized to ``resize_size``, antialiased; bilinear, or as the manifest says. Where
+   that is a height and a width, the picture is resized until it just covers them; its aspect stays.
+3. The central square of ``image_size`` pixels a side, or the rectangle of its height and width; 2
+   and 3 are one step, so that only what is shown is computed: twice as fast on a camera's frame,
+   and within one grey level.
 4. Divided by 255, then the mean subtracted and divided by the standard deviation, per channel.
 
-Axes: H, W height and width of the picture; S the image size.
+Axes: H, W height and width of the picture; S, S those of the image size.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from snow_runtime.errors import InputError
+from snow_runtime.graph.image_size import height_width
 from snow_runtime.pictures.arrays import to_numpy
 from snow_runtime.pictures.remarks import INFO_KEY, tell_once
 from snow_runtime.pictures.rgb import upright_rgb
@@ -38,8 +41,9 @@ Colour = Literal["rgb", "bgr"]
 Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
 """A PIL image, or an array uint8 `[H, W, 3]`."""
 
-# A picture longer than this many times its short side is first cut to its middle: nothing outside
-# is seen anyway, and a 1 x 60000 strip would otherwise be enlarged to gigabytes.
+# A picture that would be resized to more than this many times what it has to cover is first cut to
+# its middle: nothing outside is seen anyway, and a 1 x 60000 strip would otherwise be enlarged to
+# gigabytes.
 _LONGEST_ASPECT = 32
 
 
@@ -172,7 +176,7 @@ def as_rgb(image: Picture, colour: Colour = "rgb") -> Image.Image:
 
 
 def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Resize the short side, antialiased, and cut out the central square.
+    """Resize until the two sizes are covered, antialiased, and cut out the centre.
 
     Args:
         image: An RGB image, `[H, W, 3]`.
@@ -183,20 +187,18 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArray
     """
     from PIL import Image
 
-    image = _shortened(image)
-    width, height = image.size
-    short = min(width, height)
-    # Truncated, as torchvision does: int(size * long / short).
-    resized = tuple(int(preprocessing.resize_size * side / short) for side in image.size)
-    size = preprocessing.image_size
-    left, top = (round((side - size) / 2) for side in resized)
+    down, across = height_width(preprocessing.resize_size)
+    image = _shortened(image, (across, down))
+    resized = _covering(image.size, (across, down))
+    high, wide = height_width(preprocessing.image_size)
+    left, top = round((resized[0] - wide) / 2), round((resized[1] - high) / 2)
     if resized == image.size:
-        return np.asarray(image.crop((left, top, left + size, top + size)))
-    # Only what the square will show is computed; Pillow still reads the pixels around it.
-    across, down = width / resized[0], height / resized[1]
-    box = (left * across, top * down, (left + size) * across, (top + size) * down)
+        return np.asarray(image.crop((left, top, left + wide, top + high)))
+    # Only what the crop will show is computed; Pillow still reads the pixels around it.
+    x, y = image.width / resized[0], image.height / resized[1]
+    box = (left * x, top * y, (left + wide) * x, (top + high) * y)
     how = Image.Resampling[preprocessing.interpolation.upper()]
-    return np.asarray(image.resize((size, size), how, box=_within(box, image)))
+    return np.asarray(image.resize((wide, high), how, box=_within(box, image)))
 
 
 def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -262,12 +264,25 @@ def _nan_remark(image: NDArray[Any]) -> str:
     return " with NaN in it" if is_float and bool(np.isnan(image).any()) else ""
 
 
-def _shortened(image: Image.Image) -> Image.Image:
-    """Cut a very long picture to its middle."""
-    longest = _LONGEST_ASPECT * min(image.size)
-    if max(image.size) <= longest:
+def _covering(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """Give width and height of a picture, resized with its aspect until it covers a box.
+
+    Truncated, as torchvision does for a square: int(size * long / short).
+    """
+    (width, height), (across, down) = size, box
+    if width * down <= height * across:
+        return across, int(across * height / width)
+    return int(down * width / height), down
+
+
+def _shortened(image: Image.Image, box: tuple[int, int]) -> Image.Image:
+    """Cut a picture that is very long beside what it has to cover to its middle."""
+    across, down = box
+    widest = max(1, int(_LONGEST_ASPECT * image.height * across / down))
+    highest = max(1, int(_LONGEST_ASPECT * image.width * down / across))
+    if image.width <= widest and image.height <= highest:
         return image
-    width, height = (min(side, longest) for side in image.size)
+    width, height = min(image.width, widest), min(image.height, highest)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 

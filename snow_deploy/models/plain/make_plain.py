@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.plain.replace_layers import convolution_like, replace_layers
 from snow_deploy.models.plain.rewrite import rewrite
-from snow_deploy.models.plain.tracer import stem_channels, trace_plainly, where
+from snow_deploy.models.plain.tracer import picture_channels, trace_plainly, where
 from snow_export.trace.nodes import layer_of
 
 _ATTENTION = re.compile(r"Attention(2d|Block|Layer|Pool)?$")
@@ -23,7 +23,7 @@ _TOLERANCE = 1e-3
 """Of the largest answer: reparametrised weights round otherwise."""
 
 
-def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule:
+def make_plain(network: nn.Module, image_size: tuple[int, int], what: str) -> fx.GraphModule:
     """Return a network as a graph of torch's layers and functions, in eval mode.
 
     Blocks that were trained with several branches are made one convolution each, as timm does it
@@ -32,7 +32,8 @@ def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule
     Args:
         network: Network from [B, 3, S, S] (or [B, 1, S, S]) to logits [B, classes]; stays as
             it is.
-        image_size: S, in pixels; what the network decides by size is decided for this one.
+        image_size: Height and width in pixels; what the network decides by size is decided for
+            these.
         what: The network, for people.
 
     Raises:
@@ -40,7 +41,8 @@ def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule
             graph answers otherwise than it does.
     """
     refuse_attention(network, what)
-    channels = stem_channels(network)
+    original = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    channels = picture_channels(original, image_size)
     if channels not in {1, 3}:
         msg = (
             f"{what} reads pictures of {channels} channels, expected 3 (red, green, blue) or 1 "
@@ -48,14 +50,13 @@ def make_plain(network: nn.Module, image_size: int, what: str) -> fx.GraphModule
             "layer for them."
         )
         raise SourceError(msg)
-    original = copy.deepcopy(network).to("cpu", torch.float32).eval()
     changed = copy.deepcopy(original)
     reparametrise(changed)
     replace_layers(changed)
-    plain = rewrite(trace_plainly(changed, (image_size, image_size), what)).eval()
+    plain = rewrite(trace_plainly(changed, image_size, what)).eval()
     if any(node.target is nn.functional.scaled_dot_product_attention for node in plain.graph.nodes):
         raise SourceError(_no_attention(what, "it calls scaled_dot_product_attention"))
-    _compare(original, plain, (2, channels, image_size, image_size), what)
+    _compare(original, plain, (2, channels, *image_size), what)
     if channels == 1:
         _read_colour(plain, what)
     return plain

@@ -87,8 +87,8 @@ class PlainTracer(fx.Tracer):
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
-        """Trace, for pictures of as many channels as the first convolution reads."""
-        self._channels = stem_channels(root)
+        """Trace, for pictures of as many channels as the network reads."""
+        self._channels = picture_channels(root, self._image_size)
         return super().trace(root, concrete_args)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
@@ -165,6 +165,29 @@ def stem_channels(network: nn.Module) -> int:
         if isinstance(layer, nn.Conv2d):
             return layer.in_channels
     return 3
+
+
+@torch.no_grad()
+def picture_channels(network: nn.Module, image_size: tuple[int, int]) -> int:
+    """Return how many channels the pictures of a network have.
+
+    Those of its first convolution, unless something before that folds pixels into channels, such as
+    a `PixelUnshuffle`: then the network itself is asked.
+
+    Args:
+        network: Network on the CPU, in eval mode.
+        image_size: Height and width in pixels.
+    """
+    channels = stem_channels(network)
+    if channels in {1, 3}:
+        return channels
+    for fewer in (3, 1):
+        try:
+            network(torch.zeros(1, fewer, *image_size))
+        except (RuntimeError, ValueError, AssertionError, IndexError):
+            continue
+        return fewer
+    return channels
 
 
 def _attribute(root: Any, name: str) -> Any:

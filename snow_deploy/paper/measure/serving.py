@@ -20,6 +20,7 @@ from snow_export.inspect.owners import SOURCE
 from snow_export.layout import arrange
 from snow_export.network import SharedNetwork, flatten_network
 from snow_export.trace.fold import fold_norms
+from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.models.network import Scheme
     from snow_deploy.paper.measure.step import StepSetup
+    from snow_runtime.graph.image_size import ImageSize
 
 _WARM_UP = 3
 _LEAST_MS = 100.0  # a visit times so many calls that they last about this long together
@@ -73,7 +75,7 @@ def build_server(setup: StepSetup) -> fx.GraphModule:
             task: build_network(source, classes, setup.options).eval()
             for task, classes in zip(tasks, setup.classes, strict=True)
         }
-        example = torch.zeros(2, 3, setup.options.image_size, setup.options.image_size)
+        example = torch.zeros(2, 3, *height_width(setup.options.image_size))
         apart = [task for task, network in networks.items() if not network.fuses]
         heads = arrange(networks, "fused", (example, source(example)), apart).heads
     flat = fold_norms(flatten_network(SharedNetwork(source, heads, outputs)))
@@ -139,10 +141,10 @@ def _facts(setup: StepSetup, device: torch.device) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _time(network: fx.GraphModule, batch: int, size: int) -> float:
+def _time(network: fx.GraphModule, batch: int, size: ImageSize) -> float:
     """Return the milliseconds of a call."""
     device = next(network.parameters()).device
-    images = torch.randn(batch, 3, size, size, device=device)
+    images = torch.randn(batch, 3, *height_width(size), device=device)
     images = images.to(memory_format=torch.channels_last)
 
     def call() -> object:

@@ -12,6 +12,7 @@ from snow_deploy.models.source import Source
 from snow_deploy.paper.measure.networks import new_task, random_weights
 from snow_deploy.training.options import TrainOptions
 from snow_deploy.training.precision import autocast_dtype
+from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,10 +78,10 @@ class TrainingStep:
         )
         # fp16's loss scale is left out: it would change neither time nor memory
         self.dtype = autocast_dtype(options.precision, device)
-        size = options.image_size
+        height, width = height_width(options.image_size)
         if self.source is not None:
-            self.source.pack(options.batch_size, size, self.dtype)  # as in training
-        images = torch.randn(options.batch_size, 3, size, size, device=device)
+            self.source.pack(options.batch_size, options.image_size, self.dtype)  # as in training
+        images = torch.randn(options.batch_size, 3, height, width, device=device)
         self.images = images.to(memory_format=torch.channels_last)
         self.targets = torch.randint(setup.classes[-1], (options.batch_size,), device=device)
 

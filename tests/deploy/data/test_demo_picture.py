@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from snow_deploy.data.demo_picture import COLOURS, DIGITS, SHAPES, TEXTURES, DemoAnswers, render
 from snow_deploy.data.seeding import Draws, keyed_bits
+from snow_runtime.graph.image_size import height_width
 from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def test_what_is_asked_for_survives_the_evaluation_crop(
 ) -> None:
     # Resized from 64 to 73 pixels and cropped to 64: four of the 64 are lost on each side.
     crop = Preprocessing.for_size(64, mean=(0, 0, 0), std=(1, 1, 1))
-    lost = int((crop.resize_size - 64) / 2 * 64 / crop.resize_size)
+    resized, _ = height_width(crop.resize_size)
+    lost = int((resized - 64) / 2 * 64 / resized)
     base = DemoAnswers(shapes[0], 0, digits[0], 0)
     for other in (base._replace(shape=shapes[1]), base._replace(digit=digits[1])):
         difference = changed(base, other, seed)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,29 @@ def test_training_agrees_with_torchvision(
         tensor = PhotoTransform(preprocessing, smallest)(picture)
     assert (tensor.dtype, tensor.shape) == (torch.float32, (3, 16, 16))
     torch.testing.assert_close(tensor, expected)
+
+
+@pytest.mark.parametrize("size", [(16, 40), (40, 16)])
+def test_training_crops_have_the_aspect_of_the_input(
+    preprocessing: Preprocessing, size: tuple[int, int]
+) -> None:
+    """The crop is three quarters to four thirds of the input's aspect, as of a square."""
+    rows, columns = np.mgrid[0:300, 0:300]
+    picture = Image.fromarray((np.stack([rows, columns, rows], 2) * 0.85).astype(np.uint8))
+    plain = replace(preprocessing, image_size=size, resize_size=size, mean=(0,) * 3, std=(1,) * 3)
+    augment = PhotoTransform(plain, 0.05)
+    aspects = []
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        for _ in range(30):
+            seen = augment(picture)
+            assert seen.shape == (3, *size)
+            steps = [float(seen[axis].amax() - seen[axis].amin()) for axis in (0, 1)]
+            high, wide = (step * side / (side - 1) for step, side in zip(steps, size, strict=True))
+            aspects.append(wide / high)
+    of_input = size[1] / size[0]
+    assert 0.7 * of_input < min(aspects) < 0.95 * of_input
+    assert 1.05 * of_input < max(aspects) < 1.45 * of_input
 
 
 def test_augmentation_is_for_training_only(preprocessing: Preprocessing) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -7,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snow_deploy.models.multiply_adds import source_macs
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, from_network
 
 if TYPE_CHECKING:
-    from tests.conftest import RandomNetwork
+    from tests.conftest import RandomNetwork, RandomWeights
 
 SHOWN = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0"]
 # Of other make: norms behind concatenations, functional ReLUs in place, channel shuffles,
@@ -226,3 +228,23 @@ def test_the_fingerprint_depends_on_all_that_the_function_does(weights: SourceWe
 
     assert len({weights.fingerprint(), *(other.fingerprint() for other in others)}) == 6
     assert replace(weights, origin="elsewhere", labels=None).fingerprint() == weights.fingerprint()
+
+
+def test_a_long_network_can_be_copied_and_the_copy_is_its_own(
+    random_weights: RandomWeights,
+) -> None:
+    """Python's own copy would go deeper into the graph than it may."""
+    source = Source(random_weights("shufflenet_v2_x0_5"))
+    images = torch.randn(2, 3, 64, 64)
+    expected = source(images)
+    copied = copy.deepcopy(source)
+    assert source_macs(source, 64) == source_macs(copied, 64) > 10**6
+    copied.pool_taps()
+    again = copy.deepcopy(copied)
+    again.pool_taps()
+
+    assert len(copied(images)) == len(again(images)) > len(source(images)) == len(expected)
+    torch.testing.assert_close(again(images)["logits"], expected["logits"])
+    with torch.no_grad():
+        next(again.network.parameters()).zero_()
+    torch.testing.assert_close(source(images)["logits"], expected["logits"])

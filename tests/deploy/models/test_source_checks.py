@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,19 @@ def test_the_smallest_pictures_are_named(
         match=rf"{architecture} cannot read pictures of {least - 1} x .* --image-size {least} or",
     ):
         check_pictures(source, least - 1)
+
+
+def test_the_smallest_of_the_same_aspect_are_named(random_weights: RandomWeights) -> None:
+    source = Source(random_weights("alexnet"))
+    with pytest.raises(
+        SourceError, match=r"of 40 x 80 pixels: .* --image-size (\d+)x(\d+) or"
+    ) as error:
+        check_pictures(source, (40, 80))
+    height, width = map(int, re.findall(r"--image-size (\d+)x(\d+)", str(error.value))[0])
+    assert abs(2 * height - width) <= 1
+    check_pictures(source, (height, width))
+    with pytest.raises(SourceError):
+        check_pictures(source, (height - 1, 2 * (height - 1)))
 
 
 def changed(weights: SourceWeights, key: str, value: float) -> SourceWeights:

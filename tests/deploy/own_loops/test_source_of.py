@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import snow_deploy as snow
+from snow_runtime.graph.onnx_file import read_graph
 from tests.deploy.own_loops.networks import MEAN, SIZE, STD, Own, own_network
 
 
@@ -50,6 +51,25 @@ def test_what_is_not_said_comes_from_the_networks_own_configuration(
     assert not caplog.records
 
 
+def test_pictures_that_are_no_square(tmp_path: Path) -> None:
+    """A delta trains on them, a store takes it with their size, and the graph has it."""
+    source = snow.Source.of(own_network(), image_size=(36, 64), crop_share=1)
+    square = snow.Source.of(own_network(), image_size=[48, 48])  # type: ignore[arg-type]
+    delta = snow.Delta(source, 2)
+    images = torch.randn(3, 3, 36, 64)
+    delta(images, source(images)).sum().backward()
+
+    assert (source.preprocessing.image_size, source.preprocessing.resize_size) == ((36, 64),) * 2
+    assert square.preprocessing.image_size == 48
+    with torch.no_grad():
+        torch.testing.assert_close(source(images)["logits"], own_network().eval()(images))
+    store = snow.Store(tmp_path / "store")
+    record = store.add("t", delta, labels=("x", "y"))
+    snow.export(store, path=tmp_path / "g.onnx")
+    assert record.samples.shape[1:] == (36, 64, 3)
+    assert read_graph(tmp_path / "g.onnx").inputs[0].shape == (None, 3, 36, 64)
+
+
 def test_pictures_become_what_the_mean_and_deviation_say(
     own_source: snow.Source, tmp_path: Path
 ) -> None:
@@ -75,6 +95,7 @@ def test_pictures_become_what_the_mean_and_deviation_say(
     [
         ({"image_size": 7}, r"image_size=7 .*expected 32 or more"),
         ({"image_size": (32, 32, 3)}, r"image_size=\(32, 32, 3\)"),
+        ({"image_size": (64, 64, 64)}, r"image_size=\(64, 64, 64\)"),
         ({"mean": (0.5, 0.5)}, r"mean=\(0.5, 0.5\) .*three numbers"),
         ({"std": (0.5, 0.5, 0)}, r"std=\(0.5, 0.5, 0\) .*above 0"),
         ({"std": "abc"}, r"std='abc'"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import TensorProto, helper
 
+from snow_runtime.graph.image_size import height_width
 from snow_runtime.graph.manifest import METADATA_KEY, Manifest, Quantisation, SourceEntry
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ def write_graph(
 ) -> Path:
     """Write a graph of these tasks that gives the picture's mean for every answer."""
     first = records[0]
-    size = first.preprocessing.image_size
+    size = height_width(first.preprocessing.image_size)
     outputs = [
         helper.make_tensor_value_info(it.name, TensorProto.FLOAT, ["batch", len(it.labels)])
         for it in records
     ]
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, size, size])
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, *size])
     nodes = [helper.make_node("ReduceMean", ["image"], [it.name], name=it.name) for it in records]
     model = helper.make_model(
         helper.make_graph(nodes, "graph", [image], outputs),

@@ -135,10 +135,7 @@ def test_an_operator_answers_as_torch(name: str) -> None:
     ("tried", "reason"),
     [
         (lambda x: x.sum(0), "the batch among them"),
-        (lambda x: functional.pad(x, (1, 1, 1, 1), mode="circular"), "circular"),
-        (nn.Upsample(scale_factor=2, mode="bicubic"), "bicubic"),
-        (nn.AdaptiveMaxPool2d(4), "9 x 9 to 4 x 4"),
-        (lambda x: x.mean((2, 3), keepdim=True).expand_as(x).flatten(1), "expands a tensor"),
+        (nn.AdaptiveMaxPool2d(4), "9 x 9 to 4 x 4.* torch.onnx cannot write it either"),
     ],
 )
 def test_what_has_no_form_is_refused(tried: Callable[[Tensor], Tensor], reason: str) -> None:

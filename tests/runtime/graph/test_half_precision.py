@@ -68,3 +68,32 @@ def test_a_mean_that_is_read_flat_is_taken_in_float() -> None:
     session = onnxruntime.InferenceSession(half.SerializeToString())
     picture = np.full((1, 2, 200, 200), 3, np.float32)
     np.testing.assert_array_equal(session.run(["task"], {"image": picture})[0], [[6, 6, 6]])
+
+
+def test_a_resizing_and_constants_inside_become_half() -> None:
+    """A resizing's scales stay float; what nodes make of themselves, as others write, is half."""
+    one = numpy_helper.from_array(np.full((1, 1, 1, 1), 0.5, np.float32))
+    nodes = [
+        helper.make_node("Resize", ["image", "", "scales"], ["a"], name="up", mode="nearest"),
+        helper.make_node("Constant", [], ["c"], name="half", value=one),
+        helper.make_node("Mul", ["a", "c"], ["b"], name="mul"),
+        helper.make_node("Greater", ["b", "c"], ["large"], name="greater"),
+        helper.make_node("Cast", ["large"], ["mask"], name="cast", to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", ["b", "mask"], ["out"], name="masked"),
+    ]
+    scales = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
+    image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["B", 1, 2, 2])
+    out = helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ["B", 1, 4, 4])
+    graph = helper.make_graph(nodes, "g", [image], [out], [scales])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    half = to_fp16(model)
+
+    onnx.checker.check_model(half, full_check=True)
+    values = np.array([[[[0.25, 1.0], [1.5, 4.0]]]], np.float32)
+    session = onnxruntime.InferenceSession(
+        half.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(None, {"image": values})
+    expected = (values / 2 * (values > 1)).repeat(2, axis=2).repeat(2, axis=3)
+    np.testing.assert_array_equal(found, expected)
