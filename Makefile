@@ -5,7 +5,7 @@
 #   make bench SCRIPTS=benchmarks/serving.py ARGS=--quick
 
 PYTHON ?= python3
-EXTRAS ?= train,export,cpu,page,docs,dev
+EXTRAS ?= train,export,cpu,page,score,docs,dev
 ARGS ?=
 SCRIPTS ?= $(wildcard benchmarks/[!_]*.py)
 

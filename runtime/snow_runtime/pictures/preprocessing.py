@@ -14,6 +14,7 @@ Axes: H, W height and width of the picture; S the image size.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -54,20 +55,37 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises:
         InputError: The file is missing, unreadable, truncated or no picture; the message names it.
     """
+    path = Path(path)
+    return _read_image(path, str(path))
+
+
+def decode_image(data: bytes, name: str) -> Image.Image:
+    """Read a photo from the bytes of its file; see :func:`load_image`.
+
+    Args:
+        data: The bytes of a whole file.
+        name: What to call it in a message.
+
+    Raises:
+        InputError: The bytes are truncated or no picture; the message has the name.
+    """
+    return _read_image(io.BytesIO(data), name)
+
+
+def _read_image(source: Path | io.BytesIO, name: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
-    path = Path(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             converted, remark = upright_rgb(image)
             if converted is image:
                 converted = image.copy()  # detached from the file
     except InputError as error:
-        msg = f"Cannot use the photo {str(path)!r}: {error}"
+        msg = f"Cannot use the photo {name!r}: {error}"
         raise InputError(msg) from error
     except UnidentifiedImageError as error:
         msg = (
-            f"Cannot read the photo {str(path)!r}: its content is none of the formats known here, "
+            f"Cannot read the photo {name!r}: its content is none of the formats known here, "
             "expected a picture such as JPEG, PNG or WebP. Convert it, or leave it out."
         )
         raise InputError(msg) from error
@@ -75,12 +93,12 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     # struct.error, ValueError, DecompressionBombError, ...
     except Exception as error:
         msg = (
-            f"Cannot read the photo {str(path)!r}: {_reason(error)}; expected a complete picture. "
+            f"Cannot read the photo {name!r}: {_reason(error)}; expected a complete picture. "
             "Check the path and the file, or leave it out."
         )
         raise InputError(msg) from error
     if remark is not None:
-        remark = remark._replace(text=f"About the photo {str(path)!r}: {remark.text}")
+        remark = remark._replace(text=f"About the photo {name!r}: {remark.text}")
         converted.info[INFO_KEY] = remark
         tell_once(remark)
     return converted
