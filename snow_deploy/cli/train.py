@@ -42,8 +42,9 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
     multiple=True,
     metavar="KIND:PATH",
     help="imagefolder:PATH, food101:ROOT, dtd:ROOT, stanfordcars:ROOT, cub200:PATH, "
-    "stanford40:PATH, csv:FILE?label=COLUMN, or demo:shape|colour|digit|texture. With any number "
-    "of labels a picture: csv:FILE?labels=COLUMN,COLUMN (1 or 0 in each), or "
+    "stanford40:PATH, webdataset:PATTERN (tars), csv:FILE?label=COLUMN, or "
+    "demo:shape|colour|digit|texture. With any number of labels a picture: "
+    "csv:FILE?labels=COLUMN,COLUMN (1 or 0 in each), or "
     "csv:FILE?label=COLUMN&separator=; (several in a cell).",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download the data set.")

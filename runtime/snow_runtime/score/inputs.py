@@ -196,7 +196,7 @@ def braces(pattern: str) -> list[str]:
     expansion = import_score("braceexpand")
     try:
         return list(expansion.braceexpand(pattern))
-    except expansion.UnbalancedBracesError as error:
+    except ValueError as error:
         msg = f"{pattern} has a brace that is not closed: {error}. Write {{000..012}} or {{a,b}}."
         raise ScoreError(msg) from error
 
