@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.errors import ResumeError, StoreError, TrainingError
 from snow_deploy.training.answers import FILE as ANSWERS
+from snow_deploy.training.replicas import on_several_machines
 from snow_deploy.training.run_facts import RunFacts, read_facts
 from snow_runtime.files import atomic_write, writing
 
@@ -73,6 +74,11 @@ def plan(
         if not checkpoint.is_file() or not all(_record(store, name).is_file() for name in names):
             what = f"run of task {asked[0]!r}" if alone else f"sweep of {', '.join(asked)}"
             msg = f"there is no unfinished {what} in {store.root}; leave --resume out"
+            if on_several_machines():
+                msg += (
+                    ". If the other machines have one, put the --store on a disk that all of them "
+                    "share, and end the run there before you start it again"
+                )
             raise ResumeError(msg)
         for name in names:
             read_facts(_record(store, name)).check_same(facts[name])
