@@ -127,7 +127,7 @@ class RayActors:
             raise ScoreError(msg) from error
 
     def close(self) -> None:
-        """Disconnect, unless someone else had connected before."""
+        """Do nothing: actors end with the pipeline, the connection with the process."""
 
 
 def end_ray() -> None:

@@ -268,9 +268,15 @@ def on_two_machines(folder: Path, arguments: list[str]) -> list[tuple[int | None
     machines = []
     for rank in ("0", "1"):
         told = {
-            "TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-            "RANK": rank, "GROUP_RANK": rank, "LOCAL_RANK": "0",
-            "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "2",
+            "TORCHELASTIC_RUN_ID": "test",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "RANK": rank,
+            "GROUP_RANK": rank,
+            "LOCAL_RANK": "0",
+            "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "1",
+            "GROUP_WORLD_SIZE": "2",
         }
         machines.append(
             subprocess.Popen(
