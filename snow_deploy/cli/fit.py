@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snow_deploy.cli.fit_scored import fit_table, look_up, refuse_mixed
+from snow_deploy.cli.fit_scored import fit_table, look_up_scored, refuse_mixed
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     FILE,
@@ -120,7 +120,7 @@ def command(  # noqa: PLR0917 - an argument for each option
         seen = _look(model, pictures, threads)
     else:
         shown = [pictures.labels[target] for target in pictures.targets]
-        seen = look_up(features, [str(path) for path in pictures.paths], shown)
+        seen = look_up_scored(features, [str(path) for path in pictures.paths], shown)
     looked = time.monotonic()
     for remark in (*remarks, *seen.remarks):
         click.echo(f"warning: {remark}", err=True)

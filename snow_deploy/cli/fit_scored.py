@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ID = "id"
 
 
-def look_up(features: str, names: Sequence[str], labels: Sequence[str]) -> LookedAt:
+def look_up_scored(features: str, names: Sequence[str], labels: Sequence[str]) -> LookedAt:
     """Look pictures up in what was scored."""
     from snow_runtime.learn.scored import looked_at, read_scored_features
 

@@ -57,7 +57,7 @@ class TarIndex:
     unlabelled: int
 
 
-def read_index(path: Path) -> TarIndex:
+def read_tar_index(path: Path) -> TarIndex:
     """Return what is in a tar, from the index beside it or by reading it through.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from snow_deploy.data.multilabel_split import split_sets
 from snow_deploy.data.pictures import Splits, name_some
 from snow_deploy.data.splitting import stratified_split
-from snow_deploy.data.tar_index import read_index
+from snow_deploy.data.tar_index import read_tar_index
 from snow_deploy.data.tar_pictures import MultiLabelTarPictures, TarPictures
 from snow_deploy.errors import DataError
 
@@ -51,7 +51,7 @@ def read_webdataset(pattern: str, *, seed: int = 0) -> Splits:
     by_split: dict[str, _Places] = {}
     unlabelled = 0
     for tar in tars:
-        index = read_index(tar)
+        index = read_tar_index(tar)
         unlabelled += index.unlabelled
         places = by_split.setdefault(split_of(tar), [])
         places += [(tar, sample) for sample in index.samples]

@@ -89,7 +89,7 @@ def plan(
     if not overwrite:
         if not alone and checkpoint.is_file():
             _refuse_interrupted(store, f"a sweep of {', '.join(asked)}")
-        trained = () if alone else _trained(store, facts)
+        trained = () if alone else trained_already(store, facts)
         for name in asked:
             if name not in trained:
                 refuse_overwriting(store, name)
@@ -118,7 +118,7 @@ def plan_fits(
         StoreError: The store cannot be written.
     """
     skips = (resume or not alone) and not overwrite
-    trained = _trained(store, facts) if skips else ()
+    trained = trained_already(store, facts) if skips else ()
     names = tuple(name for name in facts if name not in trained)
     for name in names:
         if resume and checkpoint_path(store, [name]).is_file():
@@ -186,7 +186,7 @@ def _read_sweep(path: Path) -> tuple[str, ...]:
         raise ResumeError(msg) from error
 
 
-def _trained(store: Store, facts: Mapping[str, RunFacts]) -> tuple[str, ...]:
+def trained_already(store: Store, facts: Mapping[str, RunFacts]) -> tuple[str, ...]:
     """Return the tasks that the store has, having checked that they are what is asked for.
 
     Raises:
