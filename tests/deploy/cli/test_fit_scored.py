@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,31 +114,6 @@ def test_a_table_of_labels_gives_a_readout_for_each_column(scored: Path, process
     assert {path.name for path in (scored / "all").iterdir()} == {
         f"{name}.readout" for name in ("colour", "warm", "few")
     }
-
-
-@pytest.mark.slow
-def test_rays_readouts_are_the_same(scored: Path) -> None:
-    pytest.importorskip("ray", reason="the extra scale brings Ray")
-    names = ids(scored)
-    columns = {"id": names} | {
-        f"t{n}": [str((k * (n + 2) // 7) % 2) for k in range(len(names))] for n in range(4)
-    }
-    table(scored / "labels.csv", columns)
-    here = ["fit", "--features", "scores", "--labels", "labels.csv", "-o"]
-    assert CliRunner().invoke(main, [*here, "here"]).exit_code == 0
-
-    done = subprocess.run(
-        [sys.executable, "-m", "snow_deploy", *here, "there", "--ray", "local"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-
-    assert done.returncode == 0, done.stderr
-    for number in range(4):
-        name = f"t{number}.readout"
-        assert same(scored / "here" / name, scored / "there" / name)
 
 
 @pytest.mark.parametrize(

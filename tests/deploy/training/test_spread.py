@@ -22,7 +22,7 @@ from snow_deploy.training.run import RunSettings
 from snow_deploy.training.spread import train_spread
 from snow_deploy.training.store import Store
 from snow_deploy.training.task_requests import TaskRequest
-from tests.conftest import DATA, copy_store
+from tests.conftest import copy_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +42,19 @@ def test_a_sweep_spread_by_ray_ends_as_each_run_of_its_own(
         store.root.mkdir()
         os.link(trained_store.source_path, store.source_path)
     common = [
-        *("--data", f"demo:shape?{DATA}", "--image-size", "64", "--precision", "fp32"),
-        *("--epochs", "1", "--batch-size", "16", "--workers", "0", "--no-baseline", "--store"),
+        *("--data", "demo:shape?train=16&test=8&size=32", "--image-size", "32"),
+        *(
+            "--precision",
+            "fp32",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "16",
+            "--workers",
+            "0",
+            "--no-baseline",
+            "--store",
+        ),
     ]
     swept = ["train", "--task", "shape", "--sweep", "lr=0.1,0.2", *common, str(stores[0].root)]
 

@@ -11,12 +11,18 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+pytest.importorskip("scipy")
+pytest.importorskip("threadpoolctl")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("pyarrow")
 pytest.importorskip("ray", reason="the extra scale brings Ray")
 
+from snow_runtime.learn.many import LabelledTask, fit_task
+from snow_runtime.learn.scored import read_scored_features
+from snow_runtime.readout.file import ReadoutFile
 from tests.runtime.readout.graphs import feature_graph
 from tests.runtime.score.jobs import expected_rows, rows_of, run_job, write_pictures, write_tar
 
@@ -31,6 +37,8 @@ from pathlib import Path
 sys.path[:0] = {path!r}
 from snow_runtime.score.on_ray import RayActors, begin_ray, end_ray
 from snow_runtime.score.options import RayOptions
+from snow_runtime.learn.many import LabelledTask, fit_on_ray
+from snow_runtime.learn.scored import read_scored_features
 from tests.runtime.score.jobs import run_job
 
 def is_mine(path):
@@ -78,6 +86,10 @@ two = lambda setup: RayActors(setup, RayOptions("local", (2, 2)))
 told["same"] = outcome(
     run_job(model, ["few"], "out", shard_rows=4, features=True, workers=two)
 )
+tasks = [LabelledTask(name, labels) for name, labels in json.loads(Path("tasks.json").read_text())]
+scored = read_scored_features("out", tasks[0].labels.keys())
+for done in fit_on_ray(scored, tasks):
+    done.readout.write(done.name + ".readout")
 told["listening"], told["statistics"] = listening(), os.environ["RAY_USAGE_STATS_ENABLED"]
 killed = []
 thread = threading.Thread(target=kill_one, args=(Path("killed"), killed), daemon=True)
@@ -100,6 +112,14 @@ def blocked(setup):
 """
 
 
+def labels_of(paths: list[Path]) -> list[tuple[str, dict[str, str]]]:
+    names = [f"few/{path.name}" for path in paths]
+    return [
+        (f"t{task}", {name: str(n * (task + 2) // 5 % 2) for n, name in enumerate(names)})
+        for task in range(3)
+    ]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ray")
@@ -109,6 +129,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tar(folder / "few" / "z.tar", [("a.png", paths[0].read_bytes())] * 2)
     (folder / "few" / "zz.tar").write_bytes((folder / "few" / "z.tar").read_bytes()[:700])
     write_pictures(folder / "many", 300)
+    (folder / "tasks.json").write_text(json.dumps(labels_of(paths)))
     head, tail = SCRIPT.format(path=sys.path).split("model, told =")
     (folder / "script.py").write_text(f"{head}{BLOCKED}\nmodel, told ={tail}")
     done = subprocess.run(
@@ -165,3 +186,16 @@ def test_an_output_that_refuses_ends_the_job(told: dict[str, Any]) -> None:
     assert kind == "ScoreError"
     assert "refuses/" in said
     assert "goes on where it was" in said or "cannot be read" in said
+
+
+def test_readouts_that_it_fits_are_those_fitted_here(folder: Path) -> None:
+    tasks = json.loads((folder / "tasks.json").read_text())
+    scored = read_scored_features(str(folder / "out"), tasks[0][1].keys())
+
+    for name, labels in tasks:
+        here = fit_task(scored, LabelledTask(name, labels)).readout
+        there = ReadoutFile.read(folder / f"{name}.readout")
+        assert here is not None
+        assert here.facts == there.facts
+        np.testing.assert_array_equal(here.weight, there.weight)
+        np.testing.assert_array_equal(here.bias, there.bias)
