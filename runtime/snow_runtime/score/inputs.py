@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from snow_runtime.pictures.picture_files import LeftOut, examples
+from snow_runtime.pictures.picture_files import LeftOut, Reason, examples
 from snow_runtime.pictures.tars import is_tar
 from snow_runtime.score.errors import ScoreError
 from snow_runtime.score.import_score import import_score
 from snow_runtime.score.locations import Location, open_random, parse_location
+from snow_runtime.score.output_folder import JOB, PART
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["pictures", "tar", "parquet"]
 _PARQUET: Final = (".parquet", ".pq")
 _MAGIC: Final = "*?["
+_PART: Final = Reason("part of a scoring job", "parts of scoring jobs")
 _FIRST_ROWS: Final = 64
 _ALIKE: Final = 8
 
@@ -97,7 +99,7 @@ def list_shards(options: ScoreOptions, listing: Listing) -> Iterator[Shard]:
     for number, uri in enumerate(options.inputs):
         location = parse_location(uri)
         waiting: list[str] = []
-        count = 0
+        count, before = 0, listing.twice
         for found in _files(location, listing.left_out):
             if seen.has(location, found.path):
                 listing.twice += 1
@@ -115,7 +117,7 @@ def list_shards(options: ScoreOptions, listing: Listing) -> Iterator[Shard]:
         if waiting:
             yield _of_pictures(number, waiting)
             shards += 1
-        if not count and not listing.twice:
+        if not count and listing.twice == before:
             there = f" What is there: {listing.left_out.summary()}." if listing.left_out else ""
             msg = (
                 f"The input {uri} leads to no picture, expected pictures ({examples()}), tars or "
@@ -220,13 +222,23 @@ def _walk(folder: str, left_out: LeftOut) -> Iterator[_Found]:
         )
         for name in sorted(files):
             path = str(Path(parent, name))
-            kind = _taken(name, path, left_out)
+            kind = _taken(name, path, left_out, job=JOB in folders)
             if kind is not None:
                 yield _Found(path, kind)
 
 
-def _taken(name: str, shown: str, left_out: LeftOut) -> Kind | None:
-    """Say what a file of a folder is; count it if it is nothing to score."""
+def _taken(name: str, shown: str, left_out: LeftOut, *, job: bool) -> Kind | None:
+    """Say what a file of a folder is; count it if it is nothing to score.
+
+    Args:
+        name: Name of the file.
+        shown: What to call it.
+        left_out: Counter of what is left out.
+        job: Whether a scoring job has its record in the folder.
+    """
+    if job and PART.fullmatch(name):
+        left_out.note(_PART, shown)
+        return None
     kind = None if name.startswith(".") else _kind(name)
     if kind is not None:
         return kind
@@ -295,13 +307,14 @@ def _remote_walk(location: Location, folder: str, left_out: LeftOut) -> Iterator
     except OSError as error:
         msg = f"{location.named(folder)} cannot be listed: {error}. Check the address and rights."
         raise ScoreError(msg) from error
+    job = any(each.base_name == JOB and not each.is_file for each in listed)
     for info in sorted(listed, key=lambda each: (not each.is_file, each.base_name)):
         shown = location.named(_path(location, info))
         if not info.is_file:
             if left_out.enters(info.base_name, shown=shown):
                 yield from _remote_walk(location, info.path, left_out)
             continue
-        kind = _taken(info.base_name, shown, left_out)
+        kind = _taken(info.base_name, shown, left_out, job=job)
         if kind is not None:
             yield _Found(_path(location, info), kind)
 

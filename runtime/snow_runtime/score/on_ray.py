@@ -104,6 +104,7 @@ class RayActors:
             {"number": order.number, "begin": order.begin, "end": order.end} for order in orders
         ]
         fewest, most = self.options.actors
+        self._check_room(min(fewest, len(items)))
         shards = data.from_items(items, override_num_blocks=len(items))
         told = shards.map_batches(
             _Actor,
@@ -125,6 +126,24 @@ class RayActors:
                 "again: it goes on where it was."
             )
             raise ScoreError(msg) from error
+
+    def _check_room(self, fewest: int) -> None:
+        """Refuse what Ray would wait for without end: a cluster may grow, this machine does not.
+
+        Raises:
+            ScoreError: There is no room for the fewest actors.
+        """
+        if self.options.address != LOCAL:
+            return
+        there, gpus = import_score("ray").cluster_resources(), self.options.gpus
+        kind, needed = ("GPU", fewest * gpus) if gpus else ("CPU", float(fewest))
+        found = float(there.get(kind, 0))
+        if needed > found:
+            msg = (
+                f"{fewest} actors need {needed:g} {kind}s, and Ray has {found:g} here. Give fewer "
+                "--actors, or the --ray of a cluster."
+            )
+            raise ScoreError(msg)
 
     def close(self) -> None:
         """Do nothing: actors end with the pipeline, the connection with the process."""

@@ -22,8 +22,11 @@ from snow_runtime.score.locations import parse_location
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PART: Final = re.compile(r"part-(\d{6,})\.parquet")
-_WAITING: Final = "_job/incoming"
+JOB: Final = "_job"
+"""Folder of a job's record, in that of its parts."""
+PART: Final = re.compile(r"part-(\d{6,})\.parquet")
+"""Names of parts."""
+_WAITING: Final = f"{JOB}/incoming"
 _LEFT: Final = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
@@ -52,9 +55,9 @@ class OutputFolder:
         Raises:
             OutputError: It cannot be made.
         """
-        with self._refusing("_job"):
+        with self._refusing(JOB):
             if self.local is not None:
-                (self.local / "_job").mkdir(parents=True, exist_ok=True)
+                (self.local / JOB).mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
@@ -119,12 +122,12 @@ class OutputFolder:
         except OSError as error:
             msg = f"{self.uri} cannot be listed: {error}. {_ADVICE}"
             raise OutputError(msg) from error
-        return {int(found[1]) for info in listed if (found := _PART.fullmatch(info.base_name))}
+        return {int(found[1]) for info in listed if (found := PART.fullmatch(info.base_name))}
 
     def clear_left(self) -> None:
         """Remove what a job that was killed left half-written on the local disk."""
         if self.local is not None:
-            for folder in (self.local, self.local / "_job"):
+            for folder in (self.local, self.local / JOB):
                 for path in folder.glob(".*.tmp"):
                     if _LEFT.fullmatch(path.name):
                         path.unlink(missing_ok=True)

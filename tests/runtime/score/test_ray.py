@@ -96,8 +96,14 @@ thread = threading.Thread(target=kill_one, args=(Path("killed"), killed), daemon
 thread.start()
 told["killed"] = outcome(run_job(model, ["many"], "killed", shard_rows=5, workers=two))
 told["who"] = killed
+told["room"] = []
+for gpus in (0, 1):
+    lacking = lambda setup: RayActors(setup, RayOptions("local", (10**4, 10**4), gpus))
+    try:
+        run_job(model, ["many"], "room" + str(gpus), shard_rows=1, workers=lacking)
+    except Exception as error:
+        told["room"].append([type(error).__name__, str(error)])
 try:
-    Path("file").write_text("")
     run_job(model, ["few"], "refuses", shard_rows=4, workers=lambda setup: blocked(setup))
 except Exception as error:
     told["refused"] = [type(error).__name__, str(error)]
@@ -138,7 +144,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -186,6 +192,17 @@ def test_an_output_that_refuses_ends_the_job(told: dict[str, Any]) -> None:
     assert kind == "ScoreError"
     assert "refuses/" in said
     assert "goes on where it was" in said or "cannot be read" in said
+
+
+def test_more_actors_than_there_is_room_for_are_refused_and_not_waited_for(
+    told: dict[str, Any],
+) -> None:
+    (kind, cpus), (other, gpus) = told["room"]
+
+    assert kind == other == "ScoreError"
+    assert "300 actors need 300 CPUs, and Ray has" in cpus
+    assert "GPUs, and Ray has" in gpus
+    assert "fewer --actors" in cpus
 
 
 def test_readouts_that_it_fits_are_those_fitted_here(folder: Path) -> None:

@@ -313,6 +313,38 @@ def test_what_several_inputs_lead_to_counts_once(model: FeatureGraph, tmp_path: 
     assert "3 files are in several inputs" in outcome.remarks[-1]
 
 
+def test_what_a_job_wrote_into_its_inputs_folder_is_no_input_of_the_next(
+    model: FeatureGraph, tmp_path: Path
+) -> None:
+    paths = write_pictures(tmp_path / "in", 2)
+    run_job(model.path, [tmp_path / "in"], tmp_path / "in" / "scores")
+
+    outcome = run_job(model.path, [tmp_path / "in"], tmp_path / "again")
+
+    assert rows_of(tmp_path / "again") == expected_rows(model.path, contents(paths))
+    assert outcome.given_up == {}
+    assert "part of a scoring job" in outcome.remarks[0]
+
+
+def test_a_tar_without_pictures_is_an_empty_part(model: FeatureGraph, tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [("0.cls", b"1")])
+
+    outcome = run_job(model.path, [tmp_path / "a.tar"], tmp_path / "out", features=True)
+
+    assert (outcome.rows, outcome.parts, outcome.given_up) == (0, 1, {})
+    assert rows_of(tmp_path / "out") == []
+
+
+def test_an_input_without_pictures_is_refused_whatever_the_others_are(
+    model: FeatureGraph, tmp_path: Path
+) -> None:
+    write_pictures(tmp_path / "in", 1)
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(ScoreError, match="empty leads to no picture"):
+        run_job(model.path, [*[tmp_path / "in"] * 2, tmp_path / "empty"], tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("inputs", "says"),
     [
