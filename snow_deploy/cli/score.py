@@ -11,8 +11,8 @@ import click
 
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
-    PATH,
     FiniteRange,
+    ModelPlace,
     json_option,
     readout_files,
     readout_option,
@@ -90,7 +90,7 @@ class ScoreForm:
 
 
 @click.command("score")
-@click.argument("model", type=PATH)
+@click.argument("model", type=ModelPlace())
 @click.option(
     "--input",
     "inputs",
@@ -143,7 +143,7 @@ class ScoreForm:
     help="With --ray, GPUs of each replica; 0 computes on CPUs.",
 )
 @json_option
-def command(model: Path, **given: Any) -> None:
+def command(model: Path | str, **given: Any) -> None:
     """Score pictures by MODEL, a graph or engine, into Parquet files.
 
     Each picture is a row: its id, for each task the label and its probability, and an error where
@@ -153,6 +153,9 @@ def command(model: Path, **given: Any) -> None:
     from snow_runtime.score.options import JobFiles, ScoreOptions
     from snow_runtime.score.run import JobNews, score
 
+    if isinstance(model, str):
+        msg = "score computes where its processes are: MODEL is a file, not a model on a server."
+        raise click.UsageError(msg)
     form = ScoreForm(**given)
     refuse_threads_of_engine(model, form.threads)
     workers = form.workers(model)

@@ -97,6 +97,13 @@ def test_options_that_do_not_go_together_are_refused(
     assert says in found.stderr
 
 
+def test_a_model_on_a_server_is_refused(tmp_path: Path) -> None:
+    found = run("score", "grpc://host/snow", "--input", "in", "--output", tmp_path / "out")
+
+    assert found.exit_code == 2
+    assert "not a model on a server" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("module", "extra", "options"),
     [("pyarrow", "score", []), ("ray", "scale", ["--ray", "x:1"])],
