@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -15,7 +15,7 @@ from snow_runtime.score.import_score import import_score
 from snow_runtime.score.inputs import Listing, list_shards
 from snow_runtime.score.job import begin_job, describe_job
 from snow_runtime.score.locations import parse_location
-from snow_runtime.score.output_folder import OutputFolder, part_name
+from snow_runtime.score.output_folder import JOB, OutputFolder, part_name
 from snow_runtime.score.parts import SUMMARY_KEY, PartSummary
 from snow_runtime.score.rate import Progress
 from snow_runtime.score.shard_list import ShardList, read_shard_list, write_shard_list
@@ -120,8 +120,9 @@ def score(
     output.make()
     with ExitStack() as stack:
         if output.local is not None:
-            stack.enter_context(hold_lock(output.local / "_job", lambda: _refuse_second(output)))
-            output.clear_left()
+            with suppress(OSError):  # a file system without locks: two at once do work twice
+                stack.enter_context(hold_lock(output.local / JOB, lambda: _refuse_second(output)))
+                output.clear_left()
         begin_job(output, job)
         outcome = ScoreOutcome()
         plan = _planned(output, options, told, outcome)

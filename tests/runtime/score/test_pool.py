@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +25,6 @@ from tests.runtime.score import dying
 from tests.runtime.score.jobs import expected_rows, rows_of, run_job, write_pictures
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from snow_runtime.score.shard_worker import Setup
     from tests.runtime.readout.graphs import FeatureGraph
 
@@ -125,13 +125,13 @@ def test_workers_end_when_the_command_is_killed(
 
 def _children(pid: int) -> list[int]:
     """Give the processes that another one started, of those that score."""
-    listed = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]
+    found = []
+    for path in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            parent = (path / "stat").read_text().rpartition(")")[2].split()[1:2]
+            if parent == [str(pid)] and b"spawn_main" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+    return found
 
 
 def _alive(pid: int) -> bool:
