@@ -121,8 +121,9 @@ class ProcessPool:
         total = sum(count for (number, _), count in self._deaths.items() if number == order.number)
         if at == _NOWHERE and self._deaths[order.number, at] >= _DEATHS_AT_A_PICTURE:
             msg = (
-                f"A process that scores {how} before it looked at a picture, twice. See whether "
-                "there is memory for the model in each process; give fewer --processes."
+                f"A process that scores {how} before it looked at a picture, twice. What it wrote "
+                "to standard error says why; without any word there may be no memory for a model "
+                "in each process: give fewer --processes."
             )
             raise ScoreError(msg)
         yield Died(order.number, how)
