@@ -6,7 +6,7 @@
 #   make triton-server TRITON_PYTHON=python3.12    of 3.10 to 3.12
 
 PYTHON ?= python3
-EXTRAS ?= train,export,cpu,page,docs,dev
+EXTRAS ?= train,export,cpu,page,score,docs,dev
 ARGS ?=
 SCRIPTS ?= $(wildcard benchmarks/[!_]*.py)
 

@@ -11,6 +11,7 @@
     │   └── BuiltElsewhereError an engine made for another TensorRT, GPU or machine
     ├── ReadoutError            a readout that cannot be read, fitted or used on this graph
     ├── CameraError             a camera that cannot be opened, or stopped for good
+    ├── ScoreError              a scoring job that cannot be begun or go on (in score.errors)
     ├── BenchError              a measurement that cannot be made as asked for (in bench.errors)
     ├── FitError                a readout cannot be fitted on these pictures
     ├── InputError              an image that cannot be read, or of the wrong shape or dtype

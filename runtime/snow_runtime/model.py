@@ -253,10 +253,28 @@ class Model(Closing):
             InputError: A picture cannot be prepared anew.
             GraphError: The model is closed, or the computation failed.
         """
+        return self.answer_with_outputs(prepared)[0]
+
+    def answer_with_outputs(
+        self, prepared: Prepared
+    ) -> tuple[list[Result], dict[str, NDArray[np.float32]]]:
+        """Do what :meth:`answer` does, and give out what it was made of.
+
+        Args:
+            prepared: What :meth:`prepare` returned, as for :meth:`answer`.
+
+        Returns:
+            The results, and what the graph gave by output: float32 `[B, C]` logits of a task,
+            `[B, F]` features where the graph gives them.
+
+        Raises:
+            InputError: A picture cannot be prepared anew.
+            GraphError: The model is closed, or the computation failed.
+        """
         if not prepared.fits(self.manifest):
             prepared = self.prepare(prepared.images, prepared.colour)
         if not prepared.images:
-            return []
+            return [], {}
         start = time.perf_counter() - prepared.took_s
         readouts = self.readouts  # one look: others may be added or removed meanwhile
         outputs = run_in_parts(self._session, prepared.batch)
@@ -273,7 +291,7 @@ class Model(Closing):
             for index in range(len(prepared.images))
         ]
         latency_ms = (time.perf_counter() - start) * 1000
-        return [Result(row, latency_ms) for row in rows]
+        return [Result(row, latency_ms) for row in rows], outputs
 
     def features(self, images: Iterable[Picture], colour: Colour = "rgb") -> NDArray[np.float32]:
         """Give the source's pooled features of pictures, which readouts read.

@@ -45,6 +45,9 @@ COMMANDS = {
     "plan": CommandEntry("Find which form of each task a device has time for.", "train,export"),
     "predict": CommandEntry("Ask an exported graph about photos.", "cpu"),
     "run": CommandEntry("Ask a model about cameras until it is stopped.", "cpu,camera"),
+    "score": CommandEntry(
+        "Score an archive of pictures into Parquet files.", "cpu,score", makes_files=True
+    ),
     "verify": CommandEntry(
         "Compare a graph with the networks that it was exported from.", "export,cpu"
     ),

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, json_option, refuse_threads_of_engine
+from snow_deploy.cli.fit_scored import fit_table, look_up_scored, refuse_mixed
+from snow_deploy.cli.options import (
+    AT_LEAST_ONE,
+    FILE,
+    PATH,
+    is_given,
+    json_option,
+    refuse_threads_of_engine,
+)
 from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import one_line
 
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command("fit")
-@click.argument("photos", nargs=-1, required=True, type=PATH)
+@click.argument("photos", nargs=-1, type=PATH)
 @click.option(
     "--model",
     type=PATH,
@@ -29,17 +37,44 @@ if TYPE_CHECKING:
     help="The graph or engine that is to answer it, exported with --features.",
 )
 @click.option(
-    "-o", "--output", type=FILE, required=True, help="The readout to write, such as door.readout."
+    "-o",
+    "--output",
+    type=PATH,
+    required=True,
+    help="The readout to write, such as door.readout; with --labels the folder of all.",
 )
 @click.option("--name", help="Name of the task.  [default: that of OUTPUT]")
 @click.option("--threads", type=AT_LEAST_ONE, help="CPU threads of ONNX Runtime.")
+@click.option(
+    "--features",
+    metavar="URI",
+    help="What `score --features` wrote: the photos are looked up there by their ids, and neither "
+    "they nor a model are needed.",
+)
+@click.option(
+    "--labels",
+    type=FILE,
+    help="With --features and in the place of PHOTOS: a CSV file with a column `id` and one for "
+    "each task. An empty cell is no answer.",
+)
+@click.option("--processes", type=AT_LEAST_ONE, help="With --labels, fits at a time.  [default: 1]")
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS|local",
+    help="With --labels, spread the fits over the Ray at this address, or over one started here.",
+)
 @json_option
-def command(
+def command(  # noqa: PLR0917 - an argument for each option
     photos: tuple[Path, ...],
     model: Path,
     output: Path,
     name: str | None,
     threads: int | None,
+    features: str | None,
+    labels: Path | None,
+    processes: int | None,
+    address: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -48,7 +83,23 @@ def command(
     PHOTOS is a folder with a folder for each class in it, or several folders, each of a class and
     named after it. All photos are learnt from; the accuracy is found by cross-validation. `run` and
     `predict` answer the task with --readout, without a new graph or engine.
+
+    With --features no photo is opened: the features are those of a scored archive. With --labels
+    too, any number of tasks is fitted from them.
     """
+    refuse_mixed(
+        {
+            "photos": photos,
+            "labels": labels,
+            "features": features,
+            "model": is_given("model") or threads,
+            "spread": processes or address,
+            "name": name,
+        }
+    )
+    if features is not None and labels is not None:
+        fit_table(features, labels, output, (processes or 1, address), as_json=as_json)
+        return
     from snow_deploy.data.class_folders import read_class_folders
     from snow_runtime.learn.fit import check_can_fit, fit_looked_at
     from snow_runtime.readout.file import SUFFIX, check_place
@@ -56,13 +107,20 @@ def command(
     if output.suffix != SUFFIX:
         msg = f"-o {output} is no name of a readout, expected one that ends in {SUFFIX}."
         raise click.UsageError(msg)
+    if output.is_dir():
+        msg = f"-o {output} is a folder, expected the name of a file."
+        raise click.UsageError(msg)
     refuse_threads_of_engine(model, threads)
     task = name if name is not None else output.stem
     check_can_fit(task)
     check_place(output)
     pictures, remarks = read_class_folders(photos)
     began = time.monotonic()
-    seen = _look(model, pictures, threads)
+    if features is None:
+        seen = _look(model, pictures, threads)
+    else:
+        shown = [pictures.labels[target] for target in pictures.targets]
+        seen = look_up_scored(features, [str(path) for path in pictures.paths], shown)
     looked = time.monotonic()
     for remark in (*remarks, *seen.remarks):
         click.echo(f"warning: {remark}", err=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Splits
     from snow_deploy.training.outcome import TrainingOutcome
+    from snow_deploy.training.run import RunSettings
     from snow_deploy.training.store import Store
     from snow_deploy.training.task_requests import TaskRequest
 
@@ -43,8 +44,9 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
     multiple=True,
     metavar="KIND:PATH",
     help="imagefolder:PATH, food101:ROOT, dtd:ROOT, stanfordcars:ROOT, cub200:PATH, "
-    "stanford40:PATH, csv:FILE?label=COLUMN, or demo:shape|colour|digit|texture. With any number "
-    "of labels a picture: csv:FILE?labels=COLUMN,COLUMN (1 or 0 in each), or "
+    "stanford40:PATH, webdataset:PATTERN (tars), csv:FILE?label=COLUMN, or "
+    "demo:shape|colour|digit|texture. With any number of labels a picture: "
+    "csv:FILE?labels=COLUMN,COLUMN (1 or 0 in each), or "
     "csv:FILE?label=COLUMN&separator=; (several in a cell).",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download the data set.")
@@ -177,6 +179,13 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
     default=True,
     help="Also measure a linear classifier on the same frozen features.",
 )
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS|local",
+    help="Train each of several tasks in a run of its own, spread by the Ray at this address, or "
+    "by one started here.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of these tasks.")
 @click.option("--overwrite", is_flag=True, help="Replace tasks or an unfinished run.")
 def command(  # noqa: PLR0917 - an argument for each option
@@ -189,6 +198,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     source_labels: Path | None,
     sweeps: tuple[str, ...],
     workers: int,
+    address: str | None,
     *,
     stride_in_1x1: bool,
     download: bool,
@@ -209,21 +219,14 @@ def command(  # noqa: PLR0917 - an argument for each option
     source a batch. Each ends with what a run of its own ends with.
     """
     from snow_deploy.allocator import keep_freed_memory
-    from snow_deploy.cli.progress import progress_bar
     from snow_deploy.cli.train_auto import refuse_sweeps, train_auto
-    from snow_deploy.training.any_scheme import train_any
     from snow_deploy.training.bring_source import bring_source, image_size_of
     from snow_deploy.training.run import RunSettings
     from snow_deploy.training.store import Store
 
-    if len(tasks) != len(listed):
-        msg = (
-            f"--task is given {len(tasks)} times and --data {len(listed)} times; give them in pairs"
-        )
-        raise click.UsageError(msg)
-    if resume and overwrite:
-        msg = "--resume goes on with a run and --overwrite begins it anew; give one of them"
-        raise click.UsageError(msg)
+    _refuse_mixed(
+        (len(tasks), len(listed)), (resume, overwrite), (address is not None, form["scheme"])
+    )
     keep_freed_memory()
     store = Store(root)
     for task in tasks:
@@ -247,11 +250,49 @@ def command(  # noqa: PLR0917 - an argument for each option
         for outcome in train_auto(store, requests, auto, settings):
             _report(store, outcome, requests[0].splits.final[0])
         return
-    with progress_bar("source") as progress:
-        outcome = train_any(store, requests, settings, progress)
+    outcome = _trained(store, requests, settings, address)
     if first:
         _report(store, outcome, requests[0].splits.final[0])
     _refuse_failures(outcome, requests)
+
+
+def _refuse_mixed(
+    counts: tuple[int, int], again: tuple[bool, bool], spread: tuple[bool, str]
+) -> None:
+    """Refuse options that do not go together.
+
+    Args:
+        counts: How often --task and --data are given.
+        again: Whether --resume and --overwrite are.
+        spread: Whether --ray is, and the scheme.
+
+    Raises:
+        click.UsageError: Some do not.
+    """
+    msg = None
+    if counts[0] != counts[1]:
+        msg = f"--task is given {counts[0]} times and --data {counts[1]} times; give them in pairs"
+    elif all(again):
+        msg = "--resume goes on with a run and --overwrite begins it anew; give one of them"
+    elif spread == (True, "auto"):
+        msg = "--scheme auto decides here, task by task; --ray is for tasks of a --scheme."
+    if msg is not None:
+        raise click.UsageError(msg)
+
+
+def _trained(
+    store: Store, requests: Sequence[TaskRequest], settings: RunSettings, address: str | None
+) -> TrainingOutcome:
+    """Train here, or by the Ray at an address."""
+    from snow_deploy.cli.progress import progress_bar
+    from snow_deploy.training.any_scheme import train_any
+
+    if address is not None:
+        from snow_deploy.training.spread import train_spread
+
+        return train_spread(store, requests, settings, address, say_note)
+    with progress_bar("source") as progress:
+        return train_any(store, requests, settings, progress)
 
 
 def _requests(

@@ -7,6 +7,9 @@ listing            what the readers of published lists share
 torchvision_sets   Food-101, DTD and Stanford Cars, by torchvision
 cub200             CUB-200-2011, as published
 stanford40         Stanford-40 Actions, as published
+webdataset         tars of labelled pictures
+tar_index          what is in such a tar, and where
+tar_pictures       its pictures
 csv_table          a CSV file with a column for each question
 csv_rows           its rows and their splits
 csv_multilabel     the same with any number of labels a picture

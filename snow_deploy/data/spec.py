@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from snow_deploy.data.pictures import Splits
 
-_KINDS = ("imagefolder", "food101", "dtd", "stanfordcars", "cub200", "stanford40", "csv", "demo")
+_KINDS = (
+    *("imagefolder", "food101", "dtd", "stanfordcars", "cub200", "stanford40", "webdataset"),
+    *("csv", "demo"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,9 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
 
     Args:
         spec: `imagefolder:PATH`, `food101:ROOT`, `dtd:ROOT`, `stanfordcars:ROOT`, `cub200:PATH`,
-            `stanford40:PATH`, `csv:FILE?label=COLUMN` or `demo:QUESTION`, the last with options
-            such as `demo:shape?train=4000&size=64`. Pictures have any number of labels with
-            `csv:FILE?labels=COLUMN,COLUMN` and `csv:FILE?label=COLUMN&separator=;`.
+            `stanford40:PATH`, `webdataset:PATTERN`, `csv:FILE?label=COLUMN` or `demo:QUESTION`, the
+            last with options such as `demo:shape?train=4000&size=64`. Pictures have any number of
+            labels with `csv:FILE?labels=COLUMN,COLUMN` and `csv:FILE?label=COLUMN&separator=;`.
         seed: Seed of the split of data that has none of its own.
         download: Whether to fetch the data first, where torchvision can; the other kinds ignore it.
 
@@ -111,16 +114,14 @@ def _parse_options(spec: str, query: str) -> dict[str, str]:
 
 
 def _expected() -> str:
-    named = {"demo": "QUESTION", "csv": "FILE?label=COLUMN"}
+    named = {"demo": "QUESTION", "csv": "FILE?label=COLUMN", "webdataset": "PATTERN"}
     return "expected " + ", ".join(f"{kind}:{named.get(kind, 'PATH')}" for kind in _KINDS)
 
 
 def _read(spec: DataSpec, seed: int, *, download: bool) -> Splits:
     """Let a reader read; each is imported when it is asked for: torchvision's take a second."""
-    if spec.kind == "demo":
-        from snow_deploy.data.demo import read_demo
-
-        return read_demo(spec.location, spec.options)
+    if spec.kind in ("demo", "webdataset"):
+        return _read_no_path(spec, seed)
     path = _path(spec.location)
     if spec.kind == "csv":
         from snow_deploy.data.csv_table import read_csv
@@ -146,6 +147,17 @@ def _read(spec: DataSpec, seed: int, *, download: bool) -> Splits:
         "stanfordcars": torchvision_sets.read_stanford_cars,
     }
     return readers[spec.kind](path, download=download)
+
+
+def _read_no_path(spec: DataSpec, seed: int) -> Splits:
+    """Read what is named by no single path: a question, or a pattern."""
+    if spec.kind == "demo":
+        from snow_deploy.data.demo import read_demo
+
+        return read_demo(spec.location, spec.options)
+    from snow_deploy.data.webdataset import read_webdataset
+
+    return read_webdataset(spec.location, seed=seed)
 
 
 def _path(location: str) -> Path:

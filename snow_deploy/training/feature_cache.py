@@ -254,12 +254,19 @@ class FeatureCache:
 
 
 def picture_key(name: str) -> str:
-    """Return what a picture is known by: a hash of its name and, of a file, size and time."""
+    """Return what a picture is known by: a hash of its name and, of a file, size and time.
+
+    The file of a picture in a tar, `TAR#MEMBER`, is the tar.
+    """
+    file, in_tar, member = name, "", ""
+    if "#" in name and not os.path.lexists(name):
+        file, in_tar, member = name.partition("#")
     try:
-        status = os.stat(name)  # noqa: PTH116 - a name need not be a path
+        status = os.stat(file)  # noqa: PTH116 - a name need not be a path
     except (OSError, ValueError):
         return _hash(name)
-    return _hash(f"{os.path.realpath(name)}\0{status.st_size}\0{status.st_mtime_ns}")
+    path = f"{os.path.realpath(file)}{in_tar}{member}"
+    return _hash(f"{path}\0{status.st_size}\0{status.st_mtime_ns}")
 
 
 def _hash(name: str) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed
 
+from snow_deploy.errors import TrainingError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+_OF_OTHERS: Final = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
+"""What torch's messages have in them where another process of the group is gone."""
 
 
 class Replicas(DDPStrategy):
@@ -21,6 +28,38 @@ class Replicas(DDPStrategy):
 
     def configure_ddp(self) -> None:
         """Wrap nothing."""
+
+
+def on_several_machines() -> bool:
+    """Tell whether torchrun has started processes on other machines too."""
+    here, everywhere = (os.environ.get(f"{which}WORLD_SIZE", "1") for which in ("LOCAL_", ""))
+    return int(everywhere) > int(here)
+
+
+@contextmanager
+def others_watched(advice: str) -> Iterator[None]:
+    """Turn what torch says of another process that has ended into an error with advice.
+
+    Args:
+        advice: How to go on.
+
+    Raises:
+        TrainingError: Another process of the run has ended, or cannot be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).strip()
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not any(
+            sign in text.lower() for sign in _OF_OTHERS
+        ):
+            raise
+        msg = (
+            "another process of this run has ended, or its machine cannot be reached any more "
+            f"({text.splitlines()[0]}). Look there for the reason, and end what is left of the "
+            f"run. Then start it on all machines again: {advice}"
+        )
+        raise TrainingError(msg) from error
 
 
 def world_size() -> int:

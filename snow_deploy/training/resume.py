@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.errors import ResumeError, StoreError, TrainingError
 from snow_deploy.training.answers import FILE as ANSWERS
+from snow_deploy.training.replicas import on_several_machines
 from snow_deploy.training.run_facts import RunFacts, read_facts
 from snow_runtime.files import atomic_write, writing
 
@@ -73,6 +74,11 @@ def plan(
         if not checkpoint.is_file() or not all(_record(store, name).is_file() for name in names):
             what = f"run of task {asked[0]!r}" if alone else f"sweep of {', '.join(asked)}"
             msg = f"there is no unfinished {what} in {store.root}; leave --resume out"
+            if on_several_machines():
+                msg += (
+                    ". If the other machines have one, put the --store on a disk that all of them "
+                    "share, and end the run there before you start it again"
+                )
             raise ResumeError(msg)
         for name in names:
             read_facts(_record(store, name)).check_same(facts[name])
@@ -83,7 +89,7 @@ def plan(
     if not overwrite:
         if not alone and checkpoint.is_file():
             _refuse_interrupted(store, f"a sweep of {', '.join(asked)}")
-        trained = () if alone else _trained(store, facts)
+        trained = () if alone else trained_already(store, facts)
         for name in asked:
             if name not in trained:
                 refuse_overwriting(store, name)
@@ -112,7 +118,7 @@ def plan_fits(
         StoreError: The store cannot be written.
     """
     skips = (resume or not alone) and not overwrite
-    trained = _trained(store, facts) if skips else ()
+    trained = trained_already(store, facts) if skips else ()
     names = tuple(name for name in facts if name not in trained)
     for name in names:
         if resume and checkpoint_path(store, [name]).is_file():
@@ -180,7 +186,7 @@ def _read_sweep(path: Path) -> tuple[str, ...]:
         raise ResumeError(msg) from error
 
 
-def _trained(store: Store, facts: Mapping[str, RunFacts]) -> tuple[str, ...]:
+def trained_already(store: Store, facts: Mapping[str, RunFacts]) -> tuple[str, ...]:
     """Return the tasks that the store has, having checked that they are what is asked for.
 
     Raises:

@@ -22,6 +22,7 @@ from snow_deploy.training.module import TaskModule
 from snow_deploy.training.outcome import TrainingOutcome
 from snow_deploy.training.precision import autocast_dtype
 from snow_deploy.training.probes import Probes
+from snow_deploy.training.replicas import others_watched
 from snow_deploy.training.resume import ResumePlan, plan
 from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.selections import SelectionHistory
@@ -204,7 +205,7 @@ def _fit(
             name = learners[0].name
             advice = f"interrupted; go on with: snow-deploy train --task {name} --resume …"
         resumed = todo.checkpoint is not None
-        with interruptible(trainer, advice):
+        with interruptible(trainer, advice), others_watched(advice):
             trainer.fit(module, ckpt_path=todo.checkpoint, weights_only=True if resumed else None)
     return curves, trainer
 

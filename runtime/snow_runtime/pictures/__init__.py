@@ -7,5 +7,6 @@
     remarks.py          what is odd about a picture that can be used all the same
     arrays.py           pictures of other libraries as NumPy arrays
     preprocessing.py    resize, crop, normalise: the one implementation
+    tars.py             pictures in tars, as WebDataset has them
     prepared.py         several pictures made ready, and a graph run on them
 """

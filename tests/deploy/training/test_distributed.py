@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,9 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
 
+from snow_deploy.cli import main
 from snow_deploy.data import open_data
 from snow_deploy.models.source import Source
 from snow_deploy.training.measure import measure
@@ -231,3 +236,103 @@ def test_other_commands_are_refused(outcome: TrainingOutcome) -> None:
         assert code == "2"
         assert "paper works in one process, and torchrun has started 2." in said
     assert not (outcome.folder / "paper").exists()
+
+
+# One of two machines' process; the second one ends by SIGKILL when its second epoch begins.
+MACHINE = """
+import os, signal, sys
+from snow_deploy.cli import main
+from snow_deploy.training.module import TaskModule
+
+began = TaskModule.on_train_epoch_start
+
+def dying(self):
+    if self.current_epoch == 1 and self.global_rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    began(self)
+
+if "--resume" not in sys.argv:
+    TaskModule.on_train_epoch_start = dying
+main(sys.argv[1:])
+"""
+
+
+def on_two_machines(folder: Path, arguments: list[str]) -> list[tuple[int | None, str]]:
+    """Start what torchrun starts on each of two machines, which are both this one.
+
+    Its agents, which import torch too, are left out: `--nnodes 2 --nproc-per-node 1` sets these.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    machines = []
+    for rank in ("0", "1"):
+        told = {
+            "TORCHELASTIC_RUN_ID": "test",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "RANK": rank,
+            "GROUP_RANK": rank,
+            "LOCAL_RANK": "0",
+            "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "1",
+            "GROUP_WORLD_SIZE": "2",
+        }
+        machines.append(
+            subprocess.Popen(
+                [sys.executable, *arguments],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=folder,
+                env={**os.environ, **told},
+            )
+        )
+    said = [machine.communicate(timeout=120)[1] for machine in machines]
+    return [(machine.returncode, text) for machine, text in zip(machines, said, strict=True)]
+
+
+def test_two_machines_train_as_two_processes_also_when_one_dies_and_they_go_on(
+    outcome: TrainingOutcome, weights: SourceWeights, tmp_path: Path
+) -> None:
+    script = tmp_path / "machine.py"
+    script.write_text(MACHINE)
+    store = Store(tmp_path / "store")
+    store.put_source(weights)
+    train = ["train", "--task", "pets", "--data", f"imagefolder:{outcome.photos}", "--lr", "0.02"]
+    size = ["--epochs", "2", "--batch-size", "6", "--image-size", "32", "--workers", "0"]
+    command = [str(script), *train, *size, "--precision", "fp32", "--store", str(store.root)]
+
+    (left, said), (died, _) = on_two_machines(tmp_path, command)
+
+    assert died == -signal.SIGKILL
+    assert left == 1
+    error = next(line for line in said.splitlines() if line.startswith("error: "))
+    assert "another process of this run has ended, or its machine cannot be reached" in error
+    assert "--resume" in error
+    assert not (store.root / "tasks").exists() or not list((store.root / "tasks").iterdir())
+
+    assert [code for code, _ in on_two_machines(tmp_path, [*command, "--resume"])] == [0, 0]
+    found = store.load_task("pets").state
+    for key, value in outcome.record.state.items():
+        assert torch.equal(found[key], value), key
+
+
+def test_machines_without_a_shared_store_are_told_so(
+    weights: SourceWeights, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    store.put_source(weights)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    found = CliRunner().invoke(
+        main,
+        [
+            *("train", "--task", "pets", "--data", f"imagefolder:{photos}", "--image-size", "32"),
+            *("--store", str(store.root), "--resume"),
+        ],
+    )
+
+    assert found.exit_code == 1
+    assert "put the --store on a disk that all of them share" in found.stderr
