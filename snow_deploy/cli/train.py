@@ -15,11 +15,12 @@ from snow_deploy.cli.sweep import combinations, swept
 from snow_deploy.cli.train_form import TrainForm, refuse_unread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from snow_deploy.data.pictures import Splits
     from snow_deploy.training.outcome import TrainingOutcome
     from snow_deploy.training.store import Store
+    from snow_deploy.training.task_record import TaskRecord
     from snow_deploy.training.task_requests import TaskRequest
 
 _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
@@ -154,6 +155,21 @@ _FURTHER = {"exact_match": "all labels right", "mean_average_precision": "mAP"}
     default="auto",
     help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32. On "
     "CPUs with AVX512-BF16 or AMX, bf16 is up to twice as fast.",
+)
+@click.option(
+    "--hold-out",
+    type=float,
+    default=0.1,
+    help="Share of the training pictures that is kept out of training, for the temperature of the "
+    "probabilities, where the data has no validation split beside a test split. Fewer than 20 are "
+    "not worth it and none are kept. Readouts are cross-validated in its place.",
+)
+@click.option(
+    "--right-share",
+    type=float,
+    help="Withhold unsure answers, so that of those given this share is right, such as 0.95: the "
+    "least probability that shows it on the held-out pictures is stored. It holds in nine cases "
+    "of ten.  [default: every answer is given]",
 )
 @click.option("--seed", default=0, help="Of weights, order, crops and noise.")
 @click.option("--workers", type=click.IntRange(0), default=2, help="Processes that load pictures.")
@@ -300,6 +316,8 @@ def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
         click.echo(
             f"task {name}: skipped, it is in {store.root} already; --overwrite trains it anew"
         )
+    from snow_deploy.training.reliability_plot import write_reliability_plot
+
     for record in outcome.records:
         metrics = record.metrics
         linear = metrics.get("linear_accuracy")
@@ -313,9 +331,34 @@ def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
             + _fitted(metrics)
             + f", {metrics['parameters'] / 1e6:.2f} M parameters -> {store.task_path(record.name)}"
         )
+        for line in _reliability(record):
+            click.echo(line)
+        write_reliability_plot(store.run_path(record.name))
     skipped = max((record.metrics["skipped"] for record in outcome.records), default=0)
     if skipped:
         click.echo(f"{skipped:.0f} pictures could not be read", err=True)
+
+
+def _reliability(record: TaskRecord) -> Iterator[str]:
+    """Say how far a task's probabilities can be trusted."""
+    metrics, found = record.metrics, record.confidence
+    if found is None:
+        yield (
+            f"task {record.name}: no temperature, for want of held-out pictures; calibration error "
+            f"{metrics['calibration_error']:.4f}, Brier score {metrics['brier']:.4f}"
+        )
+        return
+    yield (
+        f"task {record.name}: temperature {found.temperature:.3f} by {found.pictures} pictures "
+        f"({found.held_out_from}), calibration error {metrics['calibration_error']:.4f} "
+        f"({metrics['plain_calibration_error']:.4f} without it), Brier score "
+        f"{metrics['brier']:.4f} ({metrics['plain_brier']:.4f})"
+    )
+    if found.least_probability is not None:
+        yield (
+            f"task {record.name}: answers below {found.least_probability:.1%} are unsure; of the "
+            f"others {found.right_share:.1%} are right"
+        )
 
 
 def _fitted(metrics: Mapping[str, float]) -> str:

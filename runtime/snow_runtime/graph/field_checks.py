@@ -104,6 +104,14 @@ def magnitude(where: str, value: object) -> float:
     return result
 
 
+def proportion(where: str, value: object) -> float:
+    """Check a number in [0, 1]."""
+    result = number(where, value)
+    if not 0 <= result <= 1:
+        raise refusal(where, value, "a number from 0 to 1")
+    return result
+
+
 def items(where: str, value: object, *, empty: bool = False) -> list[Any]:
     """Check a list or tuple that is not empty, unless it may be."""
     if not isinstance(value, (list, tuple)) or not (value or empty):
@@ -151,3 +159,4 @@ def unique(where: str, names: Sequence[str]) -> None:
 Sha256: TypeAlias = Annotated[str, sha256]
 Target: TypeAlias = Annotated[str, target]
 Positive: TypeAlias = Annotated[int, between(1)]
+Proportion: TypeAlias = Annotated[float, proportion]

@@ -88,5 +88,8 @@ class ReadoutFacts(Document):
             raise field_checks.refusal(place, self.task.selections, "one tap or more")
 
     def to_json(self) -> str:
-        """Write the facts as ASCII JSON."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """Write the facts as ASCII JSON, without what is not there and older readers refuse."""
+        document = asdict(self)
+        if self.task.confidence is None:
+            del document["task"]["confidence"]
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -45,7 +45,10 @@ if TYPE_CHECKING:
     from snow_deploy.training.task_record import TaskRecord
     from tests.conftest import OpenDemo, RandomWeights
 
-LEFT = {"answers.npz", "curve.csv", "run.json", "selections.npz", "tensorboard"}
+LEFT = {
+    *("answers.npz", "curve.csv", "run.json", "selections.npz", "tensorboard"),
+    "reliability.json",
+}
 PLAIN = RunSettings(workers=0, baseline=False)
 RESUME = replace(PLAIN, resume=True)
 

@@ -88,6 +88,7 @@ def test_a_new_task_on_a_running_model(graph: FeatureGraph, model: Model, tmp_pa
     # By hand, in float64: what the file says of itself is what the model answers.
     found = ReadoutFile.read(tmp_path / "colour.readout")
     logits = graph.features(np.array(others))[:, found.index] @ found.weight.T + found.bias
+    logits = logits / found.facts.task.temperature
     share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     answered = np.array([result["colour"].probabilities for result in results])
     np.testing.assert_allclose(answered, share, atol=1e-4)
@@ -160,7 +161,8 @@ def test_several_labels_at_once(graph: FeatureGraph, model: Model, tmp_path: Pat
     found = [sorted(label for label, _ in result["look"].present()) for result in results]
     assert found == [sorted(each) for each in labels[24:]]
     logits = graph.features(np.array(pixels[24:]))[:, readout.index] @ readout.weight.T
-    expected = 1 / (1 + np.exp(-(logits + readout.bias)))
+    scaled = (logits + readout.bias) / readout.facts.task.temperature
+    expected = 1 / (1 + np.exp(-scaled))
     answered = np.array([result["look"].probabilities for result in results])
     np.testing.assert_allclose(answered, expected, atol=1e-4)
 
