@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snow_calibration.gate import answers_to
+from snow_calibration.gate import outputs_of
+from snow_runtime.confidence.familiarity import energies
 from snow_runtime.confidence.find import reliability_of
+from snow_runtime.confidence.fit_familiarity import distances_of, rescaled
 from snow_runtime.confidence.probabilities import to_probabilities
 from snow_runtime.confidence.selective import certainties, right_answers
 from snow_runtime.confidence.temperature import match_temperature
@@ -56,8 +58,9 @@ def match_fp32(
 ) -> Manifest:
     """Fit the tasks' temperatures anew, so that probabilities are those of fp32.
 
-    No label is needed, so it takes the pictures that ranges are measured on, and leaves those that
-    judge alone. Tasks without a temperature stay without one.
+    What is known of the training pictures' look moves as the features do. No label is needed, so it
+    takes the pictures that ranges are measured on, and leaves those that judge alone. Tasks of
+    which nothing is known stay so.
 
     Args:
         manifest: The candidate's.
@@ -65,24 +68,32 @@ def match_fp32(
         candidate: The graph in another precision.
         samples: Pictures that no task is judged by.
     """
-    known = {task.name: task for task in manifest.tasks if task.confidence is not None}
-    if not known:
+    if all(task.confidence is None for task in manifest.tasks):
         return manifest
-    pixels = dict.fromkeys(known, samples.spread(_MATCHED))
-    before, now = answers_to(graph, pixels), answers_to(candidate, pixels)
-    tasks = [
-        _matched(task, before[task.name], now[task.name]) if task.name in known else task
-        for task in manifest.tasks
-    ]
+    pixels = samples.spread(_MATCHED)
+    before, now = outputs_of(graph, pixels), outputs_of(candidate, pixels)
+    tasks = [_matched(task, manifest, before, now) for task in manifest.tasks]
     return replace(manifest, tasks=tuple(tasks))
 
 
-def _matched(task: TaskEntry, before: Any, now: Any) -> TaskEntry:
-    if task.confidence is None or not np.isfinite(now).all():
+def _matched(task: TaskEntry, manifest: Manifest, before: Answers, now: Answers) -> TaskEntry:
+    old, new = before[task.output], now[task.output]
+    if task.confidence is None or not np.isfinite(new).all():
         return task
-    found = match_temperature(now, before / task.temperature, several=task.answers == "several")
+    found = match_temperature(new, old / task.temperature, several=task.answers == "several")
+    known, features = task.confidence.familiarity, manifest.features
+    if known is not None and features is not None:
+        looks = [
+            (distances_of(known, each[features.output], features.taps), energies(each[task.output]))
+            for each in (before, now)
+        ]
+        known = rescaled(known, *looks)
     confidence = replace(
-        task.confidence, temperature=found, pictures=len(now), held_out_from="agreement"
+        task.confidence,
+        temperature=found,
+        pictures=len(new),
+        held_out_from="agreement",
+        familiarity=known,
     )
     return replace(task, confidence=confidence)
 

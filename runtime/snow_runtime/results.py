@@ -170,16 +170,18 @@ class Result(Mapping[str, TaskResult]):
         answers = ", ".join(f"{task.name}={_shown(task)}" for task in self._tasks.values())
         return f"<Result {answers}, {self.latency_ms:.1f} ms>"
 
-    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+    def to_dict(self, top: int | None = None, *, unknown: bool = True) -> dict[str, Any]:
         """Give plain Python values, which JSON can write.
 
         ``{"latency_ms": float, "tasks": {name: {"label", "index", "probability", "top"}}}``, where
         ``top`` lists ``{"label", "probability"}``, the most probable first. A task of which several
         labels may be right has ``present`` too, a list of the same form: all labels that have a
-        probability of 0.5 or more.
+        probability of 0.5 or more. ``unknown`` says why an answer should not be acted on, and is
+        not there where it may be; ``unlikeness`` is there where it is known.
 
         Args:
             top: How many labels ``top`` lists; None lists all.
+            unknown: Whether to say what is unknown.
 
         Raises:
             ValueError: ``top`` is negative.
@@ -193,10 +195,20 @@ class Result(Mapping[str, TaskResult]):
                     "probability": task.probability,
                     "top": _listed(task.top(len(task.labels) if top is None else top)),
                     **({"present": _listed(task.present())} if task.answers == "several" else {}),
+                    **(_unknown(task) if unknown else {}),
                 }
                 for task in self._tasks.values()
             },
         }
+
+
+def _unknown(task: TaskResult) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if task.unlikeness is not None:
+        found["unlikeness"] = task.unlikeness
+    if task.unknown_because is not None:
+        found["unknown"] = task.unknown_because
+    return found
 
 
 def _listed(labels: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
@@ -204,6 +216,8 @@ def _listed(labels: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
 
 
 def _shown(task: TaskResult) -> str:
+    if task.unknown:
+        return f"unknown ({task.unknown_because})"
     if task.answers == "one":
         return f"{task.label!r} {task.probability:.3f}"
     return "{" + ", ".join(f"{label!r} {share:.3f}" for label, share in task.present()) + "}"

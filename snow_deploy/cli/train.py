@@ -319,6 +319,9 @@ def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
     from snow_deploy.training.reliability_plot import write_reliability_plot
 
     for record in outcome.records:
+        for line in _reliability(record):
+            click.echo(line)
+        write_reliability_plot(store.run_path(record.name))
         metrics = record.metrics
         linear = metrics.get("linear_accuracy")
         others = [
@@ -331,9 +334,6 @@ def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
             + _fitted(metrics)
             + f", {metrics['parameters'] / 1e6:.2f} M parameters -> {store.task_path(record.name)}"
         )
-        for line in _reliability(record):
-            click.echo(line)
-        write_reliability_plot(store.run_path(record.name))
     skipped = max((record.metrics["skipped"] for record in outcome.records), default=0)
     if skipped:
         click.echo(f"{skipped:.0f} pictures could not be read", err=True)
@@ -354,7 +354,7 @@ def _reliability(record: TaskRecord) -> Iterator[str]:
         f"({metrics['plain_calibration_error']:.4f} without it), Brier score "
         f"{metrics['brier']:.4f} ({metrics['plain_brier']:.4f})"
     )
-    if found.least_probability is not None:
+    if found.least_probability:
         yield (
             f"task {record.name}: answers below {found.least_probability:.1%} are unsure; of the "
             f"others {found.right_share:.1%} are right"

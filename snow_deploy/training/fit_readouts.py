@@ -152,7 +152,7 @@ def _measured(
         )
         raise FitError(msg)
     measured.answers.write(cache.store.run_path(request.name))
-    confidence = tell_confidence(request.name, fit.held_out, options.right_share)
+    confidence = tell_confidence(request.name, fit.held_out, options.right_share, fit.familiarity)
     return TaskRecord(
         name=request.name,
         labels=splits.labels,

@@ -277,7 +277,7 @@ def _measure(
     picture with finite numbers is given up. The others' answers are left in their runs' folders.
     """
     module.eval()
-    found_out = find_confidences(module, workers=settings.workers)
+    found_out = find_confidences(store, module, workers=settings.workers)
     trust = {learner.name: each for learner, each in zip(module.active, found_out, strict=True)}
     labelled = [learner.splits.final[1] for learner in module.active]
     measured, unreadable = measure_together(

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from snow_runtime.graph import field_checks
 from snow_runtime.graph.document import Document
+from snow_runtime.graph.familiarity_entry import FamiliarityEntry
 from snow_runtime.graph.field_checks import Proportion
 
 HeldOutFrom = Literal["validation", "training", "cross-validation", "agreement"]
@@ -35,6 +36,8 @@ class ConfidenceEntry(Document):
         least_probability: Answers that are less certain are unsure; None without `right_share`.
         sets: Least probability of a label in the set that holds the right one at a level, by the
             level, such as ``0.9``.
+        familiarity: What the training pictures look like to the source; None where every picture
+            counts as familiar.
     """
 
     prefix: ClassVar[str] = "confidence."
@@ -42,8 +45,7 @@ class ConfidenceEntry(Document):
     temperature: Annotated[float, _temperature]
     pictures: int
     held_out_from: HeldOutFrom
-    right_share: Annotated[float, field_checks.proportion] | None = None
-    least_probability: Annotated[float, field_checks.proportion] | None = None
-    sets: dict[str, Annotated[float, field_checks.proportion]] = field(
-        default_factory=dict, hash=False
-    )
+    right_share: Proportion | None = None
+    least_probability: Proportion | None = None
+    sets: dict[str, Proportion] = field(default_factory=dict, hash=False)
+    familiarity: FamiliarityEntry | None = None

@@ -135,6 +135,19 @@ def positive_triple(where: str, value: object) -> tuple[float, float, float]:
     return numbers
 
 
+def moments(where: str, value: object) -> tuple[float, ...]:
+    """Check a mean and a standard deviation, which is above 0."""
+    found = tuple(number(where, each) for each in items(where, value))
+    if len(found) != 2 or found[1] <= 0:
+        raise refusal(where, value, "two numbers, the second one above 0")
+    return found
+
+
+def moments_or_none(where: str, value: object) -> tuple[float, ...]:
+    """Check a mean and a standard deviation, or an empty list."""
+    return moments(where, value) if items(where, value, empty=True) else ()
+
+
 def selection(where: str, value: object) -> tuple[int, ...]:
     """Check channel indices in ascending order without repetition."""
     channels = tuple(integer(where, each) for each in items(where, value))

@@ -335,3 +335,26 @@ def test_a_swap_meanwhile_takes_no_part(tmp_path: Path, graph: FeatureGraph) -> 
         np.testing.assert_array_equal(found.weight, expected.weight)
         with pytest.raises(ReadoutError, match="reads the source small aaaaaaaaaaaa, expected"):
             model.add_readout(found)
+
+
+def test_a_picture_unlike_those_fitted_on_is_unknown(model: Model, tmp_path: Path) -> None:
+    """What was fitted travels in the file, and the answer tells; the label stays what it is."""
+    pictures, labels = draw(40)
+    fit(model, pictures, labels, name="colour").write(tmp_path / "colour.readout")
+    readout = model.add_readout(tmp_path / "colour.readout")
+    confidence = readout.facts.task.confidence
+    assert confidence is not None
+    assert confidence.held_out_from == "cross-validation"
+    assert confidence.familiarity is not None
+
+    others, right = draw(30, seed=1)
+    answers = [result["colour"] for result in model.batch(others)]
+    assert [each.label for each in answers] == right
+    assert np.mean([each.unknown for each in answers]) < 0.2
+    assert all(each.unlikeness is not None for each in answers)
+    magenta = np.full((SIZE, SIZE, 3), (255, 0, 255), np.uint8)
+    answer = model(magenta)["colour"]
+    assert (answer.unknown, answer.unknown_because) == (True, "unlike training")
+    assert model(magenta).to_dict()["tasks"]["colour"]["unknown"] == "unlike training"
+    assert "unknown" not in model(magenta).to_dict(unknown=False)["tasks"]["colour"]
+    assert "colour=unknown (unlike training)" in repr(model(magenta))
