@@ -316,12 +316,12 @@ def _report(store: Store, outcome: TrainingOutcome, split: str) -> None:
         click.echo(
             f"task {name}: skipped, it is in {store.root} already; --overwrite trains it anew"
         )
-    from snow_deploy.training.reliability_plot import write_reliability_plot
+    from snow_deploy.training.reliability_plot import draw_new_reliability
 
     for record in outcome.records:
         for line in _reliability(record):
             click.echo(line)
-        write_reliability_plot(store.run_path(record.name))
+        draw_new_reliability(store.run_path(record.name))
         metrics = record.metrics
         linear = metrics.get("linear_accuracy")
         others = [

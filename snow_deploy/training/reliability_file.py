@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FILE: Final = "reliability.json"
 """In a task's run folder."""
+_written: Final = set[str]()
 
 
 def write_reliability(
@@ -43,7 +44,13 @@ def write_reliability(
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, "w") as file:
             json.dump({"calibrated": found.to_dict(), "plain": plain.to_dict()}, file, indent=1)
+    _written.add(str(path.resolve()))
     return {**found.metrics(), **metrics}
+
+
+def is_new(folder: Path) -> bool:
+    """Tell whether this process has written such a file into a run's folder."""
+    return str((folder / FILE).resolve()) in _written
 
 
 def read_reliability(folder: Path) -> dict[str, Reliability]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_deploy.errors import StoreError
-from snow_deploy.training.reliability_file import read_reliability
+from snow_deploy.training.reliability_file import is_new, read_reliability
 from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
@@ -18,12 +18,17 @@ FILE: Final = "reliability.png"
 _STYLES: Final = {"plain": ("0.6", "without temperature"), "calibrated": ("C0", "as answered")}
 
 
-def write_reliability_plot(folder: Path) -> Path:
-    """Draw what `reliability.json` of a run's folder has, beside it; return the picture's path.
+def draw_new_reliability(folder: Path) -> Path | None:
+    """Draw what this process has left in a run's folder, beside it; return the picture's path.
+
+    Returns:
+        None where this process has measured nothing there.
 
     Raises:
         StoreError: It cannot be written.
     """
+    if not is_new(folder):
+        return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

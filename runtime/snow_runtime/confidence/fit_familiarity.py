@@ -35,6 +35,7 @@ KEPT: Final = 0.96
 MOST_PICTURES: Final = 2000
 """More of them hardly move a space of so few axes."""
 FEWEST_PICTURES: Final = 48
+_FEWEST_RIGHT: Final = 24
 _AXES: Final = 64
 _TO_AN_AXIS: Final = 8  # pictures, and features
 _FOLDS: Final = 4
@@ -87,7 +88,8 @@ def fit_familiarity(
         several: Whether several labels may be right at once; energies are then left out.
 
     Returns:
-        None of fewer pictures than `FEWEST_PICTURES`, or too few that are answered rightly.
+        None of fewer pictures than `FEWEST_PICTURES`. Where too few are answered rightly, the bound
+        keeps its share of all.
     """
     trained = trained.some(MOST_PICTURES)
     judged = trained if held_out is None else held_out.some(MOST_PICTURES)
@@ -105,10 +107,10 @@ def fit_familiarity(
     if logits is None or right is None:
         msg = "pictures to find a bound on need logits"
         raise ValueError(msg)
+    if int(right.sum()) < _FEWEST_RIGHT:
+        right = np.ones_like(right)
     count = int(right.sum())
     rank = math.ceil((count + 1) * KEPT)
-    if rank > count:
-        return None
     parts = [distances.astype(np.float64), *([] if several else [energies(logits)])]
     moments = [_moments(values) for values in parts]
     score = np.sum([standardised(v, m) for v, m in zip(parts, moments, strict=True)], axis=0)

@@ -89,11 +89,17 @@ def test_a_task_from_a_weights_file_into_a_new_store(
     record, expected = store.load_task("shape"), trained_store.load_task("shape")
     assert all(torch.equal(value, record.state[key]) for key, value in expected.state.items())
     assert store.source_weights().origin == "w.safetensors"
-    first, *epochs, last = result.stdout.splitlines()
+    first, *epochs, trust, last = result.stdout.splitlines()
     assert first == (
         "task shape: 6 classes, 48 train and 20 test pictures, 2 epochs, learning rate 0.0125"
     )
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
+    assert trust == (
+        "task shape: no temperature, for want of held-out pictures; calibration error "
+        f"{record.metrics['calibration_error']:.4f}, Brier score {record.metrics['brier']:.4f}"
+    )
+    plot = store.run_path("shape") / "reliability.png"
+    assert plot.read_bytes().startswith(b"\x89PNG")
     assert last.startswith(f"task shape: test accuracy {record.metrics['accuracy']:.4f}, 0.36 M")
     assert last.endswith(f"-> {store.task_path('shape')}")
 
@@ -105,7 +111,7 @@ def test_defaults_are_the_papers(trained_store: Store, calls: list[Call]) -> Non
     (call,) = calls
     assert call.name == "new"
     assert call.store.root == trained_store.root
-    assert call.options == TrainOptions()
+    assert call.options == TrainOptions(hold_out=0.1)
     assert call.settings == RunSettings(workers=2)
     assert len(call.splits.train) == 48
 
