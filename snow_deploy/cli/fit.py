@@ -141,8 +141,9 @@ def _print(readout: ReadoutFile, output: Path, took: dict[str, float]) -> None:
     )
     click.echo(
         f"{len(readout.index)} of {sum(tap.channels for tap in facts.taps)} features, penalty "
-        f"{found.penalty:g}, temperature {facts.task.temperature:g}"
+        f"{found.penalty:g}"
     )
+    click.echo(f"temperature {facts.task.temperature:.3f}")
     confidence = facts.task.confidence
     if confidence is not None and confidence.least_probability:
         click.echo(f"answers below {confidence.least_probability:.1%} are unsure")

@@ -27,8 +27,8 @@ class FamiliarityEntry(Document):
         axes: R, how many axes the space has.
         pictures: How many training pictures it was fitted on.
         held_out: How many others the bound was found on.
-        kept: Share of the rightly answered ones of those that is within the bound, in [0, 1]; of all
-            where next to none are.
+        kept: Share of the rightly answered ones of those that is within the bound, in [0, 1]; of
+            all where next to none are.
         distance: Mean and standard deviation of the held-out pictures' distances from the space.
         energy: Mean and standard deviation of their energies; none where several labels may be
             right.
