@@ -11,8 +11,8 @@ from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refu
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     FILE,
-    PATH,
     FiniteRange,
+    ModelPlace,
     readout_files,
     readout_option,
 )
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.argument("model", type=PATH, default="snow.onnx")
+@click.argument("model", type=ModelPlace(), default="snow.onnx")
 @click.option(
     "--camera",
     "uris",
@@ -130,14 +130,16 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild", is_flag=True, help="Build an engine anew from its graph if it does not run here."
 )
-def command(model: Path, **given: Any) -> None:
+def command(model: Path | str, **given: Any) -> None:
     """Ask MODEL, a graph or an engine, about every frame of the cameras.
+
+    MODEL may be on a server: grpc://HOST[:PORT]/NAME[/VERSION], or grpcs://.
 
     Frames that wait together are answered together, and each camera's newest frame counts: a model
     slower than a camera never lags behind it. SIGHUP loads MODEL and its readouts anew while frames
     flow; SIGTERM, Ctrl-C and closing the terminal end it cleanly. Without MODEL it is snow.onnx.
     """
-    options = RunOptions(**given).with_secrets()
+    options = RunOptions(**given).with_secrets(model)
     named = named_cameras(options.uris)
     if options.record is not None:
         refuse_nameless(options.uris)
@@ -149,7 +151,7 @@ def command(model: Path, **given: Any) -> None:
 
 
 def _run(  # noqa: PLR0917 - the command's parts
-    path: Path,
+    path: Path | str,
     named: list[tuple[str, str]],
     options: RunOptions,
     loading: dict[str, Any],
@@ -196,14 +198,16 @@ def _run(  # noqa: PLR0917 - the command's parts
 
 
 def _swap(
-    model: SwappableModel, path: Path, readouts: tuple[Path, ...], how: dict[str, Any]
+    model: SwappableModel, path: Path | str, readouts: tuple[Path, ...], how: dict[str, Any]
 ) -> None:
+    from snow_runtime.backends.remote.address import shown_place
+
     try:
         model.swap(path, readouts=readout_files(readouts), **how)
     except SnowError as error:
         click.echo(f"error: the old model stays: {error}", err=True)
     else:
-        click.echo(f"{path} loaded anew: {', '.join(model.tasks)}", err=True)
+        click.echo(f"{shown_place(path)} loaded anew: {', '.join(model.tasks)}", err=True)
 
 
 def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:

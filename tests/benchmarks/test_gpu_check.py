@@ -5,14 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 import torch
 
 from benchmarks import gpu_check
-
-if TYPE_CHECKING:
-    import pytest
 
 ROOT = Path(gpu_check.__file__).resolve().parents[1]
 SOURCES = [str(ROOT / part) for part in (".", "export", "calibration", "runtime")]
@@ -46,6 +43,7 @@ def test_a_result_is_named_for_the_gpu() -> None:
     assert gpu_check.slug("NVIDIA H100 80GB HBM3") == "h100-80gb-hbm3"
 
 
+@pytest.mark.slow
 def test_a_table_of_the_paper_is_taken_over() -> None:
     found = gpu_check.paper_table("table5", "--no-speed", "--schemes", "fo", "--source", "resnet18")
 

@@ -49,6 +49,7 @@ def test_our_own_graph_is_clean(int8: onnx.ModelProto) -> None:
     assert lint(int8) == ()
 
 
+@pytest.mark.slow
 def test_so_are_real_ones(float_graph: Callable[..., Path]) -> None:
     for layout in ("fused", "summed", "separate"):
         model = onnx.load(float_graph(layout))

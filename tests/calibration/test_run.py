@@ -57,7 +57,10 @@ def measured(
     return measure
 
 
-@pytest.mark.parametrize("form", [("fused", "fp16"), ("separate", "fp32")])
+@pytest.mark.parametrize(
+    "form",
+    [("fused", "fp16"), pytest.param(("separate", "fp32"), marks=pytest.mark.slow)],
+)
 def test_the_whole_way(
     float_graph: Callable[..., Path],
     samples: CalibrationPictures,
@@ -368,7 +371,9 @@ def test_layers_that_are_kept_are_kept(
     assert lint(model) == ()
 
 
-@pytest.mark.parametrize("form", [{"frames": True}, {"batch": 2}], ids=str)
+@pytest.mark.parametrize(
+    "form", [{"frames": True}, pytest.param({"batch": 2}, marks=pytest.mark.slow)], ids=str
+)
 def test_other_inputs_are_calibrated_alike(
     float_graph: Callable[..., Path],
     measured: Callable[..., Calibration],
@@ -554,7 +559,12 @@ def test_layers_are_chosen_by_pattern() -> None:
 
 @pytest.mark.parametrize(
     ("layout", "frames"),
-    [("fused", False), ("fused", True), ("summed", False), ("separate", False)],
+    [
+        ("fused", False),
+        ("separate", False),
+        pytest.param("fused", True, marks=pytest.mark.slow),
+        pytest.param("summed", False, marks=pytest.mark.slow),
+    ],
 )
 def test_an_engine_finds_every_layer_that_was_quantised(
     measured: Callable[..., Calibration], tmp_path: Path, layout: str, frames: bool
@@ -569,7 +579,10 @@ def test_an_engine_finds_every_layer_that_was_quantised(
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("layout", ["fused", "summed", "separate"])
+@pytest.mark.parametrize(
+    "layout",
+    ["fused", *(pytest.param(each, marks=pytest.mark.slow) for each in ("separate", "summed"))],
+)
 def test_tensorrt_builds_an_engine_of_what_was_calibrated(
     measured: Callable[..., Calibration], tmp_path: Path, layout: str
 ) -> None:
@@ -590,7 +603,10 @@ def test_tensorrt_builds_an_engine_of_what_was_calibrated(
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize(("layout", "target"), [("fused", "sm86"), ("summed", "sm89")])
+@pytest.mark.parametrize(
+    ("layout", "target"),
+    [("fused", "sm86"), pytest.param("summed", "sm89", marks=pytest.mark.slow)],
+)
 def test_tensorrt_compiles_int8_convolutions(
     measured: Callable[..., Calibration], target: str, layout: str
 ) -> None:

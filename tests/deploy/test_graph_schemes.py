@@ -98,9 +98,10 @@ def entries(path: Path) -> dict[str, TaskEntry]:
     [
         ("snow", "snow2"),
         ("fo", "fo2", "fe"),
-        WHOLE,
-        ("pn", "conv1x1"),
-        ("attention", "all"),
+        *(
+            pytest.param(tasks, marks=pytest.mark.slow)
+            for tasks in (WHOLE, ("pn", "conv1x1"), ("attention", "all"))
+        ),
         ("snow", "clean", "descending", "printed"),
     ],
     ids="+".join,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN = frozenset({"text", "json", "nginx", "caddyfile", "ini", "yaml", "toml", "csv"})
 REASON = re.compile(r"(needs|takes) \S.{3,}")
 LARGEST_SHARE = 1 / 3  # of the blocks with commands that no test runs
-# `PAGES=training,export pytest tests/docs` types these alone.
+# `PAGES=training,export make test-all ARGS=tests/docs` types these alone.
 PAGES = [name for name in os.environ.get("PAGES", "").split(",") if name]
 
 

@@ -46,6 +46,7 @@ def ids(page: Path) -> set[str]:
     return set(re.findall(r'\bid="?([^"\s>]+)', page.read_text(encoding="utf-8")))
 
 
+@pytest.mark.slow
 def test_the_site_has_what_is_made_of_the_code_and_fetches_nothing(site: Path) -> None:
     commands = set(command_anchors(main, "snow-deploy"))
     names = {name for package in PACKAGES for name in public_names(package)}

@@ -48,7 +48,13 @@ def test_every_layout_answers_as_torch(
     assert max(each.max_error for each in found) < 1e-4
 
 
-@pytest.mark.parametrize("family", ["mobilenet_v2", "shufflenet_v2_x0_5", "mnasnet0_5"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "shufflenet_v2_x0_5",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet_v2", "mnasnet0_5")),
+    ],
+)
 def test_families_answer_as_torch(
     random_weights: RandomWeights, tmp_path: Path, family: str
 ) -> None:

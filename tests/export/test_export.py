@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from tests.conftest import RandomWeights
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-SHOWN: list[tuple[str, Layout]] = [
+SHOWN = [
     *(("resnet18", layout) for layout in LAYOUTS),
-    ("resnet50", "fused"),
-    ("mobilenet_v2", "summed"),
+    pytest.param("resnet50", "fused", marks=pytest.mark.slow),
+    pytest.param("mobilenet_v2", "summed", marks=pytest.mark.slow),
 ]
 
 
@@ -69,8 +69,8 @@ def test_the_file_answers_as_torch_does(
         ("none", True, "fused"),
         ("after", False, "fused"),
         ("before", False, "fused"),
-        ("none", True, "summed"),
-        ("after", False, "separate"),
+        pytest.param("none", True, "summed", marks=pytest.mark.slow),
+        pytest.param("after", False, "separate", marks=pytest.mark.slow),
     ],
 )
 def test_poolings_of_every_kind(

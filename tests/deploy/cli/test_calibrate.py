@@ -212,6 +212,7 @@ def seeded(tmp_path_factory: pytest.TempPathFactory, random_weights: RandomWeigh
     return folder
 
 
+@pytest.mark.slow
 def test_the_gate_is_not_fooled_by_pictures_that_were_trained_on(
     seeded: Path, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def closed_pipe() -> int:
     return writing
 
 
+@pytest.mark.slow
 def test_a_training_whose_output_nobody_reads_stores_its_task(
     weights: SourceWeights, tmp_path: Path
 ) -> None:

@@ -223,19 +223,19 @@ def without_dead_units(network: nn.Module) -> None:
 
 SMALL_ZOO = [
     *SHOWN,
-    "resnet34",
-    "resnext50_32x4d",
     "densenet121",
     "squeezenet1_1",
     "shufflenet_v2_x1_0",
     "googlenet",
+    "regnet_y_400mf",
+]
+LARGE_ZOO = [
+    "convnext_tiny",
     "mnasnet1_0",
     "mobilenet_v3_large",
     "regnet_x_400mf",
-    "regnet_y_400mf",
-    "convnext_tiny",
-]
-LARGE_ZOO = [
+    "resnet34",
+    "resnext50_32x4d",
     "vgg11_bn",
     "inception_v3",
     "efficientnet_v2_s",

@@ -35,6 +35,7 @@ FAMILIES = {
     "googlenet": (11, 4),
 }
 """Blocks and stages of networks."""
+QUICK = ("resnet18", "mobilenet_v2", "shufflenet_v2_x0_5")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,10 @@ def layers(network: nn.Module) -> set[str]:
     return {name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
+)
 def test_blocks_and_stages_of_families(family: str) -> None:
     source = blank(family)
     anatomy = source.anatomy

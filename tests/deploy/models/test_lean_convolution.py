@@ -162,7 +162,15 @@ def test_answers_and_gradients_are_those_of_the_plain_formula(case: dict[str, ob
         torch.testing.assert_close(ours[key] / scale, gradient / scale, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("case", [CASES[4], CASES[5], CASES[12], OTHERS[0], OTHERS[2]], ids=name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        CASES[4],
+        OTHERS[0],
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (CASES[5], CASES[12], OTHERS[2])),
+    ],
+    ids=name,
+)
 def test_gradients_are_finite_differences(case: dict[str, object]) -> None:
     made = Case(**case)  # type: ignore[arg-type]
 

@@ -64,7 +64,13 @@ def split(source: Source) -> None:
 
 
 @pytest.mark.parametrize("prepare", [leave, pack, split])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        *ARCHITECTURES[:2],
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ARCHITECTURES[2:]),
+    ],
+)
 def test_a_stream_gives_the_same_features(
     random_weights: RandomWeights,
     images: Tensor,

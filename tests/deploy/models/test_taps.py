@@ -30,6 +30,7 @@ RUN = {
     "efficientnet_b0": 24,
 }
 """Families that are quick to build, and the number of their taps."""
+QUICK = ("resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5")
 COUNTED = {"resnet50": (16, 15104), "vgg11_bn": (7, 6272), "alexnet": (4, 4928)}
 """Taps and features of those that are not run."""
 
@@ -71,7 +72,10 @@ def images() -> Tensor:
     return drawn.to(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("architecture", RUN)
+@pytest.mark.parametrize(
+    "architecture",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RUN],
+)
 def test_means_are_those_of_the_unfolded_networks_tensors(
     random_weights: RandomWeights, random_network: RandomNetwork, architecture: str, images: Tensor
 ) -> None:

@@ -85,13 +85,19 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+QUICK = ("resnet, anti-aliased", "convnext v2", "efficientnet of TensorFlow", "ghostnet")
+
+
 def one_source(make: Callable[[], nn.Module]) -> tuple[nn.Module, Source]:
     torch.manual_seed(0)
     network = settled(make())
     return network, Source(weights_of_module(network, ModuleFacts("timm:one", image_size=SIZE)))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS],
+)
 def test_a_network_is_traced_trained_on_and_exported(name: str, tmp_path: Path) -> None:
     network, source = one_source(NETWORKS[name])
     images = torch.randn(2, 3, SIZE, SIZE)

@@ -40,7 +40,13 @@ def store(tmp_path: Path, trained_store: Store) -> Store:
     return copy_store(trained_store, tmp_path / "store")
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        "fused",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in LAYOUTS if each != "fused"),
+    ],
+)
 def layout(request: pytest.FixtureRequest) -> Layout:
     chosen: Layout = request.param
     return chosen

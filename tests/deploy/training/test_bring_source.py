@@ -48,7 +48,7 @@ def choose(tmp_path: Path, random_network: RandomNetwork) -> SaveNetwork:
 @pytest.mark.parametrize(
     ("architecture", "options", "message"),
     [
-        ("vit_b_32", {}, "no dense convolution"),
+        pytest.param("vit_b_32", {}, "no dense convolution", marks=pytest.mark.slow),
         ("swin_t", {}, "a CNN"),
         ("alexnet", {"image_size": 32}, "cannot read pictures of 32 x 32 pixels"),
         ("squeezenet1_1", {"scheme": "fe"}, "stage"),

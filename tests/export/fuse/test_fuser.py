@@ -63,14 +63,15 @@ def deltas(source: Source) -> dict[str, nn.Module]:
         ("resnet18", "fused"),
         ("resnet18", "summed"),
         ("mobilenet_v2", "summed"),
-        ("efficientnet_b0", "fused"),
-        ("squeezenet1_1", "fused"),
+        pytest.param("efficientnet_b0", "fused", marks=pytest.mark.slow),
+        pytest.param("squeezenet1_1", "fused", marks=pytest.mark.slow),
         ("squeezenet1_1", "summed"),
-        ("regnet_y_400mf", "fused"),  # flatten by keyword
+        pytest.param("regnet_y_400mf", "fused", marks=pytest.mark.slow),  # flatten by keyword
         pytest.param("densenet121", "fused", marks=pytest.mark.slow),  # norms of concatenations
         ("shufflenet_v2_x0_5", "fused"),  # splits and shuffles of channels
-        ("shufflenet_v2_x0_5", "summed"),
-        ("convnext_tiny", "fused"),  # LayerNorms, channels last, layer scales
+        pytest.param("shufflenet_v2_x0_5", "summed", marks=pytest.mark.slow),
+        # LayerNorms, channels last, layer scales
+        pytest.param("convnext_tiny", "fused", marks=pytest.mark.slow),
     ],
 )
 def test_one_fused_network_answers_as_the_deltas_do(
