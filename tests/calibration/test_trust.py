@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from snow_calibration.gate import answers_of
-from snow_calibration.pictures import LabelledPictures
+from snow_calibration.gate import answers_of, outputs_of
+from snow_calibration.pictures import CalibrationPictures, LabelledPictures
 from snow_calibration.trust import match_fp32, measure_trust
+from snow_runtime.confidence.familiarity import unlikenesses
+from snow_runtime.confidence.fit_familiarity import KnownPictures, fit_familiarity
 from snow_runtime.graph.confidence_entry import ConfidenceEntry
 from snow_runtime.graph.onnx_file import read_graph, with_manifest
+from tests.runtime.readout.graphs import SIZE, TAPS, feature_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from snow_calibration.pictures import CalibrationPictures
     from snow_runtime.graph.manifest import Manifest
 
 
@@ -77,3 +79,38 @@ def test_what_is_given_and_right_is_counted(
     assert measure_trust("fp16", {}, truth, manifest) == ()
     answers[name][0, 0] = np.nan
     assert measure_trust("int8", answers, truth, manifest) == ()
+
+
+def test_what_pictures_look_like_moves_with_the_features(tmp_path: Path) -> None:
+    """A graph whose features are others by as much as INT8's: the bound holds on its own."""
+    pixels = np.random.default_rng(0).integers(60, 200, (120, SIZE, SIZE, 3), dtype=np.uint8)
+    plain = feature_graph(tmp_path / "plain.onnx")
+    features = plain.features(pixels[:80]).astype("f4")
+    logits = np.random.default_rng(1).normal(0, 1, (80, 2))
+    look = fit_familiarity(KnownPictures(features, logits, np.ones(80, np.bool_)), TAPS)
+    (task,) = plain.manifest.tasks
+    entry = ConfidenceEntry(1.5, 80, "training", familiarity=look)
+    manifest = replace(plain.manifest, tasks=(replace(task, confidence=entry),))
+    before = feature_graph(tmp_path / "before.onnx", manifest)
+    rounded = feature_graph(tmp_path / "rounded.onnx", manifest)
+    model = read_graph(rounded.path).model
+    (weight,) = (each for each in model.graph.initializer if each.name == "w")
+    steps = np.frombuffer(weight.raw_data, "<f4")
+    weight.raw_data = (np.round(steps * 4) / 4).astype("<f4").tobytes()
+    rounded.path.write_bytes(model.SerializeToString())
+    samples = CalibrationPictures(tuple(f"{n:03}" for n in range(80)), pixels[:80])
+
+    moved = match_fp32(manifest, before.path, rounded.path, samples)
+
+    old, new = (each.tasks[0].confidence for each in (manifest, moved))
+    assert old is not None
+    assert new is not None
+    assert old.familiarity is not None
+    assert new.familiarity is not None
+    assert new.familiarity.distance != old.familiarity.distance
+    assert new.familiarity.space == old.familiarity.space
+    found = []
+    for path, each in ((before.path, old.familiarity), (rounded.path, new.familiarity)):
+        given = outputs_of(path, pixels[80:])
+        found.append(unlikenesses(each, given["source.features"], TAPS, given["food"]))
+    np.testing.assert_allclose(found[1].mean(), found[0].mean(), atol=0.15)
