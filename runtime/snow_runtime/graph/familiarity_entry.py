@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import sys
+from array import array
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from snow_runtime.graph import field_checks
 from snow_runtime.graph.document import Document
 from snow_runtime.graph.field_checks import Positive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from snow_runtime.graph.features_entry import TapEntry
 
 BYTES_A_FEATURE: Final = 8
 """Of a centre and a scale, float32 both; an axis adds one byte more."""
@@ -52,10 +60,31 @@ class FamiliarityEntry(Document):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        place, content = self._place("space"), self.content()
         wanted = self.features * (BYTES_A_FEATURE + self.axes) + 4 * self.axes
-        if len(self.content()) != wanted:
-            place = self._place("space")
+        if len(content) != wanted:
             raise field_checks.refusal(place, self.space, f"{wanted} bytes in base64")
+        numbers = array("f", content[: 4 * (2 * self.features + self.axes)])
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        scales = numbers[self.features : 2 * self.features]
+        if not all(map(math.isfinite, numbers)) or min(scales) <= 0:
+            raise field_checks.refusal(place, self.space, "finite numbers, scales above 0")
+
+    def check_taps(self, taps: Iterable[TapEntry]) -> None:
+        """Check that these are among the taps of a graph or a readout, with as many features.
+
+        Raises:
+            ManifestError: They are not.
+        """
+        channels = {tap.name: tap.channels for tap in taps}
+        place = self._place("taps")
+        for name in self.taps:
+            if name not in channels:
+                raise field_checks.refusal(place, name, f"one of {', '.join(channels)}")
+        found = sum(channels[name] for name in self.taps)
+        if found != self.features:
+            raise field_checks.refusal(self._place("features"), self.features, f"{found}")
 
     def content(self) -> bytes:
         """Give the bytes of `space`; none where it is no base64."""

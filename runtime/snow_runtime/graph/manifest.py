@@ -18,7 +18,7 @@ from snow_runtime.graph import field_checks
 from snow_runtime.graph.confidence_entry import ConfidenceEntry
 from snow_runtime.graph.data_entry import DataEntry
 from snow_runtime.graph.document import Document, parse_json
-from snow_runtime.graph.features_entry import FeaturesEntry
+from snow_runtime.graph.features_entry import FeaturesEntry, TapEntry
 from snow_runtime.graph.field_checks import Positive, Sha256
 from snow_runtime.graph.task_name import check_task_name
 from snow_runtime.multilabel import Labelling
@@ -182,6 +182,15 @@ class TaskEntry(Document):
         """What the logits are divided by before they become probabilities."""
         return 1.0 if self.confidence is None else self.confidence.temperature
 
+    def check_taps(self, taps: tuple[TapEntry, ...]) -> None:
+        """Check that what its training pictures look like is told by these taps.
+
+        Raises:
+            ManifestError: It is not.
+        """
+        if self.confidence is not None and self.confidence.familiarity is not None:
+            self.confidence.familiarity.check_taps(taps)
+
     def _place(self, name: str) -> str:
         return "a task's name" if name == "name" else f"task {self.name!r}: {name}"
 
@@ -262,6 +271,8 @@ class Manifest(Document):
         tensors = [self.input.name, *(task.output for task in self.tasks)]
         if self.features is not None:
             tensors.append(self.features.output)
+            for task in self.tasks:
+                task.check_taps(self.features.taps)
         field_checks.unique("the list of inputs and outputs", tensors)
         if self.self_check is not None:
             expected = {task.output: len(task.labels) for task in self.tasks}

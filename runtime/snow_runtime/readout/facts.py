@@ -76,6 +76,7 @@ class ReadoutFacts(Document):
         for name, values in (("check_logits", self.check_logits), ("fit.counts", self.fit.counts)):
             if values is not None and len(values) != count:
                 raise field_checks.refusal(name, values, f"one for each of {count} labels")
+        self.task.check_taps(self.taps)
         channels = {tap.name: tap.channels for tap in self.taps}
         for tap, chosen in self.task.selections.items():
             place = f"task.selections[{tap!r}]"

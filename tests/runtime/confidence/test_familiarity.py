@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 import numpy as np
@@ -142,5 +143,13 @@ def test_a_damaged_space_is_refused() -> None:
     for space in (entry.space[:-8], "no base64", "AAAA"):
         with pytest.raises(ManifestError, match=r"familiarity\.space"):
             replace(entry, space=space)
+    content = bytearray(base64.b64decode(entry.space))
+    content[:4] = np.float32("nan").tobytes()
+    with pytest.raises(ManifestError, match="finite numbers"):
+        replace(entry, space=base64.b64encode(content).decode())
+    for taps in (TAPS[:2], (*TAPS[:2], TapEntry("b.0", 61))):
+        with pytest.raises(ManifestError, match="familiarity"):
+            entry.check_taps(taps)
+    entry.check_taps(TAPS)
     with pytest.raises(ManifestError, match=r"familiarity\.distance"):
         replace(entry, distance=(1.0, 0.0))

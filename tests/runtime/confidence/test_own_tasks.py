@@ -10,7 +10,9 @@ import pytest
 
 from snow_runtime.confidence.familiarity import unlikenesses
 from snow_runtime.confidence.fit_familiarity import KnownPictures, fit_familiarity
+from snow_runtime.errors import ManifestError
 from snow_runtime.graph.confidence_entry import ConfidenceEntry
+from snow_runtime.graph.features_entry import FeaturesEntry
 from snow_runtime.graph.manifest import Manifest
 from snow_runtime.model import load
 from tests.runtime.readout.graphs import SIZE, TAPS, FeatureGraph, feature_graph, manifest_of
@@ -59,6 +61,8 @@ def test_a_manifest_keeps_it_and_one_from_before_has_the_temperature_1(
 ) -> None:
     text = known.manifest.to_json()
     assert Manifest.from_json(text) == known.manifest
+    with pytest.raises(ManifestError, match="familiarity"):
+        replace(known.manifest, features=FeaturesEntry("source.features", TAPS[:1]))
     old = manifest_of().to_json()
     assert "confidence" not in old
     assert Manifest.from_json(old).tasks[0].temperature == 1
