@@ -287,6 +287,7 @@ def _requests(
 
 
 def _announce(request: TaskRequest, *, chosen: bool) -> None:
+    from snow_deploy.data.hold_out import keep_for_tuning
     from snow_deploy.training.fit_pictures import count_views
 
     splits, options = request.splits, request.options
@@ -300,9 +301,12 @@ def _announce(request: TaskRequest, *, chosen: bool) -> None:
         how = f"a readout fitted on {views} view{'s' if views > 1 else ''} of each"
     elif chosen:
         how = f"a readout, or a delta of {how}"
+    kept = keep_for_tuning(splits, 0 if chosen else options.hold_out, options.seed)
+    held = len(splits.train) - len(kept.train)
     click.echo(
-        f"task {request.name}: {_counted(splits)}, {len(splits.train)} train and "
-        f"{len(pictures)} {split} pictures, {how}"
+        f"task {request.name}: {_counted(splits)}, {len(kept.train)} train"
+        + (f", {held} held-out" if held else "")
+        + f" and {len(pictures)} {split} pictures, {how}"
     )
 
 

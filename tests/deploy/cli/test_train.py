@@ -116,6 +116,22 @@ def test_defaults_are_the_papers(trained_store: Store, calls: list[Call]) -> Non
     assert len(call.splits.train) == 48
 
 
+def test_what_is_held_out_is_said(trained_store: Store, calls: list[Call]) -> None:
+    result = train(trained_store, "--hold-out", "0.5", "--right-share", "0.9", task="new")
+
+    assert result.exit_code == 0, result.output
+    (call,) = calls
+    assert (call.options.hold_out, call.options.right_share) == (0.5, 0.9)
+    assert result.stdout.splitlines()[0].startswith(
+        "task new: 6 classes, 24 train, 24 held-out and 20 test pictures, 90 epochs"
+    )
+    for option, value in (("--hold-out", "1"), ("--right-share", "1")):
+        refused = train(trained_store, option, value, task="new")
+        assert f"{option} is out of range" in refused.stderr
+    refused = train(trained_store, "--scheme", "readout", "--hold-out", "0.2", task="new")
+    assert "--scheme readout does not read --hold-out" in refused.stderr
+
+
 def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:
     arguments = (
         "--k 4 --width 16 --sigma2 0.5 --pooling-norm none --epochs 3 --batch-size 64 "
