@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from snow_runtime.learn.collect import LookedAt
     from snow_runtime.learn.many import FittedTask, LabelledTask
     from snow_runtime.learn.scored import ScoredFeatures
+    from snow_runtime.readout.file import ReadoutFile
 
 _ID = "id"
 
@@ -80,6 +82,7 @@ def fit_table(
     output: Path,
     spread: tuple[int, str | None],
     *,
+    right_share: float | None,
     as_json: bool,
 ) -> None:
     """Fit a readout for each column of a table, and write them into a folder.
@@ -89,13 +92,16 @@ def fit_table(
         table: CSV file of the labels.
         output: Folder of the readouts.
         spread: How many processes, and the address of a Ray that takes their place.
+        right_share: Share of right answers that those given are to have; None gives all.
         as_json: Whether one JSON object is printed.
     """
     from snow_runtime.learn.fit import check_can_fit
     from snow_runtime.learn.scored import read_scored_features
     from snow_runtime.readout.file import SUFFIX, check_place
+    from snow_runtime.readout.fit import FitOptions
 
-    tasks = read_label_table(table)
+    options = FitOptions(right_share=right_share)
+    tasks = [replace(task, options=options) for task in read_label_table(table)]
     check_can_fit(tasks[0].name)
     began = time.monotonic()
     scored = read_scored_features(features, {name for task in tasks for name in task.labels})
@@ -112,6 +118,7 @@ def fit_table(
             failures[done.name] = done.error or ""
             click.echo(f"error: {done.name}: {one_line(done.error or '')}", err=True)
             continue
+        warn_where_all_is_answered(done.readout, right_share)
         path = output / f"{done.name}{SUFFIX}"
         done.readout.write(path)
         fit = done.readout.facts.fit
@@ -152,6 +159,18 @@ def _fitted(
 
     begin_ray(address)
     return fit_on_ray(scored, tasks)
+
+
+def warn_where_all_is_answered(readout: ReadoutFile, right_share: float | None) -> None:
+    """Tell that no bound keeps a share of right answers that was asked for."""
+    confidence = readout.facts.task.confidence
+    if right_share is not None and (confidence is None or confidence.right_share is None):
+        click.echo(
+            f"warning: {readout.name}: no least probability shows that {right_share:g} of the "
+            "answers given are right; every answer is given. Add photos, or ask for a smaller "
+            "--right-share.",
+            err=True,
+        )
 
 
 def refuse_mixed(given: dict[str, Any]) -> None:

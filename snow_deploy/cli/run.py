@@ -65,6 +65,12 @@ if TYPE_CHECKING:
     help="Leave out answers with a lower probability.",
 )
 @click.option(
+    "--unknown/--no-unknown",
+    default=True,
+    help="Say which answers are unknown: the picture is unlike those trained on, or the answer "
+    "unsure.",
+)
+@click.option(
     "--output",
     type=click.Choice(["jsonl", "mqtt", "none"]),
     default="jsonl",
@@ -177,7 +183,7 @@ def _run(  # noqa: PLR0917 - the command's parts
         swappable,
         stack.enter_context(CameraGroup(cameras)),
         [output],
-        LoopOptions(wanted, options.every, options.min_confidence, options.frames),
+        LoopOptions(wanted, options.every, options.min_confidence, options.frames, options.unknown),
         recorders,
         stats,
     )

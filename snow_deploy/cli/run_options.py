@@ -33,6 +33,7 @@ class RunOptions:
     tasks: str | None
     every: int
     min_confidence: float
+    unknown: bool
     output: Literal["jsonl", "mqtt", "none"]
     mqtt: str | None
     mqtt_ca: Path | None

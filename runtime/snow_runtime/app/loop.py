@@ -50,12 +50,14 @@ class LoopOptions:
         min_confidence: Lowest probability of an answer that is kept, in [0, 1].
         frames: Number of frames to stop after; None goes on until the cameras end or
             :meth:`Loop.stop`.
+        unknown: Whether to say which answers should not be acted on.
     """
 
     tasks: Collection[str] | None = None
     every: int = 1
     min_confidence: float = 0.0
     frames: int | None = None
+    unknown: bool = True
 
 
 @dataclass
@@ -165,7 +167,8 @@ class Loop:
         self.failures.succeeded()
         shown = self._shown()
         for frame, result in zip(frames, results, strict=True):
-            answer = answer_about(frame, result, shown, self.options.min_confidence)
+            least, unknown = self.options.min_confidence, self.options.unknown
+            answer = answer_about(frame, result, shown, least, unknown=unknown)
             self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
             self.live.put(frame, answer)
             self._hand_out(frame, answer)

@@ -19,6 +19,7 @@ import numpy as np
 from snow_runtime.errors import FitError, SnowError
 from snow_runtime.learn.fit import fit_looked_at
 from snow_runtime.learn.scored import ScoredFeatures, looked_at
+from snow_runtime.readout.fit import FitOptions
 from snow_runtime.score.import_score import import_score
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ class LabelledTask:
     Attributes:
         name: Name of the task.
         labels: What each picture shows, by its id.
+        options: How it is fitted.
     """
 
     name: str
     labels: Mapping[str, str]
+    options: FitOptions = FitOptions()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def fit_task(scored: ScoredFeatures, task: LabelledTask) -> FittedTask:
     """Fit one readout; what cannot be fitted is told in what comes back."""
     try:
         seen = looked_at(scored, task.labels)
-        return FittedTask(task.name, fit_looked_at(seen, task.name), None, seen.remarks)
+        return FittedTask(
+            task.name, fit_looked_at(seen, task.name, task.options), None, seen.remarks
+        )
     except SnowError as error:
         return FittedTask(task.name, None, str(error))
 
