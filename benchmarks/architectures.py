@@ -252,7 +252,8 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.page:
         ordered = [rows[name] for name in ARCHITECTURES if name in rows]
         with atomic_write(chosen.page) as file:
-            file.write(write_page(ordered).encode())
+            left = [name for name in ARCHITECTURES if name not in rows]
+            file.write(write_page(ordered, left).encode())
     return 0
 
 

@@ -31,7 +31,8 @@ def test_there_are_at_least_sixty_of_each_a_name_and_a_size() -> None:
 
 
 def test_the_page_counts_and_says_why() -> None:
-    page = write_page([asdict(row) for row in (GREEN, RED, REFUSED)])
+    page = write_page([asdict(row) for row in (GREEN, RED, REFUSED)], ["alexnet"])
+    assert "Not walked yet by this version: `alexnet`." in page
     assert "**1 of 3 go the whole way.** 1 are refused" in page
     lines = {line.split(" | ")[1]: line for line in page.splitlines() if line.startswith("| ")}
     assert lines["resnet18"].endswith("| 4e-06, fused | 100.00%, 0 | 41 of 41 | 40 of 41 |")
