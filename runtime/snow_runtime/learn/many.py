@@ -10,7 +10,7 @@ import multiprocessing
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class LabelledTask:
 
     name: str
     labels: Mapping[str, str]
-    options: FitOptions = FitOptions()
+    options: FitOptions = field(default_factory=FitOptions)
 
 
 @dataclass(frozen=True)
