@@ -20,12 +20,16 @@ from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
 from snow_deploy.cli.signals import Signals, non_blocking_errors
+from snow_deploy.cli.state_options import state_options, state_rules
 from snow_runtime.errors import CameraError, SnowError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_runtime.app.loop import Loop
+    from snow_runtime.app.states.feed import StateFeed
+    from snow_runtime.app.states.keeper import AskedTask
+    from snow_runtime.app.states.rules import StateRules
     from snow_runtime.cameras import Camera
     from snow_runtime.swap import SwappableModel
 
@@ -64,11 +68,12 @@ if TYPE_CHECKING:
     default=0.0,
     help="Leave out answers with a lower probability.",
 )
+@state_options
 @click.option(
     "--output",
-    type=click.Choice(["jsonl", "mqtt", "none"]),
+    type=click.Choice(["jsonl", "events", "mqtt", "none"]),
     default="jsonl",
-    help="jsonl: a line on standard output for each frame.",
+    help="jsonl: a line on standard output for each frame; events: for each change of a state.",
 )
 @click.option(
     "--mqtt",
@@ -157,6 +162,7 @@ def _run(  # noqa: PLR0917 - the command's parts
     from snow_runtime.swap import SwappableModel
 
     stats = Stats()
+    rules = state_rules(options)
     how = options_by_camera([name for name, _ in named], options.tls_fingerprint, options.tls_host)
     output = open_output(options, stats.count)
     stack.callback(output.close)
@@ -178,6 +184,7 @@ def _run(  # noqa: PLR0917 - the command's parts
         LoopOptions(wanted, options.every, options.min_confidence, options.frames),
         recorders,
         stats,
+        states=None if rules is None else _states(rules, swappable, wanted, named),
     )
     serve_page(options, loop, cameras, stack)
     how_to_swap = {"needed": wanted or (), **loading}
@@ -187,6 +194,27 @@ def _run(  # noqa: PLR0917 - the command's parts
     if all(camera.status.state == "failed" for camera in cameras):
         msg = "No camera is left: each failed, as said above. Check the addresses."
         raise CameraError(msg)
+
+
+def _states(
+    rules: StateRules,
+    model: SwappableModel,
+    wanted: tuple[str, ...] | None,
+    named: list[tuple[str, str]],
+) -> StateFeed:
+    from snow_runtime.app.states.feed import StateFeed, asked_tasks
+    from snow_runtime.app.states.keeper import StateKeeper
+
+    def asked() -> dict[tuple[str, str], AskedTask]:
+        tasks = asked_tasks(model)
+        return {
+            (camera, name): task
+            for camera, _ in named
+            for name, task in tasks.items()
+            if wanted is None or name in wanted
+        }
+
+    return StateFeed(StateKeeper(rules), asked)
 
 
 def _swap(

@@ -33,7 +33,13 @@ class RunOptions:
     tasks: str | None
     every: int
     min_confidence: float
-    output: Literal["jsonl", "mqtt", "none"]
+    states: bool
+    state_agree: tuple[int, int]
+    state_dwell: float
+    state_upper: float | None
+    state_lower: float | None
+    state_stale: float
+    output: Literal["jsonl", "events", "mqtt", "none"]
     mqtt: str | None
     mqtt_ca: Path | None
     mqtt_cert: Path | None

@@ -46,7 +46,9 @@ def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
             version=options.mqtt_version,
         )
         return Mqtt(options.mqtt, count, how)
-    return JsonLines(count) if options.output == "jsonl" else NullOutput()
+    if options.output == "none":
+        return NullOutput()
+    return JsonLines(count, answers=options.output == "jsonl")
 
 
 def _refuse_unread_mqtt(output: str) -> None:

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from snow_runtime.app.answers import FrameAnswer, answer_about
 from snow_runtime.app.failures import Failures
 from snow_runtime.app.latest_frames import LatestFrames
+from snow_runtime.app.outputs.jsonl import StateOutput
 from snow_runtime.app.prefetch import Prefetcher
 from snow_runtime.app.stats import Stats
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import SnowError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.prefetch import PreparedFrames
+    from snow_runtime.app.states.event import StateNews
+    from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.cameras import CameraGroup, Frame
     from snow_runtime.pictures.prepared import Prepared
     from snow_runtime.swap import SwappableModel
@@ -71,6 +74,7 @@ class Loop:
         stats: Counters and latencies of the run.
         live: Frames and answers that the page shows.
         failures: Record of failures, which says when to give up.
+        states: States of what is asked; None keeps none.
     """
 
     model: SwappableModel
@@ -81,6 +85,7 @@ class Loop:
     stats: Stats = field(default_factory=Stats)
     live: LatestFrames = field(default_factory=LatestFrames)
     failures: Failures = field(default_factory=Failures)
+    states: StateFeed | None = None
     _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
     _turns: dict[str, int] = field(
         default_factory=dict
@@ -102,6 +107,8 @@ class Loop:
         self.stats.begin()
         with Prefetcher(self._fetch, self._prepare) as ahead:
             while not self._stopped:
+                if self.states is not None:
+                    self._tell(self.states.look())
                 ready = ahead.next(_WAIT_S)
                 if ready is not None:
                     answered += self._answer(ready)
@@ -167,8 +174,14 @@ class Loop:
         for frame, result in zip(frames, results, strict=True):
             answer = answer_about(frame, result, shown, self.options.min_confidence)
             self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
+            news = None
+            if self.states is not None:
+                seen = {name: task for name, task in result.items() if _among(name, shown)}
+                now, news = self.states.put(frame, seen)
+                answer = replace(answer, states=now)
             self.live.put(frame, answer)
             self._hand_out(frame, answer)
+            self._tell(news)
         return len(frames)
 
     def _leave_out(self, why: str, count: int) -> None:
@@ -178,11 +191,24 @@ class Loop:
     def _hand_out(self, frame: Frame, answer: FrameAnswer) -> None:
         """Give an answer to all outputs; a defect in one costs no other one anything."""
         recorder = self.recorders.get(frame.camera)
+        for output in self.outputs:
+            self._guarded(output.put, answer)
+        if recorder is not None:
+            self._guarded(recorder.put, frame, answer)
+
+    def _tell(self, news: StateNews | None) -> None:
+        """Give news of states likewise to all outputs that take them."""
+        if news is None:
+            return
+        if news.events:
+            self.stats.count("state_changes", len(news.events))
+        for output in self.outputs:
+            if isinstance(output, StateOutput):
+                self._guarded(output.tell, news)
+
+    def _guarded(self, hand_over: Callable[..., None], *given: object) -> None:
         try:
-            for output in self.outputs:
-                output.put(answer)
-            if recorder is not None:
-                recorder.put(frame, answer)
+            hand_over(*given)
         except Exception as error:  # noqa: BLE001 - an app's own output may raise anything
             self.stats.count("output_errors")
             self._faults.warning(f"an output failed: {type(error).__name__}: {error}")
@@ -192,3 +218,7 @@ class Loop:
             return self.options.tasks
         wanted = self.model.tasks if self.options.tasks is None else self.options.tasks
         return [task for task in wanted if task not in self.live.hidden]
+
+
+def _among(task: str, shown: Collection[str] | None) -> bool:
+    return shown is None or task in shown

@@ -15,6 +15,8 @@ import pytest
 
 from snow_runtime.app.outputs.mqtt import Mqtt
 from snow_runtime.app.outputs.mqtt_broker import MqttOptions
+from snow_runtime.app.states.event import Change, StateEvent, StateNews, StateNow
+from snow_runtime.cameras.clock import Instant
 from snow_runtime.errors import InputError
 from tests.runtime.app.conftest import until
 from tests.runtime.app.frames import answer_of
@@ -222,3 +224,38 @@ def test_certificates_that_cannot_be_used(
 
     with pytest.raises(InputError, match=said):
         Mqtt(url, lambda _: None, MqttOptions(**paths))
+
+
+def news_of(state: str, *events: StateEvent) -> StateNews:
+    return StateNews(events, (StateNow("door", "food", None, state, 2.0),))
+
+
+def test_states_end_right_and_no_event_is_lost_around_a_cut(
+    start: Start, opened: list[Any], counts: Counter[str]
+) -> None:
+    port = start("allow_anonymous true")
+    seen: set[str] = set()
+
+    class Events(Listener):
+        def _keep(self, _client: Any, _data: Any, message: Any) -> None:
+            super()._keep(_client, _data, message)
+            if message.topic == "t/door/event":
+                seen.add(json.loads(message.payload)["after"])
+
+    output = Mqtt(f"mqtt://127.0.0.1:{port}/t", lambda what: counts.update([what]))
+    opened += [output, listener := Events(port, "t/#")]
+    until(lambda: listener.got.get("t/status", ("",))[0] == "online")
+    for number in range(40):
+        change = Change(str(number - 1), str(number), "answers", Instant(0.0, 0.0), None)
+        output.tell(news_of(str(number), StateEvent("door", "food", None, change)))
+        if number == 20:
+            output._client.socket().shutdown(socket.SHUT_RDWR)
+    until(lambda: len(seen) == 40)
+    until(lambda: output._states.on_the_way == 0)
+    assert not counts
+
+    opened.append(later := Listener(port, "t/door/#"))
+    until(lambda: later.got)
+    assert later.got == {"t/door/state/food": ("39", True)}
+    output.tell(StateNews((), ()))
+    until(lambda: listener.got["t/door/state/food"][0] == "")
