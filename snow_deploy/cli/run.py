@@ -19,6 +19,7 @@ from snow_deploy.cli.options import (
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
+from snow_deploy.cli.run_site import attend_broker
 from snow_deploy.cli.signals import Signals, non_blocking_errors
 from snow_deploy.cli.state_options import state_options, state_rules
 from snow_runtime.errors import CameraError, SnowError
@@ -105,6 +106,17 @@ if TYPE_CHECKING:
     help="Of the protocol; an older broker cannot tell that it refused an answer.",
 )
 @click.option(
+    "--mqtt-switches",
+    is_flag=True,
+    help="Take commands from the broker that turn a task of a camera on and off.",
+)
+@click.option(
+    "--mqtt-discovery",
+    metavar="PREFIX",
+    help="Describe cameras and states to Home Assistant, below its discovery prefix: "
+    "homeassistant, unless you changed it there.",
+)
+@click.option(
     "--record",
     type=FILE,
     help="Append frames to FILE.mjpeg and answers to FILE.jsonl (FILE may end in .mjpeg); of "
@@ -187,6 +199,7 @@ def _run(  # noqa: PLR0917 - the command's parts
         states=None if rules is None else _states(rules, swappable, wanted, named),
     )
     serve_page(options, loop, cameras, stack)
+    attend_broker(options, output, loop, cameras)
     how_to_swap = {"needed": wanted or (), **loading}
     with signals.guiding(loop, lambda: _swap(swappable, path, options.readouts, how_to_swap)):
         answered = loop.run()

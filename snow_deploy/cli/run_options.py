@@ -47,6 +47,8 @@ class RunOptions:
     mqtt_qos: Literal["0", "1"]
     mqtt_retain: bool
     mqtt_version: Literal["5", "3.1.1"]
+    mqtt_switches: bool
+    mqtt_discovery: str | None
     record: Path | None
     port: int | None
     host: str

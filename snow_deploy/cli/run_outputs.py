@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from snow_deploy.cli.options import is_given
+from snow_deploy.cli.run_site import check_discovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from snow_deploy.cli.run_options import RunOptions
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.outputs.recording import Recorder
+
+_OF_MQTT: Final = (
+    "mqtt_ca",
+    "mqtt_cert",
+    "mqtt_key",
+    "mqtt_qos",
+    "mqtt_retain",
+    "mqtt_version",
+    "mqtt_switches",
+    "mqtt_discovery",
+)
 
 
 def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
@@ -36,6 +48,7 @@ def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
         msg = "--output mqtt and --mqtt URL belong together."
         raise click.UsageError(msg)
     _refuse_unread_mqtt(options.output)
+    check_discovery(options)
     if options.mqtt is not None:
         how = MqttOptions(
             authorities=options.mqtt_ca,
@@ -52,7 +65,7 @@ def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
 
 
 def _refuse_unread_mqtt(output: str) -> None:
-    for name in ("mqtt_ca", "mqtt_cert", "mqtt_key", "mqtt_qos", "mqtt_retain", "mqtt_version"):
+    for name in _OF_MQTT:
         if is_given(name) and output != "mqtt":
             msg = f"--{name.replace('_', '-')} is for --output mqtt; leave it out."
             raise click.UsageError(msg)

@@ -18,7 +18,10 @@ KNOWN = frozenset({"textures", "clothing"})  # trained to be right more often th
 _CAMERA = re.compile(r"""(?:rtsps?|https?|csi|v4l2|synthetic)://[^\s"']*|/dev/video\d+""")
 _NAMED = re.compile(r"(?:[\w-]+=)?")
 _OF_CAMERAS = ("--tls-fingerprint", "--tls-host")
-_OF_MQTT = ("--mqtt", "--mqtt-ca", "--mqtt-cert", "--mqtt-key", "--mqtt-retain")
+_OF_MQTT = (
+    *("--mqtt", "--mqtt-ca", "--mqtt-cert", "--mqtt-key", "--mqtt-retain"),
+    *("--mqtt-switches", "--mqtt-discovery"),
+)
 
 
 def put_stand_ins(line: CommandLine) -> None:

@@ -170,8 +170,8 @@ class Loop:
             self.failures.failed(error, len(frames))
             return 0
         self.failures.succeeded()
-        shown = self._shown()
         for frame, result in zip(frames, results, strict=True):
+            shown = self._shown(frame.camera)
             answer = answer_about(frame, result, shown, self.options.min_confidence)
             self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
             news = None
@@ -213,11 +213,11 @@ class Loop:
             self.stats.count("output_errors")
             self._faults.warning(f"an output failed: {type(error).__name__}: {error}")
 
-    def _shown(self) -> Collection[str] | None:
-        if not self.live.hidden:
+    def _shown(self, camera: str) -> Collection[str] | None:
+        if not self.live.hidden and not self.live.off:
             return self.options.tasks
         wanted = self.model.tasks if self.options.tasks is None else self.options.tasks
-        return [task for task in wanted if task not in self.live.hidden]
+        return [task for task in wanted if self.live.shows(camera, task)]
 
 
 def _among(task: str, shown: Collection[str] | None) -> bool:

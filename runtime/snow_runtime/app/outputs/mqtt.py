@@ -10,8 +10,10 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
+from snow_runtime.app.outputs.mqtt_retained import MqttRetained
+from snow_runtime.app.outputs.mqtt_site import MqttSite
 from snow_runtime.app.outputs.mqtt_states import MqttStates
-from snow_runtime.app.outputs.mqtt_topics import topic_part
+from snow_runtime.app.outputs.mqtt_topics import camera_part
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import MissingDependencyError
 from snow_runtime.install_hint import pip_install
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snow_runtime.app.answers import FrameAnswer
+    from snow_runtime.app.outputs.site import SiteOptions
     from snow_runtime.app.states.event import StateNews
 
 _LOGGER = logging.getLogger(__name__)
@@ -75,6 +78,9 @@ class Mqtt:
         self._faults, self._own_faults = ThrottledLogger(_LOGGER), ThrottledLogger(_LOGGER)
         self._closing = False
         self._states = MqttStates(self._publish_state, broker.topic, count)
+        self._retained = MqttRetained(self._publish_site)
+        self._site: MqttSite | None = None
+        self._listening = False  # what an earlier program left comes before what is published
         self._client = client or _paho(self._options.version)
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
@@ -86,6 +92,7 @@ class Mqtt:
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
         self._client.reconnect_delay_set(1, 30)
         self._client.connect_async(broker.host, broker.port, keepalive=15)
         self._client.loop_start()
@@ -109,9 +116,18 @@ class Mqtt:
         """Publish states and events; they wait for a broker where none is there."""
         self._states.tell(news)
 
+    def attend(self, options: SiteOptions) -> None:
+        """Keep the broker's picture of the installation true from now on, and take commands."""
+        self._site = MqttSite(self._retained, self._topic, options)
+        if self._client.is_connected():
+            self._subscribe()
+        self._site.start()
+
     def close(self) -> None:
         """Let the network take what still waits, for a second at most, and disconnect."""
         self._closing = True
+        if self._site is not None:
+            self._site.close()
         if self._client.is_connected():
             self._own = self._client.publish(payload=_OFFLINE, **self._status).mid
         self._client.disconnect()
@@ -123,7 +139,7 @@ class Mqtt:
         self._states.close()
 
     def _publish(self, answer: FrameAnswer) -> bool:
-        topic = f"{self._topic}/{topic_part(answer.camera, 'status')}"
+        topic = f"{self._topic}/{camera_part(answer.camera)}"
         return self._give(topic, json.dumps(answer.to_dict()), self._options.retain) is not None
 
     def _publish_state(self, topic: str, text: str, retain: bool) -> Any:  # noqa: FBT001
@@ -134,6 +150,9 @@ class Mqtt:
             with self._lock:
                 self._waiting = max(0, self._waiting - 1)
         return sent
+
+    def _publish_site(self, topic: str, text: str, retain: bool) -> Any:  # noqa: FBT001
+        return self._publish_state(topic, text, retain) if self._listening else None
 
     def _give(self, topic: str, text: str, retain: bool) -> Any:  # noqa: FBT001
         """Give the client a message; return its record, or None where it does not take it."""
@@ -147,7 +166,7 @@ class Mqtt:
 
     def _settle(self) -> None:
         """Count the answers that still wait as lost: their connection is gone."""
-        kept = self._states.on_the_way  # they are published again
+        kept = self._states.on_the_way + self._retained.on_the_way  # they are published again
         with self._lock:
             lost, self._waiting = max(0, self._waiting - kept), 0
             self._connection += 1
@@ -179,9 +198,24 @@ class Mqtt:
             advice = "Give --mqtt-version 3.1.1" if old else "Look at user and password"
             self._tell("refused", f"refuses the connection: {reason}. {advice}.")
         else:
+            self._subscribe()  # first, so that whoever sees it online can speak to it
             self._own = self._client.publish(payload=_ONLINE, **self._status).mid
             self._states.connected()
+            self._retained.connected()
             self._tell("connected", "is connected.")
+
+    def _subscribe(self) -> None:
+        for topic in [] if self._site is None else self._site.subscriptions:
+            self._client.subscribe(topic, self._options.qos)
+        self._listening = True
+
+    def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        if self._site is not None:
+            text = message.payload.decode(errors="replace")
+            try:
+                self._site.receive(message.topic, text, retained=message.retain)
+            except Exception as error:  # noqa: BLE001 - it would end the client's thread
+                self._faults.error(f"A message on {message.topic} failed: {error}", error)
 
     def _on_connect_fail(self, *_: Any) -> None:
         # paho calls this while it handles the exception, and does not tell which.
@@ -192,6 +226,7 @@ class Mqtt:
         self._tell("unreachable", f"cannot be reached: {why}.{advice} Trying again.")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
+        self._listening = False
         self._settle()
         if self._state == "connected":
             self._tell("lost", f"has lost the connection: {reason}. Trying again.")

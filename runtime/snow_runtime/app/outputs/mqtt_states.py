@@ -5,30 +5,24 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from snow_runtime.app.outputs.mqtt_topics import topic_part
+from snow_runtime.app.outputs.mqtt_retained import MqttRetained, Sent
+from snow_runtime.app.outputs.mqtt_topics import SiteTopics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from snow_runtime.app.states.event import StateEvent, StateNews, StateNow
+    from snow_runtime.app.states.event import StateNews
 
 _EVENTS: Final = 1000  # that wait for a broker
 
 
-@dataclass
-class _Waiting:
-    """An event, and what the client said when it took it; None until it did."""
+class _Waiting(NamedTuple):
+    """An event that waits for a broker."""
 
     topic: str
-    payload: str
-    sent: Any = None
-
-    @property
-    def delivered(self) -> bool:
-        return self.sent is not None and _is_published(self.sent)
+    message: Sent
 
 
 class MqttStates:
@@ -51,43 +45,45 @@ class MqttStates:
         count: Callable[[str], None],
     ) -> None:
         self._publish = publish
-        self._topic = topic
+        self._topics = SiteTopics(topic)
         self._count = count
         self._sending = threading.Lock()  # one at a time, so that the newest state comes last
         self._lock = threading.Lock()  # around what is noted; callbacks of the client may take it
-        self._states: dict[str, str] = {}  # by topic, as the broker should have it
-        self._on_the_way: list[Any] = []
+        self._states = MqttRetained(publish)
         self._events: deque[_Waiting] = deque()
 
     def tell(self, news: StateNews) -> None:
         """Publish what is new."""
-        states = {self._state_topic(each): each.state for each in news.states}
+        topics = self._topics
+        states = {
+            topics.state(each.camera, each.question, each.label): each.state for each in news.states
+        }
         with self._sending:
-            before, self._states = self._states, states
             with self._lock:
                 self._events.extend(
-                    _Waiting(self._event_topic(event), json.dumps(event.to_dict()))
+                    _Waiting(topics.event(event.camera), Sent(json.dumps(event.to_dict())))
                     for event in news.events
                 )
-            gone = dict.fromkeys(before.keys() - states.keys(), "")  # the broker forgets it
-            new = {topic: state for topic, state in states.items() if before.get(topic) != state}
-            self._send({**gone, **new})
+            self._states.put(states)
+            self._send()
 
     def connected(self) -> None:
         """Publish all states, and the events that no broker is known to have."""
         with self._sending:
             with self._lock:
-                self._on_the_way = []
-                for event in self._events:
-                    event.sent = event.sent if event.delivered else None
-            self._send(self._states)
+                self._forget_delivered()
+                for _, message in self._events:
+                    message.record = None
+            self._states.connected()
+            self._send()
 
     def close(self) -> None:
         """Count the events that no broker is known to have as lost."""
         with self._lock:
-            lost = [event for event in self._events if not event.delivered]
+            self._forget_delivered()
+            lost = len(self._events)
             self._events.clear()
-        for _ in lost:
+        for _ in range(lost):
             self._count("mqtt_lost")
 
     @property
@@ -95,36 +91,18 @@ class MqttStates:
         """How many messages the client has taken and not yet delivered."""
         with self._lock:
             self._forget_delivered()
-            sent = [event for event in self._events if event.sent is not None]
-            return len(self._on_the_way) + len(sent)
+            sent = sum(message.record is not None for _, message in self._events)
+        return self._states.on_the_way + sent
 
-    def _send(self, states: dict[str, str]) -> None:
-        records = [self._publish(topic, state, True) for topic, state in states.items()]  # noqa: FBT003
+    def _send(self) -> None:
         with self._lock:
-            self._on_the_way += [record for record in records if record is not None]
             self._forget_delivered()
-            waiting = [event for event in self._events if event.sent is None]
-        for event in waiting:
-            event.sent = self._publish(event.topic, event.payload, False)  # noqa: FBT003
+            waiting = [event for event in self._events if event.message.record is None]
+        for topic, message in waiting:
+            message.record = self._publish(topic, message.payload, False)  # noqa: FBT003
 
     def _forget_delivered(self) -> None:
-        self._on_the_way = [each for each in self._on_the_way if not _is_published(each)]
-        self._events = deque(event for event in self._events if not event.delivered)
+        self._events = deque(event for event in self._events if not event.message.delivered)
         while len(self._events) > _EVENTS:
             self._events.popleft()
             self._count("mqtt_lost")
-
-    def _state_topic(self, state: StateNow) -> str:
-        parts = [state.question] if state.label is None else [state.question, state.label]
-        camera = topic_part(state.camera, "status")
-        return "/".join([self._topic, camera, "state", *map(topic_part, parts)])
-
-    def _event_topic(self, event: StateEvent) -> str:
-        return f"{self._topic}/{topic_part(event.camera, 'status')}/event"
-
-
-def _is_published(record: Any) -> bool:
-    try:
-        return bool(record.is_published())
-    except (RuntimeError, ValueError):  # its connection is gone
-        return False

@@ -30,11 +30,14 @@ class StateFeed:
         keeper: Keeper of the states; it may have served another loop before.
         asked: Function that gives, by camera and question, what the answers may be at present.
         clock: The time.
+
+    Attributes:
+        asked: That function.
     """
 
     def __init__(self, keeper: StateKeeper, asked: Asked, clock: Clock = SYSTEM_CLOCK) -> None:
         self._keeper = keeper
-        self._asked = asked
+        self.asked = asked
         self._clock = clock
         self._looked_s = float("-inf")
         self._told = -1  # the revision that outputs know
@@ -67,7 +70,7 @@ class StateFeed:
         if 0 <= now.monotonic_s - self._looked_s < _LOOK_S:
             return None
         self._looked_s = now.monotonic_s
-        asked = self._asked()
+        asked = self.asked()
         events = self._keeper.keep(asked, now)
         for (camera, question), task in asked.items():
             events += self._keeper.expect(camera, question, task, now)
