@@ -69,7 +69,8 @@ class MqttStates:
                     _Waiting(self._event_topic(event), json.dumps(event.to_dict()))
                     for event in news.events
                 )
-            gone = dict.fromkeys(before.keys() - states.keys(), "")  # the broker forgets it
+            told = {self._state_topic(event.now) for event in news.events}
+            gone = dict.fromkeys((before.keys() | told) - states.keys(), "")  # the broker forgets
             new = {topic: state for topic, state in states.items() if before.get(topic) != state}
             self._send({**gone, **new})
 
