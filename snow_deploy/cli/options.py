@@ -56,9 +56,17 @@ def readout_files(given: Iterable[Path]) -> list[Path]:
 
 
 def is_given(parameter: str) -> bool:
+    """Tell whether an option of the command that runs is given, by the user or a file of theirs."""
+    return is_typed(parameter) or _source(parameter) is ParameterSource.DEFAULT_MAP
+
+
+def is_typed(parameter: str) -> bool:
     """Tell whether an option of the command that runs stands on the command line."""
-    context = click.get_current_context()
-    return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+    return _source(parameter) is ParameterSource.COMMANDLINE
+
+
+def _source(parameter: str) -> ParameterSource | None:
+    return click.get_current_context().get_parameter_source(parameter)
 
 
 def refuse_threads_of_engine(model: Path, threads: int | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from snow_deploy.cli.options import is_given, refuse_threads_of_engine
+from snow_deploy.cli.options import is_typed, refuse_threads_of_engine
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,18 +62,25 @@ class RunOptions:
         """Read the secrets that addresses name, and warn of those that stand there themselves."""
         from snow_runtime.secret_references import holds_password, resolve_secrets
 
-        mqtt, token = self.mqtt or "", self.token or ""
-        typed = is_given("token") and not token.startswith("{")
-        if typed or any(map(holds_password, [*self.uris, mqtt])):
+        typed = is_typed("token") and not (self.token or "").startswith("{")
+        addresses = {"mqtt": [self.mqtt or ""], "uris": self.uris}
+        plain = [name for name, given in addresses.items() if any(map(holds_password, given))]
+        if typed or any(map(is_typed, plain)):
             click.echo(
                 "warning: a password or token stands on the command line, where every user of this "
                 "machine can read it; write {env:NAME} or {file:PATH} in its place",
                 err=True,
             )
+        elif plain:
+            click.echo(
+                "warning: a password stands in the configuration file, where whoever reads the "
+                "file has it; write {env:NAME} or {file:PATH} in its place",
+                err=True,
+            )
         return replace(
             self,
-            mqtt=self.mqtt and resolve_secrets(mqtt, escape=True),
-            token=self.token and resolve_secrets(token, escape=False),
+            mqtt=self.mqtt and resolve_secrets(self.mqtt, escape=True),
+            token=self.token and resolve_secrets(self.token, escape=False),
             uris=tuple(resolve_secrets(uri, escape=True) for uri in self.uris),
         )
 
@@ -98,14 +105,19 @@ class RunOptions:
         Raises:
             InputError: The model has no such task.
         """
-        if self.tasks is None:
-            return None
-        wanted = tuple(name.strip() for name in self.tasks.split(",") if name.strip())
-        unknown = [name for name in wanted if name not in model.tasks]
-        if unknown or not wanted:
+        wanted = self.task_names
+        unknown = [name for name in wanted or () if name not in model.tasks]
+        if unknown or wanted == ():
             msg = (
                 f"The model has no task {', '.join(unknown) or repr(self.tasks)}, expected some of "
                 f"{', '.join(model.tasks)}. Give those with --tasks."
             )
             raise InputError(msg)
         return wanted
+
+    @property
+    def task_names(self) -> tuple[str, ...] | None:
+        """Names of the tasks to answer, known or not; None for all."""
+        if self.tasks is None:
+            return None
+        return tuple(name.strip() for name in self.tasks.split(",") if name.strip())

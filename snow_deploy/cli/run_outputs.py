@@ -11,7 +11,7 @@ from snow_deploy.cli.options import is_given
 from snow_deploy.cli.run_site import check_discovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import ExitStack
 
     from snow_deploy.cli.run_options import RunOptions
@@ -30,25 +30,30 @@ _OF_MQTT: Final = (
 )
 
 
+def check_outputs(options: RunOptions) -> None:
+    """Check that options of outputs fit together.
+
+    Raises:
+        click.UsageError: They contradict each other.
+    """
+    if (options.output == "mqtt") != (options.mqtt is not None):
+        msg = "--output mqtt and --mqtt URL belong together."
+        raise click.UsageError(msg)
+    _refuse_unread_mqtt(options.output)
+    check_discovery(options)
+
+
 def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
     """Open what `--output` names.
 
     Args:
         options: The command's.
         count: Callback that gets the name of what is to be counted.
-
-    Raises:
-        click.UsageError: Options contradict each other.
     """
     from snow_runtime.app.outputs.jsonl import JsonLines, NullOutput
     from snow_runtime.app.outputs.mqtt import Mqtt
     from snow_runtime.app.outputs.mqtt_broker import MqttOptions
 
-    if (options.output == "mqtt") != (options.mqtt is not None):
-        msg = "--output mqtt and --mqtt URL belong together."
-        raise click.UsageError(msg)
-    _refuse_unread_mqtt(options.output)
-    check_discovery(options)
     if options.mqtt is not None:
         how = MqttOptions(
             authorities=options.mqtt_ca,
@@ -72,7 +77,10 @@ def _refuse_unread_mqtt(output: str) -> None:
 
 
 def open_recorders(
-    path: Path | None, named: list[tuple[str, str]], count: Callable[[str], None], stack: ExitStack
+    path: Path | None,
+    named: Sequence[tuple[str, str]],
+    count: Callable[[str], None],
+    stack: ExitStack,
 ) -> dict[str, Recorder]:
     """Open a recording of each camera, by its name; none without a path.
 

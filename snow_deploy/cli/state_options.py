@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _RULES = ("state_agree", "state_dwell", "state_upper", "state_lower", "state_stale")
 
 
-class Agreement(click.ParamType[tuple[int, int]]):
+class VoteShare(click.ParamType[tuple[int, int]]):
     """N/M, as in 4/5: two whole numbers."""
 
     name = "N/M"
@@ -41,7 +41,7 @@ state_options = all_of(
     ),
     click.option(
         "--state-agree",
-        type=Agreement(),
+        type=VoteShare(),
         default="4/5",
         help="N of the last M answers make a state.",
     ),

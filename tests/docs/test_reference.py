@@ -31,7 +31,7 @@ from tests.docs.blocks import ROOT, blocks_of
 from tests.test_project import project
 
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = ("manifest.md", "records.md")
+PAGES = ("manifest.md", "records.md", "configuration.md")
 _TABLE = re.compile(
     r"<!-- (?P<what>fields|keys): (?P<name>[\w.-]+) -->\s*(?P<rows>(?:^\|.*\n)+)", re.MULTILINE
 )

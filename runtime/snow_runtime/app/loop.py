@@ -75,6 +75,7 @@ class Loop:
         live: Frames and answers that the page shows.
         failures: Record of failures, which says when to give up.
         states: States of what is asked; None keeps none.
+        beat: Function that is called while the loop lives, some times a second; None for none.
     """
 
     model: SwappableModel
@@ -86,6 +87,7 @@ class Loop:
     live: LatestFrames = field(default_factory=LatestFrames)
     failures: Failures = field(default_factory=Failures)
     states: StateFeed | None = None
+    beat: Callable[[], None] | None = None
     _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
     _turns: dict[str, int] = field(
         default_factory=dict
@@ -107,6 +109,8 @@ class Loop:
         self.stats.begin()
         with Prefetcher(self._fetch, self._prepare) as ahead:
             while not self._stopped:
+                if self.beat is not None:
+                    self.beat()
                 if self.states is not None:
                     self._tell(self.states.look())
                 ready = ahead.next(_WAIT_S)

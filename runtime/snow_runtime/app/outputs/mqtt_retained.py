@@ -43,18 +43,24 @@ class MqttRetained:
         self._topics: dict[str, list[Sent]] = {}  # the last one is what the broker is to keep
         self._overtaken: list[Sent] = []  # by newer ones, while they were on the way
 
-    def put(self, payloads: Mapping[str, str], steps: Mapping[str, str] | None = None) -> None:
+    def put(
+        self,
+        payloads: Mapping[str, str],
+        steps: Mapping[str, str] | None = None,
+        gone: Collection[str] = (),
+    ) -> None:
         """Have the broker keep these, and nothing else of what it was given before.
 
         Args:
             payloads: Payloads by topic, none of them empty.
             steps: By topic a payload that is to be seen once before the new one.
+            gone: Topics to take off the broker, even if nothing was given for them before.
         """
         with self._sending:
             with self._lock:
                 self._forget_delivered()
-                gone = dict.fromkeys(self._topics.keys() - payloads.keys(), "")
-                for topic, payload in {**gone, **payloads}.items():
+                ends = dict.fromkeys({*gone, *self._topics.keys()} - payloads.keys(), "")
+                for topic, payload in {**ends, **payloads}.items():
                     self._note(topic, payload, (steps or {}).get(topic))
             self._send()
 

@@ -6,16 +6,16 @@ import json
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.app.outputs.home_assistant import device_documents, is_of_site, without
 from snow_runtime.app.outputs.mqtt_topics import SiteTopics
-from snow_runtime.app.outputs.site import SiteNow
 from snow_runtime.app.throttled_logger import ThrottledLogger
 
 if TYPE_CHECKING:
     from snow_runtime.app.outputs.mqtt_retained import MqttRetained
-    from snow_runtime.app.outputs.site import SiteOptions
+    from snow_runtime.app.outputs.site import SiteNow, SiteOptions
 
 _LOGGER = logging.getLogger(__name__)
 _LOOK_S: Final = 0.5
@@ -109,24 +109,21 @@ class MqttSite:
         self._thread.join(_END_S)
 
     def _run(self) -> None:
-        now = None
         while not self._ending:
-            try:
-                now = self._options.look()
-                self._publish(now)
-            except Exception as error:  # noqa: BLE001 - an app's own function may raise anything
-                self._faults.error(f"the broker cannot be told of the cameras: {error}", error)
+            self._tell()
             self._wake.wait(_LOOK_S)
             self._wake.clear()
-        if now is not None:
-            ended = SiteNow(
-                dict.fromkeys(now.cameras, "offline"),
-                now.questions,
-                now.on,
-                now.figures,
-                now.camera_figures,
-            )
-            self._publish(ended)
+        self._figures_s = float("-inf")
+        self._tell()
+
+    def _tell(self) -> None:
+        try:
+            now = self._options.look()
+            if self._ending:
+                now = replace(now, cameras=dict.fromkeys(now.cameras, "offline"))
+            self._publish(now)
+        except Exception as error:  # noqa: BLE001 - an app's own function may raise anything
+            self._faults.error(f"the broker cannot be told of the cameras: {error}", error)
 
     def _publish(self, now: SiteNow) -> None:
         topics = self._topics

@@ -13,7 +13,7 @@ from snow_runtime.app.outputs.mqtt_topics import SiteTopics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from snow_runtime.app.states.event import StateNews
+    from snow_runtime.app.states.event import StateNews, StateNow
 
 _EVENTS: Final = 1000  # that wait for a broker
 
@@ -54,17 +54,15 @@ class MqttStates:
 
     def tell(self, news: StateNews) -> None:
         """Publish what is new."""
-        topics = self._topics
-        states = {
-            topics.state(each.camera, each.question, each.label): each.state for each in news.states
-        }
+        states = {self._topic_of(each): each.state for each in news.states}
         with self._sending:
             with self._lock:
                 self._events.extend(
-                    _Waiting(topics.event(event.camera), Sent(json.dumps(event.to_dict())))
+                    _Waiting(self._topics.event(event.camera), Sent(json.dumps(event.to_dict())))
                     for event in news.events
                 )
-            self._states.put(states)
+            told = {self._topic_of(event.now) for event in news.events}
+            self._states.put(states, gone=told - states.keys())
             self._send()
 
     def connected(self) -> None:
@@ -106,3 +104,6 @@ class MqttStates:
         while len(self._events) > _EVENTS:
             self._events.popleft()
             self._count("mqtt_lost")
+
+    def _topic_of(self, state: StateNow) -> str:
+        return self._topics.state(state.camera, state.question, state.label)

@@ -105,6 +105,12 @@ class StateEvent:
     label: str | None
     change: Change
 
+    @property
+    def now(self) -> StateNow:
+        """The state after it."""
+        change = self.change
+        return StateNow(self.camera, self.question, self.label, change.after, change.at.unix_s)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         change = self.change
