@@ -112,7 +112,7 @@ class RunSession:
         loop.states = self._states(loop)
         loop.beat = self._manager.beat if self._manager.watches else None
         serve_page(options, loop, cameras, stack)
-        attend_broker(options, output, loop, cameras)
+        attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan
             self._manager.ready(f"{len(cameras)} cameras, {plan.model}")

@@ -11,6 +11,7 @@ from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from snow_deploy.cli.run_options import RunOptions
     from snow_runtime.app.loop import Loop
@@ -44,9 +45,17 @@ def check_discovery(options: RunOptions) -> None:
 
 
 def attend_broker(
-    options: RunOptions, output: Output, loop: Loop, cameras: Sequence[Camera]
+    options: RunOptions, output: Output, loop: Loop, cameras: Sequence[Camera], stack: ExitStack
 ) -> None:
-    """Keep a broker's picture of the cameras and questions true, if one is spoken to."""
+    """Keep a broker's picture of the cameras and questions true, if one is spoken to.
+
+    Args:
+        options: The command's.
+        output: Where answers go.
+        loop: What answers.
+        cameras: The cameras.
+        stack: Ends it.
+    """
     from snow_runtime.app.outputs.mqtt import Mqtt
     from snow_runtime.app.outputs.site import SiteOptions
 
@@ -64,6 +73,7 @@ def attend_broker(
             qos=int(options.mqtt_qos),
         )
     )
+    stack.callback(output.leave)
 
 
 def site_now(loop: Loop, cameras: Sequence[Camera]) -> SiteNow:

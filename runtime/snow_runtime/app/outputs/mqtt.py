@@ -117,17 +117,21 @@ class Mqtt:
         self._states.tell(news)
 
     def attend(self, options: SiteOptions) -> None:
-        """Keep the broker's picture of the installation true from now on, and take commands."""
+        """Keep the broker's picture of the installation true until it is left; take commands."""
         self._site = MqttSite(self._retained, self._topic, options)
         if self._client.is_connected():
             self._subscribe()
         self._site.start()
 
+    def leave(self) -> None:
+        """Have the broker know the last of the installation, while it can still be asked."""
+        if self._site is not None:
+            self._site.close()
+
     def close(self) -> None:
         """Let the network take what still waits, for a second at most, and disconnect."""
         self._closing = True
-        if self._site is not None:
-            self._site.close()
+        self.leave()
         if self._client.is_connected():
             self._own = self._client.publish(payload=_OFFLINE, **self._status).mid
         self._client.disconnect()
