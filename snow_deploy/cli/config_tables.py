@@ -112,6 +112,23 @@ class MqttTable:
 
 
 @dataclass(frozen=True)
+class WebhookTable:
+    """Where changes of states are posted to.
+
+    Attributes:
+        url: The address, `http://` or `https://`.
+        headers: Headers that go with each, as `NAME: VALUE`.
+        ca: File of the certificates to trust (PEM).
+        queue: File of the events that wait to be taken.
+    """
+
+    url: str | None = _key("webhook")
+    headers: tuple[str, ...] | None = _key("webhook_headers")
+    ca: str | None = _key("webhook_ca")
+    queue: str | None = _key("webhook_queue")
+
+
+@dataclass(frozen=True)
 class PageTable:
     """The live page.
 
@@ -146,6 +163,7 @@ class ConfigFile:
         record: File that frames and answers are appended to.
         states: States that are kept.
         mqtt: The broker.
+        webhook: Where changes of states are posted to.
         page: The live page.
     """
 
@@ -162,12 +180,13 @@ class ConfigFile:
     record: str | None = _key("record")
     states: StatesTable | None = None
     mqtt: MqttTable | None = None
+    webhook: WebhookTable | None = None
     page: PageTable | None = None
 
     def parameters(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         """Return, by an option's name, the key that gives it and the value as click takes it."""
         found = dict(_options((), self))
-        for name in ("states", "mqtt", "page"):
+        for name in ("states", "mqtt", "webhook", "page"):
             found.update(_options((name,), getattr(self, name)))
         if self.states is not None:
             found.setdefault("states", (("states",), True))
@@ -189,7 +208,13 @@ class ConfigFile:
 
 def option_keys() -> dict[str, str]:
     """Return every option of `run` that has a key, by its name, with the key as people write it."""
-    tables = {"": ConfigFile, "states.": StatesTable, "mqtt.": MqttTable, "page.": PageTable}
+    tables = {
+        "": ConfigFile,
+        "states.": StatesTable,
+        "mqtt.": MqttTable,
+        "webhook.": WebhookTable,
+        "page.": PageTable,
+    }
     found = {
         each.metadata[_PARAMETER]: f"{prefix}{each.name}"
         for prefix, table in tables.items()

@@ -20,6 +20,7 @@ from snow_deploy.cli.run_session import RunSession
 from snow_deploy.cli.signals import Signals, non_blocking_errors
 from snow_deploy.cli.state_options import state_options
 from snow_deploy.cli.systemd import ServiceManager
+from snow_deploy.cli.webhook_options import webhook_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
     help="Describe cameras and states to Home Assistant, below its discovery prefix: "
     "homeassistant, unless you changed it there.",
 )
+@webhook_options
 @click.option(
     "--record",
     type=FILE,

@@ -23,6 +23,7 @@ class RunOptions:
     Attributes:
         uris: Addresses of the cameras, each with its name before it or without.
         readouts: Files of readouts, and folders of them.
+        webhook_headers: Headers that go with each event.
         allowed_hosts: Names of the page behind a proxy.
     """
 
@@ -49,6 +50,10 @@ class RunOptions:
     mqtt_version: Literal["5", "3.1.1"]
     mqtt_switches: bool
     mqtt_discovery: str | None
+    webhook: str | None
+    webhook_headers: tuple[str, ...]
+    webhook_ca: Path | None
+    webhook_queue: Path
     record: Path | None
     port: int | None
     host: str
@@ -60,11 +65,13 @@ class RunOptions:
 
     def with_secrets(self) -> RunOptions:
         """Read the secrets that addresses name, and warn of those that stand there themselves."""
+        from snow_deploy.cli.webhook_options import holds_secret
         from snow_runtime.secret_references import holds_password, resolve_secrets
 
         typed = is_typed("token") and not (self.token or "").startswith("{")
-        addresses = {"mqtt": [self.mqtt or ""], "uris": self.uris}
+        addresses = {"mqtt": [self.mqtt or ""], "uris": self.uris, "webhook": [self.webhook or ""]}
         plain = [name for name, given in addresses.items() if any(map(holds_password, given))]
+        plain += ["webhook_headers"] * any(map(holds_secret, self.webhook_headers))
         if typed or any(map(is_typed, plain)):
             click.echo(
                 "warning: a password or token stands on the command line, where every user of this "
@@ -79,6 +86,10 @@ class RunOptions:
             )
         return replace(
             self,
+            webhook=self.webhook and resolve_secrets(self.webhook, escape=True),
+            webhook_headers=tuple(
+                resolve_secrets(header, escape=False) for header in self.webhook_headers
+            ),
             mqtt=self.mqtt and resolve_secrets(self.mqtt, escape=True),
             token=self.token and resolve_secrets(self.token, escape=False),
             uris=tuple(resolve_secrets(uri, escape=True) for uri in self.uris),

@@ -9,6 +9,7 @@ import click
 
 from snow_deploy.cli.options import is_given
 from snow_deploy.cli.run_site import check_discovery
+from snow_deploy.cli.webhook_options import check_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ def check_outputs(options: RunOptions) -> None:
         raise click.UsageError(msg)
     _refuse_unread_mqtt(options.output)
     check_discovery(options)
+    check_webhook(options)
 
 
 def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:

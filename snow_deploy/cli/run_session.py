@@ -11,6 +11,7 @@ from snow_deploy.cli.options import readout_files
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
 from snow_deploy.cli.run_site import attend_broker
+from snow_deploy.cli.webhook_options import open_webhook
 from snow_runtime.errors import CameraError, SnowError
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ class RunSession:
         plan, options, stats = self._plan, self._plan.options, Stats()
         output = open_output(options, stats.count)
         stack.callback(output.close)
+        webhook = open_webhook(options, stats.count)
+        if webhook is not None:
+            stack.callback(webhook.close)
         recorders = open_recorders(options.record, plan.cameras, stats.count, stack)
         model = load(plan.model, **plan.loading)
         swappable = stack.enter_context(SwappableModel(model))
@@ -104,7 +108,7 @@ class RunSession:
         loop = Loop(
             swappable,
             stack.enter_context(CameraGroup(cameras)),
-            [output],
+            [output] if webhook is None else [output, webhook],
             LoopOptions(wanted, options.every, options.min_confidence, options.frames),
             recorders,
             stats,

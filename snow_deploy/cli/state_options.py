@@ -84,7 +84,7 @@ def state_rules(options: RunOptions) -> StateRules | None:
     """
     from snow_runtime.app.states.rules import StateRules
 
-    if not options.states and options.output != "events":
+    if not options.states and options.output != "events" and options.webhook is None:
         for name in filter(is_given, _RULES):
             msg = f"--{name.replace('_', '-')} is for --states; give that too, or leave it out."
             raise click.UsageError(msg)

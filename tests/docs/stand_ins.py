@@ -22,6 +22,7 @@ _OF_MQTT = (
     *("--mqtt", "--mqtt-ca", "--mqtt-cert", "--mqtt-key", "--mqtt-retain"),
     *("--mqtt-switches", "--mqtt-discovery"),
 )
+_OF_WEBHOOKS = ("--webhook", "--webhook-header", "--webhook-ca", "--webhook-queue")
 
 
 def put_stand_ins(line: CommandLine) -> None:
@@ -109,7 +110,7 @@ def _verify(line: CommandLine) -> None:
 
 def _run(line: CommandLine) -> None:
     line.change("--camera", lambda given: _CAMERA.sub(FRAMES, given))
-    line.drop(*_OF_CAMERAS, *_OF_MQTT)
+    line.drop(*_OF_CAMERAS, *_OF_MQTT, *_OF_WEBHOOKS)
     if line.values("--output") == ["mqtt"]:
         line.put("--output", "none")
     if line.has("--host"):

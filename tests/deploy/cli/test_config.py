@@ -82,6 +82,11 @@ version = "3.1.1"
 switches = true
 discovery = "ha"
 
+[webhook]
+url = "https://box/hook"
+headers = ["X-Key: {env:TOKEN}"]
+queue = "waiting.sqlite"
+
 [page]
 port = 8080
 token = { env = "TOKEN" }
@@ -121,6 +126,11 @@ def test_each_key_is_what_its_option_says(tmp_path: Path, monkeypatch: pytest.Mo
     assert options.mqtt == "mqtts://box:hunter2@broker/site"
     assert (options.mqtt_qos, options.mqtt_retain, options.mqtt_version) == ("0", True, "3.1.1")
     assert (options.mqtt_switches, options.mqtt_discovery) == (True, "ha")
+    assert (options.webhook, options.webhook_headers) == (
+        "https://box/hook",
+        ("X-Key: a-token-of-a-test",),
+    )
+    assert str(options.webhook_queue) == "waiting.sqlite"
     assert (options.port, options.token) == (8080, "a-token-of-a-test")
     assert options.allowed_hosts == ("box.example",)
     assert [str(each) for each in options.readouts] == ["more"]

@@ -12,6 +12,9 @@
     site.py               the same as plain values
     home_assistant.py     the same in the words of Home Assistant's discovery
     mqtt_topics.py        the topics
+    webhook.py            events posted to an HTTP address
+    webhook_target.py     where it is, and one attempt
+    event_queue.py        events that wait on the disk
     recording.py          pictures and answers on the disk
     mjpeg_with_jsonl.py   the two files of a recording, growing together
     other_writers.py      who else has a file open

@@ -1,0 +1,84 @@
+"""Options of `snow-deploy run` for its webhook."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from snow_deploy.cli.options import FILE, all_of, is_given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snow_deploy.cli.run_options import RunOptions
+    from snow_runtime.app.outputs.webhook import Webhook
+    from snow_runtime.app.outputs.webhook_target import WebhookTarget
+
+_OF_WEBHOOKS: Final = ("webhook_headers", "webhook_ca", "webhook_queue")
+_SECRET_NAME: Final = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
+
+webhook_options = all_of(
+    click.option(
+        "--webhook",
+        metavar="URL",
+        help="Post each change of a state as JSON to this http:// or https:// address.",
+    ),
+    click.option(
+        "--webhook-header",
+        "webhook_headers",
+        metavar="NAME: VALUE",
+        multiple=True,
+        help="A header that goes with it, as 'Authorization: Bearer {env:NAME}'.",
+    ),
+    click.option(
+        "--webhook-ca",
+        type=FILE,
+        help="Certificates (PEM) to trust of an https:// address.  [default: the system's]",
+    ),
+    click.option(
+        "--webhook-queue",
+        type=FILE,
+        default=Path("snow-webhook.sqlite"),
+        help="File of the events that wait to be taken.",
+    ),
+)
+
+
+def check_webhook(options: RunOptions) -> None:
+    """Check the webhook's options as far as that goes without opening anything.
+
+    Raises:
+        click.UsageError: There is no webhook that they are for.
+        InputError: An address or a header is none, or certificates cannot be used.
+    """
+    if options.webhook is not None:
+        _target(options)
+        return
+    for name in filter(is_given, _OF_WEBHOOKS):
+        shown = "webhook-header" if name == "webhook_headers" else name.replace("_", "-")
+        msg = f"--{shown} is for --webhook; give that too, or leave it out."
+        raise click.UsageError(msg)
+
+
+def open_webhook(options: RunOptions, count: Callable[[str], None]) -> Webhook | None:
+    """Open the webhook, if there is one; `count` gets the name of what is to be counted."""
+    if options.webhook is None:
+        return None
+    from snow_runtime.app.outputs.webhook import Webhook
+
+    return Webhook(_target(options), count, options.webhook_queue)
+
+
+def holds_secret(header: str) -> bool:
+    """Tell whether a secret stands in a header itself, rather than a reference."""
+    name, _, value = header.partition(":")
+    return bool(_SECRET_NAME.search(name)) and "{" not in value
+
+
+def _target(options: RunOptions) -> WebhookTarget:
+    from snow_runtime.app.outputs.webhook_target import WebhookTarget
+
+    return WebhookTarget.parse(options.webhook or "", options.webhook_headers, options.webhook_ca)
