@@ -11,6 +11,9 @@ from snow_deploy.cli.options import FILE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from snow_deploy.cli.config_questions import AskedQuestions
+
+_QUESTIONS: Final = "snow_deploy.questions"
 _WORDS: Final = "snow_deploy.words"  # of the command line, in a context's meta
 
 
@@ -25,7 +28,7 @@ class ConfigurableCommand(click.Command):
 
 def _use(context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
     if path is not None and not context.resilient_parsing:
-        context.default_map = config_values(context, path)
+        context.default_map, context.meta[_QUESTIONS] = config_values(context, path)
     return path
 
 
@@ -38,14 +41,24 @@ config_option = click.option(
 )
 
 
-def config_values(context: click.Context, path: Path) -> dict[str, Any]:
-    """Read a configuration file; return its values by the names of the command's options.
+def questions_of(context: click.Context) -> AskedQuestions | None:
+    """Return the questions of the file that a command line names; None where it has none."""
+    found: AskedQuestions | None = context.meta.get(_QUESTIONS)
+    return found if found is not None and found.questions else None
+
+
+def config_values(context: click.Context, path: Path) -> tuple[dict[str, Any], AskedQuestions]:
+    """Read a configuration file.
+
+    Returns:
+        Its values by the names of the command's options, and its questions.
 
     Raises:
         ConfigError: It cannot be read, or a key is unknown or wrong.
     """
     from snow_deploy.cli.config_lines import line_of
-    from snow_deploy.cli.config_read import Fault, read_config, refusal
+    from snow_deploy.cli.config_questions import read_questions
+    from snow_deploy.cli.config_read import Fault, config_error, read_config
 
     reading = read_config(path)
     parameters = {str(each.name): each for each in context.command.params}
@@ -56,9 +69,10 @@ def config_values(context: click.Context, path: Path) -> dict[str, Any]:
         except click.BadParameter as error:
             faults.append(Fault(where, error.message, line_of(reading.lines, where)))
         values[name] = value
-    if faults:
-        raise refusal(path, faults)
-    return values
+    questions, wrong = read_questions(reading)
+    if faults or wrong:
+        raise config_error(path, faults + wrong)
+    return values, questions
 
 
 def read_again(context: click.Context) -> click.Context:

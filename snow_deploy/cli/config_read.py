@@ -31,6 +31,12 @@ _PLAIN: Final[dict[Any, str]] = {
     bool: "true or false",
 }
 
+_LISTS: Final[dict[Any, str]] = {
+    str: 'a list of texts, as ["…"]',
+    float: "a list of numbers, as [0.1, 0.5]",
+    tuple[float, ...]: "a list of points, as [[0.1, 0.5], …]",
+}
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -51,7 +57,7 @@ class Fault:
         return f"{place}{'.'.join(self.where)}: {self.what}" if self.where else self.what
 
 
-def refusal(path: Path, faults: list[Fault]) -> ConfigError:
+def config_error(path: Path, faults: list[Fault]) -> ConfigError:
     """Return an error that says all faults of a file."""
     ordered = [str(fault) for fault in sorted(faults, key=lambda fault: fault.line or 0)]
     count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -87,9 +93,9 @@ def read_config(path: Path) -> Reading:
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise refusal(path, [Fault((), f"it is no TOML: {error}")]) from error
+        raise config_error(path, [Fault((), f"it is no TOML: {error}")]) from error
     except (OSError, ValueError) as error:
-        raise refusal(path, [Fault((), f"it cannot be read: {error}")]) from error
+        raise config_error(path, [Fault((), f"it cannot be read: {error}")]) from error
     reader = _Reader(key_lines(text))
     config = reader.table(ConfigFile, data, ())
     reader.check_logins(config)
@@ -107,7 +113,7 @@ class _Reader:
         hints = get_type_hints(kind)
         for name in data:
             if name not in hints:
-                self.note((*where, name), f"there is no such key, {_nearest(name, hints)}")
+                self.note((*where, name), f"there is no such key, {nearest(name, hints)}")
         values = {}
         for each in fields(kind):
             if each.name in data:
@@ -128,7 +134,7 @@ class _Reader:
         if get_origin(hint) is dict:
             return self.named(get_args(hint)[1], value, where)
         if get_origin(hint) is tuple:
-            return self.texts(value, where)
+            return self.listed(get_args(hint)[0], value, where)
         return self.plain(hint, value, where)
 
     def plain(self, hint: Any, value: Any, where: tuple[str, ...]) -> Any:
@@ -138,10 +144,16 @@ class _Reader:
             return self.note(where, f"{_seen(value)}, expected {_PLAIN[hint]}")
         return value
 
-    def texts(self, value: Any, where: tuple[str, ...]) -> Any:
-        if isinstance(value, list) and all(isinstance(each, str) for each in value):
-            return tuple(value)
-        return self.note(where, f'{_seen(value)}, expected a list of texts, as ["…"]')
+    def listed(self, hint: Any, value: Any, where: tuple[str, ...]) -> Any:
+        if not isinstance(value, list):
+            return self.note(where, f"{_seen(value)}, expected {_LISTS[hint]}")
+        found = []
+        for each in value:
+            before = len(self.faults)
+            found.append(self.value(hint, each, where))
+            if len(self.faults) > before:  # one is enough to say
+                return None
+        return tuple(found)
 
     def named(self, kind: Any, value: Any, where: tuple[str, ...]) -> Any:
         if not isinstance(value, dict):
@@ -192,9 +204,15 @@ class _Reader:
         self.faults.append(Fault(where, what, line_of(self.lines, where)))
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the name that was meant, or all there are, in words."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    return f"did you mean {near[0]!r}?" if near else f"expected {_one_of(known)}"
+
+
+def _one_of(known: Iterable[str]) -> str:
+    names = ", ".join(known)
+    return f"one of {names}" if names else "none, since there are none"
 
 
 def _seen(value: Any) -> str:

@@ -41,6 +41,52 @@ def _key(parameter: str, write: Callable[[Any], Any] = lambda value: value) -> A
 
 
 @dataclass(frozen=True)
+class ViewTable:
+    """A view of a camera; the table's name is the view's.
+
+    Attributes:
+        box: Left, top, right and bottom, as shares of the picture.
+        polygon: Points, each with x and y as shares of the picture; the view is the box around it.
+        rotate: Degrees by which it is turned clockwise: 0, 90, 180 or 270.
+    """
+
+    box: tuple[float, ...] | None = None
+    polygon: tuple[tuple[float, ...], ...] | None = None
+    rotate: int | None = None
+
+
+@dataclass(frozen=True)
+class QuestionTable:
+    """What is asked; the table's name is the question's.
+
+    Attributes:
+        task: Name of the task that answers.
+        camera: Name of the camera; left out for all.
+        view: Name of a view of the camera; left out for the whole picture.
+        seconds: Least seconds between two times that it is asked.
+        motion: Share of the view that has to change before it is asked.
+        hold: Seconds for which it is asked on after a motion.
+        agree: How many of its last answers make a state, as `"4/5"`.
+        dwell: Least seconds that its state lasts.
+        upper: Probability that a label has to reach to become its state.
+        lower: Probability below which it is its state no longer.
+        stale: Seconds without an answer after which its state is stale.
+    """
+
+    task: str
+    camera: str | None = None
+    view: str | None = None
+    seconds: float | None = None
+    motion: float | None = None
+    hold: float | None = None
+    agree: str | None = None
+    dwell: float | None = None
+    upper: float | None = None
+    lower: float | None = None
+    stale: float | None = None
+
+
+@dataclass(frozen=True)
 class CameraTable:
     """One camera; the table's name is the camera's.
 
@@ -50,6 +96,7 @@ class CameraTable:
         password: The password, where the address has none.
         tls_fingerprint: The one certificate to accept, of an `https://` camera.
         tls_host: The name that its certificate is for.
+        views: Views by name.
     """
 
     address: str
@@ -57,6 +104,7 @@ class CameraTable:
     password: Secret | None = None
     tls_fingerprint: str | None = None
     tls_host: str | None = None
+    views: dict[str, ViewTable] | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +213,7 @@ class ConfigFile:
         mqtt: The broker.
         webhook: Where changes of states are posted to.
         page: The live page.
+        questions: Questions by name; without any, each task is asked about each frame.
     """
 
     cameras: dict[str, CameraTable] | None = None
@@ -182,6 +231,7 @@ class ConfigFile:
     mqtt: MqttTable | None = None
     webhook: WebhookTable | None = None
     page: PageTable | None = None
+    questions: dict[str, QuestionTable] | None = None
 
     def parameters(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         """Return, by an option's name, the key that gives it and the value as click takes it."""

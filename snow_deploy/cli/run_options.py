@@ -65,8 +65,7 @@ class RunOptions:
 
     def with_secrets(self) -> RunOptions:
         """Read the secrets that addresses name, and warn of those that stand there themselves."""
-        from snow_deploy.cli.webhook_options import holds_secret
-        from snow_runtime.secret_references import holds_password, resolve_secrets
+        from snow_runtime.secret_references import holds_password, holds_secret, resolve_secrets
 
         typed = is_typed("token") and not (self.token or "").startswith("{")
         addresses = {"mqtt": [self.mqtt or ""], "uris": self.uris, "webhook": [self.webhook or ""]}

@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
+from snow_deploy.cli.config_option import questions_of
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
 from snow_deploy.cli.state_options import state_rules
+from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import click
-
+    from snow_deploy.cli.config_questions import AskedQuestions
+    from snow_runtime.app.questions.question import Question
+    from snow_runtime.app.states.keeper import AskedTask
     from snow_runtime.app.states.rules import StateRules
     from snow_runtime.cameras import CameraOptions
+    from snow_runtime.swap import SwappableModel
 
 _WHILE_IT_RUNS: Final = frozenset(
     {
@@ -52,6 +58,8 @@ class RunPlan:
         how: Options of the cameras, by name.
         loading: Options of `snow_runtime.load`.
         rules: When states change; None where none are kept.
+        own_rules: When those of single questions do, by name.
+        questions: Questions; None asks all tasks about each frame.
     """
 
     model: Path
@@ -60,6 +68,42 @@ class RunPlan:
     how: Mapping[str, CameraOptions]
     loading: Mapping[str, Any]
     rules: StateRules | None
+    own_rules: Mapping[str, StateRules]
+    questions: tuple[Question, ...] | None
+
+    @property
+    def needed(self) -> tuple[str, ...] | None:
+        """Names of the tasks that the model has to have; None where it may have any."""
+        if self.questions is None:
+            return self.options.task_names
+        return tuple(dict.fromkeys(question.task for question in self.questions))
+
+    def check_tasks(self, model: SwappableModel) -> None:
+        """Look whether a model has the tasks that are asked for.
+
+        Raises:
+            InputError: It lacks one.
+        """
+        missing = [name for name in self.needed or () if name not in model.tasks]
+        if self.questions is None:
+            self.options.wanted_tasks(model)
+        elif missing:
+            msg = (
+                f"The model has no task {', '.join(missing)}, which questions ask for, expected "
+                f"some of {', '.join(model.tasks)}. Correct the questions, or export it with them."
+            )
+            raise InputError(msg)
+
+    def asked(self, model: SwappableModel) -> dict[tuple[str, str], AskedTask]:
+        """Return, by camera and question, what the answers of a model may be."""
+        from snow_runtime.app.states.feed import asked_tasks
+
+        tasks = asked_tasks(model)
+        if self.questions is not None:
+            return {(q.camera, q.name): tasks[q.task] for q in self.questions if q.task in tasks}
+        wanted = self.options.task_names
+        shown = {name: task for name, task in tasks.items() if wanted is None or name in wanted}
+        return {(camera, name): task for camera, _ in self.cameras for name, task in shown.items()}
 
     def changes_beyond(self, other: RunPlan) -> list[str]:
         """Return the options that differ from another plan's and need cameras or outputs anew."""
@@ -86,17 +130,41 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
     options = RunOptions(**given)
     if secrets:
         options = options.with_secrets()
-    named = named_cameras(options.uris)
+    cameras = named_cameras(options.uris)
     if options.record is not None:
         refuse_nameless(options.uris)
     check_outputs(options)
-    names = [name for name, _ in named]
+    names = [name for name, _ in cameras]
+    rules, asked = state_rules(options), questions_of(context)
+    if asked is not None:
+        _check_questions(asked, options, names)
+        if asked.rules and rules is None:
+            named = ", ".join(asked.rules)
+            msg = f"The questions {named} have rules for states, and none are kept; add [states]."
+            raise click.UsageError(msg)
     model: Path = context.params["model"]
     return RunPlan(
         model,
         options,
-        tuple(named),
+        tuple(cameras),
         options_by_camera(names, options.tls_fingerprint, options.tls_host),
         options.for_load(model),
-        state_rules(options),
+        rules,
+        {} if asked is None or rules is None else asked.rules_beside(rules),
+        None if asked is None else asked.questions,
     )
+
+
+def _check_questions(asked: AskedQuestions, options: RunOptions, cameras: list[str]) -> None:
+    """Look whether questions fit the options.
+
+    Raises:
+        click.UsageError: They do not.
+    """
+    if options.tasks is not None:
+        msg = "tasks are chosen by the questions of the configuration; leave --tasks out."
+        raise click.UsageError(msg)
+    missing = sorted({each.camera for each in asked.questions} - set(cameras))
+    if missing:
+        msg = f"The configuration asks about {', '.join(missing)}, and --camera names no such one."
+        raise click.UsageError(msg)

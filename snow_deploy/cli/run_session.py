@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from snow_deploy.cli.run_plan import RunPlan
     from snow_deploy.cli.signals import Signals
     from snow_deploy.cli.systemd import ServiceManager
-    from snow_runtime.app.loop import Loop
+    from snow_runtime.app.loop import Loop, LoopOptions
+    from snow_runtime.app.questions.asking import Questions
     from snow_runtime.app.states.feed import StateFeed
-    from snow_runtime.app.states.keeper import AskedTask, StateKeeper
+    from snow_runtime.app.states.keeper import StateKeeper
     from snow_runtime.cameras import Camera
     from snow_runtime.swap import SwappableModel
 
@@ -81,7 +82,7 @@ class RunSession:
                 return
 
     def _run(self, stack: ExitStack) -> None:
-        from snow_runtime.app.loop import Loop, LoopOptions
+        from snow_runtime.app.loop import Loop
         from snow_runtime.app.stats import Stats
         from snow_runtime.cameras import CameraGroup, open_camera
         from snow_runtime.model import load
@@ -100,7 +101,7 @@ class RunSession:
         model.self_check()
         for readout in readout_files(options.readouts):
             model.add_readout(readout)
-        wanted = options.wanted_tasks(swappable)
+        plan.check_tasks(swappable)
         cameras = [
             stack.enter_context(open_camera(uri, name=name, options=plan.how[name]))
             for name, uri in plan.cameras
@@ -109,9 +110,10 @@ class RunSession:
             swappable,
             stack.enter_context(CameraGroup(cameras)),
             [output] if webhook is None else [output, webhook],
-            LoopOptions(wanted, options.every, options.min_confidence, options.frames),
+            _loop_options(plan),
             recorders,
             stats,
+            questions=_questions(plan),
         )
         loop.states = self._states(loop)
         loop.beat = self._manager.beat if self._manager.watches else None
@@ -127,24 +129,17 @@ class RunSession:
             raise CameraError(msg)
 
     def _states(self, loop: Loop) -> StateFeed | None:
-        from snow_runtime.app.states.feed import StateFeed, asked_tasks
+        from snow_runtime.app.states.feed import StateFeed
         from snow_runtime.app.states.keeper import StateKeeper
 
-        rules = self._plan.rules
-        if rules is None:
+        plan = self._plan
+        if plan.rules is None:
             self._keeper = None
             return None
         if self._keeper is None:
-            self._keeper = StateKeeper(rules)
-        self._keeper.follow(rules)
-        names = [name for name, _ in self._plan.cameras]
-
-        def asked() -> dict[tuple[str, str], AskedTask]:
-            tasks, wanted = asked_tasks(loop.model), loop.options.tasks
-            shown = {n: task for n, task in tasks.items() if wanted is None or n in wanted}
-            return {(name, n): task for name in names for n, task in shown.items()}
-
-        return StateFeed(self._keeper, asked)
+            self._keeper = StateKeeper(plan.rules)
+        self._keeper.follow(plan.rules, plan.own_rules)
+        return StateFeed(self._keeper, lambda: self._plan.asked(loop.model))
 
     def _reload(self, loop: Loop) -> None:
         """Read the plan anew, and the model; begin anew where it cannot be followed otherwise."""
@@ -164,22 +159,32 @@ class RunSession:
         self._manager.ready(f"{len(self._plan.cameras)} cameras, {self._plan.model}")
 
     def _follow(self, plan: RunPlan, loop: Loop) -> None:
-        from snow_runtime.app.loop import LoopOptions
-
-        options = plan.options
-        needed = options.task_names
-        if not _swap(loop.model, plan, needed or ()):
+        if not _swap(loop.model, plan):
             return
         self._plan = self._ran = plan
-        loop.options = LoopOptions(needed, options.every, options.min_confidence, options.frames)
+        loop.options, loop.questions = _loop_options(plan), _questions(plan)
         if self._keeper is not None and plan.rules is not None:
-            self._keeper.follow(plan.rules)
+            self._keeper.follow(plan.rules, plan.own_rules)
 
 
-def _swap(model: SwappableModel, plan: RunPlan, needed: tuple[str, ...]) -> bool:
+def _loop_options(plan: RunPlan) -> LoopOptions:
+    from snow_runtime.app.loop import LoopOptions
+
+    options = plan.options
+    every, least, frames = options.every, options.min_confidence, options.frames
+    return LoopOptions(options.task_names, every, least, frames)
+
+
+def _questions(plan: RunPlan) -> Questions | None:
+    from snow_runtime.app.questions.asking import Questions
+
+    return None if plan.questions is None else Questions(plan.questions)
+
+
+def _swap(model: SwappableModel, plan: RunPlan) -> bool:
     try:
         readouts = readout_files(plan.options.readouts)
-        model.swap(plan.model, readouts=readouts, needed=needed, **plan.loading)
+        model.swap(plan.model, readouts=readouts, needed=plan.needed or (), **plan.loading)
     except SnowError as error:
         click.echo(f"error: the old model stays: {error}", err=True)
         return False

@@ -83,8 +83,10 @@ def site_now(loop: Loop, cameras: Sequence[Camera]) -> SiteNow:
     from snow_runtime.app.outputs.site import SiteNow
 
     found = loop.stats.snapshot()
-    tasks = loop.options.tasks or loop.model.tasks
-    asked = [(camera.name, task) for camera in cameras for task in tasks]
+    if loop.questions is not None:
+        asked = [(each.camera, each.name) for each in loop.questions.all]
+    else:
+        asked = [(camera.name, task) for camera in cameras for task in loop.asked]
     return SiteNow(
         cameras={each.name: _AVAILABILITY.get(each.status.state, "offline") for each in cameras},
         questions={} if loop.states is None else loop.states.asked(),

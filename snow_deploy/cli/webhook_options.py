@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from snow_runtime.app.outputs.webhook_target import WebhookTarget
 
 _OF_WEBHOOKS: Final = ("webhook_headers", "webhook_ca", "webhook_queue")
-_SECRET_NAME: Final = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
 
 webhook_options = all_of(
     click.option(
@@ -70,12 +68,6 @@ def open_webhook(options: RunOptions, count: Callable[[str], None]) -> Webhook |
     from snow_runtime.app.outputs.webhook import Webhook
 
     return Webhook(_target(options), count, options.webhook_queue)
-
-
-def holds_secret(header: str) -> bool:
-    """Tell whether a secret stands in a header itself, rather than a reference."""
-    name, _, value = header.partition(":")
-    return bool(_SECRET_NAME.search(name)) and "{" not in value
 
 
 def _target(options: RunOptions) -> WebhookTarget:

@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = ROOT / GUIDE / "configuration.md"
+QUESTIONS = ROOT / GUIDE / "questions.md"
 REFERENCE = ROOT / "docs" / "reference" / "configuration.md"
 
 
-def block(language: str) -> str:
-    found = blocks_of(PAGE.read_text(encoding="utf-8"), PAGE)
+def block(language: str, page: Path = PAGE) -> str:
+    found = blocks_of(page.read_text(encoding="utf-8"), page)
     (text,) = (each.text for each in found if each.language == language)
     return text
 
 
-def test_the_example_is_right(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [PAGE, QUESTIONS], ids=lambda page: str(page.stem))
+def test_the_example_is_right(tmp_path: Path, page: Path) -> None:
     path = tmp_path / "snow.toml"
-    path.write_text(block("toml"), encoding="utf-8")
+    path.write_text(block("toml", page), encoding="utf-8")
     result = CliRunner().invoke(main, ["config", "check", str(path)])
     assert result.exit_code == 0, result.output
 

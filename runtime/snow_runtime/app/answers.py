@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from snow_runtime.results import Result, TaskResult
 
 
+WHOLE: Final = "whole"
+"""How the view is called that is the whole picture."""
 NONE_PRESENT: Final = "none"
 """What is said where several labels may be right and none is likely enough."""
 
@@ -63,6 +65,8 @@ class FrameAnswer:
         tasks: Answers by task name, in the model's order; those below the least confidence are left
             out.
         states: States of the camera's questions after this frame; None where none are kept.
+        views: Names of the views that were looked at, with their share of the batch's time in
+            milliseconds; None where no questions are set.
     """
 
     camera: str
@@ -72,6 +76,7 @@ class FrameAnswer:
     latency_ms: float
     tasks: dict[str, TaskAnswer]
     states: tuple[StateNow, ...] | None = None
+    views: tuple[tuple[str, float], ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -85,6 +90,8 @@ class FrameAnswer:
         }
         if self.states is not None:
             found["states"] = states_to_dict(self.states)
+        if self.views is not None:
+            found["views"] = {name or WHOLE: {"share_ms": round(ms, 2)} for name, ms in self.views}
         return found
 
 

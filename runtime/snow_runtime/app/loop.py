@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from snow_runtime.app.answers import FrameAnswer, answer_about
+from snow_runtime.app.answers import WHOLE, FrameAnswer, answer_about
 from snow_runtime.app.failures import Failures
 from snow_runtime.app.latest_frames import LatestFrames
 from snow_runtime.app.outputs.jsonl import StateOutput
 from snow_runtime.app.prefetch import Prefetcher
+from snow_runtime.app.questions.asking import Asked, Look, by_frame
 from snow_runtime.app.stats import Stats
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import SnowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.prefetch import PreparedFrames
+    from snow_runtime.app.questions.asking import Questions
     from snow_runtime.app.states.event import StateNews
     from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.cameras import CameraGroup, Frame
@@ -75,6 +78,7 @@ class Loop:
         live: Frames and answers that the page shows.
         failures: Record of failures, which says when to give up.
         states: States of what is asked; None keeps none.
+        questions: What is asked about which views, and when; None asks all tasks about each frame.
         beat: Function that is called while the loop lives, some times a second; None for none.
     """
 
@@ -87,6 +91,7 @@ class Loop:
     live: LatestFrames = field(default_factory=LatestFrames)
     failures: Failures = field(default_factory=Failures)
     states: StateFeed | None = None
+    questions: Questions | None = None
     beat: Callable[[], None] | None = None
     _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
     _turns: dict[str, int] = field(
@@ -94,6 +99,7 @@ class Loop:
     )  # by camera, of its last frame that was due
     _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
     _failed: int = 0  # so many of them; written by the thread that computes
+    _unasked: deque[str] = field(default_factory=deque)  # cameras of frames that nothing asks about
     _faults: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
 
     def run(self) -> int:
@@ -111,6 +117,7 @@ class Loop:
             while not self._stopped:
                 if self.beat is not None:
                     self.beat()
+                self._note_unasked()
                 if self.states is not None:
                     self._tell(self.states.look())
                 ready = ahead.next(_WAIT_S)
@@ -128,7 +135,7 @@ class Loop:
         """End the loop after the batch that is under way; may be called by a signal handler."""
         self._stopped = True
 
-    def _fetch(self) -> list[Frame] | None:
+    def _fetch(self) -> list[Frame | Look] | None:
         left = self._left()
         if left == 0:  # until those under way are answered, or have failed
             time.sleep(_PAUSE_S)
@@ -137,8 +144,32 @@ class Loop:
         if not waiting and self.cameras.ended:
             return None
         frames = [frame for frame in waiting if self._is_due(frame)]
+        if self.questions is not None:
+            return self._looks(self.questions, frames)
         self._taken += len(frames)
-        return frames
+        return [*frames]
+
+    def _looks(self, questions: Questions, frames: list[Frame]) -> list[Frame | Look]:
+        """Give what is looked at of frames, and note those that nothing is asked about."""
+        looks = questions.looks(frames, self.live.shows)
+        asked = {id(look.frame) for look in looks}
+        self._taken += len(asked)
+        self._unasked.extend(frame.camera for frame in frames if id(frame) not in asked)
+        return [*looks]
+
+    def _note_unasked(self) -> None:
+        """Take note of the frames that nothing was asked about since the last time."""
+        while self._unasked:
+            camera = self._unasked.popleft()
+            self.stats.alive()
+            self.stats.count("unasked")
+            if self.states is not None:
+                self._tell(self.states.idle(camera, self._idle(camera, ())))
+
+    def _idle(self, camera: str, asked: Iterable[str]) -> list[str]:
+        """Give a camera's questions that did not have to be asked; none that is off."""
+        idle = [] if self.questions is None else self.questions.idle(camera, asked)
+        return [name for name in idle if self.live.shows(camera, name)]
 
     def _is_due(self, frame: Frame) -> bool:
         """Tell whether it is a camera's first in its turn; frames in between may never be seen."""
@@ -154,15 +185,15 @@ class Loop:
             return None
         return self.options.frames - self._taken + self._failed
 
-    def _prepare(self, frames: list[Frame]) -> Prepared:
+    def _prepare(self, frames: list[Frame | Look]) -> Prepared:
         return self.model.prepare([frame.image for frame in frames], "bgr")
 
-    def _answer(self, ready: PreparedFrames) -> int:
+    def _answer(self, ready: PreparedFrames[Frame | Look]) -> int:
         frames, prepared = ready.frames, ready.prepared
         try:
             fresh = [frame for frame in frames if not frame.stale]
             if len(fresh) < len(frames):  # the model took long over the batch before
-                self._leave_out("stale", len(frames) - len(fresh))
+                self._leave_out("stale", [frame for frame in frames if frame.stale])
                 if not fresh:
                     return 0
                 frames, prepared = fresh, self._prepare(fresh)
@@ -170,27 +201,42 @@ class Loop:
                 raise prepared
             results = self.model.answer(prepared)
         except SnowError as error:
-            self._leave_out("errors", len(frames))
+            self._leave_out("errors", frames)
             self.failures.failed(error, len(frames))
             return 0
         self.failures.succeeded()
-        for frame, result in zip(frames, results, strict=True):
-            shown = self._shown(frame.camera)
-            answer = answer_about(frame, result, shown, self.options.min_confidence)
-            self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
-            news = None
-            if self.states is not None:
-                seen = {name: task for name, task in result.items() if _among(name, shown)}
-                now, news = self.states.put(frame, seen)
-                answer = replace(answer, states=now)
-            self.live.put(frame, answer)
-            self._hand_out(frame, answer)
-            self._tell(news)
-        return len(frames)
+        answered = by_frame(frames, results)
+        for asked in answered:
+            self._put(asked, self._shown(asked.frame.camera))
+        return len(answered)
 
-    def _leave_out(self, why: str, count: int) -> None:
+    def _put(self, asked: Asked, shown: Collection[str] | None) -> None:
+        """Put a frame's answers into words, and hand them out."""
+        frame, result = asked.frame, asked.result
+        answer = answer_about(frame, result, shown, self.options.min_confidence)
+        self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
+        idle: Iterable[str] = ()
+        if asked.views is not None:
+            answer = replace(answer, views=asked.views)
+            for view, _ in asked.views:
+                self.stats.count(f"view {frame.camera}/{view or WHOLE}")
+            idle = self._idle(frame.camera, result)
+        news = None
+        if self.states is not None:
+            seen = {name: task for name, task in result.items() if _among(name, shown)}
+            now, news = self.states.put(frame, seen, idle)
+            answer = replace(answer, states=now)
+        self.live.put(frame, answer)
+        self._hand_out(frame, answer)
+        self._tell(news)
+
+    def _leave_out(self, why: str, left: Sequence[Frame | Look]) -> None:
+        looks = [each for each in left if isinstance(each, Look)]
+        count = len({id(look.frame) for look in looks}) + len(left) - len(looks)
         self.stats.count(why, count)
         self._failed += count
+        if self.questions is not None:
+            self.questions.missed(looks)
 
     def _hand_out(self, frame: Frame, answer: FrameAnswer) -> None:
         """Give an answer to all outputs; a defect in one costs no other one anything."""
@@ -220,8 +266,14 @@ class Loop:
     def _shown(self, camera: str) -> Collection[str] | None:
         if not self.live.hidden and not self.live.off:
             return self.options.tasks
-        wanted = self.model.tasks if self.options.tasks is None else self.options.tasks
-        return [task for task in wanted if self.live.shows(camera, task)]
+        return [task for task in self.asked if self.live.shows(camera, task)]
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Names of the questions, or of the tasks, that are answered."""
+        if self.questions is not None:
+            return self.questions.names
+        return tuple(self.options.tasks or self.model.tasks)
 
 
 def _among(task: str, shown: Collection[str] | None) -> bool:

@@ -202,6 +202,119 @@ def test_what_is_wrong_is_said_with_line_and_key(
     assert "hunter2" not in result.output
 
 
+ASKED = """
+[cameras.door]
+address = "synthetic://?width=64&height=48&fps=0"
+
+[cameras.door.views.latch]
+box = [0, 0.25, 0.5, 1]
+rotate = 90
+
+[cameras.door.views.gate]
+polygon = [[0.5, 0.1], [0.9, 0.4], [0.6, 0.7]]
+
+[cameras.yard]
+address = "synthetic://?width=64&height=48&fps=0"
+
+[questions.latched]
+task = "food"
+camera = "door"
+view = "latch"
+agree = "1/1"
+dwell = 0
+
+[questions.weather]
+task = "food"
+seconds = 2.5
+motion = 0.1
+hold = 1
+"""
+
+
+def test_views_and_questions(tmp_path: Path) -> None:
+    path = tmp_path / "snow.toml"
+    path.write_text(f"{ASKED}[states]\nstale = 7", encoding="utf-8")
+    found = plan(path)
+
+    latched, door, yard = found.questions
+    assert (latched.name, latched.task, latched.camera) == ("latched", "food", "door")
+    assert (latched.view.name, latched.view.box) == ("latch", (0, 0.25, 0.5, 1))
+    assert (latched.view.rotation, latched.seconds, latched.motion) == (90, 0, None)
+    assert [door.camera, yard.camera] == ["door", "yard"]
+    assert (door.seconds, door.motion, door.hold_s, door.view.name) == (2.5, 0.1, 1.0, "")
+    assert found.needed == ("food",)
+    own = found.own_rules["latched"]
+    assert (own.needed, own.frames, own.dwell_s, own.stale_s) == (1, 1, 0, 7)
+    assert list(found.own_rules) == ["latched"]
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("V\nbox = [0, 0, 1]", "W.box: 3 numbers, expected left"),
+        ("V\nbox = [0, 0, 2, 1]", "W: The view a has the box"),
+        ("V\nrotate = 45", "W: The view a is turned by 45 degrees"),
+        ("V", "W: expected a box, a polygon or"),
+        ("V\nbox = 3", "W.box: 3, expected a list of numbers"),
+        ("V\npolygon = [[0, 1]]", "W.polygon: expected three points"),
+        ("V\npolygon = [0, 1]", "W.polygon: 0, expected a list of numbers"),
+        ("[questions.a]\nview = 'latch'", "questions.a: task is missing"),
+        ("Q\ncamera = 'dor'", "questions.a.camera: there is no camera"),
+        ("Q\nview = 'latch'", "questions.a.view: the camera yard has no view"),
+        ("Q\nagree = '4'", "questions.a.agree: '4' is not N/M"),
+        ("Q\nmotion = 2", "questions.a: The question a is asked every"),
+        ("[questions.'a b']\ntask = 'food'", "questions.a b: a question's name, expected"),
+    ],
+)
+def test_views_and_questions_that_are_wrong(tmp_path: Path, more: str, fault: str) -> None:
+    view, question = "[cameras.yard.views.a]", "[questions.a]\ntask = 'food'"
+    more = more.replace("V", view, 1).replace("Q", question, 1)
+    fault = fault.replace("W", "cameras.yard.views.a", 1)
+    result = check(tmp_path, f"{ASKED}[states]\n{more}")
+    (line,) = result.stdout.splitlines()
+    assert fault in line
+    assert ": line " in line
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "states", "said"),
+    [
+        (["--tasks", "food"], "[states]", "chosen by the questions"),
+        (["--camera", "door=/dev/video0"], "[states]", "asks about yard, and --camera names no"),
+        ([], "", "The questions latched have rules for states, and none are kept"),
+    ],
+)
+def test_options_that_questions_do_not_fit(
+    tmp_path: Path, words: list[str], states: str, said: str
+) -> None:
+    path = tmp_path / "snow.toml"
+    path.write_text(f"{ASKED}{states}", encoding="utf-8")
+    result = call("run", "--config", path, *words)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+
+
+def test_run_asks_questions_about_views(graph_path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    path = tmp_path / "snow.toml"
+    text = f"model = '{graph_path}'\nframes = 4\n{ASKED}[states]"
+    path.write_text(text, encoding="utf-8")
+    result = call("run", "--config", path)
+    assert result.exit_code == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    answers = [line for line in lines if "event" not in line]
+    assert len(answers) == 4
+    assert set(answers[0]["tasks"]) <= {"latched", "weather"}
+    assert set(next(each for each in answers if each["camera"] == "door")["views"]) >= {"latch"}
+    assert {line["question"] for line in lines if "event" in line} >= {"latched"}
+    assert "view door/latch: " in result.stderr
+
+    path.write_text(text.replace('"food"', '"drink"'), encoding="utf-8")
+    result = call("run", "--config", path)
+    assert "has no task drink, which questions ask for, expected some of food" in result.stderr
+
+
 def test_run_says_all_faults_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "snow.toml"
     path.write_text(f"a = 1\nevery = 0\n{CAMERA}", encoding="utf-8")

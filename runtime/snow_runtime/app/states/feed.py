@@ -61,6 +61,13 @@ class StateFeed:
             events += self._keeper.alive(frame.camera, name, now)
         return self._keeper.states(frame.camera), self._news(events)
 
+    def idle(self, camera: str, questions: Iterable[str]) -> StateNews | None:
+        """Note that a frame came and questions did not have to be asked; return the news."""
+        now = self._clock.now()
+        return self._news(
+            [event for name in questions for event in self._keeper.alive(camera, name, now)]
+        )
+
     def look(self) -> StateNews | None:
         """Let time pass, and follow a model that was exchanged; return the news if there are any.
 
