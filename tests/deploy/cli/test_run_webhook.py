@@ -30,7 +30,7 @@ def test_events_are_posted_with_a_secret_header(
     receiver = Receiver()
     hook = ["--webhook", f"http://127.0.0.1:{receiver.server_port}/x"]
     hook += ["--webhook-header", "Authorization: Bearer {env:HOOK}"]
-    hook += ["--webhook-queue", tmp_path / "queue.sqlite"]
+    hook += ["--webhook-queue", str(tmp_path / "queue.sqlite")]
     quick = ["--state-agree", "1/1", "--state-dwell", 0, "--output", "none"]
     result = run(graph_path, "--camera", CAMERA, "--frames", 3, *hook, *quick)
     receiver.end()

@@ -217,3 +217,22 @@ def test_what_an_earlier_run_described_goes_and_what_others_describe_stays(
         *(DOOR, f"ha/device/{identifier('t')}/config"),
         *("ha/device/lamp/config", "ha/device/rubbish/config"),
     }
+
+
+def test_a_broker_that_forgot_everything_is_told_everything(
+    start: Start, site: Site, opened: list[Any]
+) -> None:
+    port = start(OPEN)
+    opened += [site.attend(port), listener := Listener(port, "#")]
+    until(lambda: len(listener.got) == 11)
+    site.turn("door", "food", on=False)
+    until(lambda: listener.last("t/door/switch/food") == "OFF")
+
+    start(OPEN, port=port)  # without persistence
+    opened.append(later := Listener(port, "#"))
+    until(lambda: later.got.keys() == listener.got.keys(), 20)
+    assert later.last("t/status") == "online"
+    assert later.last("t/door/switch/food") == "OFF"
+    assert {"food", "Ask: food"} <= components(later, DOOR)
+    later.publish("t/door/switch/food/set", "ON")  # it listens again, too
+    until(lambda: later.last("t/door/switch/food") == "ON")
