@@ -53,7 +53,9 @@ def _plan(file: Path) -> RunPlan:
     with context.scope(cleanup=False):
         plan = plan_of(context, secrets=False)
         try:
-            return plan_of(context)
+            plan = plan_of(context)
         except SnowError as error:
             click.echo(f"note: {error}", err=True)
-            return plan
+        else:
+            plan.check_addresses()
+        return plan

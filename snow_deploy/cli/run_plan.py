@@ -94,6 +94,21 @@ class RunPlan:
             )
             raise InputError(msg)
 
+    def check_addresses(self) -> None:
+        """Look whether addresses are some, once their secrets are read.
+
+        Raises:
+            CameraError: One of a camera is none.
+            InputError: That of the broker is none.
+        """
+        from snow_runtime.app.outputs.mqtt_broker import Broker
+        from snow_runtime.cameras.uri import parse
+
+        for _, uri in self.cameras:
+            parse(uri)
+        if self.options.mqtt is not None:
+            Broker.parse(self.options.mqtt)
+
     def asked(self, model: SwappableModel) -> dict[tuple[str, str], AskedTask]:
         """Return, by camera and question, what the answers of a model may be."""
         from snow_runtime.app.states.feed import asked_tasks

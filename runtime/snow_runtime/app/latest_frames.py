@@ -34,6 +34,11 @@ class LatestFrames:
             self._pictures[frame.camera] = frame.image
             self._answers[frame.camera] = answer
 
+    def show(self, frame: Frame) -> None:
+        """Take the place of the picture alone: nothing was asked about it."""
+        with self._lock:
+            self._pictures[frame.camera] = frame.image
+
     def switch(self, task: str, *, on: bool) -> None:
         """Show a task's answers, or hide them from all outputs."""
         with self._lock:

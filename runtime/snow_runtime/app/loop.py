@@ -127,6 +127,8 @@ class Loop:
                     break
                 if self.options.frames is not None and answered >= self.options.frames:
                     break
+        if self.questions is not None:
+            self._note_unasked(self.questions)
         if ahead.unused:
             self.stats.count("unanswered", ahead.unused)
         return answered
@@ -154,7 +156,10 @@ class Loop:
         looks = questions.looks(frames, self.live.shows)
         asked = {id(look.frame) for look in looks}
         self._taken += len(asked)
-        self._unasked.extend(frame.camera for frame in frames if id(frame) not in asked)
+        for frame in frames:
+            if id(frame) not in asked:
+                self.live.show(frame)
+                self._unasked.append(frame.camera)
         return [*looks]
 
     def _note_unasked(self) -> None:

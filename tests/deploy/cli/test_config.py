@@ -183,6 +183,11 @@ def test_the_command_line_counts_before_the_file(tmp_path: Path) -> None:
         ("", ["Missing option '--camera'"]),
         (f"{CAMERA}[mqtt]\nurl = 'mqtt://a'", ["--output mqtt and --mqtt URL belong together"]),
         (f"{CAMERA}[states]\nenabled = false\ndwell = 3", ["--state-dwell is for --states"]),
+        (
+            f"output = 'mqtt'\n{CAMERA}[mqtt]\nurl = 'http://broker'",
+            ["The MQTT broker's address is not one"],
+        ),
+        ("[cameras.door]\naddress = 'synthetic://?fps'", ["Cannot open the camera"]),
         (f"{CAMERA}[states]\nlower = 0.5", ["A state is to follow a lower threshold"]),
         (
             f"a = 1\nevery = 0\n{CAMERA}prot = 3\n[page]\nport = 99999",

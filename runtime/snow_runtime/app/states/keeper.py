@@ -62,17 +62,18 @@ class StateKeeper:
     ) -> None:
         self._rules = rules
         self._by_question = dict(by_question or {})
+        self._next_rules: tuple[StateRules, dict[str, StateRules]] | None = None
         self._questions: dict[tuple[str, str], _Question] = {}
         self.revision = 0
 
     def follow(
         self, rules: StateRules, by_question: Mapping[str, StateRules] | None = None
     ) -> None:
-        """Go by other rules from now on; no state changes by that alone."""
-        self._rules, self._by_question = rules, dict(by_question or {})
-        for (_, name), question in self._questions.items():
-            for machine in question.machines.values():
-                machine.rules = self._rules_of(name)
+        """Go by other rules from the next look on; any thread may ask for it.
+
+        No state changes by that alone, but where enough votes for another one are there.
+        """
+        self._next_rules = rules, dict(by_question or {})
 
     def expect(self, camera: str, name: str, task: AskedTask, now: Instant) -> list[StateEvent]:
         """Have a state for a question, "stale" until it is answered; return what changed.
@@ -144,6 +145,7 @@ class StateKeeper:
 
     def look(self, now: Instant) -> list[StateEvent]:
         """Let time pass; return what changed."""
+        self._take_up_rules()
         return [
             event
             for (camera, name), question in self._questions.items()
@@ -165,6 +167,15 @@ class StateKeeper:
             for label, machine in question.machines.items()
             for since in (machine.since,)
         )
+
+    def _take_up_rules(self) -> None:
+        following, self._next_rules = self._next_rules, None
+        if following is None:
+            return
+        self._rules, self._by_question = following
+        for (_, name), question in self._questions.items():
+            for machine in question.machines.values():
+                machine.rules = self._rules_of(name)
 
     def _end(self, camera: str, name: str, now: Instant) -> list[StateEvent]:
         question = self._questions.pop((camera, name), None)

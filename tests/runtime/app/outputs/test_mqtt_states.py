@@ -117,6 +117,14 @@ def test_a_state_that_is_kept_no_more_leaves_the_broker(output: Mqtt, client: Cl
     assert client.new() == [("site/door/state/food", "", True)]
 
 
+def test_a_state_of_another_connection_leaves_the_broker_too(output: Mqtt, client: Client) -> None:
+    client.connects()
+    output.tell(news(("yard", None, "tea"), events=(event("soup", "stale"),)))
+    sent = client.new()
+    assert ("site/door/state/food", "", True) in sent
+    assert payloads(sent) == ["stale"]
+
+
 def test_what_happens_without_a_broker_reaches_it_later(
     output: Mqtt, client: Client, counts: Counter[str]
 ) -> None:

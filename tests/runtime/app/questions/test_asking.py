@@ -137,10 +137,13 @@ def test_a_question_that_is_not_due_keeps_its_state() -> None:
     assert model.batches == [2] + [1] * 39
     assert [event for event in kept.events if event[0] == "rare"] == [("rare", "stale", "pizza")]
 
-    kept, model, _ = play(frames, [rare])
+    kept, model, loop = play(frames, [rare])
     assert model.batches == [1]
     assert len(kept.answers) == 1
     assert kept.events == [("rare", "stale", "pizza")]
+    assert loop.stats.snapshot()["counts"]["unasked"] > 30
+    picture = loop.live.picture("door")
+    assert picture is frames[-1][0].image  # the page goes on showing the camera
 
 
 def test_so_many_frames_are_those_that_something_is_asked_about() -> None:
