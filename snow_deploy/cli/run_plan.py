@@ -12,6 +12,7 @@ from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refu
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
 from snow_deploy.cli.state_options import state_rules
+from snow_deploy.cli.webhook_options import webhook_target
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class RunPlan:
 
         Raises:
             CameraError: One of a camera is none.
-            InputError: That of the broker is none.
+            InputError: That of the broker or of the webhook is none.
         """
         from snow_runtime.app.outputs.mqtt_broker import Broker
         from snow_runtime.cameras.uri import parse
@@ -108,6 +109,8 @@ class RunPlan:
             parse(uri)
         if self.options.mqtt is not None:
             Broker.parse(self.options.mqtt)
+        if self.options.webhook is not None:
+            webhook_target(self.options)
 
     def asked(self, model: SwappableModel) -> dict[tuple[str, str], AskedTask]:
         """Return, by camera and question, what the answers of a model may be."""

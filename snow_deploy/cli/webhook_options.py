@@ -46,16 +46,12 @@ webhook_options = all_of(
 
 
 def check_webhook(options: RunOptions) -> None:
-    """Check the webhook's options as far as that goes without opening anything.
+    """Check that there is a webhook where it has options.
 
     Raises:
-        click.UsageError: There is no webhook that they are for.
-        InputError: An address or a header is none, or certificates cannot be used.
+        click.UsageError: There is none.
     """
-    if options.webhook is not None:
-        _target(options)
-        return
-    for name in filter(is_given, _OF_WEBHOOKS):
+    for name in filter(is_given, () if options.webhook is not None else _OF_WEBHOOKS):
         shown = "webhook-header" if name == "webhook_headers" else name.replace("_", "-")
         msg = f"--{shown} is for --webhook; give that too, or leave it out."
         raise click.UsageError(msg)
@@ -67,10 +63,15 @@ def open_webhook(options: RunOptions, count: Callable[[str], None]) -> Webhook |
         return None
     from snow_runtime.app.outputs.webhook import Webhook
 
-    return Webhook(_target(options), count, options.webhook_queue)
+    return Webhook(webhook_target(options), count, options.webhook_queue)
 
 
-def _target(options: RunOptions) -> WebhookTarget:
+def webhook_target(options: RunOptions) -> WebhookTarget:
+    """Return where events are posted to.
+
+    Raises:
+        InputError: The address or a header is none, or the certificates cannot be used.
+    """
     from snow_runtime.app.outputs.webhook_target import WebhookTarget
 
     return WebhookTarget.parse(options.webhook or "", options.webhook_headers, options.webhook_ca)

@@ -127,8 +127,7 @@ class Loop:
                     break
                 if self.options.frames is not None and answered >= self.options.frames:
                     break
-        if self.questions is not None:
-            self._note_unasked(self.questions)
+        self._note_unasked()
         if ahead.unused:
             self.stats.count("unanswered", ahead.unused)
         return answered

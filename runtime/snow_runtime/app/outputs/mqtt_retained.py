@@ -53,7 +53,7 @@ class MqttRetained:
 
         Args:
             payloads: Payloads by topic, none of them empty.
-            steps: By topic a payload that is to be seen once before the new one.
+            steps: Payloads by topic that are to be seen once before the new ones.
             gone: Topics to take off the broker, even if nothing was given for them before.
         """
         with self._sending:
