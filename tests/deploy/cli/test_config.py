@@ -380,3 +380,11 @@ def test_a_group_that_only_checks() -> None:
     group = main.get_command(click.Context(main), "config")
     assert isinstance(group, click.Group)
     assert list(group.commands) == ["check"]
+
+
+def test_a_check_looks_at_the_webhook(tmp_path: Path) -> None:
+    path = tmp_path / "snow.toml"
+    path.write_text(f"{CAMERA}[webhook]\nurl = 'box/hook'\n", encoding="utf-8")
+    result = call("config", "check", path)
+    assert result.exit_code == 1
+    assert "The webhook's address is not one" in result.output.replace("\n", " ")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
 from snow_deploy.cli import main
+from snow_deploy.cli.run_site import site_now
+from snow_runtime.app.loop import Loop, LoopOptions
+from snow_runtime.cameras.status import Counters
 from tests.runtime.app.conftest import until
 from tests.runtime.app.mosquitto import Listener, brokers
 
@@ -93,3 +97,24 @@ def test_a_prefix_that_is_no_topic(graph_path: Path, prefix: str) -> None:
     result = run(graph_path, "--camera", CAMERA, *broker)
     assert result.exit_code == 1
     assert "is no topic to publish below" in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("connected", "online"),
+        ("frozen", "stale"),
+        *((state, "offline") for state in ("connecting", "reconnecting", "ended", "failed")),
+    ],
+)
+def test_what_a_broker_is_told_of_a_camera(state: str, told: str) -> None:
+    status = SimpleNamespace(state=state)
+    camera: Any = SimpleNamespace(name="door", status=status, counters=Counters(frames=3))
+    nothing: Any = None
+    loop = Loop(nothing, nothing, [], LoopOptions(tasks=("food",)))
+    loop.stats.count("errors", 2)
+    found = site_now(loop, [camera])
+    assert found.cameras == {"door": told}
+    assert found.on == {("door", "food"): True}
+    assert found.figures["errors"] == 2
+    assert found.camera_figures["door"]["frames"] == 3

@@ -93,6 +93,7 @@ class Mqtt:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
         self._client.reconnect_delay_set(1, 30)
         self._client.connect_async(broker.host, broker.port, keepalive=15)
         self._client.loop_start()
@@ -212,6 +213,14 @@ class Mqtt:
         for topic in [] if self._site is None else self._site.subscriptions:
             self._client.subscribe(topic, self._options.qos)
         self._listening = True
+
+    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: Any, *_: Any) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                self._own_faults.warning(
+                    f"The MQTT broker {self._where} refuses that this client listens: {reason}. "
+                    "Allow switches and discovery in the broker's access list."
+                )
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         if self._site is not None:

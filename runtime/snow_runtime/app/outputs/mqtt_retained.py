@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 
 @dataclass
@@ -75,7 +75,7 @@ class MqttRetained:
         with self._sending:
             with self._lock:
                 kept = self._topics.get(topic, [])
-                self._overtaken += kept
+                self._overtake(kept)
                 last = [Sent(each.payload) for each in kept[-1:]]
                 self._topics[topic] = [Sent(step), *last]
             self._send()
@@ -94,7 +94,7 @@ class MqttRetained:
                 for topic, queue in self._topics.items():
                     if topics is None or topic in topics:
                         if topics is not None:
-                            self._overtaken += queue
+                            self._overtake(queue)
                         self._topics[topic] = [Sent(message.payload) for message in queue]
             self._send()
 
@@ -110,9 +110,15 @@ class MqttRetained:
         if queue and queue[-1].payload == payload:
             return
         steps = [each for each in queue[:-1] if not each.delivered]
-        self._overtaken += queue[-1:]
+        self._overtake(queue[-1:])
         steps += [] if step is None else [Sent(step)]
         self._topics[topic] = [*steps, Sent(payload)]
+
+    def _overtake(self, messages: Iterable[Sent]) -> None:
+        """Note those that are on the way; of others there is nothing to wait for."""
+        self._overtaken += [
+            each for each in messages if each.record is not None and not each.delivered
+        ]
 
     def _send(self) -> None:
         with self._lock:

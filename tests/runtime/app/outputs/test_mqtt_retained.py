@@ -118,3 +118,15 @@ def test_what_newer_ones_overtook_is_still_on_the_way(
     broker.takes = True
     retained.connected()
     assert retained.on_the_way == 0
+
+
+def test_an_outage_of_many_changes_takes_no_memory(retained: MqttRetained, broker: Broker) -> None:
+    broker.there = False
+    for number in range(1000):
+        retained.put({"a": str(number), "b": "2"})
+        retained.again({"b"})
+    assert not retained._overtaken
+    assert sum(map(len, retained._topics.values())) == 2
+    broker.there = True
+    retained.connected()
+    assert broker.seen == [("a", "999"), ("b", "2")]

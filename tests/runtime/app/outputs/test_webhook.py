@@ -193,6 +193,48 @@ def test_the_oldest_give_way_and_are_counted(
     assert receiver.taken == ["7", "8", "9", "10", "11"]
 
 
+def test_a_disk_that_hangs_holds_up_nobody(
+    open_hook: Callable[..., Webhook],
+    receiver: Receiver,
+    counts: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hangs, put = threading.Event(), EventQueue.put
+
+    def wait_and_put(queue: EventQueue, body: str) -> int:
+        hangs.wait()
+        return put(queue, body)
+
+    monkeypatch.setattr(EventQueue, "put", wait_and_put)
+    hook = open_hook(most=2000)
+    hook.tell(news(*map(str, range(1100))))  # it would hang, too
+    assert 99 <= counts["webhook_lost"] <= 100  # one may be on its way to the disk
+    hangs.set()
+    until(lambda: receiver.taken[:2] == ["0", "1"])
+
+
+def test_a_full_disk_loses_an_event_and_counts_it(
+    open_hook: Callable[..., Webhook],
+    receiver: Receiver,
+    counts: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hook, put = open_hook(), EventQueue.put
+
+    def refuse_soup(queue: EventQueue, body: str) -> int:
+        if "soup" in body:
+            msg = "database or disk is full"
+            raise OSError(msg)
+        return put(queue, body)
+
+    monkeypatch.setattr(EventQueue, "put", refuse_soup)
+    hook.tell(news("soup", "tea"))
+    until(lambda: receiver.taken == ["tea"])
+    assert counts == {"webhook_lost": 1}
+    assert "disk is full" in caplog.text
+
+
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
