@@ -9,7 +9,7 @@ Examples:
 These names are public:
 
 - graphs and engines: `load`, `Model`, `SwappableModel`, `Prepared`, `Result`, `TaskResult`
-- pictures: `load_image`, `prepare`, `Picture`, `Colour`, `OnStream`
+- pictures: `load_image`, `decode_image`, `prepare`, `Picture`, `Colour`, `OnStream`
 - what a graph says of itself: `Manifest`, `Preprocessing`, `InputEntry`, `SourceEntry`,
   `TaskEntry`, `FeaturesEntry`, `TapEntry`, `Layout`, `Precision`
 - readouts, tasks that a running model gains: `fit`, `FitOptions`, `ReadoutFile`, `ReadoutFacts`,
@@ -21,9 +21,10 @@ These names are public:
 - the loop from cameras to outputs: `Loop`, `LoopOptions`, `FrameAnswer`, `TaskAnswer`, `Output`,
   `JsonLines`, `Mqtt`, `MqttOptions`, `Recorder`
 - building engines: `build_engine`, `BuildOptions`, `BuiltEngine`, `EngineRecord`
+- models on a server: `remote`, `RemoteOptions`, `TritonPythonModel`
 - errors: `SnowError`, `GraphError`, `ManifestError`, `HalfError`, `EngineError`,
   `BuiltElsewhereError`, `ReadoutError`, `FitError`, `CameraError`, `InputError`,
-  `MissingDependencyError`
+  `RemoteError`, `MissingDependencyError`
 
 Everything else, every module of this package included, is internal and may change in any release.
 
@@ -47,6 +48,7 @@ from snow_runtime.errors import (
     ManifestError,
     MissingDependencyError,
     ReadoutError,
+    RemoteError,
     SnowError,
 )
 from snow_runtime.lazy import lazy_names
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from snow_runtime.app.outputs.mqtt import Mqtt
     from snow_runtime.app.outputs.mqtt_broker import MqttOptions
     from snow_runtime.app.outputs.recording import Recorder
+    from snow_runtime.backends.remote.address import RemoteOptions
     from snow_runtime.cameras.backoff import Backoff
     from snow_runtime.cameras.camera import Camera
     from snow_runtime.cameras.frame import Frame
@@ -86,15 +89,22 @@ if TYPE_CHECKING:
         TaskEntry,
     )
     from snow_runtime.learn.fit import fit
-    from snow_runtime.model import Model, load
+    from snow_runtime.model import Model, load, remote
     from snow_runtime.pictures.arrays import OnStream
     from snow_runtime.pictures.prepared import Prepared
-    from snow_runtime.pictures.preprocessing import Colour, Picture, load_image, prepare
+    from snow_runtime.pictures.preprocessing import (
+        Colour,
+        Picture,
+        decode_image,
+        load_image,
+        prepare,
+    )
     from snow_runtime.readout.facts import FitEntry, ReadoutFacts
     from snow_runtime.readout.file import ReadoutFile
     from snow_runtime.readout.fit import FitOptions
     from snow_runtime.results import Result, TaskResult
     from snow_runtime.swap import SwappableModel
+    from snow_runtime.triton.python_model import TritonPythonModel
 
 __all__ = [
     "Backoff",
@@ -144,6 +154,8 @@ __all__ = [
     "ReadoutFile",
     "Recorder",
     "RefusedError",
+    "RemoteError",
+    "RemoteOptions",
     "Result",
     "SnowError",
     "SourceEntry",
@@ -153,13 +165,16 @@ __all__ = [
     "TaskAnswer",
     "TaskEntry",
     "TaskResult",
+    "TritonPythonModel",
     "__version__",
     "build_engine",
+    "decode_image",
     "fit",
     "load",
     "load_image",
     "open_camera",
     "prepare",
+    "remote",
 ]
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a misspelt name
@@ -172,6 +187,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
             "app.outputs.mqtt": ("Mqtt",),
             "app.outputs.mqtt_broker": ("MqttOptions",),
             "app.outputs.recording": ("Recorder",),
+            "backends.remote.address": ("RemoteOptions",),
             "cameras.backoff": ("Backoff",),
             "cameras.camera": ("Camera",),
             "cameras.frame": ("Frame",),
@@ -200,14 +216,21 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
                 "TaskEntry",
             ),
             "learn.fit": ("fit",),
-            "model": ("Model", "load"),
+            "model": ("Model", "load", "remote"),
             "pictures.arrays": ("OnStream",),
             "pictures.prepared": ("Prepared",),
-            "pictures.preprocessing": ("Colour", "Picture", "load_image", "prepare"),
+            "pictures.preprocessing": (
+                "Colour",
+                "Picture",
+                "decode_image",
+                "load_image",
+                "prepare",
+            ),
             "readout.facts": ("FitEntry", "ReadoutFacts"),
             "readout.file": ("ReadoutFile",),
             "readout.fit": ("FitOptions",),
             "results": ("Result", "TaskResult"),
             "swap": ("SwappableModel",),
+            "triton.python_model": ("TritonPythonModel",),
         },
     )

@@ -5,7 +5,8 @@
     SnowError
     ├── GraphError              a graph that cannot be used: missing, corrupt, foreign, closed
     │   ├── ManifestError       a manifest that is malformed, or that its graph contradicts
-    │   └── HalfError           a value of a graph that half precision cannot hold
+    │   ├── HalfError           a value of a graph that half precision cannot hold
+    │   └── RemoteError         a server that cannot be asked, or answers nonsense
     ├── EngineError             an engine that cannot be built or loaded
     │   └── BuiltElsewhereError an engine made for another TensorRT, GPU or machine
     ├── ReadoutError            a readout that cannot be read, fitted or used on this graph
@@ -44,6 +45,10 @@ class ManifestError(GraphError):
 
 class HalfError(GraphError):
     """A weight, or a value on real pictures, is beyond what half precision can hold."""
+
+
+class RemoteError(GraphError):
+    """A server cannot be reached, is late, lacks the model, or does not answer as it must."""
 
 
 class EngineError(SnowError):

@@ -59,10 +59,10 @@ def _replacing(target: Path, mode: str) -> Iterator[IO[Any]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the renaming itself durable; only POSIX systems can open a folder for that."""
     if os.name != "posix":
         return

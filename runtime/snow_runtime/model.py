@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_runtime.backends.onnxruntime_session import OnnxSession
+from snow_runtime.backends.remote.address import is_remote, parse_remote
 from snow_runtime.closing import Closing
 from snow_runtime.engine.paths import record_path
 from snow_runtime.pictures.prepared import Prepared, make_ready, run_in_parts
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from snow_runtime.backends.remote.address import RemoteOptions
     from snow_runtime.backends.session import Session
     from snow_runtime.engine.load import Rebuild
     from snow_runtime.graph.manifest import Manifest
@@ -40,7 +42,8 @@ def load(
     """Load a graph that ``snow-deploy export`` made, or an engine of ``snow-deploy build-engine``.
 
     Args:
-        path: The ONNX file, or the engine with its record beside it.
+        path: The ONNX file, or the engine with its record beside it; or the address of a model on
+            a server, for :func:`remote`.
         providers: ONNX Runtime's execution providers in order of preference, such as
             ``["CPUExecutionProvider"]``. None takes CUDA if it works here, otherwise the CPU.
         threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
@@ -54,10 +57,16 @@ def load(
         MissingDependencyError: The library that runs it, or a provider asked for, is not there;
             the message holds the pip command.
         ValueError: ``threads`` or ``contexts`` is below 1, or an option is not for this file.
+        RemoteError, InputError: As for :func:`remote`.
     """
     if threads is not None and threads < 1:
         msg = f"Cannot compute with {threads} threads: expected 1 or more, or None."
         raise ValueError(msg)
+    if isinstance(path, str) and is_remote(path):
+        if (providers, threads, contexts, rebuild) != (None, None, 1, "never"):
+            msg = f"Cannot open {parse_remote(path)}: a server's model has no such options."
+            raise ValueError(msg)
+        return remote(path)
     path = Path(path)
     if not is_engine(path):
         if contexts != 1 or rebuild != "never":
@@ -69,6 +78,31 @@ def load(
         msg = f"Cannot load {path}: providers and threads are ONNX Runtime's options."
         raise ValueError(msg)
     return _load_engine(path, contexts, rebuild)
+
+
+def remote(address: str, options: RemoteOptions | None = None) -> Model:
+    """Open a model that a server has, such as Triton with a repository of ``snow-deploy triton``.
+
+    It is called like one that lies here, and gives the same answers: pictures are prepared here,
+    and the server gets the graph's input. A server that goes away makes calls fail, each with a
+    RemoteError; the first call after it is back works again.
+
+    Args:
+        address: ``grpc://HOST[:PORT]/MODEL[/VERSION]``, or ``grpcs://`` for TLS. Without a version
+            it is the newest that is served now. What :class:`RemoteOptions` holds may stand behind
+            it: ``?timeout=2&ca=ca.pem&cert=me.pem&key=me.key&tls-host=NAME&token={env:NAME}``.
+        options: How the server is asked, where the address does not say otherwise.
+
+    Raises:
+        InputError: The address is none, or a secret or certificate that it names cannot be read.
+        RemoteError: The server cannot be asked, or has no such model with a manifest.
+        ManifestError: Its manifest is malformed, or contradicts the server's config.
+        MissingDependencyError: Tritonclient, which asks, is not installed.
+    """
+    from snow_runtime.backends.remote.session import RemoteSession
+
+    session = RemoteSession(parse_remote(address, options))
+    return Model(session, session.manifest)
 
 
 def is_engine(path: Path) -> bool:

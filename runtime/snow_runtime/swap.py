@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from snow_runtime.backends.remote.address import shown_place
 from snow_runtime.closing import Closing
 from snow_runtime.errors import GraphError, ReadoutError
 from snow_runtime.model import Model, load
@@ -125,7 +126,7 @@ class SwappableModel(Closing):
         Calls that are under way finish on the old model; every later one goes to the new.
 
         Args:
-            path: A graph or an engine; with more tasks, fewer or others.
+            path: A graph, an engine or a server's model; with more tasks, fewer or others.
             needed: Tasks that the new model has to have.
             readouts: Readouts, or their files, that the new model has; None keeps those that the
                 old one has.
@@ -141,14 +142,15 @@ class SwappableModel(Closing):
             ReadoutError: A readout cannot be read or does not fit the new graph. Likewise.
             MissingDependencyError: Likewise.
         """
+        place = shown_place(path)
         with self._one_change:
             kept = self._present().model.readouts if readouts is None else tuple(readouts)
             model = load(path, **options)
             try:
                 model.warmup()
                 model.self_check()
-                _add_all(path, model, kept)
-                _check_tasks(path, model, needed)
+                _add_all(place, model, kept)
+                _check_tasks(place, model, needed)
                 retired = self._put(model)
             except BaseException:
                 model.close()
@@ -218,7 +220,7 @@ def _close_retired(model: Model) -> None:
         _LOGGER.exception("The model that was swapped out could not be closed.")
 
 
-def _add_all(path: str | os.PathLike[str], model: Model, readouts: Iterable[GivenReadout]) -> None:
+def _add_all(path: str, model: Model, readouts: Iterable[GivenReadout]) -> None:
     try:
         for readout in readouts:
             model.add_readout(readout)
@@ -227,7 +229,7 @@ def _add_all(path: str | os.PathLike[str], model: Model, readouts: Iterable[Give
         raise ReadoutError(msg) from error
 
 
-def _check_tasks(path: str | os.PathLike[str], model: Model, needed: Collection[str]) -> None:
+def _check_tasks(path: str, model: Model, needed: Collection[str]) -> None:
     missing = [name for name in needed if name not in model.tasks]
     if missing:
         msg = (

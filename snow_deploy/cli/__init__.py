@@ -55,6 +55,9 @@ COMMANDS = {
         makes_files=True,
         shared=True,
     ),
+    "triton": CommandEntry(
+        "Put a graph or an engine into a repository of Triton.", "triton", makes_files=True
+    ),
 }
 
 

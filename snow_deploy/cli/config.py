@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,6 @@ from snow_deploy.cli.run_plan import plan_of
 from snow_runtime.errors import SnowError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from snow_deploy.cli.run_plan import RunPlan
 
 
@@ -31,6 +30,7 @@ def check(file: Path) -> None:
     be the service's alone.
     """
     from snow_deploy.errors import ConfigError
+    from snow_runtime.backends.remote.address import shown_place
 
     try:
         plan = _plan(file)
@@ -40,8 +40,10 @@ def check(file: Path) -> None:
             click.echo(f"{file}: {fault}")
         sys.exit(1)
     names = ", ".join(name for name, _ in plan.cameras)
-    click.echo(f"{file} is right: {plan.model}, cameras {names}, output {plan.options.output}")
-    if not plan.model.is_file():
+    click.echo(
+        f"{file} is right: {shown_place(plan.model)}, cameras {names}, output {plan.options.output}"
+    )
+    if isinstance(plan.model, Path) and not plan.model.is_file():
         click.echo(f"note: there is no {plan.model} here yet", err=True)
 
 

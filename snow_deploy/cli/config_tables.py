@@ -199,7 +199,7 @@ class ConfigFile:
 
     Attributes:
         cameras: Cameras by name.
-        model: File of the graph or engine.
+        model: File of the graph or engine, or the address of a model on a server.
         readouts: Files of readouts, and folders of them.
         tasks: Names of the tasks to answer.
         every: N, where one in N frames of a camera is looked at.

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable
 
 PATH = click.Path(path_type=Path)
@@ -21,6 +22,28 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 store_option = click.option(
     "--store", "root", type=FOLDER, default="store", help="Folder of the source and its tasks."
 )
+
+
+class ModelPlace(click.Path):
+    """A graph's or an engine's file, or the address of a model on a server, which stays a text."""
+
+    name = "model"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the path, or the address."""
+        from snow_runtime.backends.remote.address import is_remote
+
+        if isinstance(value, str) and is_remote(value):
+            return value
+        return super().convert(value, param, ctx)
 
 
 readout_option = click.option(
@@ -55,6 +78,29 @@ def readout_files(given: Iterable[Path]) -> list[Path]:
     return found
 
 
+def warn_of_secrets(
+    addresses: Iterable[str], *, typed: bool = False, in_file: bool = False
+) -> None:
+    """Warn of a password or token that stands in an address on the command line.
+
+    Args:
+        addresses: Addresses, as they were typed.
+        typed: Whether a secret stands in another option.
+        in_file: Whether they stand in a configuration file instead.
+    """
+    from snow_runtime.secret_references import holds_password
+
+    place, who = "on the command line", "where every user of this machine can read it"
+    if in_file:
+        place, who = "in the configuration file", "where whoever reads the file has it"
+    if typed or any(map(holds_password, addresses)):
+        click.echo(
+            f"warning: a password or token stands {place}, {who}; write {{env:NAME}} or "
+            "{file:PATH} in its place",
+            err=True,
+        )
+
+
 def is_given(parameter: str) -> bool:
     """Tell whether an option of the command that runs is given, by the user or a file of theirs."""
     return is_typed(parameter) or _source(parameter) is ParameterSource.DEFAULT_MAP
@@ -69,15 +115,18 @@ def _source(parameter: str) -> ParameterSource | None:
     return click.get_current_context().get_parameter_source(parameter)
 
 
-def refuse_threads_of_engine(model: Path, threads: int | None) -> None:
-    """Refuse a number of CPU threads for what computes on the GPU.
+def refuse_threads_of_engine(model: Path | str, threads: int | None) -> None:
+    """Refuse a number of CPU threads for what computes on the GPU, or on a server.
 
     Raises:
         click.UsageError: So it is.
     """
     from snow_runtime.model import is_engine
 
-    if threads is not None and is_engine(model):
+    if threads is not None and isinstance(model, str):
+        msg = "--threads is for graphs, and the model is on a server: it computes there."
+        raise click.UsageError(msg)
+    if threads is not None and is_engine(Path(model)):
         msg = f"--threads is for graphs, and {model} is an engine: it computes on the GPU."
         raise click.UsageError(msg)
 

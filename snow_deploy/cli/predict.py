@@ -10,9 +10,11 @@ import click
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     PATH,
+    ModelPlace,
     readout_files,
     readout_option,
     refuse_threads_of_engine,
+    warn_of_secrets,
 )
 from snow_deploy.cli.tables import one_line
 from snow_runtime.errors import InputError
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command("predict")
-@click.argument("model", type=PATH)
+@click.argument("model", type=ModelPlace())
 @click.argument("photos", nargs=-1, required=True, type=PATH)
 @readout_option
 @click.option(
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     context: click.Context,
-    model: Path,
+    model: Path | str,
     photos: tuple[Path, ...],
     readouts: tuple[Path, ...],
     *,
@@ -50,6 +52,8 @@ def command(
 ) -> None:
     """Ask MODEL, an exported ONNX graph, about each of PHOTOS.
 
+    MODEL may be on a server: grpc://HOST[:PORT]/NAME[/VERSION], or grpcs://.
+
     A photo that cannot be read is named on the standard error, the others are answered all the
     same, and the exit code is 1.
     """
@@ -57,6 +61,7 @@ def command(
     from snow_runtime.pictures.preprocessing import load_image
 
     refuse_threads_of_engine(model, threads)
+    warn_of_secrets([model] if isinstance(model, str) else [])
     documents = []
     unreadable = 0
     with load(model, threads=threads) as graph:

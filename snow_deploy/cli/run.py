@@ -11,8 +11,8 @@ from snow_deploy.cli.config_option import ConfigurableCommand, config_option, re
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     FILE,
-    PATH,
     FiniteRange,
+    ModelPlace,
     readout_option,
 )
 from snow_deploy.cli.run_plan import plan_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run", cls=ConfigurableCommand)
-@click.argument("model", type=PATH, default="snow.onnx")
+@click.argument("model", type=ModelPlace(), default="snow.onnx")
 @config_option
 @click.option(
     "--camera",
@@ -136,8 +136,10 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild", is_flag=True, help="Build an engine anew from its graph if it does not run here."
 )
-def command(model: Path, config: Path | None, **given: Any) -> None:
+def command(model: Path | str, config: Path | None, **given: Any) -> None:
     """Ask MODEL, a graph or an engine, about every frame of the cameras.
+
+    MODEL may be on a server: grpc://HOST[:PORT]/NAME[/VERSION], or grpcs://.
 
     Frames that wait together are answered together, and each camera's newest frame counts: a model
     slower than a camera never lags behind it. SIGHUP reads MODEL, its readouts and the file of

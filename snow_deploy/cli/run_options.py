@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from snow_deploy.cli.options import is_typed, refuse_threads_of_engine
+from snow_deploy.cli.options import is_typed, refuse_threads_of_engine, warn_of_secrets
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,26 +63,28 @@ class RunOptions:
     threads: int | None
     rebuild: bool
 
-    def with_secrets(self) -> RunOptions:
-        """Read the secrets that addresses name, and warn of those that stand there themselves."""
-        from snow_runtime.secret_references import holds_password, holds_secret, resolve_secrets
+    def with_secrets(self, model: Path | str) -> RunOptions:
+        """Read the secrets that addresses name, and warn of those that stand there themselves.
+
+        Args:
+            model: A file; or a server's address, whose secrets are read when it is opened.
+        """
+        from snow_runtime.secret_references import holds_secret, resolve_secrets
 
         typed = is_typed("token") and not (self.token or "").startswith("{")
-        addresses = {"mqtt": [self.mqtt or ""], "uris": self.uris, "webhook": [self.webhook or ""]}
-        plain = [name for name, given in addresses.items() if any(map(holds_password, given))]
-        plain += ["webhook_headers"] * any(map(holds_secret, self.webhook_headers))
-        if typed or any(map(is_typed, plain)):
-            click.echo(
-                "warning: a password or token stands on the command line, where every user of this "
-                "machine can read it; write {env:NAME} or {file:PATH} in its place",
-                err=True,
-            )
-        elif plain:
-            click.echo(
-                "warning: a password stands in the configuration file, where whoever reads the "
-                "file has it; write {env:NAME} or {file:PATH} in its place",
-                err=True,
-            )
+        given = {
+            "uris": self.uris,
+            "mqtt": (self.mqtt or "",),
+            "webhook": (self.webhook or "",),
+        }
+        if isinstance(model, str):
+            given["model"] = (model,)
+        on_line = [each for name, texts in given.items() if is_typed(name) for each in texts]
+        in_file = [each for name, texts in given.items() if not is_typed(name) for each in texts]
+        headers = any(map(holds_secret, self.webhook_headers))
+        typed_header = is_typed("webhook_headers")
+        warn_of_secrets(on_line, typed=typed or (headers and typed_header))
+        warn_of_secrets(in_file, typed=headers and not typed_header, in_file=True)
         return replace(
             self,
             webhook=self.webhook and resolve_secrets(self.webhook, escape=True),
@@ -94,18 +96,19 @@ class RunOptions:
             uris=tuple(resolve_secrets(uri, escape=True) for uri in self.uris),
         )
 
-    def for_load(self, model: Path) -> dict[str, Any]:
-        """Return the options of `snow_runtime.load` for a file.
+    def for_load(self, model: Path | str) -> dict[str, Any]:
+        """Return the options of `snow_runtime.load` for a file, or a server's address.
 
         Raises:
-            click.UsageError: An option of graphs is given for an engine, or one of engines for a
-                graph.
+            click.UsageError: An option of graphs is given for an engine, one of engines for a
+                graph, or either for a model on a server.
         """
         from snow_runtime.model import is_engine
 
         refuse_threads_of_engine(model, self.threads)
-        if self.rebuild and not is_engine(model):
-            msg = f"--rebuild is for engines, and {model} is a graph."
+        if self.rebuild and (isinstance(model, str) or not is_engine(model)):
+            what = "the model is on a server" if isinstance(model, str) else f"{model} is a graph"
+            msg = f"--rebuild is for engines, and {what}."
             raise click.UsageError(msg)
         return {"threads": self.threads, "rebuild": "auto" if self.rebuild else "never"}
 

@@ -53,7 +53,7 @@ class RunPlan:
     """A model, and what is asked of it.
 
     Attributes:
-        model: The graph or engine.
+        model: File of the graph or engine, or a server's address.
         options: The options, with their secrets.
         cameras: Names and addresses of the cameras.
         how: Options of the cameras, by name.
@@ -63,7 +63,7 @@ class RunPlan:
         questions: Questions; None asks all tasks about each frame.
     """
 
-    model: Path
+    model: Path | str
     options: RunOptions
     cameras: tuple[tuple[str, str], ...]
     how: Mapping[str, CameraOptions]
@@ -146,8 +146,9 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
     """
     given = {name: each for name, each in context.params.items() if name not in _OF_THE_COMMAND}
     options = RunOptions(**given)
+    model: Path | str = context.params["model"]
     if secrets:
-        options = options.with_secrets()
+        options = options.with_secrets(model)
     cameras = named_cameras(options.uris)
     if options.record is not None:
         refuse_nameless(options.uris)
@@ -160,7 +161,6 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
             named = ", ".join(asked.rules)
             msg = f"The questions {named} have rules for states, and none are kept; add [states]."
             raise click.UsageError(msg)
-    model: Path = context.params["model"]
     return RunPlan(
         model,
         options,

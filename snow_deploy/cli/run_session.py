@@ -121,7 +121,7 @@ class RunSession:
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan
-            self._manager.ready(f"{len(cameras)} cameras, {plan.model}")
+            self._manager.ready(_status(plan))
             answered = loop.run()
         _summary(answered, loop, cameras)
         if self._next is None and all(camera.status.state == "failed" for camera in cameras):
@@ -156,7 +156,7 @@ class RunSession:
                 loop.stop()
                 return
             self._follow(plan, loop)
-        self._manager.ready(f"{len(self._plan.cameras)} cameras, {self._plan.model}")
+        self._manager.ready(_status(self._plan))
 
     def _follow(self, plan: RunPlan, loop: Loop) -> None:
         if not _swap(loop.model, plan):
@@ -165,6 +165,12 @@ class RunSession:
         loop.options, loop.questions = _loop_options(plan), _questions(plan)
         if self._keeper is not None and plan.rules is not None:
             self._keeper.follow(plan.rules, plan.own_rules)
+
+
+def _status(plan: RunPlan) -> str:
+    from snow_runtime.backends.remote.address import shown_place
+
+    return f"{len(plan.cameras)} cameras, {shown_place(plan.model)}"
 
 
 def _loop_options(plan: RunPlan) -> LoopOptions:
@@ -182,13 +188,15 @@ def _questions(plan: RunPlan) -> Questions | None:
 
 
 def _swap(model: SwappableModel, plan: RunPlan) -> bool:
+    from snow_runtime.backends.remote.address import shown_place
+
     try:
         readouts = readout_files(plan.options.readouts)
         model.swap(plan.model, readouts=readouts, needed=plan.needed or (), **plan.loading)
     except SnowError as error:
         click.echo(f"error: the old model stays: {error}", err=True)
         return False
-    click.echo(f"{plan.model} loaded anew: {', '.join(model.tasks)}", err=True)
+    click.echo(f"{shown_place(plan.model)} loaded anew: {', '.join(model.tasks)}", err=True)
     return True
 
 

@@ -14,6 +14,7 @@ Axes: H, W height and width of the picture; S the image size.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -54,20 +55,38 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises:
         InputError: The file is missing, unreadable, truncated or no picture; the message names it.
     """
+    path = Path(path)
+    return _read_image(path, repr(str(path)))
+
+
+def decode_image(data: bytes, name: str | None = None) -> Image.Image:
+    """Read a photo from the bytes of its file; otherwise like :func:`load_image`.
+
+    Args:
+        data: The bytes of a whole JPEG, PNG or other file that Pillow knows.
+        name: What to call it in a message; None for its size.
+
+    Raises:
+        InputError: The bytes are truncated or no picture; the message has the name.
+    """
+    shown = f"of {len(data)} bytes" if name is None else repr(name)
+    return _read_image(io.BytesIO(data), shown)
+
+
+def _read_image(source: Path | io.BytesIO, name: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
-    path = Path(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             converted, remark = upright_rgb(image)
             if converted is image:
                 converted = image.copy()  # detached from the file
     except InputError as error:
-        msg = f"Cannot use the photo {str(path)!r}: {error}"
+        msg = f"Cannot use the photo {name}: {error}"
         raise InputError(msg) from error
     except UnidentifiedImageError as error:
         msg = (
-            f"Cannot read the photo {str(path)!r}: its content is none of the formats known here, "
+            f"Cannot read the photo {name}: its content is none of the formats known here, "
             "expected a picture such as JPEG, PNG or WebP. Convert it, or leave it out."
         )
         raise InputError(msg) from error
@@ -75,12 +94,12 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     # struct.error, ValueError, DecompressionBombError, ...
     except Exception as error:
         msg = (
-            f"Cannot read the photo {str(path)!r}: {_reason(error)}; expected a complete picture. "
+            f"Cannot read the photo {name}: {_reason(error)}; expected a complete picture. "
             "Check the path and the file, or leave it out."
         )
         raise InputError(msg) from error
     if remark is not None:
-        remark = remark._replace(text=f"About the photo {str(path)!r}: {remark.text}")
+        remark = remark._replace(text=f"About the photo {name}: {remark.text}")
         converted.info[INFO_KEY] = remark
         tell_once(remark)
     return converted

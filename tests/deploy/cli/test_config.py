@@ -346,7 +346,7 @@ def test_a_secret_that_is_the_services_alone_is_no_fault(tmp_path: Path) -> None
 def test_a_password_in_an_address_is_warned_of(tmp_path: Path) -> None:
     result = check(tmp_path, "[cameras.door]\naddress = 'rtsp://me:hunter2@c/d'")
     assert result.exit_code == 0, result.output
-    assert "warning: a password stands in the configuration file" in result.stderr
+    assert "warning: a password or token stands in the configuration file" in result.stderr
     assert "hunter2" not in result.output
 
 

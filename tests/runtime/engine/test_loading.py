@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,3 +86,34 @@ def test_options_of_the_other_backend(tmp_path: Path) -> None:
         snow_runtime.load(engine, contexts=0)
     with pytest.raises(EngineError, match=r"snow\.engine\.json is missing"):
         snow_runtime.load(engine)
+
+
+def test_a_triton_serves_an_engine_from_its_repository(
+    graph: Path, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tritonclient.grpc")
+    from snow_runtime.triton.options import TritonOptions
+    from snow_runtime.triton.repository import add_version
+    from tests.runtime.triton.fake_backend import Request, module
+
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", module())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
+    install("tensorrt-10.3")
+    engine = graph.with_suffix(".engine")
+    build_engine(graph, engine, BuildOptions("fp16"))
+    added = add_version(tmp_path / "models", engine, TritonOptions(form="python"))
+
+    model = snow_runtime.TritonPythonModel()
+    model.initialize(
+        {
+            "model_repository": str(added.folder.parent),
+            "model_version": "1",
+            "model_instance_kind": "GPU",
+            "model_instance_device_id": "1",
+        }
+    )
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    (response,) = model.execute([Request({"image": np.zeros((2, 3, 8, 8), np.float32)})])
+    assert response.error is None
+    assert response.outputs["food.probabilities"] == pytest.approx(np.full((2, 5), 0.2))
+    model.finalize()

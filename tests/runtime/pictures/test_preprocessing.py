@@ -14,6 +14,7 @@ from snow_runtime.errors import InputError
 from snow_runtime.graph.manifest import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from snow_runtime.pictures.preprocessing import (
     as_rgb,
+    decode_image,
     load_image,
     normalise,
     prepare,
@@ -231,6 +232,22 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
             load_image(tmp_path / name)
         assert repr(str(tmp_path / name)) in str(caught.value)
         assert "expected" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "GIF"])
+def test_the_content_of_a_file_is_read_like_the_file(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(encoded(form))
+    np.testing.assert_array_equal(pixels(decode_image(path.read_bytes())), pixels(load_image(path)))
+
+
+def test_content_that_is_no_picture_is_refused_by_its_size() -> None:
+    whole = encoded("JPEG")
+    for content, said in ((b"", "of 0 bytes"), (b"text", "of 4 bytes"), (whole[:-300], "complete")):
+        with pytest.raises(InputError, match=said):
+            decode_image(content)
+    with pytest.raises(InputError, match=r"photo 'a\.jpg'"):
+        decode_image(b"text", "a.jpg")
 
 
 def encoded(form: str) -> bytes:
