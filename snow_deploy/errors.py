@@ -2,6 +2,7 @@
 
 SnowError                  (snow_runtime.errors; the command line catches this one)
 └── SnowDeployError
+    ├── ConfigError        a configuration file that is no such file
     ├── SourceError        weights or an architecture that cannot serve as a source
     ├── DataError          a data set that cannot be read, split or trained on
     ├── StoreError         a store that is missing, damaged or belongs to another source
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
 
 class SnowDeployError(SnowError):
     """Base class of every error that snow_deploy raises on purpose."""
+
+
+class ConfigError(SnowDeployError):
+    """A configuration file that is no such file.
+
+    Args:
+        message: All faults in one line.
+        faults: Texts of the faults, one for each.
+
+    Attributes:
+        faults: Texts of the faults, one for each.
+    """
+
+    def __init__(self, message: str, faults: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.faults = faults
 
 
 class SourceError(SnowDeployError):

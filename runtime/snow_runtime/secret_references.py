@@ -19,6 +19,7 @@ _REFERENCE: Final = re.compile(r"\{(env|file):([^{}]*)\}")
 _SECRET_VALUE: Final = re.compile(
     r"(?:pass(?:word|wd)?|pwd|token|secret|api_?key|auth|signature)=[^&]", re.IGNORECASE
 )
+_SECRET_HEADER: Final = re.compile(r"auth|token|key|secret|cookie|pass", re.IGNORECASE)
 _MOST_BYTES: Final = 64 << 10  # a token or a password; not a file named by mistake
 
 
@@ -48,6 +49,12 @@ def holds_password(address: str) -> bool:
     authority = networked.partition("/")[0]
     user_info, at_sign, _ = authority.rpartition("@")
     return bool((at_sign and user_info.partition(":")[2]) or _SECRET_VALUE.search(networked))
+
+
+def holds_secret(header: str) -> bool:
+    """Tell whether a secret stands in a header, `NAME: VALUE`, itself, rather than a reference."""
+    name, _, value = header.partition(":")
+    return bool(_SECRET_HEADER.search(name)) and not _REFERENCE.search(value)
 
 
 def _read(kind: str, name: str) -> str:

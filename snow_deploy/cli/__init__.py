@@ -23,6 +23,7 @@ COMMANDS = {
         "train,export,cpu",
         makes_files=True,
     ),
+    "config": CommandEntry("Check a configuration file of `run`.", "cpu"),
     "cost": CommandEntry("Count a graph's multiply-adds, bytes and compiled layers.", "export"),
     "demo": CommandEntry(
         "Train, export and predict on rendered pictures.", "train,export,cpu", makes_files=True

@@ -78,27 +78,41 @@ def readout_files(given: Iterable[Path]) -> list[Path]:
     return found
 
 
-def warn_of_secrets(addresses: Iterable[str], *, typed: bool = False) -> None:
+def warn_of_secrets(
+    addresses: Iterable[str], *, typed: bool = False, in_file: bool = False
+) -> None:
     """Warn of a password or token that stands in an address on the command line.
 
     Args:
         addresses: Addresses, as they were typed.
         typed: Whether a secret stands in another option.
+        in_file: Whether they stand in a configuration file instead.
     """
     from snow_runtime.secret_references import holds_password
 
+    place, who = "on the command line", "where every user of this machine can read it"
+    if in_file:
+        place, who = "in the configuration file", "where whoever reads the file has it"
     if typed or any(map(holds_password, addresses)):
         click.echo(
-            "warning: a password or token stands on the command line, where every user of this "
-            "machine can read it; write {env:NAME} or {file:PATH} in its place",
+            f"warning: a password or token stands {place}, {who}; write {{env:NAME}} or "
+            "{file:PATH} in its place",
             err=True,
         )
 
 
 def is_given(parameter: str) -> bool:
+    """Tell whether an option of the command that runs is given, by the user or a file of theirs."""
+    return is_typed(parameter) or _source(parameter) is ParameterSource.DEFAULT_MAP
+
+
+def is_typed(parameter: str) -> bool:
     """Tell whether an option of the command that runs stands on the command line."""
-    context = click.get_current_context()
-    return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+    return _source(parameter) is ParameterSource.COMMANDLINE
+
+
+def _source(parameter: str) -> ParameterSource | None:
+    return click.get_current_context().get_parameter_source(parameter)
 
 
 def refuse_threads_of_engine(model: Path | str, threads: int | None) -> None:

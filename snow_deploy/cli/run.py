@@ -7,31 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
+from snow_deploy.cli.config_option import ConfigurableCommand, config_option, read_again
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     FILE,
     FiniteRange,
     ModelPlace,
-    readout_files,
     readout_option,
 )
-from snow_deploy.cli.run_options import RunOptions
-from snow_deploy.cli.run_outputs import open_output, open_recorders
-from snow_deploy.cli.run_page import serve_page
+from snow_deploy.cli.run_plan import plan_of
+from snow_deploy.cli.run_session import RunSession
 from snow_deploy.cli.signals import Signals, non_blocking_errors
-from snow_runtime.errors import CameraError, SnowError
+from snow_deploy.cli.state_options import state_options
+from snow_deploy.cli.systemd import ServiceManager
+from snow_deploy.cli.webhook_options import webhook_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snow_runtime.app.loop import Loop
-    from snow_runtime.cameras import Camera
-    from snow_runtime.swap import SwappableModel
+    from snow_deploy.cli.run_plan import RunPlan
 
 
-@click.command("run")
+@click.command("run", cls=ConfigurableCommand)
 @click.argument("model", type=ModelPlace(), default="snow.onnx")
+@config_option
 @click.option(
     "--camera",
     "uris",
@@ -64,6 +63,7 @@ if TYPE_CHECKING:
     default=0.0,
     help="Leave out answers with a lower probability.",
 )
+@state_options
 @click.option(
     "--unknown/--no-unknown",
     default=True,
@@ -72,9 +72,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--output",
-    type=click.Choice(["jsonl", "mqtt", "none"]),
+    type=click.Choice(["jsonl", "events", "mqtt", "none"]),
     default="jsonl",
-    help="jsonl: a line on standard output for each frame.",
+    help="jsonl: a line on standard output for each frame; events: for each change of a state.",
 )
 @click.option(
     "--mqtt",
@@ -106,6 +106,18 @@ if TYPE_CHECKING:
     help="Of the protocol; an older broker cannot tell that it refused an answer.",
 )
 @click.option(
+    "--mqtt-switches",
+    is_flag=True,
+    help="Take commands from the broker that turn a task of a camera on and off.",
+)
+@click.option(
+    "--mqtt-discovery",
+    metavar="PREFIX",
+    help="Describe cameras and states to Home Assistant, below its discovery prefix: "
+    "homeassistant, unless you changed it there.",
+)
+@webhook_options
+@click.option(
     "--record",
     type=FILE,
     help="Append frames to FILE.mjpeg and answers to FILE.jsonl (FILE may end in .mjpeg); of "
@@ -130,101 +142,26 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild", is_flag=True, help="Build an engine anew from its graph if it does not run here."
 )
-def command(model: Path | str, **given: Any) -> None:
+def command(model: Path | str, config: Path | None, **given: Any) -> None:
     """Ask MODEL, a graph or an engine, about every frame of the cameras.
 
     MODEL may be on a server: grpc://HOST[:PORT]/NAME[/VERSION], or grpcs://.
 
     Frames that wait together are answered together, and each camera's newest frame counts: a model
-    slower than a camera never lags behind it. SIGHUP loads MODEL and its readouts anew while frames
-    flow; SIGTERM, Ctrl-C and closing the terminal end it cleanly. Without MODEL it is snow.onnx.
+    slower than a camera never lags behind it. SIGHUP reads MODEL, its readouts and the file of
+    --config anew; SIGTERM, Ctrl-C and closing the terminal end it cleanly. Without MODEL it is
+    snow.onnx.
     """
-    options = RunOptions(**given).with_secrets(model)
-    named = named_cameras(options.uris)
-    if options.record is not None:
-        refuse_nameless(options.uris)
-    loading = options.for_load(model)
+    del model, given  # the context has them
+    context = click.get_current_context()
+    plan = plan_of(context)
+
+    def again() -> RunPlan:
+        fresh = read_again(context)
+        with fresh.scope(cleanup=False):
+            return plan_of(fresh)
+
     with ExitStack() as stack:
         stack.enter_context(non_blocking_errors())
         signals = stack.enter_context(Signals())
-        _run(model, named, options, loading, signals, stack)
-
-
-def _run(  # noqa: PLR0917 - the command's parts
-    path: Path | str,
-    named: list[tuple[str, str]],
-    options: RunOptions,
-    loading: dict[str, Any],
-    signals: Signals,
-    stack: ExitStack,
-) -> None:
-    from snow_runtime.app.loop import Loop, LoopOptions
-    from snow_runtime.app.stats import Stats
-    from snow_runtime.cameras import CameraGroup, open_camera
-    from snow_runtime.model import load
-    from snow_runtime.swap import SwappableModel
-
-    stats = Stats()
-    how = options_by_camera([name for name, _ in named], options.tls_fingerprint, options.tls_host)
-    output = open_output(options, stats.count)
-    stack.callback(output.close)
-    recorders = open_recorders(options.record, named, stats.count, stack)
-    model = load(path, **loading)
-    swappable = stack.enter_context(SwappableModel(model))
-    model.warmup()
-    model.self_check()
-    for readout in readout_files(options.readouts):
-        model.add_readout(readout)
-    wanted = options.wanted_tasks(swappable)
-    cameras = [
-        stack.enter_context(open_camera(uri, name=name, options=how[name])) for name, uri in named
-    ]
-    loop = Loop(
-        swappable,
-        stack.enter_context(CameraGroup(cameras)),
-        [output],
-        LoopOptions(wanted, options.every, options.min_confidence, options.frames, options.unknown),
-        recorders,
-        stats,
-    )
-    serve_page(options, loop, cameras, stack)
-    how_to_swap = {"needed": wanted or (), **loading}
-    with signals.guiding(loop, lambda: _swap(swappable, path, options.readouts, how_to_swap)):
-        answered = loop.run()
-    _summary(answered, loop, cameras)
-    if all(camera.status.state == "failed" for camera in cameras):
-        msg = "No camera is left: each failed, as said above. Check the addresses."
-        raise CameraError(msg)
-
-
-def _swap(
-    model: SwappableModel, path: Path | str, readouts: tuple[Path, ...], how: dict[str, Any]
-) -> None:
-    from snow_runtime.backends.remote.address import shown_place
-
-    try:
-        model.swap(path, readouts=readout_files(readouts), **how)
-    except SnowError as error:
-        click.echo(f"error: the old model stays: {error}", err=True)
-    else:
-        click.echo(f"{shown_place(path)} loaded anew: {', '.join(model.tasks)}", err=True)
-
-
-def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:
-    """Say on standard error what was done, and what was lost."""
-    found = loop.stats.snapshot()
-    latency = ", ".join(f"p{float(q) * 100:.0f} {ms:.1f}" for q, ms in found["latency_ms"].items())
-    click.echo(f"{answered} frames answered; latency ms: {latency or 'none'}", err=True)
-    for camera in cameras:
-        status, counters = camera.status, camera.counters
-        error = f", last error: {status.error}" if status.error else ""
-        click.echo(
-            f"{camera.name}: {counters.frames} frames, {counters.drops} dropped, "
-            f"{counters.reconnections} reconnections, {counters.lost_s:.1f} s lost, "
-            f"{counters.bad_frames} damaged, {counters.repeats} repeated, "
-            f"{counters.freezes} times frozen, {counters.size_changes} changes of size, "
-            f"{counters.abandoned} reads left behind{error}",
-            err=True,
-        )
-    for what, count in found["counts"].items():
-        click.echo(f"{what}: {count}", err=True)
+        RunSession(plan, signals, ServiceManager(), None if config is None else again).run()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from snow_deploy.cli.options import is_given, refuse_threads_of_engine, warn_of_secrets
+from snow_deploy.cli.options import is_typed, refuse_threads_of_engine, warn_of_secrets
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class RunOptions:
     Attributes:
         uris: Addresses of the cameras, each with its name before it or without.
         readouts: Files of readouts, and folders of them.
+        webhook_headers: Headers that go with each event.
         allowed_hosts: Names of the page behind a proxy.
     """
 
@@ -34,7 +35,13 @@ class RunOptions:
     every: int
     min_confidence: float
     unknown: bool
-    output: Literal["jsonl", "mqtt", "none"]
+    states: bool
+    state_agree: tuple[int, int]
+    state_dwell: float
+    state_upper: float | None
+    state_lower: float | None
+    state_stale: float
+    output: Literal["jsonl", "events", "mqtt", "none"]
     mqtt: str | None
     mqtt_ca: Path | None
     mqtt_cert: Path | None
@@ -42,6 +49,12 @@ class RunOptions:
     mqtt_qos: Literal["0", "1"]
     mqtt_retain: bool
     mqtt_version: Literal["5", "3.1.1"]
+    mqtt_switches: bool
+    mqtt_discovery: str | None
+    webhook: str | None
+    webhook_headers: tuple[str, ...]
+    webhook_ca: Path | None
+    webhook_queue: Path
     record: Path | None
     port: int | None
     host: str
@@ -57,16 +70,30 @@ class RunOptions:
         Args:
             model: A file; or a server's address, whose secrets are read when it is opened.
         """
-        from snow_runtime.secret_references import resolve_secrets
+        from snow_runtime.secret_references import holds_secret, resolve_secrets
 
-        mqtt, token = self.mqtt or "", self.token or ""
-        typed = is_given("token") and not token.startswith("{")
-        addresses = [*self.uris, mqtt, *([model] if isinstance(model, str) else [])]
-        warn_of_secrets(addresses, typed=typed)
+        typed = is_typed("token") and not (self.token or "").startswith("{")
+        given = {
+            "uris": self.uris,
+            "mqtt": (self.mqtt or "",),
+            "webhook": (self.webhook or "",),
+        }
+        if isinstance(model, str):
+            given["model"] = (model,)
+        on_line = [each for name, texts in given.items() if is_typed(name) for each in texts]
+        in_file = [each for name, texts in given.items() if not is_typed(name) for each in texts]
+        headers = any(map(holds_secret, self.webhook_headers))
+        typed_header = is_typed("webhook_headers")
+        warn_of_secrets(on_line, typed=typed or (headers and typed_header))
+        warn_of_secrets(in_file, typed=headers and not typed_header, in_file=True)
         return replace(
             self,
-            mqtt=self.mqtt and resolve_secrets(mqtt, escape=True),
-            token=self.token and resolve_secrets(token, escape=False),
+            webhook=self.webhook and resolve_secrets(self.webhook, escape=True),
+            webhook_headers=tuple(
+                resolve_secrets(header, escape=False) for header in self.webhook_headers
+            ),
+            mqtt=self.mqtt and resolve_secrets(self.mqtt, escape=True),
+            token=self.token and resolve_secrets(self.token, escape=False),
             uris=tuple(resolve_secrets(uri, escape=True) for uri in self.uris),
         )
 
@@ -92,14 +119,19 @@ class RunOptions:
         Raises:
             InputError: The model has no such task.
         """
-        if self.tasks is None:
-            return None
-        wanted = tuple(name.strip() for name in self.tasks.split(",") if name.strip())
-        unknown = [name for name in wanted if name not in model.tasks]
-        if unknown or not wanted:
+        wanted = self.task_names
+        unknown = [name for name in wanted or () if name not in model.tasks]
+        if unknown or wanted == ():
             msg = (
                 f"The model has no task {', '.join(unknown) or repr(self.tasks)}, expected some of "
                 f"{', '.join(model.tasks)}. Give those with --tasks."
             )
             raise InputError(msg)
         return wanted
+
+    @property
+    def task_names(self) -> tuple[str, ...] | None:
+        """Names of the tasks to answer, known or not; None for all."""
+        if self.tasks is None:
+            return None
+        return tuple(name.strip() for name in self.tasks.split(",") if name.strip())

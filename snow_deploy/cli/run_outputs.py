@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from snow_deploy.cli.options import is_given
+from snow_deploy.cli.run_site import check_discovery
+from snow_deploy.cli.webhook_options import check_webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import ExitStack
 
     from snow_deploy.cli.run_options import RunOptions
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.outputs.recording import Recorder
+
+_OF_MQTT: Final = (
+    "mqtt_ca",
+    "mqtt_cert",
+    "mqtt_key",
+    "mqtt_qos",
+    "mqtt_retain",
+    "mqtt_version",
+    "mqtt_switches",
+    "mqtt_discovery",
+)
+
+
+def check_outputs(options: RunOptions) -> None:
+    """Check that options of outputs fit together.
+
+    Raises:
+        click.UsageError: They contradict each other.
+    """
+    if (options.output == "mqtt") != (options.mqtt is not None):
+        msg = "--output mqtt and --mqtt URL belong together."
+        raise click.UsageError(msg)
+    _refuse_unread_mqtt(options.output)
+    check_discovery(options)
+    check_webhook(options)
 
 
 def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
@@ -24,18 +51,11 @@ def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
     Args:
         options: The command's.
         count: Callback that gets the name of what is to be counted.
-
-    Raises:
-        click.UsageError: Options contradict each other.
     """
     from snow_runtime.app.outputs.jsonl import JsonLines, NullOutput
     from snow_runtime.app.outputs.mqtt import Mqtt
     from snow_runtime.app.outputs.mqtt_broker import MqttOptions
 
-    if (options.output == "mqtt") != (options.mqtt is not None):
-        msg = "--output mqtt and --mqtt URL belong together."
-        raise click.UsageError(msg)
-    _refuse_unread_mqtt(options.output)
     if options.mqtt is not None:
         how = MqttOptions(
             authorities=options.mqtt_ca,
@@ -46,18 +66,23 @@ def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
             version=options.mqtt_version,
         )
         return Mqtt(options.mqtt, count, how)
-    return JsonLines(count) if options.output == "jsonl" else NullOutput()
+    if options.output == "none":
+        return NullOutput()
+    return JsonLines(count, answers=options.output == "jsonl")
 
 
 def _refuse_unread_mqtt(output: str) -> None:
-    for name in ("mqtt_ca", "mqtt_cert", "mqtt_key", "mqtt_qos", "mqtt_retain", "mqtt_version"):
+    for name in _OF_MQTT:
         if is_given(name) and output != "mqtt":
             msg = f"--{name.replace('_', '-')} is for --output mqtt; leave it out."
             raise click.UsageError(msg)
 
 
 def open_recorders(
-    path: Path | None, named: list[tuple[str, str]], count: Callable[[str], None], stack: ExitStack
+    path: Path | None,
+    named: Sequence[tuple[str, str]],
+    count: Callable[[str], None],
+    stack: ExitStack,
 ) -> dict[str, Recorder]:
     """Open a recording of each camera, by its name; none without a path.
 

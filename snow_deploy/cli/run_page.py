@@ -29,7 +29,7 @@ def serve_page(options: RunOptions, loop: Loop, cameras: list[Camera], stack: Ex
             loop.live,
             loop.stats,
             lambda: {camera.name: camera_state(camera) for camera in cameras},
-            lambda: tuple(loop.options.tasks or loop.model.tasks),
+            lambda: loop.asked,
             host=options.host,
             port=options.port,
             token=token,

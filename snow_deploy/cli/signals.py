@@ -6,7 +6,6 @@ import faulthandler
 import signal
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,10 +37,14 @@ class Signals:
     another, so they take no lock and start no thread.
 
     As a context manager, in the main thread, it gives the signals back at the end.
+
+    Attributes:
+        asked_to_end: Whether a signal has asked for the end, whatever there was to end.
     """
 
     def __init__(self) -> None:
         self._loop: Loop | None = None
+        self.asked_to_end = False
         self._ending = False
         self._hung_up = False
         self._terminal = Terminal()
@@ -76,13 +79,21 @@ class Signals:
             reload: Called in a thread for SIGHUP; once for all that came while it was at work.
         """
         self._loop = loop
-        threading.Thread(target=self._watch, args=[reload], name="swap", daemon=True).start()
+        over = threading.Event()  # none of the handlers touches it
+        threading.Thread(target=self._watch, args=[reload, over], name="swap", daemon=True).start()
         try:
             yield
         finally:
             self._ending = True
+            over.set()
+
+    def begin_anew(self) -> None:
+        """Be as before there was a loop: another one will follow."""
+        self._loop = None
+        self._ending = False
 
     def _stop(self, number: int, _frame: object) -> None:
+        self.asked_to_end = True
         if self._loop is not None:
             self._loop.stop()
         elif not self._ending:
@@ -97,21 +108,21 @@ class Signals:
         if self._loop is None and self._terminal.was_closed():
             raise click.exceptions.Exit(_EXIT_HUNG_UP)
 
-    def _watch(self, reload: Callable[[], None]) -> None:
+    def _watch(self, reload: Callable[[], None], over: threading.Event) -> None:
         """Load anew for each SIGHUP, or stop for one that tells that the terminal was closed."""
         gone = 0
-        while not self._ending:
+        while not over.wait(_POLL_S):
             hung_up, self._hung_up = self._hung_up, False
             closed = self._terminal.was_closed()
             if hung_up:
                 if closed and self._loop is not None:
+                    self.asked_to_end = True
                     self._loop.stop()
                 else:
                     reload()
             gone = gone + 1 if closed else 0
             if gone >= _FORGET_POLLS:  # put into the background, and left behind by its shell
                 self._terminal.forget()
-            time.sleep(_POLL_S)
 
 
 @contextmanager

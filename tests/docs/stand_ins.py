@@ -18,7 +18,11 @@ KNOWN = frozenset({"textures", "clothing"})  # trained to be right more often th
 _CAMERA = re.compile(r"""(?:rtsps?|https?|csi|v4l2|synthetic)://[^\s"']*|/dev/video\d+""")
 _NAMED = re.compile(r"(?:[\w-]+=)?")
 _OF_CAMERAS = ("--tls-fingerprint", "--tls-host")
-_OF_MQTT = ("--mqtt", "--mqtt-ca", "--mqtt-cert", "--mqtt-key", "--mqtt-retain")
+_OF_MQTT = (
+    *("--mqtt", "--mqtt-ca", "--mqtt-cert", "--mqtt-key", "--mqtt-retain"),
+    *("--mqtt-switches", "--mqtt-discovery"),
+)
+_OF_WEBHOOKS = ("--webhook", "--webhook-header", "--webhook-ca", "--webhook-queue")
 
 
 def put_stand_ins(line: CommandLine) -> None:
@@ -106,7 +110,7 @@ def _verify(line: CommandLine) -> None:
 
 def _run(line: CommandLine) -> None:
     line.change("--camera", lambda given: _CAMERA.sub(FRAMES, given))
-    line.drop(*_OF_CAMERAS, *_OF_MQTT)
+    line.drop(*_OF_CAMERAS, *_OF_MQTT, *_OF_WEBHOOKS)
     if line.values("--output") == ["mqtt"]:
         line.put("--output", "none")
     if line.has("--host"):

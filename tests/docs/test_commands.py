@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Languages of blocks that nobody types, or that are tested where they are used.
-SHOWN = frozenset({"text", "json", "nginx", "caddyfile", "ini", "yaml", "toml", "csv"})
+SHOWN = frozenset(
+    {"text", "json", "nginx", "caddyfile", "ini", "yaml", "toml", "csv", "dockerfile"}
+)
 REASON = re.compile(r"(needs|takes) \S.{3,}")
 LARGEST_SHARE = 1 / 3  # of the blocks with commands that no test runs
 # `PAGES=training,export make test-all ARGS=tests/docs` types these alone.

@@ -21,15 +21,17 @@ from snow_deploy.plan.request import PlanRequest
 from snow_deploy.plan.variants import Candidates
 from snow_deploy.training.store import Store
 from snow_runtime.app.answers import FrameAnswer, TaskAnswer
+from snow_runtime.app.states.event import Change, StateEvent
 from snow_runtime.bench.options import BenchOptions
 from snow_runtime.bench.report import BenchReport, ContenderEntry
+from snow_runtime.cameras.clock import Instant
 from snow_runtime.graph.manifest import Manifest
 from snow_runtime.results import Result, TaskResult
 from tests.docs.blocks import ROOT, blocks_of
 from tests.test_project import project
 
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = ("manifest.md", "records.md")
+PAGES = ("manifest.md", "records.md", "configuration.md")
 _TABLE = re.compile(
     r"<!-- (?P<what>fields|keys): (?P<name>[\w.-]+) -->\s*(?P<rows>(?:^\|.*\n)+)", re.MULTILINE
 )
@@ -79,6 +81,7 @@ def test_every_part_of_a_document_has_a_table(document: str) -> None:
 def written() -> dict[str, dict[str, Any]]:
     """Write one of each document that is no dataclass as it is."""
     answer = FrameAnswer("door", 1, 0.0, 1.0, 1.0, {"a": TaskAnswer("x", 1.0)})
+    change = Change("off", "on", "answers", Instant(0.0, 0.0), None)
     result = Result([TaskResult("a", ("x",), np.ones(1, np.float32))], 1.0)
     options = BenchOptions(models=(Path(__file__),))
     entry = ContenderEntry(Path(__file__), 1, "")
@@ -90,6 +93,7 @@ def written() -> dict[str, dict[str, Any]]:
     plan = Plan(request, candidates, {}, (combination,), None, None, None, ())
     return {
         "answer": answer.to_dict(),
+        "event": StateEvent("door", "a", "x", change).to_dict(),
         "prediction": {"photo": "", **result.to_dict()},
         "bench": BenchReport(options, [entry]).to_dict(),
         "bench-options": options.to_dict(),

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from snow_runtime.app.states.event import states_to_dict
 from snow_runtime.results import PRESENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from snow_runtime.app.states.event import StateNow
     from snow_runtime.cameras import Frame
     from snow_runtime.results import Result, TaskResult, UnknownReason
 
 
+WHOLE: Final = "whole"
+"""How the view is called that is the whole picture."""
 NONE_PRESENT: Final = "none"
 """What is said where several labels may be right and none is likely enough."""
 
@@ -67,6 +71,9 @@ class FrameAnswer:
         latency_ms: How long the model took, for the whole batch that the frame was in.
         tasks: Answers by task name, in the model's order; those below the least confidence are left
             out.
+        states: States of the camera's questions after this frame; None where none are kept.
+        views: Names of the views that were looked at, with their share of the batch's time in
+            milliseconds; None where no questions are set.
     """
 
     camera: str
@@ -75,10 +82,12 @@ class FrameAnswer:
     age_ms: float
     latency_ms: float
     tasks: dict[str, TaskAnswer]
+    states: tuple[StateNow, ...] | None = None
+    views: tuple[tuple[str, float], ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {
+        found: dict[str, Any] = {
             "camera": self.camera,
             "frame": self.number,
             "time": round(self.taken_at, 3),
@@ -86,6 +95,11 @@ class FrameAnswer:
             "latency_ms": round(self.latency_ms, 2),
             "tasks": {name: said.to_dict() for name, said in self.tasks.items()},
         }
+        if self.states is not None:
+            found["states"] = states_to_dict(self.states)
+        if self.views is not None:
+            found["views"] = {name or WHOLE: {"share_ms": round(ms, 2)} for name, ms in self.views}
+        return found
 
 
 def answer_about(

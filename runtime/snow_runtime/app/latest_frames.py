@@ -17,7 +17,8 @@ class LatestFrames:
     """The newest of each camera; the loop writes, any thread reads.
 
     Attributes:
-        hidden: Names of the tasks that are switched off.
+        hidden: Names of the tasks that are switched off for all cameras.
+        off: Cameras and tasks, two by two, that are switched off.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class LatestFrames:
         self._pictures: dict[str, NDArray[np.uint8]] = {}
         self._answers: dict[str, FrameAnswer] = {}
         self.hidden: frozenset[str] = frozenset()
+        self.off: frozenset[tuple[str, str]] = frozenset()
 
     def put(self, frame: Frame, answer: FrameAnswer) -> None:
         """Take the place of what the camera showed before."""
@@ -32,10 +34,26 @@ class LatestFrames:
             self._pictures[frame.camera] = frame.image
             self._answers[frame.camera] = answer
 
+    def show(self, frame: Frame) -> None:
+        """Take the place of the picture alone: nothing was asked about it."""
+        with self._lock:
+            self._pictures[frame.camera] = frame.image
+
     def switch(self, task: str, *, on: bool) -> None:
         """Show a task's answers, or hide them from all outputs."""
         with self._lock:
             self.hidden = self.hidden - {task} if on else self.hidden | {task}
+            if on:
+                self.off = frozenset(each for each in self.off if each[1] != task)
+
+    def switch_of(self, camera: str, task: str, *, on: bool) -> None:
+        """Show a task's answers about one camera, or hide them from all outputs."""
+        with self._lock:
+            self.off = self.off - {(camera, task)} if on else self.off | {(camera, task)}
+
+    def shows(self, camera: str, task: str) -> bool:
+        """Tell whether a task's answers about a camera are shown."""
+        return task not in self.hidden and (camera, task) not in self.off
 
     def picture(self, camera: str) -> NDArray[np.uint8] | None:
         """Return the newest picture, uint8 `[H, W, 3]`, blue first; nobody writes to it."""

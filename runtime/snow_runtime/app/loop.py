@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from snow_runtime.app.answers import FrameAnswer, answer_about
+from snow_runtime.app.answers import WHOLE, FrameAnswer, answer_about
 from snow_runtime.app.failures import Failures
 from snow_runtime.app.latest_frames import LatestFrames
+from snow_runtime.app.outputs.jsonl import StateOutput
 from snow_runtime.app.prefetch import Prefetcher
+from snow_runtime.app.questions.asking import Asked, Look, by_frame
 from snow_runtime.app.stats import Stats
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import SnowError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.prefetch import PreparedFrames
+    from snow_runtime.app.questions.asking import Questions
+    from snow_runtime.app.states.event import StateNews
+    from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.cameras import CameraGroup, Frame
     from snow_runtime.pictures.prepared import Prepared
     from snow_runtime.swap import SwappableModel
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 _WAIT_S: Final = 0.2  # so long at most until a stop is seen
 _PAUSE_S: Final = 0.01
+_UNASKED: Final = 4096  # more than come while the model computes
 
 
 class Recording(Protocol):
@@ -73,6 +80,9 @@ class Loop:
         stats: Counters and latencies of the run.
         live: Frames and answers that the page shows.
         failures: Record of failures, which says when to give up.
+        states: States of what is asked; None keeps none.
+        questions: What is asked about which views, and when; None asks all tasks about each frame.
+        beat: Function that is called while the loop lives, some times a second; None for none.
     """
 
     model: SwappableModel
@@ -83,12 +93,18 @@ class Loop:
     stats: Stats = field(default_factory=Stats)
     live: LatestFrames = field(default_factory=LatestFrames)
     failures: Failures = field(default_factory=Failures)
+    states: StateFeed | None = None
+    questions: Questions | None = None
+    beat: Callable[[], None] | None = None
     _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
     _turns: dict[str, int] = field(
         default_factory=dict
     )  # by camera, of its last frame that was due
     _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
     _failed: int = 0  # so many of them; written by the thread that computes
+    _unasked: deque[str] = field(  # cameras of frames that nothing asks about
+        default_factory=lambda: deque(maxlen=_UNASKED)
+    )
     _faults: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
 
     def run(self) -> int:
@@ -104,6 +120,11 @@ class Loop:
         self.stats.begin()
         with Prefetcher(self._fetch, self._prepare) as ahead:
             while not self._stopped:
+                if self.beat is not None:
+                    self.beat()
+                self._note_unasked()
+                if self.states is not None:
+                    self._tell(self.states.look())
                 ready = ahead.next(_WAIT_S)
                 if ready is not None:
                     answered += self._answer(ready)
@@ -111,6 +132,7 @@ class Loop:
                     break
                 if self.options.frames is not None and answered >= self.options.frames:
                     break
+        self._note_unasked()
         if ahead.unused:
             self.stats.count("unanswered", ahead.unused)
         return answered
@@ -119,7 +141,7 @@ class Loop:
         """End the loop after the batch that is under way; may be called by a signal handler."""
         self._stopped = True
 
-    def _fetch(self) -> list[Frame] | None:
+    def _fetch(self) -> list[Frame | Look] | None:
         left = self._left()
         if left == 0:  # until those under way are answered, or have failed
             time.sleep(_PAUSE_S)
@@ -128,8 +150,35 @@ class Loop:
         if not waiting and self.cameras.ended:
             return None
         frames = [frame for frame in waiting if self._is_due(frame)]
+        if self.questions is not None:
+            return self._looks(self.questions, frames)
         self._taken += len(frames)
-        return frames
+        return [*frames]
+
+    def _looks(self, questions: Questions, frames: list[Frame]) -> list[Frame | Look]:
+        """Give what is looked at of frames, and note those that nothing is asked about."""
+        looks = questions.looks(frames, self.live.shows)
+        asked = {id(look.frame) for look in looks}
+        self._taken += len(asked)
+        for frame in frames:
+            if id(frame) not in asked:
+                self.live.show(frame)
+                self._unasked.append(frame.camera)
+        return [*looks]
+
+    def _note_unasked(self) -> None:
+        """Take note of the frames that nothing was asked about since the last time."""
+        while self._unasked:
+            camera = self._unasked.popleft()
+            self.stats.alive()
+            self.stats.count("unasked")
+            if self.states is not None:
+                self._tell(self.states.idle(camera, self._idle(camera, ())))
+
+    def _idle(self, camera: str, asked: Iterable[str]) -> list[str]:
+        """Give a camera's questions that did not have to be asked; none that is off."""
+        idle = [] if self.questions is None else self.questions.idle(camera, asked)
+        return [name for name in idle if self.live.shows(camera, name)]
 
     def _is_due(self, frame: Frame) -> bool:
         """Tell whether it is a camera's first in its turn; frames in between may never be seen."""
@@ -145,15 +194,15 @@ class Loop:
             return None
         return self.options.frames - self._taken + self._failed
 
-    def _prepare(self, frames: list[Frame]) -> Prepared:
+    def _prepare(self, frames: list[Frame | Look]) -> Prepared:
         return self.model.prepare([frame.image for frame in frames], "bgr")
 
-    def _answer(self, ready: PreparedFrames) -> int:
+    def _answer(self, ready: PreparedFrames[Frame | Look]) -> int:
         frames, prepared = ready.frames, ready.prepared
         try:
             fresh = [frame for frame in frames if not frame.stale]
             if len(fresh) < len(frames):  # the model took long over the batch before
-                self._leave_out("stale", len(frames) - len(fresh))
+                self._leave_out("stale", [frame for frame in frames if frame.stale])
                 if not fresh:
                     return 0
                 frames, prepared = fresh, self._prepare(fresh)
@@ -161,37 +210,81 @@ class Loop:
                 raise prepared
             results = self.model.answer(prepared)
         except SnowError as error:
-            self._leave_out("errors", len(frames))
+            self._leave_out("errors", frames)
             self.failures.failed(error, len(frames))
             return 0
         self.failures.succeeded()
-        shown = self._shown()
-        for frame, result in zip(frames, results, strict=True):
-            least, unknown = self.options.min_confidence, self.options.unknown
-            answer = answer_about(frame, result, shown, least, unknown=unknown)
-            self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
-            self.live.put(frame, answer)
-            self._hand_out(frame, answer)
-        return len(frames)
+        answered = by_frame(frames, results)
+        for asked in answered:
+            self._put(asked, self._shown(asked.frame.camera))
+        return len(answered)
 
-    def _leave_out(self, why: str, count: int) -> None:
+    def _put(self, asked: Asked, shown: Collection[str] | None) -> None:
+        """Put a frame's answers into words, and hand them out."""
+        frame, result = asked.frame, asked.result
+        least, unknown = self.options.min_confidence, self.options.unknown
+        answer = answer_about(frame, result, shown, least, unknown=unknown)
+        self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
+        idle: Iterable[str] = ()
+        if asked.views is not None:
+            answer = replace(answer, views=asked.views)
+            for view, _ in asked.views:
+                self.stats.count(f"view {frame.camera}/{view or WHOLE}")
+            idle = self._idle(frame.camera, result)
+        news = None
+        if self.states is not None:
+            seen = {name: task for name, task in result.items() if _among(name, shown)}
+            now, news = self.states.put(frame, seen, idle, unknown=unknown)
+            answer = replace(answer, states=now)
+        self.live.put(frame, answer)
+        self._hand_out(frame, answer)
+        self._tell(news)
+
+    def _leave_out(self, why: str, left: Sequence[Frame | Look]) -> None:
+        looks = [each for each in left if isinstance(each, Look)]
+        count = len({id(look.frame) for look in looks}) + len(left) - len(looks)
         self.stats.count(why, count)
         self._failed += count
+        if self.questions is not None:
+            self.questions.missed(looks)
 
     def _hand_out(self, frame: Frame, answer: FrameAnswer) -> None:
         """Give an answer to all outputs; a defect in one costs no other one anything."""
         recorder = self.recorders.get(frame.camera)
+        for output in self.outputs:
+            self._guarded(output.put, answer)
+        if recorder is not None:
+            self._guarded(recorder.put, frame, answer)
+
+    def _tell(self, news: StateNews | None) -> None:
+        """Give news of states likewise to all outputs that take them."""
+        if news is None:
+            return
+        if news.events:
+            self.stats.count("state_changes", len(news.events))
+        for output in self.outputs:
+            if isinstance(output, StateOutput):
+                self._guarded(output.tell, news)
+
+    def _guarded(self, hand_over: Callable[..., None], *given: object) -> None:
         try:
-            for output in self.outputs:
-                output.put(answer)
-            if recorder is not None:
-                recorder.put(frame, answer)
+            hand_over(*given)
         except Exception as error:  # noqa: BLE001 - an app's own output may raise anything
             self.stats.count("output_errors")
             self._faults.warning(f"an output failed: {type(error).__name__}: {error}")
 
-    def _shown(self) -> Collection[str] | None:
-        if not self.live.hidden:
+    def _shown(self, camera: str) -> Collection[str] | None:
+        if not self.live.hidden and not self.live.off:
             return self.options.tasks
-        wanted = self.model.tasks if self.options.tasks is None else self.options.tasks
-        return [task for task in wanted if task not in self.live.hidden]
+        return [task for task in self.asked if self.live.shows(camera, task)]
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Names of the questions, or of the tasks, that are answered."""
+        if self.questions is not None:
+            return self.questions.names
+        return tuple(self.options.tasks or self.model.tasks)
+
+
+def _among(task: str, shown: Collection[str] | None) -> bool:
+    return shown is None or task in shown

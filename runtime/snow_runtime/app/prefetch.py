@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from snow_runtime.errors import SnowError
 
@@ -15,27 +15,30 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from snow_runtime.cameras import Frame
     from snow_runtime.pictures.prepared import Prepared
 
 _FOLLOW: Final = 0.2  # the share of the newest duration in a running mean
 _MARGIN: Final = 2.0  # preparing begins so many times its duration before it has to be done
 
 
+Item = TypeVar("Item")
+"""A frame, or what is looked at of one."""
+
+
 @dataclass(frozen=True)
-class PreparedFrames:
+class PreparedFrames(Generic[Item]):
     """Frames that wait for the model.
 
     Attributes:
-        frames: The frames, one a camera at most.
+        frames: The frames, one a camera at most; or what is looked at of them.
         prepared: What the model takes, or why they could not be prepared.
     """
 
-    frames: list[Frame]
+    frames: list[Item]
     prepared: Prepared | SnowError
 
 
-class Prefetcher:
+class Prefetcher(Generic[Item]):
     """A thread that has the next frames ready when the model asks for them.
 
     Frames taken as early as possible would be old when their turn comes. So the thread notes how
@@ -53,15 +56,15 @@ class Prefetcher:
 
     def __init__(
         self,
-        fetch: Callable[[], list[Frame] | None],
-        prepare: Callable[[list[Frame]], Prepared],
+        fetch: Callable[[], list[Item] | None],
+        prepare: Callable[[list[Item]], Prepared],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
         self._prepare = prepare
         self._clock = clock
         self._changed = threading.Condition()
-        self._ready: PreparedFrames | None = None
+        self._ready: PreparedFrames[Item] | None = None
         self._wanted = True  # whether somebody waits for frames
         self._handed_s = 0.0
         self._busy_s = self._takes_s = 0.0  # running means: of the model, and of preparing
@@ -75,7 +78,7 @@ class Prefetcher:
         with self._changed:
             return self._ready is None and self._stopped
 
-    def next(self, timeout_s: float) -> PreparedFrames | None:
+    def next(self, timeout_s: float) -> PreparedFrames[Item] | None:
         """Wait for the next frames.
 
         Args:
@@ -148,7 +151,7 @@ class Prefetcher:
                 self._changed.wait(left_s)
             return not self._stopped
 
-    def _make(self, frames: list[Frame]) -> PreparedFrames:
+    def _make(self, frames: list[Item]) -> PreparedFrames[Item]:
         began_s = self._clock()
         try:
             prepared = self._prepare(frames)
@@ -157,7 +160,7 @@ class Prefetcher:
         self._takes_s = _follow(self._takes_s, self._clock() - began_s)
         return PreparedFrames(frames, prepared)
 
-    def _put(self, ready: PreparedFrames) -> None:
+    def _put(self, ready: PreparedFrames[Item]) -> None:
         with self._changed:
             self._ready = ready
             self._changed.notify_all()

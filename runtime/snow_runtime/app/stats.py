@@ -49,6 +49,11 @@ class Stats:
             self._times.append(now)
             self._forget(now)
 
+    def alive(self) -> None:
+        """Note that nothing had to be asked: that is no pause."""
+        with self._lock:
+            self._answered_at = self._clock()
+
     def count(self, what: str, number: int = 1) -> None:
         """Count something else, such as `errors` or `mqtt_lost`."""
         with self._lock:

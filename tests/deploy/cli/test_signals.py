@@ -126,3 +126,29 @@ def test_an_error_at_the_end_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -
         for _ in range(2000):
             click.echo("x" * 100, err=True)
     os.close(reading)
+
+
+def test_another_loop_may_follow_and_the_end_is_remembered() -> None:
+    first, second, reloads = Loop(), Loop(), []
+    given: Any = first, second
+    with Signals() as signals:
+        with signals.guiding(given[0], lambda: reloads.append("first")):
+            assert not signals.asked_to_end
+        signals.begin_anew()
+        with signals.guiding(given[1], lambda: reloads.append("second")):
+            send(signal.SIGHUP)
+            wait_for(lambda: reloads)
+            send(signal.SIGTERM)
+        assert signals.asked_to_end
+    assert (first.stops, second.stops, reloads) == (0, 1, ["second"])
+
+
+def test_between_two_loops_the_command_ends() -> None:
+    loop: Any = Loop()
+    with Signals() as signals:
+        with signals.guiding(loop, lambda: None):
+            pass
+        signals.begin_anew()
+        with pytest.raises(click.exceptions.Exit) as ended:
+            send(signal.SIGTERM)
+    assert ended.value.exit_code == 0

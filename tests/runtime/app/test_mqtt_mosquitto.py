@@ -15,17 +15,20 @@ import pytest
 
 from snow_runtime.app.outputs.mqtt import Mqtt
 from snow_runtime.app.outputs.mqtt_broker import MqttOptions
+from snow_runtime.app.states.event import Change, StateEvent, StateNews, StateNow
+from snow_runtime.cameras.clock import Instant
 from snow_runtime.errors import InputError
 from tests.runtime.app.conftest import until
 from tests.runtime.app.frames import answer_of
+from tests.runtime.app.mosquitto import Listener, brokers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    Start = Callable[..., int]
+    from tests.runtime.app.mosquitto import Start
 
-paho = pytest.importorskip("paho.mqtt.client")
+pytest.importorskip("paho.mqtt.client")
 # paho leaves a socket to the garbage collector where the handshake fails.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -33,57 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a broker with a configuration; give its port."""
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if program is None:
-        pytest.skip("mosquitto is not installed (apt install mosquitto)")
-    started = []
-
-    def start(*lines: str) -> int:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = int(free.getsockname()[1])
-        path = tmp_path / f"{port}.conf"
-        path.write_text(
-            "\n".join([f"listener {port} 127.0.0.1", "user root", *lines]), encoding="utf-8"
-        )
-        started.append(subprocess.Popen([program, "-c", path], stderr=subprocess.DEVNULL))
-        until(lambda: answers(port))
-        return port
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
-class Listener:
-    """A subscriber that comes when it is made."""
-
-    def __init__(self, port: int, topic: str, user: str | None = None) -> None:
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        self.got: dict[str, tuple[str, bool]] = {}
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        if user is not None:
-            self._client.username_pw_set(user, "x")
-        self._client.on_connect = lambda client, *_: client.subscribe(topic, 1)
-        self._client.on_message = self._keep
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-
-    def _keep(self, _client: Any, _data: Any, message: Any) -> None:
-        self.got[message.topic] = message.payload.decode(), message.retain
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+    yield from brokers(tmp_path)
 
 
 @pytest.fixture
@@ -222,3 +175,38 @@ def test_certificates_that_cannot_be_used(
 
     with pytest.raises(InputError, match=said):
         Mqtt(url, lambda _: None, MqttOptions(**paths))
+
+
+def news_of(state: str, *events: StateEvent) -> StateNews:
+    return StateNews(events, (StateNow("door", "food", None, state, 2.0),))
+
+
+def test_states_end_right_and_no_event_is_lost_around_a_cut(
+    start: Start, opened: list[Any], counts: Counter[str]
+) -> None:
+    port = start("allow_anonymous true")
+    seen: set[str] = set()
+
+    class Events(Listener):
+        def _keep(self, _client: Any, _data: Any, message: Any) -> None:
+            super()._keep(_client, _data, message)
+            if message.topic == "t/door/event":
+                seen.add(json.loads(message.payload)["after"])
+
+    output = Mqtt(f"mqtt://127.0.0.1:{port}/t", lambda what: counts.update([what]))
+    opened += [output, listener := Events(port, "t/#")]
+    until(lambda: listener.got.get("t/status", ("",))[0] == "online")
+    for number in range(40):
+        change = Change(str(number - 1), str(number), "answers", Instant(0.0, 0.0), None)
+        output.tell(news_of(str(number), StateEvent("door", "food", None, change)))
+        if number == 20:
+            output._client.socket().shutdown(socket.SHUT_RDWR)
+    until(lambda: len(seen) == 40)
+    until(lambda: output._states.on_the_way == 0)
+    assert not counts
+
+    opened.append(later := Listener(port, "t/door/#"))
+    until(lambda: later.got)
+    assert later.got == {"t/door/state/food": ("39", True)}
+    output.tell(StateNews((), ()))
+    until(lambda: listener.got["t/door/state/food"][0] == "")

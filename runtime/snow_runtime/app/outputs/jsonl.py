@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from snow_runtime.app.outputs.non_blocking import NonBlockingWriter, descriptor_of
 from snow_runtime.errors import InputError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from snow_runtime.app.answers import FrameAnswer
+    from snow_runtime.app.states.event import StateNews
 
 
 class Output(Protocol):
@@ -24,6 +25,14 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Hand over what still waits, within a second, and let go."""
+
+
+@runtime_checkable
+class StateOutput(Protocol):
+    """What an output has that takes news of states too."""
+
+    def tell(self, news: StateNews) -> None:
+        """Hand over what has changed; what cannot be handed over is counted, not raised."""
 
 
 class NullOutput:
@@ -37,22 +46,28 @@ class NullOutput:
 
 
 class JsonLines:
-    """Writes one line of JSON for each answer, whole lines only.
+    """Writes one line of JSON for each answer and each event, whole lines only.
 
     A reader that is slow holds the loop up for half a second; as long as it reads nothing after
     that, answers are lost at once. What a full disk refuses is lost, and the next one tried.
 
     Args:
-        count: Callback that gets `stdout_lost` for each answer that was not taken.
+        count: Callback that gets `stdout_lost` for each line that was not taken.
         stream: Stream to write to; standard output by default.
         patience_s: How long to wait for the reader, in seconds.
+        answers: Whether answers are written; events are in any case.
 
     Raises:
         InputError: There is no standard output.
     """
 
     def __init__(
-        self, count: Callable[[str], None], stream: TextIO | None = None, patience_s: float = 0.5
+        self,
+        count: Callable[[str], None],
+        stream: TextIO | None = None,
+        patience_s: float = 0.5,
+        *,
+        answers: bool = True,
     ) -> None:
         found: TextIO | None = stream or sys.stdout
         if found is None:
@@ -62,19 +77,29 @@ class JsonLines:
             )
             raise InputError(msg)
         self._count = count
+        self._answers = answers
         self._stream = found
         descriptor = descriptor_of(found)
         self._pipe = None if descriptor is None else NonBlockingWriter(descriptor, patience_s)
 
     def put(self, answer: FrameAnswer) -> None:
         """Write a line."""
-        if not self._write(json.dumps(answer.to_dict()) + "\n"):
-            self._count("stdout_lost")
+        if self._answers:
+            self._put_line(answer.to_dict())
+
+    def tell(self, news: StateNews) -> None:
+        """Write a line for each event."""
+        for event in news.events:
+            self._put_line(event.to_dict())
 
     def close(self) -> None:
         """Leave the stream open: it is not ours."""
         if self._pipe is not None:
             self._pipe.finish()
+
+    def _put_line(self, values: dict[str, Any]) -> None:
+        if not self._write(json.dumps(values) + "\n"):
+            self._count("stdout_lost")
 
     def _write(self, line: str) -> bool:
         if self._pipe is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import ssl
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
+from snow_runtime.app.outputs.mqtt_retained import MqttRetained
+from snow_runtime.app.outputs.mqtt_site import MqttSite
+from snow_runtime.app.outputs.mqtt_states import MqttStates
+from snow_runtime.app.outputs.mqtt_topics import camera_part
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import MissingDependencyError
 from snow_runtime.install_hint import pip_install
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snow_runtime.app.answers import FrameAnswer
+    from snow_runtime.app.outputs.site import SiteOptions
+    from snow_runtime.app.states.event import StateNews
 
 _LOGGER = logging.getLogger(__name__)
 _WAITING: Final = 64
@@ -31,7 +36,8 @@ _OFFLINE: Final = "offline"
 class Mqtt:
     """Publishes each answer as JSON; the client reconnects by itself.
 
-    What no broker takes is lost and counted, never kept: it would be stale. Whether a broker is
+    An answer that no broker takes is lost and counted, never kept: it would be stale. States and
+    their events wait for one, see :class:`MqttStates`. Whether a broker is
     there, and why not, is logged whenever it changes. `topic/status` is `online` as long as this
     client is, then `offline`, by the broker's own hand where the client is cut off; it is retained.
 
@@ -71,6 +77,10 @@ class Mqtt:
         self._state = ""
         self._faults, self._own_faults = ThrottledLogger(_LOGGER), ThrottledLogger(_LOGGER)
         self._closing = False
+        self._states = MqttStates(self._publish_state, broker.topic, count)
+        self._retained = MqttRetained(self._publish_site)
+        self._site: MqttSite | None = None
+        self._listening = False  # what an earlier program left comes before what is published
         self._client = client or _paho(self._options.version)
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
@@ -82,6 +92,8 @@ class Mqtt:
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
         self._client.reconnect_delay_set(1, 30)
         self._client.connect_async(broker.host, broker.port, keepalive=15)
         self._client.loop_start()
@@ -101,9 +113,26 @@ class Mqtt:
                 self._waiting -= 1
             self._count("mqtt_lost")
 
+    def tell(self, news: StateNews) -> None:
+        """Publish states and events; they wait for a broker where none is there."""
+        self._states.tell(news)
+
+    def attend(self, options: SiteOptions) -> None:
+        """Keep the broker's picture of the installation true until it is left; take commands."""
+        self._site = MqttSite(self._retained, self._topic, options)
+        if self._client.is_connected():
+            self._subscribe()
+        self._site.start()
+
+    def leave(self) -> None:
+        """Have the broker know the last of the installation, while it can still be asked."""
+        if self._site is not None:
+            self._site.close()
+
     def close(self) -> None:
         """Let the network take what still waits, for a second at most, and disconnect."""
         self._closing = True
+        self.leave()
         if self._client.is_connected():
             self._own = self._client.publish(payload=_OFFLINE, **self._status).mid
         self._client.disconnect()
@@ -112,23 +141,39 @@ class Mqtt:
         ending.start()
         ending.join(_CLOSE_S)
         self._settle()
+        self._states.close()
 
     def _publish(self, answer: FrameAnswer) -> bool:
+        topic = f"{self._topic}/{camera_part(answer.camera)}"
+        return self._give(topic, json.dumps(answer.to_dict()), self._options.retain) is not None
+
+    def _publish_state(self, topic: str, text: str, retain: bool) -> Any:  # noqa: FBT001
+        with self._lock:
+            self._waiting += 1
+        sent = self._give(topic, text, retain)
+        if sent is None:
+            with self._lock:
+                self._waiting = max(0, self._waiting - 1)
+        return sent
+
+    def _publish_site(self, topic: str, text: str, retain: bool) -> Any:  # noqa: FBT001
+        return self._publish_state(topic, text, retain) if self._listening else None
+
+    def _give(self, topic: str, text: str, retain: bool) -> Any:  # noqa: FBT001
+        """Give the client a message; return its record, or None where it does not take it."""
         if not self._client.is_connected():
-            return False
-        camera = re.sub(r"[/+#\0]|^status$", _harmless, answer.camera)
-        text, options = json.dumps(answer.to_dict()), self._options
-        topic = f"{self._topic}/{camera}"
+            return None
         try:
-            sent = self._client.publish(topic, text, qos=options.qos, retain=options.retain)
-            return bool(sent.rc == 0)
+            sent = self._client.publish(topic, text, qos=self._options.qos, retain=retain)
         except ValueError:  # a name of 65 kB, or one that is no text
-            return False
+            return None
+        return sent if sent.rc == 0 else None
 
     def _settle(self) -> None:
-        """Count what still waits as lost: its connection is gone."""
+        """Count the answers that still wait as lost: their connection is gone."""
+        kept = self._states.on_the_way + self._retained.on_the_way  # they are published again
         with self._lock:
-            lost, self._waiting = self._waiting, 0
+            lost, self._waiting = max(0, self._waiting - kept), 0
             self._connection += 1
         for _ in range(lost):
             self._count("mqtt_lost")
@@ -158,8 +203,32 @@ class Mqtt:
             advice = "Give --mqtt-version 3.1.1" if old else "Look at user and password"
             self._tell("refused", f"refuses the connection: {reason}. {advice}.")
         else:
+            self._subscribe()  # first, so that whoever sees it online can speak to it
             self._own = self._client.publish(payload=_ONLINE, **self._status).mid
+            self._states.connected()
+            self._retained.connected()
             self._tell("connected", "is connected.")
+
+    def _subscribe(self) -> None:
+        for topic in [] if self._site is None else self._site.subscriptions:
+            self._client.subscribe(topic, self._options.qos)
+        self._listening = True
+
+    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: Any, *_: Any) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                self._own_faults.warning(
+                    f"The MQTT broker {self._where} refuses that this client listens: {reason}. "
+                    "Allow switches and discovery in the broker's access list."
+                )
+
+    def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        if self._site is not None:
+            text = message.payload.decode(errors="replace")
+            try:
+                self._site.receive(message.topic, text, retained=message.retain)
+            except Exception as error:  # noqa: BLE001 - it would end the client's thread
+                self._faults.error(f"A message on {message.topic} failed: {error}", error)
 
     def _on_connect_fail(self, *_: Any) -> None:
         # paho calls this while it handles the exception, and does not tell which.
@@ -170,6 +239,7 @@ class Mqtt:
         self._tell("unreachable", f"cannot be reached: {why}.{advice} Trying again.")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
+        self._listening = False
         self._settle()
         if self._state == "connected":
             self._tell("lost", f"has lost the connection: {reason}. Trying again.")
@@ -184,11 +254,6 @@ class Mqtt:
         self._state = state
         level = logging.INFO if good_from_the_start else logging.WARNING
         _LOGGER.log(level, "The MQTT broker %s %s", self._where, text)
-
-
-def _harmless(found: re.Match[str]) -> str:
-    """Write a sign that a topic gives a meaning, or the name of our own topic, otherwise."""
-    return f"{found[0]}_" if len(found[0]) > 1 else "_"
 
 
 def _paho(version: str) -> Any:

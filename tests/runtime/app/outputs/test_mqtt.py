@@ -32,6 +32,7 @@ class Client:
     on_disconnect: Any
     on_pre_connect: Any
     on_publish: Any
+    on_subscribe: Any
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -296,3 +297,12 @@ def test_a_status_that_the_broker_refuses_is_told_and_no_lost_answer(
     client.on_publish(client, None, client.mid, reason, None)
     assert "refuses answers: Not authorized" in caplog.text
     assert counts == {"mqtt_refused": 1}
+
+
+def test_a_broker_that_lets_nobody_listen_is_told_of(
+    output: Mqtt, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert output is not None
+    reasons = [type("Reason", (str,), {"is_failure": bad})("Not authorized") for bad in (0, 1)]
+    client.on_subscribe(client, None, 1, reasons, None)
+    assert caplog.text.count("refuses that this client listens: Not authorized") == 1

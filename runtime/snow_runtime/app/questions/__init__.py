@@ -1,0 +1,1 @@
+"""What is asked about which part of a camera's picture, and when."""

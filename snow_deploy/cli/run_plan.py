@@ -1,0 +1,189 @@
+"""What `snow-deploy run` is to do, checked as far as that goes without opening anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from snow_deploy.cli.config_option import questions_of
+from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
+from snow_deploy.cli.run_options import RunOptions
+from snow_deploy.cli.run_outputs import check_outputs
+from snow_deploy.cli.state_options import state_rules
+from snow_deploy.cli.webhook_options import webhook_target
+from snow_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from snow_deploy.cli.config_questions import AskedQuestions
+    from snow_runtime.app.questions.question import Question
+    from snow_runtime.app.states.keeper import AskedTask
+    from snow_runtime.app.states.rules import StateRules
+    from snow_runtime.cameras import CameraOptions
+    from snow_runtime.swap import SwappableModel
+
+_WHILE_IT_RUNS: Final = frozenset(
+    {
+        "readouts",
+        "tasks",
+        "every",
+        "min_confidence",
+        "unknown",
+        "state_agree",
+        "state_dwell",
+        "state_upper",
+        "state_lower",
+        "state_stale",
+        "frames",
+        "threads",
+        "rebuild",
+    }
+)
+"""Options that may change while cameras and outputs stay as they are."""
+
+
+_OF_THE_COMMAND: Final = frozenset({"model", "config"})
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A model, and what is asked of it.
+
+    Attributes:
+        model: File of the graph or engine, or a server's address.
+        options: The options, with their secrets.
+        cameras: Names and addresses of the cameras.
+        how: Options of the cameras, by name.
+        loading: Options of `snow_runtime.load`.
+        rules: When states change; None where none are kept.
+        own_rules: When those of single questions do, by name.
+        questions: Questions; None asks all tasks about each frame.
+    """
+
+    model: Path | str
+    options: RunOptions
+    cameras: tuple[tuple[str, str], ...]
+    how: Mapping[str, CameraOptions]
+    loading: Mapping[str, Any]
+    rules: StateRules | None
+    own_rules: Mapping[str, StateRules]
+    questions: tuple[Question, ...] | None
+
+    @property
+    def needed(self) -> tuple[str, ...] | None:
+        """Names of the tasks that the model has to have; None where it may have any."""
+        if self.questions is None:
+            return self.options.task_names
+        return tuple(dict.fromkeys(question.task for question in self.questions))
+
+    def check_tasks(self, model: SwappableModel) -> None:
+        """Look whether a model has the tasks that are asked for.
+
+        Raises:
+            InputError: It lacks one.
+        """
+        missing = [name for name in self.needed or () if name not in model.tasks]
+        if self.questions is None:
+            self.options.wanted_tasks(model)
+        elif missing:
+            msg = (
+                f"The model has no task {', '.join(missing)}, which questions ask for, expected "
+                f"some of {', '.join(model.tasks)}. Correct the questions, or export it with them."
+            )
+            raise InputError(msg)
+
+    def check_addresses(self) -> None:
+        """Look whether addresses are some, once their secrets are read.
+
+        Raises:
+            CameraError: One of a camera is none.
+            InputError: That of the broker or of the webhook is none.
+        """
+        from snow_runtime.app.outputs.mqtt_broker import Broker
+        from snow_runtime.cameras.uri import parse
+
+        for _, uri in self.cameras:
+            parse(uri)
+        if self.options.mqtt is not None:
+            Broker.parse(self.options.mqtt)
+        if self.options.webhook is not None:
+            webhook_target(self.options)
+
+    def asked(self, model: SwappableModel) -> dict[tuple[str, str], AskedTask]:
+        """Return, by camera and question, what the answers of a model may be."""
+        from snow_runtime.app.states.feed import asked_tasks
+
+        tasks = asked_tasks(model)
+        if self.questions is not None:
+            return {(q.camera, q.name): tasks[q.task] for q in self.questions if q.task in tasks}
+        wanted = self.options.task_names
+        shown = {name: task for name, task in tasks.items() if wanted is None or name in wanted}
+        return {(camera, name): task for camera, _ in self.cameras for name, task in shown.items()}
+
+    def changes_beyond(self, other: RunPlan) -> list[str]:
+        """Return the options that differ from another plan's and need cameras or outputs anew."""
+        return [
+            each.name
+            for each in fields(RunOptions)
+            if each.name not in _WHILE_IT_RUNS
+            and getattr(self.options, each.name) != getattr(other.options, each.name)
+        ]
+
+
+def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
+    """Check a command line of `run`, with the file that it names.
+
+    Args:
+        context: The command's, the present one.
+        secrets: Whether the secrets that options name are read.
+
+    Raises:
+        click.UsageError: Options contradict each other.
+        SnowError: A secret cannot be read, or a number is out of its range.
+    """
+    given = {name: each for name, each in context.params.items() if name not in _OF_THE_COMMAND}
+    options = RunOptions(**given)
+    model: Path | str = context.params["model"]
+    if secrets:
+        options = options.with_secrets(model)
+    cameras = named_cameras(options.uris)
+    if options.record is not None:
+        refuse_nameless(options.uris)
+    check_outputs(options)
+    names = [name for name, _ in cameras]
+    rules, asked = state_rules(options), questions_of(context)
+    if asked is not None:
+        _check_questions(asked, options, names)
+        if asked.rules and rules is None:
+            named = ", ".join(asked.rules)
+            msg = f"The questions {named} have rules for states, and none are kept; add [states]."
+            raise click.UsageError(msg)
+    return RunPlan(
+        model,
+        options,
+        tuple(cameras),
+        options_by_camera(names, options.tls_fingerprint, options.tls_host),
+        options.for_load(model),
+        rules,
+        {} if asked is None or rules is None else asked.rules_beside(rules),
+        None if asked is None else asked.questions,
+    )
+
+
+def _check_questions(asked: AskedQuestions, options: RunOptions, cameras: list[str]) -> None:
+    """Look whether questions fit the options.
+
+    Raises:
+        click.UsageError: They do not.
+    """
+    if options.tasks is not None:
+        msg = "tasks are chosen by the questions of the configuration; leave --tasks out."
+        raise click.UsageError(msg)
+    missing = sorted({each.camera for each in asked.questions} - set(cameras))
+    if missing:
+        msg = f"The configuration asks about {', '.join(missing)}, and --camera names no such one."
+        raise click.UsageError(msg)

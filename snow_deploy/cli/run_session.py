@@ -1,0 +1,229 @@
+"""Cameras, model and outputs of `snow-deploy run`, opened, kept up to date and closed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from snow_deploy.cli.options import readout_files
+from snow_deploy.cli.run_outputs import open_output, open_recorders
+from snow_deploy.cli.run_page import serve_page
+from snow_deploy.cli.run_site import attend_broker
+from snow_deploy.cli.webhook_options import open_webhook
+from snow_runtime.errors import CameraError, SnowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snow_deploy.cli.run_plan import RunPlan
+    from snow_deploy.cli.signals import Signals
+    from snow_deploy.cli.systemd import ServiceManager
+    from snow_runtime.app.loop import Loop, LoopOptions
+    from snow_runtime.app.questions.asking import Questions
+    from snow_runtime.app.states.feed import StateFeed
+    from snow_runtime.app.states.keeper import StateKeeper
+    from snow_runtime.cameras import Camera
+    from snow_runtime.swap import SwappableModel
+
+
+class RunSession:
+    """Does what a plan says until it is ended, and follows a configuration that changes.
+
+    What can change while it runs changes so. For the rest, cameras and outputs are closed and
+    opened anew, with the states that there were. Where the new plan does not come to run, the old
+    one does again.
+
+    Args:
+        plan: What to do.
+        signals: Signals of the process.
+        manager: What watches over the process.
+        again: Function that reads the plan anew; None where only the model is loaded anew.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        signals: Signals,
+        manager: ServiceManager,
+        again: Callable[[], RunPlan] | None = None,
+    ) -> None:
+        self._plan = plan
+        self._signals = signals
+        self._manager = manager
+        self._again = again
+        self._ran: RunPlan | None = None  # the last one that came to run
+        self._next: RunPlan | None = None
+        self._keeper: StateKeeper | None = None
+
+    def run(self) -> None:
+        """Go on until the cameras have ended or somebody stops it.
+
+        Raises:
+            SnowError: Something cannot be opened, or fails for good.
+            click.UsageError: Options contradict each other.
+        """
+        while True:
+            self._next = None
+            try:
+                with ExitStack() as stack:
+                    self._run(stack)
+            except (SnowError, click.UsageError) as error:
+                if self._ran is None or self._ran is self._plan:
+                    raise
+                _say_old_stays(error)
+                self._next = self._ran
+            if self._next is not None:
+                self._plan = self._next
+                self._signals.begin_anew()
+            if self._next is None or self._signals.asked_to_end:
+                self._manager.stopping()
+                return
+
+    def _run(self, stack: ExitStack) -> None:
+        from snow_runtime.app.loop import Loop
+        from snow_runtime.app.stats import Stats
+        from snow_runtime.cameras import CameraGroup, open_camera
+        from snow_runtime.model import load
+        from snow_runtime.swap import SwappableModel
+
+        plan, options, stats = self._plan, self._plan.options, Stats()
+        output = open_output(options, stats.count)
+        stack.callback(output.close)
+        webhook = open_webhook(options, stats.count)
+        if webhook is not None:
+            stack.callback(webhook.close)
+        recorders = open_recorders(options.record, plan.cameras, stats.count, stack)
+        model = load(plan.model, **plan.loading)
+        swappable = stack.enter_context(SwappableModel(model))
+        model.warmup()
+        model.self_check()
+        for readout in readout_files(options.readouts):
+            model.add_readout(readout)
+        plan.check_tasks(swappable)
+        cameras = [
+            stack.enter_context(open_camera(uri, name=name, options=plan.how[name]))
+            for name, uri in plan.cameras
+        ]
+        loop = Loop(
+            swappable,
+            stack.enter_context(CameraGroup(cameras)),
+            [output] if webhook is None else [output, webhook],
+            _loop_options(plan),
+            recorders,
+            stats,
+            questions=_questions(plan),
+        )
+        loop.states = self._states(loop)
+        loop.beat = self._manager.beat if self._manager.watches else None
+        serve_page(options, loop, cameras, stack)
+        attend_broker(options, output, loop, cameras, stack)
+        with self._signals.guiding(loop, lambda: self._reload(loop)):
+            self._ran = plan
+            self._manager.ready(_status(plan))
+            answered = loop.run()
+        _summary(answered, loop, cameras)
+        if self._next is None and all(camera.status.state == "failed" for camera in cameras):
+            msg = "No camera is left: each failed, as said above. Check the addresses."
+            raise CameraError(msg)
+
+    def _states(self, loop: Loop) -> StateFeed | None:
+        from snow_runtime.app.states.feed import StateFeed
+        from snow_runtime.app.states.keeper import StateKeeper
+
+        plan = self._plan
+        if plan.rules is None:
+            self._keeper = None
+            return None
+        if self._keeper is None:
+            self._keeper = StateKeeper(plan.rules)
+        self._keeper.follow(plan.rules, plan.own_rules)
+        return StateFeed(self._keeper, lambda: self._plan.asked(loop.model))
+
+    def _reload(self, loop: Loop) -> None:
+        """Read the plan anew, and the model; begin anew where it cannot be followed otherwise."""
+        self._manager.reloading()
+        try:
+            plan = self._plan if self._again is None else self._again()
+        except (SnowError, click.UsageError) as error:
+            _say_old_stays(error)
+        else:
+            changed = plan.changes_beyond(self._plan)
+            if changed:
+                click.echo(f"the configuration has changed; {_named(changed)} anew", err=True)
+                self._next = plan
+                loop.stop()
+                return
+            self._follow(plan, loop)
+        self._manager.ready(_status(self._plan))
+
+    def _follow(self, plan: RunPlan, loop: Loop) -> None:
+        if not _swap(loop.model, plan):
+            return
+        self._plan = self._ran = plan
+        loop.options, loop.questions = _loop_options(plan), _questions(plan)
+        if self._keeper is not None and plan.rules is not None:
+            self._keeper.follow(plan.rules, plan.own_rules)
+
+
+def _status(plan: RunPlan) -> str:
+    from snow_runtime.backends.remote.address import shown_place
+
+    return f"{len(plan.cameras)} cameras, {shown_place(plan.model)}"
+
+
+def _loop_options(plan: RunPlan) -> LoopOptions:
+    from snow_runtime.app.loop import LoopOptions
+
+    options = plan.options
+    every, least, frames = options.every, options.min_confidence, options.frames
+    return LoopOptions(options.task_names, every, least, frames, options.unknown)
+
+
+def _questions(plan: RunPlan) -> Questions | None:
+    from snow_runtime.app.questions.asking import Questions
+
+    return None if plan.questions is None else Questions(plan.questions)
+
+
+def _swap(model: SwappableModel, plan: RunPlan) -> bool:
+    from snow_runtime.backends.remote.address import shown_place
+
+    try:
+        readouts = readout_files(plan.options.readouts)
+        model.swap(plan.model, readouts=readouts, needed=plan.needed or (), **plan.loading)
+    except SnowError as error:
+        click.echo(f"error: the old model stays: {error}", err=True)
+        return False
+    click.echo(f"{shown_place(plan.model)} loaded anew: {', '.join(model.tasks)}", err=True)
+    return True
+
+
+def _say_old_stays(error: Exception) -> None:
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    click.echo(f"error: the old configuration stays: {text}", err=True)
+
+
+def _named(options: list[str]) -> str:
+    return ", ".join("cameras" if name == "uris" else name.replace("_", " ") for name in options)
+
+
+def _summary(answered: int, loop: Loop, cameras: list[Camera]) -> None:
+    """Say on standard error what was done, and what was lost."""
+    found = loop.stats.snapshot()
+    latency = ", ".join(f"p{float(q) * 100:.0f} {ms:.1f}" for q, ms in found["latency_ms"].items())
+    click.echo(f"{answered} frames answered; latency ms: {latency or 'none'}", err=True)
+    for camera in cameras:
+        status, counters = camera.status, camera.counters
+        error = f", last error: {status.error}" if status.error else ""
+        click.echo(
+            f"{camera.name}: {counters.frames} frames, {counters.drops} dropped, "
+            f"{counters.reconnections} reconnections, {counters.lost_s:.1f} s lost, "
+            f"{counters.bad_frames} damaged, {counters.repeats} repeated, "
+            f"{counters.freezes} times frozen, {counters.size_changes} changes of size, "
+            f"{counters.abandoned} reads left behind{error}",
+            err=True,
+        )
+    for what, count in found["counts"].items():
+        click.echo(f"{what}: {count}", err=True)
