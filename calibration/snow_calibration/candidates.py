@@ -55,14 +55,22 @@ class CandidateRunner:
 
     def scores(self, candidate: Path) -> tuple[TaskScore, ...]:
         """Run a candidate on the pictures and compare."""
-        return scores(answers_of(candidate, self.truth), self.reference, self.truth)
+        return self.compare(self.answers(candidate))
 
-    def half(self, found: Calibration) -> tuple[tuple[TaskScore, ...], list[str]]:
-        """Measure the fp16 graph; where a weight is too large for one, say so instead."""
+    def answers(self, candidate: Path) -> Answers:
+        """Run a candidate on the pictures."""
+        return answers_of(candidate, self.truth)
+
+    def compare(self, answers: Answers) -> tuple[TaskScore, ...]:
+        """Compare what a candidate answered to the pictures."""
+        return scores(answers, self.reference, self.truth)
+
+    def half(self, found: Calibration) -> tuple[Answers, list[str]]:
+        """Run the fp16 graph; where a weight is too large for one, say so instead."""
         try:
-            return self.scores(self.write(found.half())), []
+            return self.answers(self.write(found.half())), []
         except HalfError as error:
-            return (), [f"fp16 was not measured: {error}"]
+            return {}, [f"fp16 was not measured: {error}"]
 
 
 def compare_unlabelled(

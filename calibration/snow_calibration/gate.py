@@ -114,6 +114,21 @@ def answers_to(path: Path, pixels: Mapping[str, NDArray[np.uint8]]) -> Answers:
         session.close()
 
 
+def outputs_of(path: Path, pictures: NDArray[np.uint8]) -> Answers:
+    """Run a graph file on pictures: all that it gives out, float32 [M, C] or [M, F], by output.
+
+    Raises:
+        GraphError: The file cannot be run.
+        CalibrationError: The pictures are of another size.
+    """
+    session = OnnxSession(path, providers=["CPUExecutionProvider"])
+    try:
+        names = list(session.manifest.outputs)
+        return dict(zip(names, _answer(session, names, pictures), strict=True))
+    finally:
+        session.close()
+
+
 def scores(
     answers: Answers, reference: Answers, data: Mapping[str, LabelledPictures]
 ) -> tuple[TaskScore, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from snow_calibration.gate import TaskScore
     from snow_calibration.ranges import Origin
     from snow_calibration.search import SearchStep, Sensitivity
+    from snow_calibration.trust import TaskTrust
     from snow_calibration.verdict import GateOutcome, Verdict
 
 
@@ -42,6 +43,7 @@ class CalibrationReport:
             measured.
         file_bytes: Sizes of the fp32 file and of the INT8 one, in bytes.
         notes: What else is to be known, such as outputs that were not judged.
+        trust: How reliable the tasks' probabilities are in each precision.
     """
 
     origin: Origin
@@ -58,6 +60,7 @@ class CalibrationReport:
     sensitivities: tuple[Sensitivity, ...]
     file_bytes: tuple[int, int]
     notes: tuple[str, ...] = ()
+    trust: tuple[TaskTrust, ...] = ()
 
     @property
     def outcome(self) -> GateOutcome:
@@ -93,6 +96,7 @@ class CalibrationReport:
                     f"{score.logit_error:>11.2e}{mark}"
                 )
         yield from (verdict.line() for verdict in self.verdicts)
+        yield from map(_trust_line, self.trust)
         for before, after in itertools.pairwise(self.steps):
             yield (
                 f"{after.added} back in {self.rest}: worst drop {before.worst_drop:.2f} -> "
@@ -105,6 +109,18 @@ class CalibrationReport:
             f"{self.rest}; {int8 / 1e6:.1f} MB, {int8 / floating:.3f} of the fp32 file"
         )
         yield f"gate of {self.max_drop:g} points: {self.outcome}"
+
+
+def _trust_line(found: TaskTrust) -> str:
+    said = (
+        f"{found.task} in {found.precision}: temperature {found.temperature:.3f}, calibration "
+        f"error {found.reliability.calibration_error:.4f}, Brier score "
+        f"{found.reliability.brier:.4f}"
+    )
+    if found.given < 1:
+        right = "none" if found.right is None else f"{found.right:.4f}"
+        said += f"; {found.given:.4f} of the answers are given, {right} of them right"
+    return said
 
 
 def write_calibration_report(report: CalibrationReport, path: Path) -> tuple[Path, Path]:
@@ -138,14 +154,15 @@ def _plot(report: CalibrationReport) -> Any:
     from matplotlib.figure import Figure
 
     tasks = len(report.verdicts)
-    searched = len(report.steps) > 1
-    figure = Figure(figsize=(7.2, 1.6 + 0.5 * tasks + 2.4 * searched), layout="constrained")
+    searched, trusted = len(report.steps) > 1, bool(report.trust)
+    heights = [0.6 + 0.5 * tasks, *[2.4] * searched, *[3.2] * trusted]
+    figure = Figure(figsize=(7.2, 1.0 + sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
+    axes, *below = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     if searched:
-        axes, below = figure.subplots(2, 1, height_ratios=(0.6 + 0.5 * tasks, 2.4))
-        _plot_search(report, below)
-    else:
-        axes = figure.subplots()
+        _plot_search(report, below[0])
+    if trusted:
+        _plot_trust(report, below[-1])
     for number, verdict in enumerate(report.verdicts):
         spread = [
             [max(verdict.drop - verdict.least_drop, 0)],
@@ -182,3 +199,24 @@ def _plot_search(report: CalibrationReport, axes: Any) -> None:
     axes.set(xlabel="multiply-adds in INT8, %", ylabel="top-1 of the search, %")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
+
+
+def _plot_trust(report: CalibrationReport, axes: Any) -> None:
+    """Draw the share of right answers over the probability said: dotted in fp32, a line in INT8."""
+    axes.plot([0, 1], [0, 1], color="0.8", lw=1)
+    colours = {verdict.task: f"C{number}" for number, verdict in enumerate(report.verdicts)}
+    for found in report.trust:
+        if found.precision == "fp16":
+            continue
+        error = found.reliability.calibration_error
+        axes.plot(
+            [each.confidence for each in found.reliability.bins],
+            [each.accuracy for each in found.reliability.bins],
+            "o:" if found.precision == "fp32" else "o-",
+            ms=3,
+            color=colours[found.task],
+            label=f"{found.task} in {found.precision}: error {error:.3f}",
+        )
+    axes.set(xlabel="probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=7)

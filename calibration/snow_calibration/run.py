@@ -24,7 +24,9 @@ from snow_calibration.quantisation_plan import layers_of
 from snow_calibration.report import CalibrationReport
 from snow_calibration.search import SearchStep, Sensitivity, keep_worst, sensitivities
 from snow_calibration.stored_accuracies import check_accuracies
+from snow_calibration.trust import match_fp32, measure_trust
 from snow_runtime.files import writing
+from snow_runtime.graph.onnx_file import with_manifest
 from snow_runtime.self_check import with_self_check
 
 if TYPE_CHECKING:
@@ -139,15 +141,24 @@ def calibrate_and_judge(
         )
         ranking = partial(_ranking, found, samples, fixed, progress)
         chosen = _choose(Path(folder), graph, found, judged, settings, ranking, fixed)
-        candidate = bench.write(found.int8(chosen.kept))
+        model, said = found.quantised(chosen.kept)
+        candidate = bench.write(with_manifest(model, said))
+        said = match_fp32(said, graph, candidate, samples)
+        answers = bench.answers(candidate)
         int8, compared = (
-            bench.scores(candidate),
+            bench.compare(answers),
             compare_unlabelled(graph, candidate, judged.unlabelled, _several(manifest)),
         )
-        half, unmeasured = bench.half(found)
+        in_half, unmeasured = bench.half(found)
+    half = bench.compare(in_half) if in_half else ()
+    trust = (
+        *measure_trust("fp32", bench.reference, judged.truth, manifest),
+        *measure_trust("fp16", in_half, judged.truth, manifest),
+        *measure_trust("int8", answers, judged.truth, said),
+    )
     verdicts = judge(int8, settings.max_drop, compared)
     outcome = together(verdicts)
-    last = with_self_check(*found.quantised(chosen.kept))
+    last = with_self_check(model, said)
     report = CalibrationReport(
         origin=found.ranges.origin,
         rest=settings.rest,
@@ -166,6 +177,7 @@ def calibrate_and_judge(
             *(*judged.notes, *notes, *unmeasured),
             *(*_unjudged(found, judged.truth), *_in_float(found)),
         ),
+        trust=trust,
     )
     if report.written:
         write_graph(last, output)

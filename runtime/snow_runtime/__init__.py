@@ -11,7 +11,7 @@ These names are public:
 - graphs and engines: `load`, `Model`, `SwappableModel`, `Prepared`, `Result`, `TaskResult`
 - pictures: `load_image`, `decode_image`, `prepare`, `Picture`, `Colour`, `OnStream`
 - what a graph says of itself: `Manifest`, `Preprocessing`, `InputEntry`, `SourceEntry`,
-  `TaskEntry`, `FeaturesEntry`, `TapEntry`, `Layout`, `Precision`
+  `TaskEntry`, `ConfidenceEntry`, `FeaturesEntry`, `TapEntry`, `Layout`, `Precision`
 - readouts, tasks that a running model gains: `fit`, `FitOptions`, `ReadoutFile`, `ReadoutFacts`,
   `FitEntry`
 - cameras: `open_camera`, `Camera`, `CameraGroup`, `CameraOptions`, `Backoff`, `Frame`, `Status`,
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from snow_runtime.engine.make import BuiltEngine, build_engine
     from snow_runtime.engine.options import BuildOptions
     from snow_runtime.engine.record import EngineRecord
+    from snow_runtime.graph.confidence_entry import ConfidenceEntry
     from snow_runtime.graph.features_entry import FeaturesEntry, TapEntry
     from snow_runtime.graph.manifest import (
         InputEntry,
@@ -119,6 +120,7 @@ __all__ = [
     "CameraPicture",
     "CameraSource",
     "Colour",
+    "ConfidenceEntry",
     "Counters",
     "EngineError",
     "EngineRecord",
@@ -205,6 +207,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
             "engine.make": ("BuiltEngine", "build_engine"),
             "engine.options": ("BuildOptions",),
             "engine.record": ("EngineRecord",),
+            "graph.confidence_entry": ("ConfidenceEntry",),
             "graph.features_entry": ("FeaturesEntry", "TapEntry"),
             "graph.manifest": (
                 "InputEntry",

@@ -11,10 +11,16 @@ import numpy as np
 from snow_runtime.backends.onnxruntime_session import OnnxSession
 from snow_runtime.backends.remote.address import is_remote, parse_remote
 from snow_runtime.closing import Closing
+from snow_runtime.confidence.probabilities import to_probabilities
 from snow_runtime.engine.paths import record_path
 from snow_runtime.pictures.prepared import Prepared, make_ready, run_in_parts
-from snow_runtime.readout.evaluate import Readouts, features_of, task_logits
-from snow_runtime.results import Result, TaskResult, to_probabilities
+from snow_runtime.readout.evaluate import (
+    Readouts,
+    features_of,
+    task_logits,
+    task_unlikenesses,
+)
+from snow_runtime.results import Result, TaskResult
 from snow_runtime.self_check import self_check
 
 if TYPE_CHECKING:
@@ -261,14 +267,21 @@ class Model(Closing):
         readouts = self.readouts  # one look: others may be added or removed meanwhile
         outputs = run_in_parts(self._session, prepared.batch)
         answers = [
-            (task, to_probabilities(logits, task.answers))
+            (
+                task,
+                to_probabilities(logits, task.answers, task.temperature),
+                task_unlikenesses(task, logits, self.manifest, outputs),
+            )
             for task, logits in task_logits(readouts, self.manifest, outputs)
         ]
         rows = [
             [
                 # A copy: a kept result must not keep the whole batch's array alive.
-                TaskResult(task.name, task.labels, table[index].copy(), task.answers)
-                for task, table in answers
+                TaskResult(
+                    *(task.name, task.labels, table[index].copy(), task.answers, task.confidence),
+                    unlikeness=None if unlike is None else float(unlike[index]),
+                )
+                for task, table, unlike in answers
             ]
             for index in range(len(prepared.images))
         ]

@@ -183,6 +183,7 @@ class ConfigFile:
         tasks: Names of the tasks to answer.
         every: N, where one in N frames of a camera is looked at.
         min_confidence: Lowest probability of an answer that is kept.
+        unknown: Whether answers that should not be acted on are called unknown.
         frames: Number of frames to stop after.
         threads: CPU threads of ONNX Runtime.
         rebuild: Whether an engine is built anew where it does not run.
@@ -200,6 +201,7 @@ class ConfigFile:
     tasks: tuple[str, ...] | None = _key("tasks", ",".join)
     every: int | None = _key("every")
     min_confidence: float | None = _key("min_confidence")
+    unknown: bool | None = _key("unknown")
     frames: int | None = _key("frames")
     threads: int | None = _key("threads")
     rebuild: bool | None = _key("rebuild")

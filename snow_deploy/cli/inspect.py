@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_export.inspect.inspection import EngineFacts, GraphFacts, Inspection
+    from snow_runtime.graph.confidence_entry import ConfidenceEntry
     from snow_runtime.graph.manifest import Preprocessing, TaskEntry
 
 _LABELS_WIDTH = 44  # characters
@@ -182,6 +183,7 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
         yield from columns(rows, left=3)
     if task.metrics:
         yield f"  metrics  {', '.join(f'{name} {v:g}' for name, v in task.metrics.items())}"
+    yield from _trust(task.confidence)
     training = found.training.get(task.name)
     if training is not None:
         options = training.options
@@ -189,6 +191,20 @@ def _task_lines(found: Inspection, task: TaskEntry, *, indices: bool) -> Iterato
             f"  {_course(options)}, on the "
             f"source {short_hash(training.source_sha256)}; {training.samples} samples"
         )
+
+
+def _trust(found: ConfidenceEntry | None) -> Iterator[str]:
+    """Say how far a task's answers can be trusted; nothing where that is not known."""
+    if found is None:
+        return
+    said = (
+        f"  temperature  {found.temperature:g} by {found.pictures} pictures ({found.held_out_from})"
+    )
+    if found.least_probability is not None:
+        said += f"; below {found.least_probability:.1%} unsure, for {found.right_share:g} right"
+    if found.familiarity is not None:
+        said += f"; pictures unlike {found.familiarity.pictures} trained on are unknown"
+    yield said
 
 
 def _course(options: Mapping[str, Any]) -> str:

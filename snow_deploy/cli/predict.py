@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     help="Labels to list for each task. Where several may be right, all that have 50 % or more are "
     "listed, and others in brackets.",
 )
+@click.option(
+    "--unknown/--no-unknown",
+    default=True,
+    help="Say which answers are unknown: the picture is unlike those trained on, or the answer "
+    "unsure.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, an object a photo.")
 @click.option("--threads", type=AT_LEAST_ONE, help="CPU threads to compute with.")
 @click.pass_context
@@ -47,6 +53,7 @@ def command(
     readouts: tuple[Path, ...],
     *,
     top: int,
+    unknown: bool,
     as_json: bool,
     threads: int | None,
 ) -> None:
@@ -74,20 +81,21 @@ def command(
                 click.echo(f"error: {error}", err=True)
                 unreadable += 1
                 continue
-            documents.append({"photo": str(photo), **result.to_dict(top)})
+            documents.append({"photo": str(photo), **result.to_dict(top, unknown=unknown)})
             if not as_json:
-                _print(photo, result, top)
+                _print(photo, result, top, unknown=unknown)
     if as_json:
         click.echo(json.dumps(documents, indent=2))
     if unreadable:
         context.exit(1)
 
 
-def _print(photo: Path, result: Result, top: int) -> None:
+def _print(photo: Path, result: Result, top: int, *, unknown: bool) -> None:
     click.echo(f"{click.format_filename(photo)}  ({result.latency_ms:.1f} ms)")
     width = max(map(len, result))
     for name, answer in result.items():
-        click.echo(f"  {name:<{width}}  {'   '.join(_listed(answer, top))}")
+        said = f"unknown ({answer.unknown_because})   " if unknown and answer.unknown else ""
+        click.echo(f"  {name:<{width}}  {said}{'   '.join(_listed(answer, top))}")
 
 
 def _listed(answer: TaskResult, top: int) -> Iterator[str]:

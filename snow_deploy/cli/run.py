@@ -64,6 +64,12 @@ if TYPE_CHECKING:
 )
 @state_options
 @click.option(
+    "--unknown/--no-unknown",
+    default=True,
+    help="Say which answers are unknown: the picture is unlike those trained on, or the answer "
+    "unsure.",
+)
+@click.option(
     "--output",
     type=click.Choice(["jsonl", "events", "mqtt", "none"]),
     default="jsonl",

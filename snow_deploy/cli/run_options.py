@@ -33,6 +33,7 @@ class RunOptions:
     tasks: str | None
     every: int
     min_confidence: float
+    unknown: bool
     states: bool
     state_agree: tuple[int, int]
     state_dwell: float

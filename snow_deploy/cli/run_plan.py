@@ -31,6 +31,7 @@ _WHILE_IT_RUNS: Final = frozenset(
         "tasks",
         "every",
         "min_confidence",
+        "unknown",
         "state_agree",
         "state_dwell",
         "state_upper",

@@ -171,8 +171,13 @@ def _loop_options(plan: RunPlan) -> LoopOptions:
     from snow_runtime.app.loop import LoopOptions
 
     options = plan.options
-    every, least, frames = options.every, options.min_confidence, options.frames
-    return LoopOptions(options.task_names, every, least, frames)
+    return LoopOptions(
+        options.task_names,
+        options.every,
+        options.min_confidence,
+        options.frames,
+        options.unknown,
+    )
 
 
 def _questions(plan: RunPlan) -> Questions | None:

@@ -36,6 +36,7 @@ class TrainForm:
         lr: At this batch size; None for the recipe's.
         decay_epochs: None for the recipe's.
         smallest_crop: None for the recipe's.
+        right_share: None gives every answer.
     """
 
     scheme: Scheme | Literal["auto"]
@@ -62,6 +63,8 @@ class TrainForm:
     smallest_crop: float | None
     image_size: int
     precision: TrainingPrecision
+    hold_out: float
+    right_share: float | None
     seed: int
 
     def options(self) -> TrainOptions:
@@ -103,6 +106,8 @@ class TrainForm:
             scheme=self.scheme,
             after=self.after,
             readout=ReadoutOptions(self.views, self.features, self.class_weights),
+            hold_out=0.0 if self.scheme == "readout" else self.hold_out,
+            right_share=self.right_share,
         )
         if self.lr is None:
             return options
@@ -142,6 +147,7 @@ class TrainForm:
         fits = self.scheme in {"readout", "auto"} or (delta and self.classifier_reads == "taps")
         trained = ("epochs", "batch_size", "lr", "recipe", "decay_epochs", "precision", "baseline")
         return {
+            "hold_out": self.scheme != "readout",
             **dict.fromkeys(trained, self.scheme != "readout"),
             **dict.fromkeys(("views", "features", "class_weights"), fits),
             "delta": self.scheme == "auto",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from snow_deploy.data.multilabel_split import split_sets
 from snow_deploy.data.pictures import MultiLabelPictures, Splits
+from snow_deploy.data.seeding import keyed_permutation
 from snow_deploy.data.splitting import FEWEST_A_CLASS, TEST_FRACTION, stratified_split
 from snow_deploy.errors import DataError
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from snow_deploy.data.pictures import Pictures
+
+FEWEST_TO_TUNE: Final = 20
+"""Of fewer pictures a temperature is worth less than they are in training."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,53 @@ def hold_out(splits: Splits, *, seed: int, share: float = TEST_FRACTION) -> Spli
         augmentation=splits.augmentation,
         remarks=splits.remarks,
     )
+
+
+def keep_for_tuning(splits: Splits, share: float, seed: int) -> Splits:
+    """Take a part of the training pictures out of training, where no validation split serves.
+
+    Which ones depends on their number and the seed alone: tasks that train together on the same
+    pictures keep the same ones, whatever their labels are.
+
+    Args:
+        splits: The data.
+        share: Share of the training pictures that is taken, in [0, 1).
+        seed: Seed of the draw.
+
+    Returns:
+        The same data where it has both a validation and a test split, or where so few pictures
+        would be taken that they say little (`FEWEST_TO_TUNE`).
+
+    Raises:
+        DataError: A class would be left without a training picture.
+    """
+    count = int(share * len(splits.train))
+    if (splits.val is not None and splits.test is not None) or count < FEWEST_TO_TUNE:
+        return splits
+    order = keyed_permutation(len(splits.train), "keep for tuning", seed).tolist()
+    kept, held = sorted(order[count:]), sorted(order[:count])
+    train = part_of(splits.train, kept)
+    _check_left(splits.train, train)
+    return replace(
+        splits, train=train, held_out=part_of(splits.train, held), all_train=splits.train
+    )
+
+
+def _check_left(before: Pictures, after: Pictures) -> None:
+    gone = [before.labels[number] for number in sorted(_shown(before) - _shown(after))]
+    if gone:
+        msg = (
+            f"All training pictures of {', '.join(gone)} would be held out, expected one at least "
+            "to train on. Add pictures of it, give another --seed, or --hold-out 0."
+        )
+        raise DataError(msg)
+
+
+def _shown(pictures: Pictures) -> set[int]:
+    """Return the labels that some picture shows."""
+    if isinstance(pictures, MultiLabelPictures):
+        return {number for index in range(len(pictures)) for number in pictures.present(index)}
+    return {pictures.target(index) for index in range(len(pictures))}
 
 
 def part_of(whole: Pictures, indices: Sequence[int]) -> Part:

@@ -145,6 +145,9 @@ class Splits:
         augmentation: "photo" for random crops and flips in training, "none" where they would
             change the answer (digits) or the pictures vary enough as they are.
         remarks: What a user should know of it, a sentence each: what was left out, what looks odd.
+        held_out: Pictures that were taken out of the training split, for temperatures and bounds;
+            None where nothing was.
+        all_train: The training split as it was before that: the data is known by it.
 
     Raises:
         DataError: A split is empty, the labels of two splits differ, pictures have one class in
@@ -156,6 +159,8 @@ class Splits:
     test: Pictures | None
     augmentation: Augmentation = "photo"
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    held_out: Pictures | None = None
+    all_train: Pictures | None = None
 
     def __post_init__(self) -> None:
         """Check that the splits can be trained and measured on, together."""
@@ -204,6 +209,14 @@ class Splits:
         """The split that the final figures come from, with its name: test, else val."""
         return self._first_of(("test", self.test), ("val", self.val))
 
+    @property
+    def tuning(self) -> Pictures | None:
+        """Pictures for temperatures and bounds: neither trained on nor those of the final figures.
+
+        The validation split where there is a test split too, else what was held out of training.
+        """
+        return self.held_out if self.val is None or self.test is None else self.val
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """The SHA-256 (hex) of which pictures are in which split, and of which class or labels.
@@ -230,7 +243,7 @@ class Splits:
     @property
     def _named(self) -> dict[str, Pictures]:
         """The splits that there are, by name."""
-        splits = {"train": self.train, "val": self.val, "test": self.test}
+        splits = {"train": self.all_train or self.train, "val": self.val, "test": self.test}
         return {split: pictures for split, pictures in splits.items() if pictures is not None}
 
     @functools.cached_property

@@ -13,6 +13,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from snow_deploy.training.reliability_plot import draw_reliability
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
     from PIL import Image
+
+    from snow_runtime.confidence.reliability import Reliability
 
 COLOURS = ("#0b6e99", "#c2570c", "#3f7d20")
 
@@ -38,6 +42,20 @@ def curves(rows: Mapping[str, Sequence[Mapping[str, float]]], linear: Mapping[st
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, ncols=len(rows), loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    return _data_uri(figure)
+
+
+def reliability(found: Mapping[str, Mapping[str, Reliability]]) -> str:
+    """Draw each task's share of right answers over their probability; return a data URI.
+
+    Args:
+        found: Reliabilities by task, each with and without the task's temperature.
+    """
+    figure = Figure(figsize=(7.2, 2.8), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
+    for panel, (task, each) in zip(panels, found.items(), strict=True):
+        draw_reliability(panel, each)
+        panel.set_title(task, fontsize=10, loc="left")
     return _data_uri(figure)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from snow_deploy.data import open_data
 from snow_deploy.demo import figures
+from snow_deploy.training.reliability_file import read_reliability
 from snow_runtime.files import atomic_write
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def write_demo_report(outcome: DemoOutcome, path: Path, options: DemoOptions) ->
             {record.name: record.metrics["linear_accuracy"] for record in outcome.records},
         ),
         selections=figures.selections(histories, name, channels),
+        reliability=figures.reliability(
+            {task: read_reliability(run) for task, run in runs.items()}
+        ),
         predictions=_predictions(outcome, options),
     )
     with atomic_write(path, "w") as file:

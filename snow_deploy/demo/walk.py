@@ -150,6 +150,7 @@ def _train(store: Store, task: str, options: DemoOptions) -> TaskRecord:
         batch_size=options.batch_size,
         image_size=options.pretrain.image_size,
         precision="fp32",
+        hold_out=0.1,
     )
     splits = open_data(options.data(task))
     return train_task(store, task, splits, train, RunSettings(workers=options.workers))

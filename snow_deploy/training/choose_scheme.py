@@ -215,7 +215,8 @@ def _try(
         f"{len(wrong)} held out"
     )
     try:
-        answers, took_s = try_delta(store, request.name, held, request.delta, settings)
+        on_the_rest = replace(request.delta, hold_out=0.0)  # as the readout, on all of it
+        answers, took_s = try_delta(store, request.name, held, on_the_rest, settings)
     except DivergedError as error:
         say(f"the trial came to nothing ({error}){stays}")
         return None

@@ -23,6 +23,7 @@ from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
 from snow_deploy.errors import DataError, TrainingError
 from snow_deploy.models.fold_source import tap_key
 from snow_deploy.training.feature_blocks import read_blocks, write_block
+from snow_runtime.graph.features_entry import TapEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,6 +86,7 @@ class FeatureCache:
         store: The store.
         preprocessing: As on the device.
         folder: Where the blocks are.
+        taps: Whose features they are, in order.
         width: F, how many features a picture has.
         computed: How many pictures' rows were computed by this object, not found.
     """
@@ -108,6 +110,7 @@ class FeatureCache:
         facts = json.dumps([source.fingerprint, asdict(preprocessing), taps])
         self.store = store
         self.folder = store.root / "features" / hashlib.sha256(facts.encode()).hexdigest()[:16]
+        self.taps = tuple(TapEntry(*tap) for tap in taps)
         self.width = sum(channels for _, channels in taps)
         self.computed = 0
 

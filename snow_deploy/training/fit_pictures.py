@@ -12,6 +12,7 @@ from snow_deploy.data.multilabel import targets_of
 from snow_deploy.errors import TrainingError
 from snow_deploy.training.feature_cache import View
 from snow_deploy.training.pooling_ranking import PoolingRanking, one_torch_thread
+from snow_runtime.confidence.find import HeldOutAnswers, familiarity_of
 from snow_runtime.readout.fit import FitOptions, fit_readout
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.readout_options import ReadoutOptions
     from snow_deploy.training.task_requests import TaskRequest
+    from snow_runtime.graph.familiarity_entry import FamiliarityEntry
     from snow_runtime.progress import ProgressCallback
     from snow_runtime.readout.fit import FittedReadout
 
@@ -54,12 +56,16 @@ class Fit:
         pictures: How many pictures it was fitted on.
         unreadable: Names of those that could not be read.
         took_s: Seconds that it took, without the features.
+        held_out: What each picture was answered by the fit that had no part of it.
+        familiarity: What the pictures look like; None of too few.
     """
 
     fitted: FittedReadout
     pictures: int
     unreadable: frozenset[str]
     took_s: float
+    held_out: HeldOutAnswers
+    familiarity: FamiliarityEntry | None
 
 
 def gather_features(
@@ -126,4 +132,7 @@ def fit_training_pictures(
             ranker=PoolingRanking(options.seed),
         )
     took_s = time.perf_counter() - start
-    return Fit(fitted, len(np.unique(given.pictures)), given.unreadable, took_s)
+    first = np.unique(given.pictures, return_index=True)[1]
+    held_out = HeldOutAnswers(fitted.logits, given.targets[first], "cross-validation")
+    known = familiarity_of(given.rows[first], held_out, cache.taps)
+    return Fit(fitted, len(first), given.unreadable, took_s, held_out, known)

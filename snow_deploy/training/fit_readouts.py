@@ -17,8 +17,10 @@ from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.training.feature_cache import FeatureCache
 from snow_deploy.training.fit_pictures import fit_training_pictures
+from snow_deploy.training.held_out_answers import tell_confidence
 from snow_deploy.training.measure import held_out_samples, measure_logits
 from snow_deploy.training.outcome import TrainingOutcome
+from snow_deploy.training.reliability_file import write_reliability
 from snow_deploy.training.resume import plan_fits
 from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.task_lock import exclusive
@@ -150,6 +152,7 @@ def _measured(
         )
         raise FitError(msg)
     measured.answers.write(cache.store.run_path(request.name))
+    confidence = tell_confidence(request.name, fit.held_out, options.right_share, fit.familiarity)
     return TaskRecord(
         name=request.name,
         labels=splits.labels,
@@ -160,6 +163,7 @@ def _measured(
         samples=held_out_samples(pictures, cache.preprocessing),
         metrics={
             **measured.metrics,
+            **write_reliability(cache.store.run_path(request.name), measured, confidence),
             "cross_validated_accuracy": fitted.chosen.accuracy,
             "cross_validated_error": fitted.chosen.standard_error,
             "features": float(len(fitted.index)),
@@ -172,6 +176,7 @@ def _measured(
         data_sha256=splits.fingerprint,
         splits=splits.entries,
         answers=splits.answers,
+        confidence=confidence,
     )
 
 

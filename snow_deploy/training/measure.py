@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from snow_runtime.pictures.preprocessing import resize_and_crop
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from snow_deploy.data.pictures import Pictures
     from snow_runtime.graph.manifest import Preprocessing
 
@@ -37,10 +39,19 @@ class Measured:
     Attributes:
         loss: Mean cross-entropy; where any number of labels may be right, of each of them.
         answers: To each picture that could be read.
+        logits: float32 [M, C], what was answered to those M pictures.
+        targets: [M] int64, what is right; or [M, C] bool where any number of labels may be.
     """
 
     loss: float
     answers: Answers | MultiLabelAnswers
+    logits: NDArray[np.float32] = field(repr=False)
+    targets: NDArray[np.int64] | NDArray[np.bool_] = field(repr=False)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every answer is a number."""
+        return bool(np.isfinite(self.logits).all())
 
     @property
     def accuracy(self) -> float:
@@ -157,6 +168,7 @@ class _Tally:
         self.index: list[int] = []
         self.targets: list[int] = []
         self.ranked: list[Tensor] = []
+        self.logits: list[Tensor] = []
         self.loss = 0.0
 
     def note(self, indices: list[int], logits: Tensor) -> None:
@@ -167,6 +179,7 @@ class _Tally:
         self.loss += nn.functional.cross_entropy(scores, targets, reduction="sum").item()
         ranked = torch.sort(scores, dim=1, descending=True, stable=True).indices
         self.ranked.append(ranked[:, :RANKS].cpu())
+        self.logits.append(scores.cpu())
         self.index += indices
         self.targets += wanted
 
@@ -177,7 +190,8 @@ class _Tally:
             np.array(self.targets, dtype=np.int64),
             torch.cat(self.ranked).numpy(),
         )
-        return Measured(self.loss / len(self.index), answers)
+        logits = torch.cat(self.logits).numpy()
+        return Measured(self.loss / len(self.index), answers, logits, answers.target)
 
 
 class _LabelTally:
@@ -202,7 +216,7 @@ class _LabelTally:
         answers = MultiLabelAnswers(
             np.array(self.index, dtype=np.int64), present > 0, logits.numpy()
         )
-        return Measured(float(loss), answers)
+        return Measured(float(loss), answers, answers.logits, answers.present)
 
 
 def held_out_samples(

@@ -181,6 +181,11 @@ class TrainOptions:
         readout: How a readout is fitted, or what a classifier begins as that reads taps; others do
             not read it, as readouts do not read `delta`, `epochs`, `batch_size`, `precision` and
             most of `recipe`.
+        hold_out: Share of the training pictures, in [0, 1), that a network trained by steps does
+            not see, for its temperature and bounds, where the data has no validation split beside
+            a test split. Readouts are cross-validated in its place.
+        right_share: Share of right answers, in (0, 1), that those given are to have; None gives
+            every answer.
     """
 
     delta: DeltaOptions = field(default_factory=DeltaOptions)
@@ -193,6 +198,8 @@ class TrainOptions:
     scheme: Scheme = "snow"
     after: str | None = None
     readout: ReadoutOptions = field(default_factory=ReadoutOptions)
+    hold_out: float = 0.0
+    right_share: float | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -213,6 +220,11 @@ class TrainOptions:
             "lr": (0 < self.recipe.lr < math.inf, "a number above 0"),
             "decay-epochs": (self.recipe.decay_epochs >= 0, "0 or more"),
             "smallest-crop": (0 < self.recipe.smallest_crop <= 1, "a share above 0, up to 1"),
+            "hold-out": (0 <= self.hold_out < 1, "a share from 0 on, below 1"),
+            "right-share": (
+                self.right_share is None or 0 < self.right_share < 1,
+                "a share above 0 and below 1",
+            ),
             "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
             "scheme": (self.scheme in schemes, ", ".join(schemes)),
             **self.readout.ranges(),
@@ -251,6 +263,9 @@ class TrainOptions:
         values["delta"] = {keys.get(name, name): value for name, value in delta.items()}
         if self.scheme != "readout" and not self.reads_taps:
             del values["readout"]
+        for name, usual in (("hold_out", 0.0), ("right_share", None)):
+            if values[name] == usual:  # readers from before there were any refuse them
+                del values[name]
         return values
 
     @classmethod

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from snow_deploy.data.hold_out import keep_for_tuning
 from snow_deploy.data.workers import workers_watched
 from snow_deploy.models.source import Source
 from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.training.classifier_starts import start_linear, start_taps
 from snow_deploy.training.curve import Curve
+from snow_deploy.training.held_out_answers import find_confidences
 from snow_deploy.training.learner import Learner
 from snow_deploy.training.measure import held_out_samples, measure_together
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.outcome import TrainingOutcome
 from snow_deploy.training.precision import autocast_dtype
 from snow_deploy.training.probes import Probes
+from snow_deploy.training.reliability_file import write_reliability
 from snow_deploy.training.resume import ResumePlan, plan
 from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.selections import SelectionHistory
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from snow_deploy.data.pictures import Splits
     from snow_deploy.training.options import TrainOptions
     from snow_deploy.training.store import Store
+    from snow_runtime.graph.confidence_entry import ConfidenceEntry
     from snow_runtime.graph.manifest import Preprocessing
 
 
@@ -105,8 +109,15 @@ def train_tasks(
             pictures was killed or gave nothing for long.
     """
     check_together(requests)
+    requests = [_with_tuning_pictures(each) for each in requests]
     with exclusive(store, [each.name for each in requests]), workers_watched():
         return _train_together(store, requests, settings)
+
+
+def _with_tuning_pictures(request: TaskRequest) -> TaskRequest:
+    options = request.options
+    splits = keep_for_tuning(request.splits, options.hold_out, options.seed)
+    return replace(request, splits=splits)
 
 
 def _train_together(
@@ -142,13 +153,15 @@ def _train_together(
     curves, trainer = _fit(store, module, todo, probes, settings)
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     first = trainer.is_global_zero
-    metrics = _measure(store, module, curves, probes, settings) if first else {}
+    metrics, trust = _measure(store, module, curves, probes, settings) if first else ({}, {})
     module.check_what_is_left()
     samples = held_out_samples(module.splits.final[1], preprocessing)
     records = []
     for learner in module.active:
         known = older_labels(before[learner.name])
-        records.append(_record(learner, module, metrics.get(learner.name, {}), samples, known))
+        found = metrics.get(learner.name, {})
+        record = _record(learner, module, found, samples, known)
+        records.append(replace(record, confidence=trust.get(learner.name)))
         if first:
             store.save_task(records[-1])
     if first:
@@ -257,13 +270,15 @@ def _measure(
     curves: Sequence[Curve],
     probes: Probes,
     settings: RunSettings,
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, ConfidenceEntry | None]]:
     """Measure the trained tasks on the final split, and the linear classifier beside them.
 
-    One that does not answer every picture with finite numbers is given up. The others' answers
-    are left in their runs' folders.
+    Their temperatures and bounds are found first, on other pictures. One that does not answer every
+    picture with finite numbers is given up. The others' answers are left in their runs' folders.
     """
     module.eval()
+    found_out = find_confidences(store, module, workers=settings.workers)
+    trust = {learner.name: each for learner, each in zip(module.active, found_out, strict=True)}
     labelled = [learner.splits.final[1] for learner in module.active]
     measured, unreadable = measure_together(
         lambda images: module(images.to(module.device)),
@@ -280,10 +295,11 @@ def _measure(
         found.answers.write(store.run_path(learner.name))
         metrics[learner.name] = {
             **found.metrics,
+            **write_reliability(store.run_path(learner.name), found, trust[learner.name]),
             "parameters": float(learner.network.count_parameters()),
             "images_per_s": speed,
             "skipped": float(len(module.skipped | unreadable)),
         }
         if settings.baseline:
             metrics[learner.name]["linear_accuracy"] = probes.accuracy(learner.splits)
-    return metrics
+    return metrics, trust

@@ -8,6 +8,7 @@ renamed. Each carries a SHA-256 of its tensors and facts, so that a damaged one 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,7 @@ from snow_deploy.training.task_record import TaskRecord
 from snow_runtime.errors import SnowError
 from snow_runtime.files import atomic_write, writing
 from snow_runtime.graph import field_checks
+from snow_runtime.graph.confidence_entry import ConfidenceEntry
 from snow_runtime.graph.data_entry import SplitEntry
 from snow_runtime.graph.manifest import Preprocessing
 from snow_runtime.multilabel import Labelling
@@ -91,7 +93,11 @@ def _source(state: dict[str, Tensor], facts: dict[str, Any]) -> SourceWeights:
 
 
 def _task_facts(record: TaskRecord) -> dict[str, Any]:
-    trained_by = {"trained_by": record.trained_by} if record.trained_by else {}
+    further: dict[str, Any] = {}  # readers from before there were any refuse what they do not know
+    if record.trained_by:
+        further["trained_by"] = record.trained_by
+    if record.confidence is not None:
+        further["confidence"] = asdict(record.confidence)
     return {
         "name": record.name,
         "labels": record.labels,
@@ -103,7 +109,7 @@ def _task_facts(record: TaskRecord) -> dict[str, Any]:
         "pictures": record.data_sha256,
         "splits": {name: vars(entry) for name, entry in record.splits.items()},
         "answers": record.answers,
-        **trained_by,
+        **further,
     }
 
 
@@ -131,6 +137,9 @@ def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
         splits={name: SplitEntry(**entry) for name, entry in facts.get("splits", {}).items()},
         answers=field_checks.choice("answers", facts.get("answers", "one"), get_args(Labelling)),
         trained_by=str(facts.get("trained_by", "")),
+        confidence=ConfidenceEntry.read("confidence", facts["confidence"])
+        if "confidence" in facts
+        else None,
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import TaskNetwork
     from snow_deploy.models.source import Source
     from snow_deploy.training.options import TrainOptions
+    from snow_runtime.graph.confidence_entry import ConfidenceEntry
     from snow_runtime.multilabel import Labelling
 
 
@@ -45,6 +46,7 @@ class TaskRecord:
         answers: `several` where any number of labels may be right, a sigmoid each; else `one`.
         trained_by: What trained it, where that was not snow-deploy, for people; of the options
             only the scheme, the delta's shape and the image size are then known. Empty else.
+        confidence: How far its answers can be trusted; None where that was not found out.
     """
 
     name: str
@@ -60,6 +62,7 @@ class TaskRecord:
     splits: Mapping[str, SplitEntry] = field(default_factory=dict)
     answers: Labelling = "one"
     trained_by: str = ""
+    confidence: ConfidenceEntry | None = None
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the delta's tensors."""
@@ -103,6 +106,7 @@ class TaskRecord:
             blocks=delta.blocks if scheme == "snow" else None,
             from_stage=delta.from_stage if scheme == "snow" else None,
             tap_selections=dict(tap_selections),
+            confidence=self.confidence,
         )
 
     def entry_of(self, network: TaskNetwork) -> TaskEntry:

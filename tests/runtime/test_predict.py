@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +11,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from snow_deploy.cli.predict import command
-from snow_runtime import GraphError, load, load_image
+from snow_runtime import ConfidenceEntry, GraphError, load, load_image
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
 
+    from snow_runtime import Manifest
     from tests.runtime.conftest import Graph, MakeGraph
 
 
@@ -125,3 +127,19 @@ def test_it_runs_without_torch(
     assert result.exit_code == 0, result.output
     shares = [each["probability"] for each in json.loads(result.stdout)[0]["tasks"]["birds"]["top"]]
     assert np.isclose(sum(shares), 1, atol=1e-5)
+
+
+def test_an_unsure_answer_is_unknown_unless_nobody_wants_to_know(
+    make_graph: MakeGraph, manifest: Manifest, photos: list[Path]
+) -> None:
+    entry = ConfidenceEntry(20.0, 100, "validation", 0.9, 0.99)
+    food, birds = manifest.tasks
+    graph = make_graph(manifest=replace(manifest, tasks=(replace(food, confidence=entry), birds)))
+    found = run(graph.path, photos[0]).stdout.splitlines()
+    assert found[1].startswith("  food   unknown (unsure)   ")
+    assert "unknown" not in found[2]
+    (document,) = json.loads(run(graph.path, photos[0], "--json").stdout)
+    assert document["tasks"]["food"]["unknown"] == "unsure"
+    assert "unknown" not in document["tasks"]["birds"]
+    assert "unknown" not in run(graph.path, photos[0], "--no-unknown").stdout
+    assert "unknown" not in run(graph.path, photos[0], "--no-unknown", "--json").stdout

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snow_runtime.confidence.probabilities import sigmoid, softmax, to_probabilities
 from snow_runtime.errors import GraphError
-from snow_runtime.results import Result, TaskResult, sigmoid, softmax, to_probabilities
+from snow_runtime.results import Result, TaskResult
 
 
 def task(*probabilities: float, name: str = "food") -> TaskResult:

@@ -121,5 +121,9 @@ class Inspection:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, selections and labels in full."""
-        return asdict(self)
+        """Return plain JSON values, selections and labels in full; no base64 of a familiarity."""
+        document = asdict(self)
+        for task in document["tasks"]:
+            if task["confidence"] and task["confidence"]["familiarity"]:
+                del task["confidence"]["familiarity"]["space"]
+        return document

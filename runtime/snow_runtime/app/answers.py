@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.app.states.event import StateNow
     from snow_runtime.cameras import Frame
-    from snow_runtime.results import Result, TaskResult
+    from snow_runtime.results import Result, TaskResult, UnknownReason
 
 
 WHOLE: Final = "whole"
@@ -31,15 +31,20 @@ class TaskAnswer:
         probability: Probability of that label, in [0, 1].
         present: Where several labels may be right, those that are likely enough, with their
             probabilities, the most probable first; None where one is right.
+        unknown: Why the answer should not be acted on: the picture is unlike those trained on, or
+            the answer unsure; None where it may be.
     """
 
     label: str
     probability: float
     present: tuple[tuple[str, float], ...] | None = None
+    unknown: UnknownReason | None = None
 
     @property
     def text(self) -> str:
-        """What is answered, in words: the label, or all that are present."""
+        """What is answered, in words: the label, all that are present, or that it is unknown."""
+        if self.unknown is not None:
+            return f"unknown ({self.unknown})"
         if self.present is None:
             return self.label
         return ", ".join(label for label, _ in self.present) or NONE_PRESENT
@@ -49,6 +54,8 @@ class TaskAnswer:
         found: dict[str, Any] = _rounded(self.label, self.probability)
         if self.present is not None:
             found["present"] = [_rounded(*each) for each in self.present]
+        if self.unknown is not None:
+            found["unknown"] = self.unknown
         return found
 
 
@@ -96,7 +103,12 @@ class FrameAnswer:
 
 
 def answer_about(
-    frame: Frame, result: Result, shown: Collection[str] | None, least: float
+    frame: Frame,
+    result: Result,
+    shown: Collection[str] | None,
+    least: float,
+    *,
+    unknown: bool = True,
 ) -> FrameAnswer:
     """Put a result into words.
 
@@ -106,9 +118,13 @@ def answer_about(
         shown: Names of the tasks that are wanted; None for all.
         least: Lowest probability of an answer that is kept. Of several labels none is present
             below it, nor below 0.5.
+        unknown: Whether to say which answers should not be acted on.
     """
     tasks = {
-        name: TaskAnswer(task.label, task.probability, _present(task, least))
+        name: TaskAnswer(
+            *(task.label, task.probability, _present(task, least)),
+            task.unknown_because if unknown else None,
+        )
         for name, task in result.items()
         if (shown is None or name in shown) and task.probability >= least
     }

@@ -56,12 +56,14 @@ class LoopOptions:
         min_confidence: Lowest probability of an answer that is kept, in [0, 1].
         frames: Number of frames to stop after; None goes on until the cameras end or
             :meth:`Loop.stop`.
+        unknown: Whether to say which answers should not be acted on.
     """
 
     tasks: Collection[str] | None = None
     every: int = 1
     min_confidence: float = 0.0
     frames: int | None = None
+    unknown: bool = True
 
 
 @dataclass
@@ -215,7 +217,8 @@ class Loop:
     def _put(self, asked: Asked, shown: Collection[str] | None) -> None:
         """Put a frame's answers into words, and hand them out."""
         frame, result = asked.frame, asked.result
-        answer = answer_about(frame, result, shown, self.options.min_confidence)
+        least, unknown = self.options.min_confidence, self.options.unknown
+        answer = answer_about(frame, result, shown, least, unknown=unknown)
         self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
         idle: Iterable[str] = ()
         if asked.views is not None:
@@ -226,7 +229,7 @@ class Loop:
         news = None
         if self.states is not None:
             seen = {name: task for name, task in result.items() if _among(name, shown)}
-            now, news = self.states.put(frame, seen, idle)
+            now, news = self.states.put(frame, seen, idle, unknown=unknown)
             answer = replace(answer, states=now)
         self.live.put(frame, answer)
         self._hand_out(frame, answer)

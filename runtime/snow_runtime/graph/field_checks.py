@@ -104,6 +104,14 @@ def magnitude(where: str, value: object) -> float:
     return result
 
 
+def proportion(where: str, value: object) -> float:
+    """Check a number in [0, 1]."""
+    result = number(where, value)
+    if not 0 <= result <= 1:
+        raise refusal(where, value, "a number from 0 to 1")
+    return result
+
+
 def items(where: str, value: object, *, empty: bool = False) -> list[Any]:
     """Check a list or tuple that is not empty, unless it may be."""
     if not isinstance(value, (list, tuple)) or not (value or empty):
@@ -125,6 +133,19 @@ def positive_triple(where: str, value: object) -> tuple[float, float, float]:
     if min(numbers) <= 0:
         raise refusal(where, value, "numbers above 0")
     return numbers
+
+
+def moments(where: str, value: object) -> tuple[float, ...]:
+    """Check a mean and a standard deviation, which is above 0."""
+    found = tuple(number(where, each) for each in items(where, value))
+    if len(found) != 2 or found[1] <= 0:
+        raise refusal(where, value, "two numbers, the second one above 0")
+    return found
+
+
+def moments_or_none(where: str, value: object) -> tuple[float, ...]:
+    """Check a mean and a standard deviation, or an empty list."""
+    return moments(where, value) if items(where, value, empty=True) else ()
 
 
 def selection(where: str, value: object) -> tuple[int, ...]:
@@ -151,3 +172,4 @@ def unique(where: str, names: Sequence[str]) -> None:
 Sha256: TypeAlias = Annotated[str, sha256]
 Target: TypeAlias = Annotated[str, target]
 Positive: TypeAlias = Annotated[int, between(1)]
+Proportion: TypeAlias = Annotated[float, proportion]

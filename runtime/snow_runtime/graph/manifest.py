@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from snow_runtime.errors import ManifestError
 from snow_runtime.graph import field_checks
+from snow_runtime.graph.confidence_entry import ConfidenceEntry
 from snow_runtime.graph.data_entry import DataEntry
 from snow_runtime.graph.document import Document, parse_json
-from snow_runtime.graph.features_entry import FeaturesEntry
+from snow_runtime.graph.features_entry import FeaturesEntry, TapEntry
 from snow_runtime.graph.field_checks import Positive, Sha256
 from snow_runtime.graph.task_name import check_task_name
 from snow_runtime.multilabel import Labelling
@@ -42,6 +43,7 @@ _LEFT_OUT: Final[dict[str, object]] = {
     "blocks": None,
     "from_stage": None,
     "tap_selections": {},
+    "confidence": None,
 }
 LARGEST_SIZE: Final = 16384  # pixels a side: a damaged size must not ask for all the memory
 
@@ -151,6 +153,8 @@ class TaskEntry(Document):
         from_stage: Stage of the source that a delta begins with, from 1 on; None for those that
             begin at the image, and without.
         tap_selections: Chosen channels by tap, ascending, where a delta's classifier reads them.
+        confidence: How far its answers can be trusted; None where that was not found out, as in
+            graphs from before: the temperature is then 1.
     """
 
     name: Annotated[str, _any_task_name]
@@ -171,6 +175,21 @@ class TaskEntry(Document):
     tap_selections: dict[str, Annotated[tuple[int, ...], field_checks.selection]] = field(
         default_factory=dict, hash=False
     )
+    confidence: ConfidenceEntry | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by before they become probabilities."""
+        return 1.0 if self.confidence is None else self.confidence.temperature
+
+    def check_taps(self, taps: tuple[TapEntry, ...]) -> None:
+        """Check that what its training pictures look like is told by these taps.
+
+        Raises:
+            ManifestError: It is not.
+        """
+        if self.confidence is not None and self.confidence.familiarity is not None:
+            self.confidence.familiarity.check_taps(taps)
 
     def _place(self, name: str) -> str:
         return "a task's name" if name == "name" else f"task {self.name!r}: {name}"
@@ -252,6 +271,8 @@ class Manifest(Document):
         tensors = [self.input.name, *(task.output for task in self.tasks)]
         if self.features is not None:
             tensors.append(self.features.output)
+            for task in self.tasks:
+                task.check_taps(self.features.taps)
         field_checks.unique("the list of inputs and outputs", tensors)
         if self.self_check is not None:
             expected = {task.output: len(task.labels) for task in self.tasks}
@@ -287,10 +308,10 @@ class Manifest(Document):
     def to_json(self) -> str:
         """Write the manifest as ASCII JSON; equal manifests give the same text, byte for byte.
 
-        Tasks of one answer leave ``answers`` out, deltas of the paper's form ``blocks``,
-        ``from_stage`` and ``tap_selections``, graphs without an output of features ``features``,
-        and pictures resized bilinearly ``interpolation``: readers from before there were any
-        refuse what they do not know.
+        What is as usual is left out, since readers from before there was anything else refuse what
+        they do not know: of tasks ``answers`` where it is one, ``confidence`` where there is none,
+        and ``blocks``, ``from_stage`` and ``tap_selections`` of deltas of the paper's form; of
+        graphs ``features`` without such an output; ``interpolation`` where it is bilinear.
         """
         document = asdict(self)
         if self.preprocessing.interpolation == "bilinear":

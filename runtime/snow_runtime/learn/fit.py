@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snow_runtime._version import __version__
+from snow_runtime.confidence.find import HeldOutAnswers, familiarity_of, find_confidence
 from snow_runtime.graph.manifest import TaskEntry
 from snow_runtime.graph.task_name import check_task_name
 from snow_runtime.learn.collect import LookedAt, look_at
@@ -100,9 +101,13 @@ def fit_looked_at(seen: LookedAt, name: str, options: FitOptions | None = None) 
     Raises:
         FitError: There are too few pictures, of a label or altogether.
     """
-    targets = seen.targets
-    fitted = fit_readout(seen.features, targets.values, targets.labels, options or FitOptions())
+    targets, options = seen.targets, options or FitOptions()
+    fitted = fit_readout(seen.features, targets.values, targets.labels, options)
+    held_out = HeldOutAnswers(fitted.logits, targets.values, "cross-validation")
     taps = features_of(seen.manifest).taps
+    confidence = find_confidence(
+        held_out, options.right_share, familiarity_of(seen.features, held_out, taps)
+    )
     logits = seen.check[fitted.index] @ fitted.weight.T + fitted.bias
     facts = ReadoutFacts(
         TaskEntry(
@@ -113,6 +118,7 @@ def fit_looked_at(seen: LookedAt, name: str, options: FitOptions | None = None) 
             metrics={"cross_validated_accuracy": fitted.chosen.accuracy},
             scheme="readout",
             answers=targets.answers,
+            confidence=confidence,
         ),
         seen.manifest.source,
         seen.manifest.preprocessing,

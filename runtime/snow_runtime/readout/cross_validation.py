@@ -97,6 +97,7 @@ class HeldOut:
         penalty: The best penalty.
         right: float32 `[P]`; see `LabelledFeatures.right`.
         loss: The mean cross-entropy.
+        logits: float32 `[P, C]`, of each picture by the fit that had no part of it.
         weights: float32 `[C, F]` of each fold's fit, where all features are read.
     """
 
@@ -104,6 +105,7 @@ class HeldOut:
     penalty: float
     right: NDArray[np.float32] = field(repr=False)
     loss: float
+    logits: NDArray[np.float32] = field(repr=False)
     weights: tuple[NDArray[np.float32], ...] = field(default=(), repr=False)
 
     @property
@@ -150,7 +152,7 @@ def cross_validate(
                 rows = each[part].space.rows[one.first[held[part]]]
                 logits[held[part]] = fitted[part].logits(rows)
             loss = one.loss(logits)
-            found = HeldOut(one.features.shape[1], penalty, one.right(logits), loss)
+            found = HeldOut(one.features.shape[1], penalty, one.right(logits), loss, logits)
             if best is None or (found.accuracy, -loss) > (best.accuracy, -best.loss):
                 best, models = found, fitted
             risen = 0 if loss < least else risen + 1

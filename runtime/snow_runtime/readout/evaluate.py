@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snow_runtime.confidence.familiarity import unlikenesses
 from snow_runtime.errors import ReadoutError
 from snow_runtime.readout.file import ReadoutFile
 from snow_runtime.self_check import SELF_CHECK_TOLERANCES, check_answers
@@ -133,6 +134,31 @@ def task_logits(
         features = outputs[features_of(manifest).output]
         found.append((readout.facts.task, readout.logits(features)))
     return found
+
+
+def task_unlikenesses(
+    task: TaskEntry,
+    logits: NDArray[np.float32],
+    manifest: Manifest,
+    outputs: Mapping[str, NDArray[np.float32]],
+) -> NDArray[np.float64] | None:
+    """Say how unlike a task's training pictures some pictures are.
+
+    Args:
+        task: The task.
+        logits: Its logits float32 `[B, C]`.
+        manifest: What the graph is.
+        outputs: What the graph gave by output.
+
+    Returns:
+        float64 `[B]`; None where the task does not say what its pictures look like, or the graph
+        gives out no features.
+    """
+    known = None if task.confidence is None else task.confidence.familiarity
+    if known is None or manifest.features is None:
+        return None
+    features = outputs[manifest.features.output]
+    return unlikenesses(known, features, manifest.features.taps, logits)
 
 
 def features_of(manifest: Manifest) -> FeaturesEntry:

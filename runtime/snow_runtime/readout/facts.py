@@ -76,6 +76,7 @@ class ReadoutFacts(Document):
         for name, values in (("check_logits", self.check_logits), ("fit.counts", self.fit.counts)):
             if values is not None and len(values) != count:
                 raise field_checks.refusal(name, values, f"one for each of {count} labels")
+        self.task.check_taps(self.taps)
         channels = {tap.name: tap.channels for tap in self.taps}
         for tap, chosen in self.task.selections.items():
             place = f"task.selections[{tap!r}]"
@@ -88,5 +89,8 @@ class ReadoutFacts(Document):
             raise field_checks.refusal(place, self.task.selections, "one tap or more")
 
     def to_json(self) -> str:
-        """Write the facts as ASCII JSON."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """Write the facts as ASCII JSON, without what is not there and older readers refuse."""
+        document = asdict(self)
+        if self.task.confidence is None:
+            del document["task"]["confidence"]
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)

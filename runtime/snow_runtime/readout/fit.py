@@ -50,6 +50,8 @@ class FitOptions:
         class_weights: Whether every picture counts the same, or every class does. Where several
             labels may be right at once: whether a label's yes and no count the same.
         seed: Seed of the folds.
+        right_share: Share of right answers, in (0, 1), that those given are to have; None gives
+            every answer.
     """
 
     features: int | None = None
@@ -58,6 +60,7 @@ class FitOptions:
     folds: int | None = None
     class_weights: ClassWeights = "equal"
     seed: int = 0
+    right_share: float | None = None
 
 
 class Ranker(Protocol):
@@ -114,6 +117,7 @@ class FittedReadout:
         trials: Every trial, in order.
         right: float32 `[P]`, what share of each picture's labels was right when it was held out,
             by the picture's number.
+        logits: float32 `[P, C]`, the logits of each picture when it was held out, likewise.
     """
 
     index: NDArray[np.int64]
@@ -122,6 +126,7 @@ class FittedReadout:
     chosen: Trial
     trials: tuple[Trial, ...]
     right: NDArray[np.float32] = field(repr=False)
+    logits: NDArray[np.float32] = field(repr=False)
 
 
 def fit_readout(
@@ -209,6 +214,7 @@ def _fit(
         chosen.trial,
         tuple(each.trial for each in tried),
         chosen.found.right,
+        chosen.found.logits,
     )
 
 

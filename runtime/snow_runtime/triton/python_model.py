@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snow_runtime.backends.batch import check_batch
+from snow_runtime.confidence.probabilities import to_probabilities
 from snow_runtime.errors import InputError, SnowError
 from snow_runtime.model import load
 from snow_runtime.pictures.prepared import run_in_parts
 from snow_runtime.pictures.preprocessing import decode_image
-from snow_runtime.results import to_probabilities
 from snow_runtime.triton.config import (
     PICTURE,
     THREADS_KEY,
@@ -160,7 +160,9 @@ class TritonPythonModel:
                 label, shares = label_output(task.name), probabilities_output(task.name)
                 if wanted and not {label, shares} & set(wanted):
                     continue
-                found[shares] = to_probabilities(outputs[task.output], task.answers)
+                found[shares] = to_probabilities(
+                    outputs[task.output], task.answers, task.temperature
+                )
                 best = found[shares].argmax(axis=1)
                 found[label] = np.array([[task.labels[index].encode()] for index in best], object)
         except SnowError as error:  # logits that are no finite numbers

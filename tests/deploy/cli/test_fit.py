@@ -67,8 +67,9 @@ def test_from_photos_to_answers(graph: FeatureGraph, photos: Path, tmp_path: Pat
     assert lines[0] == "task colour: 18 photos, blue 6, green 6, red 6"
     assert lines[1].startswith("accuracy 100.0% ± 0.0% (standard error), by cross-validation")
     assert lines[2].startswith("8 of 8 features, penalty ")
-    assert lines[3].startswith("looking at them ")
-    assert re.fullmatch(rf"{tmp_path}/colour.readout  1\.\d kB", lines[4])
+    assert re.fullmatch(r"temperature \d+\.\d{3}", lines[3])
+    assert lines[4].startswith("looking at them ")
+    assert re.fullmatch(rf"{tmp_path}/colour.readout  \d\.\d kB", lines[5])
 
     photo = photos / "green" / "3.png"
     answered = CliRunner().invoke(

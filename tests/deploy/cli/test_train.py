@@ -89,11 +89,17 @@ def test_a_task_from_a_weights_file_into_a_new_store(
     record, expected = store.load_task("shape"), trained_store.load_task("shape")
     assert all(torch.equal(value, record.state[key]) for key, value in expected.state.items())
     assert store.source_weights().origin == "w.safetensors"
-    first, *epochs, last = result.stdout.splitlines()
+    first, *epochs, trust, last = result.stdout.splitlines()
     assert first == (
         "task shape: 6 classes, 48 train and 20 test pictures, 2 epochs, learning rate 0.0125"
     )
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
+    assert trust == (
+        "task shape: no temperature, for want of held-out pictures; calibration error "
+        f"{record.metrics['calibration_error']:.4f}, Brier score {record.metrics['brier']:.4f}"
+    )
+    plot = store.run_path("shape") / "reliability.png"
+    assert plot.read_bytes().startswith(b"\x89PNG")
     assert last.startswith(f"task shape: test accuracy {record.metrics['accuracy']:.4f}, 0.36 M")
     assert last.endswith(f"-> {store.task_path('shape')}")
 
@@ -105,9 +111,25 @@ def test_defaults_are_the_papers(trained_store: Store, calls: list[Call]) -> Non
     (call,) = calls
     assert call.name == "new"
     assert call.store.root == trained_store.root
-    assert call.options == TrainOptions()
+    assert call.options == TrainOptions(hold_out=0.1)
     assert call.settings == RunSettings(workers=2)
     assert len(call.splits.train) == 48
+
+
+def test_what_is_held_out_is_said(trained_store: Store, calls: list[Call]) -> None:
+    result = train(trained_store, "--hold-out", "0.5", "--right-share", "0.9", task="new")
+
+    assert result.exit_code == 0, result.output
+    (call,) = calls
+    assert (call.options.hold_out, call.options.right_share) == (0.5, 0.9)
+    assert result.stdout.splitlines()[0].startswith(
+        "task new: 6 classes, 24 train, 24 held-out and 20 test pictures, 90 epochs"
+    )
+    for option, value in (("--hold-out", "1"), ("--right-share", "1")):
+        refused = train(trained_store, option, value, task="new")
+        assert f"{option} is out of range" in refused.stderr
+    refused = train(trained_store, "--scheme", "readout", "--hold-out", "0.2", task="new")
+    assert "--scheme readout does not read --hold-out" in refused.stderr
 
 
 def test_every_option_arrives(trained_store: Store, calls: list[Call]) -> None:

@@ -38,13 +38,15 @@ def test_it_says_what_it_found_and_stores_a_readout(trained_store: Store, tmp_pa
     result = train(store, "--scheme", "auto", "--delta", "never", *SMALL, *STEPS)
 
     assert result.exit_code == 0, result.output
-    first, readout, most, cost, why, last = result.stdout.splitlines()
+    first, readout, most, cost, why, trust, last = result.stdout.splitlines()
     assert first.endswith("a readout, or a delta of 1 epochs, learning rate 0.0625")
     assert readout.startswith("task door: readout: ")
     assert "at 95 %) by cross-validation on 48 training pictures" in readout
     assert most.startswith("task door: at most a delta could bring 0.")
     assert "of the source's multiply-adds" in cost
     assert why == "task door: no trial: the readout is stored, as --delta never asks"
+    assert trust.startswith("task door: temperature ")
+    assert " by 48 pictures (cross-validation), calibration error 0." in trust
     assert last.startswith("task door: test accuracy ")
     assert store.load_task("door").options.scheme == "readout"
 

@@ -69,10 +69,12 @@ def test_the_report_is_one_page_that_needs_nothing_else(demo: tuple[Path, str]) 
 
     parser = Pictures()
     parser.feed(page)
-    assert len(parser.pictures) == 2 + 6  # curves, selections, six predictions
+    assert len(parser.pictures) == 3 + 6  # curves, reliability, selections, six predictions
     assert all(picture.startswith("data:image/png;base64,") for picture in parser.pictures)
     assert not parser.elsewhere
     assert "{{" not in page
+    for record in map(Store(demo[0] / "store").load_task, ("colour", "digit", "shape")):
+        assert f"<td>{record.metrics['brier']:.3f}</td>" in page
 
 
 def test_what_is_not_a_demos_is_not_replaced(tmp_path: Path) -> None:

@@ -45,7 +45,10 @@ if TYPE_CHECKING:
     from snow_deploy.training.task_record import TaskRecord
     from tests.conftest import OpenDemo, RandomWeights
 
-LEFT = {"answers.npz", "curve.csv", "run.json", "selections.npz", "tensorboard"}
+LEFT = {
+    *("answers.npz", "curve.csv", "run.json", "selections.npz", "tensorboard"),
+    "reliability.json",
+}
 PLAIN = RunSettings(workers=0, baseline=False)
 RESUME = replace(PLAIN, resume=True)
 
@@ -152,6 +155,31 @@ def test_what_a_finished_run_leaves_behind(trained_store: Store, short: TrainOpt
     assert facts["options"] == json.loads(json.dumps(short.to_dict()))
     assert facts["source"] == trained_store.source_weights().fingerprint()
     assert len(list((folder / "tensorboard").glob("events.*"))) == 1
+
+
+def test_what_a_run_keeps_out_of_training_calibrates_it(store: Store, short: TrainOptions) -> None:
+    """It is stored, and goes into a graph's manifest; the data is known as if nothing was kept."""
+    splits = open_data("demo:shape?train=96&test=20&size=64")
+    options = replace(short, epochs=1, hold_out=0.5)
+
+    record = train_task(store, "kept", splits, options, PLAIN)
+
+    found = record.confidence
+    assert found is not None
+    assert (found.pictures, found.held_out_from) == (48, "training")
+    assert found.familiarity is not None
+    assert (found.familiarity.pictures, found.familiarity.held_out) == (48, 48)
+    assert record.metrics["temperature"] == found.temperature
+    assert 0 <= record.metrics["calibration_error"] <= 1
+    assert record.splits == splits.entries
+    stored = store.load_task("kept")
+    assert stored.confidence == found
+    assert stored.options.hold_out == 0.5
+    assert stored.entry({}).confidence == found
+    reliability = json.loads((store.run_path("kept") / "reliability.json").read_text())
+    assert reliability["calibrated"]["brier"] == record.metrics["brier"]
+    assert reliability["plain"]["brier"] == record.metrics["plain_brier"]
+    assert sum(each["answers"] for each in reliability["plain"]["bins"]) == 20
 
 
 def test_the_linear_classifier_beside_it(

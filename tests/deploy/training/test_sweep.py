@@ -78,7 +78,8 @@ def test_each_task_ends_as_if_it_were_alone(
         check_same(store.load_task(name), trained_store.load_task(name))
         assert curve(store, name) == curve(trained_store, name)
         left = {path.name for path in store.run_path(name).iterdir()}
-        assert left == {"answers.npz", "curve.csv", "run.json", "selections.npz", "tensorboard"}
+        arrays = {"answers.npz", "selections.npz"}
+        assert left == {*arrays, "curve.csv", "reliability.json", "run.json", "tensorboard"}
     assert not list((store.root / "sweeps").iterdir())
 
 

@@ -73,3 +73,21 @@ def test_the_page_remembers_all_that_were_present() -> None:
     assert said == {"kind": ("cow", 0.75), "tags": ("cow, cat", 0.75)}
     (camera,) = board.state()["cameras"]
     assert len(camera["answer"]["tasks"]["tags"]["present"]) == 2
+
+
+def test_an_unknown_answer_says_why_unless_nobody_wants_to_know() -> None:
+    task = TaskResult("door", ("open", "shut"), np.array([0.75, 0.25], "f4"), unlikeness=1.5)
+    result = Result([task], 2.0)
+
+    said = answer_about(FRAME, result, None, 0).tasks["door"]
+    assert said.text == "unknown (unlike training)"
+    assert said.to_dict() == {
+        "label": "open",
+        "probability": 0.75,
+        "unknown": "unlike training",
+    }
+    quiet = answer_about(FRAME, result, None, 0, unknown=False).tasks["door"]
+    assert quiet.text == "open"
+    assert quiet.to_dict() == {"label": "open", "probability": 0.75}
+    sure = TaskResult("door", ("open", "shut"), np.array([0.75, 0.25], "f4"), unlikeness=1.0)
+    assert answer_about(FRAME, Result([sure], 2.0), None, 0).tasks["door"].unknown is None

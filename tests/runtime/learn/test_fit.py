@@ -88,6 +88,7 @@ def test_a_new_task_on_a_running_model(graph: FeatureGraph, model: Model, tmp_pa
     # By hand, in float64: what the file says of itself is what the model answers.
     found = ReadoutFile.read(tmp_path / "colour.readout")
     logits = graph.features(np.array(others))[:, found.index] @ found.weight.T + found.bias
+    logits = logits / found.facts.task.temperature
     share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     answered = np.array([result["colour"].probabilities for result in results])
     np.testing.assert_allclose(answered, share, atol=1e-4)
@@ -160,7 +161,8 @@ def test_several_labels_at_once(graph: FeatureGraph, model: Model, tmp_path: Pat
     found = [sorted(label for label, _ in result["look"].present()) for result in results]
     assert found == [sorted(each) for each in labels[24:]]
     logits = graph.features(np.array(pixels[24:]))[:, readout.index] @ readout.weight.T
-    expected = 1 / (1 + np.exp(-(logits + readout.bias)))
+    scaled = (logits + readout.bias) / readout.facts.task.temperature
+    expected = 1 / (1 + np.exp(-scaled))
     answered = np.array([result["look"].probabilities for result in results])
     np.testing.assert_allclose(answered, expected, atol=1e-4)
 
@@ -333,3 +335,26 @@ def test_a_swap_meanwhile_takes_no_part(tmp_path: Path, graph: FeatureGraph) -> 
         np.testing.assert_array_equal(found.weight, expected.weight)
         with pytest.raises(ReadoutError, match="reads the source small aaaaaaaaaaaa, expected"):
             model.add_readout(found)
+
+
+def test_a_picture_unlike_those_fitted_on_is_unknown(model: Model, tmp_path: Path) -> None:
+    """What was fitted travels in the file, and the answer tells; the label stays what it is."""
+    pictures, labels = draw(40)
+    fit(model, pictures, labels, name="colour").write(tmp_path / "colour.readout")
+    readout = model.add_readout(tmp_path / "colour.readout")
+    confidence = readout.facts.task.confidence
+    assert confidence is not None
+    assert confidence.held_out_from == "cross-validation"
+    assert confidence.familiarity is not None
+
+    others, right = draw(30, seed=1)
+    answers = [result["colour"] for result in model.batch(others)]
+    assert [each.label for each in answers] == right
+    assert np.mean([each.unknown for each in answers]) < 0.2
+    assert all(each.unlikeness is not None for each in answers)
+    magenta = np.full((SIZE, SIZE, 3), (255, 0, 255), np.uint8)
+    answer = model(magenta)["colour"]
+    assert (answer.unknown, answer.unknown_because) == (True, "unlike training")
+    assert model(magenta).to_dict()["tasks"]["colour"]["unknown"] == "unlike training"
+    assert "unknown" not in model(magenta).to_dict(unknown=False)["tasks"]["colour"]
+    assert "colour=unknown (unlike training)" in repr(model(magenta))

@@ -40,7 +40,12 @@ class StateFeed:
         self._told = -1  # the revision that outputs know
 
     def put(
-        self, frame: Frame, results: Mapping[str, TaskResult], idle: Iterable[str] = ()
+        self,
+        frame: Frame,
+        results: Mapping[str, TaskResult],
+        idle: Iterable[str] = (),
+        *,
+        unknown: bool = True,
     ) -> tuple[tuple[StateNow, ...], StateNews | None]:
         """Take a frame's answers; return its camera's states, and the news if there are any.
 
@@ -48,12 +53,13 @@ class StateFeed:
             frame: The frame.
             results: Answers by question.
             idle: Questions that did not have to be asked about it.
+            unknown: Whether answers count that the model itself calls unknown.
         """
         now = self._clock.now()
         evidence = Evidence(frame.number, frame.captured_at.unix_s)
         events: list[StateEvent] = []
         for name, result in results.items():
-            events += self._keeper.see(frame.camera, name, result, evidence, now)
+            events += self._keeper.see(frame.camera, name, result, evidence, now, unknown=unknown)
         for name in idle:
             events += self._keeper.alive(frame.camera, name, now)
         return self._keeper.states(frame.camera), self._news(events)

@@ -106,20 +106,28 @@ class StateKeeper:
         return events
 
     def see(
-        self, camera: str, name: str, result: TaskResult, evidence: Evidence, now: Instant
+        self,
+        camera: str,
+        name: str,
+        result: TaskResult,
+        evidence: Evidence,
+        now: Instant,
+        *,
+        unknown: bool = True,
     ) -> list[StateEvent]:
         """Take an answer; return what changed, in order.
 
         Args:
             camera: Name of the camera.
             name: Name of the question.
-            result: Answer of its task. It may have a truth `unknown`: that the model cannot tell.
+            result: Answer of its task.
             evidence: Frame that the answer is about.
             now: Time of the answer.
+            unknown: Whether an answer that is unknown says so to the state.
         """
         task = AskedTask(result.labels, result.answers)
         events = self.expect(camera, name, task, now)
-        unknown = bool(getattr(result, "unknown", False))
+        unknown = unknown and result.unknown
         shares = {} if result.answers == "one" else _shares(result)
         for label, machine in self._questions[camera, name].machines.items():
             changes = machine.look(now)

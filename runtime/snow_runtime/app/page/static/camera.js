@@ -154,7 +154,8 @@ function fillRow(row, said) {
 }
 
 // What is answered: the label, or all that are present where several may be right.
-function words({ label, present }) {
+function words({ label, present, unknown }) {
+  if (unknown) return `unknown (${unknown})`;
   if (!present) return label;
   return present.map((each) => each.label).join(", ") || "none";
 }

@@ -1,0 +1,1 @@
+"""How far an answer can be trusted: calibrated probabilities, least ones, sets, and familiarity."""
