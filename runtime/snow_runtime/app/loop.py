@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 _WAIT_S: Final = 0.2  # so long at most until a stop is seen
 _PAUSE_S: Final = 0.01
+_UNASKED: Final = 4096  # more than come while the model computes
 
 
 class Recording(Protocol):
@@ -101,7 +102,9 @@ class Loop:
     )  # by camera, of its last frame that was due
     _taken: int = 0  # of the frames that were asked for; written by the thread that prepares
     _failed: int = 0  # so many of them; written by the thread that computes
-    _unasked: deque[str] = field(default_factory=deque)  # cameras of frames that nothing asks about
+    _unasked: deque[str] = field(  # cameras of frames that nothing asks about
+        default_factory=lambda: deque(maxlen=_UNASKED)
+    )
     _faults: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
 
     def run(self) -> int:
