@@ -70,13 +70,13 @@ def test_each_of_several_labels_is_on_or_off() -> None:
 
 
 def test_what_the_model_cannot_tell_is_unknown() -> None:
-    class Unsure(TaskResult):
-        unknown = True
-
     keeper = StateKeeper(FAST)
-    unsure = Unsure("door", ("open", "shut"), np.array([0.9, 0.1], np.float32))
-    events = keeper.see("yard", "door", unsure, Evidence(0, 1.0), at(0))
+    shares = np.array([0.9, 0.1], np.float32)
+    unlike = TaskResult("door", ("open", "shut"), shares, unlikeness=2.0)
+    events = keeper.see("yard", "door", unlike, Evidence(0, 1.0), at(0))
     assert told(events) == [(None, "stale", "unknown", "answers")]
+    events = keeper.see("yard", "door", unlike, Evidence(1, 2.0), at(1), unknown=False)
+    assert told(events) == [(None, "unknown", "open", "answers")]
 
 
 def test_a_camera_that_is_away_and_comes_back() -> None:
