@@ -25,18 +25,25 @@ class LatestFrames:
         self._lock = threading.Lock()
         self._pictures: dict[str, NDArray[np.uint8]] = {}
         self._answers: dict[str, FrameAnswer] = {}
+        self._shown: dict[str, int] = {}  # numbers of the pictures' frames
         self.hidden: frozenset[str] = frozenset()
         self.off: frozenset[tuple[str, str]] = frozenset()
 
     def put(self, frame: Frame, answer: FrameAnswer) -> None:
         """Take the place of what the camera showed before."""
         with self._lock:
-            self._pictures[frame.camera] = frame.image
+            self._show(frame)
             self._answers[frame.camera] = answer
 
     def show(self, frame: Frame) -> None:
         """Take the place of the picture alone: nothing was asked about it."""
         with self._lock:
+            self._show(frame)
+
+    def _show(self, frame: Frame) -> None:
+        """Show a frame, unless a newer one is shown: its answer may have taken its time."""
+        if frame.number >= self._shown.get(frame.camera, -1):
+            self._shown[frame.camera] = frame.number
             self._pictures[frame.camera] = frame.image
 
     def switch(self, task: str, *, on: bool) -> None:
