@@ -139,7 +139,7 @@ def pieces_of(model: onnx.ModelProto) -> tuple[str, ...]:
 
 @torch.no_grad()
 def _check_batch(piece: Piece, examples: list[Tensor], emitter: Emitter, node: fx.Node) -> None:
-    """Check that each picture is answered by itself, whatever else is in the batch.
+    """Check that each picture is answered by itself, whatever else is in the batch, and always so.
 
     Raises:
         ExportError: It is not.
@@ -158,10 +158,11 @@ def _check_batch(piece: Piece, examples: list[Tensor], emitter: Emitter, node: f
     apart = [each for each in alone if isinstance(each, Tensor) and each.shape == shape]
     same = len(apart) == EXAMPLE_BATCH and any(batched)
     if not (same and torch.allclose(torch.cat(apart), whole, 1e-3, 1e-4, equal_nan=True)):
-        msg = (
-            f"{emitter.label(node)} ({_kind(emitter, node)}) computes with the batch as a whole, "
-            "and a graph answers each picture by itself; it cannot export"
-        )
+        why = "computes with the batch as a whole, and a graph answers each picture by itself"
+        again = piece(*examples)
+        if isinstance(again, Tensor) and not torch.equal(again, whole):
+            why = "answers otherwise each time, and a graph's answers are always the same"
+        msg = f"{emitter.label(node)} ({_kind(emitter, node)}) {why}; it cannot export"
         raise ExportError(msg)
 
 

@@ -31,7 +31,7 @@ _STEPS: Final = 127
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
+class FamiliarSpace:
     """The space, ready to be computed with.
 
     Attributes:
@@ -54,13 +54,13 @@ class Space:
 
 
 @functools.lru_cache(maxsize=64)
-def space_of(entry: FamiliarityEntry) -> Space:
+def space_of(entry: FamiliarityEntry) -> FamiliarSpace:
     """Read the space that an entry holds."""
     content, features, axes = entry.content(), entry.features, entry.axes
     numbers = np.frombuffer(content, "<f4", 2 * features + axes).astype(np.float32)
     steps = np.frombuffer(content, np.int8, axes * features, 4 * len(numbers))
     largest = numbers[2 * features :, np.newaxis]
-    return Space(
+    return FamiliarSpace(
         numbers[:features],
         np.asarray(1 / numbers[features : 2 * features], np.float32),
         np.ascontiguousarray((steps.reshape(axes, features) * (largest / _STEPS)).T, np.float32),

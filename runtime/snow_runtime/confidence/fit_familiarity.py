@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from snow_runtime.confidence.familiarity import (
-    Space,
+    FamiliarSpace,
     energies,
     in_steps,
     last_of_each_width,
@@ -196,9 +196,9 @@ def _principal_axes(rows: NDArray[np.float32], count: int) -> NDArray[np.float32
 
 def _space(
     fitted: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
-) -> Space:
+) -> FamiliarSpace:
     centre, scale, axes = fitted
-    return Space(centre, np.asarray(1 / scale, np.float32), axes)
+    return FamiliarSpace(centre, np.asarray(1 / scale, np.float32), axes)
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[float, float]:

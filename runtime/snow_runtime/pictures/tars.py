@@ -94,7 +94,8 @@ def read_members(stream: Any, name: str, *, contents: bool = True) -> Iterator[M
             )
             raise InputError(msg) from error
         raise _cut_off(name, count, str(error)) from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    # TypeError: tarfile takes the head of a compressed file apart without a look at its length.
+    except (tarfile.TarError, EOFError, zlib.error, TypeError) as error:
         raise _cut_off(name, count, str(error)) from error
     except OSError as error:
         msg = (

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import weakref
-from collections import Counter
+from collections import Counter, UserDict
 from functools import partial
 from typing import TYPE_CHECKING, get_args
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5"]
 
 
-class Noting(dict[str, Tensor]):
+class Noting(UserDict[str, Tensor]):
     """Notes what is looked up."""
 
     def __init__(self, features: dict[str, Tensor]) -> None:

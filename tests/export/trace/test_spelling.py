@@ -259,13 +259,14 @@ def test_what_mixes_channels_stays_side_by_side_and_says_why(
 @pytest.mark.parametrize(
     ("tried", "reason"),
     [
-        (lambda _, x: x.cumsum(1), "'cumsum'"),
-        (lambda _, x: functional.dropout(x, 0.5, training=True), "'dropout'"),
+        (lambda _, x: functional.dropout(x, 0.5, training=True), "dropout.* otherwise each time"),
         (lambda _, x: x.flatten(0, 1).view(x.shape), "the batch"),
         (lambda _, x: x[:3], "the batch"),
     ],
 )
-def test_what_onnx_has_no_rule_for_is_refused(tried: Callable[..., Tensor], reason: str) -> None:
+def test_what_answers_no_single_picture_is_refused(
+    tried: Callable[..., Tensor], reason: str
+) -> None:
     source = Frozen().eval()
     heads = arrange(deltas_of(tried), "separate", (IMAGES, source(IMAGES))).heads
 
