@@ -135,7 +135,14 @@ class Sandbox:
                     self._make_by(text)
 
     def restore(self) -> None:
-        """Put what :data:`MADE_BY` lists back as its own commands made it."""
+        """Put what :data:`MADE_BY` lists back as its own commands made it.
+
+        Another document that makes it otherwise by the same words as this one does so again.
+        """
+        own = {command for commands in MADE_BY.values() for command in commands}
+        for words in [*self.printed]:
+            if MADE_BY.keys() & {*words} and OUTPUTS & {*words} and " ".join(words) not in own:
+                del self.printed[words]
         for name in MADE_BY:
             for path in self.folder.glob(f"{name}*"):
                 if path.name in {name, f"{name}.json"}:

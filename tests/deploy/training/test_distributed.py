@@ -185,7 +185,8 @@ def test_the_weights_were_trained(outcome: TrainingOutcome, weights: SourceWeigh
 def test_every_line_is_printed_once(outcome: TrainingOutcome) -> None:
     starts = [" ".join(line.split()[:2]) for line in outcome.stdout]
 
-    assert starts == ["task pets:", "epoch 1/2", "epoch 2/2", "task pets:"]
+    ends = ["task pets:"] * 2  # accuracy, and temperature with calibration error
+    assert starts == ["task pets:", "epoch 1/2", "epoch 2/2", *ends]
 
 
 def test_the_learning_rate_is_that_of_the_whole_batch(outcome: TrainingOutcome) -> None:
