@@ -284,11 +284,12 @@ class Model(Closing):
         start = time.perf_counter() - prepared.took_s
         readouts = self.readouts  # one look: others may be added or removed meanwhile
         outputs = run_in_parts(self._session, prepared.batch)
+        normed: dict[tuple[str, ...], NDArray[np.float32]] = {}
         answers = [
             (
                 task,
                 to_probabilities(logits, task.answers, task.temperature),
-                task_unlikenesses(task, logits, self.manifest, outputs),
+                task_unlikenesses(task, logits, self.manifest, outputs, normed),
             )
             for task, logits in task_logits(readouts, self.manifest, outputs)
         ]

@@ -125,6 +125,7 @@ def unlikenesses(
     features: NDArray[np.float32],
     taps: Sequence[TapEntry],
     logits: NDArray[np.float32],
+    normed: dict[tuple[str, ...], NDArray[np.float32]] | None = None,
 ) -> NDArray[np.float64]:
     """Say how unlike the training pictures some pictures are.
 
@@ -133,11 +134,16 @@ def unlikenesses(
         features: A graph's features float32 `[B, F]`.
         taps: Whose they are.
         logits: The task's logits float32 `[B, C]`, before their temperature.
+        normed: Normed features of these pictures by the taps, which tasks share; what is missing is
+            added.
 
     Returns:
         float64 `[B]`, 0 or more: 1 at the bound, and 1 more for each standard deviation beyond.
     """
-    distances = space_of(entry).distances(normed_features(features, taps, entry.taps))
+    normed = {} if normed is None else normed
+    if entry.taps not in normed:
+        normed[entry.taps] = normed_features(features, taps, entry.taps)
+    distances = space_of(entry).distances(normed[entry.taps])
     score = standardised(distances, entry.distance)
     if entry.energy:
         score = score + standardised(energies(logits), entry.energy)

@@ -141,6 +141,7 @@ def task_unlikenesses(
     logits: NDArray[np.float32],
     manifest: Manifest,
     outputs: Mapping[str, NDArray[np.float32]],
+    normed: dict[tuple[str, ...], NDArray[np.float32]],
 ) -> NDArray[np.float64] | None:
     """Say how unlike a task's training pictures some pictures are.
 
@@ -149,6 +150,7 @@ def task_unlikenesses(
         logits: Its logits float32 `[B, C]`.
         manifest: What the graph is.
         outputs: What the graph gave by output.
+        normed: Features of these pictures that the other tasks have normed; it gains this one's.
 
     Returns:
         float64 `[B]`; None where the task does not say what its pictures look like, or the graph
@@ -158,7 +160,7 @@ def task_unlikenesses(
     if known is None or manifest.features is None:
         return None
     features = outputs[manifest.features.output]
-    return unlikenesses(known, features, manifest.features.taps, logits)
+    return unlikenesses(known, features, manifest.features.taps, logits, normed)
 
 
 def features_of(manifest: Manifest) -> FeaturesEntry:

@@ -153,3 +153,18 @@ def test_a_damaged_space_is_refused() -> None:
     entry.check_taps(TAPS)
     with pytest.raises(ManifestError, match=r"familiarity\.distance"):
         replace(entry, distance=(1.0, 0.0))
+
+
+def test_tasks_share_normed_features_of_the_same_taps_alone() -> None:
+    same, also = (fit_familiarity(known(300, seed), TAPS) for seed in (2, 3))
+    assert same is not None
+    assert also is not None
+    others = replace(same, taps=("a.0", "b.0"))
+    features, logits = drawn(4, 9).astype("f4"), np.zeros((4, 3), "f4")
+    normed: dict[tuple[str, ...], np.ndarray] = {}
+
+    for entry in (same, others, also):
+        alone = unlikenesses(entry, features, TAPS, logits)
+        np.testing.assert_array_equal(unlikenesses(entry, features, TAPS, logits, normed), alone)
+
+    assert normed.keys() == {same.taps, others.taps}
