@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hypothesis.strategies as st
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from snow_runtime.collection.collection import Collection
 from snow_runtime.collection.records import CollectionQuestion
@@ -59,14 +59,13 @@ class Model:
         return found
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.one_of(_label, _label, _undo, _delete), max_size=14))
 def test_labels_are_those_of_a_plain_model(
-    tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str, list[int], str | None]]
+    acts: list[tuple[str, str, list[int], str | None]],
 ) -> None:
-    folder = tmp_path_factory.mktemp("kept")
     model = Model()
-    with Collection.open(folder, create=True) as kept:
+    with TemporaryDirectory() as folder, Collection.open(folder, create=True) as kept:
         kept.database._connection.execute("PRAGMA synchronous = OFF")
         kept.add_question(CollectionQuestion("door", LABELS))
         ids = [kept.add(new_picture(number)) or 0 for number in range(PICTURES)]
