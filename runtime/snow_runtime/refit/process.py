@@ -112,7 +112,7 @@ class FitProcess:
 
     def _begun(self) -> subprocess.Popen[bytes]:
         with (self.folder / files.LOG).open("wb") as log:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603 - this very Python
                 [sys.executable, "-m", "snow_runtime.refit.worker", str(self.folder.resolve())],
                 stdin=subprocess.PIPE,  # its end tells of ours
                 stdout=log,

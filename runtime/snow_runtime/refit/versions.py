@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import time
 from contextlib import contextmanager
@@ -144,13 +143,8 @@ class Versions:
     def all(self) -> tuple[Version, ...]:
         """Give the versions in order."""
         state = self.state()
-        found = []
-        for number in self._numbers(_VERSION_FILE):
-            try:
-                found.append(self._with_state(self._read(number), state))
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                _LOGGER.warning("Version %d of %s is damaged: %s", number, self.question, error)
-        return tuple(found)
+        read = (self._read(number) for number in self._numbers(_VERSION_FILE))
+        return tuple(self._with_state(each, state) for each in read if each is not None)
 
     def one(self, number: int) -> Version:
         """Give a version.
@@ -268,9 +262,8 @@ class Versions:
             whole = set(self._numbers(_VERSION_FILE))
             for path in self.folder.iterdir():
                 found = _NUMBERED.fullmatch(path.name)
-                if found and int(found[1]) not in whole:
-                    path.unlink()
-                elif path.name.startswith(".") and path.suffix == ".tmp":
+                half = path.name.startswith(".") and path.suffix == ".tmp"
+                if half or (found and int(found[1]) not in whole):
                     path.unlink()
 
     @contextmanager
@@ -290,18 +283,23 @@ class Versions:
             noted = "retired"
         return replace(version, state=noted, reason=reason)
 
-    def _read(self, number: int) -> Version:
-        data = json.loads(self._path(number, "json").read_text("utf-8"))
-        data["honest"] = None if data["honest"] is None else Honest(**data["honest"])
-        accuracy, error = data["cross_validated"]
-        data["cross_validated"] = float(accuracy), float(error)
-        data["remarks"] = tuple(data["remarks"])
-        return Version(**data)
+    def _read(self, number: int) -> Version | None:
+        """Read a version's facts; a damaged one is told, and left out."""
+        try:
+            data = json.loads(self._path(number, "json").read_text("utf-8"))
+            data["honest"] = None if data["honest"] is None else Honest(**data["honest"])
+            accuracy, error = data["cross_validated"]
+            data["cross_validated"] = float(accuracy), float(error)
+            data["remarks"] = tuple(data["remarks"])
+            return Version(**data)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            _LOGGER.warning("Version %d of %s is damaged: %s", number, self.question, error)
+            return None
 
     def _numbers(self, pattern: re.Pattern[str]) -> list[int]:
         if not self.folder.is_dir():
             return []
-        matches = (pattern.fullmatch(name) for name in os.listdir(self.folder))
+        matches = (pattern.fullmatch(path.name) for path in self.folder.iterdir())
         return sorted({int(match[1]) for match in matches if match})
 
     def _path(self, number: int, kind: str) -> Path:
@@ -323,7 +321,7 @@ def data_hash(labels: Mapping[str, object], classes: tuple[str, ...], source_sha
         classes: The labels there are.
         source_sha256: SHA-256 of the source whose features are read.
     """
-    rows = sorted([sha256, label] for sha256, label in labels.items())  # type: ignore[type-var]
+    rows = sorted([sha256, label] for sha256, label in labels.items())
     text = json.dumps([source_sha256, classes, rows], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -16,10 +16,9 @@ from snow_runtime.errors import SnowError
 from snow_runtime.refit.job import FAILED, FitJob, write_json
 
 _NICE: Final = 19
-ONE_THREAD: Final = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-}
+ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
+)
 """What the process is begun with: its libraries have one thread."""
 STARVED: Final = "memory"
 
