@@ -24,7 +24,7 @@ from snow_runtime.refit.report import report_of
 from snow_runtime.refit.switch import Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from snow_runtime.collection.records import CollectionQuestion
     from snow_runtime.readout.file import ReadoutFile
     from snow_runtime.refit.gathering import Gathered
+    from snow_runtime.refit.job import FitJob
     from snow_runtime.refit.versions import Version
     from snow_runtime.results import TaskResult
     from snow_runtime.swap import SwappableModel
@@ -82,6 +83,7 @@ class RefitService:
         model: The model.
         folder: Folder of all versions; None: `versions` in the collection's.
         options: How they are fitted; None for the usual.
+        begin: Function that begins a fit.
     """
 
     def __init__(
@@ -90,7 +92,9 @@ class RefitService:
         model: SwappableModel,
         folder: Path | None = None,
         options: RefitOptions | None = None,
+        begin: Callable[[FitJob, Path, float], FitProcess] = FitProcess,
     ) -> None:
+        self._begin_fit = begin
         self._collection = collection
         self._folder = collection.folder / "versions" if folder is None else folder
         self._options = options or RefitOptions()
@@ -315,7 +319,7 @@ class RefitService:
                 asked.text = found.lacking
                 return
             folder = self._folder / name
-            process = FitProcess(found.job, folder, self._options.most_s)
+            process = self._begin_fit(found.job, folder, self._options.most_s)
         except SnowError as error:
             asked.text, asked.failed = str(error), True
             _LOGGER.warning("%s is not fitted: %s", name, error)
@@ -332,9 +336,11 @@ class RefitService:
         running = fitting.process.running
         done = fitting.process.done
         if done is not None and not fitting.taken:
-            fitting.taken = True
             self._take(fitting, done)
+            fitting.taken = True
         if running:
+            if fitting.taken and self._asked[name].is_due(self._options):
+                self._finish(fitting)  # its learning curve is out of date already
             return
         try:
             report = fitting.process.folder / files.REPORT
