@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.collection.masks import Point
     from snow_runtime.collection.options import CollectionOptions
-    from snow_runtime.collection.selection import Choice, Sighting
+    from snow_runtime.collection.selection import Pick, Sighting
 
     Regions = tuple[tuple[Point, ...], ...]
     Finder = Callable[[NDArray[np.uint8]], list[tuple[Point, ...]]]
@@ -116,15 +116,15 @@ class Collector(Closing):
         self._remember(self._collection)
         self._paused_until_s: float | None = None
         self._ending = False
-        self._waiting: queue.Queue[tuple[Shown, Choice] | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[tuple[Shown, Pick] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name="collect", daemon=True)
         self._thread.start()
 
-    def choose(self, seen: Sighting) -> Choice | None:
+    def choose(self, seen: Sighting) -> Pick | None:
         """Say why a frame is to be kept; None where it is not. One thread may ask."""
         return self._selector.choose(seen)
 
-    def keep(self, shown: Shown, choice: Choice) -> None:
+    def keep(self, shown: Shown, choice: Pick) -> None:
         """Leave a frame to be kept; where the disk is slow it is dropped at once."""
         try:
             self._waiting.put_nowait((shown, choice))
@@ -160,7 +160,7 @@ class Collector(Closing):
             if kept is not None:
                 self._count("collected" if kept else "collect_dropped")
 
-    def _keep(self, shown: Shown, choice: Choice) -> bool | None:
+    def _keep(self, shown: Shown, choice: Pick) -> bool | None:
         """Keep a frame; None where it is there already."""
         if self._paused_until_s is not None and time.monotonic() < self._paused_until_s:
             return False
@@ -209,7 +209,7 @@ class Collector(Closing):
         except OSError:
             return None
 
-    def _picture(self, shown: Shown, choice: Choice) -> NewPicture:
+    def _picture(self, shown: Shown, choice: Pick) -> NewPicture:
         seen = shown.seen
         features = None
         if self._options.features:

@@ -52,7 +52,7 @@ class Sighting:
     changed: bool = False
 
 
-class Choice(NamedTuple):
+class Pick(NamedTuple):
     """Why a picture is kept, and how unlike those kept before it is; 1 is usual."""
 
     reason: Reason
@@ -90,7 +90,7 @@ class Selector:
         """Take note of a picture that was kept before, by its features `[F]`."""
         self._view(camera, view).novelty.keep(features)
 
-    def choose(self, seen: Sighting) -> Choice | None:
+    def choose(self, seen: Sighting) -> Pick | None:
         """Say why a sighting is to be kept; None where it is not."""
         view = self._view(seen.camera, seen.view)
         now_s = self._clock()
@@ -121,9 +121,9 @@ class Selector:
         return found
 
     @staticmethod
-    def _chosen(view: _ViewState, reason: Reason, seen: Sighting, novelty: float) -> Choice:
+    def _chosen(view: _ViewState, reason: Reason, seen: Sighting, novelty: float) -> Pick:
         view.novelty.keep(seen.features)
-        return Choice(reason, min(novelty, _MOST))
+        return Pick(reason, min(novelty, _MOST))
 
 
 def _doubt(results: Iterable[TaskResult]) -> Reason | None:

@@ -50,9 +50,7 @@ def frame(number: int, camera: str = "gate") -> Frame:
     return Frame(image, number, Instant(number, 1e9 + number), camera)
 
 
-def run(
-    folder: Path, model: SwappableModel, options: CollectionOptions, **parts: Any
-) -> Counter[str]:
+def run(folder: Path, model: SwappableModel, options: CollectionOptions) -> Counter[str]:
     """Let a loop see six frames of two cameras, two at a time; return what was counted."""
     batches = [[frame(n), frame(n, "yard")] for n in range(3)]
     cameras: Any = Cameras(*batches)

@@ -16,7 +16,7 @@ from snow_runtime.collection import collector as module
 from snow_runtime.collection.collection import Collection
 from snow_runtime.collection.collector import Collector, Masking, Shown
 from snow_runtime.collection.options import CollectionOptions
-from snow_runtime.collection.selection import Choice, Sighting
+from snow_runtime.collection.selection import Pick, Sighting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-CHOICE = Choice("unsure", 2.5)
+CHOICE = Pick("unsure", 2.5)
 
 
 def shown_frame(number: int = 0, cut: Callable[[Any], Any] = lambda image: image) -> Shown:
