@@ -168,12 +168,12 @@ def forecast(
     factor, exponent = fit_power_law(sizes, wrong, answers)
     fitted_on = sizes[-1] + _FITTED_SHARE * more
     later = np.clip(1 - factor * fitted_on**-exponent, 0, 1)
-    gains = _class_gains(evidence, exponent, more, rng)
-    first = int(gains[0].argmax())
+    gains = _class_gains(evidence, exponent[1:], more, rng)
+    first = int(gains.mean(axis=0).argmax())  # the likeliest law alone is often flat
     names = evidence.labels
-    sure = float((gains[1:].argmax(axis=1) == first).mean())
+    sure = float((gains.argmax(axis=1) == first).mean())
     classes = {
-        name: {"gain": float(gains[0, column]), **_ends(gains[1:, column])}
+        name: {"gain": float(gains[:, column].mean()), **_ends(gains[:, column])}
         for column, name in enumerate(names)
     }
     found: dict[str, Any] = {
@@ -200,18 +200,10 @@ def _class_gains(
     """
     table = _wrong_by_class(evidence)
     counts, wrong = table.sum(axis=0), table[1]
-    rates = np.concatenate(
-        [(wrong / np.maximum(counts, 1))[np.newaxis], _drawn(rng, wrong, counts, len(exponent) - 1)]
-    )
+    rates = rng.beta(wrong + 0.5, counts - wrong + 0.5, (len(exponent), len(counts)))
     shares = _shares(evidence, counts)
     fall = 1 - (counts / (counts + more))[np.newaxis] ** exponent[:, np.newaxis]
     return np.asarray(rates * shares * fall)
-
-
-def _drawn(
-    rng: np.random.Generator, wrong: NDArray[np.float64], counts: NDArray[np.float64], draws: int
-) -> NDArray[np.float64]:
-    return rng.beta(wrong + 0.5, counts - wrong + 0.5, (draws, len(counts)))
 
 
 def _wrong_by_class(evidence: Evidence) -> NDArray[np.float64]:
