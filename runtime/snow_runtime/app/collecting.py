@@ -87,6 +87,10 @@ class Collecting:
         for each, result, features in zip(frames, computed.results, computed.features, strict=True):
             self._offer(each, result, features, computed.manifest, changed)
 
+    def close(self) -> None:
+        """Keep what waits to be kept."""
+        self._collector.close()
+
     def _offer(
         self,
         each: Frame | Look,

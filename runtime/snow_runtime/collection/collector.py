@@ -132,7 +132,12 @@ class Collector(Closing):
             self._count("collect_dropped")
 
     def close(self) -> None:
-        """Keep what waits, as far as that takes less than a second, and close the collection."""
+        """Keep what waits, as far as that takes less than a second, and close the collection.
+
+        A second time does nothing.
+        """
+        if not self._thread.is_alive():
+            return
         ends = time.monotonic() + _END_S
         with suppress(queue.Full):
             self._waiting.put(None, timeout=_END_S)
@@ -157,8 +162,10 @@ class Collector(Closing):
             except Exception:  # a mask that fails must not store what it was to hide
                 _LOGGER.exception("a frame could not be collected")
                 kept = False
-            if kept is not None:
-                self._count("collected" if kept else "collect_dropped")
+            if kept:
+                self._count("collected")
+            elif kept is not None:
+                self._count("collect_dropped")
 
     def _keep(self, shown: Shown, choice: Pick) -> bool | None:
         """Keep a frame; None where it is there already."""
