@@ -21,6 +21,7 @@ from snow_runtime.refit.gathering import Looking, gather
 from snow_runtime.refit.options import RefitOptions
 from snow_runtime.refit.process import FitProcess, sweep_fits
 from snow_runtime.refit.report import report_of
+from snow_runtime.refit.shadow import is_about
 from snow_runtime.refit.switch import Switch
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class RefitService:
         folder: Folder of all versions; None: `versions` in the collection's.
         options: How they are fitted; None for the usual.
         begin: Function that begins a fit.
+
+    Attributes:
+        when_changed: Function that is called when other questions are answered than before; None
+            for none.
     """
 
     def __init__(
@@ -106,6 +111,9 @@ class RefitService:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._looked_at = float("-inf")
+        self._questions: dict[str, CollectionQuestion] = {}  # exchanged as a whole
+        self._told: object = None
+        self.when_changed: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Let the live versions answer, and begin to follow the labels.
@@ -115,7 +123,8 @@ class RefitService:
         Raises:
             CollectionError: The collection cannot be read.
         """
-        for question in self._collection.questions():
+        self._questions = {each.name: each for each in self._collection.questions()}
+        for question in self._questions.values():
             versions = self._switch.versions(question.name)
             if versions.folder.is_dir():
                 versions.sweep()
@@ -232,6 +241,22 @@ class RefitService:
         self._switch.shadows.saw(camera, view, features, answers)
 
     @property
+    def answered(self) -> tuple[CollectionQuestion, ...]:
+        """The questions that a version answers now."""
+        names = set(self.names)
+        return tuple(each for name, each in self._questions.items() if name in names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the questions that a version answers now."""
+        return tuple(readout.name for readout in self._switch.live)
+
+    def is_about(self, camera: str, name: str) -> bool:
+        """Tell whether a question is about a camera's whole picture; one of others is."""
+        question = self._questions.get(name)
+        return question is None or is_about(question, camera, "")
+
+    @property
     def live(self) -> tuple[ReadoutFile, ...]:
         """The readouts that answer; a model that takes the place of this one gets them too."""
         return self._switch.live
@@ -239,6 +264,7 @@ class RefitService:
     def after_swap(self) -> None:
         """Take note that another model is at work."""
         self._switch.after_swap()
+        self._told = None
         self._looked_at = float("-inf")
         with self._lock:
             for asked in self._asked.values():
@@ -270,6 +296,7 @@ class RefitService:
             self._look()
         if self._fitting is not None:
             self._attend(self._fitting)
+            self._tell_changes()
             return
         with self._lock:
             due = [name for name, asked in self._asked.items() if asked.is_due(self._options)]
@@ -279,6 +306,7 @@ class RefitService:
     def _look(self) -> None:
         """See what has changed: labels, questions, and which versions are to answer."""
         questions = {each.name: each for each in self._collection.questions()}
+        self._questions = questions
         for name in {*self._switch.known, *self._asked} - questions.keys():
             self._switch.forget(name)
             with self._lock:
@@ -287,6 +315,14 @@ class RefitService:
             self._switch.follow(question)
             self._see_revision(name)
             self._end_shadow_when_due(question)
+        self._tell_changes()
+
+    def _tell_changes(self) -> None:
+        now = self.answered
+        if now != self._told:
+            self._told = now
+            if self.when_changed is not None:
+                self.when_changed()
 
     def _see_revision(self, name: str) -> None:
         revision = self._collection.revision(name)

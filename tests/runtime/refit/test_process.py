@@ -34,7 +34,11 @@ def job_of(rows: int, width: int = 8, memory_bytes: int = 0, *, broken: bool = F
         targets,
         np.arange(rows),
         features.astype(np.float16),
-        Taken(np.zeros(rows, np.int64), 3600.0 * np.arange(rows), np.ones(rows, np.bool_)),
+        Taken(
+            np.zeros(rows, np.int64),
+            3600 * np.arange(rows, dtype=np.float64),
+            np.ones(rows, np.bool_),
+        ),
         np.ones(rows, np.bool_),
         np.zeros(width, np.float32),
         manifest_of(),
