@@ -13,6 +13,7 @@
     ├── CameraError             a camera that cannot be opened, or stopped for good
     ├── ScoreError              a scoring job that cannot be begun or go on (in score.errors)
     ├── BenchError              a measurement that cannot be made as asked for (in bench.errors)
+    ├── CollectionError         a collection of pictures that cannot be opened, read or written
     ├── FitError                a readout cannot be fitted on these pictures
     ├── InputError              an image that cannot be read, or of the wrong shape or dtype
     └── MissingDependencyError  an optional dependency is not installed
@@ -70,6 +71,10 @@ class CameraError(SnowError):
 
 class InputError(SnowError):
     """An image cannot be read, or an array has the wrong shape, dtype or range."""
+
+
+class CollectionError(SnowError):
+    """A collection of pictures cannot be opened, read or written, or lacks what is asked for."""
 
 
 class FitError(SnowError):

@@ -1,0 +1,1 @@
+"""Pictures kept from cameras, with features, answers and labels, in one folder."""

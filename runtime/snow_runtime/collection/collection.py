@@ -1,0 +1,353 @@
+"""A folder of pictures with features, answers and labels.
+
+::
+
+    FOLDER/collection.sqlite            what is known of the pictures, the questions, the labels
+    FOLDER/pictures/ab/abcd….jpg        the pictures, named for their SHA-256
+    FOLDER/versions/QUESTION/           a question's readouts
+
+A picture's file is written before its row, and both while no other process writes. So a row always
+has its file; a file without a row is swept away at the next opening.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from snow_runtime.closing import Closing
+from snow_runtime.collection import journal, questions
+from snow_runtime.collection.database import Database
+from snow_runtime.collection.options import CollectionOptions
+from snow_runtime.collection.picture_files import PictureFiles
+from snow_runtime.collection.pictures import (
+    Chosen,
+    add_picture,
+    chosen_pictures,
+    existing,
+    is_kept,
+    remove_pictures,
+    sha256_of,
+    stored_features,
+)
+from snow_runtime.errors import CollectionError
+from snow_runtime.files import writing
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection as Some
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from snow_runtime.collection.records import (
+        CollectedPicture,
+        CollectionQuestion,
+        GivenLabel,
+        LabelCounts,
+        NewPicture,
+        UndoneLabels,
+    )
+
+DATABASE: Final = "collection.sqlite"
+
+
+class Collection(Closing):
+    """A collection that is open; several threads may use it, and several processes their own.
+
+    A process that was forked opens its own.
+    """
+
+    def __init__(self, folder: Path, database: Database, options: CollectionOptions) -> None:
+        self.folder = folder
+        self.options = options
+        self.database = database
+        self._files = PictureFiles(folder / "pictures")
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        options: CollectionOptions | None = None,
+    ) -> Collection:
+        """Open a collection, and sweep away what an interrupted process left.
+
+        Args:
+            folder: Its folder.
+            create: Whether an empty one is made where there is none.
+            options: How much it keeps; None for the usual.
+
+        Raises:
+            CollectionError: There is none, it cannot be read or written, is damaged, or a newer
+                version wrote it.
+        """
+        folder = Path(folder)
+        if create:
+            with writing(folder, CollectionError, "Name a folder that this user may write to."):
+                folder.mkdir(parents=True, exist_ok=True)
+        found = cls(
+            folder,
+            Database(folder / DATABASE, create=create),
+            CollectionOptions() if options is None else options,
+        )
+        try:
+            found._sweep()
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        self.database.close()
+
+    def add(self, picture: NewPicture) -> int | None:
+        """Keep a picture, and let older ones go where there is no room.
+
+        Returns:
+            Its id; None where it is kept already, or there is no room for it.
+
+        Raises:
+            CollectionError: It cannot be written, or is no JPEG.
+        """
+        try:
+            with self.database.writing() as connection:
+                found, gone = add_picture(connection, self._files, picture, self.options)
+        except CollectionError:  # a full disk: leave it no fuller than it was
+            with suppress(CollectionError):
+                self._remove_files([hashlib.sha256(picture.jpeg).hexdigest()])
+            raise
+        self._remove_files(gone)
+        return found
+
+    def questions(self) -> tuple[CollectionQuestion, ...]:
+        """Return the questions by name."""
+        with self.database.reading() as connection:
+            return questions.all_questions(connection)
+
+    def add_question(self, question: CollectionQuestion) -> None:
+        """Ask something of the pictures.
+
+        Raises:
+            CollectionError: Its name or its classes cannot be used, or the name is taken.
+        """
+        with self.database.writing() as connection:
+            questions.insert_question(connection, question)
+
+    def change_question(self, name: str, *, labels: Sequence[str]) -> None:
+        """Give a question other classes.
+
+        Raises:
+            CollectionError: There is no such question, the classes cannot be used, or one that
+                pictures are labelled with would go.
+        """
+        with self.database.writing() as connection:
+            questions.update_labels(connection, name, labels)
+
+    def remove_question(self, name: str) -> None:
+        """Delete a question with its labels and its readouts.
+
+        Raises:
+            CollectionError: There is none of this name, or its files cannot be deleted.
+        """
+        with self.database.writing() as connection:
+            questions.delete_question(connection, name)
+        self._remove_folder(self.folder / "versions" / name)
+
+    def pictures(
+        self,
+        question: str | None = None,
+        *,
+        labelled: bool | None = None,
+        reasons: Some[str] | None = None,
+        ids: Iterable[int] | None = None,
+        after: int = 0,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> list[CollectedPicture]:
+        """Return pictures in the order in which they were kept.
+
+        Args:
+            question: Name of the question that they are to be about; None for all pictures.
+            labelled: True for those with a label of this question; False for those without, that
+                nobody passed over either; None for both.
+            reasons: Why they were kept; None for any reason.
+            ids: Their ids; None for all.
+            after: The id of the last picture of the page before; 0 for the first page.
+            limit: Number of pictures, at most.
+            newest_first: Whether to begin with the newest.
+
+        Raises:
+            CollectionError: There is no such question.
+        """
+        with self.database.reading() as connection:
+            asked = None if question is None else questions.question_named(connection, question)
+            chosen = Chosen(asked, labelled, reasons, ids, after, limit, newest_first)
+            return chosen_pictures(connection, chosen)
+
+    def counts(self, question: str) -> LabelCounts:
+        """Count a question's pictures.
+
+        Raises:
+            CollectionError: There is no such question.
+        """
+        with self.database.reading() as connection:
+            return questions.count(connection, questions.question_named(connection, question))
+
+    def features(self, ids: Sequence[int]) -> NDArray[np.float16]:
+        """Return the pictures' features, float16 `[M, F]`, in the order of the ids.
+
+        Raises:
+            CollectionError: A picture is gone, has no features, or as many as another source gives.
+        """
+        with self.database.reading() as connection:
+            return stored_features(connection, ids)
+
+    def jpeg(self, picture: int) -> bytes:
+        """Return a picture as a JPEG file.
+
+        Raises:
+            CollectionError: It is gone, or cannot be read.
+        """
+        with self.database.reading() as connection:
+            sha256 = sha256_of(connection, picture)
+        return self._files.read(sha256)
+
+    def label(self, ids: Iterable[int], question: str, label: GivenLabel, by: str) -> int:
+        """Give pictures a label, in one entry of the journal.
+
+        Args:
+            ids: The pictures; those that are gone, or not of the question's view, are left out.
+            question: Name of the question.
+            label: The label, or a tuple of those that are right where several may be; None passes
+                the pictures over.
+            by: Who says so.
+
+        Returns:
+            How many were labelled.
+
+        Raises:
+            CollectionError: There is no such question, or no such label.
+        """
+        with self.database.writing() as connection:
+            asked = questions.question_named(connection, question)
+            questions.check_label(asked, label)
+            found = existing(connection, ids, asked)
+            if found:
+                journal.add_entry(connection, found, question, label, by)
+            return len(found)
+
+    def undo(self, question: str, by: str) -> UndoneLabels | None:
+        """Take back somebody's last labels that are not taken back yet; nobody else's.
+
+        Returns:
+            What was taken back; None where there is nothing.
+
+        Raises:
+            CollectionError: There is no such question.
+        """
+        with self.database.writing() as connection:
+            questions.question_named(connection, question)
+            return journal.undo_entry(connection, question, by)
+
+    def labels(self, question: str) -> dict[int, str | tuple[str, ...]]:
+        """Return the labels by picture; those passed over are left out.
+
+        Raises:
+            CollectionError: There is no such question.
+        """
+        return {
+            picture: each for picture, each in self._current(question).items() if each is not None
+        }
+
+    def skipped(self, question: str) -> set[int]:
+        """Return the pictures that were passed over.
+
+        Raises:
+            CollectionError: There is no such question.
+        """
+        return {picture for picture, each in self._current(question).items() if each is None}
+
+    def revision(self, question: str) -> int:
+        """Return a number that grows with each change of the question's labels and classes.
+
+        Raises:
+            CollectionError: There is no such question.
+        """
+        with self.database.reading() as connection:
+            questions.question_named(connection, question)
+            row = connection.execute("SELECT revision FROM questions WHERE name = ?", (question,))
+            return int(row.fetchone()[0])
+
+    def delete(
+        self,
+        ids: Iterable[int] | None = None,
+        *,
+        before: float | None = None,
+        camera: str | None = None,
+        everything: bool = False,
+    ) -> int:
+        """Delete pictures with their features and labels; nothing of them stays in the files.
+
+        Args:
+            ids: Only these pictures.
+            before: Only those taken before this time, in seconds since 1970 (UTC).
+            camera: Only those of this camera.
+            everything: Whether all pictures go, and all questions and readouts with them.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            CollectionError: Some cannot be deleted, or another process has been reading for long.
+            ValueError: It is not said which.
+        """
+        if not everything and ids is None and before is None and camera is None:
+            msg = "It is not said which pictures to delete: give ids, before, camera or everything."
+            raise ValueError(msg)
+        with self.database.writing() as connection:
+            which = () if everything else (ids, before, camera)
+            gone = remove_pictures(connection, *which)
+            if everything:
+                connection.execute("DELETE FROM questions")
+        self._remove_files(gone)
+        if everything:
+            self._remove_folder(self.folder / "versions")
+        self.database.wipe()
+        return len(gone)
+
+    def _current(self, question: str) -> dict[int, GivenLabel]:
+        with self.database.reading() as connection:
+            questions.question_named(connection, question)
+            return journal.current(connection, question)
+
+    def _sweep(self) -> None:
+        """Delete files that no row names: of a process that was killed between the two."""
+        with self.database.reading() as connection:
+            known = {sha256 for (sha256,) in connection.execute("SELECT sha256 FROM pictures")}
+        left = [path for path in self._files.found() if path.stem not in known]
+        if left:
+            with self.database.writing() as connection:  # nobody is between the two now
+                for path in left:
+                    if not is_kept(connection, path.stem):
+                        with writing(path, CollectionError, "See that this user may delete it."):
+                            path.unlink(missing_ok=True)
+
+    def _remove_files(self, gone: Sequence[str]) -> None:
+        """Delete files whose rows are gone, unless somebody has kept the picture again."""
+        if gone:
+            with self.database.writing() as connection:
+                for sha256 in gone:
+                    if not is_kept(connection, sha256):
+                        self._files.remove(sha256)
+
+    def _remove_folder(self, folder: Path) -> None:
+        with writing(folder, CollectionError, "See that this user may delete it."):
+            if folder.exists():
+                shutil.rmtree(folder)
