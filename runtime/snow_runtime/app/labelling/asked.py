@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from starlette.exceptions import HTTPException
 
@@ -24,9 +24,13 @@ _LONGEST_NAME: Final = 40
 _LARGEST_ID: Final = 2**63 - 1  # SQLite's
 
 
-def refuse(why: str, status: int = 400) -> HTTPException:
-    """Return what a request is refused with."""
-    return HTTPException(status, why)
+def refuse(why: str, status: int = 400) -> NoReturn:
+    """Refuse a request.
+
+    Raises:
+        HTTPException: With what is said, always.
+    """
+    raise HTTPException(status, why)
 
 
 async def json_body(request: Request) -> dict[str, Any]:
@@ -38,18 +42,18 @@ async def json_body(request: Request) -> dict[str, Any]:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise refuse("Send application/json.", 415)
+        refuse("Send application/json.", 415)
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > BODY_BYTES:
-            raise refuse(f"At most {BODY_BYTES} bytes of a body are taken.", 413)
+            refuse(f"At most {BODY_BYTES} bytes of a body are taken.", 413)
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise refuse("Send a JSON object.")
+        refuse("Send a JSON object.")
     return found
 
 
@@ -57,7 +61,7 @@ def text_of(given: Mapping[str, Any], key: str) -> str:
     """Return a text that is not empty."""
     found = given.get(key)
     if not isinstance(found, str) or not found:
-        raise refuse(f"Send {key}, a text.")
+        refuse(f"Send {key}, a text.")
     return found
 
 
@@ -65,16 +69,16 @@ def person_of(given: Mapping[str, Any]) -> str:
     """Return the name of who asks."""
     found = text_of(given, "by").strip()
     if not (0 < len(found) <= _LONGEST_NAME and found.isprintable()):
-        raise refuse(f"A name is of 1 to {_LONGEST_NAME} letters.")
+        refuse(f"A name is of 1 to {_LONGEST_NAME} letters.")
     return found
 
 
 def ids_of(given: Any, most: int) -> list[int]:
     """Return numbers of pictures, each once."""
     if not isinstance(given, list) or len(given) > most:
-        raise refuse(f"Send ids, a list of at most {most} pictures.")
+        refuse(f"Send ids, a list of at most {most} pictures.")
     if not all(type(each) is int and 0 < each <= _LARGEST_ID for each in given):
-        raise refuse("An id is a number, as the list of pictures gives it.")
+        refuse("An id is a number, as the list of pictures gives it.")
     return list(dict.fromkeys(given))
 
 
@@ -82,7 +86,7 @@ def ids_in(text: str) -> list[int]:
     """Return the numbers of pictures of a query, such as ``3,7,12``."""
     parts = text.split(",") if text else []
     if not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
-        raise refuse("Send ids, numbers with commas between them.")
+        refuse("Send ids, numbers with commas between them.")
     return ids_of([int(part) for part in parts], MOST_SHOWN)
 
 
@@ -90,7 +94,7 @@ def number_of(given: Mapping[str, Any], key: str, *, least: int, most: int) -> i
     """Return a whole number within its range."""
     found = given.get(key)
     if type(found) is not int or not least <= found <= most:
-        raise refuse(f"Send {key}, a whole number from {least} to {most}.")
+        refuse(f"Send {key}, a whole number from {least} to {most}.")
     return found
 
 
@@ -100,7 +104,7 @@ def label_of(given: Any) -> GivenLabel:
         return given
     if isinstance(given, list) and all(isinstance(each, str) for each in given):
         return tuple(given)
-    raise refuse("A label is a text, a list of texts, or null.")
+    refuse("A label is a text, a list of texts, or null.")
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,13 @@ class Choice:
 def choices_of(given: Any) -> list[Choice]:
     """Return labels, each with its pictures."""
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
-        raise refuse('Send choices, such as [{"label": "open", "ids": [3, 7]}].')
+        refuse('Send choices, such as [{"label": "open", "ids": [3, 7]}].')
     found = [
         Choice(label_of(each.get("label")), tuple(ids_of(each.get("ids"), MOST_LABELLED)))
         for each in given
     ]
     if sum(len(each.ids) for each in found) > MOST_LABELLED:
-        raise refuse(f"At most {MOST_LABELLED} pictures are labelled at a time.")
+        refuse(f"At most {MOST_LABELLED} pictures are labelled at a time.")
     return found
 
 
@@ -136,5 +140,5 @@ def seen_of(given: Any) -> dict[int, GivenLabel]:
     if not isinstance(given, dict) or not all(
         key.isascii() and key.isdigit() and len(key) < 20 for key in given
     ):
-        raise refuse("Send seen, an object with a label for each picture that has one.")
+        refuse("Send seen, an object with a label for each picture that has one.")
     return {int(key): label_of(label) for key, label in given.items()}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.collection import CollectedPicture, Collection, CollectionQuestion
+    from snow_runtime.collection.collection import Collection
+    from snow_runtime.collection.records import CollectedPicture, CollectionQuestion, GivenLabel
 
 NEAREST_OF: Final = 1200
 """Newest labelled pictures that others are compared with."""
@@ -109,9 +110,10 @@ class Known:
         )
         given = self._collection.labels(question.name)
         ids = [each.id for each in pictures if fits(each, source) and each.id in given]
-        labels = _labels_of(question, [given[each] for each in ids])
+        said = [in_order(question, given[each]) for each in ids]
+        labels = _labels_of(question, said)
         places = {label: place for place, label in enumerate(labels)}
-        label_of = np.array([places[given[each]] for each in ids], np.int64)
+        label_of = np.array([places[each] for each in said], np.int64)
         return Labelled(source, labels, self.along(ids), label_of, typical)
 
 
@@ -125,7 +127,15 @@ def fits(picture: CollectedPicture, source: str) -> bool:
     return bool(picture.features_width) and picture.source_sha256 == source
 
 
+def in_order(question: CollectionQuestion, label: GivenLabel) -> GivenLabel:
+    """Return a set of labels in the question's order; any other label as it is."""
+    if isinstance(label, tuple):
+        return tuple(each for each in question.labels if each in label)
+    return label
+
+
 def _labels_of(question: CollectionQuestion, given: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the labels; of several that may be right, none, each alone, and the sets given."""
     if question.several:
-        return tuple(sorted(set(given)))
+        return tuple(sorted({(), *((label,) for label in question.labels), *given}))
     return question.labels

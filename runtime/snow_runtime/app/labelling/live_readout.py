@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_runtime.app.labelling.refitting import Refitting
-    from snow_runtime.collection import CollectedPicture, Collection, CollectionQuestion
+    from snow_runtime.collection.collection import Collection
+    from snow_runtime.collection.records import CollectedPicture, CollectionQuestion
 
 
 class LiveReadouts:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from snow_runtime.app.labelling.known import Known
     from snow_runtime.app.labelling.live_readout import LiveReadouts
-    from snow_runtime.collection import CollectedPicture, Collection, CollectionQuestion
+    from snow_runtime.collection.collection import Collection
+    from snow_runtime.collection.records import CollectedPicture, CollectionQuestion
 
 Show = Literal["open", "labelled", "skipped", "all"]
 Sort = Literal["useful", "alike", "newest", "oldest"]
@@ -81,8 +82,7 @@ class Orders:
         """
         revision = self._collection.revision(question.name)
         pictures = self._shown(question, show, oldest=sort == "oldest")
-        left_out = max(0, len(pictures) - MOST)
-        pictures = pictures[:MOST]
+        left_out = max(0, self._count(question, show) - len(pictures))
         if sort not in {"useful", "alike"}:
             return Order([[each.id] for each in pictures], left_out, 0, revision)
         source = self._known.labelled(question).source
@@ -99,8 +99,17 @@ class Orders:
         ids = self._collection.skipped(question.name) if show == "skipped" else None
         labelled = {"open": False, "labelled": True}.get(show)
         return self._collection.pictures(
-            question.name, labelled=labelled, ids=ids, limit=MOST + 1, newest_first=not oldest
+            question.name, labelled=labelled, ids=ids, limit=MOST, newest_first=not oldest
         )
+
+    def _count(self, question: CollectionQuestion, show: Show) -> int:
+        counts = self._collection.counts(question.name)
+        return {
+            "open": counts.pictures - counts.labelled - counts.skipped,
+            "labelled": counts.labelled,
+            "skipped": counts.skipped,
+            "all": counts.pictures,
+        }[show]
 
     def _useful(
         self, pictures: Sequence[CollectedPicture], question: CollectionQuestion

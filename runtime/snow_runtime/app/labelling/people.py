@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 HERE_S: Final = 10.0
-"""So long after the last word from a browser somebody is still there; it speaks every two seconds."""
+"""So long after a browser's last word its user is still there; it speaks every two seconds."""
 _MOST: Final = 100
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.app.labelling.known import Known, Labelled
     from snow_runtime.app.labelling.live_readout import LiveReadouts
-    from snow_runtime.collection import CollectedPicture, CollectionQuestion
+    from snow_runtime.collection.records import CollectedPicture, CollectionQuestion
 
 
 @dataclass(frozen=True, eq=False)
