@@ -61,7 +61,7 @@ def text_of(given: Mapping[str, Any], key: str) -> str:
     """Return a text that is not empty."""
     found = given.get(key)
     if not isinstance(found, str) or not found:
-        refuse(f"Send {key}, a text.")
+        refuse(f"Give a {key}: a text that is not empty.")
     return found
 
 

@@ -128,7 +128,9 @@ class Overview:
         self._collection.questions()  # can it be read at all?
         camera, view, several = given.get("camera"), given.get("view"), given.get("several", False)
         places = {(each["camera"], each["view"] or "") for each in self._all_views()}
-        if (camera, view or "") not in places:
+        if not (isinstance(camera, str | None) and isinstance(view, str | None)) or (
+            (camera, view or "") not in places
+        ):
             refuse("There is no such camera and view. Load the page again.")
         if not isinstance(several, bool):
             refuse("Send several, true or false.")

@@ -92,7 +92,7 @@ class LabellingServer:
         listener = listening_socket(self._host, self._port)
         self._port = listener.getsockname()[1]
         try:
-            site = _Site(self._labelling, self._access, self._port)
+            site = LabellingSite(self._labelling, self._access, self._port)
             server = HttpServer(site, listener, self._limits, _rest)
             server.start()
         except BaseException:
@@ -107,8 +107,14 @@ class LabellingServer:
             server.stop()
 
 
-class _Site:
-    """Answers all requests, by the same rules as the live page."""
+class LabellingSite:
+    """Answers all requests, by the same rules as the live page.
+
+    Args:
+        labelling: The page.
+        access: What lets people in.
+        port: The port that is served.
+    """
 
     def __init__(self, labelling: Labelling, access: Access, port: int) -> None:
         self._faults = ThrottledLogger(logging.getLogger(__name__))

@@ -121,7 +121,7 @@ def check_label(question: CollectionQuestion, label: GivenLabel) -> None:
     given = (label,) if isinstance(label, str) else label
     if isinstance(label, str) == question.several or not set(given) <= set(question.labels):
         kind = "a list of some of" if question.several else "one of"
-        refuse(f"Expected {kind} the labels {', '.join(question.labels)}, or null.")
+        refuse(f"Give {kind} the labels {', '.join(question.labels)}, or null.")
 
 
 def _same(question: CollectionQuestion, one: GivenLabel, other: GivenLabel) -> bool:
