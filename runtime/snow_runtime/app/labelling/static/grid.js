@@ -19,7 +19,7 @@ export class Grid {
     this.picked = new Set();
     this.visible = new Set();
     this.revision = 0;
-    this.asking = null;
+    this.asking = false;
     this.watch = new IntersectionObserver((seen) => this.#see(seen), { rootMargin: "400px" });
     new IntersectionObserver(
       (seen) => seen.some(({ isIntersecting }) => isIntersecting) && this.grow(),
@@ -180,31 +180,34 @@ export class Grid {
   }
 
   async #ask() {
-    if (this.asking) return;
+    if (this.asking) return; // it settles again at its end
     const { question, revision } = this;
-    const old = [...this.visible].filter((tile) => tile.revision < revision);
-    if (!question || !old.length) return;
-    const asked = old.slice(0, ASKED);
-    this.asking = get("pictures", { question: question.name, ids: asked.map(({ id }) => id).join() });
+    const asked = [...this.visible].filter((tile) => tile.revision < revision).slice(0, ASKED);
+    if (!question || !asked.length) return;
+    this.asking = true;
     try {
-      const found = await this.asking;
-      if (question !== this.question) return;
-      const known = new Map(found.pictures.map((data) => [data.id, data]));
-      const { labels } = question;
-      for (const tile of asked) {
-        if (tile.revision <= found.revision) {
-          tile.show(known.get(tile.id) ?? null, Math.max(found.revision, revision), labels, this.me);
-        }
-      }
-      this.#shape(found.pictures[0]);
-      this.told();
+      const ids = asked.map(({ id }) => id).join();
+      const found = await get("pictures", { question: question.name, ids });
+      if (question.name === this.question?.name) this.#show(asked, found, revision);
     } catch (error) {
       this.fail(error);
       await new Promise((done) => setTimeout(done, 2000));
     } finally {
-      this.asking = null;
+      this.asking = false;
     }
     this.#settle();
+  }
+
+  #show(asked, found, revision) {
+    const known = new Map(found.pictures.map((data) => [data.id, data]));
+    const of = Math.max(found.revision, revision);
+    for (const tile of asked) {
+      if (tile.revision <= found.revision) {
+        tile.show(known.get(tile.id) ?? null, of, this.question.labels, this.me);
+      }
+    }
+    this.#shape(found.pictures[0]);
+    this.told();
   }
 
   // Tiles have the shape of the first picture, within reason.

@@ -13,7 +13,7 @@ const POLL_MS = 2000;
 const find = (id) => document.getElementById(id);
 const toolbar = new Toolbar({ label: give, ordered: order, asked: choose, named: rename, made: make });
 const large = new Large();
-const model = new ModelTab(find("model"), () => person() || name());
+const model = new ModelTab(find("model"), review);
 const grid = new Grid(find("grid"), find("end"), {
   told: () => toolbar.told(grid),
   chosen: () => {
@@ -28,6 +28,7 @@ let state = { questions: [], views: [], people: [], model: false };
 let question = null;
 let acts = []; // how many entries of the journal each thing pressed has made, the newest last
 let queue = Promise.resolve(); // what is pressed is told in turn
+let turns = 0; // orders asked for
 let lost = false;
 
 // ------------------------------------------------------------------------------- what is pressed
@@ -46,39 +47,41 @@ async function rename() {
   toolbar.showName(person());
 }
 
-// Give choices, each a label with its tiles, as one thing that can be undone.
+// Give choices, each a label with its tiles, as one thing that can be undone. What is pressed is
+// shown at once; the server is told in turn, and what it says counts.
 function tell(choices) {
   const filled = choices.filter(({ tiles }) => tiles.length);
   if (!tellable() || !filled.length) return;
-  queue = queue.then(() => send(filled)).catch((error) => notice(error.message, "bad"));
-}
-
-async function send(choices) {
-  const by = await name();
-  if (!by) return;
-  const asked = question;
-  const tiles = choices.flatMap((each) => each.tiles);
+  if (!person()) {
+    name().then((given) => given && tell(filled));
+    return;
+  }
+  const [asked, by] = [question, person()];
+  const tiles = filled.flatMap((each) => each.tiles);
   const seen = {};
   for (const tile of tiles) if (tile.data?.label) for (const id of tile.ids) seen[id] = tile.label;
-  const body = {
-    question: asked.name,
-    by,
-    choices: choices.map(({ label, tiles: some }) => ({ label, ids: some.flatMap(({ ids }) => ids) })),
-    seen,
-  };
+  const given = filled.map(({ label, tiles: some }) => ({ label, ids: some.flatMap(({ ids }) => ids) }));
   grid.me = by;
-  for (const { label, tiles: some } of choices) {
+  for (const { label, tiles: some } of filled) {
     for (const tile of some) tile.expect(label, asked.labels, by);
   }
-  if (choices.length > 1 || !asked.several || choices[0].label === null) grid.goOn(tiles);
+  if (!asked.several || filled[0].label === null || filled[0].goOn) grid.goOn(tiles);
+  else toolbar.chosen(grid);
+  tellLater(() => send({ question: asked.name, by, choices: given, seen }));
+}
+
+function tellLater(telling) {
+  queue = queue.then(telling).catch((error) => notice(error.message, "bad"));
+}
+
+async function send(body) {
   try {
     const done = await post("labels", body);
     if (done.entries) acts.push(done.entries);
     report(done);
     changed(done.revision);
   } catch (error) {
-    grid.revision += 1; // show again what is so
-    grid.renew(grid.revision);
+    grid.renew(grid.revision + 1); // show again what is so
     throw error;
   }
 }
@@ -99,8 +102,8 @@ function report({ labelled, conflicts }) {
 
 function give(label) {
   const tiles = grid.selection;
-  if (!question?.several || label === null) {
-    tell([{ label, tiles }]);
+  if (!question?.several || label === null || Array.isArray(label)) {
+    tell([{ label, tiles, goOn: true }]);
     return;
   }
   const had = tiles.length && tiles.every((tile) => tile.label?.includes(label));
@@ -123,7 +126,7 @@ function accept() {
     const label = tile.data?.suggestion?.label;
     if (label === undefined || !tile.open) continue;
     const key = JSON.stringify(label);
-    if (!choices.has(key)) choices.set(key, { label, tiles: [] });
+    if (!choices.has(key)) choices.set(key, { label, tiles: [], goOn: true });
     choices.get(key).tiles.push(tile);
   }
   if (choices.size) tell([...choices.values()]);
@@ -132,7 +135,7 @@ function accept() {
 
 function undo() {
   if (!tellable()) return;
-  queue = queue.then(takeBack).catch((error) => notice(error.message, "bad"));
+  tellLater(takeBack);
 }
 
 async function takeBack() {
@@ -165,22 +168,35 @@ function escape() {
 
 // ---------------------------------------------------------------------------- what is looked at
 
+// Show pictures that the Model tab names.
+function review(groups, words) {
+  turns += 1; // an order that is under way is of no use
+  grid.element.ariaBusy = "false";
+  toolbar.showTab("label");
+  grid.fill(question, groups, person());
+  toolbar.reviewed(groups.flat().length, words);
+  grid.element.focus({ preventScroll: true });
+}
+
 async function order() {
   if (!question) {
+    turns += 1;
     grid.fill(null, [], person());
     toolbar.ended(null);
     return;
   }
-  const asked = question;
+  const [asked, turn] = [question, ++turns];
+  grid.element.ariaBusy = "true";
   try {
     const found = await get("order", { question: asked.name, ...toolbar.wanted });
-    if (asked !== question) return;
+    if (turn !== turns) return; // another order was asked for meanwhile
     grid.revision = Math.max(grid.revision, found.revision);
     grid.fill(asked, found.groups, person());
     toolbar.ended(found);
   } catch (error) {
     notice(error.message, "bad");
   }
+  if (turn === turns) grid.element.ariaBusy = "false";
 }
 
 function choose(wanted) {

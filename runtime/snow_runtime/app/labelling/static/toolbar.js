@@ -32,7 +32,7 @@ export class Toolbar {
       find("grid").style.setProperty("--tile", `${target.value}px`);
     });
     for (const tab of ["label", "model"]) {
-      find(`tab-${tab}`).addEventListener("click", () => showTab(tab));
+      find(`tab-${tab}`).addEventListener("click", () => this.showTab(tab));
     }
   }
 
@@ -146,6 +146,22 @@ export class Toolbar {
     write(find("told"), found ? hint(found, find("sort").value) : "");
   }
 
+  showTab(tab) {
+    document.body.dataset.tab = tab;
+    find("labelling").hidden = tab !== "label";
+    find("model").hidden = tab !== "model";
+    for (const each of ["label", "model"]) {
+      find(`tab-${each}`).setAttribute("aria-selected", String(each === tab));
+    }
+    document.dispatchEvent(new CustomEvent("tab", { detail: tab }));
+  }
+
+  // Pictures of the Model tab stand in the grid.
+  reviewed(number, words) {
+    write(find("told"), `${plural(number, "picture")}: ${words}. r shows all again.`);
+    write(find("end"), "");
+  }
+
   #counts({ pictures, labelled, skipped, by_label }) {
     const [done, rest] = find("progress").children;
     write(done, count(labelled));
@@ -179,14 +195,4 @@ function hint(found, sort) {
   }
   if (sort === "useful") return `The pictures in doubt come first, each unlike those before it.${kept}`;
   return "";
-}
-
-function showTab(tab) {
-  document.body.dataset.tab = tab;
-  find("labelling").hidden = tab !== "label";
-  find("model").hidden = tab !== "model";
-  for (const each of ["label", "model"]) {
-    find(`tab-${each}`).setAttribute("aria-selected", String(each === tab));
-  }
-  document.dispatchEvent(new CustomEvent("tab", { detail: tab }));
 }
