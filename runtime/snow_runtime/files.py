@@ -104,3 +104,12 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def free_bytes(folder: str | os.PathLike[str]) -> int:
+    """Give how much room a folder's disk has for this user; 0 where that cannot be known."""
+    try:
+        found: Any = os.statvfs(folder)
+    except OSError:
+        return 0
+    return int(found.f_bavail * found.f_frsize)

@@ -11,9 +11,11 @@ from snow_deploy.cli.options import FILE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from snow_deploy.cli.config_masks import Masks
     from snow_deploy.cli.config_questions import AskedQuestions
 
 _QUESTIONS: Final = "snow_deploy.questions"
+_MASKS: Final = "snow_deploy.masks"
 _WORDS: Final = "snow_deploy.words"  # of the command line, in a context's meta
 
 
@@ -28,7 +30,8 @@ class ConfigurableCommand(click.Command):
 
 def _use(context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
     if path is not None and not context.resilient_parsing:
-        context.default_map, context.meta[_QUESTIONS] = config_values(context, path)
+        read = config_values(context, path)
+        context.default_map, context.meta[_QUESTIONS], context.meta[_MASKS] = read
     return path
 
 
@@ -47,16 +50,25 @@ def questions_of(context: click.Context) -> AskedQuestions | None:
     return found if found is not None and found.questions else None
 
 
-def config_values(context: click.Context, path: Path) -> tuple[dict[str, Any], AskedQuestions]:
+def masks_of(context: click.Context) -> Masks:
+    """Return the masks of the file that a command line names, by camera; none without a file."""
+    found: Masks = context.meta.get(_MASKS, {})
+    return found
+
+
+def config_values(
+    context: click.Context, path: Path
+) -> tuple[dict[str, Any], AskedQuestions, Masks]:
     """Read a configuration file.
 
     Returns:
-        Its values by the names of the command's options, and its questions.
+        Its values by the names of the command's options, its questions, and its masks by camera.
 
     Raises:
         ConfigError: It cannot be read, or a key is unknown or wrong.
     """
     from snow_deploy.cli.config_lines import line_of
+    from snow_deploy.cli.config_masks import read_masks
     from snow_deploy.cli.config_questions import read_questions
     from snow_deploy.cli.config_read import Fault, config_error, read_config
 
@@ -70,9 +82,10 @@ def config_values(context: click.Context, path: Path) -> tuple[dict[str, Any], A
             faults.append(Fault(where, error.message, line_of(reading.lines, where)))
         values[name] = value
     questions, wrong = read_questions(reading)
-    if faults or wrong:
-        raise config_error(path, faults + wrong)
-    return values, questions
+    masks, more = read_masks(reading)
+    if faults or wrong or more:
+        raise config_error(path, faults + wrong + more)
+    return values, questions, masks
 
 
 def read_again(context: click.Context) -> click.Context:

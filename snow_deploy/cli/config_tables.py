@@ -56,6 +56,19 @@ class ViewTable:
 
 
 @dataclass(frozen=True)
+class MaskTable:
+    """A region of a camera's picture that is blacked out before it is kept; named by the table.
+
+    Attributes:
+        box: Left, top, right and bottom, as shares of the picture.
+        polygon: Points, each with x and y as shares of the picture.
+    """
+
+    box: tuple[float, ...] | None = None
+    polygon: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
 class QuestionTable:
     """What is asked; the table's name is the question's.
 
@@ -97,6 +110,7 @@ class CameraTable:
         tls_fingerprint: The one certificate to accept, of an `https://` camera.
         tls_host: The name that its certificate is for.
         views: Views by name.
+        masks: Regions that are blacked out before a picture is kept, by name.
     """
 
     address: str
@@ -105,6 +119,7 @@ class CameraTable:
     tls_fingerprint: str | None = None
     tls_host: str | None = None
     views: dict[str, ViewTable] | None = None
+    masks: dict[str, MaskTable] | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +192,27 @@ class WebhookTable:
 
 
 @dataclass(frozen=True)
+class CollectTable:
+    """Where frames that are worth a label are kept.
+
+    Attributes:
+        folder: The collection's folder.
+        bytes: Room for them, as `"2GB"`.
+        hourly: Number of pictures of a camera's view in an hour, at most.
+        random: Share of all frames that is drawn at random.
+        features: Whether the features of the pictures are kept.
+        mask_faces: Model of faces, which are blacked out before a picture is kept.
+    """
+
+    folder: str | None = _key("collect")
+    bytes: str | None = _key("collect_bytes")
+    hourly: int | None = _key("collect_hourly")
+    random: float | None = _key("collect_random")
+    features: bool | None = _key("collect_features")
+    mask_faces: str | None = _key("mask_faces")
+
+
+@dataclass(frozen=True)
 class PageTable:
     """The live page.
 
@@ -213,6 +249,7 @@ class ConfigFile:
         states: States that are kept.
         mqtt: The broker.
         webhook: Where changes of states are posted to.
+        collect: Where frames that are worth a label are kept.
         page: The live page.
         questions: Questions by name; without any, each task is asked about each frame.
     """
@@ -232,13 +269,14 @@ class ConfigFile:
     states: StatesTable | None = None
     mqtt: MqttTable | None = None
     webhook: WebhookTable | None = None
+    collect: CollectTable | None = None
     page: PageTable | None = None
     questions: dict[str, QuestionTable] | None = None
 
     def parameters(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         """Return, by an option's name, the key that gives it and the value as click takes it."""
         found = dict(_options((), self))
-        for name in ("states", "mqtt", "webhook", "page"):
+        for name in ("states", "mqtt", "webhook", "collect", "page"):
             found.update(_options((name,), getattr(self, name)))
         if self.states is not None:
             found.setdefault("states", (("states",), True))
@@ -265,6 +303,7 @@ def option_keys() -> dict[str, str]:
         "states.": StatesTable,
         "mqtt.": MqttTable,
         "webhook.": WebhookTable,
+        "collect.": CollectTable,
         "page.": PageTable,
     }
     found = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.collect_options import collect_options
 from snow_deploy.cli.config_option import ConfigurableCommand, config_option, read_again
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
@@ -117,6 +118,7 @@ if TYPE_CHECKING:
     "homeassistant, unless you changed it there.",
 )
 @webhook_options
+@collect_options
 @click.option(
     "--record",
     type=FILE,

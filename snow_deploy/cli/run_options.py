@@ -55,6 +55,12 @@ class RunOptions:
     webhook_headers: tuple[str, ...]
     webhook_ca: Path | None
     webhook_queue: Path
+    collect: Path | None
+    collect_bytes: int
+    collect_hourly: int
+    collect_random: float
+    collect_features: bool
+    mask_faces: Path | None
     record: Path | None
     port: int | None
     host: str

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from snow_deploy.cli.config_option import questions_of
+from snow_deploy.cli.collect_options import collecting_of
+from snow_deploy.cli.config_option import masks_of, questions_of
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from snow_deploy.cli.config_masks import Masks
     from snow_deploy.cli.config_questions import AskedQuestions
     from snow_runtime.app.questions.question import Question
     from snow_runtime.app.states.keeper import AskedTask
     from snow_runtime.app.states.rules import StateRules
     from snow_runtime.cameras import CameraOptions
+    from snow_runtime.collection.options import CollectionOptions
     from snow_runtime.swap import SwappableModel
 
 _WHILE_IT_RUNS: Final = frozenset(
@@ -62,6 +65,8 @@ class RunPlan:
         rules: When states change; None where none are kept.
         own_rules: When those of single questions do, by name.
         questions: Questions; None asks all tasks about each frame.
+        collecting: How much is kept of what the cameras show; None keeps nothing.
+        masks: Regions of cameras' pictures that are never kept, by camera.
     """
 
     model: Path | str
@@ -72,6 +77,8 @@ class RunPlan:
     rules: StateRules | None
     own_rules: Mapping[str, StateRules]
     questions: tuple[Question, ...] | None
+    collecting: CollectionOptions | None
+    masks: Masks
 
     @property
     def needed(self) -> tuple[str, ...] | None:
@@ -126,12 +133,13 @@ class RunPlan:
 
     def changes_beyond(self, other: RunPlan) -> list[str]:
         """Return the options that differ from another plan's and need cameras or outputs anew."""
-        return [
+        changed = [
             each.name
             for each in fields(RunOptions)
             if each.name not in _WHILE_IT_RUNS
             and getattr(self.options, each.name) != getattr(other.options, each.name)
         ]
+        return changed if self.masks == other.masks else [*changed, "masks"]
 
 
 def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
@@ -171,6 +179,8 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
         rules,
         {} if asked is None or rules is None else asked.rules_beside(rules),
         None if asked is None else asked.questions,
+        collecting_of(options),
+        masks_of(context),
     )
 
 

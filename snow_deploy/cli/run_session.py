@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snow_deploy.cli.collect_options import begin_collecting
 from snow_deploy.cli.options import readout_files
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
@@ -117,12 +118,15 @@ class RunSession:
         )
         loop.states = self._states(loop)
         loop.beat = self._manager.beat if self._manager.watches else None
+        begin_collecting(plan, loop, stack)
         serve_page(options, loop, cameras, stack)
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan
             self._manager.ready(_status(plan))
             answered = loop.run()
+        if loop.collecting is not None:
+            loop.collecting.close()  # what it still keeps is in the summary
         _summary(answered, loop, cameras)
         if self._next is None and all(camera.status.state == "failed" for camera in cameras):
             msg = "No camera is left: each failed, as said above. Check the addresses."

@@ -57,7 +57,8 @@ def test_the_metrics_are_those_of_the_code() -> None:
 def test_the_events_are_those_that_are_counted() -> None:
     source = "".join(
         path.read_text(encoding="utf-8")
-        for path in (ROOT / "runtime" / "snow_runtime" / "app").rglob("*.py")
+        for folder in ("app", "collection")
+        for path in (ROOT / "runtime" / "snow_runtime" / folder).rglob("*.py")
     )
     counted = set(re.findall(r"(?:count|_leave_out)\(\s*\"(\w+)\"", source))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from snow_runtime.app.answers import WHOLE, FrameAnswer, answer_about
+from snow_runtime.app.collecting import compute
 from snow_runtime.app.failures import Failures
 from snow_runtime.app.latest_frames import LatestFrames
 from snow_runtime.app.outputs.jsonl import StateOutput
@@ -24,6 +25,7 @@ from snow_runtime.errors import SnowError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from snow_runtime.app.collecting import Collecting
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.prefetch import PreparedFrames
     from snow_runtime.app.questions.asking import Questions
@@ -83,6 +85,7 @@ class Loop:
         states: States of what is asked; None keeps none.
         questions: What is asked about which views, and when; None asks all tasks about each frame.
         beat: Function that is called while the loop lives, some times a second; None for none.
+        collecting: What keeps frames that are worth a label; None keeps none.
     """
 
     model: SwappableModel
@@ -96,6 +99,7 @@ class Loop:
     states: StateFeed | None = None
     questions: Questions | None = None
     beat: Callable[[], None] | None = None
+    collecting: Collecting | None = None
     _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
     _turns: dict[str, int] = field(
         default_factory=dict
@@ -208,19 +212,25 @@ class Loop:
                 frames, prepared = fresh, self._prepare(fresh)
             if isinstance(prepared, SnowError):
                 raise prepared
-            results = self.model.answer(prepared)
+            kept = None if self.collecting is None else compute(self.model, prepared)
+            results = self.model.answer(prepared) if kept is None else kept.results
         except SnowError as error:
             self._leave_out("errors", frames)
             self.failures.failed(error, len(frames))
             return 0
         self.failures.succeeded()
         answered = by_frame(frames, results)
+        changed: set[tuple[str, str]] = set()
         for asked in answered:
-            self._put(asked, self._shown(asked.frame.camera))
+            news = self._put(asked, self._shown(asked.frame.camera))
+            if news is not None:
+                changed.update((each.camera, each.question) for each in news.events)
+        if self.collecting is not None and kept is not None:
+            self._guarded(self.collecting.look, frames, kept, changed)
         return len(answered)
 
-    def _put(self, asked: Asked, shown: Collection[str] | None) -> None:
-        """Put a frame's answers into words, and hand them out."""
+    def _put(self, asked: Asked, shown: Collection[str] | None) -> StateNews | None:
+        """Put a frame's answers into words, hand them out, and return what they changed."""
         frame, result = asked.frame, asked.result
         least, unknown = self.options.min_confidence, self.options.unknown
         answer = answer_about(frame, result, shown, least, unknown=unknown)
@@ -239,6 +249,7 @@ class Loop:
         self.live.put(frame, answer)
         self._hand_out(frame, answer)
         self._tell(news)
+        return news
 
     def _leave_out(self, why: str, left: Sequence[Frame | Look]) -> None:
         looks = [each for each in left if isinstance(each, Look)]

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,7 +22,7 @@ from snow_runtime.errors import CollectionError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from snow_runtime.collection.records import CollectionQuestion, NewPicture
 
 _ROW_BYTES: Final = 1024  # what a row with its indices takes, roughly
+_OLDEST: Final = 64
 _SHOWN: Final = (
     "id, sha256, pictures.camera, pictures.view, taken_at, reason, source_sha256, model_sha256, "
     "answers, width, height, features_width"
@@ -119,20 +122,42 @@ def make_room(
     excess = total.fetchone()[0] + wanted_bytes - options.size_bytes
     gone: list[str] = []
     if excess > 0:
-        rows = connection.execute(
-            "SELECT id, sha256, stored_bytes FROM pictures ORDER BY "
-            "EXISTS (SELECT 1 FROM current WHERE picture = id AND label != 'null'), id"
-        )
         ids = []
-        for picture, sha256, stored_bytes in rows:
+        for picture, sha256, stored_bytes in _least_wanted(connection):
             ids.append(picture)
             gone.append(sha256)
             excess -= stored_bytes
             if excess <= 0:
                 break
-        rows.close()
         _delete_rows(connection, ids)
     return gone
+
+
+def _least_wanted(connection: sqlite3.Connection) -> Iterator[tuple[int, str, int]]:
+    """Give id, SHA-256 and bytes of pictures, those first that are missed least.
+
+    Of the oldest without a label that is the one least unlike what was kept before it. Random ones
+    go by age alone, or they would be no sample any more. Labelled ones go when no others are left.
+    """
+    labelled = "EXISTS (SELECT 1 FROM current WHERE picture = id AND label != 'null')"
+    columns = "SELECT id, sha256, stored_bytes, reason, novelty FROM pictures WHERE"
+    after, oldest = 0, deque[tuple[int, str, int, str, float]]()
+    while True:
+        if len(oldest) < _OLDEST:
+            more = connection.execute(
+                f"{columns} NOT {labelled} AND id > ? ORDER BY id LIMIT ?",
+                (after, 2 * _OLDEST),
+            ).fetchall()
+            oldest.extend(more)
+            after = more[-1][0] if more else after
+        if not oldest:
+            break
+        window = [row for row in islice(oldest, _OLDEST) if row[3] != "random"]
+        row = oldest[0] if oldest[0][3] == "random" else min(window, key=lambda each: each[4])
+        oldest.remove(row)
+        yield row[:3]
+    rows = connection.execute(f"{columns} {labelled} ORDER BY id").fetchall()
+    yield from (row[:3] for row in rows)
 
 
 def chosen_pictures(connection: sqlite3.Connection, chosen: Chosen) -> list[CollectedPicture]:

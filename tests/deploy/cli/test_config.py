@@ -65,6 +65,12 @@ address = "https://box/video"
 tls_host = "cam.local"
 tls_fingerprint = "%s"
 
+[cameras.yard.masks.window]
+box = [0, 0, 0.25, 0.5]
+
+[cameras.yard.masks.path]
+polygon = [[0, 1], [1, 1], [0.5, 0.5]]
+
 [states]
 agree = "2/3"
 dwell = 2
@@ -86,6 +92,14 @@ discovery = "ha"
 url = "https://box/hook"
 headers = ["X-Key: {env:TOKEN}"]
 queue = "waiting.sqlite"
+
+[collect]
+folder = "kept"
+bytes = "1.5GB"
+hourly = 20
+random = 0.02
+features = false
+mask_faces = "faces.onnx"
 
 [page]
 port = 8080
@@ -131,6 +145,16 @@ def test_each_key_is_what_its_option_says(tmp_path: Path, monkeypatch: pytest.Mo
         ("X-Key: a-token-of-a-test",),
     )
     assert str(options.webhook_queue) == "waiting.sqlite"
+    assert (str(options.collect), str(options.mask_faces)) == ("kept", "faces.onnx")
+    kept = found.collecting
+    assert (kept.size_bytes, kept.hourly, kept.random_share) == (1_500_000_000, 20, 0.02)
+    assert kept.features is False
+    assert found.masks == {
+        "yard": (
+            ((0.0, 0.0), (0.25, 0.0), (0.25, 0.5), (0.0, 0.5)),
+            ((0.0, 1.0), (1.0, 1.0), (0.5, 0.5)),
+        )
+    }
     assert (options.port, options.token) == (8080, "a-token-of-a-test")
     assert options.allowed_hosts == ("box.example",)
     assert [str(each) for each in options.readouts] == ["more"]

@@ -20,6 +20,7 @@ from PIL import Image
 
 from snow_runtime.collection.collection import DATABASE, Collection
 from snow_runtime.collection.options import CollectionOptions
+from snow_runtime.collection.pictures import _least_wanted
 from snow_runtime.collection.records import CollectionQuestion, NewPicture, Reason
 from snow_runtime.errors import CollectionError
 from tests.runtime.collection.pictures import jpeg, new_picture
@@ -215,6 +216,23 @@ def test_the_budget_holds_and_labelled_pictures_go_last(tmp_path: Path) -> None:
         assert 5 < len(ids) < 20
         assert len(list(tmp_path.glob("pictures/*/*"))) == len(ids)
         assert kept.add(NewPicture(jpeg(1) + bytes(20 * each), "gate")) is None
+
+
+def test_old_ones_like_others_go_first_and_random_ones_by_age_alone(tmp_path: Path) -> None:
+    with Collection.open(tmp_path, create=True) as kept:
+        kept.add_question(DOOR)
+        for number in range(10):
+            reason: Reason = "random" if number in {1, 6} else "unlike"
+            kept.add(
+                new_picture(number, reason=reason, novelty=[9, 0, 2, 5, 1, 8, 0, 3, 7, 6][number])
+            )
+        ids = [each.id for each in kept.pictures()]
+        kept.label([ids[4]], "door", "open", "ann")
+        kept.label([ids[7]], "door", None, "ann")
+        with kept.database.reading() as connection:
+            order = [ids.index(picture) for picture, _, _ in _least_wanted(connection)]
+    # The least novel of those not random; the random ones once they are the oldest; the label last.
+    assert order == [2, 7, 3, 9, 8, 5, 0, 1, 6, 4]
 
 
 def test_a_full_disk_changes_nothing(kept: Collection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import re
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from snow_runtime.app.outputs.mjpeg_with_jsonl import MjpegWithJsonl
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import InputError, MissingDependencyError
+from snow_runtime.files import free_bytes as free_bytes_of
 from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Recorder:
         self._path = path
         self._count = count
         self._quality = [int(cv2.IMWRITE_JPEG_QUALITY), quality]
-        self._free_bytes = free_bytes or _free_bytes
+        self._free_bytes = free_bytes_of if free_bytes is None else free_bytes
         self._seen = 0
         self._paused = self._stalled = False
         self._faults = ThrottledLogger(_LOGGER)
@@ -163,11 +163,3 @@ class Recorder:
         elif self._paused and not paused:
             _LOGGER.warning("recording to %s goes on", self._path)
         self._paused = paused
-
-
-def _free_bytes(folder: Path) -> int:
-    try:
-        found: Any = os.statvfs(folder)
-    except OSError:
-        return 0
-    return int(found.f_bavail * found.f_frsize)

@@ -3,6 +3,7 @@
 import { count, duration, mark, milliseconds, write } from "./format.js";
 
 const PROBLEMS = {
+  collect_dropped: "frames not collected",
   errors: "frames left out by errors",
   mqtt_lost: "answers lost on the way to MQTT",
   mqtt_refused: "answers refused by the MQTT broker",

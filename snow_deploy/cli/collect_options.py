@@ -1,0 +1,123 @@
+"""Options of `snow-deploy run` for the pictures that it keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from snow_deploy.cli.byte_size import ByteSize
+from snow_deploy.cli.options import FILE, FOLDER, FiniteRange, all_of, is_given
+from snow_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from snow_deploy.cli.run_options import RunOptions
+    from snow_deploy.cli.run_plan import RunPlan
+    from snow_runtime.app.loop import Loop
+    from snow_runtime.collection.options import CollectionOptions
+
+_OF_COLLECTING: Final = (
+    "collect_bytes",
+    "collect_hourly",
+    "collect_random",
+    "collect_features",
+    "mask_faces",
+)
+
+collect_options = all_of(
+    click.option(
+        "--collect",
+        type=FOLDER,
+        help="Keep the frames that are worth a label in this folder, with features and answers.",
+    ),
+    click.option(
+        "--collect-bytes",
+        type=ByteSize(),
+        default="2GB",
+        help="Room for them; the oldest of those like others give way, labelled ones last.",
+    ),
+    click.option(
+        "--collect-hourly",
+        metavar="N",
+        type=click.IntRange(min=2),
+        default=60,
+        help="Keep no more of a camera's view in an hour; half of them random ones.",
+    ),
+    click.option(
+        "--collect-random",
+        metavar="P",
+        type=FiniteRange(0, 1),
+        default=0.01,
+        help="Share of all frames that is drawn at random, to measure accuracy on.",
+    ),
+    click.option(
+        "--collect-features/--no-collect-features",
+        default=True,
+        help="Keep the features of the pictures, which fitting needs; they are of the unmasked "
+        "frame.",
+    ),
+    click.option(
+        "--mask-faces",
+        metavar="MODEL",
+        type=FILE,
+        help="Black out faces before a picture is kept: OpenCV's face_detection_yunet_….onnx.",
+    ),
+)
+
+
+def collecting_of(options: RunOptions) -> CollectionOptions | None:
+    """Return how much is kept; None where nothing is.
+
+    Raises:
+        click.UsageError: An option of collecting is given, and no collection.
+    """
+    from snow_runtime.collection.options import CollectionOptions
+
+    if options.collect is None:
+        for name in filter(is_given, _OF_COLLECTING):
+            msg = f"--{name.replace('_', '-')} is for --collect; give that too, or leave it out."
+            raise click.UsageError(msg)
+        return None
+    return CollectionOptions(
+        options.collect_bytes,
+        options.collect_hourly,
+        options.collect_random,
+        options.collect_features,
+    )
+
+
+def begin_collecting(plan: RunPlan, loop: Loop, stack: ExitStack) -> None:
+    """Let a loop keep frames, if that is asked for.
+
+    Args:
+        plan: What to do.
+        loop: What answers.
+        stack: Ends it.
+
+    Raises:
+        InputError: The graph gives out no features, or there is no model of faces.
+        CollectionError: The collection cannot be opened.
+        MissingDependencyError: OpenCV, which finds faces, is not installed.
+    """
+    options = plan.options
+    if plan.collecting is None or options.collect is None:
+        return
+    from snow_runtime.app.collecting import Collecting
+    from snow_runtime.collection.collector import Collector, Masking
+    from snow_runtime.collection.faces import FaceFinder
+
+    if loop.model.manifest.features is None:
+        msg = (
+            "--collect keeps frames with their features, and the graph gives none out: expected "
+            "one that was exported with --features. Export it again with 'snow-deploy export "
+            "--features'."
+        )
+        raise InputError(msg)
+    faces = None if options.mask_faces is None else FaceFinder(options.mask_faces)
+    collector = Collector(
+        options.collect, plan.collecting, loop.stats.count, Masking(plan.masks, faces)
+    )
+    stack.callback(collector.close)
+    loop.collecting = Collecting(collector, loop.stats.count)
