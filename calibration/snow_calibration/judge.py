@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
-from snow_calibration import paired_tests
 from snow_calibration.errors import CalibrationError
 from snow_calibration.gate import Agreement, TaskScore
-from snow_calibration.paired_tests import Counts
 from snow_calibration.verdict import MOST_NEEDED, GateOutcome, Verdict
+from snow_runtime import paired_tests
+from snow_runtime.paired_tests import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -187,6 +187,16 @@ class Model(Closing):
         """
         return self._readouts.add(readout, replace=replace)
 
+    def check_readout(self, readout: ReadoutFile) -> None:
+        """Check that a readout could answer; it is not added.
+
+        Raises:
+            ReadoutError: It is for another source, preprocessing or taps, answers otherwise than
+                where it was fitted, or the graph gives out no features.
+            GraphError: The model is closed, or the computation failed.
+        """
+        self._readouts.check(readout)
+
     def remove_readout(self, name: str) -> None:
         """Answer one task less, from the next call on.
 

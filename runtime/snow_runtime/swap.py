@@ -108,6 +108,11 @@ class SwappableModel(Closing):
         with self._one_change, self.held() as model:
             return model.add_readout(readout, replace=replace)
 
+    def check_readout(self, readout: ReadoutFile) -> None:
+        """Check that a readout could answer; see :meth:`Model.check_readout`."""
+        with self.held() as model:
+            model.check_readout(readout)
+
     def remove_readout(self, name: str) -> None:
         """Answer one task less; see :meth:`Model.remove_readout`. A swap is waited for."""
         with self._one_change, self.held() as model:
@@ -119,6 +124,7 @@ class SwappableModel(Closing):
         needed: Collection[str] = (),
         *,
         readouts: Iterable[GivenReadout] | None = None,
+        where_fit: Iterable[ReadoutFile] = (),
         **options: Any,
     ) -> Manifest:
         """Put the model of another file in this one's place.
@@ -130,6 +136,8 @@ class SwappableModel(Closing):
             needed: Tasks that the new model has to have.
             readouts: Readouts, or their files, that the new model has; None keeps those that the
                 old one has.
+            where_fit: Readouts that the new model has too, as far as they fit it; the log tells
+                which ones do not.
             options: Options, as for :func:`snow_runtime.load`.
 
         Returns:
@@ -144,12 +152,15 @@ class SwappableModel(Closing):
         """
         place = shown_place(path)
         with self._one_change:
+            loose = tuple(where_fit)
             kept = self._present().model.readouts if readouts is None else tuple(readouts)
+            kept = tuple(each for each in kept if each not in loose)
             model = load(path, **options)
             try:
                 model.warmup()
                 model.self_check()
                 _add_all(place, model, kept)
+                _add_fitting(model, loose)
                 _check_tasks(place, model, needed)
                 retired = self._put(model)
             except BaseException:
@@ -227,6 +238,18 @@ def _add_all(path: str, model: Model, readouts: Iterable[GivenReadout]) -> None:
     except ReadoutError as error:
         msg = f"{path} cannot have all readouts: {error}"
         raise ReadoutError(msg) from error
+
+
+def _add_fitting(model: Model, readouts: Iterable[ReadoutFile]) -> None:
+    for readout in readouts:
+        _add_if_it_fits(model, readout)
+
+
+def _add_if_it_fits(model: Model, readout: ReadoutFile) -> None:
+    try:
+        model.add_readout(readout)
+    except ReadoutError as error:
+        _LOGGER.warning("A readout is left out: %s", error)
 
 
 def _check_tasks(path: str, model: Model, needed: Collection[str]) -> None:

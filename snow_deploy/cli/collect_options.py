@@ -24,6 +24,8 @@ _OF_COLLECTING: Final = (
     "collect_random",
     "collect_features",
     "mask_faces",
+    "refit",
+    "refit_memory",
 )
 
 collect_options = all_of(
@@ -63,6 +65,17 @@ collect_options = all_of(
         metavar="MODEL",
         type=FILE,
         help="Black out faces before a picture is kept: OpenCV's face_detection_yunet_….onnx.",
+    ),
+    click.option(
+        "--refit/--no-refit",
+        default=True,
+        help="Fit the collection's questions anew after labels, beside the frames.",
+    ),
+    click.option(
+        "--refit-memory",
+        type=ByteSize(),
+        default="1GB",
+        help="Memory that a fit may take.",
     ),
 )
 

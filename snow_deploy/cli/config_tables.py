@@ -202,6 +202,8 @@ class CollectTable:
         random: Share of all frames that is drawn at random.
         features: Whether the features of the pictures are kept.
         mask_faces: Model of faces, which are blacked out before a picture is kept.
+        refit: Whether questions are fitted anew after labels.
+        refit_memory: Memory that a fit may take, as `"1GB"`.
     """
 
     folder: str | None = _key("collect")
@@ -210,6 +212,8 @@ class CollectTable:
     random: float | None = _key("collect_random")
     features: bool | None = _key("collect_features")
     mask_faces: str | None = _key("mask_faces")
+    refit: bool | None = _key("refit")
+    refit_memory: str | None = _key("refit_memory")
 
 
 @dataclass(frozen=True)
@@ -241,6 +245,7 @@ class ConfigFile:
         every: N, where one in N frames of a camera is looked at.
         min_confidence: Lowest probability of an answer that is kept.
         unknown: Whether to say which answers are unknown.
+        drift: Whether to say where frames have left what was trained on.
         frames: Number of frames to stop after.
         threads: CPU threads of ONNX Runtime.
         rebuild: Whether an engine is built anew where it does not run.
@@ -261,6 +266,7 @@ class ConfigFile:
     every: int | None = _key("every")
     min_confidence: float | None = _key("min_confidence")
     unknown: bool | None = _key("unknown")
+    drift: bool | None = _key("drift")
     frames: int | None = _key("frames")
     threads: int | None = _key("threads")
     rebuild: bool | None = _key("rebuild")

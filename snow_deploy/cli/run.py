@@ -72,6 +72,11 @@ if TYPE_CHECKING:
     "unsure.",
 )
 @click.option(
+    "--drift/--no-drift",
+    default=False,
+    help="Say where a camera's frames of the last hours are unlike those trained on.",
+)
+@click.option(
     "--output",
     type=click.Choice(["jsonl", "events", "mqtt", "none"]),
     default="jsonl",

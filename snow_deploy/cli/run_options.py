@@ -61,6 +61,9 @@ class RunOptions:
     collect_random: float
     collect_features: bool
     mask_faces: Path | None
+    refit: bool
+    refit_memory: int
+    drift: bool
     record: Path | None
     port: int | None
     host: str

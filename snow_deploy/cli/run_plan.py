@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.cli.config_masks import Masks
     from snow_deploy.cli.config_questions import AskedQuestions
+    from snow_runtime.app.loop import Loop
     from snow_runtime.app.questions.question import Question
     from snow_runtime.app.states.keeper import AskedTask
     from snow_runtime.app.states.rules import StateRules
@@ -120,16 +121,24 @@ class RunPlan:
         if self.options.webhook is not None:
             webhook_target(self.options)
 
-    def asked(self, model: SwappableModel) -> dict[tuple[str, str], AskedTask]:
-        """Return, by camera and question, what the answers of a model may be."""
+    def asked(self, loop: Loop) -> dict[tuple[str, str], AskedTask]:
+        """Return, by camera and question, what the answers in a loop may be."""
         from snow_runtime.app.states.feed import asked_tasks
 
-        tasks = asked_tasks(model)
-        if self.questions is not None:
-            return {(q.camera, q.name): tasks[q.task] for q in self.questions if q.task in tasks}
+        tasks, added = asked_tasks(loop.model), loop.added
+        if loop.questions is not None:
+            asked = loop.questions.all
+            return {(q.camera, q.name): tasks[q.task] for q in asked if q.task in tasks}
         wanted = self.options.task_names
+        if wanted is not None and added is not None:
+            wanted = *wanted, *added.names
         shown = {name: task for name, task in tasks.items() if wanted is None or name in wanted}
-        return {(camera, name): task for camera, _ in self.cameras for name, task in shown.items()}
+        return {
+            (camera, name): task
+            for camera, _ in self.cameras
+            for name, task in shown.items()
+            if added is None or added.is_about(camera, name)
+        }
 
     def changes_beyond(self, other: RunPlan) -> list[str]:
         """Return the options that differ from another plan's and need cameras or outputs anew."""

@@ -11,6 +11,7 @@ from snow_deploy.cli.collect_options import begin_collecting
 from snow_deploy.cli.options import readout_files
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
+from snow_deploy.cli.run_refit import begin_refitting, questions_of
 from snow_deploy.cli.run_site import attend_broker
 from snow_deploy.cli.webhook_options import open_webhook
 from snow_runtime.errors import CameraError, SnowError
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from snow_deploy.cli.signals import Signals
     from snow_deploy.cli.systemd import ServiceManager
     from snow_runtime.app.loop import Loop, LoopOptions
-    from snow_runtime.app.questions.asking import Questions
     from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.app.states.keeper import StateKeeper
     from snow_runtime.cameras import Camera
+    from snow_runtime.refit.service import RefitService
     from snow_runtime.swap import SwappableModel
 
 
@@ -57,6 +58,7 @@ class RunSession:
         self._ran: RunPlan | None = None  # the last one that came to run
         self._next: RunPlan | None = None
         self._keeper: StateKeeper | None = None
+        self._refit: RefitService | None = None
 
     def run(self) -> None:
         """Go on until the cameras have ended or somebody stops it.
@@ -86,6 +88,7 @@ class RunSession:
         from snow_runtime.app.loop import Loop
         from snow_runtime.app.stats import Stats
         from snow_runtime.cameras import CameraGroup, open_camera
+        from snow_runtime.drift.watcher import DriftWatcher
         from snow_runtime.model import load
         from snow_runtime.swap import SwappableModel
 
@@ -114,11 +117,15 @@ class RunSession:
             _loop_options(plan),
             recorders,
             stats,
-            questions=_questions(plan),
+            questions=questions_of(plan),
         )
         loop.states = self._states(loop)
         loop.beat = self._manager.beat if self._manager.watches else None
         begin_collecting(plan, loop, stack)
+        if options.drift:
+            loop.drift = DriftWatcher()
+            stats.drift = loop.drift.to_dict
+        self._refit = begin_refitting(lambda: self._plan, loop, stack)
         serve_page(options, loop, cameras, stack)
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
@@ -143,7 +150,7 @@ class RunSession:
         if self._keeper is None:
             self._keeper = StateKeeper(plan.rules)
         self._keeper.follow(plan.rules, plan.own_rules)
-        return StateFeed(self._keeper, lambda: self._plan.asked(loop.model))
+        return StateFeed(self._keeper, lambda: self._plan.asked(loop))
 
     def _reload(self, loop: Loop) -> None:
         """Read the plan anew, and the model; begin anew where it cannot be followed otherwise."""
@@ -163,10 +170,10 @@ class RunSession:
         self._manager.ready(_status(self._plan))
 
     def _follow(self, plan: RunPlan, loop: Loop) -> None:
-        if not _swap(loop.model, plan):
+        if not _swap(loop.model, plan, self._refit):
             return
         self._plan = self._ran = plan
-        loop.options, loop.questions = _loop_options(plan), _questions(plan)
+        loop.options, loop.questions = _loop_options(plan), questions_of(plan, self._refit)
         if self._keeper is not None and plan.rules is not None:
             self._keeper.follow(plan.rules, plan.own_rules)
 
@@ -185,21 +192,19 @@ def _loop_options(plan: RunPlan) -> LoopOptions:
     return LoopOptions(options.task_names, every, least, frames, options.unknown)
 
 
-def _questions(plan: RunPlan) -> Questions | None:
-    from snow_runtime.app.questions.asking import Questions
-
-    return None if plan.questions is None else Questions(plan.questions)
-
-
-def _swap(model: SwappableModel, plan: RunPlan) -> bool:
+def _swap(model: SwappableModel, plan: RunPlan, refit: RefitService | None) -> bool:
     from snow_runtime.backends.remote.address import shown_place
 
     try:
         readouts = readout_files(plan.options.readouts)
-        model.swap(plan.model, readouts=readouts, needed=plan.needed or (), **plan.loading)
+        live = () if refit is None else refit.live
+        needed = plan.needed or ()
+        model.swap(plan.model, readouts=readouts, where_fit=live, needed=needed, **plan.loading)
     except SnowError as error:
         click.echo(f"error: the old model stays: {error}", err=True)
         return False
+    if refit is not None:
+        refit.after_swap()
     click.echo(f"{shown_place(plan.model)} loaded anew: {', '.join(model.tasks)}", err=True)
     return True
 

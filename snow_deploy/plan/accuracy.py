@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from snow_calibration.paired_tests import most_frequent
 from snow_deploy.errors import PlanError
+from snow_runtime.paired_tests import most_frequent
 
 if TYPE_CHECKING:
     from snow_deploy.training.task_record import TaskRecord

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from snow_calibration.paired_tests import most_frequent
 from snow_deploy.training.lead import ERROR
+from snow_runtime.paired_tests import most_frequent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from snow_calibration.paired_tests import mcnemar
 from snow_deploy.data.pictures import MultiLabelPictures
 from snow_deploy.errors import StoreError
 from snow_deploy.training.answers import read_answers
@@ -20,6 +19,7 @@ from snow_deploy.training.lead import Lead, lead_of
 from snow_deploy.training.multilabel_answers import MultiLabelAnswers, read_label_answers
 from snow_deploy.training.run import train_task
 from snow_deploy.training.store import Store
+from snow_runtime.paired_tests import mcnemar
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from snow_calibration.paired_tests import Counts, lower_bound
+from snow_runtime.paired_tests import Counts, lower_bound
 
 ERROR: Final = 0.025
 """On either side: together an interval of 95 %."""

@@ -12,7 +12,7 @@ from snow_runtime.collection.collector import Shown
 from snow_runtime.collection.selection import Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from snow_runtime.collection.collector import Collector
     from snow_runtime.graph.manifest import Manifest
     from snow_runtime.pictures.prepared import Prepared
-    from snow_runtime.results import Result
+    from snow_runtime.results import Result, TaskResult
     from snow_runtime.swap import SwappableModel
+
+    Beside = Callable[[str, str, NDArray[np.float32], Mapping[str, TaskResult]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +62,16 @@ class Collecting:
     Args:
         collector: What chooses and keeps.
         count: Callback that gets the name of what is to be counted.
+
+    Attributes:
+        beside: Function that gets each view's camera, name, features and answers; None for none.
     """
 
     def __init__(self, collector: Collector, count: Callable[[str], None]) -> None:
         self._collector = collector
         self._count = count
         self._known: tuple[Manifest, str] | None = None
+        self.beside: Beside | None = None
 
     def look(
         self,
@@ -109,6 +115,8 @@ class Collecting:
             features,
             bool(changed) and any((frame.camera, name) in changed for name in named),
         )
+        if self.beside is not None:
+            self.beside(frame.camera, view, features, named)
         choice = self._collector.choose(seen)
         if choice is None:
             return

@@ -18,6 +18,7 @@ from snow_runtime.app.latest_frames import LatestFrames
 from snow_runtime.app.outputs.jsonl import StateOutput
 from snow_runtime.app.prefetch import Prefetcher
 from snow_runtime.app.questions.asking import Asked, Look, by_frame
+from snow_runtime.app.states.event import StateNews
 from snow_runtime.app.stats import Stats
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import SnowError
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.prefetch import PreparedFrames
     from snow_runtime.app.questions.asking import Questions
-    from snow_runtime.app.states.event import StateNews
     from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.cameras import CameraGroup, Frame
+    from snow_runtime.drift.watcher import DriftWatcher
     from snow_runtime.pictures.prepared import Prepared
+    from snow_runtime.results import TaskResult
     from snow_runtime.swap import SwappableModel
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,6 +48,17 @@ class Recording(Protocol):
 
     def put(self, frame: Frame, answer: FrameAnswer) -> None:
         """Keep one."""
+
+
+class Added(Protocol):
+    """Readouts that come and go while frames flow, each for its cameras."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of those that answer now."""
+
+    def is_about(self, camera: str, name: str) -> bool:
+        """Tell whether one is about a camera's whole picture; what is none of these is."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,8 @@ class Loop:
         questions: What is asked about which views, and when; None asks all tasks about each frame.
         beat: Function that is called while the loop lives, some times a second; None for none.
         collecting: What keeps frames that are worth a label; None keeps none.
+        added: Readouts that come and go; None for none.
+        drift: What watches for drift; None for nothing.
     """
 
     model: SwappableModel
@@ -100,6 +115,8 @@ class Loop:
     questions: Questions | None = None
     beat: Callable[[], None] | None = None
     collecting: Collecting | None = None
+    added: Added | None = None
+    drift: DriftWatcher | None = None
     _stopped: bool = False  # no lock in it: a signal handler may interrupt another one
     _turns: dict[str, int] = field(
         default_factory=dict
@@ -249,7 +266,18 @@ class Loop:
         self.live.put(frame, answer)
         self._hand_out(frame, answer)
         self._tell(news)
+        if self.drift is not None:
+            self._watch(self.drift, frame, {k: v for k, v in result.items() if _among(k, shown)})
         return news
+
+    def _watch(self, drift: DriftWatcher, frame: Frame, seen: Mapping[str, TaskResult]) -> None:
+        """Look whether a camera's frames have left what was trained on, and tell it."""
+        changed = drift.see(frame.camera, seen, frame.captured_at.unix_s)
+        if not changed:
+            return
+        self.stats.count("drift_changes", len(changed))
+        states = self.states
+        self._tell(StateNews((), (), changed) if states is None else states.news_of(changed))
 
     def _leave_out(self, why: str, left: Sequence[Frame | Look]) -> None:
         looks = [each for each in left if isinstance(each, Look)]
@@ -285,16 +313,24 @@ class Loop:
             self._faults.warning(f"an output failed: {type(error).__name__}: {error}")
 
     def _shown(self, camera: str) -> Collection[str] | None:
-        if not self.live.hidden and not self.live.off:
+        if not self.live.hidden and not self.live.off and self.added is None:
             return self.options.tasks
-        return [task for task in self.asked if self.live.shows(camera, task)]
+        return [
+            task
+            for task in self.asked
+            if self.live.shows(camera, task)
+            and (self.added is None or self.questions or self.added.is_about(camera, task))
+        ]
 
     @property
     def asked(self) -> tuple[str, ...]:
         """Names of the questions, or of the tasks, that are answered."""
         if self.questions is not None:
             return self.questions.names
-        return tuple(self.options.tasks or self.model.tasks)
+        if not self.options.tasks:
+            return self.model.tasks
+        names = () if self.added is None else self.added.names
+        return tuple(dict.fromkeys([*self.options.tasks, *names]))
 
 
 def _among(task: str, shown: Collection[str] | None) -> bool:

@@ -31,6 +31,12 @@ _CAMERA: Final = (
 )
 """Of each camera: the counter, the metric's name and its help."""
 
+_DRIFT: Final = (
+    ("drifted", "Whether the frames have left what was trained on."),
+    ("drift_share", "Share of the last hours' frames that are unlike those trained on."),
+)
+"""Of each question of a camera: the metric's name and its help."""
+
 
 def write_metrics(
     stats: Mapping[str, Any], cameras: Mapping[str, Mapping[str, Any]], accept: str = ""
@@ -73,6 +79,12 @@ class _LoopCollector(Collector):
             help_text = f"{title} Latest frames, milliseconds."
             yield _metric(name, help_text, _by_one(stats[name]), "quantile")
         yield _metric("events_total", "What else has happened.", _by_one(stats["counts"]), "what")
+        for name, title in _DRIFT:
+            key = name.removeprefix("drift_")
+            drift: dict[tuple[str, ...], float] = {
+                (row["camera"], row["question"]): float(row[key]) for row in stats.get("drift", ())
+            }
+            yield _metric(name, title, drift, "camera", "question")
         for key, name, title in _CAMERA:
             rows = {camera: row[key] or 0 for camera, row in self.cameras.items() if key in row}
             yield _metric(f"camera_{name}", f"Camera: {title}", _by_one(rows), "camera")

@@ -23,6 +23,9 @@ class Stats:
 
     Args:
         clock: Monotonic time in seconds.
+
+    Attributes:
+        drift: Function that tells how each question stands; None where drift is not watched for.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,6 +36,7 @@ class Stats:
         self._counts: Counter[str] = Counter()
         self._frames: Counter[str] = Counter()
         self._began = self._answered_at = clock()
+        self.drift: Callable[[], list[dict[str, Any]]] | None = None
 
     def begin(self) -> None:
         """Count time from now on; until then it is counted from when this was made."""
@@ -78,6 +82,7 @@ class Stats:
                 "latency_ms": _percentiles(latencies),
                 "age_ms": _percentiles(ages),
                 "counts": dict(self._counts),
+                **({} if self.drift is None else {"drift": self.drift()}),
             }
 
     def _forget(self, now: float) -> None:

@@ -101,8 +101,28 @@ def fit_looked_at(seen: LookedAt, name: str, options: FitOptions | None = None) 
     Raises:
         FitError: There are too few pictures, of a label or altogether.
     """
+    return fit_with_answers(seen, name, options)[0]
+
+
+def fit_with_answers(
+    seen: LookedAt,
+    name: str,
+    options: FitOptions | None = None,
+    groups: NDArray[np.int64] | None = None,
+) -> tuple[ReadoutFile, FittedReadout]:
+    """Fit a readout, and tell what each picture was answered while it was held out.
+
+    Args:
+        seen: Features and labels of pictures.
+        name: Name of the task.
+        options: How it is fitted; None for the usual.
+        groups: int64 `[M]`, which pictures are held out together; None: each by itself.
+
+    Raises:
+        FitError: There are too few pictures, of a label or altogether, or one group of them.
+    """
     targets, options = seen.targets, options or FitOptions()
-    fitted = fit_readout(seen.features, targets.values, targets.labels, options)
+    fitted = fit_readout(seen.features, targets.values, targets.labels, options, groups=groups)
     held_out = HeldOutAnswers(fitted.logits, targets.values, "cross-validation")
     taps = features_of(seen.manifest).taps
     confidence = find_confidence(
@@ -128,7 +148,7 @@ def fit_looked_at(seen: LookedAt, name: str, options: FitOptions | None = None) 
         _fit_entry(seen, fitted),
         {"snow-deploy": __version__, "numpy": np.__version__},
     )
-    return ReadoutFile(facts, fitted.weight, fitted.bias)
+    return ReadoutFile(facts, fitted.weight, fitted.bias), fitted
 
 
 def _fit_entry(seen: LookedAt, fitted: FittedReadout) -> FitEntry:

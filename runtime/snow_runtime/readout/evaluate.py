@@ -62,9 +62,8 @@ class Readouts:
         """
         readout = given if isinstance(given, ReadoutFile) else ReadoutFile.read(given)
         with self._changing:
-            check_readout_fits(readout, self._manifest)
+            self._check_fits(readout)
             self._check_name(readout.name, replace=replace)
-            check_same_answers(readout, self._check_features(), self._manifest.precision)
             names = [each.name for each in self._placed]
             if readout.name in names:
                 place = names.index(readout.name)
@@ -72,6 +71,16 @@ class Readouts:
             else:
                 self._placed = (*self._placed, readout)
         return readout
+
+    def check(self, readout: ReadoutFile) -> None:
+        """Check that a readout could answer, but for its name.
+
+        Raises:
+            ReadoutError: It does not fit the graph, or answers otherwise than where it was fitted.
+            GraphError: The model is closed, or the computation failed.
+        """
+        with self._changing:
+            self._check_fits(readout)
 
     def remove(self, name: str) -> None:
         """Take a readout away, from the next call on.
@@ -94,6 +103,10 @@ class Readouts:
     @property
     def _own_names(self) -> list[str]:
         return [task.name for task in self._manifest.tasks]
+
+    def _check_fits(self, readout: ReadoutFile) -> None:
+        check_readout_fits(readout, self._manifest)
+        check_same_answers(readout, self._check_features(), self._manifest.precision)
 
     def _check_name(self, name: str, *, replace: bool) -> None:
         if name in self._own_names:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
+from snow_runtime.errors import FitError
 from snow_runtime.readout.checks import check_fittable
 from snow_runtime.readout.cross_validation import (
     HeldOut,
@@ -137,6 +138,7 @@ def fit_readout(
     pictures: NDArray[np.int64] | None = None,
     *,
     ranker: Ranker | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> FittedReadout:
     """Fit a readout on pooled features.
 
@@ -150,6 +152,8 @@ def fit_readout(
             it; None where each row is one.
         ranker: Another ranking to try for the number of features and the penalty that were chosen;
             the better one is kept.
+        groups: int64 `[M]`, which rows are held out together, views of one picture among them; None
+            where those alone are.
 
     Returns:
         The readout, the same whenever the same is fitted.
@@ -160,8 +164,17 @@ def fit_readout(
     """
     pictures = np.arange(len(features)) if pictures is None else pictures
     check_fittable(features, targets, labels, pictures)
+    together = pictures if groups is None else groups
+    count = options.folds or (5 if len(features) < _MANY_ROWS else 3)
+    folds = split_into_folds(targets, together, count, options.seed)
+    if not folds.any():
+        msg = (
+            f"All {len(folds)} pictures belong together, expected two groups of them or more: one "
+            "is held out while the other is fitted on. Add pictures of another moment."
+        )
+        raise FitError(msg)
     with one_thread():
-        return _fit(features, targets, labels, options, pictures, ranker=ranker)
+        return _fit(features, targets, labels, options, pictures, folds=folds, ranker=ranker)
 
 
 def _fit(
@@ -171,6 +184,7 @@ def _fit(
     options: FitOptions,
     pictures: NDArray[np.int64],
     *,
+    folds: NDArray[np.int64],
     ranker: Ranker | None,
 ) -> FittedReadout:
     standardised, mean, deviation = _standardise(features)
@@ -181,8 +195,6 @@ def _fit(
         targets.ndim == 2,
         np.unique(pictures, return_index=True)[1],
     )
-    count = options.folds or (5 if len(features) < _MANY_ROWS else 3)
-    folds = split_into_folds(targets, pictures, count, options.seed)
     weights, whole = _try_all(labelled, folds, options)
     # Fewer features vary less together, and want no stronger a penalty than all of them.
     weaker = [each for each in options.penalties if each <= _STRONGER * whole.found.penalty]

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.readout.import_learn import import_learn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
 _AT_A_TIME: Final = 2
+_at_a_time: ContextVar[int] = ContextVar("regressions at a time", default=_AT_A_TIME)
 
 
 def one_thread() -> AbstractContextManager[object]:
@@ -28,7 +32,17 @@ def one_thread() -> AbstractContextManager[object]:
 
 def side_by_side() -> ThreadPoolExecutor:
     """Return a pool for a few regressions at a time; to be used within `one_thread`."""
-    return ThreadPoolExecutor(min(_AT_A_TIME, os.cpu_count() or 1), initializer=_limit)
+    return ThreadPoolExecutor(min(_at_a_time.get(), os.cpu_count() or 1), initializer=_limit)
+
+
+@contextmanager
+def only_one_at_a_time() -> Iterator[None]:
+    """Let one regression go on at a time within this, where others need the processor more."""
+    before = _at_a_time.set(1)
+    try:
+        yield
+    finally:
+        _at_a_time.reset(before)
 
 
 def _limit() -> None:

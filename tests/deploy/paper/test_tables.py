@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from snow_calibration.paired_tests import Counts, lower_bound
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes import build_network
@@ -35,6 +34,7 @@ from snow_deploy.paper.table6 import make_table6
 from snow_deploy.paper.table7 import make_table7
 from snow_deploy.paper.table8 import make_table8
 from snow_deploy.paper.table9 import make_table9
+from snow_runtime.paired_tests import Counts, lower_bound
 from tests.deploy.paper.conftest import SMALL, accuracy_of
 
 if TYPE_CHECKING:

@@ -89,8 +89,8 @@ class JsonLines:
 
     def tell(self, news: StateNews) -> None:
         """Write a line for each event."""
-        for event in news.events:
-            self._put_line(event.to_dict())
+        for _, message in news.messages:
+            self._put_line(message)
 
     def close(self) -> None:
         """Leave the stream open: it is not ours."""

@@ -58,8 +58,8 @@ class MqttStates:
         with self._sending:
             with self._lock:
                 self._events.extend(
-                    _Waiting(self._topics.event(event.camera), Sent(json.dumps(event.to_dict())))
-                    for event in news.events
+                    _Waiting(self._topics.event(camera), Sent(json.dumps(message)))
+                    for camera, message in news.messages
                 )
             told = {self._topic_of(event.now) for event in news.events}
             self._states.put(states, gone=told - states.keys())

@@ -81,8 +81,8 @@ class Webhook:
 
     def tell(self, news: StateNews) -> None:
         """Take events; count those for which there is no room."""
-        for event in news.events:
-            self._take(json.dumps(event.to_dict()))
+        for _, message in news.messages:
+            self._take(json.dumps(message))
 
     def close(self) -> None:
         """Put everything on the disk, and leave there what is not posted within half a second."""

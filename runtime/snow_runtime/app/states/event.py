@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from snow_runtime.cameras.clock import Instant
+    from snow_runtime.drift.event import DriftEvent
 
 Because = Literal["answers", "silence", "gone"]
 """Why a state changed: enough answers agree; there was none for too long; the model knows the
@@ -134,7 +135,15 @@ class StateNews:
     Attributes:
         events: What changed, in order.
         states: All states of all cameras after it.
+        drifts: Questions whose frames have left what was trained on, or have come back.
     """
 
     events: tuple[StateEvent, ...]
     states: tuple[StateNow, ...]
+    drifts: tuple[DriftEvent, ...] = ()
+
+    @property
+    def messages(self) -> list[tuple[str, dict[str, Any]]]:
+        """What is told, an event each: its camera, and plain JSON values."""
+        events: tuple[StateEvent | DriftEvent, ...] = (*self.events, *self.drifts)
+        return [(event.camera, event.to_dict()) for event in events]

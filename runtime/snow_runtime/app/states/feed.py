@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snow_runtime.app.states.keeper import StateKeeper
     from snow_runtime.cameras import Frame
     from snow_runtime.cameras.clock import Clock
+    from snow_runtime.drift.event import DriftEvent
     from snow_runtime.results import TaskResult
     from snow_runtime.swap import SwappableModel
 
@@ -89,6 +90,10 @@ class StateFeed:
             events += self._keeper.expect(camera, question, task, now)
         events += self._keeper.look(now)
         return self._news(events)
+
+    def news_of(self, drifts: tuple[DriftEvent, ...]) -> StateNews:
+        """Give news of drift, with the states as they are."""
+        return StateNews((), self._keeper.states(), drifts)
 
     def _news(self, events: list[StateEvent]) -> StateNews | None:
         if not events and self._told == self._keeper.revision:

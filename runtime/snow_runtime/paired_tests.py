@@ -96,7 +96,7 @@ def rarer(seen: int, pictures: int, share: float) -> float:
     return float(bdtr(seen, pictures, share)) if share < 1 else 0.0
 
 
-def most_frequent(seen: int, pictures: int, error: float) -> float:
+def most_frequent(seen: float, pictures: float, error: float) -> float:
     """Return the upper bound of Clopper and Pearson of how frequent something is."""
     from scipy.special import betaincinv
 

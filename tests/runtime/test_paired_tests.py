@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom, multinomial, norm
 
-from snow_calibration import paired_tests
-from snow_calibration.paired_tests import Counts
+from snow_runtime import paired_tests
+from snow_runtime.paired_tests import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Whether what cameras show has left what was trained on."""

@@ -1,0 +1,1 @@
+"""Fitting the readouts of a collection anew on the box, and judging them before they answer."""

@@ -1,0 +1,110 @@
+"""Questions of a collection in `snow-deploy run`: fitted anew, and asked."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+from snow_runtime.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from snow_deploy.cli.run_plan import RunPlan
+    from snow_runtime.app.loop import Loop
+    from snow_runtime.app.questions.asking import Questions
+    from snow_runtime.app.questions.question import Question
+    from snow_runtime.collection.records import CollectionQuestion
+    from snow_runtime.refit.service import RefitService
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def begin_refitting(
+    now: Callable[[], RunPlan], loop: Loop, stack: ExitStack
+) -> RefitService | None:
+    """Fit the questions of the collection after labels, if frames are kept and that is asked for.
+
+    Args:
+        now: Function that gives what is to be done, which may change while it runs.
+        loop: What answers.
+        stack: Ends it.
+
+    Returns:
+        What fits; None where nothing does.
+
+    Raises:
+        CollectionError: The collection cannot be opened.
+    """
+    plan, options = now(), now().options
+    if options.collect is None or loop.collecting is None or not options.refit:
+        return None
+    from snow_runtime.collection.collection import Collection
+    from snow_runtime.learn.fit import check_can_fit
+    from snow_runtime.refit.options import RefitOptions
+    from snow_runtime.refit.service import RefitService
+
+    try:
+        check_can_fit("readout")
+    except MissingDependencyError as error:
+        click.echo(f"note: readouts are not fitted here: {error}", err=True)
+        return None
+    collection = stack.enter_context(Collection.open(options.collect, options=plan.collecting))
+    how = RefitOptions(memory_bytes=options.refit_memory)
+    service = RefitService(collection, loop.model, options=how)
+    service.start()
+    stack.callback(service.stop)
+
+    def ask() -> None:
+        loop.questions = questions_of(now(), service)
+
+    loop.added, loop.collecting.beside = service, service.saw
+    service.when_changed = ask
+    ask()
+    return service
+
+
+def questions_of(plan: RunPlan, service: RefitService | None = None) -> Questions | None:
+    """Give what is asked about which views; None where all tasks are about whole pictures.
+
+    Args:
+        plan: What to do.
+        service: What answers the collection's questions, where something does.
+    """
+    from snow_runtime.app.questions.asking import Questions
+
+    if plan.questions is None:
+        return None
+    added = () if service is None else service.answered
+    found = {(each.camera, each.name): each for each in plan.questions}
+    for question in added:
+        for each in _asked(question, plan):
+            found.setdefault((each.camera, each.name), each)
+    return Questions(found.values())
+
+
+def _asked(question: CollectionQuestion, plan: RunPlan) -> list[Question]:
+    """Give what a collection's question asks of each of its cameras."""
+    from snow_runtime.app.questions.question import Question
+    from snow_runtime.app.questions.view import CameraView
+
+    views = {(each.camera, each.view.name): each.view for each in plan.questions or ()}
+    name, found = question.view or "", []
+    for camera, _ in plan.cameras:
+        if question.camera not in {None, camera}:
+            continue
+        view = CameraView() if not name else views.get((camera, name))
+        if view is not None:
+            found.append(Question(question.name, question.name, camera, view))
+    if not found:
+        _LOGGER.warning(
+            "The question %s of the collection is about the view %s of %s, which nothing here "
+            "looks at, and is not asked.",
+            question.name,
+            name or "of the whole picture",
+            question.camera or "any camera",
+        )
+    return found
