@@ -72,7 +72,9 @@ class ModelTab:
 
 def plain(value: Any) -> Any:
     """Return plain JSON values: numbers that are none become null, dataclasses objects."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if callable(getattr(value, "to_dict", None)):
+        value = value.to_dict()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     elif hasattr(value, "_asdict"):
         value = value._asdict()

@@ -27,7 +27,7 @@ class Refitting(Protocol):
         """Return all fits of a question."""
         ...
 
-    def go_back(self, question: str, number: int) -> None:
+    def go_back(self, question: str, number: int) -> object:
         """Let an earlier version answer.
 
         Raises:
@@ -35,7 +35,7 @@ class Refitting(Protocol):
         """
         ...
 
-    def shadow(self, question: str, number: int, seconds: float) -> None:
+    def shadow(self, question: str, number: int, seconds: float) -> object:
         """Let a version answer beside the live one for a while.
 
         Raises:

@@ -146,14 +146,15 @@ export class Grid {
     const place = this.tiles.indexOf(tile);
     const touched = event.pointerType === "touch" || event.pointerType === "pen";
     if (event.shiftKey) this.go(place, true);
-    else if (event.ctrlKey || event.metaKey || touched) this.#toggle(tile, place);
+    else if (event.ctrlKey || event.metaKey) this.#toggle(tile, place, this.picked);
+    else if (touched) this.#toggle(tile, place, this.touching ? this.picked : []);
     else this.go(place);
     this.element.focus({ preventScroll: true });
   }
 
-  // A finger chooses one after another; where the cursor alone was chosen, it goes.
-  #toggle(tile, place) {
-    const picked = new Set(this.touching ? this.picked : []);
+  // One more, or one less. A finger chooses one after another, without what the cursor alone chose.
+  #toggle(tile, place, before) {
+    const picked = new Set(before);
     this.touching = true;
     if (!picked.delete(tile)) picked.add(tile);
     if (!picked.size) {
