@@ -23,6 +23,9 @@ COMMANDS = {
         "train,export,cpu",
         makes_files=True,
     ),
+    "collect": CommandEntry(
+        "Look after pictures that `run --collect` keeps.", "cpu", makes_files=True
+    ),
     "config": CommandEntry("Check a configuration file of `run`.", "cpu"),
     "cost": CommandEntry("Count a graph's multiply-adds, bytes and compiled layers.", "export"),
     "demo": CommandEntry(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snow_deploy.cli.collect_options import begin_collecting
 from snow_deploy.cli.options import readout_files
+from snow_deploy.cli.run_collect import begin_collecting
 from snow_deploy.cli.run_labelling import labelling_page
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page

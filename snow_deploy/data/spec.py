@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _KINDS = (
     *("imagefolder", "food101", "dtd", "stanfordcars", "cub200", "stanford40", "webdataset"),
+    "collected",
     *("csv", "demo"),
 )
 
@@ -27,8 +28,8 @@ class DataSpec:
     Attributes:
         kind: Kind of the data, which names its reader.
         location: A folder or file, or the question of a demo.
-        options: What follows a `?`, for `demo` and `csv` only: a folder's name may hold one. Of
-            `csv` a column's name is taken as it is, with every sign but `&separator=`.
+        options: What follows a `?`, for `demo`, `csv` and `collected` only: a folder's name may
+            hold one. Of `csv` a column's name is taken as it is, with every sign but `&separator=`.
     """
 
     kind: str
@@ -39,7 +40,8 @@ class DataSpec:
 def parse_spec(spec: str) -> DataSpec:
     """Read `KIND:LOCATION`, `csv:FILE?label=COLUMN`, `demo:QUESTION?option=value&option=value`.
 
-    Of `csv` also `?labels=COLUMN,COLUMN` and `?label=COLUMN&separator=SIGN`.
+    Of `csv` also `?labels=COLUMN,COLUMN` and `?label=COLUMN&separator=SIGN`, and of `collected`
+    `?question=NAME`.
 
     Raises:
         DataError: The kind is unknown, or the location or an option is missing or given twice.
@@ -55,6 +57,9 @@ def parse_spec(spec: str) -> DataSpec:
     elif kind == "csv":  # a column is named as it stands there, with any sign that it has in it
         location, mark, query = location.partition("?")
         options = _csv_options(query) if mark else {}
+    elif kind == "collected":
+        location, _, query = location.partition("?")
+        options = _parse_options(spec, query)
     if not location:
         msg = f'"{spec}" names nothing after "{kind}:"; {_expected()}. Complete it.'
         raise DataError(msg)
@@ -66,9 +71,10 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
 
     Args:
         spec: `imagefolder:PATH`, `food101:ROOT`, `dtd:ROOT`, `stanfordcars:ROOT`, `cub200:PATH`,
-            `stanford40:PATH`, `webdataset:PATTERN`, `csv:FILE?label=COLUMN` or `demo:QUESTION`, the
-            last with options such as `demo:shape?train=4000&size=64`. Pictures have any number of
-            labels with `csv:FILE?labels=COLUMN,COLUMN` and `csv:FILE?label=COLUMN&separator=;`.
+            `stanford40:PATH`, `webdataset:PATTERN`, `collected:FILE?question=NAME`,
+            `csv:FILE?label=COLUMN` or `demo:QUESTION`, the last with options such as
+            `demo:shape?train=4000&size=64`. Pictures have any number of labels with
+            `csv:FILE?labels=COLUMN,COLUMN` and `csv:FILE?label=COLUMN&separator=;`.
         seed: Seed of the split of data that has none of its own.
         download: Whether to fetch the data first, where torchvision can; the other kinds ignore it.
 
@@ -114,7 +120,12 @@ def _parse_options(spec: str, query: str) -> dict[str, str]:
 
 
 def _expected() -> str:
-    named = {"demo": "QUESTION", "csv": "FILE?label=COLUMN", "webdataset": "PATTERN"}
+    named = {
+        "collected": "FILE?question=NAME",
+        "csv": "FILE?label=COLUMN",
+        "demo": "QUESTION",
+        "webdataset": "PATTERN",
+    }
     return "expected " + ", ".join(f"{kind}:{named.get(kind, 'PATH')}" for kind in _KINDS)
 
 
@@ -123,10 +134,8 @@ def _read(spec: DataSpec, seed: int, *, download: bool) -> Splits:
     if spec.kind in ("demo", "webdataset"):
         return _read_no_path(spec, seed)
     path = _path(spec.location)
-    if spec.kind == "csv":
-        from snow_deploy.data.csv_table import read_csv
-
-        return read_csv(path, spec.options, seed=seed)
+    if spec.kind in ("csv", "collected"):
+        return _read_with_options(spec, path, seed)
     if spec.kind == "imagefolder":
         from snow_deploy.data.imagefolder import read_imagefolder
 
@@ -147,6 +156,17 @@ def _read(spec: DataSpec, seed: int, *, download: bool) -> Splits:
         "stanfordcars": torchvision_sets.read_stanford_cars,
     }
     return readers[spec.kind](path, download=download)
+
+
+def _read_with_options(spec: DataSpec, path: Path, seed: int) -> Splits:
+    """Read a file that answers several questions."""
+    if spec.kind == "csv":
+        from snow_deploy.data.csv_table import read_csv
+
+        return read_csv(path, spec.options, seed=seed)
+    from snow_deploy.data.collected import read_collected
+
+    return read_collected(path, spec.options, seed=seed)
 
 
 def _read_no_path(spec: DataSpec, seed: int) -> Splits:

@@ -16,7 +16,7 @@ import hashlib
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.closing import Closing
 from snow_runtime.collection import journal, questions
@@ -29,9 +29,11 @@ from snow_runtime.collection.pictures import (
     chosen_pictures,
     existing,
     is_kept,
+    kept_as,
     remove_pictures,
     sha256_of,
     stored_features,
+    summary_of,
 )
 from snow_runtime.errors import CollectionError
 from snow_runtime.files import writing
@@ -126,6 +128,12 @@ class Collection(Closing):
         self._remove_files(gone)
         return found
 
+    def find(self, picture: NewPicture) -> int | None:
+        """Return the id of a picture that is kept already; None where it is not."""
+        sha256 = hashlib.sha256(picture.jpeg).hexdigest()
+        with self.database.reading() as connection:
+            return kept_as(connection, sha256, picture.camera, picture.view)
+
     def questions(self) -> tuple[CollectionQuestion, ...]:
         """Return the questions by name."""
         with self.database.reading() as connection:
@@ -199,6 +207,11 @@ class Collection(Closing):
         """
         with self.database.reading() as connection:
             return questions.count(connection, questions.question_named(connection, question))
+
+    def summary(self) -> dict[str, Any]:
+        """Return plain JSON values: `pictures`, `stored_bytes`, and `views` with their reasons."""
+        with self.database.reading() as connection:
+            return summary_of(connection)
 
     def features(self, ids: Sequence[int]) -> NDArray[np.float16]:
         """Return the pictures' features, float16 `[M, F]`, in the order of the ids.

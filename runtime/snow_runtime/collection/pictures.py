@@ -65,19 +65,16 @@ def add_picture(
     Raises:
         CollectionError: It cannot be written, or is no JPEG.
     """
-    width, height = _size_of(picture.jpeg)
+    width, height = size_of_jpeg(picture.jpeg)
     features = None if picture.features is None else np.asarray(picture.features, "<f2")
     answers = json.dumps({name: dict(said) for name, said in picture.answers.items()})
     stored = len(picture.jpeg) + len(answers) + _ROW_BYTES
     stored += 0 if features is None else features.nbytes
     sha256 = hashlib.sha256(picture.jpeg).hexdigest()
-    kept = connection.execute(
-        "SELECT id FROM pictures WHERE sha256 = ? AND camera = ? AND view = ?",
-        (sha256, picture.camera, picture.view),
-    ).fetchone()
+    kept = kept_as(connection, sha256, picture.camera, picture.view)
     if kept is not None:
         if picture.reason == "random":  # it was drawn, whatever else it was kept for
-            connection.execute("UPDATE pictures SET reason = 'random' WHERE id = ?", kept)
+            connection.execute("UPDATE pictures SET reason = 'random' WHERE id = ?", (kept,))
         return None, []
     gone = make_room(connection, stored, options)
     if gone is None:
@@ -249,6 +246,34 @@ def sha256_of(connection: sqlite3.Connection, picture: int) -> str:
     return str(row[0])
 
 
+def summary_of(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Return how many pictures there are, of which views and why, and how many bytes they take."""
+    size = connection.execute("SELECT value FROM numbers WHERE name = 'stored_bytes'").fetchone()
+    rows = connection.execute(
+        "SELECT camera, view, reason, count(*) FROM pictures GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
+    views: dict[tuple[str, str], dict[str, int]] = {}
+    for camera, view, reason, number in rows:
+        views.setdefault((camera, view), {})[reason] = number
+    return {
+        "pictures": sum(number for reasons in views.values() for number in reasons.values()),
+        "stored_bytes": size[0],
+        "views": [
+            {"camera": camera, "view": view, "reasons": reasons}
+            for (camera, view), reasons in views.items()
+        ],
+    }
+
+
+def kept_as(connection: sqlite3.Connection, sha256: str, camera: str, view: str) -> int | None:
+    """Return the id of a view's picture with this content; None where it is not kept."""
+    row = connection.execute(
+        "SELECT id FROM pictures WHERE sha256 = ? AND camera = ? AND view = ?",
+        (sha256, camera, view),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
 def is_kept(connection: sqlite3.Connection, sha256: str) -> bool:
     """Tell whether a row names a file."""
     row = connection.execute("SELECT 1 FROM pictures WHERE sha256 = ? LIMIT 1", (sha256,))
@@ -305,7 +330,7 @@ def _delete_rows(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
         count_up(connection, question)
 
 
-def _size_of(jpeg: bytes) -> tuple[int, int]:
+def size_of_jpeg(jpeg: bytes) -> tuple[int, int]:
     """Return width and height by the file's header.
 
     Raises:

@@ -6,6 +6,7 @@ Each function works within a transaction that its caller holds.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snow_runtime.collection.journal import count_up, from_text, labels_in_use
@@ -45,16 +46,36 @@ def question_named(connection: sqlite3.Connection, name: str) -> CollectionQuest
     return found[name]
 
 
+def check_question(question: CollectionQuestion) -> None:
+    """Check that a question can be asked.
+
+    Raises:
+        CollectionError: Its name or its labels cannot be used.
+    """
+    try:
+        check_task_name(question.name)
+    except ManifestError as error:
+        raise CollectionError(str(error)) from error
+    name, labels, least = question.name, question.labels, 1 if question.several else 2
+    if (
+        len(labels) < least
+        or len(set(labels)) < len(labels)
+        or not all(isinstance(each, str) and each.strip() == each != "" for each in labels)
+    ):
+        msg = (
+            f"The question {name!r} has the classes {list(labels)}, expected {least} different "
+            "names or more, without blanks at their ends. Correct them."
+        )
+        raise CollectionError(msg)
+
+
 def insert_question(connection: sqlite3.Connection, question: CollectionQuestion) -> None:
     """Write a question.
 
     Raises:
         CollectionError: Its name or its labels cannot be used, or the name is taken.
     """
-    try:
-        check_task_name(question.name)
-    except ManifestError as error:
-        raise CollectionError(str(error)) from error
+    check_question(question)
     if question.name in {each.name for each in all_questions(connection)}:
         msg = f"The collection has a question {question.name!r} already. Choose another name."
         raise CollectionError(msg)
@@ -62,7 +83,7 @@ def insert_question(connection: sqlite3.Connection, question: CollectionQuestion
         "INSERT INTO questions VALUES (?, ?, ?, ?, ?, 0)",
         (
             question.name,
-            _checked(question.name, question.labels, several=question.several),
+            json.dumps(list(question.labels), ensure_ascii=False),
             question.camera,
             question.view or "",
             question.several,
@@ -79,7 +100,8 @@ def update_labels(connection: sqlite3.Connection, name: str, labels: Sequence[st
             have would go.
     """
     question = question_named(connection, name)
-    text = _checked(name, labels, several=question.several)
+    check_question(replace(question, labels=tuple(labels)))
+    text = json.dumps(list(labels), ensure_ascii=False)
     lost = labels_in_use(connection, name) - set(labels)
     if lost:
         msg = (
@@ -148,18 +170,3 @@ def about(question: CollectionQuestion) -> tuple[str, tuple[str, ...]]:
     if question.camera is None:
         return "pictures.view = ?", (question.view or "",)
     return "pictures.view = ? AND pictures.camera = ?", (question.view or "", question.camera)
-
-
-def _checked(name: str, labels: Sequence[str], *, several: bool) -> str:
-    least = 1 if several else 2
-    if (
-        len(labels) < least
-        or len(set(labels)) < len(labels)
-        or not all(isinstance(each, str) and each.strip() == each != "" for each in labels)
-    ):
-        msg = (
-            f"The question {name!r} has the classes {list(labels)}, expected {least} different "
-            "names or more, without blanks at their ends. Correct them."
-        )
-        raise CollectionError(msg)
-    return json.dumps(list(labels), ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Labelled pictures on their way into a collection and out of it, in others' formats."""

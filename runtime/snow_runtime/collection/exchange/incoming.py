@@ -1,0 +1,280 @@
+"""Labelled pictures of others, put into a collection: folders of classes, and tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from snow_runtime.collection.records import CollectionQuestion, NewPicture
+from snow_runtime.errors import CollectionError, InputError
+from snow_runtime.pictures.picture_files import picture_endings
+from snow_runtime.pictures.preprocessing import load_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from snow_runtime.collection.collection import Collection
+
+BY_IMPORT: Final = "import"
+"""Who gave the labels of an import."""
+_FILE_COLUMNS: Final = ("fname", "file")
+_NO_QUESTIONS: Final = frozenset({"split"})
+_BATCH: Final = 16
+_QUALITY: Final = 95
+
+
+@dataclass(frozen=True)
+class Featuriser:
+    """What makes features of pictures.
+
+    Attributes:
+        compute: Function that gives the features, float `[B, F]`, of pictures.
+        source_sha256: SHA-256 of the source.
+    """
+
+    compute: Callable[[Sequence[Image]], NDArray[np.float32]]
+    source_sha256: str
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """Pictures with their labels by question, as they were found.
+
+    Attributes:
+        labels: Labels of each file, by question.
+        classes: Classes of each question.
+    """
+
+    labels: dict[Path, dict[str, str]]
+    classes: dict[str, tuple[str, ...]]
+
+
+@dataclass
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        added: Pictures that are new.
+        known: Pictures that were there before; their labels are new.
+        labelled: Labels that were given.
+        unreadable: Files that are no pictures, with the reason.
+    """
+
+    added: int = 0
+    known: int = 0
+    labelled: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def read_class_folders(folder: Path, question: str) -> Incoming:
+    """Find pictures in folders that are named for their class.
+
+    Raises:
+        CollectionError: There are none, or the folder cannot be read.
+    """
+    labels: dict[Path, dict[str, str]] = {}
+    try:
+        classes = sorted(each for each in folder.iterdir() if each.is_dir())
+        for each in classes:
+            if not each.name.startswith("."):
+                found = sorted(path for path in each.rglob("*") if _is_picture(path))
+                labels |= {path: {question: each.name} for path in found}
+    except OSError as error:
+        msg = f"{folder} cannot be read: {error}. Name a folder with a folder for each class."
+        raise CollectionError(msg) from error
+    if not labels:
+        msg = (
+            f"{folder} has no pictures in folders, expected a folder for each class with its "
+            "pictures in it. Name another one."
+        )
+        raise CollectionError(msg)
+    return Incoming(labels, {question: _classes(labels, question)})
+
+
+def read_label_table(path: Path) -> Incoming:
+    """Find pictures that a CSV file lists, with a column for each question.
+
+    The column of the files is `fname`, as NVIDIA TAO has it, or `file`; the former lie in the
+    folder `images` beside the table, or both beside it. An empty cell is no label.
+
+    Raises:
+        CollectionError: It cannot be read, or has no such column, or lists a file that is not
+            there.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream, strict=True)
+            heading, rows = list(table.fieldnames or ()), list(table)
+    except (OSError, ValueError, csv.Error) as error:
+        msg = f"{path} cannot be read: {error}. Give a CSV file in UTF-8."
+        raise CollectionError(msg) from error
+    column = next((each for each in _FILE_COLUMNS if each in heading), None)
+    asked = [each for each in heading if each not in _FILE_COLUMNS and each not in _NO_QUESTIONS]
+    if column is None or not asked:
+        msg = (
+            f"{path} has the columns {', '.join(heading) or 'none'}, expected fname or "
+            "file, and one for each question. Correct its first line."
+        )
+        raise CollectionError(msg)
+    labels: dict[Path, dict[str, str]] = {}
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            msg = f"{path}, row {number}, has other columns than the first line. Correct it."
+            raise CollectionError(msg)
+        given = {name: row[name].strip() for name in asked}
+        place = _place_of(path, row[column], number)
+        labels[place] = {name: label for name, label in given.items() if label}
+    return Incoming(labels, {name: _classes(labels, name) for name in asked})
+
+
+def import_pictures(
+    collection: Collection,
+    incoming: Incoming,
+    featuriser: Featuriser | None = None,
+    camera: str = "",
+    view: str = "",
+) -> ImportReport:
+    """Keep pictures, and label them; a file that is no picture is left out and named.
+
+    Args:
+        collection: Where they are kept.
+        incoming: Pictures and labels.
+        featuriser: What makes their features; None keeps them without.
+        camera: Name of the camera that they are of; "" for none.
+        view: Name of its view; "" for the whole picture.
+
+    Raises:
+        CollectionError: A question or class cannot be had, or the collection cannot be written.
+    """
+    _add_questions(collection, incoming, camera, view)
+    report = ImportReport()
+    paths = list(incoming.labels)
+    ids: dict[tuple[str, str], list[int]] = {}
+    for start in range(0, len(paths), _BATCH):
+        pictures = _loaded(paths[start : start + _BATCH], report)
+        features = None
+        if featuriser is not None and pictures:
+            features = featuriser.compute([image for _, image in pictures])
+        for index, (path, image) in enumerate(pictures):
+            found = keep_or_find(
+                collection,
+                NewPicture(
+                    _jpeg_of(path, image),
+                    camera,
+                    view,
+                    path.stat().st_mtime,
+                    features=None if features is None else _half(features[index]),
+                    source_sha256="" if featuriser is None else featuriser.source_sha256,
+                ),
+                report,
+            )
+            for question, label in incoming.labels[path].items():
+                ids.setdefault((question, label), []).append(found)
+    for (question, label), given in ids.items():
+        report.labelled += collection.label(given, question, label, BY_IMPORT)
+    return report
+
+
+def _add_questions(collection: Collection, incoming: Incoming, camera: str, view: str) -> None:
+    there = {each.name: each for each in collection.questions()}
+    for name, classes in incoming.classes.items():
+        if name not in there:
+            collection.add_question(CollectionQuestion(name, classes, camera or None, view))
+            continue
+        question = there[name]
+        if question.several or (question.camera or camera, question.view) != (camera, view):
+            msg = (
+                f"The question {name!r} is about the camera {question.camera or 'any'}, view "
+                f"{question.view or 'whole'}, with {'several' if question.several else 'one'} "
+                "label a picture, expected that of the import. Give its --camera and --view."
+            )
+            raise CollectionError(msg)
+        more = [each for each in classes if each not in question.labels]
+        if more:
+            collection.change_question(name, labels=(*question.labels, *more))
+
+
+def keep_or_find(collection: Collection, picture: NewPicture, report: ImportReport) -> int:
+    """Keep a picture, or find it where it is kept already; return its id.
+
+    Raises:
+        CollectionError: There is no room for it, or it cannot be written.
+    """
+    found = collection.add(picture)
+    if found is not None:
+        report.added += 1
+        return found
+    known = collection.find(picture)
+    if known is None:
+        msg = "There is no room for a picture. Give the collection more bytes, or delete some."
+        raise CollectionError(msg)
+    report.known += 1
+    return known
+
+
+def _loaded(paths: Sequence[Path], report: ImportReport) -> list[tuple[Path, Image]]:
+    found = []
+    for path in paths:
+        image = _image_of(path, report)
+        if image is not None:
+            found.append((path, image))
+    return found
+
+
+def _image_of(path: Path, report: ImportReport) -> Image | None:
+    try:
+        return load_image(path)
+    except InputError as error:
+        report.unreadable.append(str(error))
+        return None
+
+
+def _jpeg_of(path: Path, image: Image) -> bytes:
+    """Return a file as it is, where it is a JPEG without more in it than the picture; else anew.
+
+    What cameras and phones write beside a picture may say where and when it was taken.
+    """
+    from PIL import Image as Pillow
+
+    content = path.read_bytes()
+    with Pillow.open(io.BytesIO(content)) as opened:
+        plain = opened.format == "JPEG" and opened.mode == "RGB" and not opened.getexif()
+    if plain:
+        return content
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=_QUALITY)
+    return stream.getvalue()
+
+
+def _half(features: NDArray[np.float32]) -> NDArray[np.float16]:
+    import numpy as np
+
+    largest = np.finfo(np.float16).max
+    return np.clip(features, -largest, largest).astype(np.float16)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in picture_endings() and not path.name.startswith(".")
+
+
+def _classes(labels: dict[Path, dict[str, str]], question: str) -> tuple[str, ...]:
+    return tuple(sorted({given[question] for given in labels.values() if question in given}))
+
+
+def _place_of(table: Path, name: str, number: int) -> Path:
+    if name and not Path(name).is_absolute():
+        for folder in (table.parent / "images", table.parent):
+            if (folder / name).is_file():
+                return folder / name
+    msg = (
+        f"{table}, row {number}, lists {name!r}, expected a file in {table.parent / 'images'} or "
+        f"in {table.parent}. Put it there, or correct the row."
+    )
+    raise CollectionError(msg)
