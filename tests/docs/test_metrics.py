@@ -45,6 +45,8 @@ def test_the_metrics_are_those_of_the_code() -> None:
     stats = Stats()
     stats.record_answered("door", 1.0, 1.0)
     stats.count("errors")
+    row = {"camera": "door", "question": "open", "drifted": True, "share": 0.9}
+    stats.drift = lambda: [row]
     camera = {"state": "connected", **dict.fromkeys(OF_A_CAMERA, 1)}
     written, _ = write_metrics(stats.snapshot(), {"door": camera})
     families = parser.text_string_to_metric_families(written.decode())

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snow_runtime.errors import CollectionError, GraphError, SnowError
+from snow_runtime.errors import CollectionError, SnowError
 from snow_runtime.refit import job as files
 from snow_runtime.refit.fitting import Fitting, keep_fit
 from snow_runtime.refit.gate import decide, judged_by
@@ -150,6 +150,28 @@ class RefitService:
         """Have a question fitted soon, as after labels."""
         with self._lock:
             self._asked.setdefault(question, _Asked()).want()
+
+    def fit_now(self, question: str) -> Version | None:
+        """Fit a question, and wait for it; for who has not called :meth:`start`.
+
+        Returns:
+            The new version, decided on; None where labels are lacking or it cannot be fitted, of
+            which :meth:`status` tells.
+
+        Raises:
+            CollectionError: There is no such question, or the collection cannot be read.
+        """
+        self._switch.follow(self._question(question))
+        with self._lock:
+            self._asked.setdefault(question, _Asked())
+        self._begin(question)
+        fitting = self._fitting
+        while self._fitting is not None:
+            self._attend(self._fitting)
+            time.sleep(self._options.tick_s)
+        if fitting is None or fitting.number is None:
+            return None
+        return self._switch.versions(question).one(fitting.number)
 
     def status(self, question: str) -> dict[str, Any]:
         """Say how a question stands, as plain JSON values.
@@ -418,8 +440,8 @@ class RefitService:
         new = versions.readout(number), versions.evidence(number)
         live = versions.state().live
         old = None
-        if live not in {None, number} and self._still_fits(versions.readout(int(live or 0))):
-            old = versions.readout(int(live or 0)), versions.evidence(int(live or 0))
+        if live is not None and live != number and self._still_fits(versions.readout(live)):
+            old = versions.readout(live), versions.evidence(live)
         judged = judged_by(gathered, new[1])
         decision = decide(old, new, judged)
         if not decision.goes_live:
@@ -428,7 +450,7 @@ class RefitService:
             return
         try:
             self._switch.go_live(question.name, number, decision.reason)
-        except (SnowError, GraphError) as error:
+        except SnowError as error:
             self._switch.hold_back(question.name, number, str(error))
             raise
 

@@ -92,14 +92,9 @@ class Switch:
                 before = versions.state()
                 old = self._placed.get(question)
                 self._add(question, number)
-                state = replace(before, live=number)
-                if before.live not in {None, number}:
-                    why = f"version {number} took its place"
-                    state = state.noted(int(before.live or 0), "retired", why)
-                if before.shadow is not None and before.shadow.number == number:
-                    state = replace(state, shadow=None)
+                state = before.with_live(number, reason)
                 try:
-                    versions.put_state(state.noted(number, "live", reason))
+                    versions.put_state(state)
                 except ReadoutError:
                     self._take_back(question, old)
                     raise

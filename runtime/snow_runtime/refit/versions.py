@@ -128,6 +128,15 @@ class VersionsState:
         """Return this with a note of a version."""
         return replace(self, notes={**(self.notes or {}), number: (state, reason)})
 
+    def with_live(self, number: int, reason: str) -> VersionsState:
+        """Return this with another version that answers."""
+        state = replace(self, live=number)
+        if self.live is not None and self.live != number:
+            state = state.noted(self.live, "retired", f"version {number} took its place")
+        if self.shadow is not None and self.shadow.number == number:
+            state = replace(state, shadow=None)
+        return state.noted(number, "live", reason)
+
 
 class Versions:
     """The versions of one question; several processes may use them.
@@ -255,6 +264,17 @@ class Versions:
         path = self.folder / "state.json"
         with writing(path, ReadoutError, _ADVICE), atomic_write(path, "w") as stream:
             json.dump(data, stream)
+
+    def choose(self, number: int, reason: str) -> Version:
+        """Let a version answer, where no model is at hand: a running box follows within seconds.
+
+        Raises:
+            ReadoutError: There is none of this number, it is damaged, or it cannot be noted.
+        """
+        self.readout(number)
+        with writing(self.folder, ReadoutError, _ADVICE), self.changing():
+            self.put_state(self.state().with_live(number, reason))
+        return self.one(number)
 
     def sweep(self) -> None:
         """Delete what an interrupted process left that never became a version."""

@@ -158,7 +158,7 @@ def test_a_change_of_the_scene_is_told_within_hours_and_its_end_too(
 ) -> None:
     watcher = DriftWatcher(OPTIONS)
     usual, other = scenes(150, 8), CHANGES[change](scenes(150, 9))
-    told = []
+    told: list[Any] = []
     for number, each in enumerate(answers(entry, np.concatenate([usual, other, usual]))):
         told += watcher.see("yard", each, 1e9 + 120 * number)
 
@@ -174,7 +174,7 @@ def test_a_season_that_comes_slowly_is_told_in_the_end(entry: Any) -> None:
     found = scenes(500, 10)
     slow = np.linspace(0, 1, 500)[:, np.newaxis, np.newaxis, np.newaxis]
     found *= 1 + slow * (np.array([1.2, 1.0, 0.7]) - 1)
-    told = []
+    told: list[Any] = []
     for number, each in enumerate(answers(entry, found)):
         told += watcher.see("yard", each, 1e9 + 120 * number)
 
