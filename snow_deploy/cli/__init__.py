@@ -43,6 +43,7 @@ COMMANDS = {
     "inspect": CommandEntry(
         "Tell what a store, a file in it, a graph or an engine holds.", "export"
     ),
+    "label": CommandEntry("Label the pictures of a collection in a browser.", "page"),
     "paper": CommandEntry(
         "Repeat the paper's tables and figures on your own data.", "train,export", makes_files=True
     ),

@@ -6,44 +6,44 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import click
+from snow_deploy.cli.page_address import say_address, token_for
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from snow_deploy.cli.run_options import RunOptions
+    from snow_runtime.app.labelling import Labelling
     from snow_runtime.app.loop import Loop
     from snow_runtime.cameras import Camera
 
 
-def serve_page(options: RunOptions, loop: Loop, cameras: list[Camera], stack: ExitStack) -> None:
+def serve_page(
+    options: RunOptions,
+    loop: Loop,
+    cameras: list[Camera],
+    stack: ExitStack,
+    labelling: Labelling | None = None,
+) -> None:
     """Serve the live page if `--port` asks for it, and say where."""
     if options.port is None:
         return
-    from snow_runtime.app.page import PageServer, new_token
+    from snow_runtime.app.page import PageServer
 
-    loopback = options.host in ("127.0.0.1", "::1", "localhost")
-    token = options.token or (None if loopback else new_token())
+    token = token_for(options.host, options.token)
     server = stack.enter_context(
         PageServer(
             loop.live,
             loop.stats,
             lambda: {camera.name: camera_state(camera) for camera in cameras},
             lambda: loop.asked,
+            labelling=labelling,
             host=options.host,
             port=options.port,
             token=token,
             allowed_hosts=options.allowed_hosts,
         )
     )
-    shown = server.entry_url if token and not options.token else server.url
-    click.echo(f"live page: {shown}", err=True)
-    if options.allowed_hosts and token is None:
-        click.echo(
-            "note: the page has no token; whoever reaches the proxy sees it and uses its switches. "
-            "Give --token, or let the proxy ask for a password.",
-            err=True,
-        )
+    say_address("live page", server, token, options.token, options.allowed_hosts)
 
 
 def camera_state(camera: Camera) -> dict[str, Any]:

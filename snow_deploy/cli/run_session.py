@@ -9,6 +9,7 @@ import click
 
 from snow_deploy.cli.options import readout_files
 from snow_deploy.cli.run_collect import begin_collecting
+from snow_deploy.cli.run_labelling import labelling_page
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
 from snow_deploy.cli.run_refit import begin_refitting, questions_of
@@ -126,7 +127,8 @@ class RunSession:
             loop.drift = DriftWatcher()
             stats.drift = loop.drift.to_dict
         self._refit = begin_refitting(lambda: self._plan, loop, stack)
-        serve_page(options, loop, cameras, stack)
+        label = labelling_page(lambda: self._plan, self._refit, stack)
+        serve_page(options, loop, cameras, stack, label)
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan

@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
@@ -20,12 +20,19 @@ JSON = {"Content-Type": "application/json"}
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - only within a test, with a token
 
 
-def port_of(server: PageServer) -> int:
+class Served(Protocol):
+    """Anything that is served."""
+
+    @property
+    def url(self) -> str: ...
+
+
+def port_of(server: Served) -> int:
     return urlsplit(server.url).port or 0
 
 
 @contextmanager
-def connected(server: PageServer) -> Iterator[http.client.HTTPConnection]:
+def connected(server: Served) -> Iterator[http.client.HTTPConnection]:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(server), timeout=10)
     try:
         yield connection
@@ -34,7 +41,7 @@ def connected(server: PageServer) -> Iterator[http.client.HTTPConnection]:
 
 
 def ask(
-    server: PageServer, method: str, path: str, body: str | None = None, **headers: str
+    server: Served, method: str, path: str, body: str | None = None, **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with connected(server) as connection:
@@ -43,7 +50,7 @@ def ask(
         return response, response.read()
 
 
-def status(server: PageServer, path: str, **headers: str) -> int:
+def status(server: Served, path: str, **headers: str) -> int:
     return ask(server, "GET", path, **headers)[0].status
 
 

@@ -13,6 +13,7 @@ from snow_runtime.app.page.site import Site
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from starlette.types import ASGIApp
     from typing_extensions import Self
 
     from snow_runtime.app.dashboard import Cameras, Tasks
@@ -38,6 +39,7 @@ class PageServer:
         limits: What viewers may take.
         hung_after_s: Time without an answer, while a camera gave frames or none has ever given one,
             after which `/healthz` answers 503.
+        labelling: The labelling page, served below `/label`; None serves none.
 
     Raises:
         InputError: The token is missing or unfit, or a name is none.
@@ -56,6 +58,7 @@ class PageServer:
         allowed_hosts: Iterable[str] = (),
         limits: Limits | None = None,
         hung_after_s: float = 60.0,
+        labelling: ASGIApp | None = None,
     ) -> None:
         self._access = Access(host, token, tuple(allowed_hosts))
         self._live = live
@@ -63,6 +66,7 @@ class PageServer:
         self._host = host
         self._port = port
         self._limits = limits or Limits()
+        self._labelling = labelling
         self._served: tuple[HttpServer, Site] | None = None
 
     def __enter__(self) -> Self:
@@ -96,7 +100,14 @@ class PageServer:
         listener = listening_socket(self._host, self._port)
         self._port = listener.getsockname()[1]
         try:
-            site = Site(self._board, self._live, self._limits, self._access, self._port)
+            site = Site(
+                self._board,
+                self._live,
+                self._limits,
+                self._access,
+                self._port,
+                labelling=self._labelling,
+            )
             server = HttpServer(site, listener, self._limits, site.events.run)
             server.start()
         except BaseException:

@@ -11,16 +11,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from snow_runtime.app.page.access import STATIC, Access, Guard
 from snow_runtime.app.page.events import HEADERS, Events
+from snow_runtime.app.page.protection import protecting
 from snow_runtime.app.previews import Previews
 from snow_runtime.app.throttled_logger import ThrottledLogger
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from snow_runtime.app.dashboard import Dashboard
     from snow_runtime.app.http.limits import Limits
@@ -29,28 +30,34 @@ if TYPE_CHECKING:
 _TYPES: Final = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
 _SVG: Final = "image/svg+xml"
 _PICTURE_WIDTH: Final = 640
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_PROTECTION: Final = (
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", _POLICY.encode()),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-)
+_NO_LINK: Final = b"<!-- link to the labelling page -->"
+_LINK: Final = b'<a class="labelling" href="label/">Label pictures</a>'
 
 
 class Site:
     """Answers all requests.
+
+    Args:
+        board: What is told of cameras and answers.
+        live: Where pictures come from.
+        limits: What viewers may take.
+        access: What lets a viewer in.
+        port: The port that is served.
+        labelling: The labelling page, for what lies below `/label`; None where there is none.
 
     Attributes:
         events: Events, whose loop is to be run.
     """
 
     def __init__(
-        self, board: Dashboard, live: LatestFrames, limits: Limits, access: Access, port: int
+        self,
+        board: Dashboard,
+        live: LatestFrames,
+        limits: Limits,
+        access: Access,
+        port: int,
+        *,
+        labelling: ASGIApp | None = None,
     ) -> None:
         self.events = Events(board, limits.viewers)
         self._board = board
@@ -58,6 +65,11 @@ class Site:
         self._pictures = Previews(live)
         self._files = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._faults = ThrottledLogger(logging.getLogger(__name__))
+        below: list[BaseRoute] = []
+        if labelling is not None:
+            below = [Route("/label", to_labelling), Mount("/label", labelling)]
+            page = self._files["page.html"]
+            self._files["page.html"] = page.replace(_NO_LINK, _LINK)
         self._app = Starlette(
             routes=[
                 Route("/", self._file),
@@ -67,6 +79,7 @@ class Site:
                 Route("/metrics", self._metrics),
                 Route("/healthz", self._health),
                 Route("/tasks/{task:path}", self._switch, methods=["POST"]),
+                *below,
             ],
             middleware=[Middleware(Guard, access=access, port=port)],
             exception_handlers={Exception: _broken},
@@ -75,14 +88,8 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, with the headers that protect the page."""
-
-        async def protected(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *_PROTECTION]}
-            await send(message)
-
         try:
-            await self._app(scope, receive, protected)
+            await self._app(scope, receive, protecting(send))
         except ClientDisconnect:
             pass
         except Exception as error:  # noqa: BLE001 - it is logged, and answered by `_broken`
@@ -146,6 +153,11 @@ class Site:
             if len(body) > self._most_bytes:
                 raise HTTPException(413, f"At most {self._most_bytes} bytes of a body are taken.")
         return body
+
+
+async def to_labelling(_request: Request) -> Response:
+    """Lead to the labelling page, wherever a proxy has put the whole."""
+    return Response(status_code=307, headers={"Location": "label/"})
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:
