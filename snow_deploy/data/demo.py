@@ -57,6 +57,10 @@ _QUESTIONS: dict[str, _Question] = {
     "texture": _Question(TEXTURES, lambda answers: answers.texture),
     "digit": _Question(DIGITS, lambda answers: answers.digit),
     "colour": _Question(COLOURS, lambda answers: answers.colour),
+    "pattern": _Question(
+        _TEXTURE_FAMILIES,
+        lambda answers: answers.texture * len(_TEXTURE_FAMILIES) // len(TEXTURES),
+    ),
     "scene": _Question(
         tuple(
             map(" ".join, itertools.product(_SHAPE_FAMILIES, _TEXTURE_FAMILIES, _DIGIT_FAMILIES))
@@ -71,7 +75,7 @@ class DemoPictures:
     """One split of the rendered pictures, under one question.
 
     Attributes:
-        question: "shape", "texture", "digit", "colour" or "scene".
+        question: "shape", "texture", "digit", "colour", "pattern" or "scene".
         split: "train" or "test"; the two share no picture.
         count: How many pictures.
         size: Their width and height in pixels.
@@ -117,7 +121,7 @@ def read_demo(question: str, options: Mapping[str, str] | None = None) -> Splits
     """Return the rendered pictures with the answers to `question`.
 
     Args:
-        question: "shape", "texture", "digit", "colour" or "scene".
+        question: "shape", "texture", "digit", "colour", "pattern" or "scene".
         options: `train` and `test`, the numbers of pictures; `size` in pixels; `seed`. The seed
             of a training run doesn't change the pictures.
 

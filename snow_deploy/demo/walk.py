@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.data import open_data
 from snow_deploy.demo.latency import compare_latency
+from snow_deploy.demo.new_question import LABELS, QUESTION, learn_question
 from snow_deploy.demo.pretrain import ORIGIN, PretrainOptions, pretrain
 from snow_deploy.errors import StoreError
 from snow_deploy.models.source import Source
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from snow_deploy.demo.new_question import NewQuestion
     from snow_deploy.training.task_record import TaskRecord
     from snow_export.parity import TaskParity
     from snow_runtime.results import Result
@@ -72,6 +74,7 @@ class DemoOutcome:
         parity: Torch against ONNX Runtime, by task.
         latency_ms: Latencies that `compare_latency` returned.
         predictions: Held-out pictures: index, the answers, the truth by task.
+        new_question: What twenty labels added to the model.
         seconds: Duration of each step.
     """
 
@@ -84,6 +87,7 @@ class DemoOutcome:
     parity: list[TaskParity]
     latency_ms: dict[str, float]
     predictions: list[tuple[int, Result, dict[str, str]]]
+    new_question: NewQuestion
     seconds: dict[str, float]
 
 
@@ -92,7 +96,7 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
     clock = _Clock(say)
     store = Store(folder / "store")
     graph, whole = folder / "snow.onnx", folder / "whole.onnx"
-    _check_replaceable(store, (store.root, graph, whole))
+    _check_replaceable(store, (store.root, graph, whole, folder / "collection"))
     shutil.rmtree(store.root, ignore_errors=True)
     with clock("Pre-train a small source"):
         weights, source_accuracy = pretrain(options.pretrain, workers=options.workers)
@@ -104,10 +108,12 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
         with clock(f"Train task {task}"):
             records.append(_train(store, task, options))
     with clock("Export one graph, check it against torch"):
-        parity = export_tasks(store, TASKS, graph)
+        parity = export_tasks(store, TASKS, graph, with_features=True)
         export_source(store, whole)
     with clock("Predict held-out pictures with the exported graph"):
         predictions = _predict(graph, options)
+    with clock(f"Add the question {QUESTION} to the running model, from {LABELS} labels"):
+        new_question = learn_question(graph, options.data(QUESTION), folder / "collection")
     with clock("Time the shared graph beside whole models"):
         latency_ms = compare_latency(
             graph,
@@ -123,9 +129,10 @@ def walk(folder: Path, options: DemoOptions, say: Callable[[str], None]) -> Demo
         source_accuracy=source_accuracy,
         source_parameters=source.count_parameters(),
         subscriptions={item.name: item.channels for item in source.anatomy.subscriptions},
-        parity=parity,
+        parity=[each for each in parity if each.task in TASKS],  # not the features'
         latency_ms=latency_ms,
         predictions=predictions,
+        new_question=new_question,
         seconds=clock.seconds,
     )
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections import Counter
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,13 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
+import snow_runtime
 from snow_deploy.cli import main
+from snow_deploy.data import open_data
 from snow_deploy.demo import pretrain
 from snow_deploy.training import run, trainer
 from snow_deploy.training.store import Store
+from snow_runtime.collection.collection import Collection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +53,7 @@ def test_the_way_from_pictures_to_predictions(demo: tuple[Path, str]) -> None:
 
     assert Store(folder / "store").tasks() == ("colour", "digit", "shape")
     outputs = [output.name for output in onnx.load(folder / "snow.onnx").graph.output]
-    assert outputs == ["shape", "colour", "digit"]
+    assert outputs == ["shape", "colour", "digit", "source.features"]
 
 
 def test_the_table_has_every_figure_as_measured(demo: tuple[Path, str]) -> None:
@@ -75,6 +79,25 @@ def test_the_report_is_one_page_that_needs_nothing_else(demo: tuple[Path, str]) 
     assert "{{" not in page
     for record in map(Store(demo[0] / "store").load_task, ("colour", "digit", "shape")):
         assert f"<td>{record.metrics['brier']:.3f}</td>" in page
+
+
+def test_the_running_model_learns_a_question_from_twenty_labels(demo: tuple[Path, str]) -> None:
+    folder, output = demo
+
+    with Collection.open(folder / "collection") as collection:
+        labels = collection.labels("pattern")
+    assert Counter(labels.values()) == {"lined": 10, "spotted": 10}
+    readout = folder / "collection" / "versions" / "pattern" / "0001.readout"
+    tests = open_data("demo:pattern?train=64&test=32&size=48").final[1]
+    with snow_runtime.load(folder / "snow.onnx") as model:
+        model.add_readout(readout)
+        answers = model.batch([tests.load(index) for index in range(32)])
+    right = [
+        each["pattern"].label == tests.labels[tests.target(n)] for n, each in enumerate(answers)
+    ]
+    said = f"from 20 labels: {sum(right) / 32:.3f} right of 32 held-out pictures"
+    assert said in output
+    assert f"<td>{sum(right) / 32:.3f}</td>" in (folder / "report.html").read_text("utf-8")
 
 
 def test_what_is_not_a_demos_is_not_replaced(tmp_path: Path) -> None:
