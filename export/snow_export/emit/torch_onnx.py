@@ -7,9 +7,7 @@ are put where a rule's would stand. Its nodes say in their `doc_string` which pi
 from __future__ import annotations
 
 import importlib.util
-import logging
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import onnx
@@ -21,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from snow_export.emit.emitter import EXAMPLE_BATCH
 from snow_export.emit.older_opset import to_opset
 from snow_export.errors import ExportError, NoRuleError
+from snow_export.quiet_torch import quiet_torch
 from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ def _export(piece: Piece, examples: list[Tensor]) -> onnx.ModelProto:
         raise ExportError(msg)
     batch = torch.export.Dim("batch")
     open_axes = tuple({0: batch} if each.shape[0] == EXAMPLE_BATCH else None for each in examples)
-    with _quiet(), torch.no_grad():
+    with quiet_torch(), torch.no_grad():
         program = torch.onnx.export(
             piece,
             tuple(examples),
@@ -200,19 +199,6 @@ def _export(piece: Piece, examples: list[Tensor]) -> onnx.ModelProto:
             msg = f"it needs {node.op_type}, with a graph of its own inside"
             raise ExportError(msg)
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch.onnx from telling how it gets on."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _reasons(error: BaseException) -> Iterator[str]:

@@ -226,7 +226,7 @@ def _layer_kind(name: str) -> type[nn.Module]:
 
 
 @cache
-def _functions() -> dict[str, Any]:
+def known_functions() -> dict[str, Any]:
     """Return the functions that may be called, by name: those of torch that compute with tensors.
 
     They are what torch lets tensor-like classes override; torch.load, say, is none of them.
@@ -235,6 +235,7 @@ def _functions() -> dict[str, Any]:
     overridable = torch.overrides.get_overridable_functions()
     for place in (torch, nn.functional):
         names = {*(each.__name__ for each in overridable[place]), *_NOT_LISTED}
+        names |= {f"{name}_" for name in names}  # torch lists few of those that write in place
         known = {name: getattr(place, name, None) for name in names if not name.startswith("_")}
         found |= {f"{place.__name__}.{name}": each for name, each in known.items() if each}
     found |= {f"operator.{name}": getattr(operator, name) for name in _OPERATORS}
@@ -255,18 +256,17 @@ _ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "T", "mT"})
 
 
 def _name_function(function: Any) -> str:
-    for name, known in _functions().items():
+    for name, known in known_functions().items():
         if known is function:
             return name
-    raise _unknown(
-        str(getattr(function, "__module__", "")), getattr(function, "__name__", function)
-    )
+    module, name = getattr(function, "__module__", ""), getattr(function, "__name__", function)
+    raise _unknown(f"{module}.{name}" if module else name, "the function")
 
 
 def _function(name: str) -> Any:
-    if name not in _functions():
+    if name not in known_functions():
         raise _unknown(name, "a function")
-    return _attribute_of_tensor if name == "builtins.getattr" else _functions()[name]
+    return _attribute_of_tensor if name == "builtins.getattr" else known_functions()[name]
 
 
 def _attribute_of_tensor(value: Any, name: str) -> Any:

@@ -10,10 +10,18 @@ import torch
 from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.plain.aten_calls import NotExportedError
+from snow_deploy.models.plain.description import describe
+from snow_deploy.models.plain.exported import trace_exported
 from snow_deploy.models.plain.replace_layers import convolution_like, replace_layers
 from snow_deploy.models.plain.rewrite import rewrite
-from snow_deploy.models.plain.tracer import picture_channels, trace_plainly, where
+from snow_deploy.models.plain.tracer import EXAMPLE_BATCH, picture_channels, trace_plainly, where
 from snow_export.trace.nodes import layer_of
+
+
+class AttentionError(SourceError):
+    """A network has attention blocks, however it is read."""
+
 
 _ATTENTION = re.compile(r"Attention(2d|Block|Layer|Pool)?$")
 """What the classes of attention blocks are called, in torch, torchvision and timm."""
@@ -50,16 +58,38 @@ def make_plain(network: nn.Module, image_size: tuple[int, int], what: str) -> fx
             "layer for them."
         )
         raise SourceError(msg)
+    images = torch.randn((2, channels, *image_size), generator=torch.Generator().manual_seed(0))
+    expected = _answers(original, images, what)
     changed = copy.deepcopy(original)
     reparametrise(changed)
     replace_layers(changed)
-    plain = rewrite(trace_plainly(changed, image_size, what)).eval()
-    if any(node.target is nn.functional.scaled_dot_product_attention for node in plain.graph.nodes):
-        raise SourceError(_no_attention(what, "it calls scaled_dot_product_attention"))
-    _compare(original, plain, (2, channels, *image_size), what)
+    plain = _trace(changed, images, expected, what)
     if channels == 1:
         _read_colour(plain, what)
     return plain
+
+
+def _trace(network: nn.Module, images: Tensor, expected: Tensor, what: str) -> fx.GraphModule:
+    """Trace by torch.fx, or where that does not get at the network's answers by torch.export.
+
+    Raises:
+        SourceError: Neither does; the message is torch.fx's, and tells the other's reason.
+    """
+    image_size = (images.shape[2], images.shape[3])
+    try:
+        return _checked(rewrite(trace_plainly(network, image_size, what)), images, expected, what)
+    except AttentionError:
+        raise
+    except SourceError as refused:
+        try:
+            plain = rewrite(trace_exported(network, image_size))
+            return _checked(plain, images, expected, what)
+        except AttentionError:
+            raise
+        except (NotExportedError, SourceError) as also:
+            reason = str(also).partition(". ")[0]
+            msg = f"{refused} torch.export was tried too, and does not read it: {reason}."
+            raise SourceError(msg) from refused
 
 
 def refuse_attention(network: nn.Module, what: str) -> None:
@@ -70,7 +100,7 @@ def refuse_attention(network: nn.Module, what: str) -> None:
     """
     for name, layer in network.named_modules():
         if _ATTENTION.search(type(layer).__name__):
-            raise SourceError(_no_attention(what, f"{name} is a {type(layer).__name__}"))
+            raise AttentionError(_no_attention(what, f"{name} is a {type(layer).__name__}"))
 
 
 def _no_attention(what: str, seen: str) -> str:
@@ -100,33 +130,57 @@ def reparametrise(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _compare(
-    original: nn.Module, plain: fx.GraphModule, shape: tuple[int, int, int, int], what: str
-) -> None:
-    """Run both on noise.
+def _answers(original: nn.Module, images: Tensor, what: str) -> Tensor:
+    """Return the network's own answers, [B, classes].
 
     Raises:
-        SourceError: The answers are no [B, classes], or differ beyond rounding.
+        SourceError: It raises, or returns something else.
     """
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    height, width = images.shape[2:]
     try:
-        expected, found = original(images), plain(images)
-    except (RuntimeError, ValueError, AssertionError) as error:
+        answers = original(images)
+    except Exception as error:
         reason, place = str(error).strip().partition("\n")[0].rstrip("."), where(error)
         msg = (
-            f"{what} cannot read pictures of {shape[2]} x {shape[3]} pixels: {reason}"
-            f"{f' at {place}' if place else ''}. Give the size that it was trained with, or change "
-            "that line."
+            f"{what} cannot read pictures of {height} x {width} pixels: "
+            f"{reason or type(error).__name__}{f' at {place}' if place else ''}. Give the size "
+            "that it was trained with, or change that line."
         )
         raise SourceError(msg) from error
-    if not isinstance(expected, Tensor) or expected.ndim != 2:
-        seen = list(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
+    if not isinstance(answers, Tensor) or answers.ndim != 2:
+        seen = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
         msg = (
-            f"{what} returns {seen} for {list(shape)}, expected logits [{shape[0]}, classes]. Wrap "
-            "it in a module that returns them."
+            f"{what} returns {seen} for {list(images.shape)}, expected logits "
+            f"[{len(images)}, classes]. Wrap it in a module that returns them."
         )
         raise SourceError(msg)
-    far = float((expected - found).abs().max()) / max(float(expected.abs().max()), 1e-6)
+    return answers
+
+
+@torch.no_grad()
+def _checked(plain: fx.GraphModule, images: Tensor, expected: Tensor, what: str) -> fx.GraphModule:
+    """Return a graph that can be written down and answers as the network itself.
+
+    Raises:
+        SourceError: It cannot, or the answers differ beyond rounding.
+    """
+    plain.eval()
+    if any(node.target is nn.functional.scaled_dot_product_attention for node in plain.graph.nodes):
+        raise AttentionError(_no_attention(what, "it calls scaled_dot_product_attention"))
+    describe(plain, what)
+    try:
+        found = fx.Interpreter(plain).run(images)  # plain() prints what it fails at
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        msg = (
+            f"the graph of {what}, which was read from {EXAMPLE_BATCH} pictures, fails for "
+            f"{len(images)}: {reason}. Let its forward pass take any number of pictures: sizes[0] "
+            "as it comes, neither by int() nor in a loop."
+        )
+        raise SourceError(msg) from error
+    far = float("inf")
+    if found.shape == expected.shape:
+        far = float((expected - found).abs().max()) / max(float(expected.abs().max()), 1e-6)
     same_holes = bool((expected.isfinite() == found.isfinite()).all())
     if not (far <= _TOLERANCE or (same_holes and not expected.isfinite().all())):
         msg = (
@@ -135,6 +189,7 @@ def _compare(
             "on something beside the picture, such as chance or what it remembers."
         )
         raise SourceError(msg)
+    return plain
 
 
 @torch.no_grad()

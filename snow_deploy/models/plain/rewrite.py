@@ -71,7 +71,7 @@ def _ask_at_hand_for_batch(graph: fx.Graph) -> None:
     for size in sizes:
         for user in list(size.users):
             reads = user.args[0] if user.args else None
-            if not isinstance(reads, fx.Node) or reads in {size, image}:
+            if not isinstance(reads, fx.Node) or reads in {size, image} or reads.op == "get_attr":
                 continue
             with graph.inserting_before(user):
                 own = graph.call_method("size", (reads, 0))
@@ -196,7 +196,7 @@ def _layer_name(traced: fx.GraphModule, node: fx.Node, weights: list[fx.Node]) -
     """Name a layer after the module that holds its weights, if nothing else is called in that."""
     kind = str(getattr(node.target, "__name__", "layer"))
     if weights:
-        owner = str(weights[0].target).rpartition(".")[0]
+        owner = str(weights[0].target).rpartition(".")[0].partition(".parametrizations.")[0]
     else:
         owner = next(reversed([n for n, _ in node.meta.get("nn_module_stack", {}).values()]), "")
     called = {str(each.target) for each in traced.graph.nodes if each.op == "call_module"}

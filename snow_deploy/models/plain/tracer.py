@@ -20,6 +20,8 @@ from snow_export.own_layers import OWN_LAYERS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+EXAMPLE_BATCH = 3
+"""Pictures of the example; another number than what is then compared has."""
 _WHOLE = (*OWN_LAYERS, LayerNorm2d, StochasticDepth)
 
 
@@ -51,6 +53,13 @@ def trace_plainly(network: nn.Module, image_size: tuple[int, int], what: str) ->
     for node in [each for each in graph.nodes if each.op == "placeholder" and not each.users]:
         graph.erase_node(node)
     return fx.GraphModule(network, graph)
+
+
+def is_whole(layer: nn.Module | None) -> bool:
+    """Tell whether a layer is kept as it is: one of torch's own, or of ours."""
+    if layer is None or isinstance(layer, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        return False
+    return getattr(nn, type(layer).__name__, None) is type(layer) or type(layer) in _WHOLE
 
 
 class SizedProxy(fx.Proxy):
@@ -93,9 +102,7 @@ class PlainTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         """Keep torch's own layers whole, and ours."""
-        if isinstance(m, nn.Sequential | nn.ModuleList | nn.ModuleDict):
-            return False
-        return type(m).__module__.startswith("torch.nn.") or type(m) in _WHOLE
+        return is_whole(m)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Return what stands for a node."""
@@ -134,7 +141,7 @@ class PlainTracer(fx.Tracer):
 
     def _run(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
-            return torch.zeros(2, self._channels, *self._image_size)
+            return torch.zeros(EXAMPLE_BATCH, self._channels, *self._image_size)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._examples.__getitem__)
         if node.op == "get_attr":
             return _attribute(self.root, str(node.target))
