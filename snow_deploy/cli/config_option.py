@@ -9,9 +9,11 @@ import click
 from snow_deploy.cli.options import FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from snow_deploy.cli.config_questions import AskedQuestions
+    from snow_runtime.app.questions.view import CameraView
 
 _QUESTIONS: Final = "snow_deploy.questions"
 _WORDS: Final = "snow_deploy.words"  # of the command line, in a context's meta
@@ -45,6 +47,12 @@ def questions_of(context: click.Context) -> AskedQuestions | None:
     """Return the questions of the file that a command line names; None where it has none."""
     found: AskedQuestions | None = context.meta.get(_QUESTIONS)
     return found if found is not None and found.questions else None
+
+
+def views_of(context: click.Context) -> Mapping[str, tuple[CameraView, ...]]:
+    """Return the views of the file that a command line names, by camera."""
+    found: AskedQuestions | None = context.meta.get(_QUESTIONS)
+    return {} if found is None else found.views
 
 
 def config_values(context: click.Context, path: Path) -> tuple[dict[str, Any], AskedQuestions]:

@@ -27,10 +27,12 @@ class AskedQuestions:
     Attributes:
         questions: The questions.
         rules: Numbers of states that a question has for itself, by its name.
+        views: Views by camera, those too that nothing is asked about.
     """
 
     questions: tuple[Question, ...] = ()
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    views: Mapping[str, tuple[CameraView, ...]] = field(default_factory=dict)
 
     def rules_beside(self, rules: StateRules) -> dict[str, StateRules]:
         """Return the rules of the questions that have their own, beside those of all.
@@ -70,7 +72,8 @@ class _Questions:
             if own:
                 rules[name] = own
             found += self._questions(name, table, views)
-        return AskedQuestions(tuple(found), rules), self._faults
+        shown = {name: tuple(each.values()) for name, each in views.items() if each}
+        return AskedQuestions(tuple(found), rules, shown), self._faults
 
     def _views(self, camera: str) -> dict[str, CameraView]:
         found = {}
@@ -94,8 +97,9 @@ class _Questions:
             self._note((*where, "polygon"), "expected three points or more, each with x and y")
             return None
         area: Any = box if polygon is None else box_of(polygon)
+        points: Any = polygon
         try:
-            return CameraView(name, area or CameraView().box, table.rotate or 0)  # type: ignore[arg-type]
+            return CameraView(name, area or CameraView().box, table.rotate or 0, points)  # type: ignore[arg-type]
         except InputError as error:
             self._note(where, str(error))
             return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from snow_deploy.cli.config_option import questions_of
+from snow_deploy.cli.config_option import questions_of, views_of
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.cli.config_questions import AskedQuestions
     from snow_runtime.app.questions.question import Question
+    from snow_runtime.app.questions.view import CameraView
     from snow_runtime.app.states.keeper import AskedTask
     from snow_runtime.app.states.rules import StateRules
     from snow_runtime.cameras import CameraOptions
@@ -62,6 +63,7 @@ class RunPlan:
         rules: When states change; None where none are kept.
         own_rules: When those of single questions do, by name.
         questions: Questions; None asks all tasks about each frame.
+        views: Views by camera, those too that nothing is asked about.
     """
 
     model: Path | str
@@ -72,6 +74,7 @@ class RunPlan:
     rules: StateRules | None
     own_rules: Mapping[str, StateRules]
     questions: tuple[Question, ...] | None
+    views: Mapping[str, tuple[CameraView, ...]]
 
     @property
     def needed(self) -> tuple[str, ...] | None:
@@ -171,6 +174,7 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
         rules,
         {} if asked is None or rules is None else asked.rules_beside(rules),
         None if asked is None else asked.questions,
+        views_of(context),
     )
 
 

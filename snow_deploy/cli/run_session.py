@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from snow_runtime.app.questions.asking import Questions
     from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.app.states.keeper import StateKeeper
+    from snow_runtime.app.states.log import StateLog
     from snow_runtime.cameras import Camera
     from snow_runtime.swap import SwappableModel
 
@@ -56,6 +57,7 @@ class RunSession:
         self._ran: RunPlan | None = None  # the last one that came to run
         self._next: RunPlan | None = None
         self._keeper: StateKeeper | None = None
+        self._log: StateLog | None = None  # what it told, for the page
 
     def run(self) -> None:
         """Go on until the cameras have ended or somebody stops it.
@@ -82,6 +84,7 @@ class RunSession:
                 return
 
     def _run(self, stack: ExitStack) -> None:
+        from snow_runtime.app.latest_frames import LatestFrames
         from snow_runtime.app.loop import Loop
         from snow_runtime.app.stats import Stats
         from snow_runtime.cameras import CameraGroup, open_camera
@@ -113,11 +116,12 @@ class RunSession:
             _loop_options(plan),
             recorders,
             stats,
+            LatestFrames(self._log),
             questions=_questions(plan),
         )
         loop.states = self._states(loop)
         loop.beat = self._manager.beat if self._manager.watches else None
-        serve_page(options, loop, cameras, stack)
+        serve_page(lambda: self._plan, loop, cameras, stack)
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan
@@ -131,11 +135,14 @@ class RunSession:
     def _states(self, loop: Loop) -> StateFeed | None:
         from snow_runtime.app.states.feed import StateFeed
         from snow_runtime.app.states.keeper import StateKeeper
+        from snow_runtime.app.states.log import StateLog
 
         plan = self._plan
         if plan.rules is None:
-            self._keeper = None
+            self._keeper, self._log = None, None
+            loop.live.changes = StateLog()
             return None
+        self._log = loop.live.changes
         if self._keeper is None:
             self._keeper = StateKeeper(plan.rules)
         self._keeper.follow(plan.rules, plan.own_rules)

@@ -228,8 +228,8 @@ class Loop:
         idle: Iterable[str] = ()
         if asked.views is not None:
             answer = replace(answer, views=asked.views)
-            for view, _ in asked.views:
-                self.stats.count(f"view {frame.camera}/{view or WHOLE}")
+            for view, share_ms in asked.views:
+                self.stats.record_view(frame.camera, view or WHOLE, share_ms)
             idle = self._idle(frame.camera, result)
         news = None
         if self.states is not None:
@@ -262,6 +262,7 @@ class Loop:
             return
         if news.events:
             self.stats.count("state_changes", len(news.events))
+        self.live.changes.tell(news)
         for output in self.outputs:
             if isinstance(output, StateOutput):
                 self._guarded(output.tell, news)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from snow_runtime.app.dashboard import Cameras, Tasks
+    from snow_runtime.app.dashboard import Cameras, Setup, Tasks
     from snow_runtime.app.latest_frames import LatestFrames
     from snow_runtime.app.stats import Stats
 
@@ -38,6 +38,8 @@ class PageServer:
         limits: What viewers may take.
         hung_after_s: Time without an answer, while a camera gave frames or none has ever given one,
             after which `/healthz` answers 503.
+        setup: Function that gives what is asked of the cameras, called by the page's thread; None
+            shows each task at each camera.
 
     Raises:
         InputError: The token is missing or unfit, or a name is none.
@@ -56,10 +58,11 @@ class PageServer:
         allowed_hosts: Iterable[str] = (),
         limits: Limits | None = None,
         hung_after_s: float = 60.0,
+        setup: Setup | None = None,
     ) -> None:
         self._access = Access(host, token, tuple(allowed_hosts))
         self._live = live
-        self._board = Dashboard(live, stats, cameras, tasks, hung_after_s=hung_after_s)
+        self._board = Dashboard(live, stats, cameras, tasks, hung_after_s=hung_after_s, setup=setup)
         self._host = host
         self._port = port
         self._limits = limits or Limits()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snow_runtime.app.states.keeper import StateKeeper
     from snow_runtime.cameras import Frame
     from snow_runtime.cameras.clock import Clock
+    from snow_runtime.graph.manifest import TaskEntry
     from snow_runtime.results import TaskResult
     from snow_runtime.swap import SwappableModel
 
@@ -99,7 +100,12 @@ class StateFeed:
 
 def asked_tasks(model: SwappableModel) -> dict[str, AskedTask]:
     """Return, by name, what the answers of a model's tasks may be, its readouts' included."""
+    entries = task_entries(model)
+    return {name: AskedTask(task.labels, task.answers) for name, task in entries.items()}
+
+
+def task_entries(model: SwappableModel) -> dict[str, TaskEntry]:
+    """Return, by name, what is known of a model's tasks, its readouts' included."""
     with model.held() as present:
         own, readouts = present.manifest.tasks, present.readouts
-    entries = (*own, *(readout.facts.task for readout in readouts))
-    return {task.name: AskedTask(task.labels, task.answers) for task in entries}
+    return {task.name: task for task in (*own, *(readout.facts.task for readout in readouts))}
