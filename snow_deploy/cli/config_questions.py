@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from snow_deploy.cli.config_lines import line_of
 from snow_deploy.cli.config_read import Fault, nearest
+from snow_runtime.app.answers import WHOLE
 from snow_runtime.app.questions.question import Question
 from snow_runtime.app.questions.view import CameraView, box_of
 from snow_runtime.errors import InputError
@@ -79,7 +80,10 @@ class _Questions:
         found = {}
         for name, table in (self._cameras[camera].views or {}).items():
             where = "cameras", camera, "views", name
-            if table is not None and (made := self._view(name, table, where)) is not None:
+            if name in {"", WHOLE}:
+                what = f"a view's name, expected one, and not {WHOLE}, the whole picture's"
+                self._note(where, what)
+            elif table is not None and (made := self._view(name, table, where)) is not None:
                 found[name] = made
         return found
 
