@@ -234,7 +234,8 @@ class Loop:
         news = None
         if self.states is not None:
             seen = {name: task for name, task in result.items() if _among(name, shown)}
-            now, news = self.states.put(frame, seen, idle, unknown=unknown)
+            picture = getattr(self.recorders.get(frame.camera), "keeps_in", None)
+            now, news = self.states.put(frame, seen, idle, unknown=unknown, picture=picture)
             answer = replace(answer, states=now)
         self.live.put(frame, answer)
         self._hand_out(frame, answer)
