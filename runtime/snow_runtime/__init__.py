@@ -20,6 +20,9 @@ These names are public:
   `BadPictureError`
 - the loop from cameras to outputs: `Loop`, `LoopOptions`, `FrameAnswer`, `TaskAnswer`, `Output`,
   `JsonLines`, `Mqtt`, `MqttOptions`, `Recorder`
+- states of what a loop asks: `keep_states`, `StateFeed`, `StateRules`, `StateOutput`, `StateNews`,
+  `StateEvent`, `StateNow`, `Change`, `Evidence`
+- questions about parts of a picture: `Questions`, `Question`, `CameraView`
 - building engines: `build_engine`, `BuildOptions`, `BuiltEngine`, `EngineRecord`
 - models on a server: `remote`, `RemoteOptions`, `TritonPythonModel`
 - errors: `SnowError`, `GraphError`, `ManifestError`, `HalfError`, `EngineError`,
@@ -56,10 +59,16 @@ from snow_runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from snow_runtime.app.answers import FrameAnswer, TaskAnswer
     from snow_runtime.app.loop import Loop, LoopOptions
-    from snow_runtime.app.outputs.jsonl import JsonLines, Output
+    from snow_runtime.app.outputs.jsonl import JsonLines, Output, StateOutput
     from snow_runtime.app.outputs.mqtt import Mqtt
     from snow_runtime.app.outputs.mqtt_broker import MqttOptions
     from snow_runtime.app.outputs.recording import Recorder
+    from snow_runtime.app.questions.asking import Questions
+    from snow_runtime.app.questions.question import Question
+    from snow_runtime.app.questions.view import CameraView
+    from snow_runtime.app.states.event import Change, Evidence, StateEvent, StateNews, StateNow
+    from snow_runtime.app.states.feed import StateFeed, keep_states
+    from snow_runtime.app.states.rules import StateRules
     from snow_runtime.backends.remote.address import RemoteOptions
     from snow_runtime.cameras.backoff import Backoff
     from snow_runtime.cameras.camera import Camera
@@ -119,11 +128,14 @@ __all__ = [
     "CameraOptions",
     "CameraPicture",
     "CameraSource",
+    "CameraView",
+    "Change",
     "Colour",
     "ConfidenceEntry",
     "Counters",
     "EngineError",
     "EngineRecord",
+    "Evidence",
     "FeaturesEntry",
     "FitEntry",
     "FitError",
@@ -151,6 +163,8 @@ __all__ = [
     "Precision",
     "Prepared",
     "Preprocessing",
+    "Question",
+    "Questions",
     "ReadoutError",
     "ReadoutFacts",
     "ReadoutFile",
@@ -161,6 +175,12 @@ __all__ = [
     "Result",
     "SnowError",
     "SourceEntry",
+    "StateEvent",
+    "StateFeed",
+    "StateNews",
+    "StateNow",
+    "StateOutput",
+    "StateRules",
     "Status",
     "SwappableModel",
     "TapEntry",
@@ -172,6 +192,7 @@ __all__ = [
     "build_engine",
     "decode_image",
     "fit",
+    "keep_states",
     "load",
     "load_image",
     "open_camera",
@@ -185,10 +206,16 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
         {
             "app.answers": ("FrameAnswer", "TaskAnswer"),
             "app.loop": ("Loop", "LoopOptions"),
-            "app.outputs.jsonl": ("JsonLines", "Output"),
+            "app.outputs.jsonl": ("JsonLines", "Output", "StateOutput"),
             "app.outputs.mqtt": ("Mqtt",),
             "app.outputs.mqtt_broker": ("MqttOptions",),
             "app.outputs.recording": ("Recorder",),
+            "app.questions.asking": ("Questions",),
+            "app.questions.question": ("Question",),
+            "app.questions.view": ("CameraView",),
+            "app.states.event": ("Change", "Evidence", "StateEvent", "StateNews", "StateNow"),
+            "app.states.feed": ("StateFeed", "keep_states"),
+            "app.states.rules": ("StateRules",),
             "backends.remote.address": ("RemoteOptions",),
             "cameras.backoff": ("Backoff",),
             "cameras.camera": ("Camera",),

@@ -44,6 +44,7 @@ def load(
     *,
     contexts: int = 1,
     rebuild: Rebuild = "never",
+    unlikeness: bool = True,
 ) -> Model:
     """Load a graph that ``snow-deploy export`` made, or an engine of ``snow-deploy build-engine``.
 
@@ -55,6 +56,8 @@ def load(
         threads: CPU threads within one call; None leaves the choice to ONNX Runtime.
         contexts: Number of calls of an engine that may compute at once; each needs GPU memory.
         rebuild: ``"auto"`` builds an engine anew from its graph where it does not load here.
+        unlikeness: Whether answers say how unlike those trained on a picture is, where that can be
+            known; without, it is not computed.
 
     Raises:
         GraphError: The file is missing, unreadable, no ONNX graph or one without a manifest.
@@ -79,11 +82,11 @@ def load(
             msg = f"Cannot load {path}: contexts and rebuild are options of engines."
             raise ValueError(msg)
         session = OnnxSession(path, providers, threads)
-        return Model(session, session.manifest)
+        return Model(session, session.manifest, unlikeness=unlikeness)
     if providers is not None or threads is not None:
         msg = f"Cannot load {path}: providers and threads are ONNX Runtime's options."
         raise ValueError(msg)
-    return _load_engine(path, contexts, rebuild)
+    return _load_engine(path, contexts, rebuild, unlikeness=unlikeness)
 
 
 def remote(address: str, options: RemoteOptions | None = None) -> Model:
@@ -118,7 +121,7 @@ def is_engine(path: Path) -> bool:
     )
 
 
-def _load_engine(path: Path, contexts: int, rebuild: Rebuild) -> Model:
+def _load_engine(path: Path, contexts: int, rebuild: Rebuild, *, unlikeness: bool) -> Model:
     from snow_runtime.engine.load import open_engine
     from snow_runtime.engine.session import EngineSession
 
@@ -128,7 +131,7 @@ def _load_engine(path: Path, contexts: int, rebuild: Rebuild) -> Model:
     opened = open_engine(path, rebuild)
     manifest = opened.record.manifest
     session = EngineSession(opened.engine, manifest, opened.backend.module, contexts=contexts)
-    return Model(session, manifest, opened.runtime)
+    return Model(session, manifest, opened.runtime, unlikeness=unlikeness)
 
 
 class Model(Closing):
@@ -140,13 +143,22 @@ class Model(Closing):
         session: The backend that runs the graph.
         manifest: What the graph is.
         keep: What has to live as long as the session, such as TensorRT's runtime.
+        unlikeness: Whether answers say how unlike those trained on a picture is.
 
     Attributes:
         manifest: What the graph is.
     """
 
-    def __init__(self, session: Session, manifest: Manifest, keep: object = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        manifest: Manifest,
+        keep: object = None,
+        *,
+        unlikeness: bool = True,
+    ) -> None:
         self._session = session
+        self._unlikeness = unlikeness
         self._keep = keep
         self._readouts = Readouts(session, manifest)
         self.manifest = manifest
@@ -299,7 +311,9 @@ class Model(Closing):
             (
                 task,
                 to_probabilities(logits, task.answers, task.temperature),
-                task_unlikenesses(task, logits, self.manifest, outputs, normed),
+                task_unlikenesses(task, logits, self.manifest, outputs, normed)
+                if self._unlikeness
+                else None,
             )
             for task, logits in task_logits(readouts, self.manifest, outputs)
         ]

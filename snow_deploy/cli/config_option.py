@@ -9,10 +9,12 @@ import click
 from snow_deploy.cli.options import FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from snow_deploy.cli.config_masks import Masks
     from snow_deploy.cli.config_questions import AskedQuestions
+    from snow_runtime.app.questions.view import CameraView
 
 _QUESTIONS: Final = "snow_deploy.questions"
 _MASKS: Final = "snow_deploy.masks"
@@ -54,6 +56,12 @@ def masks_of(context: click.Context) -> Masks:
     """Return the masks of the file that a command line names, by camera; none without a file."""
     found: Masks = context.meta.get(_MASKS, {})
     return found
+
+
+def views_of(context: click.Context) -> Mapping[str, tuple[CameraView, ...]]:
+    """Return the views of the file that a command line names, by camera."""
+    found: AskedQuestions | None = context.meta.get(_QUESTIONS)
+    return {} if found is None else found.views
 
 
 def config_values(

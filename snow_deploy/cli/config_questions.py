@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from snow_deploy.cli.config_lines import line_of
 from snow_deploy.cli.config_read import Fault, nearest
+from snow_runtime.app.answers import WHOLE
 from snow_runtime.app.questions.question import Question
 from snow_runtime.app.questions.view import CameraView, box_of
 from snow_runtime.errors import InputError
@@ -27,10 +28,12 @@ class AskedQuestions:
     Attributes:
         questions: The questions.
         rules: Numbers of states that a question has for itself, by its name.
+        views: Views by camera, those too that nothing is asked about.
     """
 
     questions: tuple[Question, ...] = ()
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    views: Mapping[str, tuple[CameraView, ...]] = field(default_factory=dict)
 
     def rules_beside(self, rules: StateRules) -> dict[str, StateRules]:
         """Return the rules of the questions that have their own, beside those of all.
@@ -70,13 +73,17 @@ class _Questions:
             if own:
                 rules[name] = own
             found += self._questions(name, table, views)
-        return AskedQuestions(tuple(found), rules), self._faults
+        shown = {name: tuple(each.values()) for name, each in views.items() if each}
+        return AskedQuestions(tuple(found), rules, shown), self._faults
 
     def _views(self, camera: str) -> dict[str, CameraView]:
         found = {}
         for name, table in (self._cameras[camera].views or {}).items():
             where = "cameras", camera, "views", name
-            if table is not None and (made := self._view(name, table, where)) is not None:
+            if name in {"", WHOLE}:
+                what = f"a view's name, expected one, and not {WHOLE}, the whole picture's"
+                self._note(where, what)
+            elif table is not None and (made := self._view(name, table, where)) is not None:
                 found[name] = made
         return found
 
@@ -94,8 +101,9 @@ class _Questions:
             self._note((*where, "polygon"), "expected three points or more, each with x and y")
             return None
         area: Any = box if polygon is None else box_of(polygon)
+        points: Any = polygon
         try:
-            return CameraView(name, area or CameraView().box, table.rotate or 0)  # type: ignore[arg-type]
+            return CameraView(name, area or CameraView().box, table.rotate or 0, points)  # type: ignore[arg-type]
         except InputError as error:
             self._note(where, str(error))
             return None

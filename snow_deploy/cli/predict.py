@@ -71,7 +71,7 @@ def command(
     warn_of_secrets([model] if isinstance(model, str) else [])
     documents = []
     unreadable = 0
-    with load(model, threads=threads) as graph:
+    with load(model, threads=threads, unlikeness=unknown) as graph:
         for readout in readout_files(readouts):
             graph.add_readout(readout)
         for photo in photos:

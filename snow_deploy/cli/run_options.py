@@ -120,7 +120,11 @@ class RunOptions:
             what = "the model is on a server" if isinstance(model, str) else f"{model} is a graph"
             msg = f"--rebuild is for engines, and {what}."
             raise click.UsageError(msg)
-        return {"threads": self.threads, "rebuild": "auto" if self.rebuild else "never"}
+        return {
+            "threads": self.threads,
+            "rebuild": "auto" if self.rebuild else "never",
+            "unlikeness": self.unknown,
+        }
 
     def wanted_tasks(self, model: SwappableModel) -> tuple[str, ...] | None:
         """Return the tasks to answer; None for all.

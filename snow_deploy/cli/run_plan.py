@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from snow_deploy.cli.collect_options import collecting_of
-from snow_deploy.cli.config_option import masks_of, questions_of
+from snow_deploy.cli.config_option import masks_of, questions_of, views_of
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from snow_deploy.cli.config_questions import AskedQuestions
     from snow_runtime.app.loop import Loop
     from snow_runtime.app.questions.question import Question
+    from snow_runtime.app.questions.view import CameraView
     from snow_runtime.app.states.keeper import AskedTask
     from snow_runtime.app.states.rules import StateRules
     from snow_runtime.cameras import CameraOptions
@@ -68,6 +69,7 @@ class RunPlan:
         questions: Questions; None asks all tasks about each frame.
         collecting: How much is kept of what the cameras show; None keeps nothing.
         masks: Regions of cameras' pictures that are never kept, by camera.
+        views: Views by camera, those too that nothing is asked about.
     """
 
     model: Path | str
@@ -80,6 +82,7 @@ class RunPlan:
     questions: tuple[Question, ...] | None
     collecting: CollectionOptions | None
     masks: Masks
+    views: Mapping[str, tuple[CameraView, ...]]
 
     @property
     def needed(self) -> tuple[str, ...] | None:
@@ -190,6 +193,7 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
         None if asked is None else asked.questions,
         collecting_of(options),
         masks_of(context),
+        views_of(context),
     )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from snow_runtime.app.loop import Loop, LoopOptions
     from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.app.states.keeper import StateKeeper
+    from snow_runtime.app.states.log import StateLog
     from snow_runtime.cameras import Camera
     from snow_runtime.refit.service import RefitService
     from snow_runtime.swap import SwappableModel
@@ -60,6 +61,7 @@ class RunSession:
         self._next: RunPlan | None = None
         self._keeper: StateKeeper | None = None
         self._refit: RefitService | None = None
+        self._log: StateLog | None = None  # what it told, for the page
 
     def run(self) -> None:
         """Go on until the cameras have ended or somebody stops it.
@@ -86,12 +88,11 @@ class RunSession:
                 return
 
     def _run(self, stack: ExitStack) -> None:
+        from snow_runtime.app.latest_frames import LatestFrames
         from snow_runtime.app.loop import Loop
         from snow_runtime.app.stats import Stats
         from snow_runtime.cameras import CameraGroup, open_camera
         from snow_runtime.drift.watcher import DriftWatcher
-        from snow_runtime.model import load
-        from snow_runtime.swap import SwappableModel
 
         plan, options, stats = self._plan, self._plan.options, Stats()
         output = open_output(options, stats.count)
@@ -100,13 +101,7 @@ class RunSession:
         if webhook is not None:
             stack.callback(webhook.close)
         recorders = open_recorders(options.record, plan.cameras, stats.count, stack)
-        model = load(plan.model, **plan.loading)
-        swappable = stack.enter_context(SwappableModel(model))
-        model.warmup()
-        model.self_check()
-        for readout in readout_files(options.readouts):
-            model.add_readout(readout)
-        plan.check_tasks(swappable)
+        swappable = _opened_model(plan, stack)
         cameras = [
             stack.enter_context(open_camera(uri, name=name, options=plan.how[name]))
             for name, uri in plan.cameras
@@ -118,6 +113,7 @@ class RunSession:
             _loop_options(plan),
             recorders,
             stats,
+            LatestFrames(self._log),
             questions=questions_of(plan),
         )
         loop.states = self._states(loop)
@@ -128,7 +124,7 @@ class RunSession:
             stats.drift = loop.drift.to_dict
         self._refit = begin_refitting(lambda: self._plan, loop, stack)
         label = labelling_page(lambda: self._plan, self._refit, stack)
-        serve_page(options, loop, cameras, stack, label)
+        serve_page(lambda: self._plan, loop, cameras, stack, label)
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan
@@ -144,11 +140,14 @@ class RunSession:
     def _states(self, loop: Loop) -> StateFeed | None:
         from snow_runtime.app.states.feed import StateFeed
         from snow_runtime.app.states.keeper import StateKeeper
+        from snow_runtime.app.states.log import StateLog
 
         plan = self._plan
         if plan.rules is None:
-            self._keeper = None
+            self._keeper, self._log = None, None
+            loop.live.changes = StateLog()
             return None
+        self._log = loop.live.changes
         if self._keeper is None:
             self._keeper = StateKeeper(plan.rules)
         self._keeper.follow(plan.rules, plan.own_rules)
@@ -178,6 +177,21 @@ class RunSession:
         loop.options, loop.questions = _loop_options(plan), questions_of(plan, self._refit)
         if self._keeper is not None and plan.rules is not None:
             self._keeper.follow(plan.rules, plan.own_rules)
+
+
+def _opened_model(plan: RunPlan, stack: ExitStack) -> SwappableModel:
+    """Load a plan's model with its readouts, and check that it answers what is asked."""
+    from snow_runtime.model import load
+    from snow_runtime.swap import SwappableModel
+
+    model = load(plan.model, **plan.loading)
+    swappable = stack.enter_context(SwappableModel(model))
+    model.warmup()
+    model.self_check()
+    for readout in readout_files(plan.options.readouts):
+        model.add_readout(readout)
+    plan.check_tasks(swappable)
+    return swappable
 
 
 def _status(plan: RunPlan) -> str:

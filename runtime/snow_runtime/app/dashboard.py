@@ -1,13 +1,16 @@
-"""What the page shows: the newest answers, the last minute of them, figures and switches."""
+"""What the page shows: the newest answers, the last minute of them, states, figures, switches."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime._version import __version__
 from snow_runtime.app.prometheus import write_metrics
+from snow_runtime.app.setup_now import SetupNow
+from snow_runtime.app.states.event import states_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     Cameras = Callable[[], dict[str, dict[str, Any]]]
     Tasks = Callable[[], Sequence[str]]
+    ViewTimes = dict[tuple[str, str], float]
+    Setup = Callable[[], SetupNow]
 
 _SAMPLE_S: Final = 0.5
 _SAMPLES: Final = 120  # a minute
@@ -45,6 +50,7 @@ class Dashboard:
         clock: Monotonic time in seconds.
         hung_after_s: Longest time without an answer, while a camera gives frames, before the model
             counts as hung.
+        setup: Function that gives what is asked of the cameras; None says nothing of it.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Dashboard:
         clock: Callable[[], float] = time.monotonic,
         *,
         hung_after_s: float = 60.0,
+        setup: Setup | None = None,
     ) -> None:
         self._live = live
         self._stats = stats
@@ -63,16 +70,19 @@ class Dashboard:
         self._tasks = tasks
         self._clock = clock
         self._hung_after_s = hung_after_s
+        self._setup = SetupNow if setup is None else setup
         self._sampled_at = float("-inf")
         self._figures = stats.snapshot()
         self._samples: dict[str, deque[FrameAnswer]] = {}
         self._counted: deque[tuple[float, dict[str, int]]] = deque(maxlen=_RATE_LOOKS)
+        self._viewed: deque[tuple[float, ViewTimes]] = deque(maxlen=_RATE_LOOKS)
 
     def look(self) -> None:
         """Note what changes over time; to be called about five times a second."""
         now = self._clock()
         self._figures = self._stats.snapshot()
         self._counted.append((now, self._figures["frames"]))
+        self._viewed.append((now, self._stats.view_ms()))
         if now - self._sampled_at < _SAMPLE_S:
             return
         self._sampled_at = now
@@ -83,7 +93,8 @@ class Dashboard:
 
     def state(self) -> dict[str, Any]:
         """Return what is so now; the figures are those of the last look."""
-        cameras, newest = self._cameras(), self._live.newest()
+        cameras, newest, shares = self._cameras(), self._live.newest(), self._shares()
+        states = self._live.changes.states
         return {
             "version": __version__,
             "time": round(time.time(), 3),
@@ -96,7 +107,9 @@ class Dashboard:
                     "name": name,
                     **{key: cameras[name][key] for key in _SHOWN if key in cameras.get(name, {})},
                     "frames_per_s": round(self._rate(name), 1),
-                    "answer": newest[name].to_dict() if name in newest else None,
+                    "answer": _answered(newest.get(name)),
+                    "states": states_to_dict(each for each in states if each.camera == name),
+                    "shares": shares.get(name, {}),
                 }
                 for name in {**cameras, **newest}
             ],
@@ -117,6 +130,21 @@ class Dashboard:
             ]
             for camera, samples in self._samples.items()
         }
+
+    def setup(self) -> dict[str, Any]:
+        """Return what is asked of the cameras."""
+        return self._setup().to_dict()
+
+    def changes(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return the changes of states that are kept, in order, each with its `number`.
+
+        Args:
+            since: Those up to this number are left out.
+        """
+        return [
+            {"number": number, **event.to_dict()}
+            for number, event in self._live.changes.since(since)
+        ]
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """Write the counters for Prometheus; see :func:`write_metrics`."""
@@ -149,3 +177,20 @@ class Dashboard:
             return 0.0
         (began, before), (ended, after) = self._counted[0], self._counted[-1]
         return (after.get(camera, 0) - before.get(camera, 0)) / max(ended - began, 1e-9)
+
+    def _shares(self) -> dict[str, dict[str, float]]:
+        """Give by camera and view which share of the time the model was busy with it."""
+        found: dict[str, dict[str, float]] = {}
+        if len(self._viewed) < 2:
+            return found
+        (began, before), (ended, after) = self._viewed[0], self._viewed[-1]
+        passed_ms = max(1000 * (ended - began), 1e-6)
+        for (camera, view), spent_ms in after.items():
+            share = (spent_ms - before.get((camera, view), 0.0)) / passed_ms
+            found.setdefault(camera, {})[view] = round(share, 4)
+        return found
+
+
+def _answered(answer: FrameAnswer | None) -> dict[str, Any] | None:
+    """Give an answer without its states, which are told beside it."""
+    return None if answer is None else replace(answer, states=None).to_dict()

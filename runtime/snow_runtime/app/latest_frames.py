@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from snow_runtime.app.states.log import StateLog
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
 class LatestFrames:
     """The newest of each camera; the loop writes, any thread reads.
 
+    Args:
+        changes: Log of states; a new one by default.
+
     Attributes:
+        changes: That log.
         hidden: Names of the tasks that are switched off for all cameras.
         off: Cameras and tasks, two by two, that are switched off.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changes: StateLog | None = None) -> None:
+        self.changes = StateLog() if changes is None else changes
         self._lock = threading.Lock()
         self._pictures: dict[str, NDArray[np.uint8]] = {}
         self._answers: dict[str, FrameAnswer] = {}

@@ -255,13 +255,14 @@ class Loop:
         idle: Iterable[str] = ()
         if asked.views is not None:
             answer = replace(answer, views=asked.views)
-            for view, _ in asked.views:
-                self.stats.count(f"view {frame.camera}/{view or WHOLE}")
+            for view, share_ms in asked.views:
+                self.stats.record_view(frame.camera, view or WHOLE, share_ms)
             idle = self._idle(frame.camera, result)
         news = None
         if self.states is not None:
             seen = {name: task for name, task in result.items() if _among(name, shown)}
-            now, news = self.states.put(frame, seen, idle, unknown=unknown)
+            picture = getattr(self.recorders.get(frame.camera), "keeps_in", None)
+            now, news = self.states.put(frame, seen, idle, unknown=unknown, picture=picture)
             answer = replace(answer, states=now)
         self.live.put(frame, answer)
         self._hand_out(frame, answer)
@@ -301,6 +302,7 @@ class Loop:
             return
         if news.events:
             self.stats.count("state_changes", len(news.events))
+        self.live.changes.tell(news)
         for output in self.outputs:
             if isinstance(output, StateOutput):
                 self._guarded(output.tell, news)

@@ -35,6 +35,7 @@ class Stats:
         self._times: deque[float] = deque()
         self._counts: Counter[str] = Counter()
         self._frames: Counter[str] = Counter()
+        self._view_ms: dict[tuple[str, str], float] = {}
         self._began = self._answered_at = clock()
         self.drift: Callable[[], list[dict[str, Any]]] | None = None
 
@@ -62,6 +63,18 @@ class Stats:
         """Count something else, such as `errors` or `mqtt_lost`."""
         with self._lock:
             self._counts[what] += number
+
+    def record_view(self, camera: str, view: str, share_ms: float) -> None:
+        """Count a picture of a view, and the model's time that it took."""
+        with self._lock:
+            self._counts[f"view {camera}/{view}"] += 1
+            key = camera, view
+            self._view_ms[key] = self._view_ms.get(key, 0.0) + share_ms
+
+    def view_ms(self) -> dict[tuple[str, str], float]:
+        """Return by camera and view how much of the model's time went into it so far."""
+        with self._lock:
+            return dict(self._view_ms)
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain JSON values: counts, frames a second, percentiles in milliseconds.

@@ -13,6 +13,10 @@ from snow_deploy.cli import main
 from snow_deploy.cli.config_lines import key_lines, line_of
 from snow_deploy.cli.config_tables import option_keys
 from snow_deploy.cli.run import command as run_command
+from snow_deploy.cli.run_page import setup_now
+from snow_runtime import SwappableModel, load
+from snow_runtime.app.loop import Loop
+from tests.runtime.app.frames import Cameras
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -277,6 +281,37 @@ def test_views_and_questions(tmp_path: Path) -> None:
     assert list(found.own_rules) == ["latched"]
 
 
+def test_the_page_is_told_of_views_that_nothing_asks_about_too(
+    graph_path: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "snow.toml"
+    path.write_text(f"{ASKED}[states]\nupper = 0.75", encoding="utf-8")
+    found = plan(path)
+    assert {name: [view.name for view in views] for name, views in found.views.items()} == {
+        "door": ["latch", "gate"]
+    }
+    assert found.views["door"][0].polygon is None
+    assert found.views["door"][1].polygon == ((0.5, 0.1), (0.9, 0.4), (0.6, 0.7))
+
+    with SwappableModel(load(graph_path)) as model:
+        loop = Loop(model, Cameras(), [])  # type: ignore[arg-type]
+        chosen = setup_now(found, loop).to_dict()
+        path.write_text(CAMERA, encoding="utf-8")
+        every = setup_now(plan(path), loop).to_dict()
+    tasks = chosen["tasks"]
+    assert [(each["name"], each["camera"], each["view"]) for each in chosen["questions"]] == [
+        ("latched", "door", "latch"),
+        ("weather", "door", "whole"),
+        ("weather", "yard", "whole"),
+    ]
+    assert [each["upper"] for each in chosen["questions"]] == [0.75] * 3
+    assert (chosen["chosen"], every["chosen"], every["views"]) == (True, False, {})
+    assert [(each["name"], each["task"], each["camera"]) for each in every["questions"]] == [
+        (task, task, "door") for task in tasks
+    ]
+    assert "upper" not in every["questions"][0]
+
+
 @pytest.mark.parametrize(
     ("more", "fault"),
     [
@@ -284,6 +319,8 @@ def test_views_and_questions(tmp_path: Path) -> None:
         ("V\nbox = [0, 0, 2, 1]", "W: The view a has the box"),
         ("V\nrotate = 45", "W: The view a is turned by 45 degrees"),
         ("V", "W: expected a box, a polygon or"),
+        ("[cameras.yard.views.whole]\nrotate = 90", "cameras.yard.views.whole: a view's name"),
+        ("[cameras.yard.views.'']\nrotate = 90", "cameras.yard.views.: a view's name, expected"),
         ("V\nbox = 3", "W.box: 3, expected a list of numbers"),
         ("V\npolygon = [[0, 1]]", "W.polygon: expected three points"),
         ("V\npolygon = [0, 1]", "W.polygon: 0, expected a list of numbers"),

@@ -23,13 +23,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from playwright.sync_api import Browser
 
     from snow_runtime.app.page import PageServer
+    from tests.runtime.app.tabs import Tab
 
 HEIGHT, WIDTH = 90, 160
 NAME = "box.example"
 """By which browsers reach a page behind a proxy."""
 FRAME_S = 0.04
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
+]
 
 
 def until(happened: Callable[[], Any], timeout_s: float = 10.0) -> Any:
@@ -164,3 +171,36 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     command += ["-addext", f"subjectAltName=DNS:{NAME}", "-out", str(files[0])]
     subprocess.run([*command, "-keyout", str(files[1])], check=True, capture_output=True)
     return files
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=program,
+            args=ARGUMENTS,
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    from tests.runtime.app.tabs import Tab
+
+    opened: list[Tab] = []
+
+    def opens(url: str, **options: Any) -> Tab:
+        opened.append(Tab(browser, **options))
+        opened[-1].page.goto(url)
+        return opened[-1]
+
+    yield opens
+    for each in opened:
+        each.close()

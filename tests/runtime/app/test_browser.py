@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import re
-import shutil
 import threading
 import time
 from dataclasses import replace
@@ -19,121 +18,20 @@ from snow_runtime.cameras.clock import SYSTEM_CLOCK
 from tests.runtime.app.asking import served
 from tests.runtime.app.conftest import NAME, Scene, picture, until
 from tests.runtime.app.proxies import blocks, proxied
+from tests.runtime.app.tabs import DESKTOP, live, live_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page, ViewportSize
+    from playwright.sync_api import ViewportSize
+
+    from tests.runtime.app.tabs import Tab
 
 HOSTILE = "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>"
 PHONE: ViewportSize = {"width": 360, "height": 740}
 TABLET: ViewportSize = {"width": 820, "height": 1100}
-DESKTOP: ViewportSize = {"width": 1280, "height": 800}
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
-]
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=program,
-            args=[*ARGUMENTS, f"--host-resolver-rules=MAP {NAME} 127.0.0.1"],
-        )
-        yield started
-        started.close()
-
-
-class Tab:
-    """A page of the browser, and all that it complained about and asked for.
-
-    Attributes:
-        page: Playwright's.
-        complaints: Errors and warnings of the console, and exceptions.
-        hosts: That it asked, each with its port.
-    """
-
-    def __init__(self, browser: Browser, **options: Any) -> None:
-        options.setdefault("viewport", DESKTOP)
-        self.page: Page = browser.new_context(**options).new_page()
-        self.page.set_default_timeout(10_000)
-        self.complaints: list[str] = []
-        self.hosts: set[str] = set()
-        self.page.on("console", self._heard)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
-
-    def close(self) -> None:
-        self.page.context.close()
-
-    def text(self, selector: str) -> str:
-        return self.page.locator(selector).first.inner_text()
-
-    def until(self, condition: str) -> None:
-        """Wait until an expression of the page is true."""
-        until(lambda: self.page.evaluate(condition))  # Playwright's own waiting needs eval
-
-    def names(self) -> list[str]:
-        """Give the tasks of the answers shown."""
-        return self.page.locator(".answer .task").all_inner_texts()
-
-    def colour(self) -> list[int]:
-        """Give red, green, blue and opacity in the middle of the picture."""
-        seen: list[int] = self.page.locator("canvas").first.evaluate(
-            """shown => {
-                const options = { willReadFrequently: true };
-                const one = new OffscreenCanvas(1, 1).getContext("2d", options);
-                one.drawImage(shown, -shown.width / 2, -shown.height / 2);
-                return [...one.getImageData(0, 0, 1, 1).data];
-            }"""
-        )
-        return seen
-
-    def colours(self, *selectors: str) -> list[list[int]]:
-        """Give the red, green and blue of the texts."""
-        texts = self.page.evaluate(
-            "all => all.map(one => getComputedStyle(document.querySelector(one)).color)",
-            list(selectors),
-        )
-        return [[int(part) for part in re.findall(r"\d+", text)[:3]] for text in texts]
-
-    def _heard(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
-    opened: list[Tab] = []
-
-    def opens(url: str, **options: Any) -> Tab:
-        opened.append(Tab(browser, **options))
-        opened[-1].page.goto(url)
-        return opened[-1]
-
-    yield opens
-    for each in opened:
-        each.close()
-
-
-def live(tab: Tab) -> None:
-    tab.page.locator("body[data-link=live] .camera").first.wait_for()
-
-
-def live_picture(tab: Tab) -> None:
-    live(tab)
-    tab.page.locator(".blank").first.wait_for(state="hidden")
 
 
 def test_the_page_shows_pictures_and_answers(moving: Scene, tab: Callable[..., Tab]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from snow_deploy.cli.run_options import RunOptions
+from snow_runtime import model as model_module
 from snow_runtime.confidence.familiarity import unlikenesses
 from snow_runtime.confidence.fit_familiarity import KnownPictures, fit_familiarity
 from snow_runtime.errors import ManifestError
@@ -80,6 +83,28 @@ def test_a_graph_with_features_tells_how_unlike_a_picture_is(known: FeatureGraph
     expected = unlikenesses(entry.familiarity, features, TAPS, logits)
     found = [each.unlikeness or 0.0 for each in answers]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_who_does_not_want_it_does_not_pay_for_it(
+    known: FeatureGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[object] = []
+    monkeypatch.setattr(model_module, "task_unlikenesses", lambda *all_: computed.append(all_))
+    with load(known.path, unlikeness=False) as model:
+        answer = model(pictures(1, 4)[0])["food"]
+        assert (answer.unlikeness, computed) == (None, [])
+    with load(known.path) as model:
+        model(pictures(1, 4)[0])
+        assert len(computed) == 1
+    wanted = RunOptions.for_load
+    assert [wanted(options(unknown), known.path)["unlikeness"] for unknown in (True, False)] == [
+        True,
+        False,
+    ]
+
+
+def options(unknown: bool) -> Any:
+    return SimpleNamespace(threads=None, rebuild=False, unknown=unknown)
 
 
 def test_a_graph_without_features_answers_all_the_same(known: FeatureGraph, tmp_path: Path) -> None:

@@ -118,6 +118,11 @@ class Recorder:
             self._stalled = True
             self._count("recording_lost")
 
+    @property
+    def keeps_in(self) -> str | None:
+        """Name of the file that pictures go to now; None while none are kept."""
+        return None if self._paused or self._stalled else self._path.name
+
     def close(self) -> None:
         """Put everything on the disk, as far as that takes less than a second."""
         ends = time.monotonic() + _END_S

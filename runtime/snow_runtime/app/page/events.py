@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -32,6 +33,8 @@ class Events:
         self._most = most_viewers
         self._viewers: set[_Followed] = set()
         self._newest = b""
+        self._state: dict[str, Any] = {}
+        self._setup: dict[str, Any] = {}
         self._news = asyncio.Event()
         self._faults = ThrottledLogger(logging.getLogger(__name__))
 
@@ -47,7 +50,7 @@ class Events:
             await asyncio.sleep(_TICK_S)
 
     def follow(self) -> StreamingResponse:
-        """Send a viewer the last minute, and from then on the state, until it leaves.
+        """Send a viewer the last minute, and from then on what is so, until it leaves.
 
         Raises:
             HTTPException: Too many look already.
@@ -59,15 +62,39 @@ class Events:
 
     async def _tell(self) -> AsyncIterator[bytes]:
         yield _event("history", self._board.history())
-        yield _event("state", self._board.state())
+        told = _Told(setup=None, number=0)
+        yield _event("state", {**self._board.state(), **self._new_to(told, self._board.setup())})
         while True:  # cancelled when the viewer leaves
             await self._news.wait()
-            yield self._newest
+            new = self._new_to(told, self._setup)
+            yield _event("state", {**self._state, **new}) if new else self._newest
+
+    def _new_to(self, told: _Told, setup: dict[str, Any]) -> dict[str, Any]:
+        """Give what does not change all the time, as far as a viewer was not told it yet."""
+        new: dict[str, Any] = {}
+        first = told.setup is None
+        if setup != told.setup:
+            new["setup"] = told.setup = setup
+        changes = self._board.changes(told.number)
+        if changes:
+            told.number = changes[-1]["number"]
+        if changes or first:
+            new["changes"] = {"all": first, "events": changes}
+        return new
 
     def _publish(self) -> None:
-        self._newest = _event("state", self._board.state())
+        self._state, self._setup = self._board.state(), self._board.setup()
+        self._newest = _event("state", self._state)
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+
+@dataclass
+class _Told:
+    """What a viewer knows: what is asked, and the number of the last change."""
+
+    setup: dict[str, Any] | None
+    number: int
 
 
 class _Followed(StreamingResponse):

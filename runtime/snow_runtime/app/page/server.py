@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
     from typing_extensions import Self
 
-    from snow_runtime.app.dashboard import Cameras, Tasks
+    from snow_runtime.app.dashboard import Cameras, Setup, Tasks
     from snow_runtime.app.latest_frames import LatestFrames
     from snow_runtime.app.stats import Stats
 
@@ -40,6 +40,8 @@ class PageServer:
         hung_after_s: Time without an answer, while a camera gave frames or none has ever given one,
             after which `/healthz` answers 503.
         labelling: The labelling page, served below `/label`; None serves none.
+        setup: Function that gives what is asked of the cameras, called by the page's thread; None
+            shows each task at each camera.
 
     Raises:
         InputError: The token is missing or unfit, or a name is none.
@@ -59,10 +61,11 @@ class PageServer:
         limits: Limits | None = None,
         hung_after_s: float = 60.0,
         labelling: ASGIApp | None = None,
+        setup: Setup | None = None,
     ) -> None:
         self._access = Access(host, token, tuple(allowed_hosts))
         self._live = live
-        self._board = Dashboard(live, stats, cameras, tasks, hung_after_s=hung_after_s)
+        self._board = Dashboard(live, stats, cameras, tasks, hung_after_s=hung_after_s, setup=setup)
         self._host = host
         self._port = port
         self._limits = limits or Limits()

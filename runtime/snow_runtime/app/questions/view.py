@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Rotation = Literal[0, 90, 180, 270]
 Box = tuple[float, float, float, float]
+Points = tuple[tuple[float, float], ...]
 _WHOLE_BOX: Final[Box] = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -27,6 +28,8 @@ class CameraView:
         name: Name, "" for the whole picture as it is.
         box: Left, top, right and bottom, as shares of the picture's width and height.
         rotation: Degrees by which it is turned clockwise.
+        polygon: Points that the box lies around, each with x and y as shares of the picture; None
+            of one that is a rectangle by itself. Only who draws it needs them.
 
     Raises:
         InputError: The box has no area within the picture, or the rotation is none.
@@ -35,6 +38,7 @@ class CameraView:
     name: str = ""
     box: Box = _WHOLE_BOX
     rotation: Rotation = 0
+    polygon: Points | None = None
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.app.states.event import Evidence, StateNews
-from snow_runtime.app.states.keeper import AskedTask
+from snow_runtime.app.states.keeper import AskedTask, StateKeeper
+from snow_runtime.app.states.rules import StateRules
 from snow_runtime.cameras.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from snow_runtime.app.questions.asking import Questions
     from snow_runtime.app.states.event import StateEvent, StateNow
-    from snow_runtime.app.states.keeper import StateKeeper
-    from snow_runtime.cameras import Frame
+    from snow_runtime.cameras import CameraGroup, Frame
     from snow_runtime.cameras.clock import Clock
     from snow_runtime.drift.event import DriftEvent
+    from snow_runtime.graph.manifest import TaskEntry
     from snow_runtime.results import TaskResult
     from snow_runtime.swap import SwappableModel
 
@@ -50,6 +52,7 @@ class StateFeed:
         idle: Iterable[str] = (),
         *,
         unknown: bool = True,
+        picture: str | None = None,
     ) -> tuple[tuple[StateNow, ...], StateNews | None]:
         """Take a frame's answers; return its camera's states, and the news if there are any.
 
@@ -58,9 +61,10 @@ class StateFeed:
             results: Answers by question.
             idle: Questions that did not have to be asked about it.
             unknown: Whether answers that should not be acted on vote for `unknown`.
+            picture: Where the frame's picture will be; None where it is not kept.
         """
         now = self._clock.now()
-        evidence = Evidence(frame.number, frame.captured_at.unix_s)
+        evidence = Evidence(frame.number, frame.captured_at.unix_s, picture)
         events: list[StateEvent] = []
         for name, result in results.items():
             events += self._keeper.see(frame.camera, name, result, evidence, now, unknown=unknown)
@@ -102,9 +106,39 @@ class StateFeed:
         return StateNews(tuple(events), self._keeper.states())
 
 
+def keep_states(
+    model: SwappableModel,
+    cameras: CameraGroup,
+    rules: StateRules | None = None,
+    questions: Questions | None = None,
+) -> StateFeed:
+    """Make what a :class:`Loop` keeps states with.
+
+    Args:
+        model: The loop's model; states follow it when it is swapped.
+        cameras: The loop's cameras.
+        rules: When states change; None for the usual ones.
+        questions: The loop's questions; None keeps a state of each task of each camera.
+    """
+    names = [camera.name for camera in cameras.cameras]
+
+    def asked() -> dict[tuple[str, str], AskedTask]:
+        tasks = asked_tasks(model)
+        if questions is None:
+            return {(camera, name): task for camera in names for name, task in tasks.items()}
+        return {(q.camera, q.name): tasks[q.task] for q in questions.all if q.task in tasks}
+
+    return StateFeed(StateKeeper(StateRules() if rules is None else rules), asked)
+
+
 def asked_tasks(model: SwappableModel) -> dict[str, AskedTask]:
     """Return, by name, what the answers of a model's tasks may be, its readouts' included."""
+    entries = task_entries(model)
+    return {name: AskedTask(task.labels, task.answers) for name, task in entries.items()}
+
+
+def task_entries(model: SwappableModel) -> dict[str, TaskEntry]:
+    """Return, by name, what is known of a model's tasks, its readouts' included."""
     with model.held() as present:
         own, readouts = present.manifest.tasks, present.readouts
-    entries = (*own, *(readout.facts.task for readout in readouts))
-    return {task.name: AskedTask(task.labels, task.answers) for task in entries}
+    return {task.name: task for task in (*own, *(readout.facts.task for readout in readouts))}

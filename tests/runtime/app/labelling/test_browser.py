@@ -10,9 +10,11 @@ import pytest
 from snow_runtime.app.labelling import Labelling, LabellingServer
 from snow_runtime.collection.records import CollectionQuestion
 from tests.runtime.app import conftest
+from tests.runtime.app.conftest import ARGUMENTS
 from tests.runtime.app.labelling.refit import Refit
 from tests.runtime.app.labelling.scenes import KINDS, collection_of
-from tests.runtime.app.test_browser import ARGUMENTS, HOSTILE, Tab
+from tests.runtime.app.tabs import Tab
+from tests.runtime.app.test_browser import HOSTILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

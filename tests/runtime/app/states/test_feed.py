@@ -5,20 +5,26 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snow_runtime import SwappableModel, load
+from snow_runtime import CameraView, Question, Questions, SwappableModel, keep_states, load
 from snow_runtime.app.loop import Loop, LoopOptions
 from snow_runtime.app.outputs.jsonl import JsonLines
+from snow_runtime.app.outputs.recording import Recorder
+from snow_runtime.app.states.event import Evidence
 from snow_runtime.app.states.feed import StateFeed, asked_tasks
 from snow_runtime.app.states.keeper import AskedTask, StateKeeper
 from snow_runtime.app.states.rules import StateRules
 from snow_runtime.cameras.clock import Clock, Instant
+from tests.runtime.app.conftest import until
 from tests.runtime.app.frames import LABELS, Cameras, Model, frame_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_runtime.app.answers import FrameAnswer
     from snow_runtime.app.states.event import StateNews
     from tests.runtime.conftest import MakeGraph
@@ -60,7 +66,12 @@ class Kept:
         ]
 
 
-def play(values: list[int], asked: Any = None, options: LoopOptions | None = None) -> Kept:
+def play(
+    values: list[int],
+    asked: Any = None,
+    options: LoopOptions | None = None,
+    recorder: Recorder | None = None,
+) -> Kept:
     kept = Kept()
     model: Any = Model()
     cameras: Any = Cameras(*[[frame_of("door", n, value)] for n, value in enumerate(values)])
@@ -69,7 +80,8 @@ def play(values: list[int], asked: Any = None, options: LoopOptions | None = Non
         asked or (lambda: {("door", name): TASK for name in Model.tasks}),
         Ticking(),
     )
-    Loop(model, cameras, [kept], options or LoopOptions(), states=feed).run()
+    recorders = {} if recorder is None else {"door": recorder}
+    Loop(model, cameras, [kept], options or LoopOptions(), recorders, states=feed).run()
     return kept
 
 
@@ -92,6 +104,48 @@ def test_answers_carry_states_and_events_come_on_change_only() -> None:
     ]
     assert evidence is not None
     assert evidence.number == 4
+
+
+def test_the_evidence_says_where_its_picture_is_kept(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    path = tmp_path / "seen-door.mjpeg"
+    recorder = Recorder(path, lambda _: None, free_bytes=lambda _: free)
+    free = 1 << 40
+    assert recorder.keeps_in == "seen-door.mjpeg"
+    kept = play([7, 7, 7], recorder=recorder)
+    recorder.close()
+    (evidence,) = [
+        event.change.evidence
+        for news in kept.news
+        for event in news.events
+        if event.question == "food"
+    ]
+    assert evidence is not None
+    assert evidence.to_dict()["picture"] == "seen-door.mjpeg"
+    lines = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+    assert evidence.number in [line["frame"] for line in lines]
+
+    free = 0
+    full = Recorder(tmp_path / "full.mjpeg", lambda _: None, free_bytes=lambda _: free)
+    full.put(frame_of("door"), kept.answers[0])
+    until(lambda: full.keeps_in is None)
+    full.close()
+    assert play([7, 7, 7]).news[-1].events[0].change.evidence == Evidence(1, 1_700_000_000.5)
+
+
+def test_states_are_kept_by_public_names_alone(make_graph: MakeGraph) -> None:
+    kept = Kept()
+    with SwappableModel(load(make_graph().path)) as model:
+        tasks = model.tasks
+        questions = Questions([Question("latched", tasks[0], "door", CameraView("a"))])
+        for asked, names in ((None, tasks), (questions, ("latched",))):
+            cameras: Any = Cameras(*[[frame_of("door", n)] for n in range(6)])
+            cameras.cameras = (SimpleNamespace(name="door"),)
+            states = keep_states(model, cameras, FAST, asked)
+            Loop(model, cameras, [kept], states=states, questions=asked).run()
+            assert {state.question for state in kept.news[-1].states} == {*names}
+            assert {question for question, *_ in kept.events} == {*names}
+            kept.news.clear()
 
 
 def test_a_batch_that_fails_is_no_answer() -> None:

@@ -1,9 +1,12 @@
 // One camera's card: its picture, what was said about it, its state and counts.
 
-import { SPAN_S, draw } from "./chart.js";
-import { count, duration, mark, milliseconds, percent, write } from "./format.js";
+import { Answer, thresholds, words } from "./answer.js";
+import { SPAN_S } from "./chart.js";
+import { count, duration, mark, milliseconds, write } from "./format.js";
 import { Picture } from "./picture.js";
+import { Views } from "./views.js";
 
+const WAITING = 200; // changes of states that are kept for rows to come
 const OLD_S = 2; // a picture that is older is said to be
 
 const STATES = {
@@ -19,9 +22,11 @@ const STATES = {
 const copy = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
 export class Camera {
-  constructor(name) {
+  // draw: is called when a view is to be drawn.
+  constructor(name, draw) {
     this.name = name;
     this.samples = [];
+    this.changes = []; // of questions that have no row yet
     this.rows = new Map();
     this.element = copy("camera");
     const find = (what) => this.element.querySelector(what);
@@ -38,6 +43,13 @@ export class Camera {
     mark(find("canvas"), "aria-label", `Picture of ${name}`);
     mark(this.answers, "aria-label", `Answers about ${name}`);
     this.picture = new Picture(find("canvas"), name);
+    this.views = new Views(find(".picture"), find(".view-list"));
+    this.hints = new Map(
+      [...this.element.querySelectorAll("[data-hint]")].map((e) => [e.dataset.hint, e]),
+    );
+    mark(find(".view-list"), "aria-label", `Views of ${name}`);
+    mark(find(".draw"), "aria-label", `Draw a view of ${name}`);
+    find(".draw").addEventListener("click", () => draw(name));
   }
 
   // What was said before this page was opened.
@@ -45,12 +57,23 @@ export class Camera {
     this.samples = samples;
   }
 
-  // Returns what of the state changed, in words to be spoken, or nothing.
-  update(now, camera, tasks, leave) {
+  // Takes changes of states that are new here; all: in the place of those known.
+  change(changes, all) {
+    if (all) {
+      this.changes = [];
+      for (const row of this.rows.values()) row.states.take([], true);
+    }
+    this.changes.push(...changes);
+  }
+
+  // asked: what is asked of this camera; views: its views. Returns what of the state changed, in
+  // words to be spoken, or nothing.
+  update(now, camera, asked, views, leave) {
     const { answer } = camera;
     this.#sample(now, answer);
-    this.#answer(now, answer, tasks);
+    this.#answer(now, camera, asked);
     this.#count(camera);
+    this.views.show(this.picture.shown ? views : [], camera.shares);
     const age = answer ? now - answer.time : 0;
     const still = this.seen === answer?.frame && age > OLD_S && this.picture.shown;
     if (answer && !still) this.picture.refresh(leave);
@@ -79,22 +102,29 @@ export class Camera {
     while (samples.length && samples[0][0] < now - SPAN_S) samples.shift();
   }
 
-  #answer(now, answer, tasks) {
-    for (const [task, row] of this.rows) {
-      if (!tasks.includes(task)) {
-        row.remove();
-        this.rows.delete(task);
+  #answer(now, { answer, states }, asked) {
+    const names = asked.map(({ name }) => name);
+    for (const [name, row] of this.rows) {
+      if (!names.includes(name)) {
+        row.element.remove();
+        this.rows.delete(name);
       }
     }
-    tasks.forEach((task, place) => {
-      if (!this.rows.has(task)) this.rows.set(task, makeRow(task));
-      const row = this.rows.get(task);
-      if (this.answers.children[place] !== row) {
-        this.answers.insertBefore(row, this.answers.children[place] ?? null);
+    asked.forEach((question, place) => {
+      const { name } = question;
+      if (!this.rows.has(name)) this.rows.set(name, new Answer(copy("answer"), question));
+      const row = this.rows.get(name);
+      if (this.answers.children[place] !== row.element) {
+        this.answers.insertBefore(row.element, this.answers.children[place] ?? null);
       }
-      fillRow(row, answer && Object.hasOwn(answer.tasks, task) ? answer.tasks[task] : null);
-      draw(row.lastElementChild, this.samples, task, now);
+      row.states.take(this.changes.filter((change) => change.question === name), false);
+      const said = answer && Object.hasOwn(answer.tasks, name) ? answer.tasks[name] : null;
+      const known = states && Object.hasOwn(states, name) ? states[name] : null;
+      row.show(question, said, known, this.samples, now);
     });
+    this.changes = this.changes.filter(({ question }) => !names.includes(question)).slice(-WAITING);
+    this.hints.get("states").hidden = !Object.values(states ?? {}).some(({ state }) => state);
+    this.hints.get("marks").hidden = !asked.some((question) => thresholds(question).length);
   }
 
   #count(camera) {
@@ -129,39 +159,4 @@ export class Camera {
     this.told = words;
     return changed ? `${this.name}: ${words}` : "";
   }
-}
-
-function makeRow(task) {
-  const row = copy("answer");
-  const [name, , , bar, chart] = row.children;
-  name.textContent = task;
-  name.title = task;
-  mark(bar, "aria-label", `Probability, ${task}`);
-  mark(chart, "aria-label", `Probability over the last minute, ${task}`);
-  return row;
-}
-
-function fillRow(row, said) {
-  const [, label, part, bar] = row.children;
-  const probability = said ? said.probability : 0;
-  mark(row, "data-said", said ? "yes" : "no");
-  const text = said ? words(said) : "no answer";
-  write(label, text);
-  mark(label, "title", said ? shares(said) : "Nothing was likely enough.");
-  write(part, said && said.present?.length !== 0 ? percent(probability) : "–");
-  mark(bar, "aria-valuenow", String(Math.round(100 * probability)));
-  bar.firstElementChild.style.setProperty("--part", String(probability));
-}
-
-// What is answered: the label, or all that are present where several may be right.
-function words({ label, present, unknown }) {
-  if (unknown) return `unknown (${unknown})`;
-  if (!present) return label;
-  return present.map((each) => each.label).join(", ") || "none";
-}
-
-// The same with each label's own probability, to be read when pointed at.
-function shares({ label, present }) {
-  if (!present) return label;
-  return present.map((each) => `${each.label} ${percent(each.probability)}`).join(", ") || "none";
 }

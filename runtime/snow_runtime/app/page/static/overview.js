@@ -11,6 +11,9 @@ const PROBLEMS = {
   stdout_lost: "answers that nobody read",
 };
 
+// What is counted too, and is none.
+const USUAL = new Set(["state_changes", "unasked"]);
+
 export function showFigures(stats) {
   const figure = (name) => document.querySelector(`[data-figure="${name}"]`);
   write(figure("frames_per_s"), stats.frames_per_s.toFixed(1));
@@ -21,7 +24,7 @@ export function showFigures(stats) {
     }
   }
   const problems = Object.entries(stats.counts)
-    .filter(([, number]) => number > 0)
+    .filter(([name, number]) => number > 0 && !USUAL.has(name) && !name.startsWith("view "))
     .map(([name, number]) => `${count(number)} ${PROBLEMS[name] ?? name.replaceAll("_", " ")}`);
   write(figure("problems"), problems.join(", ") || "None");
   mark(figure("problems"), "data-tone", problems.length ? "bad" : "ok");

@@ -1,8 +1,10 @@
 // The page: follows the server, shows what it says, and says when it is gone.
 
 import { Camera } from "./camera.js";
+import { DrawDialog } from "./draw_dialog.js";
 import { mark, write } from "./format.js";
 import { Switches, showFigures } from "./overview.js";
+import { spoken } from "./states.js";
 import { Refused, follow } from "./stream.js";
 
 const RETRY_MS = [500, 1000, 2000, 3000];
@@ -13,6 +15,8 @@ const cameras = new Map();
 const switches = new Switches(find("tasks"), (text) => {
   if (document.body.dataset.link === "live") notice(text); // or a notice says why already
 });
+const dialog = new DrawDialog(find("drawing").content.firstElementChild);
+let setup = { questions: [], tasks: [], views: {}, chosen: false };
 let version = null;
 let told = null; // when the server last said something
 let passing = 0;
@@ -50,13 +54,33 @@ function receive(name, value, leave) {
     showLink("live", "ok", "Live");
   }
   told = new Date();
+  if (value.setup) setup = value.setup;
+  if (value.changes) takeChanges(value.changes);
+  write(find("tasks-title"), setup.chosen ? "Questions" : "Tasks");
   showFigures(value.stats);
   switches.show(value.tasks);
   showCameras(value, leave);
+  dialog.follow(setup, value, leave);
+}
+
+function takeChanges({ all, events: changes }) {
+  for (const [name, shown] of cameras) {
+    if (all) shown.change([], true);
+    shown.change(changes.filter(({ camera }) => camera === name), false);
+  }
+  const unseen = changes.filter(({ camera }) => !cameras.has(camera));
+  for (const change of unseen) card(change.camera).change([change], false);
+  if (!all) speak(changes.map(spoken).join("; "));
+}
+
+// What is asked of a camera: where the server does not say, each task that is on.
+function askedOf(camera, tasks) {
+  const on = tasks.filter((task) => task.on).map(({ name }) => name);
+  const known = setup.questions.filter((question) => question.camera === camera && on.includes(question.name));
+  return setup.questions.length ? known : on.map((name) => ({ name }));
 }
 
 function showCameras(state, leave) {
-  const tasks = state.tasks.filter(({ on }) => on).map(({ name }) => name);
   const names = state.cameras.map(({ name }) => name);
   for (const [name, shown] of cameras) {
     if (!names.includes(name)) {
@@ -69,12 +93,14 @@ function showCameras(state, leave) {
     const { element } = card(camera.name);
     const here = find("cameras").children[place + 1]; // the first child says that there is none
     if (here !== element) find("cameras").insertBefore(element, here ?? null);
-    speak(card(camera.name).update(state.time, camera, tasks, leave));
+    const asked = askedOf(camera.name, state.tasks);
+    const views = Object.hasOwn(setup.views, camera.name) ? setup.views[camera.name] : [];
+    speak(card(camera.name).update(state.time, camera, asked, views, leave));
   });
 }
 
 function card(name) {
-  if (!cameras.has(name)) cameras.set(name, new Camera(name));
+  if (!cameras.has(name)) cameras.set(name, new Camera(name, (camera) => dialog.open(camera)));
   return cameras.get(name);
 }
 
