@@ -146,7 +146,7 @@ class RunSession:
         self._manager.reloading()
         try:
             plan = self._plan if self._again is None else self._again()
-        except (SnowError, click.UsageError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a file says, what runs goes on
             _say_old_stays(error)
         else:
             changed = plan.changes_beyond(self._plan)
