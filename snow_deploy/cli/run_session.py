@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from snow_deploy.cli.run_plan import RunPlan
     from snow_deploy.cli.signals import Signals
     from snow_deploy.cli.systemd import ServiceManager
+    from snow_runtime.app.latest_frames import LatestFrames
     from snow_runtime.app.loop import Loop, LoopOptions
+    from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.questions.asking import Questions
     from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.app.states.keeper import StateKeeper
+    from snow_runtime.app.stats import Stats
     from snow_runtime.cameras import Camera
     from snow_runtime.swap import SwappableModel
 
@@ -56,6 +59,8 @@ class RunSession:
         self._ran: RunPlan | None = None  # the last one that came to run
         self._next: RunPlan | None = None
         self._keeper: StateKeeper | None = None
+        self._live: LatestFrames | None = None  # of the last loop, for its switches
+        self._output: Output | None = None
 
     def run(self) -> None:
         """Go on until the cameras have ended or somebody stops it.
@@ -83,13 +88,15 @@ class RunSession:
 
     def _run(self, stack: ExitStack) -> None:
         from snow_runtime.app.loop import Loop
+        from snow_runtime.app.outputs.jsonl import StateOutput
+        from snow_runtime.app.states.event import StateNews
         from snow_runtime.app.stats import Stats
         from snow_runtime.cameras import CameraGroup, open_camera
         from snow_runtime.model import load
         from snow_runtime.swap import SwappableModel
 
         plan, options, stats = self._plan, self._plan.options, Stats()
-        output = open_output(options, stats.count)
+        output = self._opened_output(stats)
         stack.callback(output.close)
         webhook = open_webhook(options, stats.count)
         if webhook is not None:
@@ -116,6 +123,10 @@ class RunSession:
             questions=_questions(plan),
         )
         loop.states = self._states(loop)
+        loop.live.go_on_from(self._live, [name for name, _ in plan.cameras])
+        self._live = loop.live
+        if loop.states is None and isinstance(output, StateOutput):
+            output.tell(StateNews((), ()))
         loop.beat = self._manager.beat if self._manager.watches else None
         serve_page(options, loop, cameras, stack)
         attend_broker(options, output, loop, cameras, stack)
@@ -127,6 +138,16 @@ class RunSession:
         if self._next is None and all(camera.status.state == "failed" for camera in cameras):
             msg = "No camera is left: each failed, as said above. Check the addresses."
             raise CameraError(msg)
+
+    def _opened_output(self, stats: Stats) -> Output:
+        """Open the output; on a broker it takes off what the one before has left for good."""
+        from snow_runtime.app.outputs.mqtt import Mqtt
+
+        before = self._output
+        self._output = open_output(self._plan.options, stats.count)
+        if isinstance(before, Mqtt) and isinstance(self._output, Mqtt):
+            self._output.inherit(before.left)
+        return self._output
 
     def _states(self, loop: Loop) -> StateFeed | None:
         from snow_runtime.app.states.feed import StateFeed
