@@ -78,7 +78,8 @@ def match_fp32(
 
 def _matched(task: TaskEntry, manifest: Manifest, before: Answers, now: Answers) -> TaskEntry:
     old, new = before[task.output], now[task.output]
-    if task.confidence is None or not np.isfinite(new).all():
+    finite = np.isfinite(old).all() and np.isfinite(new).all()
+    if task.confidence is None or not finite:
         return task
     found = match_temperature(new, old / task.temperature, several=task.answers == "several")
     known, features = task.confidence.familiarity, manifest.features

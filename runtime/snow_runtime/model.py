@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from snow_runtime.pictures.preprocessing import Colour, Picture
     from snow_runtime.readout.file import ReadoutFile
 
+_MOST_THREADS: Final = 1024
+
 
 def load(
     path: str | os.PathLike[str],
@@ -65,11 +67,11 @@ def load(
         EngineError: An engine is missing, damaged, swapped, or built for another TensorRT or GPU.
         MissingDependencyError: The library that runs it, or a provider asked for, is not there;
             the message holds the pip command.
-        ValueError: ``threads`` or ``contexts`` is below 1, or an option is not for this file.
+        ValueError: ``threads`` or ``contexts`` is out of range, or an option is not for this file.
         RemoteError, InputError: As for :func:`remote`.
     """
-    if threads is not None and threads < 1:
-        msg = f"Cannot compute with {threads} threads: expected 1 or more, or None."
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        msg = f"Cannot compute with {threads} threads: expected 1 to {_MOST_THREADS}, or None."
         raise ValueError(msg)
     if isinstance(path, str) and is_remote(path):
         if (providers, threads, contexts, rebuild) != (None, None, 1, "never"):

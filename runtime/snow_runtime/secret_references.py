@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from snow_runtime.errors import InputError
 
-_REFERENCE: Final = re.compile(r"\{(env|file):([^{}]*)\}")
+_REFERENCE: Final = re.compile(r"\{(env|file):([^{}\0]*)\}")
 # As recorders have it in paths, and cloud cameras in queries.
 _SECRET_VALUE: Final = re.compile(
     r"(?:pass(?:word|wd)?|pwd|token|secret|api_?key|auth|signature)=[^&]", re.IGNORECASE
@@ -30,17 +30,41 @@ def resolve_secrets(text: str, *, escape: bool) -> str:
         text: An address such as `rtsp://admin:{file:/run/secrets/door}@host/stream`, or a secret
             alone.
         escape: Whether a secret becomes part of an address: then `@`, `/` and other signs in it
-            are written as `%40` and `%2F`.
+            are written as `%40` and `%2F`. One that is the whole address stays as it is.
 
     Raises:
         InputError: A variable or file is not there, empty, or holds more than one line.
     """
+    escape = escape and not is_reference(text)
 
     def secret(reference: re.Match[str]) -> str:
         found = _read(*reference.groups())
         return quote(found, safe="") if escape else found
 
     return _REFERENCE.sub(secret, text)
+
+
+def is_reference(text: str) -> bool:
+    """Tell whether a text is the reference of a secret, and nothing else."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def stand_in(text: str) -> str | None:
+    """Put a sign that any part of an address may be in the places of references.
+
+    Returns:
+        The address, to look at what is around its secrets; None where all of it is one.
+    """
+    return None if is_reference(text) else _REFERENCE.sub("1", text)
+
+
+def quote_around(text: str) -> str:
+    """Write signs as `%40` that mean something in an address, but for those of references."""
+    found, end = "", 0
+    for reference in _REFERENCE.finditer(text):
+        found += quote(text[end : reference.start()], safe="") + reference[0]
+        end = reference.end()
+    return found + quote(text[end:], safe="")
 
 
 def holds_password(address: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, FiniteRange, json_option
+from snow_deploy.cli.options import AT_LEAST_ONE, FILE, PATH, THREADS, FiniteRange, json_option
 from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import columns, megabytes
 
@@ -41,7 +41,7 @@ def _size_of(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option("--batch", type=AT_LEAST_ONE, default=1, help="Pictures of one call.")
 @click.option(
     "--threads",
-    type=AT_LEAST_ONE,
+    type=THREADS,
     help="CPU threads of ONNX Runtime; engines take none.  [default: its own]",
 )
 @click.option(

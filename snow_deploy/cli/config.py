@@ -50,14 +50,16 @@ def check(file: Path) -> None:
 def _plan(file: Path) -> RunPlan:
     """Plan what `run --config FILE` would do."""
     from snow_deploy.cli.run import command as run
+    from snow_runtime.secret_references import resolve_secrets
 
     context = run.make_context("run", ["--config", str(file)], parent=click.get_current_context())
     with context.scope(cleanup=False):
         plan = plan_of(context, secrets=False)
         try:
             plan = plan_of(context)
+            if isinstance(plan.model, str):
+                resolve_secrets(plan.model, escape=True)
         except SnowError as error:
             click.echo(f"note: {error}", err=True)
-        else:
-            plan.check_addresses()
+        plan.check_addresses()
         return plan

@@ -20,7 +20,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     within = False  # a text of several lines
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         marks = len(_LONG_TEXT.findall(line))
         if within:
             within = marks % 2 == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import sys
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hin
 from snow_deploy.cli.config_lines import key_lines, line_of
 from snow_deploy.cli.config_tables import ConfigFile, Secret
 from snow_deploy.errors import ConfigError
+from snow_runtime.secret_references import is_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,10 +92,16 @@ def read_config(path: Path) -> Reading:
         ConfigError: It cannot be read, or is no TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin with a mark
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise config_error(path, [Fault((), f"it is no TOML: {error}")]) from error
+    except RecursionError as error:
+        what = "it is no TOML that can be read: tables or lists lie too deep within each other"
+        raise config_error(path, [Fault((), what)]) from error
+    except UnicodeDecodeError as error:
+        what = f"it is no text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        raise config_error(path, [Fault((), what)]) from error
     except (OSError, ValueError) as error:
         raise config_error(path, [Fault((), f"it cannot be read: {error}")]) from error
     reader = _Reader(key_lines(text))
@@ -142,6 +150,11 @@ class _Reader:
             return float(value)
         if type(value) is not hint:
             return self.note(where, f"{_seen(value)}, expected {_PLAIN[hint]}")
+        if hint is str and (not value or "\0" in value):
+            seen = "a NUL within it" if value else "an empty text"
+            return self.note(where, f"{seen}, expected {_PLAIN[hint]}")
+        if hint is float and not math.isfinite(value):
+            return self.note(where, f"{value}, expected a finite number")
         return value
 
     def listed(self, hint: Any, value: Any, where: tuple[str, ...]) -> Any:
@@ -172,7 +185,10 @@ class _Reader:
             and value.keys() <= {"env", "file"}
             and all(isinstance(each, str) and each for each in value.values())
         ):
-            return Secret(**value)
+            found = Secret(**value)
+            if is_reference(found.reference):
+                return found
+            return self.note(where, "a brace or a NUL in the name, expected one without")
         seen = "the secret itself" if isinstance(value, str) else _seen(value)
         return self.note(where, f'{seen}, expected {{ env = "NAME" }} or {{ file = "PATH" }}')
 

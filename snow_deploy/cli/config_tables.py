@@ -334,10 +334,10 @@ def _options(where: tuple[str, ...], table: Any) -> Iterator[tuple[str, Any]]:
 
 def _with_login(address: str, user: str | None, password: Secret | None) -> str:
     """Put a name and the reference of a password into an address."""
-    from urllib.parse import quote
+    from snow_runtime.secret_references import quote_around
 
     scheme, separator, rest = address.partition("://")
     if not separator or (user is None and password is None):
         return address
     secret = "" if password is None else f":{password.reference}"
-    return f"{scheme}://{quote(user or '', safe='')}{secret}@{rest}"
+    return f"{scheme}://{quote_around(user or '')}{secret}@{rest}"

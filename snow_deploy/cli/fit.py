@@ -18,6 +18,7 @@ from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     FILE,
     PATH,
+    THREADS,
     FiniteRange,
     is_given,
     json_option,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     help="Withhold unsure answers, so that of those given this share is right, such as 0.95; found "
     "by cross-validation. It holds in nine cases of ten.  [default: every answer is given]",
 )
-@click.option("--threads", type=AT_LEAST_ONE, help="CPU threads of ONNX Runtime.")
+@click.option("--threads", type=THREADS, help="CPU threads of ONNX Runtime.")
 @click.option(
     "--features",
     metavar="URI",

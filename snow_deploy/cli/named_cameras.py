@@ -43,6 +43,12 @@ def named_cameras(given: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
+def name_before(text: str) -> str:
+    """Return the name before an address with its sign, as `door=`; nothing where there is none."""
+    found = _NAMED.match(text)
+    return found[0] if found else ""
+
+
 def refuse_nameless(given: Sequence[str]) -> None:
     """Refuse to record several cameras of which one is known by its place on the line only.
 

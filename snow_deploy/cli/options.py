@@ -17,6 +17,7 @@ PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 AT_LEAST_ONE = click.IntRange(min=1)
+THREADS = click.IntRange(1, 1024)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 store_option = click.option(

@@ -10,6 +10,7 @@ import click
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     PATH,
+    THREADS,
     ModelPlace,
     readout_files,
     readout_option,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     "unsure.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, an object a photo.")
-@click.option("--threads", type=AT_LEAST_ONE, help="CPU threads to compute with.")
+@click.option("--threads", type=THREADS, help="CPU threads to compute with.")
 @click.pass_context
 def command(
     context: click.Context,

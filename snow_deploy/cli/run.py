@@ -12,6 +12,7 @@ from snow_deploy.cli.config_option import ConfigurableCommand, config_option, re
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     FILE,
+    THREADS,
     FiniteRange,
     ModelPlace,
     readout_option,
@@ -145,7 +146,7 @@ if TYPE_CHECKING:
     help="Name of the page behind a proxy, as browsers show it; once for each.",
 )
 @click.option("--frames", type=AT_LEAST_ONE, help="Stop after so many frames.")
-@click.option("--threads", type=AT_LEAST_ONE, help="CPU threads of ONNX Runtime.")
+@click.option("--threads", type=THREADS, help="CPU threads of ONNX Runtime.")
 @click.option(
     "--rebuild", is_flag=True, help="Build an engine anew from its graph if it does not run here."
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from snow_deploy.cli.named_cameras import name_before
 from snow_deploy.cli.options import is_typed, refuse_threads_of_engine, warn_of_secrets
 from snow_runtime.errors import InputError
 
@@ -103,7 +104,25 @@ class RunOptions:
             ),
             mqtt=self.mqtt and resolve_secrets(self.mqtt, escape=True),
             token=self.token and resolve_secrets(self.token, escape=False),
-            uris=tuple(resolve_secrets(uri, escape=True) for uri in self.uris),
+            uris=tuple(
+                name + resolve_secrets(uri.removeprefix(name), escape=True)
+                for uri in self.uris
+                for name in [name_before(uri)]
+            ),
+        )
+
+    def with_stand_ins(self) -> RunOptions:
+        """Put signs in the places of secrets, so that what is around them can be looked at.
+
+        An address that is all secret is not there then.
+        """
+        from snow_runtime.secret_references import stand_in
+
+        return replace(
+            self,
+            webhook=self.webhook and stand_in(self.webhook),
+            webhook_headers=tuple(filter(None, map(stand_in, self.webhook_headers))),
+            mqtt=self.mqtt and stand_in(self.mqtt),
         )
 
     def for_load(self, model: Path | str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from snow_deploy.cli.options import is_given
+from snow_deploy.cli.options import is_given, is_typed
 from snow_deploy.cli.run_site import check_discovery
 from snow_deploy.cli.webhook_options import check_webhook
 
@@ -72,8 +72,9 @@ def open_output(options: RunOptions, count: Callable[[str], None]) -> Output:
 
 
 def _refuse_unread_mqtt(output: str) -> None:
+    elsewhere = is_typed("output")  # whatever a file says of its broker
     for name in _OF_MQTT:
-        if is_given(name) and output != "mqtt":
+        if output != "mqtt" and (is_typed(name) or (is_given(name) and not elsewhere)):
             msg = f"--{name.replace('_', '-')} is for --output mqtt; leave it out."
             raise click.UsageError(msg)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -10,6 +10,7 @@ import click
 from snow_deploy.cli.collect_options import collecting_of
 from snow_deploy.cli.config_option import masks_of, questions_of, views_of
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
+from snow_deploy.cli.options import is_given, is_typed
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
 from snow_deploy.cli.state_options import state_rules
@@ -108,21 +109,26 @@ class RunPlan:
             raise InputError(msg)
 
     def check_addresses(self) -> None:
-        """Look whether addresses are some, once their secrets are read.
+        """Look whether addresses are some; a secret that was not read may be anything.
 
         Raises:
             CameraError: One of a camera is none.
-            InputError: That of the broker or of the webhook is none.
+            InputError: That of the broker, of the webhook or of the model is none.
         """
         from snow_runtime.app.outputs.mqtt_broker import Broker
+        from snow_runtime.backends.remote.address import parse_remote
         from snow_runtime.cameras.uri import parse
+        from snow_runtime.secret_references import stand_in
 
-        for _, uri in self.cameras:
+        options = self.options.with_stand_ins()
+        for uri in filter(None, [stand_in(uri) for _, uri in self.cameras]):
             parse(uri)
-        if self.options.mqtt is not None:
-            Broker.parse(self.options.mqtt)
-        if self.options.webhook is not None:
-            webhook_target(self.options)
+        if options.mqtt is not None:
+            Broker.parse(options.mqtt)
+        if options.webhook is not None:
+            webhook_target(options)
+        if isinstance(self.model, str) and (model := stand_in(self.model)) is not None:
+            parse_remote(model)
 
     def asked(self, loop: Loop) -> dict[tuple[str, str], AskedTask]:
         """Return, by camera and question, what the answers in a loop may be."""
@@ -166,10 +172,13 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
         SnowError: A secret cannot be read, or a number is out of its range.
     """
     given = {name: each for name, each in context.params.items() if name not in _OF_THE_COMMAND}
-    options = RunOptions(**given)
+    options = _without_unused_broker(RunOptions(**given))
     model: Path | str = context.params["model"]
     if secrets:
         options = options.with_secrets(model)
+    if options.task_names == ():
+        msg = "--tasks names none; name one or more, or leave it out for all."
+        raise click.UsageError(msg)
     cameras = named_cameras(options.uris)
     if options.record is not None:
         refuse_nameless(options.uris)
@@ -178,7 +187,7 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
     rules, asked = state_rules(options), questions_of(context)
     if asked is not None:
         _check_questions(asked, options, names)
-        if asked.rules and rules is None:
+        if asked.rules and rules is None and not is_given("states"):
             named = ", ".join(asked.rules)
             msg = f"The questions {named} have rules for states, and none are kept; add [states]."
             raise click.UsageError(msg)
@@ -195,6 +204,13 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
         masks_of(context),
         views_of(context),
     )
+
+
+def _without_unused_broker(options: RunOptions) -> RunOptions:
+    """Leave the file's broker out where the command line sends answers elsewhere."""
+    if options.output == "mqtt" or not is_typed("output") or is_typed("mqtt"):
+        return options
+    return replace(options, mqtt=None, mqtt_discovery=None)
 
 
 def _check_questions(asked: AskedQuestions, options: RunOptions, cameras: list[str]) -> None:

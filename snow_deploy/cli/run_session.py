@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from snow_deploy.cli.run_plan import RunPlan
     from snow_deploy.cli.signals import Signals
     from snow_deploy.cli.systemd import ServiceManager
+    from snow_runtime.app.labelling import Labelling
+    from snow_runtime.app.latest_frames import LatestFrames
     from snow_runtime.app.loop import Loop, LoopOptions
+    from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.app.states.keeper import StateKeeper
     from snow_runtime.app.states.log import StateLog
+    from snow_runtime.app.stats import Stats
     from snow_runtime.cameras import Camera
     from snow_runtime.refit.service import RefitService
     from snow_runtime.swap import SwappableModel
@@ -62,6 +66,8 @@ class RunSession:
         self._keeper: StateKeeper | None = None
         self._refit: RefitService | None = None
         self._log: StateLog | None = None  # what it told, for the page
+        self._live: LatestFrames | None = None  # of the last loop, for its switches
+        self._output: Output | None = None
 
     def run(self) -> None:
         """Go on until the cameras have ended or somebody stops it.
@@ -90,12 +96,13 @@ class RunSession:
     def _run(self, stack: ExitStack) -> None:
         from snow_runtime.app.latest_frames import LatestFrames
         from snow_runtime.app.loop import Loop
+        from snow_runtime.app.outputs.jsonl import StateOutput
+        from snow_runtime.app.states.event import StateNews
         from snow_runtime.app.stats import Stats
         from snow_runtime.cameras import CameraGroup, open_camera
-        from snow_runtime.drift.watcher import DriftWatcher
 
         plan, options, stats = self._plan, self._plan.options, Stats()
-        output = open_output(options, stats.count)
+        output = self._opened_output(stats)
         stack.callback(output.close)
         webhook = open_webhook(options, stats.count)
         if webhook is not None:
@@ -117,13 +124,12 @@ class RunSession:
             questions=questions_of(plan),
         )
         loop.states = self._states(loop)
+        loop.live.go_on_from(self._live, [name for name, _ in plan.cameras])
+        self._live = loop.live
+        if loop.states is None and isinstance(output, StateOutput):
+            output.tell(StateNews((), ()))
         loop.beat = self._manager.beat if self._manager.watches else None
-        begin_collecting(plan, loop, stack)
-        if options.drift:
-            loop.drift = DriftWatcher()
-            stats.drift = loop.drift.to_dict
-        self._refit = begin_refitting(lambda: self._plan, loop, stack)
-        label = labelling_page(lambda: self._plan, self._refit, stack)
+        label = self._begin_learning(loop, stack)
         serve_page(lambda: self._plan, loop, cameras, stack, label)
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
@@ -136,6 +142,27 @@ class RunSession:
         if self._next is None and all(camera.status.state == "failed" for camera in cameras):
             msg = "No camera is left: each failed, as said above. Check the addresses."
             raise CameraError(msg)
+
+    def _begin_learning(self, loop: Loop, stack: ExitStack) -> Labelling | None:
+        """Collect, watch for drift and fit anew, as is asked; return the page for labels."""
+        from snow_runtime.drift.watcher import DriftWatcher
+
+        begin_collecting(self._plan, loop, stack)
+        if self._plan.options.drift:
+            loop.drift = DriftWatcher()
+            loop.stats.drift = loop.drift.to_dict
+        self._refit = begin_refitting(lambda: self._plan, loop, stack)
+        return labelling_page(lambda: self._plan, self._refit, stack)
+
+    def _opened_output(self, stats: Stats) -> Output:
+        """Open the output; on a broker it takes off what the one before has left for good."""
+        from snow_runtime.app.outputs.mqtt import Mqtt
+
+        before = self._output
+        self._output = open_output(self._plan.options, stats.count)
+        if isinstance(before, Mqtt) and isinstance(self._output, Mqtt):
+            self._output.inherit(before.left)
+        return self._output
 
     def _states(self, loop: Loop) -> StateFeed | None:
         from snow_runtime.app.states.feed import StateFeed
@@ -158,7 +185,7 @@ class RunSession:
         self._manager.reloading()
         try:
             plan = self._plan if self._again is None else self._again()
-        except (SnowError, click.UsageError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a file says, what runs goes on
             _say_old_stays(error)
         else:
             changed = plan.changes_beyond(self._plan)

@@ -11,6 +11,7 @@ import click
 
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
+    THREADS,
     FiniteRange,
     ModelPlace,
     json_option,
@@ -110,7 +111,7 @@ class ScoreForm:
 @click.option(
     "--processes", type=AT_LEAST_ONE, help="Processes, each with a model.  [default: a core each]"
 )
-@click.option("--threads", type=AT_LEAST_ONE, help="CPU threads of each process.  [default: 1]")
+@click.option("--threads", type=THREADS, help="CPU threads of each process.  [default: 1]")
 @click.option(
     "--batch",
     type=AT_LEAST_ONE,

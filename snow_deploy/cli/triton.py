@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import AT_LEAST_ONE, FOLDER, PATH, FiniteRange, json_option
+from snow_deploy.cli.options import AT_LEAST_ONE, FOLDER, PATH, THREADS, FiniteRange, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--instances", type=AT_LEAST_ONE, help="Copies at work on each device.  [default: 1]")
 @click.option(
     "--threads",
-    type=AT_LEAST_ONE,
+    type=THREADS,
     help="CPU threads of each copy of a graph.  [default: as many as there are cores]",
 )
 @click.option(

@@ -20,6 +20,7 @@ from snow_deploy.models.source_checks import check_pictures
 from snow_deploy.models.source_weights import find_fault
 from snow_deploy.training.measure import SAMPLES, held_out_samples
 from snow_deploy.training.options import TrainOptions, recipe_for
+from snow_deploy.training.own_confidence import with_confidence
 from snow_deploy.training.task_record import TaskRecord
 from snow_deploy.training.wrapped import unwrap_network
 from snow_runtime.multilabel import Labelling
@@ -121,7 +122,7 @@ def record_of(
         **known,
     )
     _check_answers(delta, record, source)
-    return record, source
+    return with_confidence(record, source, splits), source
 
 
 def is_first() -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from snow_runtime.app.states.log import StateLog
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -35,6 +37,18 @@ class LatestFrames:
         self._shown: dict[str, int] = {}  # numbers of the pictures' frames
         self.hidden: frozenset[str] = frozenset()
         self.off: frozenset[tuple[str, str]] = frozenset()
+
+    def go_on_from(self, before: LatestFrames | None, cameras: Collection[str]) -> None:
+        """Take over what is switched off.
+
+        Args:
+            before: Where it was switched off.
+            cameras: Names of the cameras that there are now.
+        """
+        if before is not None:
+            with self._lock:
+                self.hidden = before.hidden
+                self.off = frozenset(each for each in before.off if each[0] in cameras)
 
     def put(self, frame: Frame, answer: FrameAnswer) -> None:
         """Take the place of what the camera showed before."""

@@ -221,9 +221,10 @@ class Loop:
     def _answer(self, ready: PreparedFrames[Frame | Look]) -> int:
         frames, prepared = ready.frames, ready.prepared
         try:
-            fresh = [frame for frame in frames if not frame.stale]
+            old = {id(_frame_of(each)): _frame_of(each).stale for each in frames}  # at one moment
+            fresh = [each for each in frames if not old[id(_frame_of(each))]]
             if len(fresh) < len(frames):  # the model took long over the batch before
-                self._leave_out("stale", [frame for frame in frames if frame.stale])
+                self._leave_out("stale", [each for each in frames if old[id(_frame_of(each))]])
                 if not fresh:
                     return 0
                 frames, prepared = fresh, self._prepare(fresh)
@@ -333,6 +334,10 @@ class Loop:
             return self.model.tasks
         names = () if self.added is None else self.added.names
         return tuple(dict.fromkeys([*self.options.tasks, *names]))
+
+
+def _frame_of(each: Frame | Look) -> Frame:
+    return each.frame if isinstance(each, Look) else each
 
 
 def _among(task: str, shown: Collection[str] | None) -> bool:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from snow_runtime.errors import GraphError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 _LENGTH: Final = 1e-6
 """Added to a tap's length: a black picture may have none."""
 _STEPS: Final = 127
+_NOT_FINITE: Final = (
+    "The graph computed features that are NaN or infinite, expected finite ones. Export it again "
+    "in fp32; if that cures it, the numbers inside are too large for its precision."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +144,11 @@ def unlikenesses(
             added.
 
     Returns:
-        float64 `[B]`, 0 or more: 1 at the bound, and 1 more for each standard deviation beyond.
+        float64 `[B]`, 0 or more: 1 at the bound, and 1 more for each standard deviation of either
+        measure beyond.
+
+    Raises:
+        GraphError: A feature or logit is NaN or infinite.
     """
     normed = {} if normed is None else normed
     if entry.taps not in normed:
@@ -147,6 +157,8 @@ def unlikenesses(
     score = standardised(distances, entry.distance)
     if entry.energy:
         score = score + standardised(energies(logits), entry.energy)
+    if not np.isfinite(score).all():
+        raise GraphError(_NOT_FINITE)
     return np.asarray(np.maximum(0.0, 1 + score - entry.bound), np.float64)
 
 

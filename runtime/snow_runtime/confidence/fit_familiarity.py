@@ -41,6 +41,7 @@ _TO_AN_AXIS: Final = 8  # pictures, and features
 _FOLDS: Final = 4
 _FLOOR: Final = 0.3  # of the mean deviation, added to each: what hardly varies stays quiet
 _SPARE_AXES: Final = 16
+_ALIKE: Final = 0.1  # of the held-out pictures' deviation
 _ITERATIONS: Final = 4
 
 
@@ -148,7 +149,8 @@ def rescaled(
             moved.append(moments)
             continue
         (old_mean, old_width), (new_mean, new_width) = _moments(old), _moments(new)
-        ratio = new_width / old_width
+        # Pictures that are nearly alike tell where values moved to, and not how they spread.
+        ratio = new_width / old_width if old_width >= _ALIKE * moments[1] else 1.0
         moved.append((new_mean + (moments[0] - old_mean) * ratio, moments[1] * ratio))
     return replace(entry, distance=moved[0], energy=moved[1])
 

@@ -80,7 +80,13 @@ def least_probability(
     Returns:
         None where no bound shows it: there are too few pictures, or too many wrong ones among the
         surest.
+
+    Raises:
+        ValueError: `share` is not in (0, 1).
     """
+    if not 0 < share < 1:
+        msg = f"Cannot show a share of {share} right answers: expected a number between 0 and 1."
+        raise ValueError(msg)
     count = len(certainty)
     ordered = np.sort(certainty)
     for coverage in _COVERAGES:
@@ -97,6 +103,8 @@ def _tail(wrong: int, count: int, rate: float) -> float:
     """Return the probability of so few wrong ones of `count` at this rate: P(X <= wrong)."""
     if wrong >= count:
         return 1.0
+    if rate == 1:  # 1 less a share that rounds to nothing
+        return 0.0
     terms = [
         math.lgamma(count + 1)
         - math.lgamma(k + 1)

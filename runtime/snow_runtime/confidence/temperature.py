@@ -39,20 +39,12 @@ def fit_temperature(logits: NDArray[np.float32], targets: Targets) -> float:
 
     Returns:
         The temperature; above 1 where the logits are too sure. 1 of fewer pictures than
-        `FEWEST_PICTURES`.
+        `FEWEST_PICTURES`, and where none changes anything, as of a task with one label.
     """
     if len(logits) < FEWEST_PICTURES:
         return 1.0
     values = logits.astype(np.float64)
-    wanted = _softened(values, targets)
-    low, high = math.log(1 / HIGHEST), math.log(1 / LOWEST)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if _slope(values, wanted, math.exp(middle), several=targets.ndim == 2) < 0:
-            low = middle
-        else:
-            high = middle
-    return float(f"{math.exp(-(low + high) / 2):.{_DIGITS}g}")
+    return _likeliest(values, _softened(values, targets), several=targets.ndim == 2)
 
 
 def match_temperature(
@@ -69,7 +61,12 @@ def match_temperature(
         several: Whether each label is a question of its own.
     """
     wanted = _probabilities(reference.astype(np.float64), several=several)
-    values = logits.astype(np.float64)
+    return _likeliest(logits.astype(np.float64), wanted, several=several)
+
+
+def _likeliest(values: NDArray[np.float64], wanted: NDArray[np.float64], *, several: bool) -> float:
+    if not (values.any() if several else np.ptp(values, axis=1).any()):
+        return 1.0  # every temperature gives the same probabilities
     low, high = math.log(1 / HIGHEST), math.log(1 / LOWEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -152,7 +152,7 @@ class _Looking:
                     ids = file.read_row_group(group, [ID]).column(ID).to_pylist()
                     if not self._wanted.isdisjoint(ids):
                         self._keep(ids, file.read_row_group(group, [FEATURES]).column(FEATURES))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             msg = f"{part_name(number)} in {self._uri} cannot be read: {error}. Score it anew."
             raise ScoreError(msg) from error
 
@@ -198,4 +198,6 @@ class _Looking:
         rows = (
             np.concatenate(self._blocks) if self._blocks else np.empty((0, len(check)), np.float16)
         )
-        return ScoredFeatures(manifest, check, self._places, rows, frozenset(self._unreadable))
+        return ScoredFeatures(
+            manifest, check, self._places, rows, frozenset(self._unreadable - self._places.keys())
+        )

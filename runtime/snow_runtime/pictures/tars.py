@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Self
 
 ENDINGS: Final = (".tar", ".tar.gz", ".tgz")
+MOST_BYTES: Final = 1 << 30
+"""Larger files in a tar are passed over: one that is sparse may claim any size."""
 
 
 class Member(NamedTuple):
@@ -26,7 +28,7 @@ class Member(NamedTuple):
         name: Its name.
         offset: Where its content begins, in bytes; of a compressed tar in what it unpacks to.
         size: Bytes of its content.
-        content: They, unless they were not asked for.
+        content: They, unless they were not asked for, or are more than `MOST_BYTES`.
     """
 
     name: str
@@ -57,13 +59,15 @@ def is_tar(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def read_members(stream: Any, name: str, *, contents: bool = True) -> Iterator[Member]:
+def read_members(
+    stream: Any, name: str, *, wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[Member]:
     """Yield the files of a tar, compressed or not, in the order in which they are there.
 
     Args:
         stream: It, open for reading bytes; it is read once, from beginning to end.
         name: What to call it in a message.
-        contents: Whether what is in them is read too.
+        wanted: Callback that tells by a file's name whether what is in it is read too.
 
     Raises:
         InputError: It is no tar, is damaged, or ends too early; what stood before was yielded.
@@ -76,7 +80,7 @@ def read_members(stream: Any, name: str, *, contents: bool = True) -> Iterator[M
                 if not info.isfile() or info.name.rpartition("/")[2].startswith("."):
                     continue
                 content = None
-                if contents:
+                if info.size <= MOST_BYTES and wanted(info.name):
                     extracted = archive.extractfile(info)
                     content = b"" if extracted is None else extracted.read()
                     _check_length(info, content)

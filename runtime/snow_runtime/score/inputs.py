@@ -18,7 +18,7 @@ from snow_runtime.pictures.tars import is_tar
 from snow_runtime.score.errors import ScoreError
 from snow_runtime.score.import_score import import_score
 from snow_runtime.score.locations import Location, open_random, parse_location
-from snow_runtime.score.output_folder import JOB, PART
+from snow_runtime.score.output_folder import JOB, PART, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -217,12 +217,15 @@ def _walk(folder: str, left_out: LeftOut) -> Iterator[_Found]:
             folders.clear()
             continue
         seen.add(real)
+        job = JOB in folders and Path(parent, RECORD).is_file()
         folders[:] = sorted(
-            name for name in folders if left_out.enters(name, shown=str(Path(parent, name)))
+            name
+            for name in folders
+            if not (job and name == JOB) and left_out.enters(name, shown=str(Path(parent, name)))
         )
         for name in sorted(files):
             path = str(Path(parent, name))
-            kind = _taken(name, path, left_out, job=JOB in folders)
+            kind = _taken(name, path, left_out, job=job)
             if kind is not None:
                 yield _Found(path, kind)
 

@@ -11,6 +11,8 @@ from snow_runtime._version import __version__
 from snow_runtime.errors import GraphError, ReadoutError
 from snow_runtime.files import sha256_file
 from snow_runtime.score.errors import ScoreError
+from snow_runtime.score.output_folder import RECORD
+from snow_runtime.score.shard_list import forget_shard_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from snow_runtime.score.options import JobFiles, ScoreOptions
     from snow_runtime.score.output_folder import OutputFolder
 
-_RECORD: Final = "_job/job.json"
 _FORMAT: Final = 1
 
 
@@ -74,8 +75,14 @@ def _readout_sha256(path: Path) -> str:
         raise ReadoutError(msg) from error
 
 
-def begin_job(output: OutputFolder, job: Job) -> bool:
+def begin_job(output: OutputFolder, job: Job, *, alone: bool = False) -> bool:
     """Write a job's record, or find that it is there already.
+
+    Args:
+        output: The output.
+        job: The job.
+        alone: Whether nobody else can be at work there. The record of another job then gives way
+            where that one has no part yet, such as one whose inputs were mistyped.
 
     Returns:
         Whether a job goes on.
@@ -84,18 +91,25 @@ def begin_job(output: OutputFolder, job: Job) -> bool:
         ScoreError: The output holds another job, or parts without a record.
         OutputError: The output refuses it, or cannot be read.
     """
-    content = output.read(_RECORD)
+    content = output.read(RECORD)
+    parts = output.parts()
     if content is not None:
-        _check_same(output, job, content)
-        return True
-    if output.parts():
+        try:
+            _check_same(output, job, content)
+        except ScoreError:
+            if parts or not alone:
+                raise
+            forget_shard_list(output)
+        else:
+            return True
+    if parts:
         msg = (
             f"{output.uri} has parts of a job in it but no record of one, expected an empty "
             "folder, or one that a job began. Score into another folder."
         )
         raise ScoreError(msg)
     record = {"format": _FORMAT, "snow-deploy": __version__, "key": job.key, **job.fields}
-    output.write(_RECORD, json.dumps(record, indent=2).encode() + b"\n")
+    output.write(RECORD, json.dumps(record, indent=2).encode() + b"\n")
     return False
 
 

@@ -78,6 +78,9 @@ class JobPicture:
             return decode_image(_fetched(self.location, self.path), self.id)
         except InputError as error:
             raise UnreadableError(str(error)) from error
+        except (OSError, ValueError) as error:  # a name that no file can have
+            msg = f"{self.id!r} cannot be read: {error}. Check its path, or leave it out."
+            raise UnreadableError(msg) from error
 
 
 def _load_file(path: Path) -> Image.Image:

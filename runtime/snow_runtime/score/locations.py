@@ -60,11 +60,13 @@ def parse_location(uri: str) -> Location:
         ScoreError: It holds a password or key, or names no path.
     """
     scheme = _SCHEME.match(uri)
-    if scheme is None:
-        return Location(uri, "", "", uri)
-    name = scheme[1].lower()
-    if name == "file":
-        return Location(uri, "", "", uri[len(scheme[0]) :])
+    name = "file" if scheme is None else scheme[1].lower()
+    if scheme is None or name == "file":
+        path = uri[len(scheme[0]) :] if scheme else uri
+        if not path or "\0" in path:
+            msg = f"{uri!r} names no path, expected a file, a folder or a URI. Give one."
+            raise ScoreError(msg)
+        return Location(uri, "", "", path)
     if urlsplit(uri).password is not None or _SECRET.search(uri):
         shown = f"{name}://…"
         msg = (

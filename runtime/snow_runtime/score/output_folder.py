@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 JOB: Final = "_job"
 """Folder of a job's record, in that of its parts."""
+RECORD: Final = f"{JOB}/job.json"
+"""The record."""
 PART: Final = re.compile(r"part-(\d{6,})\.parquet")
 """Names of parts."""
 _WAITING: Final = f"{JOB}/incoming"
@@ -99,6 +101,16 @@ class OutputFolder:
         except OSError as error:
             msg = f"{self._shown(name)} cannot be read: {error}. {_ADVICE}"
             raise OutputError(msg) from error
+
+    def forget(self, name: str) -> None:
+        """Remove a file of a folder on the local disk, if it is there.
+
+        Raises:
+            OutputError: It cannot be removed.
+        """
+        if self.local is not None:
+            with self._refusing(name):
+                (self.local / name).unlink(missing_ok=True)
 
     def open(self, name: str) -> Any:
         """Open a file to be read at any place.

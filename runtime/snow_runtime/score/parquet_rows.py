@@ -66,7 +66,7 @@ def read_parquet_pictures(
                         location, path, columns, pictures[row].as_py(), (given, number + row)
                     )
                 number += batch.num_rows
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, import_score("pyarrow").ArrowException) as error:
         msg = (
             f"{name} cannot be read as Parquet behind row {number}: {error}. Copy it again, then "
             "run the same command."
@@ -85,13 +85,18 @@ def find_columns(schema: Any, name: str, options: ScoreOptions) -> _Columns:
         if given is not None and given not in there:
             msg = f"{name} has no column {given!r}, expected one of {', '.join(there)}: {option}."
             raise ShardError(msg)
-    picture = options.column or _picture_column(schema, name)
+    picture = options.column or _picture_column(schema, name, options.id_column)
+    chosen = options.id_column or next((each for each in _IDS if each in there), None)
+    if any(there.count(each) > 1 for each in (picture, chosen)):
+        msg = f"{name} has two columns of one name: {', '.join(there)}. Write it with others."
+        raise ShardError(msg)
     kind = schema.field(picture).type
     types = import_score("pyarrow").types
     field = None
     if types.is_struct(kind):
         field = "bytes" if kind.get_field_index("bytes") >= 0 else None
         kind = kind.field(field).type if field else kind
+    kind = kind.value_type if types.is_dictionary(kind) else kind
     has_bytes = _is_bytes(types, kind)
     if not has_bytes and not (types.is_string(kind) or types.is_large_string(kind)):
         msg = (
@@ -99,13 +104,15 @@ def find_columns(schema: Any, name: str, options: ScoreOptions) -> _Columns:
             "their paths. Give another one as --column."
         )
         raise ShardError(msg)
-    chosen = options.id_column or next((each for each in _IDS if each in there), None)
     return _Columns(picture, field, has_bytes, chosen)
 
 
-def _picture_column(schema: Any, name: str) -> str:
+def _picture_column(schema: Any, name: str, id_column: str | None) -> str:
     types = import_score("pyarrow").types
-    found = [each.name for each in schema if _holds_bytes(types, each.type)]
+    ids = {*_IDS, id_column}
+    found = [
+        each.name for each in schema if _holds_bytes(types, each.type) and each.name not in ids
+    ]
     if not found:
         found = [each.name for each in schema if each.name.lower() in _PATHS]
     if len(found) != 1:
@@ -133,22 +140,27 @@ def _picture(
     location: Location, path: str, columns: _Columns, value: Any, row: tuple[object, int]
 ) -> JobPicture:
     given, number = row
-    if columns.field is not None and value is not None:
-        value = value[columns.field]
     name = f"{location.named(path)}#{number}"
-    if columns.bytes:
-        named = str(given) if given is not None else name
-        if not value:
-            return JobPicture(named, error=f"{name} has no bytes, expected a picture.")
-        return JobPicture(named, data=value)
+    named = _named(given)
+    if columns.field is not None and value is not None:
+        value = value[columns.field] or value.get("path")
     if not value:
-        named = str(given) if given is not None else name
-        return JobPicture(named, error=f"{name} has no path, expected that of a picture.")
+        what = "bytes, expected a" if columns.bytes else "path, expected that of a"
+        return JobPicture(named or name, error=f"{name} has no {what} picture.")
+    if isinstance(value, bytes):
+        return JobPicture(named or name, data=value)
     try:
         place = parse_location(_absolute(location, path, value))
     except ScoreError as error:
-        return JobPicture(str(given) if given is not None else value, error=str(error))
-    return JobPicture(str(given) if given is not None else value, place, place.path)
+        return JobPicture(named or value, error=str(error))
+    return JobPicture(named or value, place, place.path)
+
+
+def _named(given: object) -> str | None:
+    """Give an id as a text; None where there is none."""
+    if isinstance(given, bytes):
+        return given.decode("utf-8", "backslashreplace")
+    return None if given is None else str(given)
 
 
 def _absolute(location: Location, path: str, value: str) -> str:

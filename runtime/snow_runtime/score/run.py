@@ -119,11 +119,13 @@ def score(
     output = OutputFolder(files.output)
     output.make()
     with ExitStack() as stack:
+        alone = False
         if output.local is not None:
             with suppress(OSError):  # a file system without locks: two at once do work twice
                 stack.enter_context(hold_lock(output.local / JOB, lambda: _refuse_second(output)))
                 output.clear_left()
-        begin_job(output, job)
+                alone = True
+        begin_job(output, job, alone=alone)
         outcome = ScoreOutcome()
         plan = _planned(output, options, told, outcome)
         done = _summaries(output, job, plan, retry=retry)

@@ -68,8 +68,8 @@ class Scorer:
             begin: Callback that gets the number of each before it is looked at.
         """
         waiting: list[tuple[JobPicture, Image.Image]] = []
+        begin(0)  # before it is fetched: that may end the process too
         for number, picture in enumerate(pictures):
-            begin(number)
             failed = None
             if number in skipped:
                 failed = ScoredRow(
@@ -85,6 +85,7 @@ class Scorer:
                 waiting = []
             if failed is not None:
                 yield failed
+            begin(number + 1)
         yield from self._computed(waiting)
 
     def _computed(self, pictures: list[tuple[JobPicture, Image.Image]]) -> Iterator[ScoredRow]:

@@ -109,6 +109,15 @@ def read_shard_list(output: OutputFolder) -> ShardList | None:
     return ShardList(output, places, rows)
 
 
+def forget_shard_list(output: OutputFolder) -> None:
+    """Have the inputs listed anew, on the local disk.
+
+    Raises:
+        OutputError: It cannot be removed.
+    """
+    output.forget(_PLACES)
+
+
 def _damaged(output: OutputFolder, error: Exception) -> OutputError:
     return OutputError(
         f"The list of shards in {output.uri} cannot be read: {error}. Score into another folder, "

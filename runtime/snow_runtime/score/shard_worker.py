@@ -98,7 +98,7 @@ class ShardWorker:
             self._output.writing(part_name(order.number)) as stream,
             PartWriter(stream, self._model, self._check, summary) as writer,
         ):
-            pictures = read_shard_pictures(shard, self._setup.options)
+            pictures = read_shard_pictures(shard, self._setup.options, order.skipped)
             for row in self._scorer.rows(pictures, order.skipped, begin):
                 writer.write(row)
                 done(summary.rows)

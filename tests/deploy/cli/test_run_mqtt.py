@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -118,3 +121,55 @@ def test_what_a_broker_is_told_of_a_camera(state: str, told: str) -> None:
     assert found.on == {("door", "food"): True}
     assert found.figures["errors"] == 2
     assert found.camera_figures["door"]["frames"] == 3
+
+
+@pytest.mark.slow
+def test_cameras_that_a_new_file_lacks_leave_the_broker_and_switches_stay(
+    start: Start, graph_path: Path, tmp_path: Path
+) -> None:
+    port = start("allow_anonymous true")
+    listener, path = Listener(port, "#"), tmp_path / "snow.toml"
+
+    def write(*cameras: str) -> None:
+        tables = [f'[cameras.{name}]\naddress = "{CAMERA[5:]}"\n' for name in cameras]
+        path.write_text(
+            f"model = '{graph_path}'\noutput = 'mqtt'\n{''.join(tables)}"
+            '[states]\nagree = "1/1"\ndwell = 0\n'
+            f'[mqtt]\nurl = "mqtt://127.0.0.1:{port}/site"\nswitches = true\nretain = true\n'
+            'discovery = "ha"\n',
+            encoding="utf-8",
+        )
+
+    def answers(camera: str) -> bool:
+        return listener.last(f"site/{camera}/state/food") not in {None, "", "stale"}
+
+    write("door")
+    words = [sys.executable, "-m", "snow_deploy", "run", "--config", str(path)]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: answers("door"), 60)
+        listener.publish("site/door/switch/food/set", "OFF")
+        until(lambda: listener.last("site/door/switch/food") == "OFF", 60)
+        write("door", "yard")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: answers("yard"), 60)
+        assert listener.last("site/door/switch/food") == "OFF"
+
+        write("gate")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: answers("gate"), 60)
+        never_kept = {"site/door/event", "site/yard/event", "site/door/switch/food/set"}
+        until(
+            lambda: (
+                not [
+                    topic
+                    for topic, (text, _) in listener.got.items()
+                    if text and topic not in never_kept and ("door" in topic or "yard" in topic)
+                ]
+            ),
+            60,
+        )
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        listener.close()

@@ -56,3 +56,16 @@ def test_a_question_that_is_off_is_not_taken_for_one_that_need_not_be_asked() ->
     loop = Loop(nothing, nothing, [], questions=asked)
     loop.live.switch_of("door", "a", on=False)
     assert loop._idle("door", ()) == ["b"]  # so that the other one's state becomes stale
+
+
+def test_what_is_off_stays_off_where_all_is_opened_anew() -> None:
+    before, now = LatestFrames(), LatestFrames()
+    before.switch("food", on=False)
+    before.switch_of("door", "wear", on=False)
+    before.switch_of("gone", "wear", on=False)
+    now.go_on_from(before, ["door", "yard"])
+    assert not now.shows("yard", "food")
+    assert not now.shows("door", "wear")
+    assert now.off == {("door", "wear")}
+    now.go_on_from(None, [])
+    assert now.off == {("door", "wear")}

@@ -21,7 +21,7 @@ from snow_runtime.confidence.fit_familiarity import (
     fit_familiarity,
     rescaled,
 )
-from snow_runtime.errors import ManifestError
+from snow_runtime.errors import GraphError, ManifestError
 from snow_runtime.graph.features_entry import TapEntry
 
 TAPS = (TapEntry("a.0", 40), TapEntry("a.1", 40), TapEntry("b.0", 60))
@@ -168,3 +168,26 @@ def test_tasks_share_normed_features_of_the_same_taps_alone() -> None:
         np.testing.assert_array_equal(unlikenesses(entry, features, TAPS, logits, normed), alone)
 
     assert normed.keys() == {same.taps, others.taps}
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_that_are_no_numbers_are_an_error_and_not_familiar(wrong: float) -> None:
+    entry = fit_familiarity(known(200, 2), TAPS)
+    assert entry is not None
+    features = drawn(2, 9).astype("f4")
+    features[1, 100] = wrong
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(GraphError, match="features that are NaN or infinite"),
+    ):
+        unlikenesses(entry, features, TAPS, np.zeros((2, 3), "f4"))
+
+
+def test_pictures_that_are_alike_do_not_say_how_another_precision_spreads() -> None:
+    entry = fit_familiarity(known(300, 2), TAPS)
+    assert entry is not None
+    rng = np.random.default_rng(0)
+    alike, rounded = np.full(40, 5.0), 5.5 + 0.1 * rng.random(40)
+    moved = rescaled(entry, (alike, alike), (rounded, alike))
+    assert moved.distance[1] == entry.distance[1]
+    assert moved.distance[0] == pytest.approx(entry.distance[0] + rounded.mean() - 5)

@@ -75,3 +75,16 @@ def test_of_several_labels_the_least_certain_decision_counts() -> None:
     np.testing.assert_allclose(certainties(values, several=True), [0.8, 0.55])
     targets = np.array([[True, False], [True, True]])
     assert right_answers(values, targets).tolist() == [True, False]
+
+
+def test_shares_at_the_ends() -> None:
+    certainty = np.linspace(0.5, 1, 40)
+    right = np.arange(40) % 2 == 0
+    found = least_probability(certainty, right, 1e-17)
+    assert found is not None
+    assert found.least_probability == 0
+    assert least_probability(certainty, ~right & right, 1e-17) is None
+    assert least_probability(certainty, right, 1 - 1e-15) is None
+    for share in (0.0, 1.0, 2.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            least_probability(certainty, right, share)

@@ -95,3 +95,15 @@ def test_no_temperature_changes_an_answer(rows: list[list[float]], temperature: 
     yes = to_probabilities(logits, "several", temperature) >= 0.5
     assert (yes[logits >= 0]).all()
     assert not (yes[logits < -1e-3]).any()
+
+
+def test_where_no_temperature_changes_anything_it_is_one() -> None:
+    rng = np.random.default_rng(0)
+    one_label = rng.normal(0, 3, (40, 1)).astype(np.float32)
+    assert fit_temperature(one_label, np.zeros(40, np.int64)) == 1
+    indifferent = np.full((40, 3), 7.0, np.float32)
+    assert fit_temperature(indifferent, rng.integers(0, 3, 40)) == 1
+    assert match_temperature(indifferent, indifferent) == 1
+    nothing = np.zeros((40, 3), np.float32)
+    assert fit_temperature(nothing, rng.random((40, 3)) < 0.5) == 1
+    assert fit_temperature(indifferent, rng.random((40, 3)) < 0.5) == HIGHEST  # 7 is sure

@@ -38,7 +38,7 @@ def test_members_are_read_in_order_with_where_they_begin(compress: type[bytes]) 
 
 
 def test_contents_are_left_where_they_are_if_not_asked_for() -> None:
-    found = list(read_members(io.BytesIO(WHOLE), "x.tar", contents=False))
+    found = list(read_members(io.BytesIO(WHOLE), "x.tar", wanted=lambda _: False))
 
     assert [(each.name, each.size, each.content) for each in found] == [
         (name, len(content), None) for name, content in FILES
@@ -48,7 +48,7 @@ def test_contents_are_left_where_they_are_if_not_asked_for() -> None:
 def read_as_far_as_it_goes(data: bytes, *, contents: bool = True) -> tuple[list[Member], str]:
     found: list[Member] = []
     try:
-        found.extend(read_members(io.BytesIO(data), "in/x.tar", contents=contents))
+        found.extend(read_members(io.BytesIO(data), "in/x.tar", wanted=lambda _: contents))
     except InputError as error:
         return found, str(error)
     return found, ""

@@ -13,7 +13,7 @@ from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
 from snow_runtime.app.outputs.mqtt_retained import MqttRetained
 from snow_runtime.app.outputs.mqtt_site import MqttSite
 from snow_runtime.app.outputs.mqtt_states import MqttStates
-from snow_runtime.app.outputs.mqtt_topics import camera_part
+from snow_runtime.app.outputs.mqtt_topics import LeftTopics, camera_part
 from snow_runtime.app.throttled_logger import ThrottledLogger
 from snow_runtime.errors import MissingDependencyError
 from snow_runtime.install_hint import pip_install
@@ -80,6 +80,7 @@ class Mqtt:
         self._states = MqttStates(self._publish_state, broker.topic, count)
         self._retained = MqttRetained(self._publish_site)
         self._site: MqttSite | None = None
+        self._answered = set[str]()  # topics of answers that the broker keeps
         self._listening = False  # what an earlier program left comes before what is published
         self._client = client or _paho(self._options.version)
         if broker.user is not None:
@@ -117,8 +118,34 @@ class Mqtt:
         """Publish states and events; they wait for a broker where none is there."""
         self._states.tell(news)
 
+    @property
+    def left(self) -> LeftTopics:
+        """What the broker may keep of this client."""
+        return LeftTopics(
+            (self._where, self._topic),
+            self._states.topics,
+            self._retained.topics,
+            frozenset(self._answered),
+        )
+
+    def inherit(self, left: LeftTopics) -> None:
+        """Go on where another client ended: what it left and this one does not tell is taken off.
+
+        States are with the next news; the rest once it attends to the installation.
+
+        Args:
+            left: What the other client left; of another broker or topic nothing is done.
+        """
+        if left.where == (self._where, self._topic):
+            self._states.inherit(left.states)
+            self._retained.inherit(left.site)
+            self._answered |= left.answers
+
     def attend(self, options: SiteOptions) -> None:
         """Keep the broker's picture of the installation true until it is left; take commands."""
+        cameras = {self._topic_of(camera) for camera in options.look().cameras}
+        self._retained.inherit(self._answered - cameras)
+        self._answered &= cameras
         self._site = MqttSite(self._retained, self._topic, options)
         if self._client.is_connected():
             self._subscribe()
@@ -144,8 +171,13 @@ class Mqtt:
         self._states.close()
 
     def _publish(self, answer: FrameAnswer) -> bool:
-        topic = f"{self._topic}/{camera_part(answer.camera)}"
+        topic = self._topic_of(answer.camera)
+        if self._options.retain:
+            self._answered.add(topic)
         return self._give(topic, json.dumps(answer.to_dict()), self._options.retain) is not None
+
+    def _topic_of(self, camera: str) -> str:
+        return f"{self._topic}/{camera_part(camera)}"
 
     def _publish_state(self, topic: str, text: str, retain: bool) -> Any:  # noqa: FBT001
         with self._lock:

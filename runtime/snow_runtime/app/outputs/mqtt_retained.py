@@ -42,6 +42,19 @@ class MqttRetained:
         self._lock = threading.Lock()  # around what is noted; callbacks of the client may take it
         self._topics: dict[str, list[Sent]] = {}  # the last one is what the broker is to keep
         self._overtaken: list[Sent] = []  # by newer ones, while they were on the way
+        self._inherited: set[str] = set()  # topics on which another client left something
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Topics on which the broker may keep something."""
+        with self._lock:
+            self._forget_delivered()
+            return frozenset({*self._topics, *self._inherited})
+
+    def inherit(self, topics: Iterable[str]) -> None:
+        """Take off, with the next `put`, what another client left on topics that are not in it."""
+        with self._lock:
+            self._inherited |= set(topics)
 
     def put(
         self,
@@ -59,7 +72,8 @@ class MqttRetained:
         with self._sending:
             with self._lock:
                 self._forget_delivered()
-                ends = dict.fromkeys({*gone, *self._topics.keys()} - payloads.keys(), "")
+                before, self._inherited = {*self._topics.keys(), *self._inherited}, set()
+                ends = dict.fromkeys({*gone, *before} - payloads.keys(), "")
                 for topic, payload in {**ends, **payloads}.items():
                     self._note(topic, payload, (steps or {}).get(topic))
             self._send()

@@ -11,7 +11,7 @@ from snow_runtime.app.outputs.mqtt_retained import MqttRetained, Sent
 from snow_runtime.app.outputs.mqtt_topics import SiteTopics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from snow_runtime.app.states.event import StateNews, StateNow
 
@@ -64,6 +64,19 @@ class MqttStates:
             told = {self._topic_of(event.now) for event in news.events}
             self._states.put(states, gone=told - states.keys())
             self._send()
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Topics on which the broker may keep a state."""
+        return self._states.topics
+
+    def inherit(self, topics: Iterable[str]) -> None:
+        """Take off, with the next news, the states that another client left, but for present ones.
+
+        Args:
+            topics: Topics of its states.
+        """
+        self._states.inherit(topics)
 
     def connected(self) -> None:
         """Publish all states, and the events that no broker is known to have."""

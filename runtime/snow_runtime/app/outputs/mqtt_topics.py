@@ -67,3 +67,20 @@ class SiteTopics:
         """What a camera counts; None for the program."""
         part = "status" if camera is None else camera_part(camera)
         return f"{self.base}/{part}/diagnostics"
+
+
+@dataclass(frozen=True)
+class LeftTopics:
+    """Topics on which a broker may keep what a client published.
+
+    Attributes:
+        where: The broker, and the first part of the topics.
+        states: Topics of states.
+        site: Those of cameras, switches, figures and discovery.
+        answers: Those of last answers.
+    """
+
+    where: tuple[str, str]
+    states: frozenset[str]
+    site: frozenset[str]
+    answers: frozenset[str]

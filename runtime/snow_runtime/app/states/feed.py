@@ -58,7 +58,7 @@ class StateFeed:
 
         Args:
             frame: The frame.
-            results: Answers by question.
+            results: Answers by question; what is not asked any more, or otherwise, is passed over.
             idle: Questions that did not have to be asked about it.
             unknown: Whether answers that should not be acted on vote for `unknown`.
             picture: Where the frame's picture will be; None where it is not kept.
@@ -66,7 +66,10 @@ class StateFeed:
         now = self._clock.now()
         evidence = Evidence(frame.number, frame.captured_at.unix_s, picture)
         events: list[StateEvent] = []
+        asked = self.asked()
         for name, result in results.items():
+            if asked.get((frame.camera, name)) != AskedTask(result.labels, result.answers):
+                continue  # it was under way when the question or the model was exchanged
             events += self._keeper.see(frame.camera, name, result, evidence, now, unknown=unknown)
         for name in idle:
             events += self._keeper.alive(frame.camera, name, now)

@@ -126,7 +126,7 @@ def read_packed(path: Path) -> PackedFile:
             if stream.read(512)[257:262] != b"ustar":  # a compressed one would be read at length
                 raise _fault(path, "it is no tar, or a compressed one")
             stream.seek(0)
-            for member in read_members(stream, str(path), contents=False):
+            for member in read_members(stream, str(path), wanted=lambda _: False):
                 if member.name in places:
                     raise _fault(path, f"{member.name[:80]!r} is in it twice")
                 places[member.name] = member.offset, member.size

@@ -130,3 +130,26 @@ def test_an_outage_of_many_changes_takes_no_memory(retained: MqttRetained, broke
     broker.there = True
     retained.connected()
     assert broker.seen == [("a", "999"), ("b", "2")]
+
+
+def test_what_another_client_left_and_is_not_told_anew_is_taken_off(
+    retained: MqttRetained, broker: Broker
+) -> None:
+    broker.kept = {"old": "1", "both": "2", "foreign": "3"}
+    retained.inherit({"old", "both"})
+    retained.connected()
+    assert broker.kept == {"old": "1", "both": "2", "foreign": "3"}  # not before it is known
+    assert retained.topics == {"old", "both"}
+    retained.put({"both": "2", "new": "4"})
+    assert broker.kept == {"both": "2", "new": "4", "foreign": "3"}
+    assert retained.topics == {"both", "new"}
+
+
+def test_it_is_taken_off_after_an_outage_too(retained: MqttRetained, broker: Broker) -> None:
+    broker.kept = {"old": "1"}
+    broker.there = False
+    retained.inherit({"old"})
+    retained.put({"new": "2"})
+    broker.there = True
+    retained.connected()
+    assert broker.kept == {"new": "2"}

@@ -8,6 +8,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from snow_runtime import CameraView, Question, Questions, SwappableModel, keep_states, load
@@ -19,6 +20,7 @@ from snow_runtime.app.states.feed import StateFeed, asked_tasks
 from snow_runtime.app.states.keeper import AskedTask, StateKeeper
 from snow_runtime.app.states.rules import StateRules
 from snow_runtime.cameras.clock import Clock, Instant
+from snow_runtime.results import TaskResult
 from tests.runtime.app.conftest import until
 from tests.runtime.app.frames import LABELS, Cameras, Model, frame_of
 
@@ -221,3 +223,23 @@ def test_what_is_asked_follows_the_model(make_graph: MakeGraph) -> None:
         assert {name: (task.labels, task.answers) for name, task in asked.items()} == {
             task.name: (task.labels, task.answers) for task in model.manifest.tasks
         }
+
+
+def test_answers_that_were_under_way_when_a_question_was_exchanged_are_no_votes() -> None:
+    asked = {("door", "open"): AskedTask(("yes", "no"), "one")}
+    keeper = StateKeeper(StateRules(1, 1, dwell_s=0))
+    feed = StateFeed(keeper, lambda: asked, Ticking())
+    sure = np.array([0.9, 0.1], np.float32)
+
+    def put(name: str, *labels: str) -> list[str]:
+        results = {name: TaskResult(name, labels, sure)}
+        now, news = feed.put(frame_of("door", 0, 1), results)
+        events = () if news is None else news.events
+        return [event.change.after for event in events] + [each.state for each in now]
+
+    assert put("open", "yes", "no") == ["yes", "yes"]
+    assert put("gone", "yes", "no") == ["yes"]  # the question is not asked any more
+    assert put("open", "ajar", "shut") == ["yes"]  # its task has other labels now
+    asked["door", "open"] = AskedTask(("ajar", "shut"), "one")
+    assert put("open", "yes", "no") == ["yes"]  # until the next look, which follows the model
+    assert put("open", "ajar", "shut") == ["stale", "ajar", "ajar"]
