@@ -32,6 +32,7 @@ class Stats:
         self._times: deque[float] = deque()
         self._counts: Counter[str] = Counter()
         self._frames: Counter[str] = Counter()
+        self._latency_sum_ms = 0.0
         self._began = self._answered_at = clock()
 
     def begin(self) -> None:
@@ -44,6 +45,7 @@ class Stats:
         now = self._clock()
         with self._lock:
             self._frames[camera] += 1
+            self._latency_sum_ms += latency_ms
             self._answered.append((now, latency_ms, age_ms))
             self._answered_at = now
             self._times.append(now)
@@ -79,6 +81,11 @@ class Stats:
                 "age_ms": _percentiles(ages),
                 "counts": dict(self._counts),
             }
+
+    def totals(self) -> tuple[int, int, float]:
+        """Return the frames answered, those failed on, and the sum of latencies in milliseconds."""
+        with self._lock:
+            return self._frames.total(), self._counts["errors"], self._latency_sum_ms
 
     def _forget(self, now: float) -> None:
         while self._times and now - self._times[0] > _RATE_S:
