@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from snow_deploy.cli.config_option import questions_of
+from snow_deploy.cli.follow_options import FOLLOW_PARAMETERS
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
@@ -46,7 +47,7 @@ _WHILE_IT_RUNS: Final = frozenset(
 """Options that may change while cameras and outputs stay as they are."""
 
 
-_OF_THE_COMMAND: Final = frozenset({"model", "config"})
+_OF_THE_COMMAND: Final = frozenset({"model", "config", *FOLLOW_PARAMETERS})
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 ROLLOUT: Final = "rollout.json"
 _LOGGER = logging.getLogger(__name__)
-_WATCH_EVERY_S: Final = 1.0
+WATCH_EVERY_S: Final = 1.0
+"""Seconds between two looks at a release on trial."""
 _MOST_STARTS: Final = 2
 """A release on trial is begun anew so often at most: a power cut is no fault of it, three are."""
 _STATES: Final[tuple[tuple[type[Exception], State], ...]] = (
@@ -131,6 +132,16 @@ class Agent:
         """What is known of the box."""
         return self._state
 
+    @property
+    def error(self) -> str | None:
+        """What was wrong in the last round; None where nothing was."""
+        return self._said or None
+
+    def end(self) -> None:
+        """End the program, and say so."""
+        self._program.end()
+        self._say("ended")
+
     def recover(self) -> None:
         """Set right what a power cut may have left, before the program begins.
 
@@ -160,25 +171,19 @@ class Agent:
             self._watched_from_s = self._clock()
             self._program.begin(release.budget_ms)
 
-    def run(self, stop: threading.Event) -> None:
-        """Recover, and look after the box until it is stopped.
+    def rounds(self, stop: threading.Event) -> None:
+        """Look after the box until it is stopped; then end the program."""
+        try:
+            while not stop.is_set():
+                self.step()
+                stop.wait(self.pause_s)
+        finally:
+            self.end()
 
-        Raises:
-            OSError: The pointer cannot be set.
-            UpdateError: The box trusts nobody yet, or others than were named.
-        """
-        with self._box.alone():
-            self._box.root(self._options.root)
-            self.recover()
-            self.begin()
-            try:
-                while not stop.is_set():
-                    self.step()
-                    watching = self._state.trial is not None
-                    stop.wait(_WATCH_EVERY_S if watching else self._options.every_s)
-            finally:
-                self._program.end()
-                self._say("ended")
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before the next round, in seconds."""
+        return self._options.every_s if self._state.trial is None else WATCH_EVERY_S
 
     def step(self) -> State:
         """Do one round; whatever goes wrong is said, and the box goes on as it is.

@@ -59,6 +59,10 @@ class WithinProgram:
         """Watch from now on; it works already."""
         self._watch.begin(budget_ms)
 
+    def fail(self, why: str) -> None:
+        """Note what went wrong elsewhere."""
+        self._watch.fail(why)
+
     def switch(self, budget_ms: float | None) -> None:
         """Load the model anew between two frames."""
         why = self._reload()
