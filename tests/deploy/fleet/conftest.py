@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 
 for name in ("tuf", "cyclonedx", "cryptography", "onnxruntime"):
     pytest.importorskip(name, reason="the extra `publish` is not installed")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed loses nothing of what it wrote; only a power cut would."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(scope="package")

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from snow_runtime.update.rollout import Rollout
 
 SIZE = 8
-WIDE = 20_000  # of the tensors that are pieces of their own: 240 kB
+WIDE = 6_000
+TENSOR_BYTES = 3 * 4 * WIDE  # of the source, and of the delta: just enough for a piece of its own
 MANIFEST = Manifest(
     SourceEntry("small", "a" * 64, 3 * WIDE),
     Preprocessing(SIZE, SIZE, IMAGENET_MEAN, IMAGENET_STD),
@@ -125,10 +126,10 @@ class TestProgram:
     calls: list[str] = field(default_factory=list)
     faults: list[str | None] = field(default_factory=list)
 
-    def begin(self, budget_ms: float | None) -> None:
+    def begin(self, _budget_ms: float | None) -> None:
         self.calls.append("begin")
 
-    def switch(self, budget_ms: float | None) -> None:
+    def switch(self, _budget_ms: float | None) -> None:
         self.calls.append("switch")
 
     def fault(self) -> str | None:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.publication import Publication
 from snow_deploy.fleet.waves import abort, parse_wave, pause, roll_back
-from snow_runtime.update.errors import RejectedError, UpdateError
+from snow_runtime.update.errors import RejectedError
 from snow_runtime.update.status import BoxStatus
 from tests.deploy.fleet.publications import (
+    TENSOR_BYTES,
     Publisher,
     TestProgram,
     agent_of,
@@ -59,8 +61,7 @@ def test_a_box_takes_a_release_and_then_only_what_is_new(
     assert present(box) == "r2"
     assert whole(box, publisher)
     spent = server.sent_bytes - first
-    delta = 3 * 4 * 20_000
-    assert delta * 0.9 < spent < delta * 1.1  # the source of the same size did not travel again
+    assert spent < TENSOR_BYTES * 1.2  # the source of the same size did not travel again
     assert done.new_bytes < spent < done.new_bytes + 12_000  # and the metadata
 
     second = server.sent_bytes
@@ -99,24 +100,24 @@ def test_one_more_readout_costs_little_more_than_itself(
 def test_a_cut_link_goes_on_where_it_ended(
     publisher: Publisher, server: WebServer, tmp_path: Path
 ) -> None:
-    server.faults.cut_after = 100_000
+    server.faults.cut_after = 30_000
     agent = agent_of(tmp_path / "box", server.url, publisher)
     states = [agent.step() for _ in range(2)]
     assert states == ["unreachable"] * 2
     ranges = [given for path, given in server.asked if "/blobs/" in path and given]
-    assert "bytes=100000-" in ranges
+    assert "bytes=30000-" in ranges
     rounds = 0
     while settle(agent) != "settled":
         rounds += 1
         assert rounds < 20
     assert present(tmp_path / "box") == "r1"
-    assert agent.status("settled").got_bytes < 1.2 * 480_000
+    assert agent.status("settled").got_bytes < 3 * TENSOR_BYTES
 
 
 def test_a_server_without_ranges_serves_too(
     publisher: Publisher, server: WebServer, tmp_path: Path
 ) -> None:
-    server.faults.cut_after = 200_000
+    server.faults.cut_after = 60_000
     agent = agent_of(tmp_path / "box", server.url, publisher)
     assert agent.step() == "unreachable"
     server.faults.cut_after, server.faults.ranges = None, False
@@ -173,7 +174,7 @@ def test_metadata_of_two_publications_do_not_mix(publisher: Publisher, tmp_path:
     metadata = mixed.place / "metadata"
     shutil.copy(publisher.place / "metadata" / "timestamp.json", metadata)
     newest = max(metadata.glob("*.snapshot.json"), key=lambda path: int(path.name.split(".")[0]))
-    target = sorted((publisher.place / "metadata").glob("*.snapshot.json"))[-1].name
+    target = max((publisher.place / "metadata").glob("*.snapshot.json")).name
     shutil.copy(newest, metadata / target)
     agent = agent_of(tmp_path / "box", mixed.place, publisher)
     assert agent.step() == "untrusted"
@@ -279,7 +280,7 @@ def test_a_threshold_takes_the_keys_of_several(tmp_path: Path) -> None:
     assert settle(agent_of(box, publisher.place, publisher)) == "settled"
     for each in keys[1:]:
         each.unlink()
-    with pytest.raises(UpdateError if False else Exception, match="expected 2 that may sign"):
+    with pytest.raises(PublishError, match="expected 2 that may sign"):
         publisher.release("r2", 2)
     assert agent_of(box, publisher.place, None).step() == "settled"
 
@@ -438,10 +439,10 @@ def test_a_first_release_that_fails_leaves_nothing_to_run(
 def test_waves_reach_boxes_by_tag_by_name_and_by_share(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    tags = {"box-0": ["pilot"]}
+    tags = {"box-0": ["pilot"], "box-1": [], "box-2": [], "box-3": ["other"]}
     agents = {
-        name: agent_of(tmp_path / name, publisher.place, publisher, name=name, tags=tags.get(name, []))
-        for name in ("box-0", "box-1", "box-2", "box-3")
+        name: agent_of(tmp_path / name, publisher.place, publisher, name=name, tags=own)
+        for name, own in tags.items()
     }
 
     def everyone() -> list[str | None]:
