@@ -8,6 +8,7 @@
     rollout.py       which release a box is to have
     transport.py     a web server, or a folder such as a USB stick
     limits.py        bandwidth and hours
+    floor.py         the newest that was seen
     signed.py        documents by The Update Framework
     box.py           the box's folder: generations, the pointer to one, what is known
     pieces.py        pieces that lie here already, and downloads of others

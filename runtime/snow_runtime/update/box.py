@@ -18,8 +18,8 @@ from snow_runtime.files import atomic_write, sync_folder
 from snow_runtime.graph import field_checks
 from snow_runtime.graph.document import Document, parse_json
 from snow_runtime.update.errors import UntrustedError, UpdateError
+from snow_runtime.update.floor import Floor
 from snow_runtime.update.release import NAME, RECORD, Release, read_document
-from snow_runtime.update.signed import Floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

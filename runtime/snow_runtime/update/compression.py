@@ -78,7 +78,7 @@ def _prefix(zstd: Any, base: bytes | None) -> Any:
 def _zstd() -> Any:
     """Import Zstandard: Python's own from 3.14 on, before that its copy for older ones."""
     try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+        from compression import zstd
     except ImportError:
         try:
             from backports import zstd  # type: ignore[no-redef,unused-ignore]

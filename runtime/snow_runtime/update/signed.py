@@ -6,16 +6,15 @@ import logging
 import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from tuf.api import exceptions
 from tuf.api.metadata import Metadata
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from snow_runtime.files import sync_folder
-from snow_runtime.graph import field_checks
-from snow_runtime.graph.document import Document
 from snow_runtime.update.errors import AbsentError, UnreachableError, UntrustedError
+from snow_runtime.update.floor import Floor, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,41 +28,6 @@ METADATA: Final = "metadata"
 TARGETS: Final = "targets"
 _ABSENT: Final = 404
 _LOGGER = logging.getLogger(__name__)
-
-
-def _moment(where: str, value: object) -> str:
-    """Check a moment such as `2026-11-29T20:00:00+00:00`."""
-    text = field_checks.text(where, value)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise field_checks.refusal(where, value, "a moment in UTC, as ISO 8601 writes it")
-    return text
-
-
-Moment: TypeAlias = Annotated[str, _moment]
-
-
-@dataclass(frozen=True)
-class Floor(Document):
-    """The newest that was seen: nothing older is ever taken.
-
-    The Update Framework's client keeps that too, in files that a power cut may empty.
-
-    Attributes:
-        timestamp: Version of the role of this name.
-        snapshot: Version of the role of this name.
-        targets: Version of the role of this name.
-        issued: When the newest timestamp was signed, in UTC: it is no earlier than that now.
-    """
-
-    prefix: ClassVar[str] = "floor."
-    timestamp: int = 0
-    snapshot: int = 0
-    targets: int = 0
-    issued: Moment = "1970-01-01T00:00:00+00:00"
 
 
 @dataclass(frozen=True)
@@ -195,7 +159,7 @@ class SignedDocuments:
             msg = f"it expired {first.isoformat()}, and {max(known, self._now).isoformat()} is past"
             raise self._untrusted(msg)
         given = signed["timestamp"].unrecognized_fields.get(ISSUED, self._floor.issued)
-        issued = max(known, datetime.fromisoformat(_moment(ISSUED, given)))
+        issued = max(known, datetime.fromisoformat(moment(ISSUED, given)))
         versions = {role: each.version for role, each in signed.items()}
         return Validity(Floor(**versions, issued=issued.isoformat()), first.isoformat())
 

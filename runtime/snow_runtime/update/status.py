@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, TypeAlias
 from snow_runtime.files import atomic_write
 from snow_runtime.graph import field_checks
 from snow_runtime.graph.document import Document
-from snow_runtime.update.signed import Moment
+from snow_runtime.update.floor import Moment
 
 if TYPE_CHECKING:
     from pathlib import Path

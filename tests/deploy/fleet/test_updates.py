@@ -483,3 +483,46 @@ def test_the_status_says_what_a_box_does(publisher: Publisher, tmp_path: Path) -
     publisher.release("r2", 2)
     settle(agent)
     assert (told[-1].release, told[-1].previous) == ("r2", "r1")
+
+
+def without_keys(publisher: Publisher, *kept: str) -> Publisher:
+    """Leave a thief the keys of these roles; the others are another person's."""
+    for path in (publisher.folder / "keys").iterdir():
+        if path.name.split("-")[0] not in kept:
+            path.unlink()
+    return publisher
+
+
+def forge(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the publisher's own checks of its keys say nothing: a thief has no such manners."""
+    monkeypatch.setattr(Publication, "_check_signed", lambda *_: None)
+    publisher.release("evil", 9)
+
+
+@pytest.mark.parametrize("kept", [("timestamp",), ("timestamp", "snapshot")])
+def test_a_stolen_timestamp_key_publishes_nothing(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: tuple[str, ...]
+) -> None:
+    box = tmp_path / "box"
+    settle(agent_of(box, publisher.place, publisher))
+    forge(without_keys(publisher, *kept), monkeypatch)
+    assert agent_of(box, publisher.place, None).step() == "untrusted"
+    assert present(box) == "r1"
+
+
+def test_a_stolen_targets_key_alone_publishes_nothing(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = tmp_path / "box"
+    settle(agent_of(box, publisher.place, publisher))
+    forge(without_keys(publisher, "targets"), monkeypatch)
+    assert agent_of(box, publisher.place, None).step() == "untrusted"
+    assert present(box) == "r1"
+
+
+def test_a_box_has_no_key_that_signs(publisher: Publisher, tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    settle(agent_of(box, publisher.place, publisher))
+    for path in box.rglob("*"):
+        if path.is_file():
+            assert b"PRIVATE KEY" not in path.read_bytes(), path
