@@ -14,6 +14,9 @@ from snow_runtime import __version__
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "agent": CommandEntry(
+        "Keep a box at the release that a publication has for it.", "cpu,agent", makes_files=True
+    ),
     "bench": CommandEntry("Measure how fast graphs and engines answer here.", "cpu"),
     "build-engine": CommandEntry(
         "Compile a graph with TensorRT or TensorRT-RTX.", "rtx", makes_files=True
@@ -49,6 +52,9 @@ COMMANDS = {
     ),
     "plan": CommandEntry("Find which form of each task a device has time for.", "train,export"),
     "predict": CommandEntry("Ask an exported graph about photos.", "cpu"),
+    "publish": CommandEntry(
+        "Sign releases for boxes, and let them have them wave by wave.", "publish", makes_files=True
+    ),
     "run": CommandEntry("Ask a model about cameras until it is stopped.", "cpu,camera"),
     "score": CommandEntry(
         "Score an archive of pictures into Parquet files.", "cpu,score", makes_files=True

@@ -9,6 +9,7 @@ import click
 
 from snow_deploy.cli.collect_options import collect_options
 from snow_deploy.cli.config_option import ConfigurableCommand, config_option, read_again
+from snow_deploy.cli.follow_options import box_options, follow_option
 from snow_deploy.cli.options import (
     AT_LEAST_ONE,
     FILE,
@@ -147,6 +148,8 @@ if TYPE_CHECKING:
 )
 @click.option("--frames", type=AT_LEAST_ONE, help="Stop after so many frames.")
 @click.option("--threads", type=THREADS, help="CPU threads of ONNX Runtime.")
+@follow_option
+@box_options
 @click.option(
     "--rebuild", is_flag=True, help="Build an engine anew from its graph if it does not run here."
 )
@@ -158,18 +161,28 @@ def command(model: Path | str, config: Path | None, **given: Any) -> None:
     Frames that wait together are answered together, and each camera's newest frame counts: a model
     slower than a camera never lags behind it. SIGHUP reads MODEL, its readouts and the file of
     --config anew; SIGTERM, Ctrl-C and closing the terminal end it cleanly. Without MODEL it is
-    snow.onnx.
+    snow.onnx, or with --follow the graph or engine of the box's release.
     """
+    from snow_deploy.cli.follower import follower_of
+
     del model, given  # the context has them
     context = click.get_current_context()
-    plan = plan_of(context)
-
-    def again() -> RunPlan:
-        fresh = read_again(context)
-        with fresh.scope(cleanup=False):
-            return plan_of(fresh)
-
     with ExitStack() as stack:
         stack.enter_context(non_blocking_errors())
+        follower = follower_of(context, stack)
+
+        def planned(of: click.Context) -> RunPlan:
+            if follower is not None:
+                follower.name_files(of)
+            return plan_of(of)
+
+        def again() -> RunPlan:
+            fresh = read_again(context)
+            with fresh.scope(cleanup=False):
+                return planned(fresh)
+
+        plan = planned(context)
         signals = stack.enter_context(Signals())
-        RunSession(plan, signals, ServiceManager(), None if config is None else again).run()
+        changes = config is not None or follower is not None
+        manager = ServiceManager()
+        RunSession(plan, signals, manager, again if changes else None, follower).run()

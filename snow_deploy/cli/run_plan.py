@@ -9,6 +9,7 @@ import click
 
 from snow_deploy.cli.collect_options import collecting_of
 from snow_deploy.cli.config_option import masks_of, questions_of, views_of
+from snow_deploy.cli.follow_options import FOLLOW_PARAMETERS
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.options import is_given, is_typed
 from snow_deploy.cli.run_options import RunOptions
@@ -52,7 +53,7 @@ _WHILE_IT_RUNS: Final = frozenset(
 """Options that may change while cameras and outputs stay as they are."""
 
 
-_OF_THE_COMMAND: Final = frozenset({"model", "config"})
+_OF_THE_COMMAND: Final = frozenset({"model", "config", *FOLLOW_PARAMETERS})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +22,7 @@ from snow_runtime.errors import CameraError, SnowError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from snow_deploy.cli.follower import Follower
     from snow_deploy.cli.run_plan import RunPlan
     from snow_deploy.cli.signals import Signals
     from snow_deploy.cli.systemd import ServiceManager
@@ -48,6 +51,7 @@ class RunSession:
         signals: Signals of the process.
         manager: What watches over the process.
         again: Function that reads the plan anew; None where only the model is loaded anew.
+        follower: What brings updates; None for nothing.
     """
 
     def __init__(
@@ -56,11 +60,14 @@ class RunSession:
         signals: Signals,
         manager: ServiceManager,
         again: Callable[[], RunPlan] | None = None,
+        follower: Follower | None = None,
     ) -> None:
         self._plan = plan
         self._signals = signals
         self._manager = manager
         self._again = again
+        self._follower = follower
+        self._one_reload = threading.Lock()
         self._ran: RunPlan | None = None  # the last one that came to run
         self._next: RunPlan | None = None
         self._keeper: StateKeeper | None = None
@@ -84,7 +91,9 @@ class RunSession:
             except (SnowError, click.UsageError) as error:
                 if self._ran is None or self._ran is self._plan:
                     raise
-                _say_old_stays(error)
+                why = _say_old_stays(error)
+                if self._follower is not None:
+                    self._follower.fail(why)
                 self._next = self._ran
             if self._next is not None:
                 self._plan = self._next
@@ -128,13 +137,17 @@ class RunSession:
         self._live = loop.live
         if loop.states is None and isinstance(output, StateOutput):
             output.tell(StateNews((), ()))
-        loop.beat = self._manager.beat if self._manager.watches else None
+        beat = partial(self._manager.beat, stats.totals)
+        loop.beat = beat if self._manager.watches else None
         label = self._begin_learning(loop, stack)
         serve_page(lambda: self._plan, loop, cameras, stack, label)
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan
             self._manager.ready(_status(plan))
+            if self._follower is not None:
+                follower = self._follower.attached(lambda: self._reload(loop), stats.totals)
+                stack.enter_context(follower)
             answered = loop.run()
         if loop.collecting is not None:
             loop.collecting.close()  # what it still keeps is in the summary
@@ -180,30 +193,39 @@ class RunSession:
         self._keeper.follow(plan.rules, plan.own_rules)
         return StateFeed(self._keeper, lambda: self._plan.asked(loop))
 
-    def _reload(self, loop: Loop) -> None:
-        """Read the plan anew, and the model; begin anew where it cannot be followed otherwise."""
-        self._manager.reloading()
-        try:
-            plan = self._plan if self._again is None else self._again()
-        except Exception as error:  # noqa: BLE001 - whatever a file says, what runs goes on
-            _say_old_stays(error)
-        else:
-            changed = plan.changes_beyond(self._plan)
-            if changed:
-                click.echo(f"the configuration has changed; {_named(changed)} anew", err=True)
-                self._next = plan
-                loop.stop()
-                return
-            self._follow(plan, loop)
-        self._manager.ready(_status(self._plan))
+    def _reload(self, loop: Loop) -> str | None:
+        """Read the plan anew, and the model; begin anew where it cannot be followed otherwise.
 
-    def _follow(self, plan: RunPlan, loop: Loop) -> None:
-        if not _swap(loop.model, plan, self._refit):
-            return
+        Returns:
+            Why the old one stays; None where it does not.
+        """
+        with self._one_reload:
+            self._manager.reloading()
+            why = None
+            try:
+                plan = self._plan if self._again is None else self._again()
+            except Exception as error:  # noqa: BLE001 - whatever a file says, what runs goes on
+                why = _say_old_stays(error)
+            else:
+                changed = plan.changes_beyond(self._plan)
+                if changed:
+                    click.echo(f"the configuration has changed; {_named(changed)} anew", err=True)
+                    self._next = plan
+                    loop.stop()
+                    return None
+                why = self._follow(plan, loop)
+            self._manager.ready(_status(self._plan), why)
+            return why
+
+    def _follow(self, plan: RunPlan, loop: Loop) -> str | None:
+        why = _swap(loop.model, plan, self._refit)
+        if why is not None:
+            return why
         self._plan = self._ran = plan
         loop.options, loop.questions = _loop_options(plan), questions_of(plan, self._refit)
         if self._keeper is not None and plan.rules is not None:
             self._keeper.follow(plan.rules, plan.own_rules)
+        return None
 
 
 def _opened_model(plan: RunPlan, stack: ExitStack) -> SwappableModel:
@@ -235,7 +257,8 @@ def _loop_options(plan: RunPlan) -> LoopOptions:
     return LoopOptions(options.task_names, every, least, frames, options.unknown)
 
 
-def _swap(model: SwappableModel, plan: RunPlan, refit: RefitService | None) -> bool:
+def _swap(model: SwappableModel, plan: RunPlan, refit: RefitService | None) -> str | None:
+    """Put the model of a plan in the place of the present one; return why that failed."""
     from snow_runtime.backends.remote.address import shown_place
 
     try:
@@ -245,16 +268,17 @@ def _swap(model: SwappableModel, plan: RunPlan, refit: RefitService | None) -> b
         model.swap(plan.model, readouts=readouts, where_fit=live, needed=needed, **plan.loading)
     except SnowError as error:
         click.echo(f"error: the old model stays: {error}", err=True)
-        return False
+        return str(error)
     if refit is not None:
         refit.after_swap()
     click.echo(f"{shown_place(plan.model)} loaded anew: {', '.join(model.tasks)}", err=True)
-    return True
+    return None
 
 
-def _say_old_stays(error: Exception) -> None:
+def _say_old_stays(error: Exception) -> str:
     text = error.format_message() if isinstance(error, click.ClickException) else str(error)
     click.echo(f"error: the old configuration stays: {text}", err=True)
+    return text
 
 
 def _named(options: list[str]) -> str:

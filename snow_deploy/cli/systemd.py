@@ -7,6 +7,8 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
+from snow_runtime.update.child_program import COUNTS, REFUSED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -41,9 +43,15 @@ class ServiceManager:
         """Whether signs of life are waited for."""
         return bool(self._address) and self._every_s > 0
 
-    def ready(self, status: str) -> None:
-        """Say that the service does its work, and in words what."""
-        self._send(f"READY=1\nSTATUS={status}")
+    def ready(self, status: str, refused: str | None = None) -> None:
+        """Say that the service does its work, and in words what.
+
+        Args:
+            status: What it does.
+            refused: Why it goes on as before, after a reload; None where it does not.
+        """
+        more = "" if refused is None else f"\n{REFUSED}={' '.join(refused.split())}"
+        self._send(f"READY=1\nSTATUS={status}{more}")
 
     def reloading(self) -> None:
         """Say that it takes up what was changed; :meth:`ready` follows."""
@@ -53,12 +61,18 @@ class ServiceManager:
         """Say that it ends."""
         self._send("STOPPING=1")
 
-    def beat(self) -> None:
-        """Give a sign of life, as often as is needed; it may be called as often as one likes."""
+    def beat(self, totals: Callable[[], tuple[int, int, float]] | None = None) -> None:
+        """Give a sign of life, as often as is needed; it may be called as often as one likes.
+
+        Args:
+            totals: Function that returns what was counted: frames answered, frames failed on, and
+                the sum of latencies in milliseconds.
+        """
         now = self._clock()
         if self.watches and now - self._told_s >= self._every_s:
             self._told_s = now
-            self._send("WATCHDOG=1")
+            counted = "" if totals is None else f"\n{COUNTS}={' '.join(map(str, totals()))}"
+            self._send(f"WATCHDOG=1{counted}")
 
     def _send(self, text: str) -> None:
         if not self._address:

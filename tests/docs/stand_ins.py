@@ -22,6 +22,7 @@ _OF_MQTT = (
     *("--mqtt", "--mqtt-ca", "--mqtt-cert", "--mqtt-key", "--mqtt-retain"),
     *("--mqtt-switches", "--mqtt-discovery"),
 )
+_OF_BOXES = ("--follow", "--box", "--box-id", "--box-root")
 _OF_WEBHOOKS = ("--webhook", "--webhook-header", "--webhook-ca", "--webhook-queue")
 
 
@@ -36,6 +37,7 @@ def put_stand_ins(line: CommandLine) -> None:
         "verify": _verify,
         "run": _run,
         "plan": _plan,
+        "publish": _publish,
     }.get(line.name)
     if change is not None:
         change(line)
@@ -108,9 +110,14 @@ def _verify(line: CommandLine) -> None:
     line.put("--batch-sizes", "1,2")
 
 
+def _publish(line: CommandLine) -> None:
+    if line.has("--passphrase-file"):
+        line.put("--passphrase-file", "photos.csv")  # its first line is long enough
+
+
 def _run(line: CommandLine) -> None:
     line.change("--camera", lambda given: _CAMERA.sub(FRAMES, given))
-    line.drop(*_OF_CAMERAS, *_OF_MQTT, *_OF_WEBHOOKS)
+    line.drop(*_OF_CAMERAS, *_OF_MQTT, *_OF_WEBHOOKS, *_OF_BOXES)
     if line.values("--output") == ["mqtt"]:
         line.put("--output", "none")
     if line.has("--host"):

@@ -31,7 +31,7 @@ from tests.docs.blocks import ROOT, blocks_of
 from tests.test_project import project
 
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = ("manifest.md", "records.md", "configuration.md")
+PAGES = ("manifest.md", "records.md", "configuration.md", "updates.md")
 _TABLE = re.compile(
     r"<!-- (?P<what>fields|keys): (?P<name>[\w.-]+) -->\s*(?P<rows>(?:^\|.*\n)+)", re.MULTILINE
 )
@@ -72,7 +72,15 @@ def test_a_table_has_every_field_of_its_class(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["snow_runtime.graph.manifest.Manifest", "snow_runtime.engine.record.EngineRecord"]
+    "document",
+    [
+        "snow_runtime.graph.manifest.Manifest",
+        "snow_runtime.engine.record.EngineRecord",
+        "snow_runtime.update.release.Release",
+        "snow_runtime.update.rollout.Rollout",
+        "snow_runtime.update.box.BoxState",
+        "snow_runtime.update.status.BoxStatus",
+    ],
 )
 def test_every_part_of_a_document_has_a_table(document: str) -> None:
     assert {document} | parts(found(document)) <= set(tables("fields"))
@@ -139,3 +147,19 @@ def test_the_reference_has_every_package() -> None:
     shown = re.findall(r"^::: (\w+)$", page, re.MULTILINE)
 
     assert sorted(shown) == sorted(Path(package).name for package in packages)
+
+
+def test_every_threat_has_a_test_that_is_there() -> None:
+    page = (REFERENCE / "updates.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\|.*\| (?:`(\w+)`|the same) \|$", page.partition("## Threats")[2], re.MULTILINE
+    )
+    named = {name for name in rows if name}
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+    assert len(rows) > 15
+    assert named <= there

@@ -36,6 +36,7 @@ class Stats:
         self._counts: Counter[str] = Counter()
         self._frames: Counter[str] = Counter()
         self._view_ms: dict[tuple[str, str], float] = {}
+        self._latency_sum_ms = 0.0
         self._began = self._answered_at = clock()
         self.drift: Callable[[], list[dict[str, Any]]] | None = None
 
@@ -49,6 +50,7 @@ class Stats:
         now = self._clock()
         with self._lock:
             self._frames[camera] += 1
+            self._latency_sum_ms += latency_ms
             self._answered.append((now, latency_ms, age_ms))
             self._answered_at = now
             self._times.append(now)
@@ -97,6 +99,11 @@ class Stats:
                 "counts": dict(self._counts),
                 **({} if self.drift is None else {"drift": self.drift()}),
             }
+
+    def totals(self) -> tuple[int, int, float]:
+        """Return the frames answered, those failed on, and the sum of latencies in milliseconds."""
+        with self._lock:
+            return self._frames.total(), self._counts["errors"], self._latency_sum_ms
 
     def _forget(self, now: float) -> None:
         while self._times and now - self._times[0] > _RATE_S:

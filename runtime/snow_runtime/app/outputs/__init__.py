@@ -5,6 +5,7 @@
     jsonl.py              lines of JSON, or nowhere
     non_blocking.py       writing to a pipe, a file or a terminal whose reader may be slow
     mqtt.py               a broker
+    box_status.py         how a box does, for those who look at all of them
     mqtt_broker.py        where it is, and how to speak to it
     mqtt_retained.py      messages that it is to keep, whatever becomes of the connection
     mqtt_states.py        states and events there

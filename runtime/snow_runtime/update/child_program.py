@@ -1,0 +1,173 @@
+"""A program that the agent begins itself, keeps alive, and hears by systemd's protocol."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from snow_runtime.update.health import Counts, HealthWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COUNTS: Final = "X_SNOW_COUNTS"
+"""Field of a sign of life: frames answered, frames failed on, and the sum of latencies in ms."""
+REFUSED: Final = "X_SNOW_REFUSED"
+"""Field of the message after a reload: why the old model stays."""
+_POLL_S: Final = 0.2
+_AGAIN_S: Final = (1.0, 60.0)  # between two starts: at first, and at the most
+_END_S: Final = 30.0
+_SILENCE_S: Final = 60.0  # without a sign of life the program hangs
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class ChildProgram:
+    """A command that is started, started again when it ends, and ended with the agent.
+
+    It gets SIGHUP to load anew. It tells how it does by the protocol of `sd_notify`, as
+    `snow-deploy run` does: `READY=1`, `WATCHDOG=1`, and fields of its own.
+
+    Args:
+        command: The command and its arguments.
+        again_s: Seconds between two starts: at first, and at the most.
+    """
+
+    def __init__(self, command: Sequence[str], again_s: tuple[float, float] = _AGAIN_S) -> None:
+        self._command = list(command)
+        self._again_s = again_s
+        self._lock = threading.RLock()
+        self._watch = HealthWatch()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ended = threading.Event()
+        self._wanted = False
+        self._start_at = 0.0
+        self._wait_s = again_s[0]
+        self._heard = 0.0
+        self._folder = tempfile.TemporaryDirectory(prefix="snow-agent-")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._address = str(Path(self._folder.name) / "notify")
+        self._socket.bind(self._address)
+        self._socket.settimeout(_POLL_S)
+        self._thread = threading.Thread(target=self._tend, name="child", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process; None where none runs."""
+        with self._lock:
+            return None if self._child is None else self._child.pid
+
+    def begin(self, budget_ms: float | None) -> None:
+        """Start it."""
+        self._watch.begin(budget_ms)
+        with self._lock:
+            self._wanted, self._start_at = True, 0.0
+
+    def switch(self, budget_ms: float | None) -> None:
+        """Have it load anew; start it where it does not run."""
+        with self._lock:
+            self._watch.begin(budget_ms)
+            self._wanted, self._start_at, self._wait_s = True, 0.0, self._again_s[0]
+            if self._child is not None and self._child.poll() is None:
+                self._heard = time.monotonic()
+                self._child.send_signal(signal.SIGHUP)
+
+    def fault(self) -> str | None:
+        """Return what has gone wrong since the last switch."""
+        return self._watch.fault
+
+    def end(self) -> None:
+        """End it, by SIGTERM and then by force."""
+        self._ended.set()
+        self._thread.join()
+        self.rest()
+        self._socket.close()
+        self._folder.cleanup()
+
+    def rest(self) -> None:
+        """End it until the next switch."""
+        with self._lock:
+            self._wanted = False
+            child, self._child = self._child, None
+        if child is not None and child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def _tend(self) -> None:
+        while not self._ended.is_set():
+            self._look()
+            try:
+                text = self._socket.recv(1 << 16).decode(errors="replace")
+            except OSError:  # none came
+                continue
+            self._hear(dict(line.partition("=")[::2] for line in text.splitlines()))
+
+    def _look(self) -> None:
+        """Start the program where it is to run, and note how it ended."""
+        now = time.monotonic()
+        with self._lock:
+            if self._child is not None and (code := self._child.poll()) is not None:
+                self._child = None
+                if code != 0:
+                    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                    self._watch.fail(f"the program ended by {how}")
+                self._start_at = now + self._wait_s
+                self._wait_s = min(self._wait_s * 2, self._again_s[1])
+            if self._child is not None and self._heard and now - self._heard > _SILENCE_S:
+                self._watch.fail(f"the program gave no sign of life for {_SILENCE_S:g} s")
+                self._child.kill()
+            if self._child is None and self._wanted and now >= self._start_at:
+                self._start()
+
+    def _start(self) -> None:
+        watched = {"NOTIFY_SOCKET": self._address, "WATCHDOG_USEC": str(int(_SILENCE_S * 1e6))}
+        environment = {**os.environ, **watched}
+        environment.pop("WATCHDOG_PID", None)
+        self._heard = 0.0  # it is waited for without end until it is ready
+        try:
+            self._child = subprocess.Popen(  # noqa: S603 - a command that the box's owner gave
+                self._command,
+                env=environment,
+                preexec_fn=_dies_with_parent(),  # noqa: PLW1509 - it takes no lock
+            )
+        except OSError as error:
+            self._watch.fail(f"{self._command[0]} cannot be started: {error}")
+            self._start_at = time.monotonic() + self._wait_s
+
+    def _hear(self, fields: dict[str, str]) -> None:
+        with self._lock:
+            self._heard = time.monotonic()
+            if "READY" in fields:
+                self._wait_s = self._again_s[0]
+        if REFUSED in fields:
+            self._watch.fail(fields[REFUSED])
+        try:
+            answered, errors, sum_ms = fields.get(COUNTS, "").split()
+            self._watch.report(Counts(int(answered), int(errors), float(sum_ms)))
+        except ValueError:
+            return
+
+
+def _dies_with_parent() -> Any:
+    """Return what has Linux end a child with its parent, however that ends."""
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+
+    def ask() -> None:
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask

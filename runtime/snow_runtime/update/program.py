@@ -1,0 +1,144 @@
+"""The program that answers, as the agent sees it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Final, Protocol
+
+from snow_runtime.update.health import HealthWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from snow_runtime.update.health import Counts
+
+_COMMAND_S: Final = 120.0
+
+
+class Program(Protocol):
+    """What answers by the generation that the pointer names."""
+
+    def begin(self, budget_ms: float | None) -> None:
+        """Begin to work by the present generation, and to be watched."""
+        ...
+
+    def switch(self, budget_ms: float | None) -> None:
+        """Work by the present generation from the next frame on; watch anew from then on."""
+        ...
+
+    def fault(self) -> str | None:
+        """Return what has gone wrong since the last switch; None where nothing has."""
+        ...
+
+    def rest(self) -> None:
+        """Work no more until the next switch: there is no generation to work by."""
+        ...
+
+    def end(self) -> None:
+        """Work no more."""
+        ...
+
+
+class WithinProgram:
+    """The program that the agent is a part of, as in `run --follow`.
+
+    Args:
+        reload: Function that loads the model anew, and returns why that failed; None where it did
+            not.
+        counts: Function that returns what the program has counted; None where it has not begun.
+    """
+
+    def __init__(
+        self, reload: Callable[[], str | None], counts: Callable[[], Counts | None]
+    ) -> None:
+        self._reload = reload
+        self._counts = counts
+        self._watch = HealthWatch()
+
+    def begin(self, budget_ms: float | None) -> None:
+        """Watch from now on; it works already."""
+        self._watch.begin(budget_ms)
+
+    def fail(self, why: str) -> None:
+        """Note what went wrong elsewhere."""
+        self._watch.fail(why)
+
+    def switch(self, budget_ms: float | None) -> None:
+        """Load the model anew between two frames."""
+        why = self._reload()
+        self._watch.begin(budget_ms)
+        if why is not None:
+            self._watch.fail(why)
+
+    def fault(self) -> str | None:
+        """Look at the counts."""
+        counts = self._counts()
+        if counts is not None:
+            self._watch.report(counts)
+        return self._watch.fault
+
+    def rest(self) -> None:
+        """Leave it as it is: without a generation it ends by itself."""
+
+    def end(self) -> None:
+        """Leave it as it is: it ends itself."""
+
+
+class CommandProgram:
+    """A program that something else looks after, such as systemd, reached by commands.
+
+    Args:
+        reload: Command that has it load the model anew, such as `systemctl reload snow`.
+        health: Command whose exit code is 0 as long as all is well; empty for none.
+    """
+
+    def __init__(self, reload: Sequence[str], health: Sequence[str] = ()) -> None:
+        self._reload = list(reload)
+        self._health = list(health)
+        self._watch = HealthWatch()
+        self._strikes = 0
+
+    def begin(self, budget_ms: float | None) -> None:
+        """Watch from now on."""
+        self._watch.begin(budget_ms)
+
+    def switch(self, budget_ms: float | None) -> None:
+        """Run the command that loads anew."""
+        self._watch.begin(budget_ms)
+        self._strikes = 0
+        why = _failure(self._reload)
+        if why is not None:
+            self._watch.fail(why)
+
+    def fault(self) -> str | None:
+        """Run the command that tells how it does; three times in a row it has to fail."""
+        why = _failure(self._health) if self._health else None
+        self._strikes = 0 if why is None else self._strikes + 1
+        if why is not None and self._strikes >= _STRIKES:
+            self._watch.fail(why)
+        return self._watch.fault
+
+    def rest(self) -> None:
+        """Leave it as it is: without a generation it ends by itself."""
+
+    def end(self) -> None:
+        """Leave it as it is: something else looks after it."""
+
+
+_STRIKES: Final = 3
+
+
+def _failure(command: Sequence[str]) -> str | None:
+    """Run a command; return what went wrong, or None."""
+    if not command:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 - a command that the box's owner gave
+            command, capture_output=True, text=True, check=False, timeout=_COMMAND_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{command[0]} cannot be run: {error}"
+    if done.returncode == 0:
+        return None
+    said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
+    return f"{command[0]} ended with {done.returncode}: {said[-1][:200]}"

@@ -1,0 +1,14 @@
+"""Publishing releases for boxes: signed, in pieces, in waves.
+
+::
+
+    errors.py       what can go wrong
+    keys.py         keys in files, which a passphrase opens
+    publication.py  the folder that a web server serves: metadata by The Update Framework, blobs
+    graph_parts.py  a graph's file as its structure and its tensors
+    packing.py      files as pieces, and pieces as blobs
+    make_release.py a release of graphs, readouts and a configuration
+    bill.py         what a release consists of, as a CycloneDX document
+    waves.py        a rollout that begins, goes on, pauses and is taken back
+    wave_health.py  whether the boxes of the open waves do well
+"""

@@ -1,0 +1,121 @@
+"""Keys that sign, in files that only a passphrase opens.
+
+A passphrase comes from a file or from the environment, never from the command line.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from snow_deploy.fleet.errors import PublishError
+from snow_runtime.files import sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from securesystemslib.signer import CryptoSigner
+
+ROLES: Final = ("root", "targets", "snapshot", "timestamp")
+VARIABLE: Final = "SNOW_KEY_PASSPHRASE"
+_SHORTEST: Final = 8
+_ENDING: Final = ".pem"
+
+
+@dataclass(frozen=True)
+class KeyFolders:
+    """Where keys lie, and what opens them.
+
+    Attributes:
+        folders: Folders with key files; new ones go to the first.
+        passphrase_file: File whose first line is the passphrase; None for the environment.
+    """
+
+    folders: tuple[Path, ...]
+    passphrase_file: Path | None = None
+
+    def make(self, role: str) -> CryptoSigner:
+        """Make a key for a role, Ed25519, and write its file.
+
+        Raises:
+            PublishError: There is no passphrase, or it is too short.
+            OSError: The file cannot be written.
+        """
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import (
+            BestAvailableEncryption,
+            Encoding,
+            PrivateFormat,
+        )
+        from securesystemslib.signer import CryptoSigner
+
+        secret = BestAvailableEncryption(self._passphrase(role))
+        private = Ed25519PrivateKey.generate()
+        signer = CryptoSigner(private)
+        folder = self.folders[0]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = folder / f"{role}-{signer.public_key.keyid[:12]}{_ENDING}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
+            stream.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+            stream.flush()
+            os.fsync(stream.fileno())
+        sync_folder(folder)
+        return signer
+
+    def signers(self, role: str, key_ids: Collection[str]) -> list[CryptoSigner]:
+        """Open the keys of a role that lie here.
+
+        Args:
+            role: The role.
+            key_ids: Ids of the keys that may sign for it.
+
+        Raises:
+            PublishError: The passphrase does not open a key, or a file is none.
+        """
+        return [
+            signer
+            for path in self.files(role)
+            if any(key_id[:12] == path.stem.rpartition("-")[2] for key_id in key_ids)
+            and (signer := self._open(path, role)).public_key.keyid in key_ids
+        ]
+
+    def files(self, role: str) -> list[Path]:
+        """Return the files of a role's keys."""
+        return [
+            path for folder in self.folders for path in sorted(folder.glob(f"{role}-*{_ENDING}"))
+        ]
+
+    def _open(self, path: Path, role: str) -> CryptoSigner:
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+        from securesystemslib.signer import CryptoSigner
+
+        try:
+            private = load_pem_private_key(path.read_bytes(), self._passphrase(role))
+            return CryptoSigner(private)
+        except (ValueError, TypeError) as error:
+            msg = (
+                f"The key {path} cannot be opened: the passphrase is not its own, or the file is "
+                "damaged. Give the right one with --passphrase-file, or in "
+                f"{VARIABLE}_{role.upper()}."
+            )
+            raise PublishError(msg) from error
+
+    def _passphrase(self, role: str) -> bytes:
+        if self.passphrase_file is not None:
+            text = self.passphrase_file.read_text(encoding="utf-8").split("\n", 1)[0]
+            where = str(self.passphrase_file)
+        else:
+            own = f"{VARIABLE}_{role.upper()}"
+            where = own if own in os.environ else VARIABLE
+            text = os.environ.get(where, "")
+        if len(text) < _SHORTEST:
+            seen = "is not there" if not text else "is too short"
+            msg = (
+                f"The passphrase of the {role} keys in {where} {seen}, expected {_SHORTEST} "
+                "characters or more. Set the variable, or give --passphrase-file."
+            )
+            raise PublishError(msg)
+        return text.encode()

@@ -1,0 +1,172 @@
+"""`publish`: what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from snow_deploy.cli import main
+from snow_deploy.fleet.errors import PublishError
+from snow_deploy.fleet.wave_health import check_health
+from snow_deploy.fleet.waves import parse_wave
+from snow_runtime.update.rollout import Rollout, Wave, place_of
+from snow_runtime.update.status import BoxStatus
+from tests.deploy.fleet.publications import Publisher, agent_of, save_graph, settle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+SECRET = "a secret of a test"  # noqa: S105
+
+
+def call(folder: Path, *arguments: object, secret: str = SECRET) -> Result:
+    given = ["publish", *map(str, arguments), "--to", str(folder / "public")]
+    if arguments[0] != "show":
+        given += ["--keys", str(folder / "keys")]
+    return CliRunner().invoke(main, given, env={"SNOW_KEY_PASSPHRASE": secret})
+
+
+def test_a_publication_from_its_beginning(tmp_path: Path) -> None:
+    result = call(tmp_path, "init", "--count", "root=2", "--threshold", "root=2")
+    assert result.exit_code == 0, result.output
+    assert "1.root.json" in result.stdout
+    files = sorted((tmp_path / "keys").iterdir())
+    assert [path.name.split("-")[0] for path in files] == [
+        *("root", "root", "snapshot", "targets", "timestamp")
+    ]
+    for path in files:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert b"ENCRYPTED PRIVATE KEY" in path.read_bytes()
+
+    graph = save_graph(tmp_path / "snow.onnx", 1)
+    given = ("--graph", graph, "--wave", "tag:pilot", "--wave", "50%")
+    result = call(tmp_path, "add", "r1", *given, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["number"] == 1
+    result = call(tmp_path, "show")
+    assert "r1 is running, 1 of 3 waves open; the others have no release" in result.stdout
+    assert call(tmp_path, "refresh").exit_code == 0
+    result = call(tmp_path, "keys", "rotate", "root")
+    assert result.exit_code == 0, result.output
+    document = json.loads(call(tmp_path, "show", "--json").stdout)
+    assert [each["name"] for each in document["releases"]] == ["r1"]
+    bills = list((tmp_path / "public" / "targets" / "bills").iterdir())
+    bill = json.loads(bills[0].read_text(encoding="utf-8"))
+    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "r1")
+    assert "snow.onnx" in [each["name"] for each in bill["components"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("add", "r1", "--graph", "snow.onnx"), "is published already"),
+        (("add", "../r", "--graph", "snow.onnx"), "is no name of a release"),
+        (("add", "r2", "--graph", "keys"), "is a directory"),
+        (("add", "r2", "--graph", "passphrase"), "is no complete, valid ONNX graph"),
+        (("add", "r2", "--graph", "snow.onnx", "--readout", "passphrase"), "is no readout"),
+        (("add", "r2", "--graph", "snow.onnx", "--wave", "some"), "is no wave"),
+        (("wave", "pause"), "The rollout is done"),
+        (("init",), "is a publication already"),
+        (("refresh", "--role", "mirror"), "is not one of"),
+    ],
+)
+def test_what_cannot_be_published(
+    published: Publisher,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(published.folder)
+    result = call(published.folder, *arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+
+
+def test_a_wrong_passphrase_and_none(published: Publisher) -> None:
+    for secret, message in (("another secret", "cannot be opened"), ("", "is not there")):
+        result = call(published.folder, "refresh", secret=secret)
+        assert result.exit_code == 1
+        assert message in result.output
+
+
+def test_no_passphrase_is_seen(published: Publisher) -> None:
+    """Neither in a file that is served, nor in the keys."""
+    found = subprocess.run(
+        ["grep", "-rlF", SECRET, "public", "keys"],
+        cwd=published.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout) == (1, "")
+
+
+def test_a_release_waits_for_the_one_that_is_on_its_way(publisher: Publisher) -> None:
+    publisher.release("r2", 2, waves=(parse_wave("tag:pilot"),))
+    with pytest.raises(PublishError, match=r"r2 is on its way \(1 of 2 waves\)"):
+        publisher.release("r3", 3)
+
+
+def test_the_next_wave_waits_for_the_boxes(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.release("r2", 2, waves=(parse_wave("tag:pilot"),))
+    boxes = tmp_path / "boxes"
+    agent = agent_of(boxes / "1", publisher.place, publisher, tags=["pilot"])
+    result = call(publisher.folder, "wave", "next")
+    assert result.exit_code == 2
+    assert "give --status" in result.output
+    (boxes / "statuses").mkdir()
+    given = ("wave", "next", "--status", boxes / "statuses")
+    assert "no box of the open waves" in call(publisher.folder, *given).output
+    settle(agent)
+    text = (boxes / "1" / "status.json").read_text(encoding="utf-8")
+    (boxes / "statuses" / "1.json").write_text(text, encoding="utf-8")
+    result = call(publisher.folder, *given)
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 waves open" in result.stdout
+
+
+def status(**more: Any) -> BoxStatus:
+    now = datetime.now(timezone.utc).isoformat()
+    given = {"format": 1, "box": "b", "state": "settled", "written": now, "every_s": 300.0}
+    return BoxStatus(**{**given, "release": "r2", **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"release": "r1", "failed": {"r2": "it crashed"}}, r"b has r1 \(it crashed\)"),
+        ({"release": None}, "b has no release"),
+        ({"state": "watching"}, "b still watches it"),
+        ({"state": "failed"}, "b is failed"),
+        ({"state": "untrusted"}, "b is untrusted"),
+        (
+            {"written": (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()},
+            "said nothing since",
+        ),
+    ],
+)
+def test_a_box_that_does_not_do_well_holds_up_the_next_wave(
+    more: dict[str, Any], message: str
+) -> None:
+    rollout = Rollout(1, "r1", "r2", (Wave(share=1.0),), 1, "running")
+    check_health(rollout, [status()])
+    with pytest.raises(PublishError, match=message):
+        check_health(rollout, [status(box="well"), status(**more)])
+
+
+def test_shares_are_shares() -> None:
+    places = [place_of(f"box-{number}") for number in range(2000)]
+    for share in (0.01, 0.1, 0.5):
+        count = sum(Wave(share=share).has(f"box-{number}", ()) for number in range(2000))
+        assert abs(count / 2000 - share) < 0.03
+    assert min(places) >= 0
+    assert max(places) < 1
+    assert all(Wave(share=1.0).has(f"box-{number}", ()) for number in range(100))
