@@ -104,11 +104,12 @@ class RefitService:
         self._folder = collection.folder / "versions" if folder is None else folder
         self._options = options or RefitOptions()
         self._switch = Switch(model, self._folder)
-        self._looking = Looking(model)
+        self._ending = threading.Event()
+        self._looking = Looking(model, self._ending)
         self._lock = threading.RLock()
         self._asked: dict[str, _Asked] = {}
         self._fitting: Fitting | None = None
-        self._ending = threading.Event()
+        self._logged = ""
         self._thread: threading.Thread | None = None
         self._looked_at = float("-inf")
         self._questions: dict[str, CollectionQuestion] = {}  # exchanged as a whole
@@ -164,7 +165,7 @@ class RefitService:
         self._switch.follow(self._question(question))
         with self._lock:
             self._asked.setdefault(question, _Asked())
-        self._begin(question)
+        self._begin(question, again=True)
         fitting = self._fitting
         while self._fitting is not None:
             self._attend(self._fitting)
@@ -307,10 +308,12 @@ class RefitService:
         """Do something whose failure must not end the thread."""
         try:
             work(*given)
-        except SnowError as error:
-            _LOGGER.warning("%s", error)
-        except Exception:
-            _LOGGER.exception("refitting failed")
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            if text != self._logged:  # as it may be so for hours, many times a second
+                self._logged = text
+                known = isinstance(error, SnowError)
+                _LOGGER.warning("refitting is held up: %s", error, exc_info=not known)
 
     def _tick(self) -> None:
         if time.monotonic() - self._looked_at >= self._options.look_s:
@@ -365,7 +368,8 @@ class RefitService:
             if not fits and (revision or not first):
                 asked.want()
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, name: str, *, again: bool = False) -> None:
+        """Begin a fit, unless the newest version was made of the same."""
         asked = self._asked[name]
         with self._lock:
             asked.wanted_since, asked.text, asked.failed = None, "", False
@@ -375,6 +379,9 @@ class RefitService:
             asked.revision = found.revision
             if found.job is None:
                 asked.text = found.lacking
+                return
+            known = self._switch.versions(name).all()
+            if known and known[-1].data_sha256 == found.data_sha256 and not again:
                 return
             folder = self._folder / name
             process = self._begin_fit(found.job, folder, self._options.most_s)

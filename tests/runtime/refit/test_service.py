@@ -199,6 +199,24 @@ def test_another_source_is_told_and_fitted_for(
     assert answers(model) == 1
 
 
+def test_the_same_labels_again_are_not_fitted_again(
+    service: RefitService, box: Collection, model: SwappableModel
+) -> None:
+    until(live_of(service))
+    some = fill(box, model, 1, seed=4)
+    label(box, some)
+    box.undo("colour", "me")
+    box.undo("colour", "me")
+    service.request("colour")
+    until(lambda: service._asked["colour"].wanted_since is None)
+    time.sleep(0.1)
+    until(live_of(service))
+    assert service.versions("colour")[-1].labels == {"blue": 8, "red": 8}
+    assert len({each.data_sha256 for each in service.versions("colour")}) == len(
+        service.versions("colour")
+    )
+
+
 def test_too_few_labels_are_told(model: SwappableModel, tmp_path: Path) -> None:
     with open_box(tmp_path / "few", model, each=1) as box:
         service = RefitService(box, model, options=QUICK)
