@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from snow_deploy.cli.run_plan import RunPlan
     from snow_deploy.cli.signals import Signals
     from snow_deploy.cli.systemd import ServiceManager
+    from snow_runtime.app.labelling import Labelling
     from snow_runtime.app.loop import Loop, LoopOptions
     from snow_runtime.app.states.feed import StateFeed
     from snow_runtime.app.states.keeper import StateKeeper
@@ -127,8 +128,7 @@ class RunSession:
             loop.drift = DriftWatcher()
             stats.drift = loop.drift.to_dict
         self._refit = begin_refitting(lambda: self._plan, loop, stack)
-        label = labelling_page(lambda: self._plan, self._refit, stack)
-        serve_page(options, loop, cameras, stack, label)
+        serve_page(options, loop, cameras, stack, self._labelling(stack))
         attend_broker(options, output, loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan
@@ -140,6 +140,9 @@ class RunSession:
         if self._next is None and all(camera.status.state == "failed" for camera in cameras):
             msg = "No camera is left: each failed, as said above. Check the addresses."
             raise CameraError(msg)
+
+    def _labelling(self, stack: ExitStack) -> Labelling | None:
+        return labelling_page(lambda: self._plan, self._refit, stack)
 
     def _states(self, loop: Loop) -> StateFeed | None:
         from snow_runtime.app.states.feed import StateFeed

@@ -10,6 +10,7 @@ export class Tile {
     this.ids = ids; // more than one in a group
     this.data = undefined; // of the first one, once the server told; null: it was deleted
     this.revision = -1; // that the data is of
+    this.least = 0; // older news is from before something that was pressed here
     this.element = document.getElementById("tile").content.firstElementChild.cloneNode(true);
     this.element.id = `picture-${this.id}`;
     this.element.classList.toggle("stack", ids.length > 1);
@@ -56,7 +57,13 @@ export class Tile {
 
   // What was just pressed, before the server has told.
   expect(label, labels, me) {
+    this.least = Infinity;
     this.show({ ...(this.data ?? { id: this.id }), label, by: me }, this.revision, labels, me);
+  }
+
+  // The server has told: this revision has what was pressed.
+  heard(revision) {
+    this.least = revision;
   }
 
   #describe(state, suggestion) {
