@@ -32,7 +32,7 @@ export class Grid {
 
   // Show these groups of ids, in this order.
   fill(question, groups, me) {
-    Object.assign(this, { question, me, left: groups, tiles: [], here: -1, from: -1 });
+    Object.assign(this, { question, me, left: [...groups], tiles: [], here: -1, from: -1 });
     this.picked.clear();
     this.visible.clear();
     this.watch.disconnect();

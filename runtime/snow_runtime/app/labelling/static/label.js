@@ -276,7 +276,7 @@ listen(
   },
   () => [...document.querySelectorAll("dialog[open]")].some(({ id }) => id !== "large"),
 );
-for (const [id, act] of Object.entries({ accept, undo, skip: () => give(null), keys: showKeys })) {
+for (const [id, act] of Object.entries({ accept, undo, skip: () => give(null), again: order, keys: showKeys })) {
   find(id).addEventListener("click", act);
 }
 toolbar.showName(person());

@@ -4,6 +4,7 @@ import { colour, labelText, percent, write } from "./words.js";
 import { pictureUrl } from "./api.js";
 
 const SURE = 0.8;
+const BESIDE = 3; // pictures of a group beside its first
 
 export class Tile {
   constructor(ids) {
@@ -33,7 +34,15 @@ export class Tile {
   }
 
   load(width) {
-    if (!this.image.getAttribute("src")) this.image.src = pictureUrl(this.id, width);
+    if (this.image.getAttribute("src")) return;
+    this.image.src = pictureUrl(this.id, width);
+    const others = this.ids.slice(1).slice(-BESIDE).map((id) => {
+      const image = new Image();
+      image.src = pictureUrl(id, width / 4);
+      image.alt = "";
+      return image;
+    });
+    this.image.after(...others);
   }
 
   show(data, revision, labels, me) {

@@ -192,7 +192,7 @@ function hint(found, sort) {
   const kept = featureless ? ` ${plural(featureless, "picture has", "pictures have")} no features and come last.` : "";
   if (sort === "alike") {
     const grouped = found.groups.filter((ids) => ids.length > 1).length;
-    return `${plural(grouped, "group")} of nearly the same pictures; one key labels all of a group, Enter opens it.${kept}`;
+    return `${plural(grouped, "group")} of nearly the same pictures; one key labels all of a group, Enter or a double tap opens it.${kept}`;
   }
   if (sort === "useful") return `The pictures in doubt come first, each unlike those before it.${kept}`;
   return "";
