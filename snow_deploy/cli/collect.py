@@ -106,8 +106,8 @@ def import_labels(
     """
     from snow_runtime.collection.exchange.incoming import (
         import_pictures,
-        read_class_folders,
-        read_label_table,
+        labelled_in_folders,
+        labelled_in_table,
     )
 
     is_folder = source.is_dir()
@@ -119,7 +119,7 @@ def import_labels(
         )
         raise click.UsageError(msg)
     incoming = (
-        read_class_folders(source, question) if question is not None else read_label_table(source)
+        labelled_in_folders(source, question) if question is not None else labelled_in_table(source)
     )
     features = None if model is None else _featuriser(model)
     with _opened(folder, create=True) as collection:

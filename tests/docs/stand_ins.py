@@ -54,7 +54,7 @@ def stand_in_data(spec: str) -> str:
     parsed = parse_spec(rest)
     if parsed.kind == "imagefolder" and Path(parsed.location).is_dir():
         return spec
-    if parsed.kind == "csv" and Path(parsed.location).is_file():
+    if parsed.kind in {"csv", "collected"} and Path(parsed.location).is_file():
         return spec
     return f"{name}{equals}imagefolder:photos/clothing"
 

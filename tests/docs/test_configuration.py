@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / GUIDE / "configuration.md"
 QUESTIONS = ROOT / GUIDE / "questions.md"
+COLLECTING = ROOT / GUIDE / "collecting.md"
 REFERENCE = ROOT / "docs" / "reference" / "configuration.md"
 
 
@@ -29,7 +30,7 @@ def block(language: str, page: Path = PAGE) -> str:
     return text
 
 
-@pytest.mark.parametrize("page", [PAGE, QUESTIONS], ids=lambda page: str(page.stem))
+@pytest.mark.parametrize("page", [PAGE, QUESTIONS, COLLECTING], ids=lambda page: str(page.stem))
 def test_the_example_is_right(tmp_path: Path, page: Path) -> None:
     path = tmp_path / "snow.toml"
     path.write_text(block("toml", page), encoding="utf-8")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_runtime.closing import Closing
 from snow_runtime.collection import journal, questions
 from snow_runtime.collection.database import Database
+from snow_runtime.collection.deletion import remove_pictures
 from snow_runtime.collection.options import CollectionOptions
 from snow_runtime.collection.picture_files import PictureFiles
 from snow_runtime.collection.pictures import (
@@ -28,9 +29,8 @@ from snow_runtime.collection.pictures import (
     add_picture,
     chosen_pictures,
     existing,
+    id_of_picture,
     is_kept,
-    kept_as,
-    remove_pictures,
     sha256_of,
     stored_features,
     summary_of,
@@ -132,7 +132,7 @@ class Collection(Closing):
         """Return the id of a picture that is kept already; None where it is not."""
         sha256 = hashlib.sha256(picture.jpeg).hexdigest()
         with self.database.reading() as connection:
-            return kept_as(connection, sha256, picture.camera, picture.view)
+            return id_of_picture(connection, sha256, picture.camera, picture.view)
 
     def questions(self) -> tuple[CollectionQuestion, ...]:
         """Return the questions by name."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BUSY_S: Final = 30.0  # so long another process may write
 _FULL: Final = 13  # SQLITE_FULL; Python 3.10 does not say
+_IN_USE: Final = "Do it again when another program that uses the collection has ended."
 _DAMAGED: Final = (
     "If its disk is full, make room. If it stays so, the file is damaged: move the folder away, "
     "and put a copy of it in its place, or begin anew."
@@ -100,7 +101,7 @@ class Database(Closing):
             busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             msg = (
-                f"{self.path}-wal still holds some of what was deleted, since another process "
+                f"{self.path}-wal still holds some of what was deleted, since another program "
                 "reads the collection. Delete again when it has ended."
             )
             raise CollectionError(msg)
@@ -173,7 +174,8 @@ class Database(Closing):
         try:
             yield
         except sqlite3.Error as error:
-            msg = f"The collection's file {self.path} cannot be used: {error}. {_DAMAGED}"
+            advice = _IN_USE if "locked" in str(error) else _DAMAGED
+            msg = f"The collection's file {self.path} cannot be used: {error}. {advice}"
             raise CollectionError(msg) from error
 
 

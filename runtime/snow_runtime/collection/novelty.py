@@ -1,8 +1,8 @@
 """How unlike the pictures kept before a picture is, by a sketch of its features.
 
 A sketch is a fixed random choice of the features, each measured in units of how much it has varied
-of late. Of a view the latest sketches kept are remembered. So it takes some microseconds a picture
-and some tens of kilobytes a view, however many features there are.
+of late. Of a view the latest sketches kept are remembered. So it takes a fraction of a millisecond
+a picture and some tens of kilobytes a view, however many features there are.
 
 Axes: K sketches kept; D features of a sketch; F features of the source.
 """

@@ -1,4 +1,4 @@
-"""The pictures' rows of a collection: added, chosen, deleted.
+"""The pictures' rows of a collection: added, and chosen.
 
 Each function works within a transaction that its caller holds.
 """
@@ -8,21 +8,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from snow_runtime.collection.journal import count_up
 from snow_runtime.collection.questions import about
 from snow_runtime.collection.records import CollectedPicture
+from snow_runtime.collection.room import make_room
 from snow_runtime.errors import CollectionError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from snow_runtime.collection.records import CollectionQuestion, NewPicture
 
 _ROW_BYTES: Final = 1024  # what a row with its indices takes, roughly
-_OLDEST: Final = 64
 _SHOWN: Final = (
     "id, sha256, pictures.camera, pictures.view, taken_at, reason, source_sha256, model_sha256, "
     "answers, width, height, features_width"
@@ -71,7 +68,7 @@ def add_picture(
     stored = len(picture.jpeg) + len(answers) + _ROW_BYTES
     stored += 0 if features is None else features.nbytes
     sha256 = hashlib.sha256(picture.jpeg).hexdigest()
-    kept = kept_as(connection, sha256, picture.camera, picture.view)
+    kept = id_of_picture(connection, sha256, picture.camera, picture.view)
     if kept is not None:
         if picture.reason == "random":  # it was drawn, whatever else it was kept for
             connection.execute("UPDATE pictures SET reason = 'random' WHERE id = ?", (kept,))
@@ -103,58 +100,6 @@ def add_picture(
     if features is not None:
         connection.execute("INSERT INTO features VALUES (?, ?)", (found, features.tobytes()))
     return found, gone
-
-
-def make_room(
-    connection: sqlite3.Connection, wanted_bytes: int, options: CollectionOptions
-) -> list[str] | None:
-    """Delete rows of unlabelled pictures, then of labelled ones, until a picture fits in.
-
-    Returns:
-        The SHA-256 of what went; None where it could never fit.
-    """
-    if wanted_bytes > options.size_bytes:
-        return None
-    total = connection.execute("SELECT value FROM numbers WHERE name = 'stored_bytes'")
-    excess = total.fetchone()[0] + wanted_bytes - options.size_bytes
-    gone: list[str] = []
-    if excess > 0:
-        ids = []
-        for picture, sha256, stored_bytes in _least_wanted(connection):
-            ids.append(picture)
-            gone.append(sha256)
-            excess -= stored_bytes
-            if excess <= 0:
-                break
-        _delete_rows(connection, ids)
-    return gone
-
-
-def _least_wanted(connection: sqlite3.Connection) -> Iterator[tuple[int, str, int]]:
-    """Give id, SHA-256 and bytes of pictures, those first that are missed least.
-
-    Of the oldest without a label that is the one least unlike what was kept before it. Random ones
-    go by age alone, or they would be no sample any more. Labelled ones go when no others are left.
-    """
-    labelled = "EXISTS (SELECT 1 FROM current WHERE picture = id AND label != 'null')"
-    columns = "SELECT id, sha256, stored_bytes, reason, novelty FROM pictures WHERE"
-    after, oldest = 0, deque[tuple[int, str, int, str, float]]()
-    while True:
-        if len(oldest) < _OLDEST:
-            more = connection.execute(
-                f"{columns} NOT {labelled} AND id > ? ORDER BY id LIMIT ?",
-                (after, 2 * _OLDEST),
-            ).fetchall()
-            oldest.extend(more)
-            after = more[-1][0] if more else after
-        if not oldest:
-            break
-        window = [row for row in islice(oldest, _OLDEST) if row[3] != "random"]
-        row = oldest[0] if oldest[0][3] == "random" else min(window, key=lambda each: each[4])
-        oldest.remove(row)
-        yield row[:3]
-    rows = connection.execute(f"{columns} {labelled} ORDER BY id").fetchall()
-    yield from (row[:3] for row in rows)
 
 
 def chosen_pictures(connection: sqlite3.Connection, chosen: Chosen) -> list[CollectedPicture]:
@@ -265,7 +210,9 @@ def summary_of(connection: sqlite3.Connection) -> dict[str, Any]:
     }
 
 
-def kept_as(connection: sqlite3.Connection, sha256: str, camera: str, view: str) -> int | None:
+def id_of_picture(
+    connection: sqlite3.Connection, sha256: str, camera: str, view: str
+) -> int | None:
     """Return the id of a view's picture with this content; None where it is not kept."""
     row = connection.execute(
         "SELECT id FROM pictures WHERE sha256 = ? AND camera = ? AND view = ?",
@@ -278,56 +225,6 @@ def is_kept(connection: sqlite3.Connection, sha256: str) -> bool:
     """Tell whether a row names a file."""
     row = connection.execute("SELECT 1 FROM pictures WHERE sha256 = ? LIMIT 1", (sha256,))
     return row.fetchone() is not None
-
-
-def remove_pictures(
-    connection: sqlite3.Connection,
-    ids: Iterable[int] | None = None,
-    before: float | None = None,
-    camera: str | None = None,
-) -> list[str]:
-    """Delete the rows of pictures, with features and labels; what is not said is any.
-
-    Returns:
-        The SHA-256 of each.
-    """
-    where: list[str] = ["1"]
-    values: list[Any] = []
-    if ids is not None:
-        where.append("id IN (SELECT value FROM json_each(?))")
-        values.append(json.dumps([int(each) for each in ids]))
-    if before is not None:
-        where.append("taken_at < ?")
-        values.append(before)
-    if camera is not None:
-        where.append("camera = ?")
-        values.append(camera)
-    rows = connection.execute(
-        f"SELECT id, sha256 FROM pictures WHERE {' AND '.join(where)}",  # noqa: S608 - ours
-        values,
-    ).fetchall()
-    _delete_rows(connection, [picture for picture, _ in rows])
-    return [sha256 for _, sha256 in rows]
-
-
-def _delete_rows(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
-    """Delete rows with what hangs on them, and entries of the journal that say no more."""
-    wanted = "(SELECT value FROM json_each(?))"
-    text = (json.dumps(list(ids)),)
-    changed = connection.execute(
-        f"SELECT DISTINCT question FROM current WHERE picture IN {wanted}",  # noqa: S608 - ours
-        text,
-    ).fetchall()
-    entries = connection.execute(
-        f"SELECT DISTINCT entry FROM marks WHERE picture IN {wanted}",  # noqa: S608 - ours
-        text,
-    ).fetchall()
-    connection.execute(f"DELETE FROM pictures WHERE id IN {wanted}", text)  # noqa: S608 - ours
-    connection.executemany(
-        "DELETE FROM entries WHERE id = ? AND id NOT IN (SELECT entry FROM marks)", entries
-    )
-    for (question,) in changed:
-        count_up(connection, question)
 
 
 def size_of_jpeg(jpeg: bytes) -> tuple[int, int]:

@@ -67,7 +67,10 @@ class _ViewState:
 
 
 class Selector:
-    """Chooses among sightings; one thread asks it, and a frame costs microseconds.
+    """Chooses among sightings; one thread asks it.
+
+    A frame costs less than a microsecond while the budget of its view is used up, else a fraction
+    of a millisecond.
 
     Args:
         options: How many are wanted.

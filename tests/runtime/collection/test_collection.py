@@ -20,8 +20,8 @@ from PIL import Image
 
 from snow_runtime.collection.collection import DATABASE, Collection
 from snow_runtime.collection.options import CollectionOptions
-from snow_runtime.collection.pictures import _least_wanted
 from snow_runtime.collection.records import CollectionQuestion, NewPicture, Reason
+from snow_runtime.collection.room import least_wanted
 from snow_runtime.errors import CollectionError
 from tests.runtime.collection.pictures import jpeg, new_picture
 
@@ -190,6 +190,18 @@ def test_what_was_deleted_is_nowhere_in_the_files(tmp_path: Path) -> None:
             kept.delete()
 
 
+def test_what_another_reads_meanwhile_is_wiped_the_next_time(kept: Collection) -> None:
+    kept.add(new_picture(1))
+    kept.database._connection.execute("PRAGMA busy_timeout = 0")
+    with Collection.open(kept.folder) as other, other.database.reading() as connection:
+        connection.execute("SELECT * FROM pictures").fetchall()
+        with pytest.raises(CollectionError, match=r"another program.*again"):
+            kept.delete(camera="gate")
+    assert kept.pictures() == []
+    assert kept.delete(camera="gate") == 0
+    assert b"gate" not in (kept.folder / DATABASE).read_bytes()
+
+
 def test_deleting_takes_labels_along_and_changes_the_revision(kept: Collection) -> None:
     one, two = kept.add(new_picture(1)) or 0, kept.add(new_picture(2)) or 0
     kept.add_question(DOOR)
@@ -211,6 +223,7 @@ def test_the_budget_holds_and_labelled_pictures_go_last(tmp_path: Path) -> None:
         kept.label([first], "door", "open", "ann")
         for number in range(1, 40):
             assert kept.add(new_picture(number)) is not None
+            assert kept.summary()["stored_bytes"] <= options.size_bytes
         ids = [shown.id for shown in kept.pictures()]
         assert first in ids
         assert 5 < len(ids) < 20
@@ -230,7 +243,7 @@ def test_old_ones_like_others_go_first_and_random_ones_by_age_alone(tmp_path: Pa
         kept.label([ids[4]], "door", "open", "ann")
         kept.label([ids[7]], "door", None, "ann")
         with kept.database.reading() as connection:
-            order = [ids.index(picture) for picture, _, _ in _least_wanted(connection)]
+            order = [ids.index(picture) for picture, _, _ in least_wanted(connection)]
     # The least novel of those not random; the random ones once they are the oldest; the label last.
     assert order == [2, 7, 3, 9, 8, 5, 0, 1, 6, 4]
 

@@ -73,7 +73,7 @@ class ImportReport:
     unreadable: list[str] = field(default_factory=list)
 
 
-def read_class_folders(folder: Path, question: str) -> Incoming:
+def labelled_in_folders(folder: Path, question: str) -> Incoming:
     """Find pictures in folders that are named for their class.
 
     Raises:
@@ -98,7 +98,7 @@ def read_class_folders(folder: Path, question: str) -> Incoming:
     return Incoming(labels, {question: _classes(labels, question)})
 
 
-def read_label_table(path: Path) -> Incoming:
+def labelled_in_table(path: Path) -> Incoming:
     """Find pictures that a CSV file lists, with a column for each question.
 
     The column of the files is `fname`, as NVIDIA TAO has it, or `file`; the former lie in the

@@ -13,8 +13,8 @@ from snow_runtime.collection.collection import Collection
 from snow_runtime.collection.exchange.incoming import (
     Featuriser,
     import_pictures,
-    read_class_folders,
-    read_label_table,
+    labelled_in_folders,
+    labelled_in_table,
 )
 from snow_runtime.collection.records import CollectionQuestion
 from snow_runtime.errors import CollectionError
@@ -53,7 +53,7 @@ def labels_by_size(kept: Collection, question: str) -> dict[Any, Any]:
 def test_folders_are_classes_and_what_is_no_picture_is_named(
     kept: Collection, photos: Path
 ) -> None:
-    report = import_pictures(kept, read_class_folders(photos, "door"))
+    report = import_pictures(kept, labelled_in_folders(photos, "door"))
     assert (report.added, report.known, report.labelled) == (4, 0, 4)
     (left,) = report.unreadable
     assert "e.jpg" in left
@@ -62,7 +62,7 @@ def test_folders_are_classes_and_what_is_no_picture_is_named(
     assert (counts.by_label, counts.random) == ({"open": 2, "shut": 2}, 0)
     stored = {kept.jpeg(each.id) for each in kept.pictures()}
     assert {jpeg(0), jpeg(1), jpeg(2)} < stored  # as they were
-    again = import_pictures(kept, read_class_folders(photos, "door"))
+    again = import_pictures(kept, labelled_in_folders(photos, "door"))
     assert (again.added, again.known) == (0, 4)
 
 
@@ -75,7 +75,7 @@ def test_what_is_beside_the_picture_is_not_kept(kept: Collection, tmp_path: Path
     image.save(folder / "a.jpg", exif=exif)
     (tmp_path / "photos" / "shut").mkdir()
     (tmp_path / "photos" / "shut" / "b.jpg").write_bytes(jpeg(1))
-    import_pictures(kept, read_class_folders(tmp_path / "photos", "door"))
+    import_pictures(kept, labelled_in_folders(tmp_path / "photos", "door"))
     first = kept.pictures()[0]
     assert (first.width, first.height) == (4, 8)
     assert b"secret" not in kept.jpeg(first.id)
@@ -94,7 +94,7 @@ def test_a_table_answers_several_questions(
     text = f"{heading},color,type,split\n0.jpg,Blue,1,train\n1.jpg,Red, 2 ,train\n2.jpg,Red,,val\n"
     table = tmp_path / "set" / "train.csv"
     table.write_text(text, encoding="utf-8-sig")
-    report = import_pictures(kept, read_label_table(table))
+    report = import_pictures(kept, labelled_in_table(table))
     assert (report.added, report.labelled) == (3, 5)
     assert {each.name: each.labels for each in kept.questions()} == {
         "color": ("Blue", "Red"),
@@ -125,21 +125,21 @@ def test_a_table_that_is_wrong_is_refused(tmp_path: Path, text: str, said: str) 
     table = tmp_path / "train.csv"
     table.write_text(text, encoding="utf-8")
     with pytest.raises(CollectionError, match=said):
-        read_label_table(table)
+        labelled_in_table(table)
 
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0.jpg").write_bytes(jpeg(0))
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(CollectionError, match="folder for each class"):
-            read_class_folders(folder, "door")
+            labelled_in_folders(folder, "door")
 
 
 def test_features_are_of_the_picture_that_was_read(kept: Collection, photos: Path) -> None:
     def compute(images: Any) -> Any:
         return np.asarray([[image.width, image.height, 1e9] for image in images], np.float32)
 
-    import_pictures(kept, read_class_folders(photos, "door"), Featuriser(compute, "7" * 64))
+    import_pictures(kept, labelled_in_folders(photos, "door"), Featuriser(compute, "7" * 64))
     for each in kept.pictures():
         assert kept.features([each.id]).tolist() == [[each.width, each.height, 65504]]
         assert each.source_sha256 == "7" * 64
@@ -151,10 +151,10 @@ def test_a_question_that_is_there_gains_classes_and_keeps_its_camera(
     kept.add_question(CollectionQuestion("door", ("ajar", "open"), "gate"))
     kept.add(new_picture(77))
     with pytest.raises(CollectionError, match="--camera"):
-        import_pictures(kept, read_class_folders(photos, "door"))
-    import_pictures(kept, read_class_folders(photos, "door"), camera="gate")
+        import_pictures(kept, labelled_in_folders(photos, "door"))
+    import_pictures(kept, labelled_in_folders(photos, "door"), camera="gate")
     assert kept.questions()[0].labels == ("ajar", "open", "shut")
     assert kept.counts("door").labelled == 4
     kept.add_question(CollectionQuestion("marks", ("open",), several=True))
     with pytest.raises(CollectionError, match="several"):
-        import_pictures(kept, read_class_folders(photos, "marks"))
+        import_pictures(kept, labelled_in_folders(photos, "marks"))
