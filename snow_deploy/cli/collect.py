@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.collect_versions import back, fit, versions
 from snow_deploy.cli.options import FILE, FOLDER, PATH, json_option
 
 if TYPE_CHECKING:
@@ -177,6 +178,11 @@ def push(file: Path, folder: Path, by: str) -> None:
     packed = read_packed(file)
     with _opened(folder, create=True) as collection:
         _say_imported(push_pictures(packed, collection, by))
+
+
+command.add_command(fit)
+command.add_command(versions)
+command.add_command(back)
 
 
 def _opened(folder: Path, *, create: bool = False) -> Collection:

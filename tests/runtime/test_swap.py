@@ -291,6 +291,24 @@ def test_a_swap_that_would_lose_a_readout_leaves_the_old_model(
         assert (model.swaps, list(model(frame))) == (0, ["food", "door"])
 
 
+def test_a_readout_that_may_not_fit_is_left_out_and_told(
+    featured: FeatureGraph,
+    frame: NDArray[np.uint8],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loose, kept = make_readout(featured, "door"), make_readout(featured, "lamp")
+    other = replace(manifest_of(), source=replace(manifest_of().source, sha256="c" * 64))
+    path = feature_graph(tmp_path / "other.onnx", other).path
+    with SwappableModel(load(featured.path)) as model:
+        model.add_readout(loose)
+        model.swap(featured.path, readouts=[kept], where_fit=[loose])
+        assert list(model(frame)) == ["food", "lamp", "door"]
+        model.swap(path, readouts=(), where_fit=[loose])
+        assert model.tasks == ("food",)
+    assert "A readout is left out: The readout 'door' does not fit this graph" in caplog.text
+
+
 def test_a_readout_that_comes_during_a_swap_is_not_lost(
     tmp_path: Path, featured: FeatureGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,13 +7,14 @@ work, one at a time between its frames. Axes: M pictures; F features; C labels.
 from __future__ import annotations
 
 import io
+import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from snow_runtime.errors import InputError
+from snow_runtime.errors import FitError, InputError
 from snow_runtime.readout.checks import FEWEST_A_CLASS
 from snow_runtime.readout.evaluate import check_features, features_of
 from snow_runtime.refit.groups import Taken
@@ -42,10 +43,12 @@ class Looking:
 
     Args:
         model: The model.
+        ending: What is set when nothing is to be waited for any more; None for nothing.
     """
 
-    def __init__(self, model: SwappableModel) -> None:
+    def __init__(self, model: SwappableModel, ending: threading.Event | None = None) -> None:
         self._model = model
+        self._ending = ending or threading.Event()
         self._known: dict[tuple[str, str], NDArray[np.float16]] = {}
         self._check: tuple[Manifest, NDArray[np.float32]] | None = None
 
@@ -69,11 +72,17 @@ class Looking:
             source_sha256: SHA-256 of the source.
             sha256: SHA-256 of the picture.
             jpeg: Function that reads it.
+
+        Raises:
+            FitError: It is to end.
         """
         from PIL import Image
 
         key = source_sha256, sha256
         if key not in self._known:
+            if self._ending.is_set():
+                msg = "The fit was ended before all its pictures were looked at. Begin it again."
+                raise FitError(msg)
             try:
                 with Image.open(io.BytesIO(jpeg())) as image:
                     row = self._model.features([image.convert("RGB")])[0]

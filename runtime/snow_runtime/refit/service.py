@@ -10,19 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snow_runtime.errors import CollectionError, SnowError
-from snow_runtime.refit import job as files
-from snow_runtime.refit.fitting import Fitting, keep_fit
-from snow_runtime.refit.gate import decide, judged_by
-from snow_runtime.refit.gathering import Looking, gather
+from snow_runtime.refit.fitter import Fitter
+from snow_runtime.refit.gathering import Looking
 from snow_runtime.refit.options import RefitOptions
 from snow_runtime.refit.process import FitProcess, sweep_fits
 from snow_runtime.refit.report import report_of
 from snow_runtime.refit.shadow import is_about
 from snow_runtime.refit.switch import Switch
+from snow_runtime.refit.wanted import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,46 +32,12 @@ if TYPE_CHECKING:
     from snow_runtime.collection.collection import Collection
     from snow_runtime.collection.records import CollectionQuestion
     from snow_runtime.readout.file import ReadoutFile
-    from snow_runtime.refit.gathering import Gathered
-    from snow_runtime.refit.job import FitJob
+    from snow_runtime.refit.fitter import Begin
     from snow_runtime.refit.versions import Version
     from snow_runtime.results import TaskResult
     from snow_runtime.swap import SwappableModel
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass
-class _Asked:
-    """What is known of a question.
-
-    Attributes:
-        revision: Revision of its labels that was looked at last.
-        wanted_since: When a fit was wanted first, in monotonic seconds; None: none is.
-        changed_at: When its labels changed last.
-        text: What became of the last attempt, in words; "" where all is well.
-        failed: Whether that is a fault.
-    """
-
-    revision: int = -1
-    wanted_since: float | None = None
-    changed_at: float = 0.0
-    text: str = ""
-    failed: bool = False
-
-    def want(self) -> None:
-        """Have it fitted soon."""
-        self.changed_at = time.monotonic()
-        if self.wanted_since is None:
-            self.wanted_since = self.changed_at
-
-    def is_due(self, options: RefitOptions) -> bool:
-        """Tell whether it is time."""
-        if self.wanted_since is None:
-            return False
-        now = time.monotonic()
-        quiet = now - self.changed_at >= options.quiet_s
-        return quiet or now - self.wanted_since >= options.most_wait_s
 
 
 class RefitService:
@@ -97,18 +61,18 @@ class RefitService:
         model: SwappableModel,
         folder: Path | None = None,
         options: RefitOptions | None = None,
-        begin: Callable[[FitJob, Path, float], FitProcess] = FitProcess,
+        begin: Begin = FitProcess,
     ) -> None:
-        self._begin_fit = begin
         self._collection = collection
         self._folder = collection.folder / "versions" if folder is None else folder
         self._options = options or RefitOptions()
         self._switch = Switch(model, self._folder)
-        self._looking = Looking(model)
-        self._lock = threading.RLock()
-        self._asked: dict[str, _Asked] = {}
-        self._fitting: Fitting | None = None
         self._ending = threading.Event()
+        looking = Looking(model, self._ending)
+        self._fitter = Fitter(collection, self._switch, looking, self._options, begin)
+        self._lock = threading.RLock()
+        self._asked: dict[str, Wanted] = {}
+        self._logged = ""
         self._thread: threading.Thread | None = None
         self._looked_at = float("-inf")
         self._questions: dict[str, CollectionQuestion] = {}  # exchanged as a whole
@@ -140,16 +104,14 @@ class RefitService:
             self._thread.join()
             self._thread = None
         with self._lock:
-            if self._fitting is not None:
-                self._fitting.process.close()
-                self._fitting = None
+            self._fitter.close()
             for name in list(self._asked):
                 self._guarded(self._switch.keep_counts, name)
 
     def request(self, question: str) -> None:
         """Have a question fitted soon, as after labels."""
         with self._lock:
-            self._asked.setdefault(question, _Asked()).want()
+            self._asked.setdefault(question, Wanted()).want()
 
     def fit_now(self, question: str) -> Version | None:
         """Fit a question, and wait for it; for who has not called :meth:`start`.
@@ -161,13 +123,13 @@ class RefitService:
         Raises:
             CollectionError: There is no such question, or the collection cannot be read.
         """
-        self._switch.follow(self._question(question))
-        with self._lock:
-            self._asked.setdefault(question, _Asked())
-        self._begin(question)
-        fitting = self._fitting
-        while self._fitting is not None:
-            self._attend(self._fitting)
+        asked = self._question(question)
+        self._switch.follow(asked)
+        wanted = self._asked.setdefault(question, Wanted())
+        self._fitter.begin(asked, wanted, again=True)
+        fitting = self._fitter.current
+        while self._fitter.current is not None:
+            self._fitter.attend(wanted)
             time.sleep(self._options.tick_s)
         if fitting is None or fitting.number is None:
             return None
@@ -180,10 +142,10 @@ class RefitService:
         `text` says why. `live` is the number of the version that answers, `newest` of the newest.
         """
         with self._lock:
-            asked = self._asked.get(question, _Asked())
+            asked = self._asked.get(question, Wanted())
             versions = self._switch.versions(question)
             state, all_ = versions.state(), versions.all()
-            fitting = self._fitting
+            fitting = self._fitter.current
             text = asked.text or self._switch.trouble(question)
             phase = "failed" if asked.failed else "lacking" if asked.text else "idle"
             if fitting is not None and fitting.question.name == question and not fitting.taken:
@@ -307,23 +269,30 @@ class RefitService:
         """Do something whose failure must not end the thread."""
         try:
             work(*given)
-        except SnowError as error:
-            _LOGGER.warning("%s", error)
-        except Exception:
-            _LOGGER.exception("refitting failed")
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            if text != self._logged:  # as it may be so for hours, many times a second
+                self._logged = text
+                known = isinstance(error, SnowError)
+                _LOGGER.warning("refitting is held up: %s", error, exc_info=not known)
 
     def _tick(self) -> None:
         if time.monotonic() - self._looked_at >= self._options.look_s:
             self._looked_at = time.monotonic()
             self._look()
-        if self._fitting is not None:
-            self._attend(self._fitting)
+        fitting = self._fitter.current
+        if fitting is not None:
+            self._fitter.attend(self._asked.get(fitting.question.name))
             self._tell_changes()
             return
         with self._lock:
-            due = [name for name, asked in self._asked.items() if asked.is_due(self._options)]
+            due = [
+                name
+                for name, asked in self._asked.items()
+                if name in self._questions and asked.is_due(self._options)
+            ]
         if due:
-            self._begin(due[0])
+            self._fitter.begin(self._questions[due[0]], self._asked[due[0]])
 
     def _look(self) -> None:
         """See what has changed: labels, questions, and which versions are to answer."""
@@ -349,116 +318,20 @@ class RefitService:
     def _see_revision(self, name: str) -> None:
         revision = self._collection.revision(name)
         with self._lock:
-            asked = self._asked.setdefault(name, _Asked())
+            asked = self._asked.setdefault(name, Wanted())
             if asked.revision == revision:
                 return
             first, asked.revision = asked.revision < 0, revision
         known = self._switch.versions(name).all()
         if first and known and known[-1].reason == "not decided yet":
-            self._decide(self._question(name), known[-1].number)
+            self._fitter.decide(self._questions[name], known[-1].number)
         with self._lock:
-            fits = (
-                known
-                and known[-1].revision == revision
-                and known[-1].source_sha256 == (self._looking.facts()[0].source.sha256)
-            )
+            newest = (known[-1].revision, known[-1].source_sha256) if known else None
+            fits = newest == (revision, self._fitter.source_sha256)
             if not fits and (revision or not first):
                 asked.want()
-
-    def _begin(self, name: str) -> None:
-        asked = self._asked[name]
-        with self._lock:
-            asked.wanted_since, asked.text, asked.failed = None, "", False
-        try:
-            question = self._question(name)
-            found = gather(self._collection, question, self._looking, self._options.memory_bytes)
-            asked.revision = found.revision
-            if found.job is None:
-                asked.text = found.lacking
-                return
-            folder = self._folder / name
-            process = self._begin_fit(found.job, folder, self._options.most_s)
-        except SnowError as error:
-            asked.text, asked.failed = str(error), True
-            _LOGGER.warning("%s is not fitted: %s", name, error)
-            return
-        with self._lock:
-            self._fitting = Fitting(question, found, found.job, process)
-
-    def _attend(self, fitting: Fitting) -> None:
-        """Take what a fit has ready; its learning curve comes after its readout."""
-        name = fitting.question.name
-        if name not in self._asked:  # the question is gone
-            self._finish(fitting)
-            return
-        running = fitting.process.running
-        done = fitting.process.done
-        if done is not None and not fitting.taken:
-            self._take(fitting, done)
-            fitting.taken = True
-        if running:
-            if fitting.taken and self._asked[name].is_due(self._options):
-                self._finish(fitting)  # its learning curve is out of date already
-            return
-        try:
-            report = fitting.process.folder / files.REPORT
-            if fitting.number is not None and report.exists():
-                self._switch.versions(name).add_report(fitting.number, report)
-            elif not fitting.taken:
-                self._fail(name, fitting.process.trouble())
-        finally:
-            self._finish(fitting)
-
-    def _take(self, fitting: Fitting, done: dict[str, Any]) -> None:
-        name = fitting.question.name
-        try:
-            version = keep_fit(self._switch.versions(name), fitting, done)
-            fitting.number = version.number
-            self._decide(fitting.question, version.number, fitting.gathered)
-        except SnowError as error:
-            self._fail(name, str(error))
-
-    def _fail(self, name: str, text: str) -> None:
-        with self._lock:
-            asked = self._asked.get(name)
-            if asked is not None:
-                asked.text, asked.failed = text, True
-        _LOGGER.warning("%s is not fitted: %s", name, text)
-
-    def _finish(self, fitting: Fitting) -> None:
-        with self._lock:
-            self._fitting = None
-        fitting.process.close()
-
-    def _decide(
-        self, question: CollectionQuestion, number: int, gathered: Gathered | None = None
-    ) -> None:
-        """Let the gate decide about a version."""
-        versions = self._switch.versions(question.name)
-        if gathered is None:
-            gathered = gather(self._collection, question, self._looking)
-        new = versions.readout(number), versions.evidence(number)
-        live = versions.state().live
-        old = None
-        if live is not None and live != number and self._still_fits(versions.readout(live)):
-            old = versions.readout(live), versions.evidence(live)
-        judged = judged_by(gathered, new[1])
-        decision = decide(old, new, judged)
-        if not decision.goes_live:
-            self._switch.hold_back(question.name, number, decision.reason)
-            _LOGGER.info("Version %d of %s is held back.", number, question.name)
-            return
-        try:
-            self._switch.go_live(question.name, number, decision.reason)
-        except SnowError as error:
-            self._switch.hold_back(question.name, number, str(error))
-            raise
-
-    def _still_fits(self, readout: ReadoutFile) -> bool:
-        """Tell whether a readout reads the source at work; another one's cannot be compared."""
-        return readout.facts.source.sha256 == self._looking.facts()[0].source.sha256
 
     def _end_shadow_when_due(self, question: CollectionQuestion) -> None:
         shadow = self._switch.keep_counts(question.name)
         if shadow is not None and time.time() >= shadow.until:
-            self._decide(question, shadow.number)
+            self._fitter.decide(question, shadow.number)

@@ -107,7 +107,12 @@ def test_with_questions_the_view_is_kept_with_the_question_s_answer(
     loop = Loop(model, batches, [], questions=questions)
     with Collector(tmp_path / "kept", ALL, loop.stats.count) as collector:
         loop.collecting = Collecting(collector, loop.stats.count)
+        beside: list[tuple[str, str, list[str]]] = []
+        loop.collecting.beside = lambda camera, view, features, named: beside.append(
+            (camera, view, [*named, *map(str, features.shape)])
+        )
         loop.run()
+        assert beside[0] == ("gate", "left", ["near", "8"])
     with Collection.open(tmp_path / "kept") as kept:
         found = {(each.view, each.taken_at - 1e9): each for each in kept.pictures()}
         assert set(found) == {("left", 0.0), ("", 0.0), ("left", 1.0)}

@@ -4,7 +4,8 @@ import itertools
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -281,3 +282,46 @@ def test_time_counts_from_when_the_loop_begins() -> None:
     loop.run()
 
     assert loop.stats.snapshot()["up_s"] < 100
+
+
+class Told(Kept):
+    def __init__(self) -> None:
+        super().__init__()
+        self.news: list[Any] = []
+
+    def tell(self, news: Any) -> None:
+        self.news.append(news)
+
+
+def test_drift_is_told_and_counted_without_states() -> None:
+    loop, _ = loop_of(Cameras([frame_of("door")], [frame_of("yard")]))
+    told = Told()
+    loop.outputs = [told]
+    seen: list[tuple[str, list[str], float]] = []
+
+    def see(camera: str, results: Any, at: float) -> tuple[Any, ...]:
+        seen.append((camera, list(results), at))
+        return ("left",) if camera == "yard" else ()
+
+    loop.drift = cast("Any", SimpleNamespace(see=see))
+    loop.live.switch("birds", on=False)
+    loop.run()
+
+    assert seen == [("door", ["food"], 1_700_000_000.5), ("yard", ["food"], 1_700_000_000.5)]
+    assert [news.drifts for news in told.news] == [("left",)]
+    assert loop.stats.snapshot()["counts"]["drift_changes"] == 1
+
+
+def test_what_is_added_is_asked_about_its_own_cameras() -> None:
+    """Beside the tasks that were chosen, or all of them."""
+    for tasks, wanted in ((None, {"door": ["food", "birds"], "yard": ["food"]}), (("food",), None)):
+        frames = [frame_of("door"), frame_of("yard")]
+        loop, kept = loop_of(Cameras(frames), LoopOptions(tasks))
+        about = SimpleNamespace(
+            names=("birds",), is_about=lambda camera, name: (camera, name) != ("yard", "birds")
+        )
+        loop.added = cast("Any", about)
+        loop.run()
+
+        found = {answer.camera: list(answer.tasks) for answer in kept.answers}
+        assert found == (wanted or {"door": ["food", "birds"], "yard": ["food"]})

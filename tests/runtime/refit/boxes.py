@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snow_runtime.swap import SwappableModel
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 50, 40)}
-QUICK = RefitOptions(quiet_s=0.05, tick_s=0.02, look_s=0.1)
+QUICK = RefitOptions(quiet_s=0.05, memory_bytes=0, tick_s=0.02, look_s=0.1)
 HOUR = 3600.0
 
 

@@ -55,10 +55,10 @@ def ended(process: FitProcess) -> str:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_is_the_least_urgent_one_and_takes_no_more_memory_than_it_may(tmp_path: Path) -> None:
-    process = FitProcess(job_of(1500, 9000, 200 << 20), tmp_path, 60)
+    process = FitProcess(job_of(400, 4000, 64 << 20), tmp_path, 60)
     until(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) == 19)
 
-    assert "needs more memory than the 200 MiB" in ended(process)
+    assert "needs more memory than the 64 MiB" in ended(process)
     assert not list(tmp_path.iterdir())
 
 

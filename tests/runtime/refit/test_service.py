@@ -128,7 +128,7 @@ def test_a_version_that_is_held_back_can_be_taken_by_hand(
 ) -> None:
     until(live_of(service))
     held = Decision(goes_live=False, reason="it seems worse than the live one")
-    monkeypatch.setattr("snow_runtime.refit.service.decide", lambda *_: held)
+    monkeypatch.setattr("snow_runtime.refit.fitter.decide", lambda *_: held)
     label(box, fill(box, model, 2, seed=1))
     until(lambda: len(service.versions("colour")) == 2 and live_of(service)())
 
@@ -199,6 +199,24 @@ def test_another_source_is_told_and_fitted_for(
     assert answers(model) == 1
 
 
+def test_the_same_labels_again_are_not_fitted_again(
+    service: RefitService, box: Collection, model: SwappableModel
+) -> None:
+    until(live_of(service))
+    some = fill(box, model, 1, seed=4)
+    label(box, some)
+    box.undo("colour", "me")
+    box.undo("colour", "me")
+    service.request("colour")
+    until(lambda: service._asked["colour"].wanted_since is None)
+    time.sleep(0.1)
+    until(live_of(service))
+    assert service.versions("colour")[-1].labels == {"blue": 8, "red": 8}
+    assert len({each.data_sha256 for each in service.versions("colour")}) == len(
+        service.versions("colour")
+    )
+
+
 def test_too_few_labels_are_told(model: SwappableModel, tmp_path: Path) -> None:
     with open_box(tmp_path / "few", model, each=1) as box:
         service = RefitService(box, model, options=QUICK)
@@ -225,7 +243,11 @@ def test_a_fit_that_is_killed_leaves_the_old_version_and_says_so(
     label(box, fill(box, model, 2, seed=1))
     service.request("colour")
     fitting = until(
-        lambda: service._fitting and len(service._fitting.job.ids) == 20 and service._fitting
+        lambda: (
+            service._fitter.current
+            and len(service._fitter.current.job.ids) == 20
+            and service._fitter.current
+        )
     )
     os.kill(fitting.process.pid, signal.SIGKILL)
     until(lambda: service.status("colour")["phase"] == "failed")
@@ -261,7 +283,7 @@ model = SwappableModel(load(graph, ["CPUExecutionProvider"], 1))
 service = at_work.RefitService(Collection.open(folder), model, options=QUICK)
 service.start()
 service.request("colour")
-fitting = until(lambda: service._fitting)
+fitting = until(lambda: service._fitter.current)
 print(fitting.process.pid, flush=True)
 if phase == "fit":
     end()
@@ -270,7 +292,8 @@ until(lambda: False)
 
 
 @pytest.mark.parametrize(
-    "phase", ["fit", pytest.param("readout", marks=pytest.mark.slow), "switch"]
+    "phase",
+    ["fit", *(pytest.param(phase, marks=pytest.mark.slow) for phase in ("readout", "switch"))],
 )
 def test_a_kill_in_any_phase_leaves_the_old_version_or_the_new_one(
     phase: str, box: Collection, model: SwappableModel, tmp_path: Path

@@ -12,6 +12,9 @@ import pytest
 
 from snow_runtime.app.outputs.jsonl import JsonLines
 from snow_runtime.app.outputs.non_blocking import non_blocking_text
+from snow_runtime.app.states.event import StateNews
+from snow_runtime.drift.event import DriftEvent
+from snow_runtime.drift.watch import DriftNow
 from snow_runtime.errors import InputError
 from tests.runtime.app.frames import answer_of
 
@@ -45,6 +48,24 @@ def test_a_line_for_each_answer(counts: Counter[str]) -> None:
         "tasks": {"food": {"label": "soup", "probability": 0.75}},
     }
     assert counts == {}
+
+
+def test_drift_is_an_event_of_its_own(counts: Counter[str]) -> None:
+    stream = io.StringIO()
+    output = JsonLines(lambda what: counts.update([what]), stream, answers=False)
+    now = DriftNow(True, 11, 12, 10, 0.91, 3.0)
+    output.tell(StateNews((), (), (DriftEvent("door", "food", now, 4.0),)))
+
+    assert json.loads(stream.getvalue()) == {
+        "event": "drift",
+        "camera": "door",
+        "question": "food",
+        "drifted": True,
+        "strange": 11,
+        "blocks": 12,
+        "share": 0.91,
+        "time": 4.0,
+    }
 
 
 def test_a_reader_that_has_gone_away(counts: Counter[str]) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from snow_runtime.app.outputs.mqtt import Mqtt
+from snow_runtime.app.outputs.mqtt_states import MqttStates
 from snow_runtime.app.outputs.mqtt_topics import topic_part
 from snow_runtime.app.states.event import Change, StateEvent, StateNews, StateNow
 from snow_runtime.cameras.clock import Instant
+from snow_runtime.drift.event import DriftEvent
+from snow_runtime.drift.watch import DriftNow
 from tests.runtime.app.frames import answer_of
 
 
@@ -182,3 +185,16 @@ def test_events_that_no_broker_got_are_counted_at_the_end(
 )
 def test_a_name_is_one_level_of_a_topic(name: str, part: str) -> None:
     assert topic_part(name, "status") == part
+
+
+def test_drift_is_told_beside_states_that_stay() -> None:
+    sent: list[tuple[str, str, bool]] = []
+    states = MqttStates(lambda *given: sent.append(given), "snow", lambda _: None)
+    now = DriftNow(True, 11, 12, 10, 0.91, 3.0)
+    states.tell(news(("door", None, "soup")))
+    drift = DriftEvent("door", "food", now, 4.0)
+    states.tell(StateNews((), news(("door", None, "soup")).states, (drift,)))
+
+    topic, payload, kept = sent[-1]
+    assert (topic, json.loads(payload)["event"], kept) == ("snow/door/event", "drift", False)
+    assert [each for each in sent if each[1] == ""] == []
