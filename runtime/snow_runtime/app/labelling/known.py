@@ -94,12 +94,6 @@ class Known:
                 self._labelled[name] = kept
             return kept[1]
 
-    def forget(self) -> None:
-        """Keep nothing: pictures were deleted."""
-        with self._lock:
-            self._along.clear()
-            self._labelled.clear()
-
     def _look(self, question: CollectionQuestion) -> Labelled:
         newest = self._collection.pictures(question.name, limit=_SAMPLED, newest_first=True)
         source = newest_source(newest)

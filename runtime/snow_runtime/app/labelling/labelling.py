@@ -6,15 +6,17 @@ import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from snow_runtime.app.labelling import asked
 from snow_runtime.app.labelling.asked import refuse
+from snow_runtime.app.labelling.downloads import archive_of, table_of
 from snow_runtime.app.labelling.known import Known
 from snow_runtime.app.labelling.live_readout import LiveReadouts
 from snow_runtime.app.labelling.model_tab import ModelTab
@@ -74,6 +76,7 @@ class Labelling:
                 Route("/", self._file),
                 Route("/static/{name}", self._file),
                 Route("/picture/{id:int}.jpg", self._picture),
+                Route("/export", self._export),
                 Route("/api/state", self._state),
                 Route("/api/order", self._order),
                 Route("/api/pictures", self._pictures),
@@ -119,6 +122,19 @@ class Labelling:
             why = f"The picture {number} cannot be decoded: {error}. Delete it."
             refuse(why, 503)
         return Response(data, headers=headers, media_type="image/jpeg")
+
+    def _export(self, request: Request) -> Response:
+        question = self._overview.question(request.query_params.get("question"))
+        kind = request.query_params.get("kind")
+        if kind not in {"csv", "folders"}:
+            refuse("Take csv or folders.")
+        name = f"{question.name}.{'csv' if kind == 'csv' else 'zip'}"
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+        if kind == "csv":
+            table = table_of(self._collection, question)
+            return Response(table, headers=headers, media_type="text/csv")
+        pieces = archive_of(self._collection, question)
+        return StreamingResponse(pieces, headers=headers, media_type="application/zip")
 
     def _state(self, request: Request) -> Response:
         by = request.query_params.get("by")

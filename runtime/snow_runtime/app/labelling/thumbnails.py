@@ -56,12 +56,6 @@ class Thumbnails:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
             return made
 
-    def forget(self) -> None:
-        """Keep nothing: pictures were deleted."""
-        with self._lock:
-            self._kept.clear()
-            self._bytes = 0
-
 
 def scaled(jpeg: bytes, width: int) -> bytes:
     """Scale a JPEG file down to a width; one that is no wider stays as it is.

@@ -37,9 +37,9 @@ class PageServer:
         token: What viewers have to know; see :func:`new_token`.
         allowed_hosts: Names, or NAME:PORT, by which a proxy before the page is reached.
         limits: What viewers may take.
+        labelling: The labelling page, served below `/label`; None serves none.
         hung_after_s: Time without an answer, while a camera gave frames or none has ever given one,
             after which `/healthz` answers 503.
-        labelling: The labelling page, served below `/label`; None serves none.
         setup: Function that gives what is asked of the cameras, called by the page's thread; None
             shows each task at each camera.
 
@@ -59,9 +59,9 @@ class PageServer:
         token: str | None = None,
         allowed_hosts: Iterable[str] = (),
         limits: Limits | None = None,
-        hung_after_s: float = 60.0,
         labelling: ASGIApp | None = None,
         setup: Setup | None = None,
+        hung_after_s: float = 60.0,
     ) -> None:
         self._access = Access(host, token, tuple(allowed_hosts))
         self._live = live

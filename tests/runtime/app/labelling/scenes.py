@@ -98,8 +98,12 @@ class Client:
             "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in named.items()],
         }
         sent: list[Any] = []
+        asked: list[bool] = []
 
         async def receive() -> Any:
+            if asked:
+                await asyncio.Event().wait()  # the client stays
+            asked.append(True)
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Any) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,6 +189,39 @@ def test_people_and_questions_are_told_to_all(server: Client, collection: Collec
     ]
     assert state["model"] is False
     assert server.status("/label/api/model?question=door") == 404
+
+
+def test_labels_are_exported_as_a_table_and_as_folders(tmp_path: Path) -> None:
+    with collection_of(tmp_path / "c", MANY, camera="=gate") as collection:
+        server = Client(collection)
+        for kind in ("csv", "folders"):
+            assert server.status(f"/label/export?question=door&kind={kind}") == 409
+        server.give("open", [1, 4])
+        server.give("half", [3], by="Bea")
+        server.give(None, [5])
+        table = server.ask("GET", "/label/export?question=door&kind=csv")
+        assert table.headers["content-disposition"].endswith("''door.csv")
+        rows = list(csv.DictReader(io.StringIO(table.data.decode())))
+        assert [(row["file"], row["door"], row["by"]) for row in rows] == [
+            ("00000001.jpg", "open", "Ann"),
+            ("00000003.jpg", "half", "Bea"),
+            ("00000004.jpg", "open", "Ann"),
+        ]
+        assert rows[0]["camera"] == "'=gate"  # no spreadsheet computes it
+        archive = server.ask("GET", "/label/export?question=door&kind=folders")
+        with zipfile.ZipFile(io.BytesIO(archive.data)) as found:
+            assert found.testzip() is None
+            assert found.namelist() == [
+                "open/00000001.jpg",
+                "half/00000003.jpg",
+                "open/00000004.jpg",
+            ]
+            assert found.read("half/00000003.jpg") == collection.jpeg(3)
+        collection.add_question(CollectionQuestion("tags", ("a", "b"), several=True))
+        collection.add_question(CollectionQuestion("up", ("../a", "b")))
+        for question in ("tags", "up"):
+            assert server.status(f"/label/export?question={question}&kind=folders") == 409
+        assert server.status("/label/export?question=door&kind=cvat") == 400
 
 
 def test_a_new_question_is_about_a_view_that_is_there(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import { Tile } from "./tile.js";
 const CHUNK = 120; // tiles made at a time
 const ASKED = 100; // pictures asked about at a time
 const SETTLE_MS = 120;
+const RENEW_MS = 500; // whoever labels quickly is not asked about after each
 
 export class Grid {
   // told(): what is known of tiles on the screen has changed; chosen(): the choice has.
@@ -31,7 +32,7 @@ export class Grid {
 
   // Show these groups of ids, in this order.
   fill(question, groups, me) {
-    Object.assign(this, { question, me, left: groups, tiles: [], here: -1, from: -1 });
+    Object.assign(this, { question, me, left: [...groups], tiles: [], here: -1, from: -1 });
     this.picked.clear();
     this.visible.clear();
     this.watch.disconnect();
@@ -124,7 +125,7 @@ export class Grid {
   // Something has changed: what is on the screen is asked about again.
   renew(revision) {
     this.revision = Math.max(this.revision, revision);
-    this.#settle();
+    this.#settle(RENEW_MS);
   }
 
   #pick(picked, here) {
@@ -175,15 +176,15 @@ export class Grid {
     this.#settle();
   }
 
-  #settle() {
+  #settle(ms = SETTLE_MS) {
     clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.#ask(), SETTLE_MS);
+    this.settling = setTimeout(() => this.#ask(), ms);
   }
 
   async #ask() {
     if (this.asking) return; // it settles again at its end
     const { question, revision } = this;
-    const asked = [...this.visible].filter((tile) => tile.revision < revision).slice(0, ASKED);
+    const asked = [...this.visible].filter((tile) => tile.revision < revision && tile.least <= revision).slice(0, ASKED);
     if (!question || !asked.length) return;
     this.asking = true;
     try {
@@ -203,7 +204,7 @@ export class Grid {
     const known = new Map(found.pictures.map((data) => [data.id, data]));
     const of = Math.max(found.revision, revision);
     for (const tile of asked) {
-      if (tile.revision <= found.revision) {
+      if (Math.max(tile.revision, tile.least) <= found.revision) {
         tile.show(known.get(tile.id) ?? null, of, this.question.labels, this.me);
       }
     }

@@ -9,6 +9,7 @@ import { Toolbar } from "./toolbar.js";
 import { labelText, notice, plural, same } from "./words.js";
 
 const POLL_MS = 2000;
+const LOOK_MS = 300;
 
 const find = (id) => document.getElementById(id);
 const toolbar = new Toolbar({ label: give, ordered: order, asked: choose, named: rename, made: make });
@@ -29,6 +30,7 @@ let question = null;
 let acts = []; // how many entries of the journal each thing pressed has made, the newest last
 let queue = Promise.resolve(); // what is pressed is told in turn
 let turns = 0; // orders asked for
+let looking = 0;
 let lost = false;
 
 // ------------------------------------------------------------------------------- what is pressed
@@ -67,21 +69,26 @@ function tell(choices) {
   }
   if (!asked.several || filled[0].label === null || filled[0].goOn) grid.goOn(tiles);
   else toolbar.chosen(grid);
-  tellLater(() => send({ question: asked.name, by, choices: given, seen }));
+  tellLater(() => send({ question: asked.name, by, choices: given, seen }, tiles));
 }
 
 function tellLater(telling) {
   queue = queue.then(telling).catch((error) => notice(error.message, "bad"));
 }
 
-async function send(body) {
+async function send(body, tiles) {
   try {
     const done = await post("labels", body);
+    for (const tile of tiles) tile.heard(done.revision);
     if (done.entries) acts.push(done.entries);
     report(done);
     changed(done.revision);
   } catch (error) {
-    grid.renew(grid.revision + 1); // show again what is so
+    for (const tile of tiles) {
+      tile.heard(0);
+      tile.revision = -1; // show again what is so
+    }
+    grid.renew(0);
     throw error;
   }
 }
@@ -211,7 +218,7 @@ function choose(wanted) {
   question = found;
   acts = [];
   grid.revision = 0;
-  toolbar.showQuestion(state, question);
+  toolbar.showQuestion(question);
   model.show(question);
   order();
 }
@@ -225,7 +232,8 @@ async function make() {
 
 function changed(revision) {
   grid.renew(revision);
-  look();
+  clearTimeout(looking);
+  looking = setTimeout(look, LOOK_MS);
 }
 
 // ------------------------------------------------------------------------------ what others do
@@ -268,7 +276,7 @@ listen(
   },
   () => [...document.querySelectorAll("dialog[open]")].some(({ id }) => id !== "large"),
 );
-for (const [id, act] of Object.entries({ accept, undo, skip: () => give(null), keys: showKeys })) {
+for (const [id, act] of Object.entries({ accept, undo, skip: () => give(null), again: order, keys: showKeys })) {
   find(id).addEventListener("click", act);
 }
 toolbar.showName(person());

@@ -13,6 +13,7 @@ const PHASES = {
   lacking: ["off", "Needs more labels"],
   failed: ["bad", "Failed"],
 };
+const TITLES = ["Version", "Fitted", "Pictures", "Honest", "Held out", "State", ""];
 const STATES = {
   live: ["ok", "answers"],
   shadow: ["busy", "in the shadow"],
@@ -71,16 +72,20 @@ export class ModelTab {
   }
 
   #render({ can, status, report, versions }) {
-    const cards = [
-      this.#status(status, can),
-      report?.version && this.#accuracy(report),
-      report?.curve?.length && this.#curve(report),
-      report?.confusion && this.#confusion(report),
-      report?.likely_errors?.length && this.#errors(report),
-      report?.duplicates?.length && this.#duplicates(report),
+    const column = (...cards) => {
+      const found = make("div", "column");
+      found.append(...cards.filter(Boolean));
+      return found;
+    };
+    const { version, curve: points, confusion: cells, likely_errors: errors, duplicates } = report ?? {};
+    const parts = [
+      column(this.#status(status, can), version && this.#accuracy(report)),
+      column(points?.length && this.#curve(report)),
+      column(cells && this.#confusion(report), duplicates?.length && this.#duplicates(report)),
+      errors?.length && this.#errors(report),
       versions && this.#versions(versions, status, can),
     ];
-    this.element.replaceChildren(...cards.filter(Boolean));
+    this.element.replaceChildren(...parts.filter(Boolean));
   }
 
   #status(status, can) {
@@ -117,7 +122,7 @@ export class ModelTab {
     if (own) {
       const error = 2 * (own.standard_error ?? 0);
       const of = moments === undefined ? "" : ` of ${plural(moments, "moment")}`;
-      const hint = `Cross-validated on all ${plural(pictures ?? 0, "labelled picture")}${of}. The cameras show easier ones: these were chosen for being hard.`;
+      const hint = `Cross-validated on all ${plural(pictures ?? 0, "labelled picture")}${of}. Many of these were kept for being hard.`;
       box.append(accuracy("On what is labelled", own.accuracy, own.accuracy - error, own.accuracy + error, hint));
     }
     for (const remark of version.remarks ?? []) box.append(make("p", "hint", remark));
@@ -172,7 +177,7 @@ export class ModelTab {
     }
     const table = make("table", "versions");
     const head = make("tr");
-    head.append(...["", "Fitted", "Pictures", "Honest", "Held out", "State", ""].map((each) => make("th", "", each)));
+    head.append(...TITLES.map((each) => make("th", "", each)));
     table.append(head, ...[...versions].reverse().map((each) => this.#version(each, status, can)));
     const frame = make("div", "scroll");
     frame.append(table);
@@ -182,7 +187,11 @@ export class ModelTab {
 
   #version({ number, created_at, labels, honest, cross_validated: own, state, reason, sha256, data_sha256 }, status, can) {
     const line = make("tr");
-    const cell = (text) => make("td", "", text);
+    const cell = (text, title = "") => {
+      const found = make("td", "", text);
+      found.dataset.title = title;
+      return found;
+    };
     const total = Object.values(labels ?? {}).reduce((sum, each) => sum + each, 0);
     const held = own && percent(own.accuracy ?? own[0]);
     const [tone, words] = STATES[state] ?? ["off", state];
@@ -200,11 +209,13 @@ export class ModelTab {
       buttons.append(pressed("Shadow, 1 h", () => this.#act("shadow", given, `Version ${number} answers beside the live one for an hour.`)));
     }
     line.append(
-      cell(String(number)),
-      cell(when(created_at)),
-      cell(count(total)),
-      cell(honest ? `${percent(honest.accuracy)} (${percent(honest.low)} – ${percent(honest.high)})` : "–"),
-      cell(held ?? "–"),
+      ...[
+        String(number),
+        when(created_at),
+        count(total),
+        honest ? `${percent(honest.accuracy)} (${percent(honest.low)} – ${percent(honest.high)})` : "–",
+        held ?? "–",
+      ].map((text, place) => cell(text, TITLES[place])),
       last,
       buttons,
     );

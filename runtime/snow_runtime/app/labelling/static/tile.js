@@ -4,12 +4,14 @@ import { colour, labelText, percent, write } from "./words.js";
 import { pictureUrl } from "./api.js";
 
 const SURE = 0.8;
+const BESIDE = 3; // pictures of a group beside its first
 
 export class Tile {
   constructor(ids) {
     this.ids = ids; // more than one in a group
     this.data = undefined; // of the first one, once the server told; null: it was deleted
     this.revision = -1; // that the data is of
+    this.least = 0; // older news is from before something that was pressed here
     this.element = document.getElementById("tile").content.firstElementChild.cloneNode(true);
     this.element.id = `picture-${this.id}`;
     this.element.classList.toggle("stack", ids.length > 1);
@@ -32,7 +34,15 @@ export class Tile {
   }
 
   load(width) {
-    if (!this.image.getAttribute("src")) this.image.src = pictureUrl(this.id, width);
+    if (this.image.getAttribute("src")) return;
+    this.image.src = pictureUrl(this.id, width);
+    const others = this.ids.slice(1).slice(-BESIDE).map((id) => {
+      const image = new Image();
+      image.src = pictureUrl(id, width / 4);
+      image.alt = "";
+      return image;
+    });
+    this.image.after(...others);
   }
 
   show(data, revision, labels, me) {
@@ -56,7 +66,13 @@ export class Tile {
 
   // What was just pressed, before the server has told.
   expect(label, labels, me) {
+    this.least = Infinity;
     this.show({ ...(this.data ?? { id: this.id }), label, by: me }, this.revision, labels, me);
+  }
+
+  // The server has told: this revision has what was pressed.
+  heard(revision) {
+    this.least = revision;
   }
 
   #describe(state, suggestion) {

@@ -4,6 +4,7 @@ import { colour, count, labelText, percent, plural, write } from "./words.js";
 
 const find = (id) => document.getElementById(id);
 const QUESTION = "snow-labelling-question";
+const EXPORTS = { csv: "Labels as a table (CSV)", folders: "Pictures in folders (ZIP)" };
 
 export class Toolbar {
   // label(label): one was pressed; ordered(): another order; asked(name): another question;
@@ -60,10 +61,10 @@ export class Toolbar {
     write(find("person"), name || "Your name");
   }
 
-  showQuestion(state, question) {
+  showQuestion(question) {
     this.buttons(question);
     if (question) this.kept = question.name;
-    const links = (state.exports ?? []).map(({ kind, text }) => {
+    const links = Object.entries(EXPORTS).filter(([kind]) => kind === "csv" || !question?.several).map(([kind, text]) => {
       const link = document.createElement("a");
       link.textContent = text;
       link.href = `export?${new URLSearchParams({ question: question?.name ?? "", kind })}`;
@@ -191,7 +192,7 @@ function hint(found, sort) {
   const kept = featureless ? ` ${plural(featureless, "picture has", "pictures have")} no features and come last.` : "";
   if (sort === "alike") {
     const grouped = found.groups.filter((ids) => ids.length > 1).length;
-    return `${plural(grouped, "group")} of nearly the same pictures; one key labels all of a group, Enter opens it.${kept}`;
+    return `${plural(grouped, "group")} of nearly the same pictures; one key labels all of a group, Enter or a double tap opens it.${kept}`;
   }
   if (sort === "useful") return `The pictures in doubt come first, each unlike those before it.${kept}`;
   return "";
