@@ -9,9 +9,11 @@ It needs Chromium, and the extras `dev` and `page`.
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,32 @@ ASSETS = Path(__file__).parent / "assets"
 REPORT_SIZE = (900, 1400)  # pixels; the report goes on below
 PAGE_SIZE = (1280, 806)
 WATCHED_MS = 60_000  # the curves of the page show the last minute
+ASKED = """
+model = {graph}
+output = "none"
+
+[cameras.yard]
+address = "synthetic://"
+
+[cameras.yard.views.middle]
+box = [0.28, 0.15, 0.72, 0.85]
+
+[questions.shape]
+task = "shape"
+view = "middle"
+
+[questions.colour]
+task = "colour"
+
+[questions.digit]
+task = "digit"
+
+[states]
+agree = "3/5"
+
+[page]
+port = 0
+"""
 COLOURS = 200  # of the palette: a third of the bytes, and no difference to be seen
 
 
@@ -32,12 +60,15 @@ def main() -> None:
     """Take both."""
     demo = Path(sys.argv[1]).resolve()
     program = shutil.which("chromium") or shutil.which("google-chrome")
-    run = [sys.executable, "-m", "snow_deploy", "run", str(demo / "snow.onnx")]
-    camera = ["--camera", "yard=synthetic://", "--port", "0", "--output", "none"]
+    run = [sys.executable, "-m", "snow_deploy", "run", "--config"]
     with (
+        tempfile.TemporaryDirectory() as folder,
         sync_playwright() as playwright,
-        subprocess.Popen([*run, *camera], stderr=subprocess.PIPE, text=True) as process,
     ):
+        config = Path(folder) / "snow.toml"
+        graph = json.dumps(str(demo / "snow.onnx"))
+        config.write_text(ASKED.format(graph=graph), encoding="utf-8")
+        process = subprocess.Popen([*run, config], stderr=subprocess.PIPE, text=True)
         try:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
             page = browser.new_page(viewport=_size(REPORT_SIZE))
@@ -51,6 +82,7 @@ def main() -> None:
             browser.close()
         finally:
             process.terminate()
+            process.wait()
 
 
 def _size(size: tuple[int, int]) -> dict[str, int]:

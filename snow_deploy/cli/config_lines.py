@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Final
 
-_NAME: Final = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
-_HEADER: Final = re.compile(r"\s*\[\[?\s*(.+?)\s*\]\]?\s*(?:#.*)?$")
-_KEY: Final = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=")
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_NAME: Final = r"""(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
+_NAMES: Final = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
+_HEADER: Final = re.compile(rf"\s*\[\[?\s*({_NAMES})\s*\]\]?\s*(?:#.*)?$")
+_KEY: Final = re.compile(rf"\s*({_NAMES})\s*=")
 _PART: Final = re.compile(_NAME)
 _LONG_TEXT: Final = re.compile(r'"""|' + "'''")
 
@@ -26,7 +33,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
             within = marks % 2 == 0
             continue
         within = marks % 2 == 1
-        if (header := _HEADER.match(line)) is not None and "=" not in header[1]:
+        if (header := _HEADER.match(line)) is not None:
             table = _parts(header[1])
             found.setdefault(table, number)
         elif (key := _KEY.match(line)) is not None:
@@ -43,4 +50,14 @@ def line_of(lines: dict[tuple[str, ...], int], where: tuple[str, ...]) -> int | 
 
 
 def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in _PART.findall(dotted))
+    return tuple(_name(part) for part in _PART.findall(dotted))
+
+
+def _name(part: str) -> str:
+    """Take the quotes off a name, and its escapes."""
+    if not part.startswith('"'):
+        return part.strip("'")
+    try:
+        return str(next(iter(tomllib.loads(f"{part} = 0"))))
+    except tomllib.TOMLDecodeError:  # a text of several lines that is none of TOML's
+        return part.strip('"')

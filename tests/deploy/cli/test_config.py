@@ -439,6 +439,16 @@ def test_lines_of_keys() -> None:
     assert line_of(lines, ("nowhere",)) is None
 
 
+@pytest.mark.parametrize("name", ["a = b", 'a"b', "a\\b", "a]b", "#a", "a.b", "\x85", "\u2028"])
+def test_lines_of_tables_with_odd_names(name: str) -> None:
+    lines = key_lines(f"[t.{json.dumps(name, ensure_ascii=False)}]\nbox = 1\n[u]\nbox = 2")
+    assert [line_of(lines, where) for where in (("t", name), ("t", name, "box"), ("u", "box"))] == [
+        1,
+        2,
+        4,
+    ]
+
+
 def test_a_group_that_only_checks() -> None:
     group = main.get_command(click.Context(main), "config")
     assert isinstance(group, click.Group)

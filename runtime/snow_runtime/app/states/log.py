@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     Key = tuple[str, str, str | None]
 
 KEPT: Final = 24
-"""So many changes of each state are kept."""
+"""So many changes of each state are kept,"""
+NEWEST: Final = 100
+"""and so many of all together: the end of what is no state any more is among them."""
 
 
 class StateLog:
     """What states are, and how they came to be; the loop writes, any thread reads.
 
     Each change has a number, one more than the one before, so that a reader knows what is new to
-    it. What is no state any more is forgotten with its changes.
+    it. What is no state any more is forgotten with its changes, but for the newest of all.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,7 @@ class StateLog:
         self._number = 0
         self._states: tuple[StateNow, ...] = ()
         self._events: dict[Key, deque[tuple[int, StateEvent]]] = {}
+        self._newest: deque[tuple[int, StateEvent]] = deque(maxlen=NEWEST)
 
     def tell(self, news: StateNews) -> None:
         """Take what has changed, and all states after it."""
@@ -37,6 +40,7 @@ class StateLog:
                 key = event.camera, event.question, event.label
                 kept = self._events.setdefault(key, deque(maxlen=KEPT))
                 kept.append((self._number, event))
+                self._newest.append((self._number, event))
             present = {(each.camera, each.question, each.label) for each in news.states}
             for key in [key for key in self._events if key not in present]:
                 del self._events[key]
@@ -52,5 +56,6 @@ class StateLog:
         with self._lock:
             if number >= self._number:
                 return []
-            found = [each for kept in self._events.values() for each in kept if each[0] > number]
-        return sorted(found, key=lambda each: each[0])
+            kept = [self._newest, *self._events.values()]
+            found = {at: event for events in kept for at, event in events if at > number}
+        return sorted(found.items())

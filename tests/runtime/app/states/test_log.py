@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from snow_runtime.app.states.event import Change, StateEvent, StateNews, StateNow
-from snow_runtime.app.states.log import KEPT, StateLog
+from snow_runtime.app.states.log import KEPT, NEWEST, StateLog
 from snow_runtime.cameras.clock import Instant
 
 
@@ -37,17 +37,26 @@ def test_one_state_that_changes_often_takes_no_room_from_another() -> None:
     log = StateLog()
     both = now("latch"), now("mat", "wet")
     log.tell(StateNews((change("mat", 0, "wet"),), both))
-    for number in range(10 * KEPT):
+    for number in range(10 * NEWEST):
         log.tell(StateNews((change("latch", number),), both))
+    assert numbers(log) == [1, *range(9 * NEWEST + 2, 10 * NEWEST + 2)]
 
-    assert numbers(log) == [1, *range(9 * KEPT + 2, 10 * KEPT + 2)]
+    for number in range(NEWEST):
+        log.tell(StateNews((change("mat", number, "wet"),), both))
+    latch = range(10 * NEWEST + 2 - KEPT, 10 * NEWEST + 2)
+    assert numbers(log) == [*latch, *range(10 * NEWEST + 2, 11 * NEWEST + 2)]
 
 
 def test_what_is_no_state_any_more_is_forgotten() -> None:
     log = StateLog()
-    for number in range(100):
+    for number in range(3 * NEWEST):
         log.tell(StateNews((change(f"q{number}", 1),), (now(f"q{number}"),)))
-    assert numbers(log) == [100]
+    assert numbers(log) == [*range(2 * NEWEST + 1, 3 * NEWEST + 1)]
+    assert len(log._events) == 1
 
-    log.tell(StateNews((change("q99", 1), change("mat", 1, "wet")), (now("mat", "dry"),)))
-    assert (numbers(log), log.states) == ([], (now("mat", "dry"),))
+
+def test_the_end_of_a_state_is_told_though_it_is_none_any_more() -> None:
+    log = StateLog()
+    log.tell(StateNews((change("mat", 1, "wet"),), (now("mat", "wet"),)))
+    log.tell(StateNews((change("mat", 2, "wet"),), ()))
+    assert (numbers(log, 1), log.states) == ([2], ())
