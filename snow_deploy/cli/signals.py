@@ -71,7 +71,7 @@ class Signals:
             signal.signal(number, handler)
 
     @contextmanager
-    def guiding(self, loop: Loop, reload: Callable[[], None]) -> Iterator[None]:
+    def guiding(self, loop: Loop, reload: Callable[[], object]) -> Iterator[None]:
         """Let the signals act on a loop, and then on nothing.
 
         Args:
@@ -108,7 +108,7 @@ class Signals:
         if self._loop is None and self._terminal.was_closed():
             raise click.exceptions.Exit(_EXIT_HUNG_UP)
 
-    def _watch(self, reload: Callable[[], None], over: threading.Event) -> None:
+    def _watch(self, reload: Callable[[], object], over: threading.Event) -> None:
         """Load anew for each SIGHUP, or stop for one that tells that the terminal was closed."""
         gone = 0
         while not over.wait(_POLL_S):
