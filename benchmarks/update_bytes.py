@@ -93,7 +93,7 @@ def save_readout(folder: Path, graph: Path, number: int) -> Path:
     )
     weight = draw.normal(size=(len(labels), FEATURES)).astype(np.float32)
     path = folder / f"{name}.readout"
-    ReadoutFile(facts, np.zeros(len(labels), np.float32), weight).write(path)
+    ReadoutFile(facts, weight, np.zeros(len(labels), np.float32)).write(path)
     return path
 
 

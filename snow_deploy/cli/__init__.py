@@ -43,6 +43,7 @@ COMMANDS = {
     "fit": CommandEntry(
         "Fit a new task for a running model on photos.", "cpu,learn", makes_files=True
     ),
+    "fleet": CommandEntry("Tell how all boxes do, and which have not come back.", "mqtt"),
     "inspect": CommandEntry(
         "Tell what a store, a file in it, a graph or an engine holds.", "export"
     ),

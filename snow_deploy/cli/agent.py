@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,8 @@ from snow_deploy.cli.follow_options import agent_options, box_options, transport
 from snow_deploy.cli.options import FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from snow_runtime.app.outputs.box_status import BoxStatusPublisher
     from snow_runtime.update.agent import Agent
     from snow_runtime.update.program import Program
@@ -75,12 +78,10 @@ def command(place: str, program: tuple[str, ...], *, once: bool, **given: Any) -
         agent = Agent(box, transport, works, options, tell=tell)
         agent.recover()
         agent.begin()
-        stop = threading.Event()
-        _end_by_signals(stop)
-        if once:
-            _once(agent, stop)
-        else:
-            agent.rounds(stop)
+        try:
+            with _ended_by_signals() as stop:
+                _once(agent, stop) if once else agent.rounds(stop)
+        finally:
             if publisher is not None:
                 publisher.close()
 
@@ -126,6 +127,14 @@ def _publisher(given: dict[str, Any]) -> BoxStatusPublisher | None:
     return BoxStatusPublisher(resolve_secrets(url, escape=True), options)
 
 
-def _end_by_signals(stop: threading.Event) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+@contextmanager
+def _ended_by_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and Ctrl-C set; give the signals back at the end."""
+    stop = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

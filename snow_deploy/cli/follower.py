@@ -114,10 +114,10 @@ class Follower:
         return None if reload is None else reload()
 
     def _counts(self) -> Any:
-        from snow_runtime.update.health import Counts
+        from snow_runtime.update.health import ProgramCounts
 
         totals = self._totals
-        return None if totals is None else Counts(*totals())
+        return None if totals is None else ProgramCounts(*totals())
 
 
 def follower_of(context: click.Context, stack: ExitStack) -> Follower | None:

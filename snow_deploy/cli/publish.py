@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.options import FILE, FOLDER, FiniteRange, all_of, json_option
+from snow_deploy.cli.status_options import names_statuses, status_options, statuses_of
 from snow_deploy.cli.tables import megabytes
 
 if TYPE_CHECKING:
@@ -218,20 +219,18 @@ def rotate(role: str, folder: Path, **keys: Any) -> None:
 
 @command.command("wave")
 @click.argument("step", type=click.Choice(["next", "pause", "resume", "abort", "rollback"]))
-@click.option(
-    "--status",
-    "statuses",
-    type=FOLDER,
-    help="Folder of the boxes' status.json files: `next` looks whether those that have the release "
-    "do well.",
-)
+@status_options
 @click.option("--force", is_flag=True, help="Go on whatever the boxes say.")
 @_to_option
 @_key_options
-def wave(step: str, statuses: Path | None, folder: Path, *, force: bool, **keys: Any) -> None:
-    """Open the NEXT wave, PAUSE or RESUME, ABORT what has not begun, or ROLLBACK all boxes."""
+def wave(step: str, folder: Path, *, force: bool, **given: Any) -> None:
+    """Open the NEXT wave, PAUSE or RESUME, ABORT what has not begun, or ROLLBACK all boxes.
+
+    The next wave waits until all boxes of the open ones tell that they have the release and do
+    well.
+    """
     from snow_deploy.fleet import waves
-    from snow_deploy.fleet.wave_health import check_health, read_statuses
+    from snow_deploy.fleet.wave_health import check_health
     from snow_runtime.update.agent import ROLLOUT
 
     steps = {
@@ -241,17 +240,17 @@ def wave(step: str, statuses: Path | None, folder: Path, *, force: bool, **keys:
         "abort": waves.abort,
         "rollback": waves.roll_back,
     }
-    publication = _publication(folder, keys)
+    publication = _publication(folder, given)
     with publication.alone():
         rollout = publication.rollout()
         if step == "next" and not force:
-            if statuses is None:
+            if not names_statuses(given):
                 msg = (
                     "The next wave waits for the health of the boxes before it: give --status "
-                    "FOLDER with their status.json files, or --force."
+                    "FOLDER with their status.json files, --mqtt URL, or --force."
                 )
                 raise click.UsageError(msg)
-            check_health(rollout, read_statuses(statuses))
+            check_health(rollout, statuses_of(given))
         after = steps[step](rollout)
         publication.publish({ROLLOUT: after.to_json().encode()})
     for line in _rollout_lines(after):
@@ -261,7 +260,7 @@ def wave(step: str, statuses: Path | None, folder: Path, *, force: bool, **keys:
 @command.command("show")
 @_to_option
 @json_option
-def show(folder: Path, *, as_json: bool) -> None:
+def show_publication(folder: Path, *, as_json: bool) -> None:
     """Tell which releases there are, and how far the rollout is."""
     publication = _publication(folder, {"folders": (), "passphrase_file": None})
     rollout, releases = publication.rollout(), publication.releases()

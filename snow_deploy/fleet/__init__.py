@@ -11,4 +11,6 @@
     bill.py         what a release consists of, as a CycloneDX document
     waves.py        a rollout that begins, goes on, pauses and is taken back
     wave_health.py  whether the boxes of the open waves do well
+    statuses.py     what boxes tell, out of a folder or off a broker
+    overview.py     all boxes at once
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snow_runtime._version import __version__
+from snow_runtime import __version__
 from snow_runtime.graph.onnx_file import read_graph
 
 if TYPE_CHECKING:

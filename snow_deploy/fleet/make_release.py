@@ -11,7 +11,7 @@ from snow_deploy.fleet.bill import bill_of_materials
 from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.graph_parts import Stretch, external_tensors
 from snow_deploy.fleet.packing import packer_for, save_places
-from snow_deploy.fleet.waves import begin
+from snow_deploy.fleet.waves import begin_rollout
 from snow_runtime.graph.onnx_file import read_graph
 from snow_runtime.readout.file import SUFFIX, ReadoutFile
 from snow_runtime.update.agent import ROLLOUT, release_path
@@ -39,7 +39,7 @@ class ReleaseRequest:
         budget_ms: Longest time of one answer, in milliseconds; None for any.
         watch_s: How long each box watches it before it counts as good.
         waves: Waves in which boxes get it.
-        changes: From how many earlier releases boxes can take the changes alone.
+        changes: Number of earlier releases from which boxes can take the changes alone.
     """
 
     name: str
@@ -77,7 +77,7 @@ def publish_release(publication: Publication, request: ReleaseRequest) -> Publis
     """
     releases = publication.releases()
     _check_name(request.name, releases)
-    rollout = begin(publication.rollout(), request.name, request.waves)
+    rollout = begin_rollout(publication.rollout(), request.name, request.waves)
     _check_files(request)
     packer = packer_for(publication, releases, request.changes)
     files = list(_pack_all(packer, request))

@@ -14,10 +14,10 @@ from snow_runtime.update.compression import compress, decompress, usable_base
 from snow_runtime.update.release import (
     LARGEST_PIECE_BYTES,
     Blob,
-    Part,
-    Piece,
+    FilePart,
     Release,
     ReleaseFile,
+    ReleasePiece,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Packer:
     Args:
         publication: Where blobs go.
         known: Pieces of earlier releases, by their hashes.
-        before: Of the releases to make changes from, the pieces' hashes by what they are.
+        before: Hashes of the pieces, by what they are, of each release to make changes from.
 
     Attributes:
         pieces: Pieces so far.
@@ -50,9 +50,9 @@ class Packer:
     """
 
     publication: Publication
-    known: dict[str, Piece]
+    known: dict[str, ReleasePiece]
     before: Sequence[dict[str, str]]
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[ReleasePiece] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)
     new_bytes: int = 0
     _numbers: dict[str, int] = field(default_factory=dict)
@@ -72,21 +72,21 @@ class Packer:
         stretches = stretches_of(path, tensors)
         digest, content = hashlib.sha256(), bytearray()
         structure: list[tuple[int, int, int]] = []  # of parts: their number, piece and offset
-        parts: list[Part] = []
+        parts: list[FilePart] = []
         with path.open("rb") as stream:
             groups = 0
             for each in stretches:
                 data = stream.read(each.size_bytes)
                 digest.update(data)
                 if each.name != STRUCTURE:
-                    parts.append(Part(self._add(f"{name}\n{each.name}", data), 0, len(data)))
+                    parts.append(FilePart(self._add(f"{name}\n{each.name}", data), 0, len(data)))
                     continue
                 if content and len(content) + len(data) > LARGEST_PIECE_BYTES:
                     self._close(f"{name}\n{groups}", content, structure, parts)
                     groups += 1
                 structure.append((len(parts), len(content), len(data)))
                 content += data
-                parts.append(Part(0, 0, len(data)))  # its piece is made when it is full
+                parts.append(FilePart(0, 0, len(data)))  # its piece is made when it is full
             self._close(f"{name}\n{groups}", content, structure, parts)
         size = sum(part.size_bytes for part in parts)
         if size != path.stat().st_size:
@@ -99,13 +99,13 @@ class Packer:
         place: str,
         content: bytearray,
         structure: list[tuple[int, int, int]],
-        parts: list[Part],
+        parts: list[FilePart],
     ) -> None:
         """Make a piece of the structure that was gathered, and have the parts name it."""
         if content:
             piece = self._add(place, bytes(content))
             for index, offset, size in structure:
-                parts[index] = Part(piece, offset, size)
+                parts[index] = FilePart(piece, offset, size)
         content.clear()
         structure.clear()
 
@@ -118,7 +118,7 @@ class Packer:
             self.pieces.append(self.known.get(sha256) or self._make(place, sha256, content))
         return self._numbers[sha256]
 
-    def _make(self, place: str, sha256: str, content: bytes) -> Piece:
+    def _make(self, place: str, sha256: str, content: bytes) -> ReleasePiece:
         level = _LEVELS[len(content) > _SMALL_BYTES]
         whole = compress(content, level=level)
         blobs = [self._write(whole, None)]
@@ -129,7 +129,7 @@ class Packer:
                 if len(change) < _WORTH * len(whole):
                     blobs.append(self._write(change, base))
         self.new_bytes += min(blob.size_bytes for blob in blobs)
-        return Piece(sha256, len(content), tuple(blobs))
+        return ReleasePiece(sha256, len(content), tuple(blobs))
 
     def _write(self, packed: bytes, base: str | None) -> Blob:
         sha256 = hashlib.sha256(packed).hexdigest()
@@ -156,7 +156,7 @@ def packer_for(publication: Publication, releases: Sequence[Release], changes: i
     Args:
         publication: The publication.
         releases: Its releases, the newest first.
-        changes: From how many of them changes are made.
+        changes: Number of them from which changes are made.
     """
     known = {piece.sha256: piece for release in releases for piece in release.pieces}
     before = [_places(publication, release) for release in releases[:changes]]

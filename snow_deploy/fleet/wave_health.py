@@ -6,41 +6,21 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from snow_deploy.fleet.errors import PublishError
-from snow_runtime.errors import SnowError
-from snow_runtime.update.release import read_document
-from snow_runtime.update.status import BoxStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from snow_runtime.update.rollout import Rollout
+    from snow_runtime.update.status import BoxStatus
 
 LATE: Final = 3
 """A box is missing where it has said nothing for so many times its own interval."""
 _SHOWN: Final = 5
 
 
-def read_statuses(folder: Path) -> list[BoxStatus]:
-    """Read the statuses of boxes out of a folder, and the folders in it.
-
-    Raises:
-        PublishError: A file is none.
-    """
-    return [_read(path) for path in sorted(folder.rglob("*.json"))]
-
-
-def _read(path: Path) -> BoxStatus:
-    try:
-        return read_document(BoxStatus, path.read_bytes(), "status")
-    except (OSError, SnowError) as error:
-        msg = f"{path} is no status of a box: {error} Take it out of the folder."
-        raise PublishError(msg) from error
-
-
 def is_late(status: BoxStatus, now: datetime | None = None) -> bool:
     """Tell whether a box should have said something since."""
-    age = (now or datetime.now(timezone.utc)) - datetime.fromisoformat(status.written)
+    age = (now or datetime.now(timezone.utc)) - status.moment
     return age.total_seconds() > LATE * status.every_s
 
 
@@ -82,17 +62,3 @@ def _fault(rollout: Rollout, status: BoxStatus, now: datetime | None) -> str | N
     if is_late(status, now):
         return f"{status.box} has said nothing since {status.written}"
     return None
-
-
-def by_box(statuses: Iterable[BoxStatus]) -> Iterator[BoxStatus]:
-    """Yield the newest status of each box, by the boxes' ids."""
-    newest: dict[str, BoxStatus] = {}
-    for each in statuses:
-        before = newest.get(each.box)
-        if before is None or _moment(each) >= _moment(before):
-            newest[each.box] = each
-    yield from (newest[box] for box in sorted(newest))
-
-
-def _moment(status: BoxStatus) -> datetime:
-    return datetime.fromisoformat(status.written)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 _ALL = Wave(share=1.0)
 
 
-def begin(rollout: Rollout, release: str, waves: Sequence[Wave]) -> Rollout:
+def begin_rollout(rollout: Rollout, release: str, waves: Sequence[Wave]) -> Rollout:
     """Begin to bring a release, with its first wave.
+
+    A release whose last wave is open becomes the settled one.
 
     Args:
         rollout: What there is.
@@ -28,7 +30,9 @@ def begin(rollout: Rollout, release: str, waves: Sequence[Wave]) -> Rollout:
     Raises:
         PublishError: Another release is on its way.
     """
-    if rollout.state in {"running", "paused"} and rollout.open:
+    if rollout.state == "running" and rollout.open == len(rollout.waves):
+        rollout = go_on(rollout)
+    if rollout.state in {"running", "paused"}:
         msg = (
             f"The release {rollout.coming} is on its way ({rollout.open} of {len(rollout.waves)} "
             "waves). Let it come to its end ('snow-deploy publish wave next'), or end it with "

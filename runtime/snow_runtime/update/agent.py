@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from snow_runtime._version import __version__
 from snow_runtime.errors import SnowError
 from snow_runtime.update.assemble import assemble
-from snow_runtime.update.box import BoxState, Trial, generation_of, release_name
+from snow_runtime.update.box import BoxState, BoxTrial, generation_of, release_name
 from snow_runtime.update.errors import (
     NoSpaceError,
     OutsideHoursError,
@@ -268,7 +268,7 @@ class Agent:
 
     def _take_up(self, wanted: _Wanted) -> None:
         """Have the program work by a release; from the first line on it may be taken back."""
-        self._keep(replace(self._state, trial=Trial(wanted.generation)))
+        self._keep(replace(self._state, trial=BoxTrial(wanted.generation)))
         self._box.point(wanted.generation)
         _LOGGER.info("The release %s is taken up and watched.", wanted.release.name)
         self._program.switch(wanted.release.budget_ms)
@@ -286,7 +286,8 @@ class Agent:
             self._go_back(fault)
             msg = f"The release {release.name} failed here, and the one before is back: {fault}"
             raise RejectedError(msg)
-        if self._clock() - self._watched_from_s < release.watch_s:
+        watched_s = self._clock() - self._watched_from_s
+        if self._program.watched and watched_s < release.watch_s:
             return "watching"
         old = self._state.good
         previous = old if old != trial.generation else self._state.previous

@@ -32,7 +32,7 @@ _FIRST_ROOT: Final = "root.json"
 
 
 @dataclass(frozen=True)
-class Trial(Document):
+class BoxTrial(Document):
     """A generation that has yet to prove itself.
 
     Attributes:
@@ -62,7 +62,7 @@ class BoxState(Document):
     format: Annotated[int, field_checks.one_of(1)] = 1
     good: Annotated[str, _generation] | None = None
     previous: Annotated[str, _generation] | None = None
-    trial: Trial | None = None
+    trial: BoxTrial | None = None
     failed: dict[str, str] = field(default_factory=dict)
     floor: Floor = field(default_factory=Floor)
 

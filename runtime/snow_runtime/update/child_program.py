@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from snow_runtime.update.health import Counts, HealthWatch
+from snow_runtime.update.health import HealthWatch, ProgramCounts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,8 @@ class ChildProgram:
         command: The command and its arguments.
         again_s: Seconds between two starts: at first, and at the most.
     """
+
+    watched = True
 
     def __init__(self, command: Sequence[str], again_s: tuple[float, float] = _AGAIN_S) -> None:
         self._command = list(command)
@@ -156,7 +158,7 @@ class ChildProgram:
             self._watch.fail(fields[REFUSED])
         try:
             answered, errors, sum_ms = fields.get(COUNTS, "").split()
-            self._watch.report(Counts(int(answered), int(errors), float(sum_ms)))
+            self._watch.report(ProgramCounts(int(answered), int(errors), float(sum_ms)))
         except ValueError:
             return
 

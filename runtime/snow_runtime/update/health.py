@@ -11,7 +11,7 @@ _STRIKES: Final = 3
 
 
 @dataclass(frozen=True)
-class Counts:
+class ProgramCounts:
     """What a program has counted since it began.
 
     Attributes:
@@ -34,7 +34,7 @@ class HealthWatch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._budget_ms: float | None = None
-        self._last: Counts | None = None
+        self._last: ProgramCounts | None = None
         self._strikes = 0
         self._fault: str | None = None
 
@@ -59,7 +59,7 @@ class HealthWatch:
         with self._lock:
             self._fault = self._fault or why
 
-    def report(self, counts: Counts) -> None:
+    def report(self, counts: ProgramCounts) -> None:
         """Take what the program has counted by now; counts of a new process begin at 0 again."""
         with self._lock:
             last, self._last = self._last, counts

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_runtime.update.box import Box
-    from snow_runtime.update.release import Blob, Piece, Release
+    from snow_runtime.update.release import Blob, Release, ReleasePiece
     from snow_runtime.update.transport import Transport
 
 BLOBS = "blobs"
@@ -103,7 +103,7 @@ class Downloads:
         self._transport = transport
         self._sizes = sizes
 
-    def get(self, piece: Piece) -> None:
+    def get(self, piece: ReleasePiece) -> None:
         """Have a piece here.
 
         Raises:
@@ -127,7 +127,7 @@ class Downloads:
         finally:
             path.unlink(missing_ok=True)
 
-    def _cheapest(self, piece: Piece) -> tuple[Blob, bytes | None]:
+    def _cheapest(self, piece: ReleasePiece) -> tuple[Blob, bytes | None]:
         """Return the smallest blob that can be unpacked here, and what it is unpacked against."""
         for blob in sorted(piece.blobs, key=lambda each: each.size_bytes):
             if blob.base is None:
@@ -172,7 +172,7 @@ class Downloads:
         return path
 
 
-def missing_bytes(store: PieceStore, pieces: Iterable[Piece]) -> tuple[int, int]:
+def missing_bytes(store: PieceStore, pieces: Iterable[ReleasePiece]) -> tuple[int, int]:
     """Return how many bytes of pieces are not here: downloaded at the least, and unpacked."""
     absent = [piece for piece in pieces if not store.has(piece.sha256)]
     return sum(least_bytes(store.has, each) for each in absent), sum(
@@ -180,7 +180,7 @@ def missing_bytes(store: PieceStore, pieces: Iterable[Piece]) -> tuple[int, int]
     )
 
 
-def least_bytes(has: Callable[[str], bool], piece: Piece) -> int:
+def least_bytes(has: Callable[[str], bool], piece: ReleasePiece) -> int:
     """Return the size of the smallest blob that a piece can be unpacked from here."""
     usable = [each.size_bytes for each in piece.blobs if each.base is None or has(each.base)]
     return min(usable, default=0)

@@ -10,13 +10,18 @@ from snow_runtime.update.health import HealthWatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from snow_runtime.update.health import Counts
+    from snow_runtime.update.health import ProgramCounts
 
 _COMMAND_S: Final = 120.0
 
 
 class Program(Protocol):
     """What answers by the generation that the pointer names."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether a fault would be seen at all."""
+        ...
 
     def begin(self, budget_ms: float | None) -> None:
         """Begin to work by the present generation, and to be watched."""
@@ -48,8 +53,10 @@ class WithinProgram:
         counts: Function that returns what the program has counted; None where it has not begun.
     """
 
+    watched = True
+
     def __init__(
-        self, reload: Callable[[], str | None], counts: Callable[[], Counts | None]
+        self, reload: Callable[[], str | None], counts: Callable[[], ProgramCounts | None]
     ) -> None:
         self._reload = reload
         self._counts = counts
@@ -89,12 +96,14 @@ class CommandProgram:
 
     Args:
         reload: Command that has it load the model anew, such as `systemctl reload snow`.
-        health: Command whose exit code is 0 as long as all is well; empty for none.
+        health: Command whose exit code is 0 as long as all is well; empty for none. Without it a
+            release counts as good once it has been loaded.
     """
 
     def __init__(self, reload: Sequence[str], health: Sequence[str] = ()) -> None:
         self._reload = list(reload)
         self._health = list(health)
+        self.watched = bool(health)
         self._watch = HealthWatch()
         self._strikes = 0
 

@@ -51,7 +51,7 @@ class Blob(Document):
 
 
 @dataclass(frozen=True)
-class Piece(Document):
+class ReleasePiece(Document):
     """Bytes that travel together.
 
     Attributes:
@@ -67,7 +67,7 @@ class Piece(Document):
 
 
 @dataclass(frozen=True)
-class Part(Document):
+class FilePart(Document):
     """A stretch of a file.
 
     Attributes:
@@ -97,7 +97,7 @@ class ReleaseFile(Document):
     path: Annotated[str, _path]
     size_bytes: int
     sha256: Annotated[str, field_checks.sha256]
-    parts: tuple[Part, ...] = ()
+    parts: tuple[FilePart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Release(Document):
     number: Annotated[int, field_checks.between(1)]
     created: str
     model: Annotated[str, _path]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ReleasePiece, ...]
     files: tuple[ReleaseFile, ...]
     readouts: tuple[str, ...] = ()
     config: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, TypeAlias
 
 from snow_runtime.files import atomic_write
@@ -76,6 +77,11 @@ class BoxStatus(Document):
     expires: Moment | None = None
     got_bytes: int = 0
     version: str | None = None
+
+    @property
+    def moment(self) -> datetime:
+        """When it was written."""
+        return datetime.fromisoformat(self.written)
 
     def to_json(self) -> str:
         """Write it as JSON."""

@@ -28,7 +28,7 @@ _TOLD: Final = 400  # letters of a reason
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRelease:
     """What a trial found.
 
     Attributes:
@@ -38,7 +38,7 @@ class Measured:
     latency_ms: float
 
 
-def try_release(folder: Path, release: Release) -> Measured:
+def try_release(folder: Path, release: Release) -> MeasuredRelease:
     """Try a release in a process of its own, and hold it to its budget.
 
     Args:
@@ -69,7 +69,7 @@ def try_release(folder: Path, release: Release) -> Measured:
         msg = f"The release {release.name} does not work here: {failed}"
         raise RejectedError(msg)
     check_budget(release, latency_ms)
-    return Measured(latency_ms)
+    return MeasuredRelease(latency_ms)
 
 
 def check_budget(release: Release, latency_ms: float) -> None:
@@ -86,7 +86,7 @@ def check_budget(release: Release, latency_ms: float) -> None:
         raise RejectedError(msg)
 
 
-def measure(folder: Path, release: Release) -> float:
+def measure_release(folder: Path, release: Release) -> float:
     """Build, load, check and time a release in this process.
 
     Returns:
@@ -136,7 +136,7 @@ def main(folder: Path) -> None:
     """Try the release in a folder, and print what was found as a line of JSON."""
     release = read_document(Release, (folder / RECORD).read_bytes(), "release")
     try:
-        found: dict[str, object] = {"latency_ms": measure(folder, release)}
+        found: dict[str, object] = {"latency_ms": measure_release(folder, release)}
     except SnowError as error:
         found = {"error": str(error)}
     print(json.dumps(found), flush=True)  # noqa: T201 - to the process that began this one

@@ -123,6 +123,7 @@ class TestProgram:
     """A program that notes what it is asked to do, and does as well as it is told to."""
 
     __test__ = False
+    watched = True
     calls: list[str] = field(default_factory=list)
     faults: list[str | None] = field(default_factory=list)
 

@@ -468,6 +468,10 @@ def test_waves_reach_boxes_by_tag_by_name_and_by_share(
     assert everyone() == ["r3", "r1", "r1", "r1"]
     publisher.release("r4", 4, waves=(parse_wave("100%"),))
     assert everyone() == ["r4"] * 4
+    publisher.release("r5", 5, waves=(parse_wave("box:box-1"),))  # r4 has reached all
+    assert everyone() == ["r4", "r5", "r4", "r4"]
+    publisher.wave(roll_back)
+    assert everyone() == ["r4"] * 4
 
 
 def test_the_status_says_what_a_box_does(publisher: Publisher, tmp_path: Path) -> None:

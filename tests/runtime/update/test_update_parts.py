@@ -17,14 +17,21 @@ pytest.importorskip("tuf", reason="the extra `agent` is not installed")
 
 from snow_runtime.errors import InputError
 from snow_runtime.update import assemble as assembling
-from snow_runtime.update.box import Box, BoxState, Trial, release_name
+from snow_runtime.update.box import Box, BoxState, BoxTrial, release_name
 from snow_runtime.update.child_program import ChildProgram
 from snow_runtime.update.compression import compress, decompress
 from snow_runtime.update.errors import RejectedError, UntrustedError, UpdateError
-from snow_runtime.update.health import Counts, HealthWatch
+from snow_runtime.update.health import HealthWatch, ProgramCounts
 from snow_runtime.update.limits import Hours, RateLimit, parse_rate
 from snow_runtime.update.program import CommandProgram, WithinProgram
-from snow_runtime.update.release import Blob, Part, Piece, Release, ReleaseFile, read_document
+from snow_runtime.update.release import (
+    Blob,
+    FilePart,
+    Release,
+    ReleaseFile,
+    ReleasePiece,
+    read_document,
+)
 from snow_runtime.update.rollout import Rollout, Wave
 from snow_runtime.update.transport import FolderTransport, open_transport
 from snow_runtime.update.trial import check_budget, try_release
@@ -56,8 +63,8 @@ def test_a_bomb_is_not_unpacked() -> None:
 
 
 def release(**more: Any) -> Release:
-    piece = Piece(HASH, 10, (Blob(HASH, 8),))
-    file = ReleaseFile("snow.onnx", 10, HASH, (Part(0, 0, 4), Part(0, 4, 6)))
+    piece = ReleasePiece(HASH, 10, (Blob(HASH, 8),))
+    file = ReleaseFile("snow.onnx", 10, HASH, (FilePart(0, 0, 4), FilePart(0, 4, 6)))
     given: dict[str, Any] = {"format": 1, "name": "r1", "number": 1, "created": "now"}
     return Release(**{**given, "model": "snow.onnx", "pieces": (piece,), "files": (file,), **more})
 
@@ -108,7 +115,7 @@ def test_pieces_that_do_not_make_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     blob, piece = (hashlib.sha256(each).hexdigest() for each in (packed, content))
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / blob).write_bytes(packed)
-    made = release(pieces=(Piece(piece, 10, (Blob(blob, len(packed)),)),))
+    made = release(pieces=(ReleasePiece(piece, 10, (Blob(blob, len(packed)),)),))
     monkeypatch.setattr(assembling, "RESERVE_BYTES", 0)
     box = Box(tmp_path / "box")
     with pytest.raises(UntrustedError, match=r"do not make the file"):
@@ -173,19 +180,19 @@ def test_health_takes_three_bad_reports_in_a_row() -> None:
     answered, total = 0, 0.0
     for mean in (5.0, 50.0, 50.0, 5.0, 50.0, 50.0):
         answered, total = answered + 10, total + 10 * mean
-        watch.report(Counts(answered, 0, total))
+        watch.report(ProgramCounts(answered, 0, total))
     assert watch.fault is None
-    watch.report(Counts(answered + 10, 0, total + 500))
+    watch.report(ProgramCounts(answered + 10, 0, total + 500))
     assert watch.fault == "an answer took 50.0 ms, expected 10 ms or less"
     watch.begin(None)
     assert watch.fault is None
     for number in range(5):
-        watch.report(Counts(number, 10 * number, 0.0))
+        watch.report(ProgramCounts(number, 10 * number, 0.0))
     assert watch.fault == "the model failed on 10 of 11 frames"
     watch.begin(1.0)
-    watch.report(Counts(100, 0, 1e6))
-    watch.report(Counts(5, 0, 1e6))  # of another process
-    watch.report(Counts(5, 0, 1e6))  # nothing to judge by
+    watch.report(ProgramCounts(100, 0, 1e6))
+    watch.report(ProgramCounts(5, 0, 1e6))  # of another process
+    watch.report(ProgramCounts(5, 0, 1e6))  # nothing to judge by
     assert watch.fault is None
 
 
@@ -197,7 +204,7 @@ def test_a_box_has_one_agent(tmp_path: Path) -> None:
 
 def test_what_a_box_knows_is_written_and_read(tmp_path: Path) -> None:
     box, name = Box(tmp_path), "3-r-1.2-" + "f" * 16
-    state = replace(BoxState(), good=name, trial=Trial(name, 2)).with_failed(name, "why")
+    state = replace(BoxState(), good=name, trial=BoxTrial(name, 2)).with_failed(name, "why")
     box.save(state)
     assert box.state() == state
     assert state.why_failed(name) == "why"
@@ -251,7 +258,7 @@ def test_a_child_is_started_again_and_ended(tmp_path: Path) -> None:
 
 def test_a_release_is_tried_in_a_process(make_graph: MakeGraph, tmp_path: Path) -> None:
     graph = make_graph("snow.onnx")
-    made = release(files=(ReleaseFile("snow.onnx", 10, HASH, (Part(0, 0, 10),)),))
+    made = release(files=(ReleaseFile("snow.onnx", 10, HASH, (FilePart(0, 0, 10),)),))
     (tmp_path / "release.json").write_text(made.to_json(), encoding="utf-8")
     assert try_release(tmp_path, made).latency_ms > 0
     with pytest.raises(RejectedError, match="is too slow here"):

@@ -1,0 +1,121 @@
+"""What boxes tell: out of a folder of their statuses, or off a broker that keeps them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from snow_deploy.fleet.errors import PublishError
+from snow_runtime.app.outputs.box_status import fleet_topic
+from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
+from snow_runtime.errors import MissingDependencyError, SnowError
+from snow_runtime.install_hint import pip_install
+from snow_runtime.update.release import read_document
+from snow_runtime.update.status import BoxStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_CONNECT_S: Final = 20.0
+_KEEPALIVE_S: Final = 15
+
+
+def read_statuses(folder: Path) -> list[BoxStatus]:
+    """Read the statuses of boxes out of a folder, and the folders in it.
+
+    Raises:
+        PublishError: A file is none.
+    """
+    return newest(_read(path) for path in sorted(folder.rglob("*.json")))
+
+
+def newest(statuses: Iterable[BoxStatus]) -> list[BoxStatus]:
+    """Return the newest status of each box, by the boxes' ids."""
+    found: dict[str, BoxStatus] = {}
+    for each in statuses:
+        before = found.get(each.box)
+        if before is None or each.moment >= before.moment:
+            found[each.box] = each
+    return [found[box] for box in sorted(found)]
+
+
+def ask_broker(
+    url: str, options: MqttOptions | None = None, wait_s: float = 2.0
+) -> list[BoxStatus]:
+    """Read the statuses that a broker keeps; a message that is none is left out.
+
+    Args:
+        url: `mqtt://[user:password@]host[:port][/topic]`, or `mqtts://`.
+        options: How to speak to the broker.
+        wait_s: How long messages are waited for, in seconds, from the last one on.
+
+    Raises:
+        InputError: The URL is not one of MQTT, or a certificate cannot be used.
+        PublishError: The broker cannot be reached, or refuses.
+        MissingDependencyError: Paho-mqtt is not installed.
+    """
+    try:
+        from paho.mqtt import client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
+    except ImportError as error:
+        msg = f"MQTT needs paho-mqtt, which is not installed; run: {pip_install('mqtt')}"
+        raise MissingDependencyError(msg) from error
+    broker = Broker.parse(url)
+    where = f"{broker.host}:{broker.port}"
+    tls = (options or MqttOptions()).tls_context(secure=broker.secure)
+    listener = _Listener(fleet_topic(broker.topic, "+"))
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    if broker.user is not None:
+        client.username_pw_set(broker.user, broker.password)
+    if tls is not None:
+        client.tls_set_context(tls)
+    client.on_connect, client.on_message = listener.on_connect, listener.on_message
+    try:
+        client.connect(broker.host, broker.port, keepalive=_KEEPALIVE_S)
+    except (OSError, ValueError) as error:
+        msg = f"The MQTT broker {where} cannot be reached: {error}. Look at the address."
+        raise PublishError(msg) from error
+    client.loop_start()
+    try:
+        if not listener.answered.wait(_CONNECT_S) or listener.refusal:
+            why = listener.refusal or "it does not answer"
+            msg = f"The MQTT broker {where} gives no statuses: {why}. Look at user and password."
+            raise PublishError(msg)
+        while listener.came.wait(wait_s):
+            listener.came.clear()
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    return newest(listener.found)
+
+
+class _Listener:
+    """Gathers statuses by the callbacks of paho."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self.found: list[BoxStatus] = []
+        self.answered, self.came = threading.Event(), threading.Event()
+        self.refusal = ""
+
+    def on_connect(self, client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
+        self.refusal = str(reason) if reason.is_failure else ""
+        self.answered.set()
+        client.subscribe(self._topic, 1)
+
+    def on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        try:
+            self.found.append(read_document(BoxStatus, message.payload, "status"))
+        except SnowError:
+            return
+        finally:
+            self.came.set()
+
+
+def _read(path: Path) -> BoxStatus:
+    try:
+        return read_document(BoxStatus, path.read_bytes(), "status")
+    except (OSError, SnowError) as error:
+        msg = f"{path} is no status of a box: {error} Take it out of the folder."
+        raise PublishError(msg) from error
