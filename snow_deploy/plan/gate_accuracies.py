@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snow_deploy.errors import PlanError
 from snow_deploy.plan.accuracy import counted, estimated
+from snow_deploy.plan.json_file import WRONG, read_json, reason_of
 from snow_runtime.graph.onnx_file import read_graph
 
 if TYPE_CHECKING:
@@ -86,16 +86,16 @@ def _scores_of(path: Path) -> dict[str, GateScore]:
         raise PlanError(msg)
     report = path.with_name(path.name.removesuffix(".onnx") + ".report.json")
     try:
-        document = json.loads(report.read_text(encoding="utf-8"))
-        origin = document["origin"]["graph_sha256"]
+        document = read_json(report)
+        origin = str(document["origin"]["graph_sha256"])
         outcomes = {it["task"]: str(it["outcome"]) for it in document["verdicts"]}
         fp32 = {it["task"]: float(it["top1"]) for it in document["fp32"]}
         scores = {
             str(it["task"]): _score(it, fp32[it["task"]], outcomes.get(it["task"], ""), path)
             for it in document["int8"]
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error) if isinstance(error, OSError) else f"{report}: {error!r}"
+    except WRONG as error:
+        reason = reason_of(error) if isinstance(error, OSError) else f"{report}: {reason_of(error)}"
         msg = (
             f"the gate's report of {path} cannot be read ({reason}). Keep it beside the graph, as "
             "'snow-deploy calibrate' writes it, or calibrate again."

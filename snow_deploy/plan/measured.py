@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from snow_deploy.errors import PlanError
+from snow_deploy.plan.json_file import WRONG, read_json, reason_of
 from snow_runtime.graph.manifest import Precision
 
 if TYPE_CHECKING:
@@ -76,16 +76,16 @@ def _read(path: Path) -> list[MeasuredGraph | str]:
     """Return the graphs of a file, and a note for each that cannot be used."""
     found: list[MeasuredGraph | str] = []
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         batch, machine = int(document["options"]["batch"]), _machine(document["machine"])
         for entry in document["contenders"]:
             graph = _graph(entry, batch, machine, path)
             found.append(f"{path}: {entry['name']} {graph}" if isinstance(graph, str) else graph)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error) if isinstance(error, OSError) else f"{error!r} in it"
+    except WRONG as error:
         msg = (
-            f"{path} is no measurement that can be read ({reason}), expected what 'snow-deploy "
-            "bench --json' prints. Measure again: snow-deploy bench snow.engine --json > FILE."
+            f"{path} is no measurement that can be read ({reason_of(error)}), expected what "
+            "'snow-deploy bench --json' prints. Measure again: snow-deploy bench snow.engine "
+            "--json > FILE."
         )
         raise PlanError(msg) from error
     return found

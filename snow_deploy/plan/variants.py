@@ -42,7 +42,13 @@ class TaskVariant:
         if options.scheme != "snow":
             return options.scheme
         delta = options.delta
-        return f"snow, width 1/{delta.width_divisor}, k 1/{delta.k_divisor}"
+        parts = [
+            f"snow, width 1/{delta.width_divisor}, k 1/{delta.k_divisor}",
+            None if delta.blocks is None else f"blocks {delta.blocks}",
+            None if delta.from_stage is None else f"from stage {delta.from_stage}",
+            None if delta.classifier_reads == "last" else f"reads {delta.classifier_reads}",
+        ]
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)

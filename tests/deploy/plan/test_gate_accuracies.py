@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 ORIGIN = Origin("f" * 64, "d" * 64, 512, "entropy")
 
 
+ENDLESS = (
+    '{"origin": {"graph_sha256": "f"}, "verdicts": [], "fp32": [{"task": "a", "top1": 1}], '
+    '"int8": [{"task": "a", "top1": 1, "pictures": 1e999, "lost": 0, "won": 0}]}'
+)
+
+
 def score(
     task: str, top1: float, lost: int = 0, won: int = 0, pictures: int = PICTURES
 ) -> TaskScore:
@@ -94,7 +100,12 @@ def test_the_report_of_another_graph_is_refused(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"origin": 1}', '{"origin": {"graph_sha256": 1}, "verdicts": 3}']
+    "text",
+    [
+        *("", "{", "[]", "{}", '{"origin": 1}', '{"origin": {"graph_sha256": 1}, "verdicts": 3}'),
+        "[" * 100_000,
+        ENDLESS,
+    ],
 )
 def test_a_damaged_report_is_refused(
     four: dict[str, TaskRecord], tmp_path: Path, text: str
@@ -113,4 +124,14 @@ def test_impossible_scores_are_refused(
     good = score("food-snow", 0.9)
     write_report(path, good, replace(good, **change))  # type: ignore[arg-type]
     with pytest.raises(PlanError, match="cannot be read"):
+        read_gate_scores([path])
+
+
+def test_a_report_that_names_no_graph_is_of_another_one(
+    four: dict[str, TaskRecord], tmp_path: Path
+) -> None:
+    path = write_graph(tmp_path / "a.int8.onnx", [four["food-snow"]], "int8", "f" * 64)
+    text = '{"origin": {"graph_sha256": 1}, "verdicts": [], "fp32": [], "int8": []}'
+    (tmp_path / "a.int8.report.json").write_text(text)
+    with pytest.raises(PlanError, match="is of another graph than"):
         read_gate_scores([path])

@@ -105,12 +105,31 @@ def test_what_does_not_match_is_told_and_not_used(
             assert why in note
 
 
-@pytest.mark.parametrize("text", ["", "[", "[]", "{}", '{"options": {"batch": "x"}}', "3"])
-def test_what_is_no_measurement_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[", b"[]", b"{}", b'{"options": {"batch": "x"}}', b"3"),
+        b'{"options": {"batch": 1e999}}',
+        b"[" * 100_000,
+        b"\x80" * 5_000,
+        b"\x7fELF" * 5_000,
+    ],
+)
+def test_what_is_no_measurement_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bench.json"
-    path.write_text(text)
-    with pytest.raises(PlanError, match="is no measurement that can be read"):
+    path.write_bytes(content)
+    with pytest.raises(PlanError, match="is no measurement that can be read") as caught:
         read_measurements([path])
+    assert len(str(caught.value)) < 600  # it says what is wrong, and not the file
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_measurement_may_be_written_by_a_shell_of_windows(
+    four: dict[str, TaskRecord], tmp_path: Path, encoding: str
+) -> None:
+    path = write_bench(tmp_path / "bench.json", [contender([four["food-snow"]], 2.0)])
+    path.write_text(path.read_text(), encoding=encoding)
+    assert [graph.ms for graph in read_measurements([path]).graphs] == [2.0]
 
 
 @pytest.mark.parametrize("ms", [0.0, -1.0, float("nan"), float("inf")])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from snow_deploy.errors import PlanError, StoreError
-from snow_deploy.plan.variants import read_candidates
+from snow_deploy.models.options import DeltaOptions
+from snow_deploy.plan.variants import TaskVariant, read_candidates
+from snow_deploy.training.options import recipe_for
 from snow_deploy.training.store import Store
 from snow_runtime.graph.data_entry import SplitEntry
 from snow_runtime.graph.manifest import Preprocessing
@@ -181,3 +183,16 @@ def test_other_sizes_of_pictures_are_refused(add: AddVariant, store: Store) -> N
 
     with pytest.raises(PlanError, match="read pictures of 32 and 64 pixels"):
         read_candidates(store.root, ["food=food-a,food-b"])
+
+
+def test_forms_of_smaller_deltas_are_told_apart(add: AddVariant) -> None:
+    record = add("food", 0.8)
+
+    def form(**shape: Any) -> str:
+        options = replace(record.options, delta=DeltaOptions(**shape), recipe=recipe_for("steady"))
+        return TaskVariant("food", replace(record, options=options), {}).form
+
+    assert form() == "snow, width 1/8, k 1/8"
+    assert form(blocks=1) == "snow, width 1/8, k 1/8, blocks 1"
+    both = form(width_divisor=4, from_stage=2, classifier_reads="taps")
+    assert both == "snow, width 1/4, k 1/8, from stage 2, reads taps"
