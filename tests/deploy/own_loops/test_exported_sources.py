@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 import snow_deploy as snow
-from snow_deploy.models.plain import make_plain as under_test
+from snow_deploy.models.plain import exported
 from tests.deploy.own_loops.networks import SIZE, Own
 
 if TYPE_CHECKING:
@@ -129,13 +129,13 @@ def drawn(kind: type[Own]) -> Own:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """List what torch.export was asked to read."""
     found: list[nn.Module] = []
-    trace = under_test.trace_exported
+    trace = exported.trace_exported
 
     def note(network: nn.Module, image_size: tuple[int, int]) -> Any:
         found.append(network)
         return trace(network, image_size)
 
-    monkeypatch.setattr(under_test, "trace_exported", note)
+    monkeypatch.setattr("snow_deploy.models.plain.make_plain.trace_exported", note)
     return found
 
 
