@@ -25,8 +25,8 @@ python -m benchmarks.architectures --page
 {count} networks of torchvision and timm, small members of their families, with random weights and
 small pictures. Each takes one step of each kind. What is looked at is whether a step works, not how
 accurate anything is. The norms' statistics are those of {samples} random pictures. An engine is
-built whatever it computes in (`least_share={least_share:g}`): the last columns tell how much that is.
-`benchmarks/architectures.py` writes this page.
+built whatever it computes in (`least_share={least_share:g}`): the last columns tell how much that
+is. `benchmarks/architectures.py` writes this page.
 
 | column | what it tells |
 |---|---|
