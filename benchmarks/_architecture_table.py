@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+SAMPLES: Final = 16
+"""Random pictures that norms are settled on, and ranges of INT8 made of."""
+LEAST_SHARE: Final = 0.0
+"""Share of an engine's convolutions that has to be in the precision asked for."""
 _HEAD: Final = """# Architectures
 
 Measured on {day} on {machine} with {versions}.
@@ -20,7 +24,9 @@ python -m benchmarks.architectures --page
 
 {count} networks of torchvision and timm, small members of their families, with random weights and
 small pictures. Each takes one step of each kind. What is looked at is whether a step works, not how
-accurate anything is. `benchmarks/architectures.py` writes this page.
+accurate anything is. The norms' statistics are those of {samples} random pictures. An engine is
+built whatever it computes in (`least_share={least_share:g}`): the last columns tell how much that
+is. `benchmarks/architectures.py` writes this page.
 
 | column | what it tells |
 |---|---|
@@ -28,15 +34,20 @@ accurate anything is. `benchmarks/architectures.py` writes this page.
 | trains | two deltas of 1/8 of the width took a step, and every weight got a gradient |
 | six tasks | multiply-adds of the source and six such deltas, over those of the source alone |
 | agrees | largest difference from torch's answers, over the largest; whether the deltas fused |
-| INT8 | share of multiply-adds, ranges of 16 random pictures; findings of the form's check |
+| INT8 | share of multiply-adds, ranges of {samples} random pictures; findings of the form's check |
 | engines | TensorRT-RTX for SM86: convolutions in fp16, of the INT8 graph in INT8, of all |
 
-**{green} of {count} go the whole way.** {refused} are refused for their attention, as they have to
-be. {red}
+{draft}**{green} of {count} go the whole way.** {refused} are refused for their attention, as they
+have to be. {red}
 
 | family | network | px | reads | trains | six tasks | agrees | INT8, findings | fp16 engine | \
 INT8 engine |
 |---|---|---|---|---|---|---|---|---|---|
+"""
+_DRAFT: Final = """\
+**This page is a draft.** {left} of the {whole} networks on the list have no line yet; they are
+named at the end. What is counted here is no count of how many of the list work.
+
 """
 
 
@@ -55,6 +66,9 @@ def write_page(rows: Sequence[Mapping[str, Any]], left: Sequence[str] = ()) -> s
         green=len(rows) - len(refused) - len(red),
         refused=len(refused),
         red=told,
+        samples=SAMPLES,
+        least_share=LEAST_SHARE,
+        draft=_DRAFT.format(left=len(left), whole=len(left) + len(rows)) if left else "",
     )
     page += "".join(f"{_line(row)}\n" for row in rows)
     notes = [note for row in rows if (note := _note(row))]

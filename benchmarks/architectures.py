@@ -21,14 +21,14 @@ import time
 import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from benchmarks._architecture_list import ARCHITECTURES
-from benchmarks._architecture_table import write_page
+from benchmarks._architecture_table import LEAST_SHARE, SAMPLES, write_page
 from benchmarks._scenario import settle
 from snow_calibration.calibrate import calibrate
 from snow_calibration.errors import CalibrationError
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 PAGE: Final = Path("docs/lab/architectures.md")
 _CLASSES: Final = 10
 _TASKS: Final = 6  # whose multiply-adds are counted
-_SAMPLES: Final = 16
 
 
 @dataclass
@@ -139,11 +138,9 @@ def _steps(row: Row, folder: Path) -> Iterator[str]:
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
         return
     yield "fp16 engine"
-    row.fp16 = _engine(graph, BuildOptions("fp16", ("sm86",), optimization_level=0, least_share=0))
+    row.fp16 = _engine(graph, "fp16")
     yield "INT8 engine"
-    row.int8 = _engine(
-        quantised, BuildOptions("int8", ("sm86",), optimization_level=0, least_share=0)
-    )
+    row.int8 = _engine(quantised, "int8")
 
 
 def _source(row: Row) -> Source:
@@ -205,7 +202,7 @@ def _layer_names(path: Path) -> list[str]:
 
 
 def _calibrated(row: Row, graph: Path) -> Calibration:
-    samples = CalibrationPictures(tuple(map(str, range(_SAMPLES))), _noise(row, _SAMPLES))
+    samples = CalibrationPictures(tuple(map(str, range(SAMPLES))), _noise(row, SAMPLES))
     ranges = graph.with_suffix(".json")
     try:
         row.rest = "fp16"
@@ -220,7 +217,7 @@ def _calibrated(row: Row, graph: Path) -> Calibration:
 def _normalised(row: Row) -> torch.Tensor:
     """Return the random pictures as networks read them: [M, 3, S, S]."""
     preprocessing = Preprocessing.for_size(row.image_size)
-    planes = [normalise(picture, preprocessing) for picture in _noise(row, _SAMPLES)]
+    planes = [normalise(picture, preprocessing) for picture in _noise(row, SAMPLES)]
     return torch.from_numpy(np.stack(planes))
 
 
@@ -229,7 +226,8 @@ def _noise(row: Row, count: int) -> Any:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def _engine(graph: Path, options: BuildOptions) -> list[int]:
+def _engine(graph: Path, precision: Literal["fp16", "int8"]) -> list[int]:
+    options = BuildOptions(precision, ("sm86",), optimization_level=0, least_share=LEAST_SHARE)
     output = graph.with_suffix(".engine")
     record = build_engine(graph, output, options, backend_name="tensorrt-rtx").record
     return [record.achieved.in_precision, record.achieved.convolutions]

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import architectures
 from benchmarks._architecture_list import ARCHITECTURES
-from benchmarks._architecture_table import write_page
+from benchmarks._architecture_table import SAMPLES, write_page
 from benchmarks.architectures import Row, main
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ def test_the_page_counts_and_says_why() -> None:
     page = write_page([asdict(row) for row in (GREEN, RED, REFUSED)], ["alexnet"])
     assert "Not walked yet by this version: `alexnet`." in page
     assert "**1 of 3 go the whole way.** 1 are refused" in page
+    assert "**This page is a draft.** 1 of the 4 networks on the list have no line yet" in page
+    assert "a draft" not in write_page([asdict(GREEN)])
+    assert f"statistics are those of {SAMPLES} random pictures" in page
+    assert "(`least_share=0`)" in page
     lines = {line.split(" | ")[1]: line for line in page.splitlines() if line.startswith("| ")}
     assert lines["resnet18"].endswith("| 4e-06, fused | 100.00%, 0 | 41 of 41 | 40 of 41 |")
     assert "**no** (exports)" in lines["timm:dla34"]

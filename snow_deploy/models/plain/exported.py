@@ -181,6 +181,8 @@ class _Reader:
             return self._compute(node, args, kwargs)
         if name.removeprefix("new_") in _FILLING:
             return self._filled(node, args, kwargs)
+        if name == "slice_scatter":
+            return self._written(node, *args)
         return args[1] if name == "copy" and _alike(*reads) else None
 
     def _are_constant(self, nodes: Iterable[fx.Node]) -> bool:
@@ -209,16 +211,56 @@ class _Reader:
         self._root.setdefault(name, value)
         return self._graph.get_attr(name)
 
+    def _written(  # noqa: PLR0917 - ATen's own arguments
+        self,
+        node: fx.Node,
+        value: fx.Node,
+        part: fx.Node,
+        axis: int = 0,
+        start: int | None = None,
+        stop: int | None = None,
+        step: int = 1,
+    ) -> fx.Node | None:
+        """Put a tensor together from what was written into a part of it, and what stands around."""
+        size = node.meta["val"].shape[axis]
+        if not start and (stop is None or stop >= torch.iinfo(torch.int64).max):
+            return part
+        if axis < 1 or step != 1 or not isinstance(size, int):
+            return None
+        first, last, _ = slice(start, stop).indices(size)
+        around = [(slice(0, first), first), (slice(last, None), size - last)]
+        before, behind = (
+            [self._graph.call_function(operator.getitem, (value, (slice(None),) * axis + (cut,)))]
+            if width
+            else []
+            for cut, width in around
+        )
+        parts = [*before, part, *behind]
+        return part if len(parts) == 1 else self._graph.call_function(torch.cat, (parts, axis))
+
     def _filled(self, node: fx.Node, args: Any, kwargs: Any) -> fx.Node:
-        """Expand a tensor of one picture to as many as there are: they are all alike."""
-        name = operator_name(node.target)
-        sizes, *fill = args[1:] if name.startswith("new_") else args
-        one = [1 if isinstance(each, fx.Node) else each for each in sizes]
+        """Write one number in the place of as many alike as there are pictures.
+
+        Raises:
+            NotExportedError: Something reads it that would not spread one number by itself.
+        """
+        name, shape = operator_name(node.target), node.meta["val"].shape
+        for user in node.users:
+            others = [each for each in user.all_input_nodes if each is not node]
+            shapes = [each.meta["val"].shape for each in others if _is_activation(each)]
+            if operator_name(user.target) not in _SPREADING or shape not in shapes:
+                msg = (
+                    f"it makes a tensor for the number of pictures ({name}) and reads it by "
+                    f"{user.target}; sums and products alone can be followed"
+                )
+                raise NotExportedError(msg)
+        _, *fill = args[1:] if name.startswith("new_") else args
         kwargs = {**kwargs, "dtype": node.meta["val"].dtype}
-        value = getattr(torch, name.removeprefix("new_"))(one, *fill, **kwargs)
-        return self._graph.call_method("expand", (self._constant(node.name, value), *sizes))
+        value = getattr(torch, name.removeprefix("new_"))([1] * len(shape), *fill, **kwargs)
+        return self._constant(node.name, value)
 
 
+_SPREADING = frozenset({"add", "sub", "mul", "div", "maximum", "minimum"})
 _FILLING = frozenset({"zeros", "ones", "full"})
 
 

@@ -14,6 +14,8 @@ from PIL import Image
 import snow_runtime
 from snow_deploy.cli import main
 from snow_deploy.training.store import Store
+from snow_runtime.bench import run as bench
+from snow_runtime.bench.startup import Start
 from snow_runtime.graph.onnx_file import read_graph
 from tests.deploy.cli.test_train_own_source import NET
 
@@ -54,9 +56,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         size = ("--image-size", f"{HEIGHT}x{WIDTH}", "--crop-share", 1, "--source")
         train = ("train", *data, *size, f"{MODULE}:small")
         steps = ("--epochs", 1, "--batch-size", 12, "--no-baseline", "--precision", "fp32")
-        narrow = ("--k", 4, "--width", 4, "--sweep", "scheme=snow,fo,ft,mp,pn")
+        narrow = ("--k", 4, "--width", 4, "--sweep", "scheme=snow,fo,fe,ft,mp,pn")
         run(*train, *steps, *narrow, "--task", "edge")
         run(*train, "--scheme", "readout", "--task", "fitted")
+        run(*train, *steps, "--scheme", "auto", "--delta", "never", "--task", "chosen")
         run(*train, *steps, "--scheme", "lf", "--task", "lf")
         run("export", "-o", "g.onnx", "--features", "--input", "uint8", "--colour", "rgb")
         yield place
@@ -85,9 +88,10 @@ def test_the_graph_says_the_size_and_answers_frames_of_it(folder: Path) -> None:
 def test_the_store_keeps_the_size_and_the_share(folder: Path) -> None:
     store = Store(folder / "store")
     assert set(store.tasks()) >= {
-        *(f"edge-scheme_{each}" for each in ("snow", "fo", "ft", "mp", "pn")),
+        *(f"edge-scheme_{each}" for each in ("snow", "fo", "fe", "ft", "mp", "pn")),
         "lf",
         "fitted",
+        "chosen",
     }
     for name in store.tasks():
         record = store.load_task(name)
@@ -95,6 +99,20 @@ def test_the_store_keeps_the_size_and_the_share(folder: Path) -> None:
         assert record.options.crop_share == 1
         assert record.samples.shape[1:] == (HEIGHT, WIDTH, 3)
     assert store.source_weights().image_size == 48  # as the network says
+
+
+def test_bench_draws_frames_for_it_and_says_the_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Start(1.5, 0.25, 10_000_000, 30_000_000, 40_000_000)
+    monkeypatch.setattr(bench, "start_once", lambda *_: start)
+    small = ("--quick", "--camera-size", "48x32", "--threads", 1, "--json")
+    result = invoke("bench", folder / "g.onnx", *small)
+    assert result.exit_code == 0, result.stderr
+    (found,) = json.loads(result.stdout)["contenders"]
+    assert found["image_size"] == [HEIGHT, WIDTH]
+    assert found["calls"] > 0
+    assert found["stages"]["preprocess"]["p50_ms"] > 0
 
 
 @pytest.mark.usefixtures("folder")
