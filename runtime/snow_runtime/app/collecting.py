@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snow_runtime.app.answers import answer_about
@@ -42,6 +42,15 @@ class Computed:
     manifest: Manifest
 
 
+@dataclass(frozen=True)
+class _Asked:
+    changed: Collection[tuple[str, str]]
+    shown: Collection[str] | None
+
+    def has(self, name: str) -> bool:
+        return self.shown is None or name in self.shown
+
+
 def compute(model: SwappableModel, prepared: Prepared) -> Computed:
     """Answer about a batch, and give the features that the same pass made.
 
@@ -78,6 +87,7 @@ class Collecting:
         frames: Sequence[Frame | Look],
         computed: Computed,
         changed: Collection[tuple[str, str]],
+        shown: Callable[[str], Collection[str] | None],
     ) -> None:
         """Keep those of a batch that are worth a label.
 
@@ -85,13 +95,17 @@ class Collecting:
             frames: Frames, or what was looked at of them.
             computed: What the model gave for them.
             changed: Cameras and questions whose state has just changed.
+            shown: Function that gives, by camera, the tasks that are asked for; None for all.
         """
         if computed.features is None:  # by a model that was swapped in
             for _ in frames:
                 self._count("collect_dropped")
             return
-        for each, result, features in zip(frames, computed.results, computed.features, strict=True):
-            self._offer(each, result, features, computed.manifest, changed)
+        rows = zip(frames, computed.results, computed.features, strict=True)
+        for each, result, features in rows:
+            frame = each.frame if isinstance(each, Look) else each
+            asked = _Asked(changed, shown(frame.camera))
+            self._offer(each, result, features, computed.manifest, asked)
 
     def close(self) -> None:
         """Keep what waits to be kept."""
@@ -103,28 +117,31 @@ class Collecting:
         result: Result,
         features: NDArray[np.float32],
         manifest: Manifest,
-        changed: Collection[tuple[str, str]],
+        asked: _Asked,
     ) -> None:
-        frame, view = (each.frame, each.view.name) if isinstance(each, Look) else (each, "")
-        named = by_frame([each], [result])[0].result if isinstance(each, Look) else result
+        view = ""
+        if isinstance(each, Look):
+            result, view = by_frame([each], [result])[0].result, each.view.name
+        frame = each.frame if isinstance(each, Look) else each
+        named = {name: task for name, task in result.items() if asked.has(name)}
         seen = Sighting(
             frame.camera,
             view,
             frame.captured_at.unix_s,
             named,
             features,
-            bool(changed) and any((frame.camera, name) in changed for name in named),
+            any((frame.camera, name) in asked.changed for name in named),
         )
         if self.beside is not None:
             self.beside(frame.camera, view, features, named)
         choice = self._collector.choose(seen)
         if choice is None:
             return
-        answers = answer_about(frame, named, None, 0.0).tasks
+        answers = answer_about(frame, result, asked.shown, 0.0).tasks
         shown = Shown(
             frame.image,
             each.view.cut if isinstance(each, Look) else _whole,
-            Sighting(*(frame.camera, view, seen.taken_at, named, features.copy(), seen.changed)),
+            replace(seen, features=features.copy()),  # not the whole batch's
             {name: answer.to_dict() for name, answer in answers.items()},
             manifest.source.sha256,
             self._sha256_of(manifest),

@@ -243,7 +243,7 @@ class Loop:
             if news is not None:
                 changed.update((each.camera, each.question) for each in news.events)
         if self.collecting is not None and kept is not None:
-            self._guarded(self.collecting.look, frames, kept, changed)
+            self._guarded(self.collecting.look, frames, kept, changed, self._shown)
         return len(answered)
 
     def _put(self, asked: Asked, shown: Collection[str] | None) -> StateNews | None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from snow_runtime import SwappableModel, load
 from snow_runtime.app.collecting import Collecting
-from snow_runtime.app.loop import Loop
+from snow_runtime.app.loop import Loop, LoopOptions
 from snow_runtime.app.questions.asking import Questions
 from snow_runtime.app.questions.question import Question
 from snow_runtime.app.questions.view import CameraView
@@ -141,6 +141,22 @@ def test_a_state_that_changes_is_kept_with_its_camera_alone(
     with Collection.open(tmp_path / "kept") as kept:
         changed = [each for each in kept.pictures() if each.reason == "changed"]
         assert [(each.camera, each.taken_at - 1e9) for each in changed] == [("gate", 1.0)]
+
+
+def test_tasks_that_nobody_asks_for_have_no_say(tmp_path: Path) -> None:
+    graph = feature_graph(tmp_path / "two.onnx", manifest_of(("food", "birds")))
+    cameras: Any = Cameras([frame(0)])
+    with SwappableModel(load(graph.path)) as model:
+        loop = Loop(model, cameras, [], LoopOptions(tasks=("birds",)))
+        with Collector(tmp_path / "kept", ALL, loop.stats.count) as collector:
+            seen: list[Any] = []
+            real = collector.choose
+            collector.choose = lambda each: (seen.append(each), real(each))[1]  # type: ignore[assignment,func-returns-value,method-assign]
+            loop.collecting = Collecting(collector, loop.stats.count)
+            loop.run()
+    assert [list(each.results) for each in seen] == [["birds"]]
+    with Collection.open(tmp_path / "kept") as kept:
+        assert list(kept.pictures()[0].answers) == ["birds"]
 
 
 def test_a_graph_without_features_is_counted_and_answers_go_on(tmp_path: Path) -> None:

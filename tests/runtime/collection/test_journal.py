@@ -59,7 +59,7 @@ class Model:
         return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.one_of(_label, _label, _undo, _delete), max_size=14))
 def test_labels_are_those_of_a_plain_model(
     acts: list[tuple[str, str, list[int], str | None]],
