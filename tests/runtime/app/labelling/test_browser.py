@@ -11,7 +11,7 @@ from snow_runtime.app.labelling import Labelling, LabellingServer
 from snow_runtime.collection.records import CollectionQuestion
 from tests.runtime.app import conftest
 from tests.runtime.app.labelling.refit import Refit
-from tests.runtime.app.labelling.scenes import KINDS, collection_of
+from tests.runtime.app.labelling.scenes import KINDS, collection_of, new_picture
 from tests.runtime.app.test_browser import ARGUMENTS, HOSTILE, Tab
 
 if TYPE_CHECKING:
@@ -256,6 +256,18 @@ def test_a_new_question_is_asked(
     ann.press("2")
     until(lambda: list(collection.labels("light").values()) == ["night"])
     assert collection.labels("door") == {}
+
+    collection.add_question(CollectionQuestion("tags", ("wet", "torn", "old"), several=True))
+    ann.page.locator("#question").select_option("tags")
+    until(lambda: ann.page.locator("#labels button").count() == 4)  # and none of them
+    ann.sort("oldest")
+    ann.press("3", "1", "3", "2", "ArrowRight")
+    until(lambda: collection.labels("tags") == {1: ("wet", "torn")})
+    ann.page.get_by_role("button", name="none of them").click()
+    until(lambda: collection.labels("tags") == {1: ("wet", "torn"), 2: ()})
+    collection.add(new_picture(0, 500))
+    ann.page.get_by_text("↻ 1 new").click()
+    until(lambda: ann.page.locator(".tile").count() == 39)
 
 
 def test_a_phone_labels_with_a_thumb(

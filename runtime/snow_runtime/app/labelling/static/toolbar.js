@@ -21,7 +21,15 @@ export class Toolbar {
         ordered();
       });
     }
-    find("sort").addEventListener("change", () => ordered());
+    find("sort").addEventListener("change", ({ target }) => {
+      target.blur(); // or the next keys would be for the list
+      ordered();
+    });
+    find("size").addEventListener("change", ({ target }) => target.blur());
+    document.addEventListener("click", ({ detail, target }) => {
+      const pressed = detail && target.closest(".bar button, .actions button");
+      if (pressed) pressed.blur(); // by a pointer: the next space is not for it
+    });
     find("question").addEventListener("change", ({ target }) => {
       this.kept = target.value;
       asked(target.value);
@@ -133,6 +141,7 @@ export class Toolbar {
 
   // What there was to show.
   ended(found) {
+    this.had = null; // the next state says how many pictures there are now
     const none = {
       open: "Nothing is left to do here.",
       labelled: "Nothing has a label yet.",
@@ -169,6 +178,9 @@ export class Toolbar {
     write(rest, `of ${plural(pictures, "picture")} labelled${skipped ? `, ${count(skipped)} skipped` : ""}`);
     find("progress").style.setProperty("--part", String(pictures ? labelled / pictures : 0));
     find("progress").title = percent(pictures ? labelled / pictures : 0);
+    this.had ??= pictures;
+    const more = Math.max(0, pictures - this.had);
+    write(find("again"), more ? `↻ ${count(more)} new` : "↻");
     for (const button of find("labels").children) {
       write(button.lastElementChild, count(by_label[button.dataset.label] ?? 0));
     }
