@@ -255,11 +255,16 @@ def test_a_new_question_is_asked(
     ann.settled()
     ann.press("2")
     until(lambda: list(collection.labels("light").values()) == ["night"])
+    ann.page.get_by_role("button", name="Add a class").click()
+    ann.page.locator("#ask-class input").fill("dusk")
+    ann.press("Enter")
+    ann.page.locator("#labels button", has_text="dusk").click()
+    until(lambda: sorted(collection.labels("light").values()) == ["dusk", "night"])
     assert collection.labels("door") == {}
 
     collection.add_question(CollectionQuestion("tags", ("wet", "torn", "old"), several=True))
     ann.page.locator("#question").select_option("tags")
-    until(lambda: ann.page.locator("#labels button").count() == 4)  # and none of them
+    until(lambda: ann.page.locator("#labels button").count() == 5)  # and none, and +
     ann.sort("oldest")
     ann.press("3", "1", "3", "2", "ArrowRight")
     until(lambda: collection.labels("tags") == {1: ("wet", "torn")})
@@ -317,7 +322,7 @@ def test_names_are_texts_and_thousands_scroll(
             assert page.locator("main :is(img[src=x], script)").count() == 0
             assert page.evaluate("window.hurt") is None
             page.locator("#question").select_option("door")
-            page.locator("#sort").select_option("newest")
+            ann.sort("newest")
             page.locator("#picture-1600").wait_for()
             assert page.locator(".tile").count() < 1000  # the rest as one scrolls there
             ann.press("End")

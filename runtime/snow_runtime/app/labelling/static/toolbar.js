@@ -8,9 +8,10 @@ const EXPORTS = { csv: "Labels as a table (CSV)", folders: "Pictures in folders 
 
 export class Toolbar {
   // label(label): one was pressed; ordered(): another order; asked(name): another question;
-  // named(): the name is to change; made(): a new question is wanted.
-  constructor({ label, ordered, asked, named, made }) {
+  // named(): the name is to change; made(): a new question is wanted; added(): a new class is.
+  constructor({ label, ordered, asked, named, made, added }) {
     this.label = label;
+    this.added = added;
     this.show = "open";
     for (const button of find("show").children) {
       button.addEventListener("click", () => {
@@ -98,6 +99,7 @@ export class Toolbar {
       return button;
     });
     if (question?.several) made.push(this.#none());
+    if (question) made.push(this.#more());
     find("labels").replaceChildren(...made);
     find("actions").hidden = !question;
   }
@@ -132,7 +134,7 @@ export class Toolbar {
       ? `Accept ${tiles.length === 1 ? labelText(first.data.suggestion.label) : offered.length}`
       : "Accept";
     write(find("accept").querySelector("span"), text);
-    for (const button of find("labels").children) {
+    for (const button of find("labels").querySelectorAll("[data-label]")) {
       const { label } = button.dataset;
       const pressed = tiles.length === 1 && [tiles[0].label].flat().includes(label);
       button.setAttribute("aria-pressed", String(pressed));
@@ -181,9 +183,20 @@ export class Toolbar {
     this.had ??= pictures;
     const more = Math.max(0, pictures - this.had);
     write(find("again"), more ? `↻ ${count(more)} new` : "↻");
-    for (const button of find("labels").children) {
+    for (const button of find("labels").querySelectorAll("[data-label]")) {
       write(button.lastElementChild, count(by_label[button.dataset.label] ?? 0));
     }
+  }
+
+  #more() {
+    const button = document.createElement("button");
+    button.textContent = "+";
+    button.type = "button";
+    button.className = "more";
+    button.title = "Add a class";
+    button.setAttribute("aria-label", "Add a class");
+    button.addEventListener("click", () => this.added());
+    return button;
   }
 
   #none() {
