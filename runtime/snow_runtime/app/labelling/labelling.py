@@ -25,7 +25,7 @@ from snow_runtime.app.labelling.overview import Overview
 from snow_runtime.app.labelling.thumbnails import Thumbnails, width_for
 from snow_runtime.app.labelling.writing import Writer
 from snow_runtime.app.throttled_logger import ThrottledLogger
-from snow_runtime.errors import CollectionError
+from snow_runtime.errors import SnowError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -87,7 +87,7 @@ class Labelling:
                 Route("/api/classes", self._posted(self._classes), methods=["POST"]),
                 Route("/api/model/{what}", self._posted(self._act), methods=["POST"]),
             ],
-            exception_handlers={CollectionError: self._broken},
+            exception_handlers={SnowError: self._broken},
         )
         self._app.router.redirect_slashes = False
 
@@ -208,5 +208,5 @@ class Labelling:
         return {"done": given["what"]}
 
     def _broken(self, _request: Request, error: Exception) -> Response:
-        self._faults.error("the labelling page cannot use the collection", error)
+        self._faults.error("the labelling page cannot answer", error)
         return PlainTextResponse(f"{error}\n", 503, {"Retry-After": "5"})

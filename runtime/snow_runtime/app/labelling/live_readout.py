@@ -75,7 +75,10 @@ class LiveReadouts:
     def _live(self, question: str) -> ReadoutFile | None:
         if self._refit is None:
             return None
-        versions = self._refit.versions(question)
+        try:
+            versions = self._refit.versions(question)
+        except SnowError:  # the Model tab says so
+            return None
         number = next((each.number for each in versions if each.state == "live"), None)
         if number is None:
             return None

@@ -12,7 +12,7 @@ from snow_runtime.collection.records import CollectionQuestion
 from tests.runtime.app import conftest
 from tests.runtime.app.conftest import ARGUMENTS
 from tests.runtime.app.labelling.refit import Refit
-from tests.runtime.app.labelling.scenes import KINDS, collection_of
+from tests.runtime.app.labelling.scenes import KINDS, collection_of, new_picture
 from tests.runtime.app.tabs import Tab
 from tests.runtime.app.test_browser import HOSTILE
 
@@ -257,7 +257,24 @@ def test_a_new_question_is_asked(
     ann.settled()
     ann.press("2")
     until(lambda: list(collection.labels("light").values()) == ["night"])
+    ann.page.get_by_role("button", name="Add a class").click()
+    ann.page.locator("#ask-class input").fill("dusk")
+    ann.press("Enter")
+    ann.page.locator("#labels button", has_text="dusk").click()
+    until(lambda: sorted(collection.labels("light").values()) == ["dusk", "night"])
     assert collection.labels("door") == {}
+
+    collection.add_question(CollectionQuestion("tags", ("wet", "torn", "old"), several=True))
+    ann.page.locator("#question").select_option("tags")
+    until(lambda: ann.page.locator("#labels button").count() == 5)  # and none, and +
+    ann.sort("oldest")
+    ann.press("3", "1", "3", "2", "ArrowRight")
+    until(lambda: collection.labels("tags") == {1: ("wet", "torn")})
+    ann.page.get_by_role("button", name="none of them").click()
+    until(lambda: collection.labels("tags") == {1: ("wet", "torn"), 2: ()})
+    collection.add(new_picture(0, 500))
+    ann.page.get_by_text("↻ 1 new").click()
+    until(lambda: ann.page.locator(".tile").count() == 39)
 
 
 def test_a_phone_labels_with_a_thumb(
@@ -307,7 +324,7 @@ def test_names_are_texts_and_thousands_scroll(
             assert page.locator("main :is(img[src=x], script)").count() == 0
             assert page.evaluate("window.hurt") is None
             page.locator("#question").select_option("door")
-            page.locator("#sort").select_option("newest")
+            ann.sort("newest")
             page.locator("#picture-1600").wait_for()
             assert page.locator(".tile").count() < 1000  # the rest as one scrolls there
             ann.press("End")

@@ -321,7 +321,7 @@ def test_a_collection_that_breaks_is_said_to_be(
             assert b"Open it again" in answer.data
         code, why = server.post("questions", {"name": "x", "labels": ["a", "b"]})
     assert (code, "closed" in why) == (503, True)
-    assert "the labelling page cannot use the collection" in caplog.text
+    assert "the labelling page cannot answer" in caplog.text
 
 
 def test_a_picture_that_cannot_be_decoded_is_said_to_be(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from snow_runtime.collection.collection import Collection
+from snow_runtime.errors import ReadoutError
 from snow_runtime.model import load
 from snow_runtime.refit.service import RefitService
 from snow_runtime.swap import SwappableModel
@@ -89,6 +90,15 @@ def test_the_model_is_asked_for_what_it_offers(tmp_path: Path) -> None:
         ):
             assert act(what, **given) == status, (what, given)
         assert client.post("model/fit", {"question": "none"})[0] == 404
+
+        def broken(question: str) -> Any:
+            msg = f"The versions of {question} are damaged. Copy them again."
+            raise ReadoutError(msg)
+
+        kept, refit.versions = refit.versions, broken  # type: ignore[method-assign]
+        assert client.status("/label/api/model?question=door") == 503
+        assert client.get("pictures", question="door", ids="1")["pictures"]  # goes on without
+        refit.versions = kept  # type: ignore[method-assign]
         refit.shadow = None  # type: ignore[method-assign, assignment]
         assert client.get("model", question="door")["can"] == ["fit", "back"]
         assert act("shadow", number=3, seconds=3600) == 404

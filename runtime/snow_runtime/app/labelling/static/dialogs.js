@@ -101,6 +101,17 @@ export async function askQuestion(views) {
   });
 }
 
+// Adds a class to a question; resolves to it, or to null.
+export async function askClass(question) {
+  const dialog = find("ask-class");
+  dialog.querySelector("form").reset();
+  return asked(dialog, async (form) => {
+    const given = form.get("class").trim();
+    await post("classes", { question: question.name, labels: [...question.labels, given] });
+    return given;
+  });
+}
+
 export function showKeys() {
   const list = find("help-keys");
   if (!list.childElementCount) {

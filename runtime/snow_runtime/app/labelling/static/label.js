@@ -1,7 +1,7 @@
 // The labelling page: what is pressed, what the server is told, and what others do meanwhile.
 
 import { get, post } from "./api.js";
-import { Large, askName, askQuestion, person, showKeys } from "./dialogs.js";
+import { Large, askClass, askName, askQuestion, person, showKeys } from "./dialogs.js";
 import { Grid } from "./grid.js";
 import { listen } from "./keys.js";
 import { ModelTab } from "./model.js";
@@ -12,7 +12,14 @@ const POLL_MS = 2000;
 const LOOK_MS = 300;
 
 const find = (id) => document.getElementById(id);
-const toolbar = new Toolbar({ label: give, ordered: order, asked: choose, named: rename, made: make });
+const toolbar = new Toolbar({
+  label: give,
+  ordered: order,
+  asked: choose,
+  named: rename,
+  made: make,
+  added: async () => question && (await askClass(question)) && look(),
+});
 const large = new Large();
 const model = new ModelTab(find("model"), review);
 const grid = new Grid(find("grid"), find("end"), {

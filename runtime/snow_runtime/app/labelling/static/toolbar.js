@@ -8,9 +8,10 @@ const EXPORTS = { csv: "Labels as a table (CSV)", folders: "Pictures in folders 
 
 export class Toolbar {
   // label(label): one was pressed; ordered(): another order; asked(name): another question;
-  // named(): the name is to change; made(): a new question is wanted.
-  constructor({ label, ordered, asked, named, made }) {
+  // named(): the name is to change; made(): a new question is wanted; added(): a new class is.
+  constructor({ label, ordered, asked, named, made, added }) {
     this.label = label;
+    this.added = added;
     this.show = "open";
     for (const button of find("show").children) {
       button.addEventListener("click", () => {
@@ -21,7 +22,15 @@ export class Toolbar {
         ordered();
       });
     }
-    find("sort").addEventListener("change", () => ordered());
+    find("sort").addEventListener("change", ({ target }) => {
+      target.blur(); // or the next keys would be for the list
+      ordered();
+    });
+    find("size").addEventListener("change", ({ target }) => target.blur());
+    document.addEventListener("click", ({ detail, target }) => {
+      const pressed = detail && target.closest(".bar button, .actions button");
+      if (pressed) pressed.blur(); // by a pointer: the next space is not for it
+    });
     find("question").addEventListener("change", ({ target }) => {
       this.kept = target.value;
       asked(target.value);
@@ -90,6 +99,7 @@ export class Toolbar {
       return button;
     });
     if (question?.several) made.push(this.#none());
+    if (question) made.push(this.#more());
     find("labels").replaceChildren(...made);
     find("actions").hidden = !question;
   }
@@ -124,7 +134,7 @@ export class Toolbar {
       ? `Accept ${tiles.length === 1 ? labelText(first.data.suggestion.label) : offered.length}`
       : "Accept";
     write(find("accept").querySelector("span"), text);
-    for (const button of find("labels").children) {
+    for (const button of find("labels").querySelectorAll("[data-label]")) {
       const { label } = button.dataset;
       const pressed = tiles.length === 1 && [tiles[0].label].flat().includes(label);
       button.setAttribute("aria-pressed", String(pressed));
@@ -133,6 +143,7 @@ export class Toolbar {
 
   // What there was to show.
   ended(found) {
+    this.had = null; // the next state says how many pictures there are now
     const none = {
       open: "Nothing is left to do here.",
       labelled: "Nothing has a label yet.",
@@ -169,9 +180,23 @@ export class Toolbar {
     write(rest, `of ${plural(pictures, "picture")} labelled${skipped ? `, ${count(skipped)} skipped` : ""}`);
     find("progress").style.setProperty("--part", String(pictures ? labelled / pictures : 0));
     find("progress").title = percent(pictures ? labelled / pictures : 0);
-    for (const button of find("labels").children) {
+    this.had ??= pictures;
+    const more = Math.max(0, pictures - this.had);
+    write(find("again"), more ? `↻ ${count(more)} new` : "↻");
+    for (const button of find("labels").querySelectorAll("[data-label]")) {
       write(button.lastElementChild, count(by_label[button.dataset.label] ?? 0));
     }
+  }
+
+  #more() {
+    const button = document.createElement("button");
+    button.textContent = "+";
+    button.type = "button";
+    button.className = "more";
+    button.title = "Add a class";
+    button.setAttribute("aria-label", "Add a class");
+    button.addEventListener("click", () => this.added());
+    return button;
   }
 
   #none() {
