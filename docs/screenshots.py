@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 REPORT_SIZE = (900, 1400)  # pixels; the report goes on below
-PAGE_SIZE = (1280, 806)
+PAGE_SIZE = (1280, 1010)
 WATCHED_MS = 60_000  # the curves of the page show the last minute
 ASKED = """
 model = {graph}

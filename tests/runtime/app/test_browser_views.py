@@ -227,6 +227,9 @@ def test_what_is_drawn_can_be_changed(
         view = configured(text.input_value(), tmp_path).view
         assert view.polygon is not None
         assert view.polygon[2] == pytest.approx((0.6, 0.9), abs=0.02)
+        shown.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+        dialog.get_by_role("button", name="Copy the configuration").click()
+        dialog.get_by_text("Copied.").wait_for()  # as a page without TLS does it
         dialog.get_by_role("button", name="Begin again").click()
         assert text.input_value() == ""
         assert shown.complaints == []

@@ -94,6 +94,7 @@ export class States {
   }
 
   #shade(state) {
+    if (kind(state, false) !== "label") return 0; // it has a colour of its own
     if (!this.shades.has(state)) this.shades.set(state, this.shades.size % SHADES);
     return this.shades.get(state);
   }
