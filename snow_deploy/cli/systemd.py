@@ -21,9 +21,9 @@ class ServiceManager:
         A word that cannot be sent is left out: the program goes on.
 
     Args:
-            environment: Variables as systemd sets them: `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
-    `WATCHDOG_PID`; and the agent, which hears more than systemd: `SNOW_DEPLOY_AGENT`.
-            clock: Monotonic time in seconds.
+        environment: Variables as systemd sets them: `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
+            `WATCHDOG_PID`; and `SNOW_DEPLOY_AGENT`, as an agent does, who hears more.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class ServiceManager:
             status: What it does.
             refused: Why it goes on as before, after a reload; None where it does not.
         """
-        more = (
-            "" if refused is None or not self._agent else f"\n{REFUSED}={' '.join(refused.split())}"
-        )
-        self._send(f"READY=1\nSTATUS={status}{more}")
+        told = f"READY=1\nSTATUS={status}"
+        if refused is not None and self._agent:
+            told += f"\n{REFUSED}={' '.join(refused.split())}"
+        self._send(told)
 
     def reloading(self) -> None:
         """Say that it takes up what was changed; :meth:`ready` follows."""

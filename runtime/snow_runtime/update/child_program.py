@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 AGENT: Final = "SNOW_DEPLOY_AGENT"
-"""Variable that tells a program who began it: an agent, to which fields of our own say something."""
+"""Variable by which a program knows that an agent began it, who reads fields of our own."""
 COUNTS: Final = "X_SNOW_COUNTS"
 """Field of a sign of life: frames answered, frames failed on, and the sum of latencies in ms."""
 REFUSED: Final = "X_SNOW_REFUSED"

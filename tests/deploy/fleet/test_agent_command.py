@@ -235,10 +235,9 @@ def test_what_an_agent_cannot_begin_with(
 
 def test_a_box_that_follows_and_gets_nothing_says_why(publisher: Publisher, tmp_path: Path) -> None:
     root = publisher.place / "metadata" / "1.root.json"
-    given = ["--box", str(tmp_path / "box"), "--box-root", str(root), "--follow"]
-    result = CliRunner().invoke(
-        main, ["run", "--camera", "synthetic://", *given, str(tmp_path / "x")]
-    )
+    box = ["--box", str(tmp_path / "box"), "--box-root", str(root)]
+    given = ["run", "--camera", "synthetic://", *box, "--follow", str(tmp_path / "x")]
+    result = CliRunner().invoke(main, given)
     assert result.exit_code == 1
     assert "has no release yet, and cannot get one" in result.output
     assert "the folder is not there" in result.output
