@@ -171,10 +171,11 @@ def add(name: str, folder: Path, waves: tuple[str, ...], *, as_json: bool, **giv
         sizes = {"new_bytes": done.new_bytes, "whole_bytes": done.whole_bytes}
         click.echo(json.dumps({**facts, **sizes}))
         return
+    number, pieces = done.release.number, len(done.release.pieces)
+    less = f"a box that has the one before downloads {megabytes(done.new_bytes)}, "
     click.echo(
-        f"{name} is release {done.release.number}: {len(done.release.pieces)} pieces; a box that "
-        f"has the one before downloads {megabytes(done.new_bytes)}, a new one "
-        f"{megabytes(done.whole_bytes)}"
+        f"{name} is release {number}: {pieces} pieces; {less if number > 1 else ''}a new one "
+        f"downloads {megabytes(done.whole_bytes)}"
     )
     for line in _rollout_lines(publication.rollout()):
         click.echo(line)

@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime.update.child_program import COUNTS, REFUSED
+from snow_runtime.update.child_program import AGENT, COUNTS, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ _PER_WATCH: Final = 4  # signs of life within the time that systemd waits for on
 class ServiceManager:
     """Tells systemd how the program is doing, by the protocol of `sd_notify`; else nobody.
 
-    A word that cannot be sent is left out: the program goes on.
+        A word that cannot be sent is left out: the program goes on.
 
     Args:
         environment: Variables as systemd sets them: `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
-            `WATCHDOG_PID`.
+            `WATCHDOG_PID`; and `SNOW_DEPLOY_AGENT`, as an agent does, who hears more.
         clock: Monotonic time in seconds.
     """
 
@@ -32,6 +32,7 @@ class ServiceManager:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
+        self._agent = AGENT in environment
         self._clock = clock
         watched = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environment.get("WATCHDOG_USEC", "")
@@ -50,8 +51,10 @@ class ServiceManager:
             status: What it does.
             refused: Why it goes on as before, after a reload; None where it does not.
         """
-        more = "" if refused is None else f"\n{REFUSED}={' '.join(refused.split())}"
-        self._send(f"READY=1\nSTATUS={status}{more}")
+        told = f"READY=1\nSTATUS={status}"
+        if refused is not None and self._agent:
+            told += f"\n{REFUSED}={' '.join(refused.split())}"
+        self._send(told)
 
     def reloading(self) -> None:
         """Say that it takes up what was changed; :meth:`ready` follows."""
@@ -71,7 +74,11 @@ class ServiceManager:
         now = self._clock()
         if self.watches and now - self._told_s >= self._every_s:
             self._told_s = now
-            counted = "" if totals is None else f"\n{COUNTS}={' '.join(map(str, totals()))}"
+            counted = (
+                ""
+                if totals is None or not self._agent
+                else f"\n{COUNTS}={' '.join(map(str, totals()))}"
+            )
             self._send(f"WATCHDOG=1{counted}")
 
     def _send(self, text: str) -> None:

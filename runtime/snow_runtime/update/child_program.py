@@ -19,6 +19,8 @@ from snow_runtime.update.health import HealthWatch, ProgramCounts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+AGENT: Final = "SNOW_DEPLOY_AGENT"
+"""Variable by which a program knows that an agent began it, who reads fields of our own."""
 COUNTS: Final = "X_SNOW_COUNTS"
 """Field of a sign of life: frames answered, frames failed on, and the sum of latencies in ms."""
 REFUSED: Final = "X_SNOW_REFUSED"
@@ -136,7 +138,7 @@ class ChildProgram:
 
     def _start(self) -> None:
         watched = {"NOTIFY_SOCKET": self._address, "WATCHDOG_USEC": str(int(_SILENCE_S * 1e6))}
-        environment = {**os.environ, **watched}
+        environment = {**os.environ, **watched, AGENT: "1"}
         environment.pop("WATCHDOG_PID", None)
         self._heard = 0.0  # it is waited for without end until it is ready
         try:

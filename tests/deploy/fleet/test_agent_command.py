@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from snow_deploy.cli import main
+from snow_deploy.cli.systemd import ServiceManager
 from tests.deploy.fleet.publications import Publisher, present, save_graph
 from tests.deploy.fleet.web_server import WebServer
 
@@ -187,3 +189,55 @@ def test_once_from_a_stick(publisher: Publisher, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["agent", str(tmp_path / "gone"), *given[2:]])
     assert result.exit_code == 1
     assert "the folder is not there" in result.stdout
+
+
+@pytest.mark.parametrize("agent", [True, False])
+def test_an_agent_hears_more_than_systemd(tmp_path: Path, agent: bool) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(address))
+        line.settimeout(5)
+        environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "4000000"}
+        manager = ServiceManager({**environment, **({"SNOW_DEPLOY_AGENT": "1"} if agent else {})})
+        manager.beat(lambda: (7, 1, 84.5))
+        manager.ready("2 cameras", "it lacks\na task")
+        beat, ready = (line.recv(4096).decode().splitlines()[:3] for _ in range(2))
+    more = [["X_SNOW_COUNTS=7 1 84.5"], ["X_SNOW_REFUSED=it lacks a task"]] if agent else [[], []]
+    assert beat == ["WATCHDOG=1", *more[0]]
+    assert ready == ["READY=1", "STATUS=2 cameras", *more[1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["agent", "place"], "give --box FOLDER"),
+        (["agent", "place", "--box", "b", "--box-id", "a/b"], "is no id or tag of a box"),
+        (["agent", "place", "--box", "b", "--box-hours", "late"], "are no hours"),
+        (["agent", "place", "--box", "b", "--box-rate", "fast"], "is no rate"),
+        (["agent", "place", "--box", "b", "--box-root", "nothing"], "cannot be read"),
+        (["agent", "place", "--box", "b"], "trusts nobody yet"),
+        (["agent", "place", "--box", "b", "--mqtt-ca", "ca"], "are for --mqtt"),
+        (["agent", "ftp://place", "--box", "b"], "neither a folder nor an address"),
+        (["agent", "p", "--box", "b", "--reload", "x", "--", "y"], "that something else starts"),
+        (["run", "--camera", "c", "--box-id", "b"], "--box-id is for --follow"),
+        (["run", "--camera", "c", "--follow", "p"], "give --box FOLDER"),
+        (["run", "--camera", "c", "--follow", "p", "--box", "b"], "trusts nobody yet"),
+    ],
+)
+def test_what_an_agent_cannot_begin_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code in {1, 2}, result.output
+    assert message in result.output
+
+
+def test_a_box_that_follows_and_gets_nothing_says_why(publisher: Publisher, tmp_path: Path) -> None:
+    root = publisher.place / "metadata" / "1.root.json"
+    box = ["--box", str(tmp_path / "box"), "--box-root", str(root)]
+    given = ["run", "--camera", "synthetic://", *box, "--follow", str(tmp_path / "x")]
+    result = CliRunner().invoke(main, given)
+    assert result.exit_code == 1
+    assert "has no release yet, and cannot get one" in result.output
+    assert "the folder is not there" in result.output
