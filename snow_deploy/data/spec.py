@@ -46,7 +46,7 @@ def parse_spec(spec: str) -> DataSpec:
     Raises:
         DataError: The kind is unknown, or the location or an option is missing or given twice.
     """
-    kind, colon, location = spec.partition(":")
+    kind, colon, location = str(spec).partition(":")  # a path is one, of no kind
     if not colon or kind not in _KINDS:
         msg = f'"{spec}" names no known kind of data; {_expected()}. Name one.'
         raise DataError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -53,12 +54,13 @@ class Delta(TaskNetwork):
             features: How many of the taps' features are read at first; None for all.
 
         Raises:
-            SourceError: The source has a layer that cannot be mirrored, or no blocks or stages as
-                the options ask for.
+            SourceError: The source is none, has a layer that cannot be mirrored, or no blocks or
+                stages as the options ask for; or classes or options are out of range.
         """
         super().__init__()
-        anatomy = source.anatomy
         options = options or DeltaOptions()
+        _check_given(source, num_classes, options)
+        anatomy = source.anatomy
         self.options = options
         self.built_on = BuiltOn(source, source.fingerprint)
         self.num_classes = num_classes
@@ -216,3 +218,20 @@ class Delta(TaskNetwork):
             for name, layer in self.network.named_modules()
             if isinstance(layer, ChannelPooling)
         }
+
+
+def _check_given(source: object, num_classes: object, options: DeltaOptions) -> None:
+    """Refuse what would fail far from here, or only when it is used."""
+    if not hasattr(source, "anatomy"):
+        msg = (
+            f"a {type(source).__name__} is no source that a delta could be built on. Make one of a "
+            "network first: snow_deploy.Source.of(network)."
+        )
+        raise SourceError(msg)
+    if not isinstance(num_classes, Integral) or num_classes < 1:
+        msg = f"a delta was asked for {num_classes!r} classes, expected a whole number from 1 on."
+        raise SourceError(msg)
+    for name, (holds, expected) in options.ranges().items():
+        if not holds:
+            msg = f"the delta's option {name} is out of range; expected {expected}."
+            raise SourceError(msg)

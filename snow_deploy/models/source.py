@@ -103,10 +103,17 @@ class Source(nn.Module):
             name: Name in the store and in messages; None for that of its class.
 
         Raises:
-            SourceError: It cannot be traced, has attention or no classifier at its end, cannot
-                read pictures of that size, or its values are not those of a trained network; or
-                one of the others is none that it can be.
+            SourceError: It is no network, cannot be traced, has attention or no classifier at its
+                end, cannot read pictures of that size, or its values are not those of a trained
+                network; or one of the others is none that it can be.
         """
+        if not isinstance(network, nn.Module):
+            msg = (
+                f"{network!r:.80} is a {type(network).__name__} and no network, expected a "
+                "torch.nn.Module with its weights. Build it first; a network by name is "
+                "snow_deploy.Source(snow_deploy.load_weights('imagenet', 'resnet50'))."
+            )
+            raise SourceError(msg)
         given = {
             "image_size": image_size,
             "mean": mean,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snow_deploy.data import open_data
-from snow_deploy.errors import TrainingError
+from snow_deploy.errors import StoreError, TrainingError
 from snow_deploy.stages.export import export_tasks
 from snow_deploy.training.any_scheme import train_any
 from snow_deploy.training.bring_source import (
@@ -60,7 +60,7 @@ def train(
     Raises:
         SnowError: As for `open_data`, `bring_source` and `train_tasks`.
     """
-    if not tasks:
+    if not tasks or not hasattr(tasks, "items"):
         msg = "there is no task to train, expected data by name, such as {'food': 'imagefolder:x'}."
         raise TrainingError(msg)
     store = _store(store)
@@ -107,9 +107,13 @@ def export(
         How close each task's answers are to torch's.
 
     Raises:
-        StoreError: A task is missing, named twice, or of another source or image size.
+        StoreError: A task is missing, named twice, or of another source or image size; or the tasks
+            are no list.
         ExportError: The graph cannot be made, written, or answers otherwise than torch.
     """
+    if isinstance(tasks, str):
+        msg = f"tasks is the text {tasks!r}, expected a list of names: [{tasks!r}]."
+        raise StoreError(msg)
     return export_tasks(
         _store(store),
         tasks,

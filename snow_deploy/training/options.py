@@ -143,7 +143,13 @@ def recipe_for(name: str, scheme: Scheme = "snow", *, follows: bool = False) -> 
         name: A key of `RECIPES`.
         scheme: Scheme of the task's network.
         follows: Its network goes on from another task's, not from the source.
+
+    Raises:
+        TrainingError: There is no such recipe.
     """
+    if name not in RECIPES:
+        msg = f"there is no recipe {name!r}, expected one of {', '.join(RECIPES)}."
+        raise TrainingError(msg)
     recipe = RECIPES[name]
     if scheme == "snow":
         return recipe

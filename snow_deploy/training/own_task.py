@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from snow_runtime.graph.manifest import Preprocessing
     from snow_runtime.pictures.preprocessing import Picture
 
+_SHARES = frozenset({"accuracy", "accuracy_top5", "exact_match"})
 _CHANGED = 1e-2
 """Share of the largest answer that a delta and its copy may differ by: half precision rounds."""
 
@@ -118,7 +119,7 @@ def record_of(
         samples=_samples(task, preprocessing),
         metrics=metrics,
         answers=_answers(task),
-        trained_by=task.trained_by.strip() or "own loop",
+        trained_by=str(task.trained_by or "").strip() or "own loop",
         **known,
     )
     _check_answers(delta, record, source)
@@ -152,8 +153,12 @@ def _source_of(delta: Delta, source: Source | None) -> Source:
 
 def _labels(task: OwnTask, classes: int) -> tuple[str, ...]:
     splits, labels = task.splits, task.labels
-    if isinstance(labels, str):
-        msg = f"labels is the text {labels!r}, expected a list of {classes} texts, one a class."
+    if splits is not None and not hasattr(splits, "final"):
+        msg = f"splits is {splits!r:.80}, expected what snow_deploy.open_data gives. Open it."
+        raise TrainingError(msg)
+    if labels is not None and (isinstance(labels, str) or not hasattr(labels, "__len__")):
+        kind = "text" if isinstance(labels, str) else type(labels).__name__
+        msg = f"labels is the {kind} {labels!r}, expected a list of {classes} texts, one a class."
         raise TrainingError(msg)
     if labels is None and splits is None:
         msg = f"a task needs its {classes} labels, one for each logit: give labels or splits."
@@ -187,6 +192,9 @@ def _answers(task: OwnTask) -> Labelling:
 
 def _metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     found = {}
+    if not hasattr(metrics, "items"):
+        msg = f"metrics is {metrics!r}, expected figures by name, as {{'accuracy': 0.83}}."
+        raise TrainingError(msg)
     for name, value in metrics.items():
         try:
             found[str(name)] = float(value)
@@ -194,6 +202,9 @@ def _metrics(metrics: Mapping[str, float]) -> dict[str, float]:
             found[str(name)] = math.nan
         if not math.isfinite(found[str(name)]):
             msg = f"the metric {name!r} is {value!r}, expected a finite number. Correct it."
+            raise TrainingError(msg)
+        if name in _SHARES and not 0 <= found[name] <= 1:
+            msg = f"the metric {name!r} is {value!r}, expected a share from 0 to 1, as 0.83."
             raise TrainingError(msg)
     return found
 
@@ -225,6 +236,9 @@ def _samples(task: OwnTask, preprocessing: Preprocessing) -> Tensor:
         return held_out_samples(task.splits.final[1], preprocessing)
     if task.pictures is None:
         return torch.from_numpy(drawn_pictures(preprocessing.image_size))
+    if isinstance(task.pictures, str | Path):
+        msg = f"pictures is {str(task.pictures)!r}, expected a list of pictures. Put it into one."
+        raise TrainingError(msg)
     given = list(task.pictures)
     if not given:
         msg = "pictures is empty, expected a few held-out ones. Give some, or leave it out."
