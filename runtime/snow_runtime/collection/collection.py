@@ -92,7 +92,8 @@ class Collection(Closing):
         folder = Path(folder)
         if create:
             with writing(folder, CollectionError, "Name a folder that this user may write to."):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)  # pictures are its user's alone
         found = cls(
             folder,
             Database(folder / DATABASE, create=create),

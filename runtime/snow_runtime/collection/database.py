@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BUSY_S: Final = 30.0  # so long another process may write
 _FULL: Final = 13  # SQLITE_FULL; Python 3.10 does not say
 _IN_USE: Final = "Do it again when another program that uses the collection has ended."
+_FORBIDDEN: Final = "See that this user may read and write it, and its folder."
 _DAMAGED: Final = (
     "If its disk is full, make room. If it stays so, the file is damaged: move the folder away, "
     "and put a copy of it in its place, or begin anew."
@@ -174,7 +175,10 @@ class Database(Closing):
         try:
             yield
         except sqlite3.Error as error:
-            advice = _IN_USE if "locked" in str(error) else _DAMAGED
+            said = str(error)
+            kinds = ((("locked",), _IN_USE), (("unable to open", "readonly"), _FORBIDDEN))
+            found = (advice for words, advice in kinds if any(each in said for each in words))
+            advice = next(found, _DAMAGED)
             msg = f"The collection's file {self.path} cannot be used: {error}. {advice}"
             raise CollectionError(msg) from error
 

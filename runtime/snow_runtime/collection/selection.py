@@ -7,6 +7,7 @@ is unlike those kept.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from snow_runtime.results import TaskResult
 
 _NEAR: Final = 0.2  # of the two most probable labels, or of yes and no
+_LOOK_S: Final = 0.2  # scenes change more slowly than frames come
 _MOST: Final = 1e6
 _RANDOM_BURST: Final = 1 / 60  # a minute's worth: the sample is even over time
 _OTHER_BURST: Final = 1 / 4
@@ -64,13 +66,14 @@ class _ViewState:
     random: HourlyBudget
     other: HourlyBudget
     novelty: Novelty = field(default_factory=Novelty)
+    looked_s: float = -math.inf
 
 
 class Selector:
     """Chooses among sightings; one thread asks it.
 
-    A frame costs less than a microsecond while the budget of its view is used up, else a fraction
-    of a millisecond.
+    A frame costs less than a microsecond while the budget of its view is used up, else a few;
+    one in doubt, and one in 0.2 s otherwise, a fraction of a millisecond.
 
     Args:
         options: How many are wanted.
@@ -102,12 +105,13 @@ class Selector:
             return self._chosen(view, "random", seen, view.novelty.look(seen.features))
         if not view.other.has_one(now_s):
             return None
+        reason: Reason | None = "changed" if seen.changed else _doubt(seen.results.values())
+        if reason is None and now_s - view.looked_s < _LOOK_S:
+            return None
+        view.looked_s = now_s
         novelty = view.novelty.look(seen.features)
-        reason: Reason | None = None
-        if seen.changed:
-            reason = "changed"
-        elif novelty >= 1:  # of many that are unsure alike, those that are less like the rest
-            reason = _doubt(seen.results.values())
+        if not seen.changed and novelty < 1:  # of many in doubt alike, those less like the rest
+            reason = None
         if reason is None and view.novelty.unusual(novelty):
             reason = "unlike"
         if reason is None:

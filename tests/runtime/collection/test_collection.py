@@ -54,6 +54,11 @@ def test_a_picture_comes_back_as_it_was_given(kept: Collection) -> None:
         assert again.pictures() == kept.pictures()
 
 
+def test_a_new_folder_is_its_users_alone(tmp_path: Path) -> None:
+    Collection.open(tmp_path / "deep" / "kept", create=True).close()
+    assert (tmp_path / "deep" / "kept").stat().st_mode & 0o077 == 0
+
+
 def test_the_same_picture_is_kept_once_a_view_and_a_random_one_stays_random(
     kept: Collection,
 ) -> None:

@@ -47,30 +47,71 @@ def test_what_is_no_region_is_refused(points: list[list[float]]) -> None:
         checked_region(points)
 
 
-def test_faces_are_found_by_the_model_and_covered_with_a_margin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """OpenCV's own model is not here: what it gives has one row a face, its box first."""
-    cv2 = pytest.importorskip("cv2")
+def face_model(path: Path) -> Path:
+    """Write a network with YuNet's outputs, to which a face is a bright square of a stride's size.
 
-    class Detector:
-        def setInputSize(self, size: tuple[int, int]) -> None:  # noqa: N802 - OpenCV's name
-            assert size == (200, 100)
+    For each stride there are scores of class and object `[1, N, 1]`, boxes `[1, N, 4]` and
+    landmarks `[1, N, 10]` of the N cells; a box of zeros is the cell's size, around its corner.
+    """
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
 
-        def detect(self, image: Any) -> tuple[int, Any]:
-            if image.max() == 0:
-                return 1, None
-            return 1, np.asarray([[20, 40, 40, 20, *range(11)]], np.float32)
+    nodes, outputs = [], []
+    constants: dict[str, Any] = {"scale": np.array([1 / 255], np.float32)}
+    for width in (1, 4, 10):
+        constants[f"shape_{width}"] = np.array([1, -1, width])
+        constants[f"repeat_{width}"] = np.zeros((width, 3, 1, 1), np.float32)
+    constants["repeat_1"] = np.full((1, 3, 1, 1), 1 / 3, np.float32)
+    for stride in (8, 16, 32):
+        size = [stride, stride]
+        nodes.append(
+            helper.make_node(
+                "AveragePool", ["input"], [f"mean_{stride}"], kernel_shape=size, strides=size
+            )
+        )
+        for name, width in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+            out = f"{name}_{stride}"
+            nodes += [
+                helper.make_node("Conv", [f"mean_{stride}", f"repeat_{width}"], [f"{out}.c"]),
+                helper.make_node("Transpose", [f"{out}.c"], [f"{out}.t"], perm=[0, 2, 3, 1]),
+                helper.make_node("Reshape", [f"{out}.t", f"shape_{width}"], [f"{out}.r"]),
+                helper.make_node("Mul", [f"{out}.r", "scale"], [out]),
+            ]
+            shape = [1, None, width]
+            outputs.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, shape))
+    order = [f"{name}_{stride}" for name in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)]
+    outputs.sort(key=lambda each: order.index(each.name))
+    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, "h", "w"])]
+    values = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "faces", inputs, outputs, values)
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
 
+
+def test_faces_are_covered_with_a_margin_where_opencv_finds_them(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    find = FaceFinder(face_model(tmp_path / "faces.onnx"))
+    image = np.zeros((96, 200, 3), np.uint8)
+    assert find(image) == []
+    image[32:64, 64:96] = 255  # a cell of stride 32; its box is around the cell's corner
+    regions = find(image)
+    hidden = (black_out(np.full_like(image, 200), regions) == 0).all(axis=2)
+    rows, columns = np.flatnonzero(hidden.any(axis=1)), np.flatnonzero(hidden.any(axis=0))
+    assert hidden[16:48, 48:80].all()  # what OpenCV says
+    assert abs(rows[0] - 8) <= 1  # and a quarter of it more
+    assert abs(columns[0] - 40) <= 1
+    assert rows[-1] <= 72
+    assert columns[-1] <= 104
+    for height, width in ((33, 47), (64, 320)):  # of any size
+        assert find(np.zeros((height, width, 3), np.uint8)) == []
+
+
+def test_what_is_no_model_of_faces_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
     model = tmp_path / "faces.onnx"
     with pytest.raises(InputError, match="no model of faces"):
         FaceFinder(model)
     model.write_bytes(b"not a model")
     with pytest.raises(InputError, match="that OpenCV can load"):
         FaceFinder(model)
-    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_, **__: Detector())
-    find = FaceFinder(model)
-    assert find(np.zeros((100, 200, 3), np.uint8)) == []
-    ((first, _, third, _),) = find(np.ones((100, 200, 3), np.uint8))
-    assert first == pytest.approx((10 / 200, 35 / 100))
-    assert third == pytest.approx((70 / 200, 65 / 100))

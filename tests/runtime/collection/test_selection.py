@@ -106,6 +106,19 @@ def test_what_changes_and_what_is_in_doubt_is_kept() -> None:
         assert (choice.reason if choice else None) == reason, number
 
 
+def test_frames_without_doubt_are_looked_at_five_times_a_second() -> None:
+    options, clock = CollectionOptions(hourly=10**6, random_share=0.0), Clock()
+    selector, rng, looked = Selector(options, clock=clock), np.random.default_rng(0), 0
+    view = selector._view("gate", "")
+    for number in range(300):
+        clock.now = number / 30
+        before = view.novelty._seen
+        selector.choose(sighting(scene(rng), TORN if number == 100 else SURE))
+        looked += view.novelty._seen - before
+    assert 45 <= looked <= 55
+    assert view.novelty._seen == looked
+
+
 def test_each_view_has_its_own_budget_and_memory() -> None:
     options, clock = CollectionOptions(hourly=2, random_share=0.0), Clock()
     selector, features = Selector(options, clock=clock), np.ones(F)

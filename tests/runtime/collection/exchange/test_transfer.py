@@ -90,7 +90,8 @@ def remade(file: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None
         members = {each.name: tar.extractfile(each).read() for each in tar}  # type: ignore[union-attr]
     index = json.loads(members.pop(INDEX))
     change(index, members)
-    index.setdefault("content_sha256", hash_of_index(index))
+    if "content_sha256" not in index and {"questions", "pictures"} <= index.keys():
+        index["content_sha256"] = hash_of_index(index)
     target = file.with_name("changed.tar")
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in {INDEX: json.dumps(index).encode(), **members}.items():
@@ -197,3 +198,47 @@ def test_damage_anywhere_is_an_error_or_changes_nothing(file: Path) -> None:
         else:
             assert found == known
     assert seen > 75
+
+
+ODD: list[Any] = [None, True, -1, 1e300, "", "\ud800", "x" * 999, [], {}, [[]], {"a": {}}, 7]
+
+
+def odd_index(index: dict[str, Any], rng: random.Random) -> None:
+    """Put something odd in a random place of an index, or take what is there away."""
+    place: Any = index
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        if not keys:
+            return
+        key = rng.choice(keys)
+        if isinstance(place[key], dict | list) and rng.random() < 0.85:
+            place = place[key]
+        elif rng.random() < 0.2:
+            del place[key]
+            return
+        else:
+            place[key] = rng.choice(ODD)
+            return
+
+
+def test_an_index_with_anything_in_it_is_an_error_or_a_file_like_others(
+    tmp_path: Path, file: Path
+) -> None:
+    rng = random.Random(8)
+
+    def change(index: dict[str, Any], _: dict[str, bytes]) -> None:
+        odd_index(index, rng)
+        if index.keys() >= {"questions", "pictures", "content_sha256"}:
+            del index["content_sha256"]
+
+    def is_refused(other: Collection) -> bool:
+        try:
+            push_pictures(read_packed(remade(file, change)), other, "ann")
+        except CollectionError:
+            return True
+        return False
+
+    with Collection.open(tmp_path / "other", create=True) as other:
+        other.database._connection.execute("PRAGMA synchronous = OFF")
+        refused = sum(is_refused(other) for _ in range(120))
+    assert 60 < refused < 120
