@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from snow_deploy.cli import main
 from snow_deploy.cli.byte_size import ByteSize
 from snow_runtime.collection.collection import Collection
+from tests.deploy.cli.running import Running
 from tests.runtime.readout.graphs import feature_graph, manifest_of
 
 if TYPE_CHECKING:
@@ -140,3 +142,42 @@ def test_a_graph_without_features_says_how_to_export_it(tmp_path: Path) -> None:
 )
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
     assert ByteSize().convert(text, None, None) == size
+
+
+def test_masks_that_change_need_the_cameras_anew(tmp_path: Path) -> None:
+    from snow_deploy.cli.run import command
+    from snow_deploy.cli.run_plan import plan_of
+
+    plans = []
+    for box in ("[0, 0, 0.5, 1]", "[0, 0, 1, 1]"):
+        path = tmp_path / "snow.toml"
+        text = f'[cameras.door]\naddress = "synthetic://"\n[cameras.door.masks.left]\nbox = {box}\n'
+        path.write_text(text, encoding="utf-8")
+        context = command.make_context("run", ["--config", str(path)])
+        with context.scope():
+            plans.append(plan_of(context))
+    assert plans[0].changes_beyond(plans[1]) == ["masks"]
+    assert plans[0].changes_beyond(plans[0]) == []
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_whole_pictures_and_the_next_one_goes_on(
+    tmp_path: Path, graph: Path
+) -> None:
+    folder = tmp_path / "kept"
+    options = ["--collect", folder, "--collect-random", 1, "--collect-hourly", 10**6]
+    counts = []
+    for wait_s in (0.3, 0.7):
+        running = Running(graph, "--camera", CAMERA.replace("fps=0", "fps=60"), *options)
+        try:
+            running.line()
+            time.sleep(wait_s)
+        finally:
+            running.kill()
+        with Collection.open(folder) as kept:
+            pictures = kept.pictures(limit=10**6)
+            assert all(kept.jpeg(each.id) for each in pictures)
+            assert len(list(folder.glob("pictures/*/*"))) == len({e.sha256 for e in pictures})
+            assert kept.features([each.id for each in pictures]).shape == (len(pictures), 8)
+            counts.append(len(pictures))
+    assert 0 < counts[0] < counts[1]
