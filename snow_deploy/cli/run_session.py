@@ -12,7 +12,7 @@ from snow_deploy.cli.run_collect import begin_collecting
 from snow_deploy.cli.run_labelling import labelling_page
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
-from snow_deploy.cli.run_refit import begin_refitting, questions_of
+from snow_deploy.cli.run_refit import begin_refitting, begin_watching, questions_of
 from snow_deploy.cli.run_site import attend_broker
 from snow_deploy.cli.webhook_options import open_webhook
 from snow_runtime.errors import CameraError, SnowError
@@ -90,7 +90,6 @@ class RunSession:
         from snow_runtime.app.loop import Loop
         from snow_runtime.app.stats import Stats
         from snow_runtime.cameras import CameraGroup, open_camera
-        from snow_runtime.drift.watcher import DriftWatcher
         from snow_runtime.model import load
         from snow_runtime.swap import SwappableModel
 
@@ -124,9 +123,7 @@ class RunSession:
         loop.states = self._states(loop)
         loop.beat = self._manager.beat if self._manager.watches else None
         begin_collecting(plan, loop, stack)
-        if options.drift:
-            loop.drift = DriftWatcher()
-            stats.drift = loop.drift.to_dict
+        begin_watching(options, loop)
         self._refit = begin_refitting(lambda: self._plan, loop, stack)
         serve_page(options, loop, cameras, stack, self._labelling(stack))
         attend_broker(options, output, loop, cameras, stack)

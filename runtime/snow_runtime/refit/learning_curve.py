@@ -60,12 +60,15 @@ class LabelledPictures:
     """What the whole fit was made of.
 
     Attributes:
-        features: `[M, K]`, those that were chosen.
+        features: `[M, F]`, all of them: which are read is chosen in each part anew. Those that were
+            chosen by all labels know the held-out ones.
+        chosen: How many were read.
         groups: int64 `[M]`, which pictures are held out together.
         penalty: The penalty that was chosen.
     """
 
-    features: NDArray[np.floating[Any]]
+    features: NDArray[np.float16] | NDArray[np.float32]
+    chosen: int
     groups: NDArray[np.int64]
     penalty: float
 
@@ -79,7 +82,7 @@ def curve_points(given: LabelledPictures, evidence: Evidence) -> tuple[CurvePoin
     if whole < _FEWEST:
         return ()
     penalties = tuple(given.penalty * step for step in _STEPS)
-    options = FitOptions(sizes=(), penalties=penalties)
+    options = FitOptions(features=given.chosen, sizes=(), penalties=penalties)
     found = []
     for share in _SHARES:
         for repeat in range(_REPEATS):

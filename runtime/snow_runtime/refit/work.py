@@ -38,7 +38,8 @@ def do_fit(folder: Path) -> None:
     evidence = _evidence(job, groups, fitted)
     evidence.write(folder / files.EVIDENCE)
     write_json(folder / files.DONE, _said(evidence, fitted))
-    given = LabelledPictures(job.features[:, fitted.index], groups.held_out, fitted.chosen.penalty)
+    chosen = fitted.chosen
+    given = LabelledPictures(job.features, chosen.features, groups.held_out, chosen.penalty)
     points = curve_points(given, evidence)
     write_json(
         folder / files.REPORT,

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import beta, binomtest
 
 from snow_runtime.paired_tests import Counts, p_value_above
-from snow_runtime.readout.fit import fit_readout
+from snow_runtime.readout.fit import FitOptions, fit_readout
 from snow_runtime.refit.compare import LEVEL, compare
 from snow_runtime.refit.evidence import Evidence, confusion, exact_interval
 from snow_runtime.refit.groups import GroupOptions, Taken, group_pictures
@@ -207,7 +207,7 @@ def test_the_forecast_names_the_class_that_errs_and_holds_what_comes() -> None:
     features, targets = features[rows], targets[rows]
     fitted = fit_readout(features, targets, ["a", "b"])
     evidence = evidence_of(targets, fitted.logits)
-    given = LabelledPictures(features, np.arange(len(rows)), fitted.chosen.penalty)
+    given = LabelledPictures(features, 12, np.arange(len(rows)), fitted.chosen.penalty)
     points = curve_points(given, evidence)
     found = forecast(points, evidence)
 
@@ -218,6 +218,20 @@ def test_the_forecast_names_the_class_that_errs_and_holds_what_comes() -> None:
     assert found["accuracy"]["low"] <= found["accuracy"]["value"] <= found["accuracy"]["high"]
     assert "labels more" in found["advice"]
     assert forecast(points[-1:], evidence) is None
+
+
+def test_the_curve_does_not_know_what_it_holds_out() -> None:
+    """Labels without any sense, and so many features that some fit them by chance."""
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(120, 3000)).astype(np.float32)
+    targets = rng.integers(2, size=120)
+    fitted = fit_readout(features, targets, ["a", "b"], FitOptions(features=64))
+    evidence = evidence_of(targets, fitted.logits)
+    given = LabelledPictures(features, 64, np.arange(120), fitted.chosen.penalty)
+    points = curve_points(given, evidence)
+
+    assert len(points) == 7
+    assert sum(point.wrong for point in points) / sum(point.answers for point in points) > 0.35
 
 
 def test_a_comparison_counts_moments_once() -> None:
