@@ -1,6 +1,6 @@
 // The Model tab: how good a question's readouts are, which one answers, and which labels to look at.
 
-import { get, pictureUrl, post } from "./api.js";
+import { Refused, get, pictureUrl, post } from "./api.js";
 import { accuracy, confusion, curve, make } from "./figures.js";
 import { count, notice, percent, plural, when } from "./words.js";
 
@@ -57,7 +57,7 @@ export class ModelTab {
       this.shown = text;
       this.#render(found);
     } catch (error) {
-      notice(error.message, "bad");
+      if (error instanceof Refused) notice(error.message, "bad");
     }
   }
 
