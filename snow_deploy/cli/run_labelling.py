@@ -34,10 +34,12 @@ def labelling_page(
 
     collection = Collection.open(plan.options.collect, create=True, options=plan.collecting)
     stack.enter_context(collection)
-    return Labelling(collection, refit, lambda: views_of(now()))
+    return Labelling(collection, refit, lambda: shown_views(now()))
 
 
-def views_of(plan: RunPlan) -> list[tuple[str, str]]:
+def shown_views(plan: RunPlan) -> list[tuple[str, str]]:
     """Return what the cameras show, each camera with the name of a view, "" for the whole."""
     whole = [(name, "") for name, _ in plan.cameras]
-    return [*whole, *((each.camera, each.view.name) for each in plan.questions or ())]
+    drawn = ((camera, view.name) for camera, views in plan.views.items() for view in views)
+    asked = ((each.camera, each.view.name) for each in plan.questions or ())
+    return list(dict.fromkeys([*whole, *drawn, *asked]))

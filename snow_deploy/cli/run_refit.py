@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_runtime.errors import MissingDependencyError
+from snow_runtime.errors import MissingDependencyError, SnowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
+    from snow_deploy.cli.run_options import RunOptions
     from snow_deploy.cli.run_plan import RunPlan
     from snow_runtime.app.loop import Loop
     from snow_runtime.app.questions.asking import Questions
     from snow_runtime.app.questions.question import Question
     from snow_runtime.collection.records import CollectionQuestion
+    from snow_runtime.drift.reference import Reference
     from snow_runtime.refit.service import RefitService
 
 _LOGGER = logging.getLogger(__name__)
@@ -60,11 +63,57 @@ def begin_refitting(
 
     def ask() -> None:
         loop.questions = questions_of(now(), service)
+        if loop.drift is not None:
+            loop.drift.know(_references(service, loop))
 
-    loop.added, loop.collecting.beside = service, service.saw
+    def look(camera: str, view: str, features: Any, answers: Any) -> None:
+        service.saw(camera, view, features, answers)
+        if loop.drift is not None:
+            loop.drift.look(camera, answers, features, time.time())
+
+    loop.added, loop.collecting.beside = service, look
     service.when_changed = ask
     ask()
     return service
+
+
+def begin_watching(options: RunOptions, loop: Loop) -> None:
+    """Watch for drift, if that is asked for.
+
+    Args:
+        options: The command's.
+        loop: What answers.
+
+    Raises:
+        MissingDependencyError: scipy, whose functions the test takes, is not installed.
+    """
+    if not options.drift:
+        return
+    from snow_runtime.drift.watcher import DriftWatcher
+    from snow_runtime.readout.import_learn import import_learn
+
+    import_learn("scipy.special")  # better said now than at the first frame
+    loop.drift = DriftWatcher()
+    loop.stats.drift = loop.drift.to_dict
+
+
+def _references(service: RefitService, loop: Loop) -> dict[str, Reference]:
+    """Give what the live versions were fitted on, to compare frames with."""
+    from snow_runtime.drift.reference import reference_of
+
+    entry, found = loop.model.manifest.features, {}
+    for name in service.names:
+        try:
+            given = service.trained_on(name)
+        except SnowError as error:
+            _LOGGER.warning("Drift of %s is looked for by its readout alone: %s", name, error)
+            continue
+        if given is None or entry is None:
+            continue
+        reference = reference_of(*given, entry.taps)
+        if reference is not None:
+            found[name] = reference
+    return found
 
 
 def questions_of(plan: RunPlan, service: RefitService | None = None) -> Questions | None:

@@ -14,7 +14,7 @@ from snow_deploy.cli.run_collect import begin_collecting
 from snow_deploy.cli.run_labelling import labelling_page
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
-from snow_deploy.cli.run_refit import begin_refitting, questions_of
+from snow_deploy.cli.run_refit import begin_refitting, begin_watching, questions_of
 from snow_deploy.cli.run_site import attend_broker
 from snow_deploy.cli.webhook_options import open_webhook
 from snow_runtime.errors import CameraError, SnowError
@@ -158,12 +158,8 @@ class RunSession:
 
     def _begin_learning(self, loop: Loop, stack: ExitStack) -> Labelling | None:
         """Collect, watch for drift and fit anew, as is asked; return the page for labels."""
-        from snow_runtime.drift.watcher import DriftWatcher
-
         begin_collecting(self._plan, loop, stack)
-        if self._plan.options.drift:
-            loop.drift = DriftWatcher()
-            loop.stats.drift = loop.drift.to_dict
+        begin_watching(self._plan.options, loop)
         self._refit = begin_refitting(lambda: self._plan, loop, stack)
         return labelling_page(lambda: self._plan, self._refit, stack)
 

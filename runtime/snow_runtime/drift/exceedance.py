@@ -16,21 +16,38 @@ that is at most twice as likely as that one frame is, however the frames of a bl
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+
+from snow_runtime.readout.import_learn import import_learn
 
 WRONG: Final = 0.05
 """Added to the share beyond the bound, which was found on rightly answered pictures alone."""
 _GRID: Final = 400
 
 
-def fewest_strange(held_out: int, kept: float, blocks: int, looks: int, error: float) -> int | None:
+@dataclass(frozen=True)
+class Bound:
+    """What a bound was found on.
+
+    Attributes:
+        held_out: m, how many held-out pictures.
+        kept: Share of them within it, 0 to 1.
+        added: Share beyond it that is added to what they show.
+    """
+
+    held_out: int
+    kept: float
+    added: float = WRONG
+
+
+def fewest_strange(bound: Bound, blocks: int, looks: int, error: float) -> int | None:
     """Say how many blocks of the last ones have to be strange for an alarm.
 
     Args:
-        held_out: m, how many held-out pictures the bound was found on.
-        kept: Share of them within the bound, 0 to 1.
+        bound: What the bound was found on.
         blocks: How many last blocks are looked at together.
         looks: How often that is, in the time that `error` is about.
         error: Largest probability of an alarm in that time, while all is as it was.
@@ -39,27 +56,28 @@ def fewest_strange(held_out: int, kept: float, blocks: int, looks: int, error: f
         The number; None where not even all of them would do.
     """
     for fewest in range(1, blocks + 1):
-        if false_alarms(held_out, kept, (blocks, fewest), looks) <= error:
+        if false_alarms(bound, (blocks, fewest), looks) <= error:
             return fewest
     return None
 
 
-def false_alarms(held_out: int, kept: float, rule: tuple[int, int], looks: int) -> float:
+def false_alarms(bound: Bound, rule: tuple[int, int], looks: int) -> float:
     """Bound the probability of one alarm or more while all is as it was.
 
     Blocks are taken to be independent, looks are not (Bonferroni).
 
     Args:
-        held_out: m.
-        kept: Share within the bound.
+        bound: What the bound was found on.
         rule: How many last blocks are looked at, and how many of them have to be strange.
         looks: How often.
-    """
-    from scipy.special import bdtrc, betaincinv
 
-    rank = min(held_out, math.ceil((held_out + 1) * kept))
+    Raises:
+        MissingDependencyError: scipy is not installed.
+    """
+    special = import_learn("scipy.special")
+    rank = min(bound.held_out, math.ceil((bound.held_out + 1) * bound.kept))
     grid = (np.arange(_GRID) + 0.5) / _GRID
-    beyond = betaincinv(held_out + 1 - rank, rank, grid) + WRONG
+    beyond = special.betaincinv(bound.held_out + 1 - rank, rank, grid) + bound.added
     blocks, fewest = rule
-    chance = bdtrc(fewest - 1, blocks, np.minimum(1, 2 * beyond))
+    chance = special.bdtrc(fewest - 1, blocks, np.minimum(1, 2 * beyond))
     return float(np.minimum(1, looks * chance).mean())

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from snow_runtime.drift.exceedance import fewest_strange
+from snow_runtime.drift.exceedance import Bound, fewest_strange
 
 _DAY_S: Final = 86_400.0
 _FEWEST: Final = 5  # frames of a block; of fewer nothing is said
@@ -35,19 +35,6 @@ class DriftOptions:
     def looks(self) -> int:
         """How often the blocks are looked at in that time."""
         return round(self.quiet_days * _DAY_S / self.block_s)
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What a task's bound of familiarity was found on.
-
-    Attributes:
-        held_out: How many held-out pictures.
-        kept: Share of them within it.
-    """
-
-    held_out: int
-    kept: float
 
 
 @dataclass(frozen=True)
@@ -82,9 +69,7 @@ class Watch:
     def __init__(self, bound: Bound, options: DriftOptions) -> None:
         self.bound = bound
         self._options = options
-        self._fewest = fewest_strange(
-            bound.held_out, bound.kept, options.blocks, options.looks, options.error
-        )
+        self._fewest = fewest_strange(bound, options.blocks, options.looks, options.error)
         self._blocks: deque[float] = deque(maxlen=options.blocks)
         self._beyond = self._frames = 0
         self._began: float | None = None
@@ -100,6 +85,11 @@ class Watch:
             self._since is not None, strange, len(self._blocks), self._fewest, share, self._since
         )
 
+    def is_due(self, at: float) -> bool:
+        """Tell whether a frame of this time is looked at."""
+        began = self._began
+        return began is None or not 0 <= at - began < self._options.block_s or at >= self._next
+
     def see(self, unlikeness: float, at: float) -> bool:
         """Take a frame; return whether that changed what is said.
 
@@ -107,13 +97,11 @@ class Watch:
             unlikeness: How unlike those trained on it is; above 1 it is beyond the bound.
             at: When it was captured, in seconds since 1970 (UTC).
         """
-        options = self._options
-        if self._began is None or not 0 <= at - self._began < options.block_s:
-            changed = self._end_block(at)
-        elif at < self._next:
+        if not self.is_due(at):
             return False
-        else:
-            changed = False
+        options = self._options
+        ended = self._began is None or not 0 <= at - self._began < options.block_s
+        changed = ended and self._end_block(at)
         self._next = at + options.sample_s
         self._frames += 1
         self._beyond += unlikeness > _STRANGE

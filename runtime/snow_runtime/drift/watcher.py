@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from snow_runtime.drift.event import DriftEvent
-from snow_runtime.drift.watch import Bound, DriftOptions, Watch
+from snow_runtime.drift.exceedance import Bound
+from snow_runtime.drift.watch import DriftOptions, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from snow_runtime.drift.reference import Reference
     from snow_runtime.results import TaskResult
 
 
@@ -27,6 +32,35 @@ class DriftWatcher:
         self._options = options or DriftOptions()
         self._watches: dict[tuple[str, str], Watch] = {}  # exchanged as a whole
         self._known: dict[tuple[str, str], object] = {}
+        self._references: dict[str, Reference] = {}  # exchanged as a whole
+        self._untold: list[DriftEvent] = []
+
+    def know(self, references: Mapping[str, Reference]) -> None:
+        """Compare frames with the training pictures of some questions; any thread may say so.
+
+        Args:
+            references: By question; the others go by their tasks' bounds.
+        """
+        self._references = dict(references)
+
+    def look(
+        self, camera: str, names: Iterable[str], features: NDArray[np.float32], at: float
+    ) -> None:
+        """Take a view's features; what that changes is returned by the next :meth:`see`.
+
+        Args:
+            camera: Name of the camera.
+            names: Questions about the view.
+            features: float32 `[F]`.
+            at: When it was captured, in seconds since 1970 (UTC).
+        """
+        for name in names:
+            reference = self._references.get(name)
+            if reference is None:
+                continue
+            watch = self._watch(camera, name, reference, reference.bound)
+            if watch.is_due(at) and watch.see(reference.unlikeness(features), at):
+                self._untold.append(DriftEvent(camera, name, watch.now, at))
 
     def see(
         self, camera: str, results: Mapping[str, TaskResult], at: float
@@ -38,20 +72,23 @@ class DriftWatcher:
             results: Answers by question.
             at: When it was captured, in seconds since 1970 (UTC).
         """
-        found = []
+        found, self._untold = self._untold, []
         for name, result in results.items():
             entry = None if result.confidence is None else result.confidence.familiarity
-            if entry is None or result.unlikeness is None:
+            if entry is None or result.unlikeness is None or name in self._references:
                 continue
-            key = camera, name
-            if self._known.get(key) is not entry:
-                self._known[key] = entry
-                watch = Watch(Bound(entry.held_out, entry.kept), self._options)
-                self._watches = {**self._watches, key: watch}
-            watch = self._watches[key]
+            watch = self._watch(camera, name, entry, Bound(entry.held_out, entry.kept))
             if watch.see(result.unlikeness, at):
                 found.append(DriftEvent(camera, name, watch.now, at))
         return tuple(found)
+
+    def _watch(self, camera: str, name: str, known: object, bound: Bound) -> Watch:
+        """Give what watches a question, a new one where what is known of it is new."""
+        key = camera, name
+        if self._known.get(key) is not known:
+            self._known[key] = known
+            self._watches = {**self._watches, key: Watch(bound, self._options)}
+        return self._watches[key]
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return how each question stands, as plain JSON values."""

@@ -51,8 +51,8 @@ class RefitService:
         begin: Function that begins a fit.
 
     Attributes:
-        when_changed: Function that is called when other questions are answered than before; None
-            for none.
+        when_changed: Function that is called when other questions are answered than before, or by
+            other versions; None for none.
     """
 
     def __init__(
@@ -240,6 +240,31 @@ class RefitService:
         question = self._questions.get(name)
         return question is None or is_about(question, camera, "")
 
+    def trained_on(self, question: str) -> tuple[NDArray[np.float16], NDArray[np.int64]] | None:
+        """Give what the live version of a question was fitted on, as far as it is there still.
+
+        Returns:
+            Features float16 `[N, F]`, and which of the pictures tell much the same, int64 `[N]`;
+            None where that is not known.
+
+        Raises:
+            SnowError: It cannot be read.
+        """
+        number = self._switch.numbers.get(question)
+        if number is None:
+            return None
+        evidence = self._switch.versions(question).evidence(number)
+        ids, source = evidence.ids.tolist(), self._fitter.source_sha256
+        there = [
+            each.id
+            for each in self._collection.pictures(ids=ids, limit=len(ids))
+            if each.source_sha256 == source and each.features_width is not None
+        ]
+        if not there:
+            return None
+        rows = {number: row for row, number in enumerate(ids)}
+        return self._collection.features(there), evidence.moments[[rows[each] for each in there]]
+
     @property
     def live(self) -> tuple[ReadoutFile, ...]:
         """The readouts that answer; a model that takes the place of this one gets them too."""
@@ -309,7 +334,7 @@ class RefitService:
         self._tell_changes()
 
     def _tell_changes(self) -> None:
-        now = self.answered
+        now = self.answered, self._switch.numbers
         if now != self._told:
             self._told = now
             if self.when_changed is not None:

@@ -57,6 +57,12 @@ class Switch:
         with self._lock:
             return tuple(readout for _, readout in self._placed.values())
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Numbers of the versions that answer, by question."""
+        with self._lock:
+            return {name: number for name, (number, _) in self._placed.items()}
+
     def trouble(self, question: str) -> str:
         """Say why a question's live version does not answer; "" where it does."""
         with self._lock:

@@ -60,7 +60,8 @@ def folder(tmp_path: Path, graph: FeatureGraph) -> Path:
 def running(graph: FeatureGraph, folder: Path) -> Iterator[Running]:
     cameras = ["--camera", f"door={CAMERA}", "--camera", f"yard={CAMERA}"]
     started = Running(
-        *(graph.path, *cameras, "--threads", 1, "--collect", folder, "--tasks", "food")
+        *(graph.path, *cameras, "--threads", 1, "--collect", folder, "--tasks", "food"),
+        "--drift",
     )
     yield started
     started.kill()

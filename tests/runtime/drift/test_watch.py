@@ -11,8 +11,9 @@ from scipy.stats import beta, binom
 
 from snow_runtime.confidence.familiarity import unlikenesses
 from snow_runtime.confidence.fit_familiarity import KnownPictures, fit_familiarity
-from snow_runtime.drift.exceedance import WRONG, false_alarms, fewest_strange
-from snow_runtime.drift.watch import Bound, DriftOptions, Watch
+from snow_runtime.drift.exceedance import WRONG, Bound, false_alarms, fewest_strange
+from snow_runtime.drift.reference import Reference, reference_of
+from snow_runtime.drift.watch import DriftOptions, Watch
 from snow_runtime.drift.watcher import DriftWatcher
 from snow_runtime.graph.confidence_entry import ConfidenceEntry
 from snow_runtime.graph.features_entry import TapEntry
@@ -41,9 +42,11 @@ def test_the_number_of_blocks_is_what_the_formula_says(held_out: int) -> None:
     share = beta.rvs(held_out + 1 - rank, rank, size=40_000, random_state=1) + WRONG
     tail = np.minimum(1, 2016 * binom.sf(9, 12, np.minimum(1, 2 * share)))
 
-    assert false_alarms(held_out, 0.96, (12, 10), 2016) == pytest.approx(tail.mean(), rel=0.15)
-    assert fewest_strange(held_out, 0.96, 12, 2016, 0.05) == 10
-    assert fewest_strange(held_out, 0.96, 3, 2016, 0.0001) is None
+    assert false_alarms(Bound(held_out, 0.96), (12, 10), 2016) == pytest.approx(
+        tail.mean(), rel=0.15
+    )
+    assert fewest_strange(Bound(held_out, 0.96), 12, 2016, 0.05) == 10
+    assert fewest_strange(Bound(held_out, 0.96), 3, 2016, 0.0001) is None
 
 
 def test_a_share_beyond_an_order_statistic_is_a_beta_draw() -> None:
@@ -214,3 +217,70 @@ def test_a_camera_that_was_away_says_nothing_of_that_time() -> None:
     for number in range(200):  # a frame an hour is too few for a block
         watch.see(9.0, 1e9 + 3600 * number)
     assert watch.now.blocks == 0
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    found = reference_of(features_of(scenes(60, 1)), np.arange(60), TAPS)
+    assert found is not None
+    return found
+
+
+def follow(reference: Reference, pictures: NDArray[Any]) -> list[Any]:
+    """Show a camera's frames to a watcher that has the training pictures themselves."""
+    watcher = DriftWatcher(OPTIONS)
+    watcher.know({"door": reference})
+    told: list[Any] = []
+    for number, row in enumerate(features_of(pictures)):
+        watcher.look("yard", ["door", "other"], row, 1e9 + 120 * number)
+        told += watcher.see("yard", {}, 1e9 + 120 * number)
+    return told
+
+
+def test_a_distance_is_that_to_the_third_nearest_of_other_moments() -> None:
+    rng = np.random.default_rng(0)
+    features = np.repeat(rng.random((30, 36)), 2, axis=0).astype(np.float32)  # pairs of copies
+    found = reference_of(features, np.arange(60) // 2, TAPS)
+    assert found is not None
+    normed = np.concatenate(
+        [
+            part / np.linalg.norm(part, axis=1, keepdims=True)
+            for part in np.split(features, [12], 1)
+        ],
+        axis=1,
+    )
+    deviation = normed.std(axis=0)
+    rows = normed / (deviation + 0.3 * deviation.mean())
+    apart = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+    apart[np.arange(60)[:, None] // 2 == np.arange(60) // 2] = np.inf
+    limit = np.sort(np.sort(apart, axis=1)[:, 2])[55 - 1]  # rank ceil(61 * 0.9)
+
+    far = 1 - features[0]
+    parts = [part / np.linalg.norm(part) for part in np.split(far, [12])]
+    wanted = np.sort(
+        np.linalg.norm(np.concatenate(parts) / (deviation + 0.3 * deviation.mean()) - rows, axis=1)
+    )[2]
+    assert found.unlikeness(far) == pytest.approx(wanted / limit, rel=1e-3)
+    assert found.bound == Bound(30, 0.9, 0.0)
+    assert reference_of(features[:20], np.arange(20) // 2, TAPS) is None
+
+
+def test_usual_frames_are_near_sixty_training_pictures(reference: Reference) -> None:
+    found = [reference.unlikeness(row) for row in features_of(scenes(300, 21))]
+    assert 0.03 < np.mean(np.array(found) > 1) < 0.25
+    assert follow(reference, scenes(400, 22)) == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_told_by_few_training_pictures(change: str, reference: Reference) -> None:
+    told = follow(reference, np.concatenate([scenes(100, 8), CHANGES[change](scenes(150, 9))]))
+    assert [event.now.drifted for event in told] == [True]
+
+
+def test_a_question_with_pictures_does_not_go_by_its_bound(
+    entry: Any, reference: Reference
+) -> None:
+    watcher = DriftWatcher(OPTIONS)
+    watcher.know({"door": reference})
+    assert watcher.see("yard", answers(entry, scenes(1, 4))[0], 1e9) == ()
+    assert watcher.to_dict() == []

@@ -108,7 +108,7 @@ def label_of(given: Any) -> GivenLabel:
 
 
 @dataclass(frozen=True)
-class Choice:
+class LabelChoice:
     """A label for some pictures.
 
     Attributes:
@@ -120,12 +120,12 @@ class Choice:
     ids: tuple[int, ...]
 
 
-def choices_of(given: Any) -> list[Choice]:
+def choices_of(given: Any) -> list[LabelChoice]:
     """Return labels, each with its pictures."""
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
         refuse('Send choices, such as [{"label": "open", "ids": [3, 7]}].')
     found = [
-        Choice(label_of(each.get("label")), tuple(ids_of(each.get("ids"), MOST_LABELLED)))
+        LabelChoice(label_of(each.get("label")), tuple(ids_of(each.get("ids"), MOST_LABELLED)))
         for each in given
     ]
     if sum(len(each.ids) for each in found) > MOST_LABELLED:

@@ -35,7 +35,7 @@ _CHOSEN: Final = 200  # one by one; after so many labels it is sorted anew
 
 
 @dataclass(frozen=True)
-class Order:
+class PictureOrder:
     """Pictures in their order.
 
     Attributes:
@@ -74,8 +74,8 @@ class Orders:
         self._known = known
         self._readouts = readouts
 
-    def find(self, question: CollectionQuestion, show: Show, sort: Sort) -> Order:
-        """Order a question's pictures.
+    def find(self, question: CollectionQuestion, show: Show, sort: Sort) -> PictureOrder:
+        """PictureOrder a question's pictures.
 
         Raises:
             CollectionError: The collection cannot be read.
@@ -84,14 +84,14 @@ class Orders:
         pictures = self._shown(question, show, oldest=sort == "oldest")
         left_out = max(0, self._count(question, show) - len(pictures))
         if sort not in {"useful", "alike"}:
-            return Order([[each.id] for each in pictures], left_out, 0, revision)
+            return PictureOrder([[each.id] for each in pictures], left_out, 0, revision)
         source = self._known.labelled(question).source
         comparable = [each for each in pictures if fits(each, source)]
         first, ids = comparable[:COMPARED], {each.id for each in comparable[:COMPARED]}
         groups = self._useful(first, question) if sort == "useful" else self._alike(first, question)
         groups += [[each.id] for each in comparable[COMPARED:]]
         groups += [[each.id] for each in pictures if not fits(each, source) and each.id not in ids]
-        return Order(groups, left_out, len(pictures) - len(comparable), revision)
+        return PictureOrder(groups, left_out, len(pictures) - len(comparable), revision)
 
     def _shown(
         self, question: CollectionQuestion, show: Show, *, oldest: bool

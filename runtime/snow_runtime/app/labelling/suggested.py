@@ -13,7 +13,7 @@ import numpy as np
 
 from snow_runtime.app.labelling.known import fits
 from snow_runtime.learn.suggest.distances import distances
-from snow_runtime.learn.suggest.vote import neighbours_say, together
+from snow_runtime.learn.suggest.vote import mean_opinion, neighbours_say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ def suggest(
     model = None
     if not question.several:
         model = _model_says(pictures, question, labelled, readouts)
-    return Suggested(labelled.labels, together(neighbours, model), neighbours, model)
+    return Suggested(labelled.labels, mean_opinion(neighbours, model), neighbours, model)
 
 
 def _model_says(

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snow_runtime.app.labelling.asked import Choice, refuse
+from snow_runtime.app.labelling.asked import LabelChoice, refuse
 from snow_runtime.app.labelling.known import in_order
 from snow_runtime.collection.overview import people_of
 
@@ -47,7 +47,7 @@ class Writer:
     def give(
         self,
         question: CollectionQuestion,
-        choices: Sequence[Choice],
+        choices: Sequence[LabelChoice],
         seen: Mapping[int, GivenLabel],
         by: str,
     ) -> Given:
@@ -65,7 +65,7 @@ class Writer:
             CollectionError: They cannot be written.
         """
         for choice in choices:
-            check_label(question, choice.label)
+            refuse_other_label(question, choice.label)
         with self._lock:
             now = self._collection.labels(question.name)
             conflicts: list[int] = []
@@ -110,7 +110,7 @@ class Writer:
         return [{"id": each, "label": now.get(each), "by": people.get(each, "")} for each in ids]
 
 
-def check_label(question: CollectionQuestion, label: GivenLabel) -> None:
+def refuse_other_label(question: CollectionQuestion, label: GivenLabel) -> None:
     """Refuse a label that is none of a question's.
 
     Raises:

@@ -53,7 +53,7 @@ def neighbours_say(
     return np.asarray((worth * votes + 1 / labels) / (worth + 1), np.float32)
 
 
-def together(
+def mean_opinion(
     neighbours: NDArray[np.float32], model: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
     """Take the mean of what the neighbours and the model say (a linear opinion pool, Stone 1961).

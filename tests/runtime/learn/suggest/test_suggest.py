@@ -94,10 +94,10 @@ def test_sure_suggestions_are_right_on_digits(
 def test_a_model_and_neighbours_that_disagree_leave_doubt() -> None:
     neighbours = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1]], np.float32)
     model = np.array([[0.9, 0.1], [0.1, 0.9], [np.nan, np.nan]], np.float32)
-    found = vote.together(neighbours, model)
+    found = vote.mean_opinion(neighbours, model)
     np.testing.assert_allclose(found, [[0.9, 0.1], [0.5, 0.5], [0.9, 0.1]])
     np.testing.assert_allclose(vote.doubt(found), [0.2, 1.0, 0.2], atol=1e-6)
-    assert vote.together(neighbours, None) is neighbours
+    assert vote.mean_opinion(neighbours, None) is neighbours
     np.testing.assert_allclose(vote.doubt(np.ones((2, 1), np.float32)), 1)
 
 

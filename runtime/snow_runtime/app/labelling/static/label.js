@@ -1,6 +1,6 @@
 // The labelling page: what is pressed, what the server is told, and what others do meanwhile.
 
-import { get, post } from "./api.js";
+import { Refused, get, post } from "./api.js";
 import { Large, askClass, askName, askQuestion, person, showKeys } from "./dialogs.js";
 import { Grid } from "./grid.js";
 import { listen } from "./keys.js";
@@ -29,7 +29,7 @@ const grid = new Grid(find("grid"), find("end"), {
     if (large.open && grid.current) large.show(grid.current);
   },
   enlarge,
-  fail: (error) => notice(error.message, "bad"),
+  fail: (error) => error instanceof Refused && notice(error.message, "bad"), // else `look` says so
 });
 
 let state = { questions: [], views: [], people: [], model: false };

@@ -1,6 +1,6 @@
 // The Model tab: how good a question's readouts are, which one answers, and which labels to look at.
 
-import { get, pictureUrl, post } from "./api.js";
+import { Refused, get, pictureUrl, post } from "./api.js";
 import { accuracy, confusion, curve, make } from "./figures.js";
 import { count, notice, percent, plural, when } from "./words.js";
 
@@ -57,7 +57,7 @@ export class ModelTab {
       this.shown = text;
       this.#render(found);
     } catch (error) {
-      notice(error.message, "bad");
+      if (error instanceof Refused) notice(error.message, "bad");
     }
   }
 
@@ -122,7 +122,8 @@ export class ModelTab {
     if (own) {
       const error = 2 * (own.standard_error ?? 0);
       const of = moments === undefined ? "" : ` of ${plural(moments, "moment")}`;
-      const hint = `Cross-validated on all ${plural(pictures ?? 0, "labelled picture")}${of}. Many of these were kept for being hard.`;
+      const hard = (honest?.pictures ?? 0) < (pictures ?? 0) ? " Many of these were kept for being hard." : "";
+      const hint = `Cross-validated on all ${plural(pictures ?? 0, "labelled picture")}${of}.${hard}`;
       box.append(accuracy("On what is labelled", own.accuracy, own.accuracy - error, own.accuracy + error, hint));
     }
     for (const remark of version.remarks ?? []) box.append(make("p", "hint", remark));
