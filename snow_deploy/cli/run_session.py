@@ -11,7 +11,7 @@ from snow_deploy.cli.options import readout_files
 from snow_deploy.cli.run_collect import begin_collecting
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
-from snow_deploy.cli.run_refit import begin_refitting, begin_watching, questions_of
+from snow_deploy.cli.run_refit import begin_refitting, begin_watching, questions_asked
 from snow_deploy.cli.run_site import attend_broker
 from snow_deploy.cli.webhook_options import open_webhook
 from snow_runtime.errors import CameraError, SnowError
@@ -116,7 +116,7 @@ class RunSession:
             _loop_options(plan),
             recorders,
             stats,
-            questions=questions_of(plan),
+            questions=questions_asked(plan),
         )
         loop.states = self._states(loop)
         loop.beat = self._manager.beat if self._manager.watches else None
@@ -170,7 +170,7 @@ class RunSession:
         if not _swap(loop.model, plan, self._refit):
             return
         self._plan = self._ran = plan
-        loop.options, loop.questions = _loop_options(plan), questions_of(plan, self._refit)
+        loop.options, loop.questions = _loop_options(plan), questions_asked(plan, self._refit)
         if self._keeper is not None and plan.rules is not None:
             self._keeper.follow(plan.rules, plan.own_rules)
 
