@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.collect_versions import back, fit, versions
+from snow_deploy.cli.collect_versions import back, fit_question, list_versions
 from snow_deploy.cli.options import FILE, FOLDER, PATH, json_option
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ def push(file: Path, folder: Path, by: str) -> None:
         _say_imported(push_pictures(packed, collection, by))
 
 
-command.add_command(fit)
-command.add_command(versions)
+command.add_command(fit_question)
+command.add_command(list_versions)
 command.add_command(back)
 
 

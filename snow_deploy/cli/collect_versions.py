@@ -30,7 +30,7 @@ _QUESTION = click.argument("question")
 @click.option(
     "--refit-memory", type=ByteSize(), default="1GB", help="Memory that the fit may take."
 )
-def fit(folder: Path, question: str, model: Path, refit_memory: int) -> None:
+def fit_question(folder: Path, question: str, model: Path, refit_memory: int) -> None:
     """Fit a QUESTION of the collection in FOLDER now, as `run --collect` does after labels.
 
     The new version answers where it is no worse than the one before; a box that runs follows.
@@ -51,7 +51,7 @@ def fit(folder: Path, question: str, model: Path, refit_memory: int) -> None:
             msg = f"{question} was not fitted. {service.status(question)['text']}"
             raise InputError(msg)
         advice = (service.report(question).get("forecast") or {}).get("advice")
-    click.echo(line_of(found))
+    click.echo(version_line(found))
     for remark in (*found.remarks, *([advice] if advice else [])):
         click.echo(remark)
 
@@ -60,7 +60,7 @@ def fit(folder: Path, question: str, model: Path, refit_memory: int) -> None:
 @_FOLDER
 @_QUESTION
 @json_option
-def versions(folder: Path, question: str, *, as_json: bool) -> None:
+def list_versions(folder: Path, question: str, *, as_json: bool) -> None:
     """List the versions of a QUESTION's readout in the collection in FOLDER."""
     found = _existing(folder, question).all()
     if as_json:
@@ -69,7 +69,7 @@ def versions(folder: Path, question: str, *, as_json: bool) -> None:
     if not found:
         click.echo(f"{question} was not fitted yet")
     for each in found:
-        click.echo(line_of(each))
+        click.echo(version_line(each))
 
 
 @click.command("back")
@@ -78,10 +78,10 @@ def versions(folder: Path, question: str, *, as_json: bool) -> None:
 @click.argument("number", type=click.IntRange(1))
 def back(folder: Path, question: str, number: int) -> None:
     """Let version NUMBER of a QUESTION answer; a box that runs follows within seconds."""
-    click.echo(line_of(_existing(folder, question).choose(number, "chosen by hand")))
+    click.echo(version_line(_existing(folder, question).choose(number, "chosen by hand")))
 
 
-def line_of(version: Version) -> str:
+def version_line(version: Version) -> str:
     """Say what a version is, in one line."""
     accuracy, error = version.cross_validated
     counts = ", ".join(f"{count} {label}" for label, count in version.labels.items())

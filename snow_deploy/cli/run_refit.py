@@ -62,7 +62,7 @@ def begin_refitting(
     stack.callback(service.stop)
 
     def ask() -> None:
-        loop.questions = questions_of(now(), service)
+        loop.questions = questions_asked(now(), service)
         if loop.drift is not None:
             loop.drift.know(_references(service, loop))
 
@@ -116,7 +116,7 @@ def _references(service: RefitService, loop: Loop) -> dict[str, Reference]:
     return found
 
 
-def questions_of(plan: RunPlan, service: RefitService | None = None) -> Questions | None:
+def questions_asked(plan: RunPlan, service: RefitService | None = None) -> Questions | None:
     """Give what is asked about which views; None where all tasks are about whole pictures.
 
     Args:

@@ -14,7 +14,7 @@ from snow_deploy.cli.run_collect import begin_collecting
 from snow_deploy.cli.run_labelling import labelling_page
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
-from snow_deploy.cli.run_refit import begin_refitting, begin_watching, questions_of
+from snow_deploy.cli.run_refit import begin_refitting, begin_watching, questions_asked
 from snow_deploy.cli.run_site import attend_broker
 from snow_deploy.cli.webhook_options import open_webhook
 from snow_runtime.errors import CameraError, SnowError
@@ -130,7 +130,7 @@ class RunSession:
             recorders,
             stats,
             LatestFrames(self._log),
-            questions=questions_of(plan),
+            questions=questions_asked(plan),
         )
         loop.states = self._states(loop)
         loop.live.go_on_from(self._live, [name for name, _ in plan.cameras])
@@ -218,7 +218,7 @@ class RunSession:
         if why is not None:
             return why
         self._plan = self._ran = plan
-        loop.options, loop.questions = _loop_options(plan), questions_of(plan, self._refit)
+        loop.options, loop.questions = _loop_options(plan), questions_asked(plan, self._refit)
         if self._keeper is not None and plan.rules is not None:
             self._keeper.follow(plan.rules, plan.own_rules)
         return None

@@ -43,9 +43,9 @@ class DriftNow:
 
     Attributes:
         drifted: Whether its frames are unlike those trained on, beyond chance.
-        strange: How many of the last blocks are strange,
-        blocks: of how many,
-        fewest: and how many it takes; None where no number would do.
+        strange: Number of the last blocks that are strange.
+        blocks: Number of the last blocks that there are.
+        fewest: Number of strange ones that it takes; None where no number would do.
         share: Share of the last blocks' frames that are beyond the bound, 0 to 1.
         since: When it drifted, in seconds since 1970 (UTC); None where it has not.
     """

@@ -39,7 +39,7 @@ class DriftWatcher:
         """Compare frames with the training pictures of some questions; any thread may say so.
 
         Args:
-            references: By question; the others go by their tasks' bounds.
+            references: Training pictures by question; the others go by their tasks' bounds.
         """
         self._references = dict(references)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snow_runtime.readout.file import ReadoutFile
-    from snow_runtime.refit.evidence import Evidence
+    from snow_runtime.refit.evidence import HeldOutEvidence
 
 LEVEL: Final = 0.2
 """So often at most is a readout that is as good held back. Holding back is cheap: it can be taken
@@ -30,7 +30,7 @@ _ENDS: Final = 0.025
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VersionComparison:
     """An old readout and a new one on the same pictures.
 
     Attributes:
@@ -74,9 +74,9 @@ class Comparison:
         return {**self.__dict__, "worse": self.is_worse}
 
 
-def compare(
+def compare_versions(
     before: NDArray[np.int64], now: NDArray[np.int64], moments: NDArray[np.int64]
-) -> Comparison:
+) -> VersionComparison:
     """Compare two readouts picture by picture.
 
     Args:
@@ -85,7 +85,7 @@ def compare(
         moments: int64 `[M]`, which pictures tell much the same.
     """
     if not len(before):
-        return Comparison(0, 0, 0.0, 0.0, 0.0, -1.0, 1.0, 1.0)
+        return VersionComparison(0, 0, 0.0, 0.0, 0.0, -1.0, 1.0, 1.0)
     place = np.unique(moments, return_inverse=True)[1].reshape(-1)
     sizes = np.bincount(place)
     lost, won = (
@@ -93,7 +93,7 @@ def compare(
         for rows in (now > before, now < before)
     )
     counts = Counts(len(sizes), lost, won)
-    return Comparison(
+    return VersionComparison(
         len(before),
         len(sizes),
         round(lost, 3),
@@ -125,7 +125,7 @@ class Judged:
 
 
 def wrong_by(
-    readout: ReadoutFile, evidence: Evidence, judged: Judged
+    readout: ReadoutFile, evidence: HeldOutEvidence, judged: Judged
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Count what a readout answers wrongly of pictures that it was not fitted on.
 

@@ -44,7 +44,7 @@ class Honest(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class HeldOutEvidence:
     """Answers about labelled pictures by fits that had no part of them.
 
     Attributes:
@@ -114,7 +114,7 @@ class Evidence:
             )
 
     @classmethod
-    def read(cls, path: Path) -> Evidence:
+    def read(cls, path: Path) -> HeldOutEvidence:
         """Read what :meth:`write` wrote.
 
         Raises:
@@ -159,7 +159,7 @@ def wrong_labels(
     return np.asarray(logits.argmax(axis=1) != targets, np.int64)
 
 
-def confusion(evidence: Evidence) -> dict[str, dict[str, list[int]]]:
+def confusion(evidence: HeldOutEvidence) -> dict[str, dict[str, list[int]]]:
     """Tell which pictures are behind each cell: by the right label, by the answer, their numbers.
 
     Where several labels may be right, a label has two rows of its own, `yes` and `no`.

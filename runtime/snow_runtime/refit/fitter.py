@@ -9,7 +9,7 @@ from snow_runtime.errors import SnowError
 from snow_runtime.refit import job as files
 from snow_runtime.refit.fitting import Fitting, keep_fit
 from snow_runtime.refit.gate import decide, judged_by
-from snow_runtime.refit.gathering import gather
+from snow_runtime.refit.gathering import gather_fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ class Fitter:
         versions = self._switch.versions(question.name)
         try:
             memory = self._options.memory_bytes
-            found = gather(self._collection, question, self._looking, memory)
+            found = gather_fit(self._collection, question, self._looking, memory)
             wanted.revision = found.revision
             if found.job is None:
                 wanted.text = found.lacking
@@ -142,7 +142,7 @@ class Fitter:
         """
         versions = self._switch.versions(question.name)
         if gathered is None:
-            gathered = gather(self._collection, question, self._looking)
+            gathered = gather_fit(self._collection, question, self._looking)
         new = versions.readout(number), versions.evidence(number)
         live = versions.state().live
         old = None

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snow_runtime.refit.compare import Comparison, Judged, compare, wrong_by
+from snow_runtime.refit.compare import Judged, VersionComparison, compare_versions, wrong_by
 from snow_runtime.refit.groups import classes_of, group_pictures
 
 if TYPE_CHECKING:
     from snow_runtime.readout.file import ReadoutFile
-    from snow_runtime.refit.evidence import Evidence
+    from snow_runtime.refit.evidence import HeldOutEvidence
     from snow_runtime.refit.gathering import Gathered
 
 
 @dataclass(frozen=True)
-class Decision:
+class GateDecision:
     """What the gate says.
 
     Attributes:
@@ -28,12 +28,14 @@ class Decision:
 
     goes_live: bool
     reason: str
-    comparison: Comparison | None = None
+    comparison: VersionComparison | None = None
 
 
 def decide(
-    old: tuple[ReadoutFile, Evidence] | None, new: tuple[ReadoutFile, Evidence], judged: Judged
-) -> Decision:
+    old: tuple[ReadoutFile, HeldOutEvidence] | None,
+    new: tuple[ReadoutFile, HeldOutEvidence],
+    judged: Judged,
+) -> GateDecision:
     """Decide whether a new version is to answer.
 
     Args:
@@ -42,24 +44,24 @@ def decide(
         judged: Labelled pictures as they are now.
     """
     if old is None:
-        return Decision(goes_live=True, reason="it is the first one that answers")
+        return GateDecision(goes_live=True, reason="it is the first one that answers")
     (before, fair_before), (now, fair_now) = wrong_by(*old, judged), wrong_by(*new, judged)
     fair = fair_before & fair_now
-    found = compare(before[fair], now[fair], judged.moments[fair])
+    found = compare_versions(before[fair], now[fair], judged.moments[fair])
     if found.is_worse:
-        return Decision(
+        return GateDecision(
             goes_live=False,
             reason=f"it seems worse than the live one: {found.text}",
             comparison=found,
         )
-    return Decision(
+    return GateDecision(
         goes_live=True,
         reason=f"it is no worse than the one before: {found.text}",
         comparison=found,
     )
 
 
-def judged_by(gathered: Gathered, evidence: Evidence) -> Judged:
+def judged_by(gathered: Gathered, evidence: HeldOutEvidence) -> Judged:
     """Give the pictures to judge by: those that are labelled now.
 
     Args:

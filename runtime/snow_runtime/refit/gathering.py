@@ -115,7 +115,7 @@ class Gathered:
     remarks: tuple[str, ...] = ()
 
 
-def gather(
+def gather_fit(
     collection: Collection, question: CollectionQuestion, looking: Looking, memory_bytes: int = 0
 ) -> Gathered:
     """Put together what a question's readout is fitted on.

@@ -90,7 +90,7 @@ def group_pictures(
         taken: Where and when they were taken.
         options: When they belong together.
     """
-    moments = moments_of(taken, options)
+    moments = moments_in(taken, options)
     leaders = leaders_of(features, taken, options)
     both = _joined(moments, leaders)
     held_out, split = both.copy(), []
@@ -112,7 +112,7 @@ def group_pictures(
     )
 
 
-def moments_of(taken: Taken, options: GroupOptions) -> NDArray[np.int64]:
+def moments_in(taken: Taken, options: GroupOptions) -> NDArray[np.int64]:
     """Number the moments, int64 `[M]`: each is called by its first picture's number."""
     found = np.arange(len(taken.times))
     order = np.lexsort((found, taken.times, taken.cameras))

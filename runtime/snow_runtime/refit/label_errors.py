@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from snow_runtime.refit.evidence import Evidence
+    from snow_runtime.refit.evidence import HeldOutEvidence
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LikelyError:
     probability: float
 
 
-def likely_errors(evidence: Evidence) -> tuple[LikelyError, ...]:
+def likely_errors(evidence: HeldOutEvidence) -> tuple[LikelyError, ...]:
     """Give the labels that are likely wrong, the likeliest first."""
     values = evidence.probabilities()
     if not evidence.several:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.refit.evidence import Evidence
+    from snow_runtime.refit.evidence import HeldOutEvidence
 
 MORE: Final = 40
 """So many labels more are spoken of."""
@@ -46,8 +46,8 @@ class CurvePoint:
 
     Attributes:
         fitted_on: How many pictures each fit had.
-        wrong: How many answers were wrong,
-        answers: of how many.
+        wrong: Number of answers that were wrong.
+        answers: Number of all answers.
     """
 
     fitted_on: float
@@ -56,7 +56,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class LabelledPictures:
+class CurvePictures:
     """What the whole fit was made of.
 
     Attributes:
@@ -73,7 +73,7 @@ class LabelledPictures:
     penalty: float
 
 
-def curve_points(given: LabelledPictures, evidence: Evidence) -> tuple[CurvePoint, ...]:
+def curve_points(given: CurvePictures, evidence: HeldOutEvidence) -> tuple[CurvePoint, ...]:
     """Fit parts of the pictures, and count what is answered wrongly while it is held out.
 
     The last point is the whole fit's own.
@@ -109,7 +109,7 @@ def _point(wrong: NDArray[np.floating[Any]]) -> CurvePoint:
 
 
 def _part(
-    evidence: Evidence, groups: NDArray[np.int64], share: float, seed: int
+    evidence: HeldOutEvidence, groups: NDArray[np.int64], share: float, seed: int
 ) -> NDArray[np.int64]:
     """Draw a part of each class, one of each group first."""
     rng = np.random.default_rng([seed, round(1000 * share)])
@@ -146,7 +146,7 @@ def fit_power_law(
 
 
 def forecast(
-    points: Sequence[CurvePoint], evidence: Evidence, more: int = MORE
+    points: Sequence[CurvePoint], evidence: HeldOutEvidence, more: int = MORE
 ) -> dict[str, Any] | None:
     """Say what more labels would bring, and of which class they would bring most.
 
@@ -195,7 +195,7 @@ def _rates(seen: NDArray[np.float64], answers: NDArray[np.float64]) -> NDArray[n
 
 
 def _class_gains(
-    evidence: Evidence, exponent: NDArray[np.float64], more: int, rng: np.random.Generator
+    evidence: HeldOutEvidence, exponent: NDArray[np.float64], more: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Give what more labels of each class would gain in accuracy, float64 `[D, C]`.
 
@@ -209,7 +209,7 @@ def _class_gains(
     return np.asarray(rates * shares * fall)
 
 
-def _wrong_by_class(evidence: Evidence) -> NDArray[np.float64]:
+def _wrong_by_class(evidence: HeldOutEvidence) -> NDArray[np.float64]:
     """Count right and wrong answers by class, float64 `[2, C]`."""
     columns = len(evidence.labels)
     if evidence.several:
@@ -222,7 +222,7 @@ def _wrong_by_class(evidence: Evidence) -> NDArray[np.float64]:
     ).astype(np.float64)
 
 
-def _shares(evidence: Evidence, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shares(evidence: HeldOutEvidence, counts: NDArray[np.float64]) -> NDArray[np.float64]:
     rows = np.flatnonzero(evidence.random)
     if evidence.several:
         return np.full(len(counts), 1 / len(counts))

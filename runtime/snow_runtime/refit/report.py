@@ -14,7 +14,7 @@ from snow_runtime.refit.label_errors import likely_errors
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from snow_runtime.refit.evidence import Evidence
+    from snow_runtime.refit.evidence import HeldOutEvidence
     from snow_runtime.refit.versions import Versions
 
 
@@ -37,7 +37,7 @@ def report_of(versions: Versions, number: int, there: Collection[int]) -> dict[s
     return {**found, **_on_evidence(evidence, there), **versions.report(number)}
 
 
-def _on_evidence(evidence: Evidence, there: Collection[int]) -> dict[str, Any]:
+def _on_evidence(evidence: HeldOutEvidence, there: Collection[int]) -> dict[str, Any]:
     counts = (
         np.asarray(evidence.targets).sum(axis=0)
         if evidence.several

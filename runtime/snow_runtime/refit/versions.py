@@ -28,7 +28,7 @@ from snow_runtime.errors import ReadoutError
 from snow_runtime.file_lock import hold_lock
 from snow_runtime.files import atomic_write, sha256_file, sync_folder, writing
 from snow_runtime.readout.file import ReadoutFile
-from snow_runtime.refit.evidence import Evidence, Honest
+from snow_runtime.refit.evidence import HeldOutEvidence, Honest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,7 +117,7 @@ class VersionsState:
     Attributes:
         live: Number of the one that answers; None: none does.
         shadow: The one beside it, if there is one.
-        notes: By number, the state of those that were decided, and why.
+        notes: State of those that were decided, and why, by number.
     """
 
     live: int | None = None
@@ -184,7 +184,7 @@ class Versions:
             raise ReadoutError(msg)
         return found
 
-    def evidence(self, number: int) -> Evidence:
+    def evidence(self, number: int) -> HeldOutEvidence:
         """Read what a version's pictures were answered while they were held out.
 
         Raises:
@@ -192,7 +192,7 @@ class Versions:
         """
         path = self._path(number, "evidence.npz")
         try:
-            return Evidence.read(path)
+            return HeldOutEvidence.read(path)
         except (OSError, ValueError, KeyError) as error:
             msg = f"{path} cannot be read: {error}. Label a picture more, and it is fitted anew."
             raise ReadoutError(msg) from error

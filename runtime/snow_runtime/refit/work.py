@@ -11,10 +11,10 @@ from snow_runtime.learn.collect import LookedAt
 from snow_runtime.learn.fit import fit_with_answers
 from snow_runtime.learn.targets import Targets
 from snow_runtime.refit import job as files
-from snow_runtime.refit.evidence import Evidence
+from snow_runtime.refit.evidence import HeldOutEvidence
 from snow_runtime.refit.groups import classes_of, group_pictures, names_of
 from snow_runtime.refit.job import FitJob, write_json
-from snow_runtime.refit.learning_curve import LabelledPictures, curve_points, forecast
+from snow_runtime.refit.learning_curve import CurvePictures, curve_points, forecast
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def do_fit(folder: Path) -> None:
     evidence.write(folder / files.EVIDENCE)
     write_json(folder / files.DONE, _said(evidence, fitted))
     chosen = fitted.chosen
-    given = LabelledPictures(job.features, chosen.features, groups.held_out, chosen.penalty)
+    given = CurvePictures(job.features, chosen.features, groups.held_out, chosen.penalty)
     points = curve_points(given, evidence)
     write_json(
         folder / files.REPORT,
@@ -53,9 +53,9 @@ def _fitted(job: FitJob, groups: Groups) -> tuple[ReadoutFile, FittedReadout]:
     return fit_with_answers(seen, job.name, groups=groups.held_out)
 
 
-def _evidence(job: FitJob, groups: Groups, fitted: FittedReadout) -> Evidence:
+def _evidence(job: FitJob, groups: Groups, fitted: FittedReadout) -> HeldOutEvidence:
     several = job.targets.ndim == 2
-    return Evidence(
+    return HeldOutEvidence(
         job.ids,
         job.labels,
         job.targets,
@@ -67,7 +67,7 @@ def _evidence(job: FitJob, groups: Groups, fitted: FittedReadout) -> Evidence:
     )
 
 
-def _said(evidence: Evidence, fitted: FittedReadout) -> dict[str, Any]:
+def _said(evidence: HeldOutEvidence, fitted: FittedReadout) -> dict[str, Any]:
     honest = evidence.honest()
     remarks = []
     if evidence.split:

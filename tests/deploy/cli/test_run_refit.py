@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from click.testing import CliRunner
 
-from snow_deploy.cli.collect_versions import back, fit, versions
-from snow_deploy.cli.run_refit import questions_of
+from snow_deploy.cli.collect_versions import back, fit_question, list_versions
+from snow_deploy.cli.run_refit import questions_asked
 from snow_runtime.app.questions.question import Question
 from snow_runtime.app.questions.view import CameraView
 from snow_runtime.collection.collection import Collection
@@ -99,30 +99,30 @@ def call(command: click.Command, *arguments: object) -> Any:
 def test_versions_are_fitted_listed_and_gone_back_to(graph: FeatureGraph, folder: Path) -> None:
     with SwappableModel(load(graph.path)) as model, Collection.open(folder) as box:
         label(box, fill(box, model, 3, seed=1))
-    made = call(fit, folder, "colour", "--model", graph.path)
+    made = call(fit_question, folder, "colour", "--model", graph.path)
     assert made.exit_code == 0, made.output
     assert made.output.startswith("version 2, ")
     assert "11 blue, 11 red" in made.output
 
-    listed = json.loads(call(versions, folder, "colour", "--json").output)
+    listed = json.loads(call(list_versions, folder, "colour", "--json").output)
     assert [(each["number"], each["state"]) for each in listed] == [(1, "retired"), (2, "live")]
     assert "version 1, " in call(back, folder, "colour", 1).output
-    shown = call(versions, folder, "colour").output.splitlines()
+    shown = call(list_versions, folder, "colour").output.splitlines()
     assert [" live: chosen by hand" in shown[0], " retired: version 1" in shown[1]] == [True, True]
     wrong = call(back, folder, "colour", 9)
     assert "no version 9, expected one of: 1, 2" in str(wrong.exception)
-    nothing = call(versions, folder, "shape")
+    nothing = call(list_versions, folder, "shape")
     assert "has no question 'shape', expected one of: colour" in str(nothing.exception)
 
 
 def test_too_few_labels_are_said_by_the_command(graph: FeatureGraph, folder: Path) -> None:
     with Collection.open(folder) as box:
         box.add_question(CollectionQuestion("lamp", ("off", "on")))
-    found = call(fit, folder, "lamp", "--model", graph.path)
+    found = call(fit_question, folder, "lamp", "--model", graph.path)
     assert "lamp was not fitted. There are labels of off (0), on (0)" in str(found.exception)
 
 
-def test_questions_of_views_are_asked_about_them() -> None:
+def test_questions_asked_views_are_asked_about_them() -> None:
     gate = CameraView("gate", (0.0, 0.0, 0.5, 0.5))
     plan = SimpleNamespace(
         questions=(Question("food", "food", "door", gate),),
@@ -134,7 +134,7 @@ def test_questions_of_views_are_asked_about_them() -> None:
         CollectionQuestion("lost", ("yes", "no"), "yard", "gate"),
     )
     service = SimpleNamespace(answered=answered)
-    found = questions_of(cast("RunPlan", plan), cast("RefitService", service))
+    found = questions_asked(cast("RunPlan", plan), cast("RefitService", service))
 
     assert found is not None
     assert [(each.camera, each.name, each.view.name) for each in found.all] == [

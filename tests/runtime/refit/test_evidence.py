@@ -10,12 +10,12 @@ from scipy.stats import beta, binomtest
 
 from snow_runtime.paired_tests import Counts, p_value_above
 from snow_runtime.readout.fit import FitOptions, fit_readout
-from snow_runtime.refit.compare import LEVEL, compare
-from snow_runtime.refit.evidence import Evidence, confusion, exact_interval
+from snow_runtime.refit.compare import LEVEL, compare_versions
+from snow_runtime.refit.evidence import HeldOutEvidence, confusion, exact_interval
 from snow_runtime.refit.groups import GroupOptions, Taken, group_pictures
 from snow_runtime.refit.label_errors import likely_errors, suspected
 from snow_runtime.refit.learning_curve import (
-    LabelledPictures,
+    CurvePictures,
     curve_points,
     fit_power_law,
     forecast,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def evidence_of(targets: NDArray[Any], logits: NDArray[Any], **fields: Any) -> Evidence:
+def evidence_of(targets: NDArray[Any], logits: NDArray[Any], **fields: Any) -> HeldOutEvidence:
     count = len(targets)
     given: dict[str, Any] = {
         "ids": np.arange(10, 10 + count),
@@ -36,7 +36,7 @@ def evidence_of(targets: NDArray[Any], logits: NDArray[Any], **fields: Any) -> E
         "random": np.ones(count, np.bool_),
         **fields,
     }
-    return Evidence(targets=targets, logits=logits.astype(np.float32), **given)
+    return HeldOutEvidence(targets=targets, logits=logits.astype(np.float32), **given)
 
 
 def blobs(each: int, noise: float, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -91,7 +91,7 @@ def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
     logits = np.random.default_rng(0).normal(size=(3, 2))
     before = evidence_of(several, logits, copies=((10, 11),), split=("a",))
     before.write(tmp_path / "evidence.npz")
-    found = Evidence.read(tmp_path / "evidence.npz")
+    found = HeldOutEvidence.read(tmp_path / "evidence.npz")
 
     for name in ("ids", "targets", "logits", "moments", "random"):
         np.testing.assert_array_equal(getattr(found, name), getattr(before, name))
@@ -207,7 +207,7 @@ def test_the_forecast_names_the_class_that_errs_and_holds_what_comes() -> None:
     features, targets = features[rows], targets[rows]
     fitted = fit_readout(features, targets, ["a", "b"])
     evidence = evidence_of(targets, fitted.logits)
-    given = LabelledPictures(features, 12, np.arange(len(rows)), fitted.chosen.penalty)
+    given = CurvePictures(features, 12, np.arange(len(rows)), fitted.chosen.penalty)
     points = curve_points(given, evidence)
     found = forecast(points, evidence)
 
@@ -227,7 +227,7 @@ def test_the_curve_does_not_know_what_it_holds_out() -> None:
     targets = rng.integers(2, size=120)
     fitted = fit_readout(features, targets, ["a", "b"], FitOptions(features=64))
     evidence = evidence_of(targets, fitted.logits)
-    given = LabelledPictures(features, 64, np.arange(120), fitted.chosen.penalty)
+    given = CurvePictures(features, 64, np.arange(120), fitted.chosen.penalty)
     points = curve_points(given, evidence)
 
     assert len(points) == 7
@@ -237,8 +237,8 @@ def test_the_curve_does_not_know_what_it_holds_out() -> None:
 def test_a_comparison_counts_moments_once() -> None:
     before = np.array([0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
     now = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
-    alone = compare(before, now, np.arange(10))
-    once = compare(before, now, np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 6]))
+    alone = compare_versions(before, now, np.arange(10))
+    once = compare_versions(before, now, np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 6]))
 
     assert (alone.lost, alone.won, alone.moments) == (4, 1, 10)
     assert (once.lost, once.won, once.moments, once.pictures) == (1, 1, 7, 10)
@@ -253,8 +253,10 @@ def test_a_readout_as_good_is_seldom_held_back(moments: int) -> None:
     for _ in range(300):
         both = rng.random((2, moments)) < 0.1  # each errs on its own tenth
         before, now = both.astype(np.int64)
-        held.append(compare(before, now, np.arange(moments)).is_worse)
+        held.append(compare_versions(before, now, np.arange(moments)).is_worse)
     assert np.mean(held) <= LEVEL + 0.05
-    worse = compare(np.zeros(60, np.int64), (np.arange(60) < 8).astype(np.int64), np.arange(60))
+    worse = compare_versions(
+        np.zeros(60, np.int64), (np.arange(60) < 8).astype(np.int64), np.arange(60)
+    )
     assert worse.is_worse
     assert "a drop of" in worse.text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snow_runtime.refit.compare import Judged, wrong_by
-from snow_runtime.refit.evidence import Evidence
+from snow_runtime.refit.evidence import HeldOutEvidence
 from snow_runtime.refit.gate import decide
 from tests.runtime.readout.graphs import feature_graph, make_readout
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 LABELS = ("cat", "dog", "none")
 
 
-def evidence(ids: Any, targets: Any, logits: NDArray[Any], labels: Any = LABELS) -> Evidence:
+def evidence(ids: Any, targets: Any, logits: NDArray[Any], labels: Any = LABELS) -> HeldOutEvidence:
     count = len(ids)
-    return Evidence(
+    return HeldOutEvidence(
         np.asarray(ids),
         labels,
         np.asarray(targets),

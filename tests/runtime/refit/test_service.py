@@ -17,7 +17,7 @@ from PIL import Image
 
 from snow_runtime.errors import ReadoutError
 from snow_runtime.model import load
-from snow_runtime.refit.gate import Decision
+from snow_runtime.refit.gate import GateDecision
 from snow_runtime.refit.service import RefitService
 from snow_runtime.swap import SwappableModel
 from tests.runtime.readout.graphs import feature_graph, manifest_of
@@ -127,7 +127,7 @@ def test_a_version_that_is_held_back_can_be_taken_by_hand(
     service: RefitService, box: Collection, model: SwappableModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     until(live_of(service))
-    held = Decision(goes_live=False, reason="it seems worse than the live one")
+    held = GateDecision(goes_live=False, reason="it seems worse than the live one")
     monkeypatch.setattr("snow_runtime.refit.fitter.decide", lambda *_: held)
     label(box, fill(box, model, 2, seed=1))
     until(lambda: len(service.versions("colour")) == 2 and live_of(service)())
