@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 from snow_deploy.fleet.bill import bill_of_materials
+from snow_deploy.fleet.config_secrets import refuse_secrets
 from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.graph_parts import Stretch, external_tensors
 from snow_deploy.fleet.packing import packer_for, save_places
@@ -140,9 +141,8 @@ def _check_files(request: ReleaseRequest) -> None:
             msg = f"{path} is no readout, expected a file of 'snow-deploy fit' ({SUFFIX})."
             raise PublishError(msg)
         ReadoutFile.read(path)
-    if request.config is not None and not request.config.is_file():
-        msg = f"{request.config} is not there, expected a configuration file. Correct the path."
-        raise PublishError(msg)
+    if request.config is not None:
+        refuse_secrets(request.config)
 
 
 def _pack_all(packer: Packer, request: ReleaseRequest) -> Iterator[ReleaseFile]:

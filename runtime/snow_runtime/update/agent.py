@@ -194,9 +194,9 @@ class Agent:
         error: Exception | None = None
         try:
             state = self._watch() if self._state.trial is not None else self._look()
-        except (OSError, SnowError) as problem:
+        except Exception as problem:  # noqa: BLE001 - an agent that ends helps nobody
             error = problem
-            state = next(name for kind, name in _STATES if isinstance(problem, kind))
+            state = next((name for kind, name in _STATES if isinstance(problem, kind)), "failed")
             if str(problem) != self._said:  # it may be the same for days
                 _LOGGER.warning("%s", problem)
             if state == "full":
