@@ -15,8 +15,8 @@ from snow_deploy.fleet.packing import packer_for, save_places
 from snow_deploy.fleet.waves import begin_rollout
 from snow_runtime.graph.onnx_file import read_graph
 from snow_runtime.readout.file import SUFFIX, ReadoutFile
-from snow_runtime.update.agent import ROLLOUT, release_path
 from snow_runtime.update.release import NAME, Release, ReleaseFile
+from snow_runtime.update.wanted import ROLLOUT, release_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -608,3 +608,18 @@ def test_ten_boxes_with_troubles_of_their_own(publisher: Publisher, tmp_path: Pa
         "never": (None, "unknown"),
     }
     assert not any(row.well for row in overview(read_statuses(boxes), now=later))
+
+
+def test_a_watch_does_not_tell_the_same_every_second(publisher: Publisher, tmp_path: Path) -> None:
+    now, told = [0.0], []
+    publisher.release("r2", 2, watch_s=900.0)
+    agent = agent_of(
+        *(tmp_path / "box", publisher.place, publisher), tell=told.append, clock=lambda: now[0]
+    )
+    for _ in range(905):
+        agent.step()
+        now[0] += 1.0
+    states = [each.state for each in told]
+    assert states[:3] == ["downloading", "trying", "watching"]
+    assert states.count("watching") == 3  # every 300 s
+    assert "settled" in states
