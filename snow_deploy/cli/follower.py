@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
+    from snow_runtime.app.outputs.box_status import BoxStatusPublisher
     from snow_runtime.update.agent import Agent
     from snow_runtime.update.box import Box
     from snow_runtime.update.program import WithinProgram
@@ -150,10 +151,26 @@ def follower_of(context: click.Context, stack: ExitStack) -> Follower | None:
     box, transport = Box(folder), transport_of(given["follow"], given)
     stack.enter_context(box.alone())
     box.root(options.root)
-    follower = Follower(box, lambda program: Agent(box, transport, program, options))
+    publisher = _publisher(given)
+    tell = None if publisher is None else publisher.put
+    follower = Follower(box, lambda program: Agent(box, transport, program, options, tell=tell))
+    if publisher is not None:
+        stack.callback(publisher.close)
     stack.callback(follower.close)
     follower.begin()
     return follower
+
+
+def _publisher(given: dict[str, Any]) -> BoxStatusPublisher | None:
+    """Make what tells the broker that gets the answers, if there is one."""
+    from snow_runtime.app.outputs.box_status import BoxStatusPublisher
+    from snow_runtime.app.outputs.mqtt_broker import MqttOptions
+    from snow_runtime.secret_references import resolve_secrets
+
+    if given["output"] != "mqtt" or given["mqtt"] is None:
+        return None
+    options = MqttOptions(*(given[name] for name in ("mqtt_ca", "mqtt_cert", "mqtt_key")))
+    return BoxStatusPublisher(resolve_secrets(given["mqtt"], escape=True), options)
 
 
 def _is_default(context: click.Context, name: str) -> bool:

@@ -232,7 +232,7 @@ def wave(step: str, folder: Path, *, force: bool, **given: Any) -> None:
     """
     from snow_deploy.fleet import waves
     from snow_deploy.fleet.wave_health import check_health
-    from snow_runtime.update.agent import ROLLOUT
+    from snow_runtime.update.wanted import ROLLOUT
 
     steps = {
         "next": waves.go_on,

@@ -8,14 +8,15 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 from snow_deploy.fleet.bill import bill_of_materials
+from snow_deploy.fleet.config_secrets import refuse_secrets
 from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.graph_parts import Stretch, external_tensors
 from snow_deploy.fleet.packing import packer_for, save_places
 from snow_deploy.fleet.waves import begin_rollout
 from snow_runtime.graph.onnx_file import read_graph
 from snow_runtime.readout.file import SUFFIX, ReadoutFile
-from snow_runtime.update.agent import ROLLOUT, release_path
 from snow_runtime.update.release import NAME, Release, ReleaseFile
+from snow_runtime.update.wanted import ROLLOUT, release_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -140,9 +141,8 @@ def _check_files(request: ReleaseRequest) -> None:
             msg = f"{path} is no readout, expected a file of 'snow-deploy fit' ({SUFFIX})."
             raise PublishError(msg)
         ReadoutFile.read(path)
-    if request.config is not None and not request.config.is_file():
-        msg = f"{request.config} is not there, expected a configuration file. Correct the path."
-        raise PublishError(msg)
+    if request.config is not None:
+        refuse_secrets(request.config)
 
 
 def _pack_all(packer: Packer, request: ReleaseRequest) -> Iterator[ReleaseFile]:

@@ -26,11 +26,11 @@ from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.keys import ROLES, KeyFolders
 from snow_runtime.file_lock import hold_lock
 from snow_runtime.files import atomic_write
-from snow_runtime.update.agent import ROLLOUT, release_path
 from snow_runtime.update.pieces import BLOBS
 from snow_runtime.update.release import Release, read_document
 from snow_runtime.update.rollout import Rollout
 from snow_runtime.update.signed import ISSUED, METADATA, TARGETS
+from snow_runtime.update.wanted import ROLLOUT, release_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

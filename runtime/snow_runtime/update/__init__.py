@@ -18,5 +18,6 @@
     program.py       the program that answers, as the agent sees it
     child_program.py one that the agent begins itself
     status.py        what a box tells of itself
+    wanted.py        what a box is to run
     agent.py         all of it, in the order that a power cut does not break
 """

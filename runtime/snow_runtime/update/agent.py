@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from snow_runtime._version import __version__
 from snow_runtime.errors import SnowError
 from snow_runtime.update.assemble import assemble
-from snow_runtime.update.box import BoxState, BoxTrial, generation_of, release_name
+from snow_runtime.update.box import BoxState, BoxTrial, release_name
 from snow_runtime.update.errors import (
     NoSpaceError,
     OutsideHoursError,
@@ -24,11 +24,9 @@ from snow_runtime.update.errors import (
     UnreachableError,
     UntrustedError,
 )
-from snow_runtime.update.release import Release, read_document
-from snow_runtime.update.rollout import Rollout
-from snow_runtime.update.signed import SignedDocuments
 from snow_runtime.update.status import BoxStatus
 from snow_runtime.update.trial import try_release
+from snow_runtime.update.wanted import ReleaseReader, WantedRelease
 
 if TYPE_CHECKING:
     import threading
@@ -38,10 +36,10 @@ if TYPE_CHECKING:
     from snow_runtime.update.box import Box
     from snow_runtime.update.limits import Hours
     from snow_runtime.update.program import Program
+    from snow_runtime.update.release import Release
     from snow_runtime.update.status import State
     from snow_runtime.update.transport import Transport
 
-ROLLOUT: Final = "rollout.json"
 _LOGGER = logging.getLogger(__name__)
 WATCH_EVERY_S: Final = 1.0
 """Seconds between two looks at a release on trial."""
@@ -55,11 +53,6 @@ _STATES: Final[tuple[tuple[type[Exception], State], ...]] = (
     (OSError, "full"),
     (SnowError, "failed"),
 )
-
-
-def release_path(name: str) -> str:
-    """Return the signed name of a release's document."""
-    return f"releases/{name}.json"
 
 
 @dataclass(frozen=True)
@@ -79,15 +72,6 @@ class AgentOptions:
     every_s: float = 300.0
     hours: Hours | None = None
     root: Path | None = None
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A release that a box is to run."""
-
-    release: Release
-    record: bytes
-    generation: str
 
 
 class Agent:
@@ -126,6 +110,7 @@ class Agent:
         self._expires: str | None = None
         self._watched_from_s = 0.0
         self._said = ""
+        self._told: tuple[str, float] = ("", 0.0)
 
     @property
     def state(self) -> BoxState:
@@ -148,7 +133,7 @@ class Agent:
         Raises:
             OSError: The pointer cannot be set.
         """
-        state = _usable(self._box, self._box.state())
+        state = self._box.usable(self._box.state())
         trial = state.trial
         if trial is not None:
             starts = trial.starts + 1
@@ -194,9 +179,9 @@ class Agent:
         error: Exception | None = None
         try:
             state = self._watch() if self._state.trial is not None else self._look()
-        except (OSError, SnowError) as problem:
+        except Exception as problem:  # noqa: BLE001 - an agent that ends helps nobody
             error = problem
-            state = next(name for kind, name in _STATES if isinstance(problem, kind))
+            state = next((name for kind, name in _STATES if isinstance(problem, kind)), "failed")
             if str(problem) != self._said:  # it may be the same for days
                 _LOGGER.warning("%s", problem)
             if state == "full":
@@ -242,31 +227,20 @@ class Agent:
             msg = "It is outside the hours in which this box may download; it goes on within them."
             raise OutsideHoursError(msg)
 
-    def _read(self) -> _Wanted | None:
-        """Read what the box is to run; None where it runs that, or may keep what it has."""
-        root = self._box.root(self._options.root)
-        documents = SignedDocuments(self._box.metadata, self._transport, root, self._state.floor)
-        validity = documents.refresh()
-        self._expires = validity.expires
-        if validity.floor != self._state.floor:
-            self._keep(replace(self._state, floor=validity.floor))
-        rollout = read_document(Rollout, documents.read(ROLLOUT), "rollout")
+    def _read(self) -> WantedRelease | None:
+        """Read what the box is to run; None where it may keep what it has."""
+        reader = ReleaseReader(self._box, self._transport, self._options.root, self._state.floor)
+        self._expires = reader.validity.expires
+        if reader.validity.floor != self._state.floor:
+            self._keep(replace(self._state, floor=reader.validity.floor))
         present = self._box.release(self._state.good)
-        name = rollout.release_for(
+        name = reader.rollout().release_for(
             self._options.box, self._options.tags, None if present is None else present.name
         )
         self._wanted = name
-        if name is None:
-            return None
-        record = documents.read(release_path(name))
-        digest = documents.digest(release_path(name)) or ""
-        release = read_document(Release, record, "release")
-        if release.name != name:
-            msg = f"The release {name} calls itself {release.name}. Publish it anew."
-            raise UntrustedError(msg)
-        return _Wanted(release, record, generation_of(release, digest))
+        return None if name is None else reader.release(name)
 
-    def _take_up(self, wanted: _Wanted) -> None:
+    def _take_up(self, wanted: WantedRelease) -> None:
         """Have the program work by a release; from the first line on it may be taken back."""
         self._keep(replace(self._state, trial=BoxTrial(wanted.generation)))
         self._box.point(wanted.generation)
@@ -331,6 +305,10 @@ class Agent:
 
     def _say(self, state: State, error: Exception | None = None) -> None:
         """Tell how the box does; that nobody takes it stops nothing."""
+        now = self._clock()
+        if state == self._told[0] == "watching" and now - self._told[1] < self._options.every_s:
+            return  # it is looked at every second
+        self._told = (state, now)
         status = self.status(state, error)
         try:
             status.save(self._box.folder)
@@ -363,16 +341,3 @@ class Agent:
             got_bytes=self._transport.received_bytes,
             version=__version__,
         )
-
-
-def _usable(box: Box, state: BoxState) -> BoxState:
-    """Leave out of what is known the generations that are not here."""
-
-    def here(name: str | None) -> str | None:
-        return None if box.release(name) is None else name
-
-    previous, trial = here(state.previous), state.trial
-    good = here(state.good) or previous
-    if trial is not None and here(trial.generation) is None:
-        trial = None
-    return replace(state, good=good, previous=None if previous == good else previous, trial=trial)

@@ -227,6 +227,20 @@ class Box:
         except (OSError, UntrustedError):
             return None
 
+    def usable(self, state: BoxState) -> BoxState:
+        """Leave out of what is known the generations that are not here."""
+
+        def here(name: str | None) -> str | None:
+            return None if self.release(name) is None else name
+
+        previous, trial = here(state.previous), state.trial
+        good = here(state.good) or previous
+        if trial is not None and here(trial.generation) is None:
+            trial = None
+        return replace(
+            state, good=good, previous=None if previous == good else previous, trial=trial
+        )
+
     def kept(self) -> Iterator[tuple[Path, Release]]:
         """Yield the folders of the generations that are here, and what they consist of."""
         for path in sorted(self.generations.iterdir(), reverse=True):

@@ -170,3 +170,37 @@ def test_shares_are_shares() -> None:
     assert min(places) >= 0
     assert max(places) < 1
     assert all(Wave(share=1.0).has(f"box-{number}", ()) for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[cameras.door]\naddress = "rtsp://admin:hunter22@10.0.0.9/x"', "cameras.door.address"),
+        ('[mqtt]\nurl = "mqtt://box:hunter22@broker"', "mqtt.url"),
+        ('[webhook]\nheaders = ["Authorization: Bearer hunter22"]', "webhook.headers"),
+        ("no toml", "is no configuration file"),
+    ],
+)
+def test_a_configuration_with_a_secret_is_not_published(
+    published: Publisher, tmp_path: Path, text: str, where: str
+) -> None:
+    config, graph = tmp_path / "box.toml", published.folder / "snow.onnx"
+    config.write_text(text, encoding="utf-8")
+    result = call(published.folder, "add", "r9", "--graph", graph, "--config", config)
+    assert result.exit_code == 1
+    assert where in result.output
+    assert "hunter22" not in result.output
+
+
+def test_a_configuration_that_names_its_secrets_comes_along(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    config = tmp_path / "box.toml"
+    config.write_text(
+        '[cameras.door]\naddress = "rtsp://admin:{env:DOOR}@10.0.0.9/x"\n'
+        '[webhook]\nheaders = ["Authorization: Bearer {env:TOKEN}", "Accept: text/plain"]\n',
+        encoding="utf-8",
+    )
+    publisher.release("r2", 2, config=config)
+    settle(agent_of(tmp_path / "box", publisher.place, publisher))
+    assert (tmp_path / "box" / "current" / "box.toml").read_bytes() == config.read_bytes()
