@@ -73,13 +73,25 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def installed(wheel: Path, extras: str, folder: Path) -> Iterator[Environment]:
     """Give an environment with the wheel; it takes gigabytes, so it is removed in the end."""
-    venv.create(folder, with_pip=False, symlinks=True)
+    try:
+        venv.create(folder, with_pip=False, symlinks=True)
+        _install(f"{wheel}[{extras}]", folder)
+        yield Environment(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _install(what: str, folder: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
     # Compiling PyTorch's sources takes as long as unpacking them, and most are never imported.
     options = ["--disable-pip-version-check", "--quiet", "--no-compile"]
-    subprocess.run([*pip, "install", *options, f"{wheel}[{extras}]"], check=True)
-    yield Environment(folder)
-    shutil.rmtree(folder)
+    done = subprocess.run(
+        [*pip, "install", *options, what], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        free_gb = shutil.disk_usage(folder).free / 1e9
+        reason = done.stderr[-2000:]  # pip's reason is the last that it says
+        pytest.fail(f"pip exit code {done.returncode}, {free_gb:.1f} GB free: {reason}", False)
 
 
 @pytest.fixture(scope="session")
