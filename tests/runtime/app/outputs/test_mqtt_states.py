@@ -182,3 +182,15 @@ def test_events_that_no_broker_got_are_counted_at_the_end(
 )
 def test_a_name_is_one_level_of_a_topic(name: str, part: str) -> None:
     assert topic_part(name, "status") == part
+
+
+def test_states_that_share_a_topic_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    output = Mqtt("mqtt://broker", lambda _: None, client=Client())
+    both = news(("door", "c#", "on"), ("door", "c+", "off"), ("door", "c", "on"))
+    for _ in range(3):
+        output.tell(both)
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert "of door, food: c# and of door, food: c+ have one MQTT topic" in said
+    assert "snow/door/state/food/c_," in said
+    output.close()
