@@ -12,7 +12,7 @@ from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
 from snow_deploy.cli.run_site import attend_broker
 from snow_deploy.cli.webhook_options import open_webhook
-from snow_runtime.errors import CameraError, SnowError
+from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,9 @@ class RunSession:
             try:
                 with ExitStack() as stack:
                     self._run(stack)
-            except (SnowError, click.UsageError) as error:
+            except (click.exceptions.Exit, click.Abort):  # a signal, while nothing ran
+                raise
+            except Exception as error:  # whatever a new plan runs into, the old one did not
                 if self._ran is None or self._ran is self._plan:
                     raise
                 _say_old_stays(error)
@@ -214,7 +216,7 @@ def _swap(model: SwappableModel, plan: RunPlan) -> bool:
     try:
         readouts = readout_files(plan.options.readouts)
         model.swap(plan.model, readouts=readouts, needed=plan.needed or (), **plan.loading)
-    except SnowError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, what runs goes on
         click.echo(f"error: the old model stays: {error}", err=True)
         return False
     click.echo(f"{shown_place(plan.model)} loaded anew: {', '.join(model.tasks)}", err=True)
