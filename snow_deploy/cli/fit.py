@@ -28,6 +28,7 @@ from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from snow_deploy.data.pictures import FilePictures
@@ -138,7 +139,7 @@ def command(  # noqa: PLR0917 - an argument for each option
         shown = [pictures.labels[target] for target in pictures.targets]
         seen = look_up_scored(features, [str(path) for path in pictures.paths], shown)
     looked = time.monotonic()
-    for remark in (*remarks, *seen.remarks):
+    for remark in (*remarks, *seen.remarks, *_name_taken(task, seen)):
         click.echo(f"warning: {remark}", err=True)
     readout = fit_looked_at(seen, task, FitOptions(right_share=right_share))
     warn_where_all_is_answered(readout, right_share)
@@ -149,6 +150,14 @@ def command(  # noqa: PLR0917 - an argument for each option
         click.echo(json.dumps(_document(readout, output, took), indent=2))
     else:
         _print(readout, output, took)
+
+
+def _name_taken(task: str, seen: LookedAt) -> Iterator[str]:
+    if task in [own.name for own in seen.manifest.tasks]:
+        yield (
+            f"the graph has a task {task!r} of its own and will refuse a readout of that name; "
+            "give another --name"
+        )
 
 
 def _look(model: Path, pictures: FilePictures, threads: int | None) -> LookedAt:

@@ -17,7 +17,7 @@ from snow_deploy.cli.run_page import serve_page
 from snow_deploy.cli.run_refit import begin_refitting, begin_watching, questions_asked
 from snow_deploy.cli.run_site import attend_broker
 from snow_deploy.cli.webhook_options import open_webhook
-from snow_runtime.errors import CameraError, SnowError
+from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,9 @@ class RunSession:
             try:
                 with ExitStack() as stack:
                     self._run(stack)
-            except (SnowError, click.UsageError) as error:
+            except (click.exceptions.Exit, click.Abort):  # a signal, while nothing ran
+                raise
+            except Exception as error:  # whatever a new plan runs into, the old one did not
                 if self._ran is None or self._ran is self._plan:
                     raise
                 why = _say_old_stays(error)
@@ -262,7 +264,7 @@ def _swap(model: SwappableModel, plan: RunPlan, refit: RefitService | None) -> s
         live = () if refit is None else refit.live
         needed = plan.needed or ()
         model.swap(plan.model, readouts=readouts, where_fit=live, needed=needed, **plan.loading)
-    except SnowError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, what runs goes on
         click.echo(f"error: the old model stays: {error}", err=True)
         return str(error)
     if refit is not None:

@@ -68,7 +68,8 @@ class Scorer:
             begin: Callback that gets the number of each before it is looked at.
         """
         waiting: list[tuple[JobPicture, Image.Image]] = []
-        begin(0)  # before it is fetched: that may end the process too
+        number = 0
+        begin(number)  # before it is fetched: that may end the process too
         for number, picture in enumerate(pictures):
             failed = None
             if number in skipped:
@@ -86,6 +87,8 @@ class Scorer:
             if failed is not None:
                 yield failed
             begin(number + 1)
+        if waiting:
+            begin(number)
         yield from self._computed(waiting)
 
     def _computed(self, pictures: list[tuple[JobPicture, Image.Image]]) -> Iterator[ScoredRow]:

@@ -191,3 +191,36 @@ def test_whatever_a_new_file_does_the_old_configuration_stays(
     session = RunSession(plan(path, CAMERA), Signals(), ServiceManager(), again)
     session._reload(cast("Loop", None))
     assert "error: the old configuration stays: a defect" in capsys.readouterr().err
+
+
+class OpensOnce(RunSession):
+    """A session whose second plan cannot be opened, for a reason that nobody thought of."""
+
+    def __init__(self, first: RunPlan, second: RunPlan, error: Exception) -> None:
+        super().__init__(first, Signals(), ServiceManager())
+        self._second, self._error = second, error
+        self.opened: list[RunPlan] = []
+
+    def _run(self, stack: object) -> None:
+        del stack
+        self.opened.append(self._plan)
+        if self._plan is self._second:
+            raise self._error
+        self._next = self._second if len(self.opened) == 1 else None
+        self._ran = self._plan
+
+
+def test_whatever_a_new_plan_runs_into_the_old_one_runs_again(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = plan(path, CAMERA), plan(path, f"every = 2\n{CAMERA}")
+    session = OpensOnce(first, second, OSError(28, "No space left on device"))
+    session.run()
+    assert session.opened == [first, second, first]
+    assert "the old configuration stays: [Errno 28] No space left" in capsys.readouterr().err
+
+    ended = OpensOnce(first, second, click.exceptions.Exit(0))
+    with pytest.raises(click.exceptions.Exit):
+        ended.run()
+    with pytest.raises(OSError, match="No space"):
+        OpensOnce(second, second, OSError(28, "No space left on device")).run()

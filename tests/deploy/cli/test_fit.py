@@ -240,3 +240,13 @@ def test_ctrl_c_and_a_full_disk_leave_the_old_file(
     assert result.exit_code == 130
     assert output.read_bytes() == before
     assert [path.name for path in disk.iterdir()] == ["x.readout"]
+
+
+def test_a_name_that_the_graph_has_itself_is_warned_of(
+    graph: FeatureGraph, photos: Path, tmp_path: Path
+) -> None:
+    warned = fit(photos, "--model", graph.path, "--name", "food", "-o", tmp_path / "a.readout")
+    assert warned.exit_code == 0, warned.output
+    assert "the graph has a task 'food' of its own" in warned.stderr
+    other = fit(photos, "--model", graph.path, "-o", tmp_path / "colour.readout")
+    assert "of its own" not in other.stderr

@@ -155,6 +155,17 @@ def test_what_ends_a_process_while_it_is_fetched_is_told_by_its_own_number(
     assert begun[-1] == 1
 
 
+def test_what_is_computed_at_the_end_is_told_by_the_last_picture(model: FeatureGraph) -> None:
+    from snow_runtime import load
+
+    begun: list[int] = []
+    with load(model.path, threads=1) as held:
+        scorer = Scorer(held, features=False, batch=2)
+        pictures = [JobPicture(str(number), data=PICTURE) for number in range(3)]
+        rows = [(row.id, begun[-1]) for row in scorer.rows(pictures, (), begun.append)]
+    assert rows == [("0", 1), ("1", 1), ("2", 2)]
+
+
 def test_bytes_that_are_skipped_are_not_read(tmp_path: Path) -> None:
     from snow_runtime.score.inputs import Shard as Made
     from snow_runtime.score.options import ScoreOptions

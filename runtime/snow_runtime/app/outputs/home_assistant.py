@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 _PROGRAM: Final = "snow-deploy"
 _ON_OR_OFF: Final = f"{{{{ value if value in ('{ON}', '{OFF}') else 'None' }}}}"
+_NONE: Final = "None"
+"""What Home Assistant takes for no state at all, whatever the options are."""
+_NOT_NONE: Final = f"{{{{ '{_NONE}_' if value == '{_NONE}' else value }}}}"
 _ONLINE_OR_NOT: Final = "{{ 'online' if value == 'online' else 'offline' }}"
 
 
@@ -182,7 +185,8 @@ def _states(
             "unique_id": unique,
             "name": question,
             "device_class": "enum",
-            "options": list(dict.fromkeys(states)),
+            "options": list(dict.fromkeys("None_" if it == _NONE else it for it in states)),
+            **({"value_template": _NOT_NONE} if _NONE in states else {}),
             "state_topic": topics.state(camera, question),
             "availability": availability,
         }

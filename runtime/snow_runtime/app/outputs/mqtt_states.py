@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.app.states.event import StateNews, StateNow
 
+_LOGGER = logging.getLogger(__name__)
 _EVENTS: Final = 1000  # that wait for a broker
 
 
@@ -51,10 +53,13 @@ class MqttStates:
         self._lock = threading.Lock()  # around what is noted; callbacks of the client may take it
         self._states = MqttRetained(publish)
         self._events: deque[_Waiting] = deque()
+        self._shared: set[str] = set()  # topics of several states, once they were told
 
     def tell(self, news: StateNews) -> None:
         """Publish what is new."""
         states = {self._topic_of(each): each.state for each in news.states}
+        if len(states) < len(news.states):
+            self._warn_of_shared(news.states)
         with self._sending:
             with self._lock:
                 self._events.extend(
@@ -117,6 +122,22 @@ class MqttStates:
         while len(self._events) > _EVENTS:
             self._events.popleft()
             self._count("mqtt_lost")
+
+    def _warn_of_shared(self, states: Iterable[StateNow]) -> None:
+        """Say once of each topic that several states have it: signs in names have become `_`."""
+        by_topic: dict[str, list[str]] = {}
+        for each in states:
+            name = each.question if each.label is None else f"{each.question}: {each.label}"
+            by_topic.setdefault(self._topic_of(each), []).append(f"{each.camera}, {name}")
+        for topic, names in by_topic.items():
+            if len(names) > 1 and topic not in self._shared:
+                self._shared.add(topic)
+                _LOGGER.warning(
+                    "The states of %s have one MQTT topic, %s, which shows the last of them. Give "
+                    "them names that differ by more than '/', '+', '#' and '_'.",
+                    " and of ".join(names),
+                    topic,
+                )
 
     def _topic_of(self, state: StateNow) -> str:
         return self._topics.state(state.camera, state.question, state.label)

@@ -184,3 +184,21 @@ def test_what_another_installation_describes_is_not_ours() -> None:
     for document in documents().values():
         assert is_of_site(document, TOPICS)
         assert not is_of_site(document, SiteTopics("site/two"))
+
+
+def test_a_label_that_is_no_state_to_home_assistant_gets_another_name() -> None:
+    """Its integration takes the payload `None` of a sensor for "not known"."""
+    task = AskedTask(("Some", "None", "none"), "one")
+    now = SiteNow({"door": "online"}, {("door", "left"): task})
+    (left,) = (
+        each
+        for document in documents(now).values()
+        for each in document["components"].values()
+        if each["name"] == "left"
+    )
+    assert left["options"] == ["Some", "None_", "none", "unknown", "stale"]
+    jinja2 = pytest.importorskip("jinja2")
+    template = jinja2.Template(left["value_template"])
+    for state in ("Some", "None", "none", "unknown", "stale"):
+        assert template.render(value=state) in left["options"]
+    assert template.render(value="None") == "None_"

@@ -198,3 +198,15 @@ def test_drift_is_told_beside_states_that_stay() -> None:
     topic, payload, kept = sent[-1]
     assert (topic, json.loads(payload)["event"], kept) == ("snow/door/event", "drift", False)
     assert [each for each in sent if each[1] == ""] == []
+
+
+def test_states_that_share_a_topic_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    output = Mqtt("mqtt://broker", lambda _: None, client=Client())
+    both = news(("door", "c#", "on"), ("door", "c+", "off"), ("door", "c", "on"))
+    for _ in range(3):
+        output.tell(both)
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert "of door, food: c# and of door, food: c+ have one MQTT topic" in said
+    assert "snow/door/state/food/c_," in said
+    output.close()
