@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -69,8 +70,10 @@ def build_architecture(architecture: str, num_classes: int) -> nn.Module:
         SourceError: Torchvision has no network of that name.
     """
     if architecture not in architectures():
+        near = difflib.get_close_matches(architecture, architectures(), 3)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
         msg = (
-            f"torchvision has no network called {architecture!r}. "
+            f"torchvision has no network called {architecture!r}. {hint}"
             "timm's are called timm:NAME, and your own package.module:function. "
             f"Choose one of: {', '.join(architectures())}"
         )

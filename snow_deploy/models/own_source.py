@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -96,13 +97,16 @@ def _import(source: str, name: str) -> ModuleType:
         except (Exception, SystemExit) as error:
             absent = getattr(error, "name", None) if isinstance(error, ImportError) else None
             if absent and (name == absent or name.startswith(f"{absent}.")):
+                advice = "Run the command where the module lies, or install its package."
+                if name.endswith(".py"):
+                    advice = f"Write {source.replace('.py:', ':')}, a module's name and no file's."
                 msg = (
                     f"there is no Python module {absent!r} for --source {source}: looked in "
-                    f"{Path.cwd()} and where Python looks. Run the command where the module lies, "
-                    "or install its package."
+                    f"{Path.cwd()} and where Python looks. {advice}"
                 )
                 raise SourceError(msg) from error
-            raise SourceError(_raised(f"importing {name}", error)) from error
+            advice = "Import it in Python first, with the libraries that it needs."
+            raise SourceError(_raised(f"importing {name}", error, advice)) from error
 
 
 def _find(source: str, module: ModuleType, name: str) -> Any:
@@ -116,9 +120,11 @@ def _find(source: str, module: ModuleType, name: str) -> Any:
                 if callable(value) and getattr(value, "__module__", None) == module.__name__
             ]
             listed = ", ".join(own) or "none"
+            near = difflib.get_close_matches(name.partition("(")[0], own, 1)
+            hint = f" Did you mean {module.__name__}:{near[0]}?" if near else ""
             msg = (
                 f"{module.__name__} has nothing called {name!r}, as --source {source} asks. It has "
-                f"these functions and classes of its own: {listed}."
+                f"these functions and classes of its own: {listed}.{hint}"
             )
             raise SourceError(msg)
     return found
@@ -137,22 +143,24 @@ def _call(source: str, factory: Any) -> nn.Module:
         try:
             made = factory()
         except (Exception, SystemExit) as error:
-            raise SourceError(_raised(f"the factory {source}", error)) from error
+            advice = "A factory takes no arguments and returns the network; try it in Python first."
+            raise SourceError(_raised(f"the factory {source}", error, advice)) from error
     if not isinstance(made, nn.Module):
-        msg = f"the factory {source} returned a {type(made).__name__}, expected an nn.Module."
+        seen, advice = f"a {type(made).__name__}", "End it with `return network`."
+        if isinstance(made, type):
+            seen, advice = f"the class {made.__name__}", f"Return {made.__name__}(...), one of it."
+        msg = f"the factory {source} returned {seen}, expected an nn.Module. {advice}"
         raise SourceError(msg)
     return made
 
 
-def _raised(what: str, error: BaseException) -> str:
-    reason = str(error).strip().partition("\n")[0].rstrip(".")
+def _raised(what: str, error: BaseException, advice: str) -> str:
+    told = error.msg if isinstance(error, SyntaxError) else str(error)
+    reason = told.strip().partition("\n")[0].rstrip(".")
     place = where(error)
     at = f" at {place}" if place else ""
     told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-    return (
-        f"{what} raised {told}{at}. A factory takes no arguments and returns the network; try it "
-        "in Python first."
-    )
+    return f"{what} raised {told}{at}. {advice}"
 
 
 def is_stale(source: str, code: str) -> bool:

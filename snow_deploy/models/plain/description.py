@@ -60,6 +60,8 @@ def describe(traced: fx.GraphModule, what: str) -> str:
                 layers[str(node.target)] = _describe_layer(traced.get_submodule(str(node.target)))
             elif node.op == "get_attr":
                 value = attribute(traced, str(node.target))
+                if not isinstance(value, Tensor):  # such as the packed weights of quantised layers
+                    raise _unknown(type(value).__name__, "a value of type")
                 trained = isinstance(value, nn.Parameter)
                 whole = str(value.dtype).removeprefix("torch.")
                 tensors[str(node.target)] = [list(value.shape), whole, trained]

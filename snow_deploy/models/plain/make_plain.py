@@ -49,7 +49,7 @@ def make_plain(network: nn.Module, image_size: tuple[int, int], what: str) -> fx
             graph answers otherwise than it does.
     """
     refuse_attention(network, what)
-    original = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    original = _copy(network, what)
     channels = picture_channels(original, image_size)
     if channels not in {1, 3}:
         msg = (
@@ -67,6 +67,30 @@ def make_plain(network: nn.Module, image_size: tuple[int, int], what: str) -> fx
     if channels == 1:
         _read_colour(plain, what)
     return plain
+
+
+def _copy(network: nn.Module, what: str) -> nn.Module:
+    """Copy a network to the CPU, in float32 and eval mode.
+
+    Raises:
+        SourceError: It is TorchScript, or of layers that cannot be copied, such as quantised ones.
+    """
+    for name, layer in network.named_modules():
+        if isinstance(layer, torch.jit.ScriptModule):
+            msg = (
+                f"{what} is TorchScript{f' at {name}' if name else ''}, which says nothing of its "
+                "layers. Return the network from which it was made, with its weights."
+            )
+            raise SourceError(msg)
+    try:
+        return copy.deepcopy(network).to("cpu", torch.float32).eval()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        msg = (
+            f"{what} cannot be copied as a network of float32 layers: {type(error).__name__}: "
+            f"{reason}. A source's layers are torch's own, not quantised, and can be deep-copied."
+        )
+        raise SourceError(msg) from error
 
 
 def _trace(network: nn.Module, images: Tensor, expected: Tensor, what: str) -> fx.GraphModule:
@@ -141,10 +165,12 @@ def _answers(original: nn.Module, images: Tensor, what: str) -> Tensor:
         answers = original(images)
     except Exception as error:
         reason, place = str(error).strip().partition("\n")[0].rstrip("."), where(error)
+        kind, at = type(error).__name__, f" at {place}" if place else ""
         msg = (
             f"{what} cannot read pictures of {height} x {width} pixels: "
-            f"{reason or type(error).__name__}{f' at {place}' if place else ''}. Give the size "
-            "that it was trained with, or change that line."
+            f"{f'{kind}: {reason}' if reason else kind}{at}. Its forward pass has to take one "
+            f"batch, {list(images.shape)}, on the CPU. Mend that line; where it is the size that "
+            "does not fit, give the one that the network was trained with."
         )
         raise SourceError(msg) from error
     if not isinstance(answers, Tensor) or answers.ndim != 2:

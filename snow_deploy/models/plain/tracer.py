@@ -216,6 +216,9 @@ def _cannot_trace(what: str, error: Exception) -> str:
 
 def where(error: BaseException) -> str:
     """Return the file, line and code outside of torch and of this program where an error arose."""
+    if isinstance(error, SyntaxError) and error.filename:
+        code = f" ({error.text.strip()})" if error.text else ""
+        return f"{error.filename}:{error.lineno}{code}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _is_machinery(frame.filename)]
     if not own:

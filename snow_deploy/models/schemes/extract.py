@@ -29,7 +29,7 @@ class FeatureExtraction(HeadNetwork):
         first = next((name for name in readers if name.startswith(_LAST_STAGE)), None)
         if first is None:
             msg = (
-                f"a {source.architecture} has no fourth stage that could be trained on a frozen "
+                f"{source.architecture} has no fourth stage that could be trained on a frozen "
                 "third one; take a ResNet, ResNeXt or Wide ResNet for --scheme fe, or another "
                 "--scheme"
             )

@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         size = ("--image-size", f"{HEIGHT}x{WIDTH}", "--crop-share", 1, "--source")
         train = ("train", *data, *size, f"{MODULE}:small")
         steps = ("--epochs", 1, "--batch-size", 12, "--no-baseline", "--precision", "fp32")
-        narrow = ("--k", 4, "--width", 4, "--sweep", "scheme=snow,fo,fe,ft,mp,pn")
+        narrow = ("--k", 4, "--width", 4, "--sweep", "scheme=snow,fo,ft,mp,pn")
         run(*train, *steps, *narrow, "--task", "edge")
         run(*train, "--scheme", "readout", "--task", "fitted")
         run(*train, *steps, "--scheme", "auto", "--delta", "never", "--task", "chosen")
@@ -88,7 +88,7 @@ def test_the_graph_says_the_size_and_answers_frames_of_it(folder: Path) -> None:
 def test_the_store_keeps_the_size_and_the_share(folder: Path) -> None:
     store = Store(folder / "store")
     assert set(store.tasks()) >= {
-        *(f"edge-scheme_{each}" for each in ("snow", "fo", "fe", "ft", "mp", "pn")),
+        *(f"edge-scheme_{each}" for each in ("snow", "fo", "ft", "mp", "pn")),
         "lf",
         "fitted",
         "chosen",
@@ -106,7 +106,7 @@ def test_bench_draws_frames_for_it_and_says_the_size(
 ) -> None:
     start = Start(1.5, 0.25, 10_000_000, 30_000_000, 40_000_000)
     monkeypatch.setattr(bench, "start_once", lambda *_: start)
-    small = ("--quick", "--camera-size", "48x32", "--threads", 1, "--json")
+    small = ("--duration", 0.2, "--camera-size", "48x32", "--threads", 1, "--json")
     result = invoke("bench", folder / "g.onnx", *small)
     assert result.exit_code == 0, result.stderr
     (found,) = json.loads(result.stdout)["contenders"]

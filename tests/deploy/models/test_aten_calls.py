@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, fx
 
+from snow_deploy.errors import SourceError
 from snow_deploy.models.plain.aten_calls import NotExportedError, is_first_of_several, torch_call
 from snow_deploy.models.plain.description import build_described, describe
 
@@ -134,3 +135,11 @@ def test_a_description_calls_what_writes_in_place_by_its_name() -> None:
     text = describe(fx.GraphModule(torch.nn.Module(), graph), "it")
     assert [each["target"] for each in json.loads(text)["nodes"]][1] == "torch.relu_"
     assert build_described(text)(torch.tensor([-1.0, 2.0])).tolist() == [0, 2]
+
+
+def test_what_is_held_and_is_no_tensor_cannot_be_written_down() -> None:
+    root, graph = torch.nn.Module(), fx.Graph()
+    root.packed = object()  # type: ignore[assignment]
+    graph.output(graph.get_attr("packed"))
+    with pytest.raises(SourceError, match="uses a value of type object, which cannot be written"):
+        describe(fx.GraphModule(root, graph), "it")

@@ -76,6 +76,10 @@ class Moody(Net):
     def forward(self, x):
         return super().forward(x) * torch.rand(1)
 
+class Mistyped(Net):
+    def forward(self, x):
+        return self.haed(self.backbone(x).mean((2, 3)))
+
 class Wide(Net):
     def forward(self, x):
         return self.backbone(x)
@@ -99,6 +103,18 @@ def raising():
 
 def number():
     return 3
+
+def the_class():
+    return Net
+
+def nothing():
+    Net()
+
+def scripted():
+    import warnings
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.Sequential(nn.Identity(), torch.jit.trace(nn.ReLU(), torch.zeros(1)))
 
 def with_attention():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.MultiheadAttention(4, 1))
@@ -256,6 +272,12 @@ def test_a_grey_network_reads_the_grey_that_pillow_makes(nets: Any) -> None:
         ("number", "returned a int, expected an nn.Module"),
         ("answer", "is a int, expected a function"),
         ("absent", "has nothing called 'absent'.*rgb, grey"),
+        ("rbg", r"nothing called 'rbg'.*Did you mean nets_\d+:rgb\?"),
+        ("rgb()", r"nothing called 'rgb\(\)'.*Did you mean nets_\d+:rgb\?"),
+        ("the_class", r"returned the class Net, expected an nn\.Module\. Return Net\(\.\.\.\)"),
+        ("nothing", "returned a NoneType, expected an nn.Module. End it with `return network`"),
+        ("scripted", "is TorchScript at 1, which says nothing of its layers"),
+        ("Mistyped", r"AttributeError: .*'haed' at .*nets_\d+\.py:\d+ \(return self\.haed"),
         ("ByValue", r"cannot be traced at .*nets_\d+\.py:\d+ \(if y\.sum\(\) > 0.*value of a"),
         ("Moody", "answers otherwise than the network itself"),
         ("Wide", r"returns \[2, 16, 56, 56\].*expected logits"),
@@ -274,6 +296,8 @@ def test_what_cannot_be_a_source_says_why(nets: Any, factory: str, reason: str) 
         ("no_such_module:f", "no Python module 'no_such_module'"),
         ("json.no_such:f", "no Python module 'json.no_such'"),
         ("../nets.py:f", "names no module"),
+        ("nets.py:f", r"no Python module 'nets.*Write nets:f, a module's name"),
+        ("resnet81", r"torchvision has no network called 'resnet81'. Did you mean resnet18"),
     ],
 )
 def test_a_module_that_is_not_there_is_named(source: str, reason: str) -> None:
@@ -286,6 +310,9 @@ def test_a_module_that_raises_says_where(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match=r"importing broken_nets raised KeyError.*py:2"):
         load_weights(None, "broken_nets:f")
+    (tmp_path / "misspelt_nets.py").write_text("import json\n\ndef f(:\n    pass\n")
+    with pytest.raises(SourceError, match=r"SyntaxError: .* at .*misspelt_nets\.py:3 \(def f\(:\)"):
+        load_weights(None, "misspelt_nets:f")
 
 
 def test_a_changed_file_is_noticed(nets: Any) -> None:

@@ -94,7 +94,8 @@ def several(asked: list[Any]) -> tuple[onnx.ModelProto, SharedNetwork]:
 
 @pytest.mark.parametrize("batch", [1, 5])
 def test_it_answers_as_torch_at_any_batch(several: Any, batch: int) -> None:
-    answers_as_torch(*several, batch)
+    model, network = several
+    answers_as_torch(model, network, batch)
 
 
 @pytest.mark.slow

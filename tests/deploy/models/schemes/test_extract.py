@@ -22,9 +22,11 @@ def thin_stage(width: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(256, width, 2, downsample), BasicBlock(width, width))
 
 
+@pytest.mark.parametrize("size", [(64, 64), (36, 80)])
 def test_it_is_a_thin_fourth_stage_on_the_frozen_third(
-    source: Source, original: nn.Module, images: Tensor
+    source: Source, original: nn.Module, images: Tensor, size: tuple[int, int]
 ) -> None:
+    images = torch.nn.functional.interpolate(images, size)
     network = FeatureExtraction(source, 5, width=8).eval()
     state = network.head.state_dict()
     stage, classifier = thin_stage(512 // 8).eval(), nn.Linear(64, 5)
@@ -58,5 +60,5 @@ def test_only_its_own_parameters_are_trained(source: Source, images: Tensor) -> 
 
 
 def test_a_source_without_stages_is_refused() -> None:
-    with pytest.raises(SourceError, match="a mobilenet_v2 has no fourth stage"):
+    with pytest.raises(SourceError, match="mobilenet_v2 has no fourth stage"):
         FeatureExtraction(blank_source("mobilenet_v2"), 5, width=8)
