@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def quiet_torch() -> Iterator[None]:
-    """Hold back log records up to errors, and Python's warnings, of this process."""
+def quiet_torch(level: int = logging.WARNING) -> Iterator[None]:
+    """Hold back log records up to a level, and Python's warnings, of this process."""
     before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
+    logging.disable(level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -7,6 +7,7 @@ again, and the rest become torch's functions: what comes out is what torch.fx wo
 from __future__ import annotations
 
 import io
+import logging
 import operator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any, cast
@@ -55,7 +56,8 @@ def trace_exported(network: nn.Module, image_size: tuple[int, int]) -> fx.GraphM
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep torch.export from printing the graph that it got to, beside its error."""
-    with quiet_torch(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    hidden = io.StringIO()
+    with quiet_torch(logging.ERROR), redirect_stdout(hidden), redirect_stderr(hidden):
         yield
 
 
