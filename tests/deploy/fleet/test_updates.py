@@ -611,7 +611,8 @@ def test_ten_boxes_with_troubles_of_their_own(publisher: Publisher, tmp_path: Pa
 
 
 def test_a_watch_does_not_tell_the_same_every_second(publisher: Publisher, tmp_path: Path) -> None:
-    now, told = [0.0], []
+    now = [0.0]
+    told: list[BoxStatus] = []
     publisher.release("r2", 2, watch_s=900.0)
     agent = agent_of(
         *(tmp_path / "box", publisher.place, publisher), tell=told.append, clock=lambda: now[0]
