@@ -28,6 +28,7 @@ REFUSED: Final = "X_SNOW_REFUSED"
 _POLL_S: Final = 0.2
 _AGAIN_S: Final = (1.0, 60.0)  # between two starts: at first, and at the most
 _END_S: Final = 30.0
+_ASKED_S: Final = 20.0  # what the program is told to keep: it gives four signs in that time
 _SILENCE_S: Final = 60.0  # without a sign of life the program hangs
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -137,7 +138,7 @@ class ChildProgram:
                 self._start()
 
     def _start(self) -> None:
-        watched = {"NOTIFY_SOCKET": self._address, "WATCHDOG_USEC": str(int(_SILENCE_S * 1e6))}
+        watched = {"NOTIFY_SOCKET": self._address, "WATCHDOG_USEC": str(int(_ASKED_S * 1e6))}
         environment = {**os.environ, **watched, AGENT: "1"}
         environment.pop("WATCHDOG_PID", None)
         self._heard = 0.0  # it is waited for without end until it is ready
