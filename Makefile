@@ -8,7 +8,8 @@
 PYTHON ?= python3
 EXTRAS ?= train,export,cpu,page,score,docs,dev
 ARGS ?=
-SCRIPTS ?= $(wildcard benchmarks/[!_]*.py)
+# Those of photos need photos.
+SCRIPTS ?= $(filter-out benchmarks/photos_%.py,$(wildcard benchmarks/[!_]*.py))
 
 TRITON_PYTHON ?= $(PYTHON)
 

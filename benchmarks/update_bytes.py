@@ -1,9 +1,10 @@
 """Bytes that a box downloads for what changes in a release: a readout, a delta, the source.
 
-    python benchmarks/update_bytes.py --weights resnet50.safetensors
+    python benchmarks/update_bytes.py [--weights resnet50.safetensors]
 
-The graph has the source's weights in fp32 and three deltas of 4 MB each, drawn at random: trained
-ones hardly compress either. It is published to a folder, and a box takes it from there.
+The graph has the source's weights in fp32, random ones without `--weights`, and three deltas of
+4 MB each, drawn at random: trained ones hardly compress either. It is published to a folder,
+and a box takes it from there.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ from snow_runtime.update.wanted import ROLLOUT
 
 DELTA = (8, 128, 1024)  # tensors, and their shape: 4.2 MB
 FEATURES = 2048
+
+
+def source_weights(path: Path | None) -> dict[str, np.ndarray]:
+    """Read a source's weights in fp32, or draw 100 MB of them."""
+    if path is not None:
+        return {name: each.astype(np.float32) for name, each in load_file(path).items()}
+    draw = np.random.default_rng(0)
+    shape = (512, 512, 1, 1)
+    return {f"conv{n}": draw.normal(0, 0.02, shape).astype(np.float32) for n in range(96)}
 
 
 def save_graph(path: Path, source: dict[str, np.ndarray], seeds: tuple[int, ...]) -> None:
@@ -101,9 +111,8 @@ def save_readout(folder: Path, graph: Path, number: int) -> Path:
 def main() -> None:
     """Publish one release after another, and count what a box reads for each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True, help="The source's, safetensors.")
-    weights = parser.parse_args().weights
-    source = {name: each.astype(np.float32) for name, each in load_file(weights).items()}
+    parser.add_argument("--weights", type=Path, help="The source's, safetensors.")
+    source = source_weights(parser.parse_args().weights)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "passphrase").write_text("for this measurement", encoding="utf-8")

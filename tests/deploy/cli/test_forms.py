@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from snow_deploy.cli import bench, build_engine, paper, run, train
+from snow_deploy.cli.follow_options import FOLLOW_PARAMETERS
 from snow_deploy.cli.paper_study import PaperOptions
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.train_form import TrainForm
@@ -37,4 +38,5 @@ def test_options_that_a_command_does_not_name_are_fields(
 
     takes_others = any(each.kind is each.VAR_KEYWORD for each in named.values())
     assert bool(others) == takes_others
-    assert others - {"fp16", "int8", "fp32"} <= {field.name for field in fields(form)}
+    elsewhere = {"fp16", "int8", "fp32", *FOLLOW_PARAMETERS}
+    assert others - elsewhere <= {field.name for field in fields(form)}
