@@ -27,7 +27,7 @@ class CollectedView:
     pictures: int
 
 
-def views_of(database: Database) -> list[CollectedView]:
+def collected_views(database: Database) -> list[CollectedView]:
     """Return the views by camera and name.
 
     Raises:

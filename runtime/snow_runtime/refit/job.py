@@ -117,7 +117,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
         json.dump(data, stream)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_note(path: Path) -> dict[str, Any] | None:
     """Read a small document; None where it is not there."""
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))

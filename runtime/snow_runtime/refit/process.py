@@ -16,7 +16,7 @@ from snow_runtime.errors import FitError
 from snow_runtime.file_lock import try_lock
 from snow_runtime.files import writing
 from snow_runtime.refit import job as files
-from snow_runtime.refit.job import read_json
+from snow_runtime.refit.job import read_note
 from snow_runtime.refit.worker import ONE_THREAD, STARVED
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class FitProcess:
     @property
     def done(self) -> dict[str, Any] | None:
         """What it says of its readout, once that is whole."""
-        return read_json(self.folder / files.DONE)
+        return read_note(self.folder / files.DONE)
 
     @property
     def running(self) -> bool:
@@ -79,7 +79,7 @@ class FitProcess:
 
     def trouble(self) -> str:
         """Say why an ended process left no readout."""
-        failed = read_json(self.folder / files.FAILED)
+        failed = read_note(self.folder / files.FAILED)
         if failed is not None and failed["why"] != STARVED:
             return str(failed["error"])
         size = f"{self._job.memory_bytes // _MIB} MiB"

@@ -55,7 +55,7 @@ def assemble(
         OSError: The disk is full all the same.
     """
     target = box.generations / name
-    if is_whole(target, release, record):
+    if is_whole_file(target, release, record):
         return target
     shutil.rmtree(target, ignore_errors=True)
     store = PieceStore(box)
@@ -78,7 +78,7 @@ def assemble(
     return target
 
 
-def is_whole(folder: Path, release: Release, record: bytes) -> bool:
+def is_whole_file(folder: Path, release: Release, record: bytes) -> bool:
     """Tell whether a generation is here, and each of its files as it was signed."""
     try:
         return (folder / RECORD).read_bytes() == record and all(

@@ -70,7 +70,8 @@ def test_standard_error_may_be_read_by_nobody_either(tmp_path: Path) -> None:
 def test_commands_that_make_files_go_on() -> None:
     going_on = {name for name, entry in COMMANDS.items() if entry.makes_files}
     assert going_on == {
-        *("build-engine", "calibrate", "demo", "export", "fit", "paper", "score", "train", "triton")
+        *("agent", "build-engine", "calibrate", "collect", "demo", "export", "fit", "paper"),
+        *("publish", "score", "train", "triton"),
     }
 
 

@@ -88,6 +88,7 @@ def process(*arguments: object, output: Path) -> Iterator[subprocess.Popen[bytes
                 running.wait()
 
 
+@pytest.mark.slow
 def test_an_agent_and_its_program(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_kill_at_random_lines(publisher: Publisher, tmp_path: Path, cuts: int)
     assert cuts < 100 or ended == {"r1", "r2"}
 
 
+@pytest.mark.slow
 def test_two_kills_in_a_row_and_a_way_back(publisher: Publisher, tmp_path: Path) -> None:
     """Killed while it goes back, and killed again while that is set right."""
     from tests.deploy.fleet.publications import TestProgram

@@ -544,6 +544,7 @@ def test_whatever_goes_wrong_the_agent_goes_on(publisher: Publisher, tmp_path: P
     assert agent.step() == "failed"
 
 
+@pytest.mark.slow
 def test_ten_boxes_with_troubles_of_their_own(publisher: Publisher, tmp_path: Path) -> None:
     """Every box ends in a version that works, and the table tells the truth."""
     from snow_deploy.fleet.overview import overview

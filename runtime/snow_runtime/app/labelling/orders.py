@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snow_runtime.app.labelling.known import Known
     from snow_runtime.app.labelling.live_readout import LiveReadouts
     from snow_runtime.collection.collection import Collection
-    from snow_runtime.collection.records import CollectedPicture, CollectionQuestion
+    from snow_runtime.collection.records import CollectedPicture, CollectionQuestion, LabelCounts
 
 Show = Literal["open", "labelled", "skipped", "all"]
 Sort = Literal["useful", "alike", "newest", "oldest"]
@@ -43,12 +43,14 @@ class PictureOrder:
         left_out: How many more there are.
         without_features: How many of them cannot be compared.
         revision: The question's revision when it was looked at.
+        pictures: How many pictures the question had then, with a label or without.
     """
 
     groups: list[list[int]]
     left_out: int
     without_features: int
     revision: int
+    pictures: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -57,6 +59,7 @@ class PictureOrder:
             "left_out": self.left_out,
             "without_features": self.without_features,
             "revision": self.revision,
+            "pictures": self.pictures,
         }
 
 
@@ -75,23 +78,27 @@ class Orders:
         self._readouts = readouts
 
     def find(self, question: CollectionQuestion, show: Show, sort: Sort) -> PictureOrder:
-        """PictureOrder a question's pictures.
+        """Sort a question's pictures.
 
         Raises:
             CollectionError: The collection cannot be read.
         """
         revision = self._collection.revision(question.name)
+        counts = self._collection.counts(question.name)  # first: later pictures are new ones
         pictures = self._shown(question, show, oldest=sort == "oldest")
-        left_out = max(0, self._count(question, show) - len(pictures))
+        left_out = max(0, _count(counts, show) - len(pictures))
         if sort not in {"useful", "alike"}:
-            return PictureOrder([[each.id] for each in pictures], left_out, 0, revision)
+            return PictureOrder(
+                [[each.id] for each in pictures], left_out, 0, revision, counts.pictures
+            )
         source = self._known.labelled(question).source
         comparable = [each for each in pictures if fits(each, source)]
         first, ids = comparable[:COMPARED], {each.id for each in comparable[:COMPARED]}
         groups = self._useful(first, question) if sort == "useful" else self._alike(first, question)
         groups += [[each.id] for each in comparable[COMPARED:]]
         groups += [[each.id] for each in pictures if not fits(each, source) and each.id not in ids]
-        return PictureOrder(groups, left_out, len(pictures) - len(comparable), revision)
+        unlike = len(pictures) - len(comparable)
+        return PictureOrder(groups, left_out, unlike, revision, counts.pictures)
 
     def _shown(
         self, question: CollectionQuestion, show: Show, *, oldest: bool
@@ -101,15 +108,6 @@ class Orders:
         return self._collection.pictures(
             question.name, labelled=labelled, ids=ids, limit=MOST, newest_first=not oldest
         )
-
-    def _count(self, question: CollectionQuestion, show: Show) -> int:
-        counts = self._collection.counts(question.name)
-        return {
-            "open": counts.pictures - counts.labelled - counts.skipped,
-            "labelled": counts.labelled,
-            "skipped": counts.skipped,
-            "all": counts.pictures,
-        }[show]
 
     def _useful(
         self, pictures: Sequence[CollectedPicture], question: CollectionQuestion
@@ -130,3 +128,12 @@ class Orders:
         radius = NEAR * self._known.labelled(question).typical
         found = groups_alike(distances(along, along), radius)
         return [[pictures[place].id for place in group] for group in found]
+
+
+def _count(counts: LabelCounts, show: Show) -> int:
+    return {
+        "open": counts.pictures - counts.labelled - counts.skipped,
+        "labelled": counts.labelled,
+        "skipped": counts.skipped,
+        "all": counts.pictures,
+    }[show]

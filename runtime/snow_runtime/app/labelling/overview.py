@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_runtime.app.labelling.asked import refuse, text_of
 from snow_runtime.app.labelling.people import People
 from snow_runtime.app.labelling.suggested import suggest
-from snow_runtime.collection.overview import people_of, views_of
+from snow_runtime.collection.overview import collected_views, people_of
 from snow_runtime.collection.records import CollectionQuestion
 from snow_runtime.errors import CollectionError
 
@@ -154,7 +154,7 @@ class Overview:
 
     def _all_views(self) -> list[dict[str, Any]]:
         """Return the views that a question may be about: all cameras' first, then each camera's."""
-        found = views_of(self._collection.database)
+        found = collected_views(self._collection.database)
         counts = {(each.camera, each.view): each.pictures for each in found}
         for place in self._views():
             counts.setdefault(place, 0)

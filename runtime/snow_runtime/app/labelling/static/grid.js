@@ -100,11 +100,21 @@ export class Grid {
     return undefined;
   }
 
-  seek(ids) {
+  seek(ids, stay = false) {
     const wanted = new Set(ids);
     const place = this.tiles.findIndex((tile) => tile.ids.some((id) => wanted.has(id)));
-    if (place >= 0) this.go(place);
+    if (place >= 0 && !stay) this.go(place);
     return place >= 0;
+  }
+
+  // Labels of these were taken back: what they have now is asked, and what they had is not seen.
+  takenBack(ids) {
+    const those = new Set(ids);
+    for (const tile of this.tiles) {
+      if (!tile.data || !tile.ids.some((id) => those.has(id))) continue;
+      const { label: _label, by: _by, ...data } = tile.data;
+      tile.show(data, -1, this.question.labels, this.me);
+    }
   }
 
   // Put the pictures of a group in its place.

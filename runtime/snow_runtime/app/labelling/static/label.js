@@ -149,10 +149,12 @@ function accept() {
 
 function undo() {
   if (!tellable()) return;
-  tellLater(takeBack);
+  const here = grid.current;
+  tellLater(() => takeBack(here));
 }
 
-async function takeBack() {
+// `here` is where somebody was who asked for it; who has gone on since then stays there.
+async function takeBack(here) {
   const by = await name();
   if (!by) return;
   const done = await post("undo", { question: question.name, by, entries: acts.pop() ?? 1 });
@@ -161,8 +163,9 @@ async function takeBack() {
     notice(`${by} has nothing left to take back.`);
     return;
   }
+  grid.takenBack(ids);
   changed(done.revision);
-  if (!grid.seek(ids)) order();
+  if (!grid.seek(ids, grid.current !== here)) order();
   const labels = [...new Set(done.undone.map(({ label }) => labelText(label)))].join(", ");
   notice(`Taken back: ${plural(ids.length, "picture")} (${labels}).`);
 }

@@ -143,7 +143,7 @@ export class Toolbar {
 
   // What there was to show.
   ended(found) {
-    this.had = null; // the next state says how many pictures there are now
+    this.had = found ? found.pictures : null; // what comes later is new
     const none = {
       open: "Nothing is left to do here.",
       labelled: "Nothing has a label yet.",
