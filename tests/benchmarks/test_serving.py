@@ -37,6 +37,7 @@ def report(settings: serving.ServingSettings) -> dict[str, Any]:
     return serving.measure(settings)
 
 
+@pytest.mark.slow
 def test_report_has_every_figure_of_the_benchmark(report: dict[str, Any]) -> None:
     for key in (
         "compiled_layers_source",

@@ -59,6 +59,7 @@ def test_every_task_by_default_into_the_working_folder(
     )
 
 
+@pytest.mark.slow
 def test_the_fastest_layout(trained_store: Store, tmp_path: Path) -> None:
     path = tmp_path / "snow.onnx"
 

@@ -65,6 +65,7 @@ def killed_at(line: int | None, work: Any) -> int | None:
 
 
 @pytest.mark.parametrize("cuts", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_kill_at_random_lines(publisher: Publisher, tmp_path: Path, cuts: int) -> None:
     began = tmp_path / "began"
     settle(agent_of(began, publisher.place, publisher))

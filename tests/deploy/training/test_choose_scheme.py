@@ -188,6 +188,7 @@ class Said(list[str]):
         self._tell()
 
 
+@pytest.mark.slow
 def test_a_gain_beyond_chance_trains_the_delta_on_all_training_pictures(
     chosen: Chosen, perfect: list[Splits], tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_classifier_begins_as_the_readout_that_is_fitted_alone(
     assert before == after
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_weights(
     store: Store, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -405,6 +405,7 @@ def _add(folder: Path, start: int) -> None:
         assert all(block.rows.shape == (1, 5) for block in read_blocks(folder, 5))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_add, args=(tmp_path, start)) for start in (0, 10)]

@@ -249,6 +249,7 @@ train_task(
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(
     store: Store, trained_store: Store, open_demo: OpenDemo, short: TrainOptions
 ) -> None:

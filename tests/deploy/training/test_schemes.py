@@ -122,6 +122,7 @@ def test_fine_tuning_begins_as_a_source_whose_norms_are_folded(
     assert nn.functional.cosine_similarity(seen, expected).min() > 0.98
 
 
+@pytest.mark.slow
 def test_learning_without_forgetting_from_task_to_task(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

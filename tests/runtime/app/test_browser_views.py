@@ -189,7 +189,7 @@ def test_a_view_is_drawn_and_its_configuration_copied(
 
         assert shown.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         dialog.get_by_role("button", name="Close").click()
-        assert shown.page.locator("dialog").count() == 0
+        shown.page.locator("dialog").wait_for(state="detached")
         assert (set(requested), shown.complaints) == ({"GET"}, [])
 
 
@@ -266,7 +266,7 @@ def test_a_view_is_drawn_with_keys(scene: Scene, tab: Callable[..., Tab], tmp_pa
         assert found.name == "größe-2"
         assert found.view.polygon == ((0.5, 0.5), (0.51, 0.5), (0.51, 0.51))
         press("Escape")
-        assert shown.page.locator("dialog").count() == 0
+        shown.page.locator("dialog").wait_for(state="detached")
         assert shown.complaints == []
 
 
