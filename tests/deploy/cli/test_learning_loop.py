@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,12 @@ from snow_runtime.collection.records import CollectionQuestion
 from snow_runtime.refit.versions import Versions
 from tests.deploy.cli.running import Running
 from tests.deploy.cli.test_label import port_in
-from tests.runtime.app.conftest import ARGUMENTS
+from tests.runtime.app import conftest as pages
 from tests.runtime.app.tabs import Tab
 from tests.runtime.readout.graphs import feature_graph
 from tests.runtime.refit.boxes import COLOURS, jpeg_of, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser
@@ -32,20 +30,7 @@ pytest.importorskip("scipy")
 pytest.importorskip("starlette")
 FRAMES, LABELLED, HELD_OUT = 3000, 40, 200
 PATIENCE_S = 60.0
-
-
-@pytest.fixture
-def chromium() -> Iterator[Browser]:
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield started
-        started.close()
+browser = pages.browser  # the fixture
 
 
 def shown(jpeg: bytes) -> str:
@@ -57,7 +42,7 @@ def shown(jpeg: bytes) -> str:
 
 @pytest.mark.slow
 def test_forty_labels_by_keyboard_become_a_question_that_is_asked(
-    tmp_path: Path, chromium: Browser
+    tmp_path: Path, browser: Browser
 ) -> None:
     rng = np.random.default_rng(0)
     frames = tmp_path / "frames"
@@ -69,7 +54,7 @@ def test_forty_labels_by_keyboard_become_a_question_that_is_asked(
         *(graph, "--camera", f"door=folder://{frames}?fps=20", "--output", "none", "--port", 0),
         *("--collect", folder, "--collect-random", 1, "--collect-hourly", 10**6),
     )
-    tab = Tab(chromium)
+    tab = Tab(browser)
     try:
         assert running.process.stderr is not None
         port = port_in(running.process.stderr.readline(), "live page")

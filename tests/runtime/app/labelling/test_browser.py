@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from snow_runtime.app.labelling import Labelling, LabellingServer
 from snow_runtime.collection.records import CollectionQuestion
 from tests.runtime.app import conftest
-from tests.runtime.app.conftest import ARGUMENTS
 from tests.runtime.app.labelling.refit import Refit
 from tests.runtime.app.labelling.scenes import KINDS, collection_of, new_picture
 from tests.runtime.app.tabs import Tab
@@ -26,20 +24,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 40.0  # for machines that do something else besides
 FORTY = [(5 * number + number // 7) % 3 for number in range(40)]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 def until(happened: Callable[[], Any]) -> Any:
@@ -75,11 +59,11 @@ class Person(Tab):
 
 
 @pytest.fixture
-def person(chromium: Browser) -> Iterator[Callable[..., Person]]:
+def person(browser: Browser) -> Iterator[Callable[..., Person]]:
     opened: list[Person] = []
 
     def opens(server: LabellingServer, name: str | None, **options: Any) -> Person:
-        opened.append(Person(chromium, **options))
+        opened.append(Person(browser, **options))
         opened[-1].page.set_default_timeout(1000 * PATIENCE_S)
         if name is not None:
             script = f"localStorage.setItem('snow-labelling-name', '{name}')"
