@@ -140,6 +140,15 @@ class Collection(Closing):
         with self.database.reading() as connection:
             return questions.all_questions(connection)
 
+    def question(self, name: str) -> CollectionQuestion:
+        """Return the question of a name.
+
+        Raises:
+            CollectionError: There is none; the message names those that there are.
+        """
+        with self.database.reading() as connection:
+            return questions.question_named(connection, name)
+
     def add_question(self, question: CollectionQuestion) -> None:
         """Ask something of the pictures.
 

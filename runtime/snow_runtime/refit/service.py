@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from snow_runtime.errors import CollectionError, SnowError
+from snow_runtime.errors import SnowError
 from snow_runtime.refit.fitter import Fitter
 from snow_runtime.refit.gathering import Looking
 from snow_runtime.refit.options import RefitOptions
@@ -123,7 +123,7 @@ class RefitService:
         Raises:
             CollectionError: There is no such question, or the collection cannot be read.
         """
-        asked = self._question(question)
+        asked = self._collection.question(question)
         self._switch.follow(asked)
         wanted = self._asked.setdefault(question, Wanted())
         self._fitter.begin(asked, wanted, again=True)
@@ -211,7 +211,7 @@ class RefitService:
                 does not fit the model.
             CollectionError: There is no such question.
         """
-        asked = self._question(question)
+        asked = self._collection.question(question)
         return self._switch.begin_shadow(asked, number, seconds)
 
     def saw(
@@ -278,13 +278,6 @@ class RefitService:
         with self._lock:
             for asked in self._asked.values():
                 asked.revision = -1
-
-    def _question(self, name: str) -> CollectionQuestion:
-        for each in self._collection.questions():
-            if each.name == name:
-                return each
-        msg = f"The collection has no question {name!r}, expected one that was added. Check it."
-        raise CollectionError(msg)
 
     def _run(self) -> None:
         while not self._ending.wait(self._options.tick_s):

@@ -113,6 +113,8 @@ def test_versions_are_fitted_listed_and_gone_back_to(graph: FeatureGraph, folder
     assert "no version 9, expected one of: 1, 2" in str(wrong.exception)
     nothing = call(list_versions, folder, "shape")
     assert "has no question 'shape', expected one of: colour" in str(nothing.exception)
+    unfitted = call(fit_question, folder, "shape", "--model", graph.path)
+    assert "has no question 'shape', expected one of: colour" in str(unfitted.exception)
 
 
 def test_too_few_labels_are_said_by_the_command(graph: FeatureGraph, folder: Path) -> None:
