@@ -35,7 +35,7 @@ from snow_runtime.app.outputs.mqtt import Mqtt
 from snow_runtime.app.outputs.site import SiteNow, SiteOptions
 from snow_runtime.app.outputs.webhook import Webhook
 from snow_runtime.app.outputs.webhook_target import WebhookTarget
-from snow_runtime.app.page import PageServer
+from snow_runtime.app.page import Dashboard, PageServer, ServingOptions
 from snow_runtime.app.states.feed import asked_tasks, keep_states
 from snow_runtime.app.states.rules import StateRules
 from snow_runtime.cameras.clock import SYSTEM_CLOCK
@@ -209,13 +209,10 @@ class Bench:
         counts = dict.fromkeys(
             ("frames", "drops", "reconnections", "bad_frames", "repeats", "abandoned", "lost_s"), 0
         )
-        return PageServer(
-            loop.live,
-            loop.stats,
-            lambda: {"bench": {**state, **counts}},
-            lambda: loop.asked,
-            port=0,
+        board = Dashboard(
+            loop.live, loop.stats, lambda: {"bench": {**state, **counts}}, lambda: loop.asked
         )
+        return PageServer(board, ServingOptions(port=0))
 
     def _site(self) -> SiteNow:
         asked = {("bench", name): task for name, task in asked_tasks(self.trusting).items()}

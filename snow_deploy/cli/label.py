@@ -44,7 +44,7 @@ def command(
     Nothing is fitted here: 'snow-deploy run --collect' does that, and serves the page too. Both may
     be at work on one collection. Ctrl-C and SIGTERM end it; each label is kept as it is given.
     """
-    from snow_runtime.app.labelling import Labelling, LabellingServer
+    from snow_runtime.app.labelling import Labelling, LabellingServer, ServingOptions
     from snow_runtime.collection.collection import Collection
     from snow_runtime.secret_references import resolve_secrets
 
@@ -53,7 +53,7 @@ def command(
     known = token_for(host, given)
     with Collection.open(folder) as collection:
         server = LabellingServer(
-            Labelling(collection), host=host, port=port, token=known, allowed_hosts=allowed_hosts
+            Labelling(collection), ServingOptions(host, port, known, allowed_hosts)
         )
         with until_ended() as ended, server:
             say_address("labelling page", server, known, given, allowed_hosts)

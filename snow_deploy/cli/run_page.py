@@ -38,23 +38,18 @@ def serve_page(
     options = plan().options
     if options.port is None:
         return
-    from snow_runtime.app.page import PageServer
+    from snow_runtime.app.page import Dashboard, PageServer, ServingOptions
 
     token = token_for(options.host, options.token)
-    server = stack.enter_context(
-        PageServer(
-            loop.live,
-            loop.stats,
-            lambda: {camera.name: camera_state(camera) for camera in cameras},
-            lambda: loop.asked,
-            labelling=labelling,
-            host=options.host,
-            port=options.port,
-            token=token,
-            allowed_hosts=options.allowed_hosts,
-            setup=lambda: setup_now(plan(), loop),
-        )
+    board = Dashboard(
+        loop.live,
+        loop.stats,
+        lambda: {camera.name: camera_state(camera) for camera in cameras},
+        lambda: loop.asked,
+        setup=lambda: setup_now(plan(), loop),
     )
+    serving = ServingOptions(options.host, options.port, token, options.allowed_hosts)
+    server = stack.enter_context(PageServer(board, serving, labelling))
     say_address("live page", server, token, options.token, options.allowed_hosts)
 
 

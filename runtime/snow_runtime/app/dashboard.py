@@ -45,12 +45,18 @@ class Dashboard:
     Args:
         live: The newest answers.
         stats: Counts and latencies.
-        cameras: Function that gives each camera's state and counters.
-        tasks: Function that gives the names of the model's tasks.
+        cameras: Function that gives by camera its `state`, `since_s` (seconds in that state),
+            `error`, `frames`, `drops`, `reconnections`, `bad_frames` and `connected`, and for
+            `/metrics` also `repeats`, `abandoned` and `lost_s`.
+        tasks: Function that gives the names of the model's tasks, which may change.
         clock: Monotonic time in seconds.
-        hung_after_s: Longest time without an answer, while a camera gives frames, before the model
-            counts as hung.
-        setup: Function that gives what is asked of the cameras; None says nothing of it.
+        hung_after_s: Longest time without an answer, while a camera gives frames or none has ever
+            given one, before the model counts as hung.
+        setup: Function that gives what is asked of the cameras; None shows each task at each
+            camera.
+
+    Attributes:
+        live: The newest pictures and answers.
     """
 
     def __init__(
@@ -64,7 +70,7 @@ class Dashboard:
         hung_after_s: float = 60.0,
         setup: Setup | None = None,
     ) -> None:
-        self._live = live
+        self.live = live
         self._stats = stats
         self._cameras = cameras
         self._tasks = tasks
@@ -86,22 +92,20 @@ class Dashboard:
         if now - self._sampled_at < _SAMPLE_S:
             return
         self._sampled_at = now
-        for camera, answer in self._live.newest().items():
+        for camera, answer in self.live.newest().items():
             samples = self._samples.setdefault(camera, deque(maxlen=_SAMPLES))
             if not samples or samples[-1] is not answer:
                 samples.append(answer)
 
     def state(self) -> dict[str, Any]:
         """Return what is so now; the figures are those of the last look."""
-        cameras, newest, shares = self._cameras(), self._live.newest(), self._shares()
-        states = self._live.changes.states
+        cameras, newest, shares = self._cameras(), self.live.newest(), self._shares()
+        states = self.live.changes.states
         return {
             "version": __version__,
             "time": round(time.time(), 3),
             "stats": self._figures,
-            "tasks": [
-                {"name": name, "on": name not in self._live.hidden} for name in self._tasks()
-            ],
+            "tasks": [{"name": name, "on": name not in self.live.hidden} for name in self._tasks()],
             "cameras": [
                 {
                     "name": name,
@@ -143,7 +147,7 @@ class Dashboard:
         """
         return [
             {"number": number, **event.to_dict()}
-            for number, event in self._live.changes.since(since)
+            for number, event in self.live.changes.since(since)
         ]
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
@@ -169,7 +173,7 @@ class Dashboard:
         """Switch a task; return whether there is one of that name."""
         if task not in self._tasks():
             return False
-        self._live.switch(task, on=on)
+        self.live.switch(task, on=on)
         return True
 
     def _rate(self, camera: str) -> float:

@@ -123,10 +123,12 @@ class Scene:
             self._thread.join()
 
     def page(self, **options: Any) -> PageServer:
-        from snow_runtime.app.page import PageServer
+        from snow_runtime.app.page import Dashboard, PageServer, ServingOptions
 
-        options.setdefault("port", 0)
-        return PageServer(self.live, self.stats, self.cameras, self.tasks, **options)
+        told = {key: options.pop(key) for key in ("setup", "hung_after_s") if key in options}
+        board = Dashboard(self.live, self.stats, self.cameras, self.tasks, **told)
+        labelling = options.pop("labelling", None)
+        return PageServer(board, ServingOptions(**{"port": 0, **options}), labelling)
 
     def _run(self) -> None:
         while not self._ends.wait(FRAME_S):

@@ -350,7 +350,8 @@ def test_the_page_needs_nothing_from_elsewhere(page: PageServer) -> None:
         for path in new:
             content = ask(page, "GET", f"/{path}")[1].decode()
             links.found += [f"static/{name}" for name in re.findall(r'from "\./(.+?)"', content)]
-    shipped = {f"static/{path.name}" for path in files("snow_runtime.app.page.static").iterdir()}
+    folders = ("snow_runtime.app.page.static", "snow_runtime.app.http.static")
+    shipped = {f"static/{path.name}" for folder in folders for path in files(folder).iterdir()}
 
     assert links.inline == []
     pages = {"static/page.html", "static/enter.html", "static/token.html"}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from snow_runtime.app.http.access import Access, is_loopback
 from snow_runtime.app.page import PageServer, new_token
-from snow_runtime.app.page.access import Access, is_loopback
 from snow_runtime.errors import InputError
 from tests.runtime.app.asking import (
     ALL_ADDRESSES,

@@ -9,6 +9,7 @@ from snow_runtime.errors import MissingDependencyError
 from snow_runtime.install_hint import pip_install
 
 try:
+    from snow_runtime.app.http.options import ServingOptions
     from snow_runtime.app.labelling.labelling import Labelling
     from snow_runtime.app.labelling.server import LabellingServer
 except ModuleNotFoundError as error:
@@ -20,4 +21,4 @@ except ModuleNotFoundError as error:
     )
     raise MissingDependencyError(msg) from error
 
-__all__ = ["Labelling", "LabellingServer"]
+__all__ = ["Labelling", "LabellingServer", "ServingOptions"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -11,11 +10,10 @@ from starlette.exceptions import HTTPException
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.requests import Request
-
     from snow_runtime.collection.records import GivenLabel
 
 BODY_BYTES: Final = 128 << 10
+"""Largest body that is taken."""
 MOST_SHOWN: Final = 100
 """Pictures that one request may ask about."""
 MOST_LABELLED: Final = 5000
@@ -31,30 +29,6 @@ def refuse(why: str, status: int = 400) -> NoReturn:
         HTTPException: With what is said, always.
     """
     raise HTTPException(status, why)
-
-
-async def json_body(request: Request) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        HTTPException: It is none, too long, or of another type: one that forms of other sites can
-            send.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        refuse("Send application/json.", 415)
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_BYTES:
-            refuse(f"At most {BODY_BYTES} bytes of a body are taken.", 413)
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        refuse("Send a JSON object.")
-    return found
 
 
 def text_of(given: Mapping[str, Any], key: str) -> str:

@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from snow_runtime.app.http.request_parts import json_object, width_of
+from snow_runtime.app.http.served_files import ServedFiles
 from snow_runtime.app.labelling import asked
 from snow_runtime.app.labelling.asked import refuse
 from snow_runtime.app.labelling.downloads import archive_of, table_of
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from snow_runtime.collection.collection import Collection
 
 STATIC: Final = Path(__file__).parent / "static"
-_TYPES: Final = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
-_SVG: Final = "image/svg+xml"
 _MOST_UNDONE: Final = 50
 _WIDTH: Final = 320
 # A browser may keep a picture, and asks each time whether it may show it.
@@ -69,12 +68,10 @@ class Labelling:
         self._writer = Writer(collection)
         self._model = None if refit is None else ModelTab(refit)
         self._thumbnails = Thumbnails()
-        self._files = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._faults = ThrottledLogger(logging.getLogger(__name__))
         self._app = Starlette(
             routes=[
-                Route("/", self._file),
-                Route("/static/{name}", self._file),
+                *ServedFiles(STATIC, "label.html").routes(),
                 Route("/picture/{id:int}.jpg", self._picture),
                 Route("/export", self._export),
                 Route("/api/state", self._state),
@@ -97,20 +94,11 @@ class Labelling:
 
     # What blocks is `def`, not `async def`: Starlette then runs it in a thread of its pool.
 
-    async def _file(self, request: Request) -> Response:
-        name = request.path_params.get("name", "label.html")
-        if name not in self._files:
-            raise HTTPException(404)
-        kind = _TYPES.get(name.rpartition(".")[2], _SVG)
-        return Response(self._files[name], media_type=kind)
-
     def _picture(self, request: Request) -> Response:
-        width = request.query_params.get("width", str(_WIDTH))
-        if not (width.isascii() and width.isdigit() and len(width) <= 6):
-            refuse("The width is not a number of pixels.")
+        width = width_of(request, _WIDTH)
         number = request.path_params["id"]
         found = self._overview.picture(number)
-        wide = width_for(int(width))
+        wide = width_for(width)
         tag = f'"{found.sha256[:24]}-{wide}"'
         headers = {"ETag": tag, "Cache-Control": _ASK_AGAIN}
         if request.headers.get("if-none-match") == tag:
@@ -194,7 +182,7 @@ class Labelling:
         """Return what reads a JSON object, has a thread act on it, and answers."""
 
         async def answer(request: Request) -> Response:
-            given = await asked.json_body(request)
+            given = await json_object(request, asked.BODY_BYTES)
             given.update(request.path_params)
             return JSONResponse(await run_in_threadpool(act, given))
 

@@ -11,8 +11,10 @@ from snow_runtime.errors import MissingDependencyError
 from snow_runtime.install_hint import pip_install
 
 try:
+    from snow_runtime.app.dashboard import Dashboard
+    from snow_runtime.app.http.access import new_token
     from snow_runtime.app.http.limits import Limits
-    from snow_runtime.app.page.access import new_token
+    from snow_runtime.app.http.options import ServingOptions
     from snow_runtime.app.page.server import PageServer
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("snow_runtime"):
@@ -23,4 +25,4 @@ except ModuleNotFoundError as error:
     )
     raise MissingDependencyError(msg) from error
 
-__all__ = ["Limits", "PageServer", "new_token"]
+__all__ = ["Dashboard", "Limits", "PageServer", "ServingOptions", "new_token"]

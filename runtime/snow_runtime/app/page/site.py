@@ -2,119 +2,88 @@
 
 from __future__ import annotations
 
-import json
-import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 
-from snow_runtime.app.page.access import STATIC, Access, Guard
+from snow_runtime.app.http.mounting import mounted
+from snow_runtime.app.http.protected_site import ProtectedSite
+from snow_runtime.app.http.request_parts import json_object, width_of
+from snow_runtime.app.http.served_files import ServedFiles
 from snow_runtime.app.page.events import HEADERS, Events
-from snow_runtime.app.page.protection import protecting
 from snow_runtime.app.previews import Previews
-from snow_runtime.app.throttled_logger import ThrottledLogger
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from snow_runtime.app.dashboard import Dashboard
+    from snow_runtime.app.http.access import Access
     from snow_runtime.app.http.limits import Limits
-    from snow_runtime.app.latest_frames import LatestFrames
 
-_TYPES: Final = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
-_SVG: Final = "image/svg+xml"
+STATIC: Final = Path(__file__).parent / "static"
 _PICTURE_WIDTH: Final = 640
 _NO_LINK: Final = b"<!-- link to the labelling page -->"
 _LINK: Final = b'<a class="labelling" href="label/">Label pictures</a>'
 
 
-class Site:
+class Site(ProtectedSite):
     """Answers all requests.
 
     Args:
         board: What is told of cameras and answers.
-        live: Where pictures come from.
         limits: What viewers may take.
         access: What lets a viewer in.
         port: The port that is served.
         labelling: The labelling page, for what lies below `/label`; None where there is none.
-
-    Attributes:
-        events: Events, whose loop is to be run.
     """
 
     def __init__(
         self,
         board: Dashboard,
-        live: LatestFrames,
         limits: Limits,
         access: Access,
         port: int,
         *,
         labelling: ASGIApp | None = None,
     ) -> None:
-        self.events = Events(board, limits.viewers)
+        self._events = Events(board, limits.viewers)
         self._board = board
         self._most_bytes = limits.body_bytes
-        self._pictures = Previews(live)
-        self._files = {path.name: path.read_bytes() for path in STATIC.iterdir()}
-        self._faults = ThrottledLogger(logging.getLogger(__name__))
+        self._pictures = Previews(board.live)
+        files = ServedFiles(STATIC, "page.html")
         below: list[BaseRoute] = []
         if labelling is not None:
-            below = [Route("/label", to_labelling), Mount("/label", labelling)]
-            page = self._files["page.html"]
-            self._files["page.html"] = page.replace(_NO_LINK, _LINK)
-        self._app = Starlette(
-            routes=[
-                Route("/", self._file),
-                Route("/static/{name}", self._file),
-                Route("/events", self._follow),
-                Route("/frame/{camera:path}.jpg", self._picture),
-                Route("/metrics", self._metrics),
-                Route("/healthz", self._health),
-                Route("/tasks/{task:path}", self._switch, methods=["POST"]),
-                *below,
-            ],
-            middleware=[Middleware(Guard, access=access, port=port)],
-            exception_handlers={Exception: _broken},
-        )
-        self._app.router.redirect_slashes = False
+            below = mounted("label", labelling)
+            files.write_in(_NO_LINK, _LINK)
+        routes = [
+            *files.routes(),
+            Route("/events", self._follow),
+            Route("/frame/{camera:path}.jpg", self._picture),
+            Route("/metrics", self._metrics),
+            Route("/healthz", self._health),
+            Route("/tasks/{task:path}", self._switch, methods=["POST"]),
+            *below,
+        ]
+        super().__init__("the page", routes, access, port)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, with the headers that protect the page."""
-        try:
-            await self._app(scope, receive, protecting(send))
-        except ClientDisconnect:
-            pass
-        except Exception as error:  # noqa: BLE001 - it is logged, and answered by `_broken`
-            first = "/" + scope["path"].split("/")[1]
-            self._faults.error(f"the page could not answer {scope['method']} {first!r}", error)
+    async def run(self) -> None:
+        """Look at the board and tell those who follow, until cancelled."""
+        await self._events.run()
 
     def close(self) -> None:
         """End the thread that makes pictures."""
         self._pictures.close()
 
-    async def _file(self, request: Request) -> Response:
-        name = request.path_params.get("name", "page.html")
-        if name not in self._files:
-            raise HTTPException(404)
-        kind = _TYPES.get(name.rpartition(".")[2], _SVG)
-        return Response(self._files[name], media_type=kind)
-
     async def _follow(self, request: Request) -> Response:
-        return Response(headers=HEADERS) if request.method == "HEAD" else self.events.follow()
+        return Response(headers=HEADERS) if request.method == "HEAD" else self._events.follow()
 
     async def _picture(self, request: Request) -> Response:
-        width = request.query_params.get("width", str(_PICTURE_WIDTH))
-        if not (width.isascii() and width.isdigit() and len(width) <= 6):
-            raise HTTPException(400, "The width is not a number of pixels.")
-        jpeg = await self._pictures.newest(request.path_params["camera"], int(width))
+        width = width_of(request, _PICTURE_WIDTH)
+        jpeg = await self._pictures.newest(request.path_params["camera"], width)
         if jpeg is None:
             raise HTTPException(404, "No such camera has given a picture.")
         headers = {"ETag": jpeg.tag}
@@ -132,33 +101,11 @@ class Site:
         return PlainTextResponse(text, 503 if trouble else 200)
 
     async def _switch(self, request: Request) -> Response:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":  # what no form of another site can send
-            raise HTTPException(415, "Send application/json.")
-        try:
-            value = json.loads(await self._body(request))
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict) or not isinstance(value.get("on"), bool):
-            raise HTTPException(400, 'Send {"on": true} or {"on": false}.')
+        wanted = '{"on": true} or {"on": false}'
+        value = await json_object(request, self._most_bytes, wanted=wanted)
+        if not isinstance(value.get("on"), bool):
+            raise HTTPException(400, f"Send {wanted}.")
         task = request.path_params["task"]
         if not self._board.switch(task, on=value["on"]):
             raise HTTPException(404, "The model has no such task.")
         return JSONResponse({"task": task, "on": value["on"]})
-
-    async def _body(self, request: Request) -> bytes:
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > self._most_bytes:
-                raise HTTPException(413, f"At most {self._most_bytes} bytes of a body are taken.")
-        return body
-
-
-async def to_labelling(_request: Request) -> Response:
-    """Lead to the labelling page, wherever a proxy has put the whole."""
-    return Response(status_code=307, headers={"Location": "label/"})
-
-
-async def _broken(_request: Request, _error: Exception) -> Response:
-    return PlainTextResponse("The page has an error; the log says which.\n", 500)

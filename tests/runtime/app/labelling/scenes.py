@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 import numpy as np
 from PIL import Image
 
+from snow_runtime.app.http.access import Access
 from snow_runtime.app.labelling import Labelling
-from snow_runtime.app.labelling.server import LabellingSite
-from snow_runtime.app.page.access import Access
+from snow_runtime.app.labelling.server import labelling_site
 from snow_runtime.collection.collection import Collection
 from snow_runtime.collection.records import CollectionQuestion, NewPicture
 
@@ -80,7 +80,7 @@ class Client:
 
     def __init__(self, collection: Collection, *given: Any, **named: Any) -> None:
         access = Access("127.0.0.1", None)
-        self._site = LabellingSite(Labelling(collection, *given, **named), access, 80)
+        self._site = labelling_site(Labelling(collection, *given, **named), access, 80)
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         """Send a request as an HTTP server does, and give the answer."""

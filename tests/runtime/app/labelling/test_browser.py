@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snow_runtime.app.labelling import Labelling, LabellingServer
+from snow_runtime.app.labelling import Labelling, LabellingServer, ServingOptions
 from snow_runtime.collection.records import CollectionQuestion
 from tests.runtime.app import conftest
 from tests.runtime.app.labelling.refit import Refit
@@ -85,7 +85,7 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 
 @pytest.fixture
 def server(collection: Collection) -> Iterator[LabellingServer]:
-    with LabellingServer(Labelling(collection), port=0) as served:
+    with LabellingServer(Labelling(collection), ServingOptions(port=0)) as served:
         yield served
 
 
@@ -301,7 +301,7 @@ def test_names_are_texts_and_thousands_scroll(
                 "INSERT INTO pictures SELECT 100 + i, sha256, 'many' || i, view, taken_at, reason, "
                 "source_sha256, '', '{}', width, height, NULL, 0, 0 FROM n, pictures WHERE id = 1"
             )
-        with LabellingServer(Labelling(collection), port=0) as server:
+        with LabellingServer(Labelling(collection), ServingOptions(port=0)) as server:
             ann = person(server, "Ann")
             page = ann.page
             page.get_by_role("radio", name="All").click()
@@ -325,7 +325,7 @@ def test_the_model_tab_tells_and_leads_to_pictures(
     for number, kind in enumerate(FORTY[:30]):
         collection.label([number + 1], "door", KINDS[kind], "Ann")
     refit = Refit(collection)
-    with LabellingServer(Labelling(collection, refit), port=0) as server:
+    with LabellingServer(Labelling(collection, refit), ServingOptions(port=0)) as server:
         ann = person(server, "Ann")
         page = ann.page
         page.get_by_role("tab", name="Model").click()

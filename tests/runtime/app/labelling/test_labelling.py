@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from snow_runtime.app.labelling import Labelling, LabellingServer, asked
+from snow_runtime.app.labelling import Labelling, LabellingServer, ServingOptions, asked
 from snow_runtime.collection.records import CollectionQuestion
 from snow_runtime.errors import InputError
 from tests.runtime.app.asking import ALL_ADDRESSES, JSON, TOKEN, ask, status
@@ -48,7 +48,7 @@ def server(collection: Collection) -> Client:
 
 
 def test_the_page_is_served_alone_with_a_token(collection: Collection) -> None:
-    with LabellingServer(Labelling(collection), port=0, token=TOKEN) as served:
+    with LabellingServer(Labelling(collection), ServingOptions(port=0, token=TOKEN)) as served:
         bearer = {"Authorization": f"Bearer {TOKEN}"}
         assert status(served, "/label/") == 401
         assert status(served, "/label/", **bearer) == 200
@@ -57,7 +57,7 @@ def test_the_page_is_served_alone_with_a_token(collection: Collection) -> None:
         body = json.dumps({"question": "door", "by": "Ann", "entries": 1})
         assert ask(served, "POST", "/label/api/undo", body, **JSON, **bearer)[0].status == 200
     with pytest.raises(InputError, match="no token"):
-        LabellingServer(Labelling(collection), host=ALL_ADDRESSES)
+        LabellingServer(Labelling(collection), ServingOptions(ALL_ADDRESSES))
 
 
 def test_the_page_and_its_files_are_protected(server: Client) -> None:
@@ -70,6 +70,7 @@ def test_the_page_and_its_files_are_protected(server: Client) -> None:
         ("/label/", "text/html"),
         ("/label/static/label.js", "text/javascript"),
         ("/label/static/label.css", "text/css"),
+        ("/label/static/base.css", "text/css"),
         ("/label/static/icon.svg", "image/svg+xml"),
         ("/label/api/state", "application/json"),
     ):

@@ -1,4 +1,4 @@
-"""Who may see the page and use its switches."""
+"""Who may see a page and use what can be pressed there."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import ipaddress
 import re
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from snow_runtime.app.http.served_files import SHARED
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-STATIC: Final = Path(__file__).parent / "static"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(:\d{1,5})?")
 _PORTS: Final = {"http": 80, "https": 443}
-_ASK: Final = (STATIC / "token.html").read_text("utf-8")
-_ENTER: Final = (STATIC / "enter.html").read_text("utf-8")
+_ASK: Final = (SHARED / "token.html").read_text("utf-8")
+_ENTER: Final = (SHARED / "enter.html").read_text("utf-8")
 _OPEN: Final = "/healthz"  # says nothing but whether there are answers
 _UNAUTHORIZED: Final = (
-    "The token is missing or wrong. Open the address that `snow-deploy run` printed, or send the "
+    "The token is missing or wrong. Open the address that `snow-deploy` printed, or send the "
     "header Authorization: Bearer TOKEN.\n"
 )
 
@@ -166,7 +165,7 @@ class Guard:
 
 
 def new_token() -> str:
-    """Make a token that nobody can guess, for :class:`PageServer`."""
+    """Make a token that nobody can guess, for :class:`Access`."""
     return secrets.token_urlsafe(24)
 
 
