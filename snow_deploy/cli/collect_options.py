@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from snow_deploy.cli.byte_size import ByteSize
-from snow_deploy.cli.options import FILE, FOLDER, FiniteRange, all_of, is_given
+from snow_deploy.cli.options import FILE, FOLDER, FiniteRange, all_of, refuse_without
 
 if TYPE_CHECKING:
     from snow_deploy.cli.run_options import RunOptions
@@ -84,9 +84,7 @@ def collecting_of(options: RunOptions) -> CollectionOptions | None:
     from snow_runtime.collection.options import CollectionOptions
 
     if options.collect is None:
-        for name in filter(is_given, _OF_COLLECTING):
-            msg = f"--{name.replace('_', '-')} is for --collect; give that too, or leave it out."
-            raise click.UsageError(msg)
+        refuse_without("--collect", _OF_COLLECTING)
         return None
     return CollectionOptions(
         options.collect_bytes,

@@ -6,11 +6,10 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import click
 from click.core import ParameterSource
 
 from snow_deploy.cli.follow_options import FOLLOW_PARAMETERS, agent_options, transport_of
-from snow_deploy.cli.options import is_given
+from snow_deploy.cli.options import refuse_without
 from snow_runtime.errors import MissingDependencyError
 from snow_runtime.install_hint import pip_install
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import ExitStack
     from pathlib import Path
+
+    import click
 
     from snow_runtime.app.outputs.box_status import BoxStatusPublisher
     from snow_runtime.update.agent import Agent
@@ -134,11 +135,7 @@ def follower_of(context: click.Context, stack: ExitStack) -> Follower | None:
     """
     given = context.params
     if given["follow"] is None:
-        for name in FOLLOW_PARAMETERS:
-            if is_given(name):
-                shown = "box-tag" if name == "box_tags" else name.replace("_", "-")
-                msg = f"--{shown} is for --follow; give that too, or leave it out."
-                raise click.UsageError(msg)
+        refuse_without("--follow", FOLLOW_PARAMETERS)
         return None
     options = agent_options(given)
     try:

@@ -112,6 +112,25 @@ def is_typed(parameter: str) -> bool:
     return _source(parameter) is ParameterSource.COMMANDLINE
 
 
+def refuse_without(
+    option: str, parameters: Iterable[str], given: Callable[[str], bool] = is_given
+) -> None:
+    """Refuse options that say how something is done which another one would have to ask for.
+
+    Args:
+        option: The one that is not given, as it is typed.
+        parameters: Names of those that are for it alone.
+        given: Function that tells of a name whether that one is given.
+
+    Raises:
+        click.UsageError: One is.
+    """
+    typed = {each.name: each.opts[0] for each in click.get_current_context().command.params}
+    for name in filter(given, parameters):
+        msg = f"{typed[name]} is for {option}; give that too, or leave it out."
+        raise click.UsageError(msg)
+
+
 def _source(parameter: str) -> ParameterSource | None:
     return click.get_current_context().get_parameter_source(parameter)
 

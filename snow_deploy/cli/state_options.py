@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import FiniteRange, all_of, is_typed
+from snow_deploy.cli.options import FiniteRange, all_of, is_typed, refuse_without
 
 if TYPE_CHECKING:
     from snow_deploy.cli.run_options import RunOptions
@@ -85,9 +85,7 @@ def state_rules(options: RunOptions) -> StateRules | None:
     from snow_runtime.app.states.rules import StateRules
 
     if not options.states and options.output != "events" and options.webhook is None:
-        for name in filter(is_typed, _RULES):  # those of a file may wait for `enabled = true`
-            msg = f"--{name.replace('_', '-')} is for --states; give that too, or leave it out."
-            raise click.UsageError(msg)
+        refuse_without("--states", _RULES, is_typed)  # a file's may wait for `enabled = true`
         return None
     return StateRules(
         *options.state_agree,

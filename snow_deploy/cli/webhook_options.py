@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from snow_deploy.cli.options import FILE, all_of, is_given
+from snow_deploy.cli.options import FILE, all_of, refuse_without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +51,8 @@ def check_webhook(options: RunOptions) -> None:
     Raises:
         click.UsageError: There is none.
     """
-    for name in filter(is_given, () if options.webhook is not None else _OF_WEBHOOKS):
-        shown = "webhook-header" if name == "webhook_headers" else name.replace("_", "-")
-        msg = f"--{shown} is for --webhook; give that too, or leave it out."
-        raise click.UsageError(msg)
+    if options.webhook is None:
+        refuse_without("--webhook", _OF_WEBHOOKS)
 
 
 def open_webhook(options: RunOptions, count: Callable[[str], None]) -> Webhook | None:
