@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import onnx
 import pytest
 
 from snow_calibration.calibrate import calibrate
@@ -15,9 +13,8 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_export.export import export_graph
 from snow_runtime.graph.quantised import DQ, Q, QuantisedGraph
-from tests.calibration.test_readouts import behind
+from tests.calibration.int8_checks import behind, int8_errors
 from tests.export.requests import request_of
-from tests.export.test_readouts import answers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,13 +59,5 @@ def test_int8_answers_as_fp32_within_its_noise(
     found: Calibration, graph: Path, tmp_path: Path, samples: CalibrationPictures
 ) -> None:
     path = tmp_path / "int8.onnx"
-    onnx.save(replace(found, rest="fp32").int8(), path)
-    preprocessing = found.manifest.preprocessing
-    mean, std = (np.array(it, np.float32) for it in (preprocessing.mean, preprocessing.std))
-    images = ((samples.pixels / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
-
-    exact, int8 = answers(graph, images), answers(path, images)
-
-    for name, values in exact.items():
-        error = np.abs(int8[name] - values).mean() / values.std()
+    for name, error in int8_errors(found, graph, samples, path).items():
         assert 0 < error < 0.25, name

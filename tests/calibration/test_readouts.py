@@ -17,7 +17,8 @@ from snow_calibration.run import CalibrationSettings, calibrate_and_judge
 from snow_deploy.models.source import Source
 from snow_export.export import export_graph
 from snow_runtime.graph.quantised import DQ, Q, QuantisedGraph
-from tests.export.test_readouts import answers, request, with_features
+from tests.calibration.int8_checks import behind, int8_errors
+from tests.export.test_readouts import request, with_features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,18 +48,6 @@ def found(graph: Path, samples: CalibrationPictures) -> Calibration:
     return calibrate(graph, samples, graph.with_suffix(".json"), method="minmax")
 
 
-def behind(graph: onnx.GraphProto, name: str, stop: set[str]) -> set[str]:
-    """Return the operators between a value and those that stop, looking against the flow."""
-    made = {output: node for node in graph.node for output in node.output}
-    operators, waiting = set[str](), [name]
-    while waiting:
-        node = made.get(waiting.pop())
-        if node is not None:
-            operators.add(node.op_type)
-            waiting += [] if node.op_type in stop else node.input
-    return operators
-
-
 @pytest.mark.parametrize("rest", ["fp32", "fp16"])
 def test_means_and_products_stay_in_floating_point(found: Calibration, rest: Any) -> None:
     model = replace(found, rest=rest).int8()
@@ -79,15 +68,7 @@ def test_int8_answers_the_features_as_fp32_within_its_noise(
     found: Calibration, graph: Path, tmp_path: Path, samples: CalibrationPictures
 ) -> None:
     path = tmp_path / "int8.onnx"
-    onnx.save(replace(found, rest="fp32").int8(), path)
-    preprocessing = found.manifest.preprocessing
-    mean, std = (np.array(it, np.float32) for it in (preprocessing.mean, preprocessing.std))
-    images = ((samples.pixels / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
-
-    exact, int8 = answers(graph, images), answers(path, images)
-
-    for name, values in exact.items():
-        error = np.abs(int8[name] - values).mean() / values.std()
+    for name, error in int8_errors(found, graph, samples, path).items():
         assert 0 < error < 0.25, name
 
 

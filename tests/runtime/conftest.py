@@ -81,7 +81,9 @@ def manifest() -> Manifest:
 def make_graph(tmp_path: Path, manifest: Manifest) -> MakeGraph:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
+
+    from tests.onnx_models import small_model
 
     default = manifest
 
@@ -106,22 +108,17 @@ def make_graph(tmp_path: Path, manifest: Manifest) -> MakeGraph:
             helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
             helper.make_node("Flatten", ["pooled"], ["features"]),
         ] + [helper.make_node("Gemm", ["features", f"{o}.w", f"{o}.b"], [o]) for o in outputs]
-        element = getattr(TensorProto, input_type)
-        graph = helper.make_graph(
+        model = small_model(
             nodes,
-            "small",
-            [helper.make_tensor_value_info(input_name, element, input_shape)],
-            [
-                helper.make_tensor_value_info(o, TensorProto.FLOAT, [input_shape[0], c])
-                for o, c in outputs.items()
-            ],
-            [
-                numpy_helper.from_array(value, f"{o}.{letter}")
+            {input_name: input_shape},
+            {o: (input_shape[0], c) for o, c in outputs.items()},
+            {
+                f"{o}.{letter}": value
                 for letter, values in (("w", weights), ("b", biases))
                 for o, value in values.items()
-            ],
+            },
+            getattr(TensorProto, input_type),
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         if metadata is not None:
             text = manifest.to_json() if metadata == "manifest" else metadata
             helper.set_model_props(model, {METADATA_KEY: text})

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from snow_deploy.cli import main
 from snow_runtime.graph.manifest import (
@@ -17,6 +17,7 @@ from snow_runtime.graph.manifest import (
     TaskEntry,
 )
 from tests.conftest import made_once
+from tests.onnx_models import small_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,21 +39,15 @@ def graph(trained_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def graph_path(tmp_path: Path) -> Path:
     """Write a graph of one 1x1 convolution of the source and a classifier of thirty labels."""
-    constants = [
-        numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w"),
-        numpy_helper.from_array(np.ones((30, 4), np.float32), "v"),
-    ]
+    constants = {"w": np.ones((4, 3, 1, 1), np.float32), "v": np.ones((30, 4), np.float32)}
     nodes = [
         helper.make_node("Conv", ["image", "w"], ["a"], name="source/conv"),
         helper.make_node("GlobalAveragePool", ["a"], ["b"], name="pool"),
         helper.make_node("Flatten", ["b"], ["c"], name="flatten"),
         helper.make_node("Gemm", ["c", "v"], ["food"], name="food/fc", transB=1),
     ]
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 8, 8])
-    food = helper.make_tensor_value_info("food", TensorProto.FLOAT, ["batch", 30])
-    graph = helper.make_graph(nodes, "small", [image], [food], constants)
-    opset = helper.make_opsetid("", 17)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    shapes = {"image": ("batch", 3, 8, 8)}, {"food": ("batch", 30)}
+    model = small_model(nodes, *shapes, constants)
     task = TaskEntry(
         "food",
         "food",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from snow_deploy.fleet.keys import KeyFolders
 from snow_deploy.fleet.make_release import ReleaseRequest, publish_release
@@ -27,6 +27,7 @@ from snow_runtime.update.agent import Agent, AgentOptions
 from snow_runtime.update.box import Box
 from snow_runtime.update.transport import open_transport
 from snow_runtime.update.wanted import ROLLOUT
+from tests.onnx_models import small_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,19 +59,18 @@ def save_graph(path: Path, delta: int = 0, *, source: int = 0, check: bool = Tru
     """
     wide = np.random.default_rng(source).normal(size=(3, WIDE)).astype(np.float32)
     narrow = np.random.default_rng(delta).normal(size=(WIDE, 3)).astype(np.float32) / 100
-    graph = helper.make_graph(
+    node = helper.make_node
+    model = small_model(
         [
-            helper.make_node("GlobalAveragePool", ["image"], ["pooled"]),
-            helper.make_node("Flatten", ["pooled"], ["colours"]),
-            helper.make_node("MatMul", ["colours", "source.w"], ["features"]),
-            helper.make_node("MatMul", ["features", "food.w"], ["food"]),
+            node("GlobalAveragePool", ["image"], ["pooled"]),
+            node("Flatten", ["pooled"], ["colours"]),
+            node("MatMul", ["colours", "source.w"], ["features"]),
+            node("MatMul", ["features", "food.w"], ["food"]),
         ],
-        "small",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ("batch", 3, SIZE, SIZE))],
-        [helper.make_tensor_value_info("food", TensorProto.FLOAT, ("batch", 3))],
-        [numpy_helper.from_array(wide, "source.w"), numpy_helper.from_array(narrow, "food.w")],
+        {"image": ("batch", 3, SIZE, SIZE)},
+        {"food": ("batch", 3)},
+        {"source.w": wide, "food.w": narrow},
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model = with_self_check(model, MANIFEST)
     if not check:  # the weights change after the answers were written down
         model.graph.initializer[1].raw_data = narrow[::-1].tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from snow_deploy.training.store import Store
 from snow_runtime.errors import InputError
 from snow_runtime.graph.manifest import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -79,3 +82,12 @@ def colours() -> Colours:
 def colour_source() -> ColourSource:
     torch.manual_seed(0)
     return ColourSource()
+
+
+@pytest.fixture
+def store(tmp_path: Path, trained_store: Store) -> Store:
+    """Give a store with a source and no task yet."""
+    fresh = Store(tmp_path / "store")
+    fresh.root.mkdir()
+    os.link(trained_store.source_path, fresh.source_path)
+    return fresh

@@ -54,15 +54,6 @@ RESUME = replace(PLAIN, resume=True)
 
 
 @pytest.fixture
-def store(tmp_path: Path, trained_store: Store) -> Store:
-    """Give a store with a source and no task yet."""
-    fresh = Store(tmp_path / "store")
-    fresh.root.mkdir()
-    os.link(trained_store.source_path, fresh.source_path)
-    return fresh
-
-
-@pytest.fixture
 def unfinished(store: Store, trained_store: Store) -> Store:
     """Give a store with what a run of `shape` leaves behind when it is killed."""
     shutil.copytree(trained_store.run_path("shape"), store.run_path("shape"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +28,6 @@ if TYPE_CHECKING:
     from tests.conftest import OpenDemo
 
 PLAIN = RunSettings(workers=0, baseline=False)
-
-
-@pytest.fixture
-def store(tmp_path: Path, trained_store: Store) -> Store:
-    """Give a store with a source and no task yet."""
-    fresh = Store(tmp_path / "store")
-    fresh.root.mkdir()
-    os.link(trained_store.source_path, fresh.source_path)
-    return fresh
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import re
 import ssl
-import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import pytest
 from snow_runtime.cameras import CameraOptions, open_camera
 from snow_runtime.errors import CameraError, MissingDependencyError
 from snow_runtime.install_hint import pip_install
+from tests.runtime.cameras.certificates import make_certificate
 from tests.runtime.cameras.eventually import eventually
 from tests.runtime.cameras.mjpeg_server import Client, MjpegServer
 from tests.runtime.cameras.scripted import FastClock
@@ -274,14 +274,8 @@ def test_without_requests_the_pip_command_is_told(monkeypatch: pytest.MonkeyPatc
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate and its key, for a name that no camera here has."""
     path = tmp_path_factory.mktemp("tls") / "camera.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=cam-4711.example"
-    extra = ["-addext", "subjectAltName=DNS:cam-4711.example", "-keyout", str(path), "-out", "-"]
-    try:
-        made = subprocess.run([*command.split(), *extra], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("there is no openssl here to make a certificate with")
-    path.write_bytes(path.read_bytes() + made.stdout)
-    return path
+    name = "cam-4711.example"
+    return make_certificate(path, name, f"DNS:{name}")
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from tests.onnx_models import small_model
 
 
 def graph(element: int = TensorProto.FLOAT) -> bytes:
@@ -20,14 +22,8 @@ def graph(element: int = TensorProto.FLOAT) -> bytes:
         helper.make_node("Flatten", ["p"], ["f"]),
         helper.make_node("Gemm", ["f", "g", "gb"], ["y"], name="head"),
     ]
-    made = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("x", element, ["batch", 3, 8, 8])],
-        [helper.make_tensor_value_info("y", element, ["batch", 5])],
-        [numpy_helper.from_array(np.ones(it, dtype), name) for name, it in weights.items()],
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    constants = {name: np.ones(it, dtype) for name, it in weights.items()}
+    model = small_model(nodes, {"x": ("batch", 3, 8, 8)}, {"y": ("batch", 5)}, constants, element)
     content: bytes = model.SerializeToString()
     return content
 
@@ -42,16 +38,12 @@ def quantised_graph() -> bytes:
         helper.make_node("Conv", ["xd", "wd"], ["c"], name="conv"),
         helper.make_node("Relu", ["c"], ["y"], name="relu"),
     ]
-    constants = {"s": np.float32(0.1), "z": np.int8(0), "w": np.ones((16, 16, 3, 3), "i1")}
-    shape = [1, 16, 8, 8]
-    made = helper.make_graph(
-        nodes,
-        "quantised",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16, 6, 6])],
-        [numpy_helper.from_array(np.asarray(it), name) for name, it in constants.items()],
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    constants = {
+        "s": np.array(0.1, np.float32),
+        "z": np.array(0, np.int8),
+        "w": np.ones((16, 16, 3, 3), np.int8),
+    }
+    model = small_model(nodes, {"x": (1, 16, 8, 8)}, {"y": (1, 16, 6, 6)}, constants)
     content: bytes = model.SerializeToString()
     return content
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from snow_runtime.graph.features_entry import FeaturesEntry, TapEntry
 from snow_runtime.graph.manifest import (
@@ -21,6 +21,7 @@ from snow_runtime.graph.manifest import (
 from snow_runtime.readout.facts import FitEntry, ReadoutFacts
 from snow_runtime.readout.file import ReadoutFile
 from snow_runtime.self_check import check_picture, with_self_check
+from tests.onnx_models import small_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,24 +103,12 @@ def feature_graph(
         "mean": 255 * np.array(manifest.preprocessing.mean, np.float32),
         "std": 255 * np.array(manifest.preprocessing.std, np.float32),
     }
-    shown = [helper.make_tensor_value_info(each, TensorProto.FLOAT, [batch, 2]) for each in outputs]
+    shown = dict.fromkeys(outputs, (batch, 2))
     if manifest.features is not None:
-        shown.append(
-            helper.make_tensor_value_info("source.features", TensorProto.FLOAT, [batch, 8])
-        )
+        shown["source.features"] = (batch, 8)
     kind = TensorProto.UINT8 if frames else TensorProto.FLOAT
-    shape = manifest.input.picture_shape(SIZE)
-    model = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "small",
-            [helper.make_tensor_value_info("image", kind, [batch, *shape])],
-            shown,
-            [numpy_helper.from_array(value, name) for name, value in constants.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=8,
-    )
+    shape = (batch, *manifest.input.picture_shape(SIZE))
+    model = small_model(nodes, {"image": shape}, shown, constants, kind)
     onnx.save(with_self_check(model, manifest), path)
     return FeatureGraph(path, manifest, weight)
 

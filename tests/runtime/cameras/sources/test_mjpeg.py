@@ -6,7 +6,6 @@ import itertools
 import re
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -21,6 +20,7 @@ from snow_runtime.cameras.clock import SYSTEM_CLOCK
 from snow_runtime.cameras.sources.mjpeg import MjpegSource
 from snow_runtime.cameras.uri import parse
 from snow_runtime.errors import CameraError, SnowError
+from tests.runtime.cameras.certificates import make_certificate
 from tests.runtime.cameras.eventually import eventually
 from tests.runtime.cameras.mjpeg_server import HEAD, Client, MjpegServer, part
 from tests.runtime.cameras.pictures import jpeg, number_of
@@ -319,15 +319,7 @@ def test_addresses_without_a_host(uri: str) -> None:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """Make a certificate and its key that nobody vouches for, as cameras have."""
-    path = tmp_path / "camera.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
-    extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", "-"]
-    try:
-        made = subprocess.run([*command.split(), *extra], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("there is no openssl here to make a certificate with")
-    path.write_bytes(path.read_bytes() + made.stdout)
-    return path
+    return make_certificate(tmp_path / "camera.pem", "127.0.0.1", "IP:127.0.0.1")
 
 
 def test_https(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
