@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx import TensorProto, helper, numpy_helper
 
@@ -19,7 +19,7 @@ def small_model(
     nodes: Iterable[onnx.NodeProto],
     inputs: Shapes,
     outputs: Shapes,
-    constants: Mapping[str, NDArray],
+    constants: Mapping[str, NDArray[Any]],
     element: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
     """Make a graph of opset 17.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import random
 import weakref
 from typing import TYPE_CHECKING
 
+from snow_runtime.cameras.camera_setup import CameraSetup
 from snow_runtime.cameras.clock import SYSTEM_CLOCK, Clock
 from snow_runtime.cameras.mailbox import Mailbox
 from snow_runtime.cameras.options import CameraOptions
@@ -16,7 +18,6 @@ from snow_runtime.closing import Closing
 from snow_runtime.errors import CameraError
 
 if TYPE_CHECKING:
-    import random
     import threading
     from collections.abc import Callable, Iterator
 
@@ -77,17 +78,16 @@ class Camera(Closing):
             dropped=_counter(self._journal),
             fresh_s=options.stall_s if newest else None,
         )
-        self._supervisor = Supervisor(
+        setup = CameraSetup(
+            name,
             make_source,
-            live=live,
-            name=name,
-            mailbox=self._mailbox,
-            journal=self._journal,
-            options=options,
-            clock=clock,
+            live,
+            options,
+            clock,
             redact=(lambda text: redact_text(text, uri)) if uri else str,
-            rng=rng,
+            rng=rng or random.Random(),
         )
+        self._supervisor = Supervisor(setup, self._mailbox, self._journal)
         _RUNNING.add(self._supervisor)
         # A camera that is forgotten ends too: its threads hold no reference to it.
         weakref.finalize(self, self._supervisor.forget).atexit = False

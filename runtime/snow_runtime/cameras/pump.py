@@ -11,8 +11,7 @@ from snow_runtime.cameras.sources.source import BadPictureError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from snow_runtime.cameras.clock import Clock
-    from snow_runtime.cameras.options import CameraOptions
+    from snow_runtime.cameras.camera_setup import CameraSetup
     from snow_runtime.cameras.sources.source import CameraPicture, CameraSource
 
 _BREATH_S: Final = 0.002  # after a read that gave nothing new, so that it is no busy loop
@@ -26,16 +25,12 @@ class Pump:
     keep the program from ending.
 
     Args:
-        make_source: Function that makes the source, in the thread.
+        setup: How the camera is read; its source is made and used in the thread.
+        wake: Event that is set when the source is open, and when the thread is about to end.
         deliver: Callback that gets each new picture; it may take its time.
         bad: Callback that gets each damaged picture.
         repeated: Callback that gets each picture that came again, and whether the camera is frozen
             by now.
-        wake: Event that is set when the source is open, and when the thread is about to end.
-        live: Whether it is a camera, which never takes the same picture twice. A file may.
-        options: The time limits.
-        clock: The time.
-        name: The thread's.
 
     Attributes:
         cancelled: Event that is set when nothing is to be delivered any more.
@@ -48,25 +43,21 @@ class Pump:
 
     def __init__(
         self,
-        make_source: Callable[[], CameraSource],
+        setup: CameraSetup,
+        wake: threading.Event,
         *,
         deliver: Callable[[Pump, CameraPicture], None],
         bad: Callable[[BadPictureError], None],
         repeated: Callable[[CameraPicture, bool], None],
-        wake: threading.Event,
-        live: bool,
-        options: CameraOptions,
-        clock: Clock,
-        name: str,
     ) -> None:
-        self._make_source = make_source
+        self._make_source = setup.make_source
+        self._live = setup.live
+        self._options = setup.options
+        self._clock = setup.clock
+        self._wake = wake
         self._deliver = deliver
         self._bad = bad
         self._repeated = repeated
-        self._wake = wake
-        self._live = live
-        self._options = options
-        self._clock = clock
         self._source: CameraSource | None = None
         self._deadline_s: float | None = None  # None while the source is not to blame
         self._last: CameraPicture | None = None
@@ -77,6 +68,7 @@ class Pump:
         self.error: Exception | None = None
         self.opened = False
         self.first_at_s: float | None = None
+        name = f"camera {setup.name} reader"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +13,9 @@ from snow_runtime.cameras.sources.source import LostError, RefusedError
 from snow_runtime.errors import CameraError, SnowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from snow_runtime.cameras.clock import Clock
+    from snow_runtime.cameras.camera_setup import CameraSetup
     from snow_runtime.cameras.mailbox import Mailbox
-    from snow_runtime.cameras.options import CameraOptions
-    from snow_runtime.cameras.sources.source import BadPictureError, CameraPicture, CameraSource
+    from snow_runtime.cameras.sources.source import BadPictureError, CameraPicture
     from snow_runtime.cameras.status import Journal
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,39 +29,20 @@ class Supervisor:
     """A thread that keeps one camera's pump running.
 
     Args:
-        make_source: Function that makes a source for each connection.
-        live: Whether to connect again when a connection ends.
-        name: The camera's.
+        setup: How the camera is read.
         mailbox: Mailbox that the frames go to.
         journal: Journal of the state and the counts.
-        options: The time limits.
-        clock: The time.
-        rng: Generator of the jitter of the delays.
-        redact: Function that takes secrets out of an error's text.
     """
 
-    def __init__(
-        self,
-        make_source: Callable[[], CameraSource],
-        *,
-        live: bool,
-        name: str,
-        mailbox: Mailbox,
-        journal: Journal,
-        options: CameraOptions,
-        clock: Clock,
-        redact: Callable[[str], str],
-        rng: random.Random | None = None,
-    ) -> None:
-        self._make_source = make_source
-        self._live = live
-        self._name = name
+    def __init__(self, setup: CameraSetup, mailbox: Mailbox, journal: Journal) -> None:
+        self._setup = setup
+        self._name = setup.name
+        self._live = setup.live
+        self._options = setup.options
+        self._clock = setup.clock
+        self._redact = setup.redact
         self._mailbox = mailbox
         self._journal = journal
-        self._options = options
-        self._clock = clock
-        self._rng = rng or random.Random()
-        self._redact = redact
         self._forgotten = False
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -78,7 +55,7 @@ class Supervisor:
         self._delay_s = 0.0
         self._last_bad: tuple[Pump | None, str] = (None, "")  # whose picture, and what it had
         self._also = ""  # what else is to be said of the last connection's end
-        self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"camera {setup.name}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -123,15 +100,11 @@ class Supervisor:
                 "hang, expected them to end. Restart the program, or the camera's driver."
             )
         pump = Pump(
-            self._make_source,
+            self._setup,
+            self._wake,
             deliver=self._deliver,
             bad=self._bad,
             repeated=self._repeated,
-            wake=self._wake,
-            live=self._live,
-            options=self._options,
-            clock=self._clock,
-            name=f"camera {self._name} reader",
         )
         with self._lock:
             self._pump = pump
@@ -214,9 +187,9 @@ class Supervisor:
 
     def _pause_s(self, error: Exception | None) -> float:
         if not isinstance(error, RefusedError):
-            return self._options.backoff.delay_s(self._attempt - 1, self._rng)
+            return self._options.backoff.delay_s(self._attempt - 1, self._setup.rng)
         self._refusals += 1
-        return _REFUSED.delay_s(self._refusals - 1, self._rng)
+        return _REFUSED.delay_s(self._refusals - 1, self._setup.rng)
 
     def _deliver(self, pump: Pump, picture: CameraPicture) -> None:
         """Number a picture and leave it for readers; called by the pump's thread."""

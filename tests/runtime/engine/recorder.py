@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import TensorProto, helper
 
 from tests.onnx_models import small_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def graph(element: int = TensorProto.FLOAT) -> bytes:
@@ -38,7 +41,7 @@ def quantised_graph() -> bytes:
         helper.make_node("Conv", ["xd", "wd"], ["c"], name="conv"),
         helper.make_node("Relu", ["c"], ["y"], name="relu"),
     ]
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "s": np.array(0.1, np.float32),
         "z": np.array(0, np.int8),
         "w": np.ones((16, 16, 3, 3), np.int8),
