@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,26 +16,25 @@ from snow_calibration.calibrate import (
     never_quantised,
     write_graph,
 )
-from snow_calibration.candidates import CandidateRunner, compare_unlabelled
+from snow_calibration.candidates import CandidateRunner
 from snow_calibration.errors import CalibrationError
 from snow_calibration.float_graph import read_float_graph, readers_of_taps
 from snow_calibration.judge import check_enough, check_judged, judge, together, would_pass
+from snow_calibration.measured import measure_int8
 from snow_calibration.quantisation_plan import layers_of
 from snow_calibration.report import CalibrationReport
 from snow_calibration.search import SearchStep, Sensitivity, keep_worst, sensitivities
 from snow_calibration.stored_accuracies import check_accuracies
-from snow_calibration.trust import match_fp32, measure_trust
 from snow_runtime.files import writing
-from snow_runtime.graph.onnx_file import with_manifest
-from snow_runtime.self_check import with_self_check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from snow_calibration.calibrate import Calibration, RestPrecision
+    from snow_calibration.measured import MeasuredInt8
     from snow_calibration.pictures import CalibrationPictures, LabelledPictures
     from snow_calibration.thresholds import ThresholdMethod
     from snow_runtime.graph.manifest import Manifest
@@ -127,9 +126,9 @@ def calibrate_and_judge(
     manifest = read_float_graph(graph).manifest
     _check_labels(manifest, judged)
     with tempfile.TemporaryDirectory() as folder:
-        bench = CandidateRunner.of(Path(folder), graph, judged.truth)
+        runner = CandidateRunner.of(Path(folder), graph, judged.truth)
         notes = check_accuracies(
-            manifest, bench.fp32(), judged.truth, accept=settings.other_pictures
+            manifest, runner.fp32(), judged.truth, accept=settings.other_pictures
         )
         found = calibrate(
             graph,
@@ -141,52 +140,43 @@ def calibrate_and_judge(
         )
         ranking = partial(_ranking, found, samples, fixed, progress)
         chosen = _choose(Path(folder), graph, found, judged, settings, ranking, fixed)
-        model, said = found.quantised(chosen.kept)
-        candidate = bench.write(with_manifest(model, said))
-        said = match_fp32(said, graph, candidate, samples)
-        answers = bench.answers(candidate)
-        int8, compared = (
-            bench.compare(answers),
-            compare_unlabelled(graph, candidate, judged.unlabelled, _several(manifest)),
-        )
-        in_half, unmeasured = bench.half(found)
-    half = bench.compare(in_half) if in_half else ()
-    trust = (
-        *measure_trust("fp32", bench.reference, judged.truth, manifest),
-        *measure_trust("fp16", in_half, judged.truth, manifest),
-        *measure_trust("int8", answers, judged.truth, said),
+        unlabelled = judged.unlabelled
+        measured = measure_int8(runner, graph, found, chosen.kept, samples, unlabelled)
+    report = _report(runner, found, measured, chosen, settings)
+    report = replace(
+        report, notes=(*judged.notes, *notes, *measured.notes, *_left_out(found, judged.truth))
     )
-    verdicts = judge(int8, settings.max_drop, compared)
+    if report.written:
+        write_graph(measured.model, output)
+    return report
+
+
+def _report(
+    runner: CandidateRunner,
+    found: Calibration,
+    measured: MeasuredInt8,
+    chosen: _Choice,
+    settings: CalibrationSettings,
+) -> CalibrationReport:
+    """Judge what was measured."""
+    verdicts = judge(measured.int8, settings.max_drop, measured.compared)
     outcome = together(verdicts)
-    last = with_self_check(model, said)
-    report = CalibrationReport(
+    return CalibrationReport(
         origin=found.ranges.origin,
         rest=settings.rest,
         max_drop=settings.max_drop,
-        fp32=bench.fp32(),
-        fp16=half,
-        int8=int8,
+        fp32=runner.fp32(),
+        fp16=measured.fp16,
+        int8=measured.int8,
         verdicts=verdicts,
         written=outcome == "pass" or (outcome == "undecided" and settings.accept_undecided),
         kept=chosen.kept,
         int8_share=found.int8_share(chosen.kept),
         steps=chosen.steps,
         sensitivities=chosen.ranked,
-        file_bytes=(found.float_bytes, last.ByteSize()),
-        notes=(
-            *(*judged.notes, *notes, *unmeasured),
-            *(*_unjudged(found, judged.truth), *_in_float(found)),
-        ),
-        trust=trust,
+        file_bytes=(found.float_bytes, measured.model.ByteSize()),
+        trust=measured.trust,
     )
-    if report.written:
-        write_graph(last, output)
-    return report
-
-
-def _several(manifest: Manifest) -> frozenset[str]:
-    """Return the names of the tasks of which any number of labels may be right."""
-    return frozenset(task.name for task in manifest.tasks if task.answers == "several")
 
 
 def _check_labels(manifest: Manifest, judged: GatePictures) -> None:
@@ -236,7 +226,7 @@ def _choose(  # noqa: PLR0917 - one call, above
     """
     if not settings.auto:
         return _Choice(fixed)
-    bench = CandidateRunner.of(folder, graph, judged.search)
+    runner = CandidateRunner.of(folder, graph, judged.search)
     ranked: list[Sensitivity] = []
 
     def rank() -> list[Sensitivity]:
@@ -245,7 +235,7 @@ def _choose(  # noqa: PLR0917 - one call, above
 
     steps = keep_worst(
         rank,
-        lambda kept: bench.scores(bench.write(found.int8(kept))),
+        lambda kept: runner.scores(runner.write(found.int8(kept))),
         share=found.int8_share,
         fixed=fixed,
         holds=lambda scored: would_pass(scored, settings.max_drop, judged.counts),
@@ -289,15 +279,13 @@ def _ranking(
     return sensitivities(found, pixels, fixed=fixed, progress=progress)
 
 
-def _unjudged(found: Calibration, truth: Mapping[str, LabelledPictures]) -> list[str]:
-    names = [task.name for task in found.manifest.tasks if task.name not in truth]
-    return [f"not judged, for want of data: {', '.join(names)}"] if names else []
-
-
-def _in_float(found: Calibration) -> list[str]:
-    """Say which tasks' products are not in INT8, or parts of them."""
-    names = sorted(readers_of_taps(found.manifest))
-    return [f"readouts stay in {found.rest}: {', '.join(names)}"] if names else []
+def _left_out(found: Calibration, truth: Mapping[str, LabelledPictures]) -> Iterator[str]:
+    """Say which tasks were not judged, and whose products are not in INT8, or parts of them."""
+    unjudged = [task.name for task in found.manifest.tasks if task.name not in truth]
+    if unjudged:
+        yield f"not judged, for want of data: {', '.join(unjudged)}"
+    if readers := sorted(readers_of_taps(found.manifest)):
+        yield f"readouts stay in {found.rest}: {', '.join(readers)}"
 
 
 def _check_paths(graph: Path, output: Path, ranges: Path) -> None:

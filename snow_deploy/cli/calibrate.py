@@ -146,7 +146,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     Exit codes: 0 the graph was written; 1 an error; 2 an option that is not understood; 3 a task
     is shown to lose more than --max-drop; 4 undecided: too few pictures to tell.
     """
-    from snow_calibration.report import finite, write_calibration_report
+    from snow_calibration.report import finite
     from snow_calibration.run import CalibrationSettings, calibrate_and_judge, check_request
     from snow_deploy.stages.calibration_pictures import Drawing, pictures_of
 
@@ -172,15 +172,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     with _warnings(), _progress() as progress:
         drawn, judged = pictures_of(graph, specs, drawing)
         report = calibrate_and_judge(graph, output, drawn, judged, chosen, progress=progress)
-    # A rejected graph is not written, so its report must not take the place of the file's.
-    kept, rejected = (
-        output.with_name(output.name.removesuffix(".onnx") + suffix)
-        for suffix in (".report.json", ".rejected.report.json")
-    )
-    write_calibration_report(report, kept if report.written else rejected)
-    if report.written:  # what was rejected before says nothing of the file that is there now
-        for stale in (rejected, rejected.with_suffix(".png")):
-            stale.unlink(missing_ok=True)
+    _write_report(report, output)
     if as_json:
         click.echo(json.dumps(finite(report.to_dict()), indent=2))
     else:
@@ -191,6 +183,21 @@ def command(  # noqa: PLR0917 - an argument for each option
         context.exit(_EXITS[report.outcome])
     if not report.holds:
         click.echo(f"warning: {output} was written undecided, as --accept-undecided asks", err=True)
+
+
+def _write_report(report: CalibrationReport, output: Path) -> None:
+    """Write the report beside the graph; one of a graph that was rejected under another name."""
+    from snow_calibration.report import write_calibration_report
+
+    # A rejected graph is not written, so its report must not take the place of the file's.
+    kept, rejected = (
+        output.with_name(output.name.removesuffix(".onnx") + suffix)
+        for suffix in (".report.json", ".rejected.report.json")
+    )
+    write_calibration_report(report, kept if report.written else rejected)
+    if report.written:  # what was rejected before says nothing of the file that is there now
+        for stale in (rejected, rejected.with_suffix(".png")):
+            stale.unlink(missing_ok=True)
 
 
 def _reason(report: CalibrationReport, chosen: CalibrationSettings) -> str:

@@ -11,8 +11,11 @@ from snow_deploy.cli.image_size import ImageSizeParam
 from snow_deploy.cli.options import AT_LEAST_ONE, FILE, FiniteRange, is_given, store_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from snow_export.parity import TaskParity
     from snow_runtime.graph.image_size import ImageSize
-    from snow_runtime.graph.manifest import Layout, Precision
+    from snow_runtime.graph.manifest import InputEntry, Layout, Precision
     from snow_runtime.pictures.preprocessing import Colour
 
 _OF_GRAPHS = (
@@ -124,27 +127,13 @@ def command(  # noqa: PLR0917 - an argument for each option
         _refuse_given("--readout writes no graph and", _OF_GRAPHS)
         _write_readout(root, readout, output)
         return
-    if source_only:
-        _refuse_given("--source-only exports no task and", ("tasks", "with_source"))
-        if layout == "auto":
-            msg = "--source-only has no deltas to lay out; leave --layout out"
-            raise click.UsageError(msg)
-    else:
-        _refuse_sizes(image_size, crop_share)
+    _refuse_what_does_not_fit(layout, image_size, crop_share, source_only=source_only)
     from snow_deploy.stages.export import export_source, export_tasks
     from snow_deploy.training.store import Store
     from snow_export.export import GraphOptions
-    from snow_export.inspect.owners import FEATURES
-    from snow_runtime.graph.manifest import InputEntry
 
-    entry = InputEntry()
-    if input_dtype == "uint8":
-        entry = InputEntry(dtype="uint8", layout="NHWC", colour=colour)
-    elif is_given("colour"):
-        msg = "--colour is the order of uint8 frames; give --input uint8 too, or leave it out"
-        raise click.UsageError(msg)
     first: Layout = "fused" if layout == "auto" else layout
-    options = GraphOptions(first, precision, entry, batch)
+    options = GraphOptions(first, precision, _input_of(input_dtype, colour), batch)
     path = output or Path("snow.onnx")
     if source_only:
         checked = export_source(
@@ -165,6 +154,40 @@ def command(  # noqa: PLR0917 - an argument for each option
             options=options,
             choosing=_say_times if layout == "auto" else None,
         )
+    _say_parities(checked)
+    click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _refuse_what_does_not_fit(
+    layout: str, image_size: ImageSize | None, crop_share: float | None, *, source_only: bool
+) -> None:
+    """Refuse options that the graph which is asked for does not read."""
+    if source_only:
+        _refuse_given("--source-only exports no task and", ("tasks", "with_source"))
+        if layout == "auto":
+            msg = "--source-only has no deltas to lay out; leave --layout out"
+            raise click.UsageError(msg)
+        return
+    for name, given in (("--image-size", image_size), ("--crop-share", crop_share)):
+        if given is not None:
+            msg = f"{name} is for --source-only; tasks have what they were trained with"
+            raise click.UsageError(msg)
+
+
+def _input_of(dtype: str, colour: Colour) -> InputEntry:
+    from snow_runtime.graph.manifest import InputEntry
+
+    if dtype == "uint8":
+        return InputEntry(dtype="uint8", layout="NHWC", colour=colour)
+    if is_given("colour"):
+        msg = "--colour is the order of uint8 frames; give --input uint8 too, or leave it out"
+        raise click.UsageError(msg)
+    return InputEntry()
+
+
+def _say_parities(checked: Iterable[TaskParity]) -> None:
+    from snow_export.inspect.owners import FEATURES
+
     for parity in checked:
         what, same = "logits", f", same top-1 {parity.same_top1:.0%}"
         if parity.task == FEATURES:
@@ -173,14 +196,6 @@ def command(  # noqa: PLR0917 - an argument for each option
             f"{parity.task:<16} largest error {parity.max_error:.1e} at {what} up to "
             f"{parity.scale:.1f}{same}"
         )
-    click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-
-
-def _refuse_sizes(image_size: ImageSize | None, crop_share: float | None) -> None:
-    for name, given in (("--image-size", image_size), ("--crop-share", crop_share)):
-        if given is not None:
-            msg = f"{name} is for --source-only; tasks have what they were trained with"
-            raise click.UsageError(msg)
 
 
 def _refuse_given(what: str, names: tuple[str, ...]) -> None:

@@ -118,15 +118,10 @@ def command(  # noqa: PLR0917 - an argument for each option
         return
     from snow_deploy.data.class_folders import read_class_folders
     from snow_runtime.learn.fit import check_can_fit, fit_looked_at
-    from snow_runtime.readout.file import SUFFIX, check_place
+    from snow_runtime.readout.file import check_place
     from snow_runtime.readout.fit import FitOptions
 
-    if output.suffix != SUFFIX:
-        msg = f"-o {output} is no name of a readout, expected one that ends in {SUFFIX}."
-        raise click.UsageError(msg)
-    if output.is_dir():
-        msg = f"-o {output} is a folder, expected the name of a file."
-        raise click.UsageError(msg)
+    _refuse_name_of_no_readout(output)
     refuse_threads_of_engine(model, threads)
     task = name if name is not None else output.stem
     check_can_fit(task)
@@ -150,6 +145,17 @@ def command(  # noqa: PLR0917 - an argument for each option
         click.echo(json.dumps(_document(readout, output, took), indent=2))
     else:
         _print(readout, output, took)
+
+
+def _refuse_name_of_no_readout(output: Path) -> None:
+    from snow_runtime.readout.file import SUFFIX
+
+    if output.suffix != SUFFIX:
+        msg = f"-o {output} is no name of a readout, expected one that ends in {SUFFIX}."
+        raise click.UsageError(msg)
+    if output.is_dir():
+        msg = f"-o {output} is a folder, expected the name of a file."
+        raise click.UsageError(msg)
 
 
 def _name_taken(task: str, seen: LookedAt) -> Iterator[str]:

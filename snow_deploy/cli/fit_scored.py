@@ -121,19 +121,9 @@ def fit_table(
         warn_where_all_is_answered(done.readout, right_share)
         path = output / f"{done.name}{SUFFIX}"
         done.readout.write(path)
-        fit = done.readout.facts.fit
-        documents[done.name] = {
-            "path": str(path),
-            "pictures": fit.pictures,
-            "accuracy": fit.accuracy,
-            "standard_error": fit.standard_error,
-            "features": len(done.readout.index),
-        }
+        documents[done.name] = _document(done.readout, path)
         if not as_json:
-            click.echo(
-                f"{path}  {fit.pictures} pictures, accuracy {fit.accuracy:.1%} ± "
-                f"{fit.standard_error:.1%}"
-            )
+            _print(done.readout, path)
     took = {"reading_s": read - began, "fitting_s": time.monotonic() - read}
     if as_json:
         ordered = {task.name: documents[task.name] for task in tasks if task.name in documents}
@@ -145,6 +135,24 @@ def fit_table(
         )
     if failures:
         click.get_current_context().exit(1)
+
+
+def _document(readout: ReadoutFile, path: Path) -> dict[str, object]:
+    fit = readout.facts.fit
+    return {
+        "path": str(path),
+        "pictures": fit.pictures,
+        "accuracy": fit.accuracy,
+        "standard_error": fit.standard_error,
+        "features": len(readout.index),
+    }
+
+
+def _print(readout: ReadoutFile, path: Path) -> None:
+    fit = readout.facts.fit
+    click.echo(
+        f"{path}  {fit.pictures} pictures, accuracy {fit.accuracy:.1%} ± {fit.standard_error:.1%}"
+    )
 
 
 def _fitted(

@@ -107,17 +107,11 @@ class RunSession:
     def _run(self, stack: ExitStack) -> None:
         from snow_runtime.app.latest_frames import LatestFrames
         from snow_runtime.app.loop import Loop
-        from snow_runtime.app.outputs.jsonl import StateOutput
-        from snow_runtime.app.states.event import StateNews
         from snow_runtime.app.stats import Stats
         from snow_runtime.cameras import CameraGroup, open_camera
 
         plan, options, stats = self._plan, self._plan.options, Stats()
-        output = self._opened_output(stats)
-        stack.callback(output.close)
-        webhook = open_webhook(options, stats.count)
-        if webhook is not None:
-            stack.callback(webhook.close)
+        outputs = self._opened_outputs(stats, stack)
         recorders = open_recorders(options.record, plan.cameras, stats.count, stack)
         swappable = _opened_model(plan, stack)
         cameras = [
@@ -127,23 +121,19 @@ class RunSession:
         loop = Loop(
             swappable,
             stack.enter_context(CameraGroup(cameras)),
-            [output] if webhook is None else [output, webhook],
+            outputs,
             _loop_options(plan),
             recorders,
             stats,
             LatestFrames(self._log),
             questions=questions_asked(plan),
         )
-        loop.states = self._states(loop)
-        loop.live.go_on_from(self._live, [name for name, _ in plan.cameras])
-        self._live = loop.live
-        if loop.states is None and isinstance(output, StateOutput):
-            output.tell(StateNews((), ()))
+        self._go_on(loop, outputs[0])
         beat = partial(self._manager.beat, stats.totals)
         loop.beat = beat if self._manager.watches else None
         label = self._begin_learning(loop, stack)
         serve_page(lambda: self._plan, loop, cameras, stack, label)
-        attend_broker(options, output, loop, cameras, stack)
+        attend_broker(options, outputs[0], loop, cameras, stack)
         with self._signals.guiding(loop, lambda: self._reload(loop)):
             self._ran = plan
             self._manager.ready(_status(plan))
@@ -158,12 +148,33 @@ class RunSession:
             msg = "No camera is left: each failed, as said above. Check the addresses."
             raise CameraError(msg)
 
+    def _go_on(self, loop: Loop, output: Output) -> None:
+        """Give a loop the states and switches of the one before."""
+        from snow_runtime.app.outputs.jsonl import StateOutput
+        from snow_runtime.app.states.event import StateNews
+
+        loop.states = self._states(loop)
+        loop.live.go_on_from(self._live, [name for name, _ in self._plan.cameras])
+        self._live = loop.live
+        if loop.states is None and isinstance(output, StateOutput):
+            output.tell(StateNews((), ()))
+
     def _begin_learning(self, loop: Loop, stack: ExitStack) -> Labelling | None:
         """Collect, watch for drift and fit anew, as is asked; return the page for labels."""
         begin_collecting(self._plan, loop, stack)
         begin_watching(self._plan.options, loop)
         self._refit = begin_refitting(lambda: self._plan, loop, stack)
         return labelling_page(lambda: self._plan, self._refit, stack)
+
+    def _opened_outputs(self, stats: Stats, stack: ExitStack) -> list[Output]:
+        """Open the output, and the webhook if there is one."""
+        outputs = [self._opened_output(stats)]
+        stack.callback(outputs[0].close)
+        webhook = open_webhook(self._plan.options, stats.count)
+        if webhook is not None:
+            stack.callback(webhook.close)
+            outputs.append(webhook)
+        return outputs
 
     def _opened_output(self, stats: Stats) -> Output:
         """Open the output; on a broker it takes off what the one before has left for good."""
