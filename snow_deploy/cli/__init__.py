@@ -60,9 +60,6 @@ COMMANDS = {
     "score": CommandEntry(
         "Score an archive of pictures into Parquet files.", "cpu,score", makes_files=True
     ),
-    "verify": CommandEntry(
-        "Compare a graph with the networks that it was exported from.", "export,cpu"
-    ),
     "train": CommandEntry(
         "Train one task on a frozen source and add it to a store.",
         "train",
@@ -71,6 +68,9 @@ COMMANDS = {
     ),
     "triton": CommandEntry(
         "Put a graph or an engine into a repository of Triton.", "triton", makes_files=True
+    ),
+    "verify": CommandEntry(
+        "Compare a graph with the networks that it was exported from.", "export,cpu"
     ),
 }
 
