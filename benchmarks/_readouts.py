@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from benchmarks._chosen_features import CHOSEN, draw_features
 from snow_deploy.models.schemes.readout import Readout
 from snow_runtime.errors import MissingDependencyError
 from snow_runtime.readout.fit import fit_readout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import nn
 
     from benchmarks._scenario import Fleet
-
-CHOSEN = 1024
-"""Features that each readout reads, or all where there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +51,6 @@ def readouts(fleet: Fleet, count: int) -> dict[str, nn.Module]:
         torch.nn.init.normal_(readout.classifier.weight, std=0.05)
         found[name] = readout.eval()
     return found
-
-
-def draw_features(widths: Mapping[str, int]) -> torch.Tensor:
-    """Draw which of all taps' features to read, by the taps' widths: int64, ascending."""
-    return torch.randperm(sum(widths.values()))[:CHOSEN].sort().values
 
 
 def time_fit(scenario: FitScenario) -> float | None:

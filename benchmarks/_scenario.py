@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from benchmarks._readouts import CHOSEN, draw_features
+from benchmarks._chosen_features import CHOSEN, draw_features
 from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.options import DeltaOptions
