@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from snow_runtime.app.http.access import Access, is_loopback
-from snow_runtime.app.page import PageServer, new_token
+from snow_runtime.app.page import PageServer, ServingOptions, new_token
 from snow_runtime.errors import InputError
 from tests.runtime.app.asking import (
     ALL_ADDRESSES,
@@ -193,3 +193,7 @@ def test_every_answer_is_protected(page: PageServer) -> None:
         assert headers["Cache-Control"] == "no-store"
         assert "Server" not in headers
     assert "nosniff" in str(ask(page, "GET", "/", Host="evil.example")[0].headers)
+
+
+def test_options_that_are_printed_keep_the_token_to_themselves() -> None:
+    assert TOKEN not in f"{ServingOptions(token=TOKEN)} {Access('127.0.0.1', TOKEN)}"
