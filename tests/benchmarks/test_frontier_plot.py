@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from matplotlib.text import Annotation
+
 from benchmarks import frontier_plot
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ def test_every_row_stands_at_its_cost_and_what_is_beaten_is_grey() -> None:
     panels = frontier_plot.draw(COSTS, ROWS).axes
     assert len(panels) == 6
     layers, _, seconds = panels[:3]
-    placed = {text.get_text(): (text.xy, text.get_color()) for text in layers.texts}
+    notes = [text for text in layers.texts if isinstance(text, Annotation)]
+    placed = {note.get_text(): (note.xy, note.get_color()) for note in notes}
     assert {name: spot for name, (spot, _) in placed.items()} == {
         "fo": (60, 0.83),
         "readout": (67, 0.89),
