@@ -51,14 +51,19 @@ class GraphMaker:
         deltas = self.fleet.deltas(count)
         return self._write(f"{layout}_{count + 1}", self.fleet.source, deltas, layout)
 
+    def beside(self, name: str, networks: Mapping[str, nn.Module]) -> Path:
+        """Write the source with its own head and networks of any scheme, fused."""
+        return self._write(name, self.fleet.source, networks)
+
     def probes(self, count: int) -> Path:
         """Write the source with its own head and `count` linear classifiers on its features."""
         return self._write("linear", self.fleet.source, self.fleet.probes(count), "separate")
 
     def readouts(self, count: int) -> Path:
         """Write the source with `count` readouts, and without its own head."""
-        networks = readouts(self.fleet, count)
-        return self._write("readouts", self.fleet.source, networks, own_head=False)
+        fleet = self.fleet
+        networks = readouts(fleet.source, fleet.tasks(count), fleet.scenario.seed)
+        return self._write("readouts", fleet.source, networks, own_head=False)
 
     def timed_export(self, layout: Layout, count: int) -> tuple[Path, float]:
         """Write a shared graph; return it and the seconds of `export_graph`, its check included.

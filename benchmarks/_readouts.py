@@ -15,9 +15,11 @@ from snow_runtime.errors import MissingDependencyError
 from snow_runtime.readout.fit import fit_readout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
-    from benchmarks._scenario import Fleet
+    from snow_deploy.models.source import Source
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,21 @@ class FitScenario:
     informative: int = 400
 
 
-def readouts(fleet: Fleet, count: int) -> dict[str, nn.Module]:
-    """Build `count` readouts of random features with random weights, in eval mode.
+def readouts(source: Source, tasks: Mapping[str, int], seed: int) -> dict[str, nn.Module]:
+    """Build readouts of random features with random weights, in eval mode.
 
-    The fleet's source returns its taps' means from now on.
+    The source returns its taps' means from now on.
+
+    Args:
+        source: The source.
+        tasks: How many classes each task has.
+        seed: Of the features and weights.
     """
-    torch.manual_seed(fleet.scenario.seed)
+    torch.manual_seed(seed)
     found: dict[str, nn.Module] = {}
-    for name, classes in fleet.tasks(count).items():
-        whole = Readout(fleet.source, classes)
-        readout = Readout(fleet.source, classes, min(CHOSEN, len(whole.index)))
+    for name, classes in tasks.items():
+        whole = Readout(source, classes)
+        readout = Readout(source, classes, min(CHOSEN, len(whole.index)))
         readout.index.copy_(draw_features(readout.feature_widths))
         torch.nn.init.normal_(readout.classifier.weight, std=0.05)
         found[name] = readout.eval()

@@ -130,7 +130,8 @@ def test_compiled_layers_come_from_each_graph(
 
 
 def test_readouts_read_features_of_their_own(settings: serving.ServingSettings) -> None:
-    found = readouts(Fleet(settings.scenario), TASKS)
+    fleet = Fleet(settings.scenario)
+    found = readouts(fleet.source, fleet.tasks(TASKS), fleet.scenario.seed)
 
     indices = [readout.index.tolist() for readout in found.values()]  # type: ignore[operator]
     assert [len(set(index)) for index in indices] == [1024] * TASKS
