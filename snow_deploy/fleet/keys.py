@@ -105,8 +105,8 @@ class KeyFolders:
 
     def _passphrase(self, role: str) -> bytes:
         if self.passphrase_file is not None:
-            text = self.passphrase_file.read_text(encoding="utf-8").split("\n", 1)[0]
             where = str(self.passphrase_file)
+            text = _first_line(self.passphrase_file)
         else:
             own = f"{VARIABLE}_{role.upper()}"
             where = own if own in os.environ else VARIABLE
@@ -119,3 +119,17 @@ class KeyFolders:
             )
             raise PublishError(msg)
         return text.encode()
+
+
+def _first_line(path: Path) -> str:
+    """Read a passphrase.
+
+    Raises:
+        PublishError: The file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        msg = f"The passphrase file {path} cannot be read: {why}. Give another."
+        raise PublishError(msg) from error

@@ -132,6 +132,12 @@ def _check_files(request: ReleaseRequest) -> None:
             "'calibrate'. Publish one of those."
         )
         raise PublishError(msg)
+    if request.graph.suffix != ".onnx":
+        msg = (
+            f"{request.graph} has another name than boxes load graphs by, expected one that ends "
+            "with .onnx. Rename it."
+        )
+        raise PublishError(msg)
     names = [path.name for path in request.readouts]
     if len(set(names)) != len(names):
         msg = f"Two readouts have the same file name among {', '.join(names)}. Rename one."

@@ -23,7 +23,8 @@ from snow_runtime.graph.manifest import (
     TaskEntry,
 )
 from snow_runtime.self_check import with_self_check
-from snow_runtime.update.agent import Agent, AgentOptions
+from snow_runtime.update.agent import Agent
+from snow_runtime.update.agent_options import AgentOptions
 from snow_runtime.update.box import Box
 from snow_runtime.update.transport import open_transport
 from snow_runtime.update.wanted import ROLLOUT
