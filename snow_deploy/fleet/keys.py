@@ -24,6 +24,19 @@ _SHORTEST: Final = 8
 _ENDING: Final = ".pem"
 
 
+def refuse_served(publication: Path, paths: Collection[Path]) -> None:
+    """Look whether keys and passphrases lie outside what is served.
+
+    Raises:
+        PublishError: One lies within.
+    """
+    folder = publication.resolve()
+    for path in paths:
+        if path.resolve().is_relative_to(folder):
+            msg = f"{path} lies within {publication}, which is served. Put it elsewhere."
+            raise PublishError(msg)
+
+
 @dataclass(frozen=True)
 class KeyFolders:
     """Where keys lie, and what opens them.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.graph_parts import STRUCTURE, Stretch, stretches_of
+from snow_deploy.fleet.publication import PUBLISHER
 from snow_runtime.files import atomic_write, sha256_file
 from snow_runtime.update.compression import compress, decompress, usable_base
 from snow_runtime.update.release import (
@@ -30,8 +31,6 @@ _SMALL_BYTES: Final = 1 << 20
 _LEVELS: Final = (19, 9)  # of Zstandard, for small pieces and for large ones
 _WORTH: Final = 0.9
 """A change is published where it is smaller than so much of the whole piece."""
-_ROLES: Final = "publisher"
-"""Folder of what the publisher alone reads: which piece stood where."""
 
 
 @dataclass
@@ -173,7 +172,7 @@ def packer_for(publication: Publication, releases: Sequence[Release], changes: i
 
 def save_places(publication: Publication, release: Release, places: dict[str, str]) -> None:
     """Note for later releases which piece stood where."""
-    folder = publication.folder / _ROLES
+    folder = publication.folder / PUBLISHER
     folder.mkdir(exist_ok=True)
     with atomic_write(folder / f"{release.name}.json", "w") as stream:
         json.dump(places, stream)
@@ -182,7 +181,7 @@ def save_places(publication: Publication, release: Release, places: dict[str, st
 def _places(publication: Publication, release: Release) -> dict[str, str]:
     """Return which piece stood where; nothing where that was lost: all will be whole pieces."""
     try:
-        path = publication.folder / _ROLES / f"{release.name}.json"
+        path = publication.folder / PUBLISHER / f"{release.name}.json"
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}

@@ -12,6 +12,7 @@ import pytest
 
 from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.publication import Publication
+from snow_deploy.fleet.signed_folder import SignedFolder
 from snow_deploy.fleet.waves import abort, parse_wave, pause, roll_back
 from snow_runtime.update.errors import RejectedError
 from snow_runtime.update.status import BoxStatus
@@ -500,7 +501,7 @@ def without_keys(publisher: Publisher, *kept: str) -> Publisher:
 
 def forge(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the publisher's own checks of its keys say nothing: a thief has no such manners."""
-    monkeypatch.setattr(Publication, "_check_signed", lambda *_: None)
+    monkeypatch.setattr(SignedFolder, "_missing", lambda *_: 0)
     publisher.release("evil", 9)
 
 
