@@ -223,9 +223,7 @@ class SignedFolder:
             self._waiting.mkdir(parents=True, exist_ok=True)
             self._write_file(self._waiting / f"{role}.json", metadata)
             people = "one more signature" if missing == 1 else f"{missing} more signatures"
-            msg = (
-                f"The {role} wait for {people}: 'snow-deploy publish sign' with another one's keys"
-            )
+            msg = f"The {role} wait for {people}: 'snow-deploy publish sign' with others' keys."
             raise NotSignedYetError(msg)
         self._write_newest(role, metadata)
 

@@ -181,8 +181,8 @@ class HttpTransport:
             if not target:
                 return answer
             answer.close()
-            url = urljoin(url, target)
-            if not _same_host(self.shown, url):
+            url = _followed(url, target)
+            if not url:
                 msg = "the server sends boxes to another host; give that host's address itself"
                 raise UnreachableError(_failed(self.shown, path, msg))
         raise UnreachableError(_failed(self.shown, path, "the server sends boxes round in circles"))
@@ -232,15 +232,17 @@ class _Pace:
         return few
 
 
-def _same_host(first: str, second: str) -> bool:
-    """Tell whether an address is of the same host and port as another, or of its TLS."""
+def _followed(url: str, target: str) -> str:
+    """Return where a redirection leads; nothing where that is another host, or no address."""
     try:
-        one, two = urlsplit(first), urlsplit(second)
+        one, found = urlsplit(url), urljoin(url, target)
+        two = urlsplit(found)
         same_port = (one.scheme, one.port) == (two.scheme, two.port)
     except ValueError:
-        return False
+        return ""
     safer = (one.scheme, two.scheme) == ("http", "https")
-    return one.hostname == two.hostname and "@" not in two.netloc and (same_port or safer)
+    same_host = one.hostname == two.hostname and "@" not in two.netloc
+    return found if same_host and (same_port or safer) else ""
 
 
 def open_transport(
