@@ -153,7 +153,7 @@ def agent_of(
     program: TestProgram | None = None,
     name: str = "box-1",
     tags: Sequence[str] = (),
-    try_out: Callable[[Path, Release], object] = lambda _folder, _release: None,
+    try_out: Callable[[Path, Release], object] | None = lambda _folder, _release: None,
     **more: Any,
 ) -> Agent:
     """Make an agent of a box, which has been begun."""
