@@ -97,7 +97,9 @@ def broker(tmp_path: Path) -> Iterator[Start]:
     yield from brokers(tmp_path)
 
 
-def test_a_broker_keeps_what_boxes_tell(broker: Start) -> None:
+def test_a_broker_keeps_what_boxes_tell(
+    broker: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     port = broker("allow_anonymous true")
     url = f"mqtt://127.0.0.1:{port}/site"
     publisher = BoxStatusPublisher(url)
@@ -105,6 +107,7 @@ def test_a_broker_keeps_what_boxes_tell(broker: Start) -> None:
     for each in told:
         publisher.put(each)
         publisher.close()
+    assert not caplog.text  # a status that was kept is nothing to report
     assert ask_broker(url, wait_s=0.5) == told[1:]
     result = call("--mqtt", url)
     assert result.exit_code == 1

@@ -138,7 +138,7 @@ def test_a_server_that_drips_is_left(serve: Any, monkeypatch: pytest.MonkeyPatch
                 return
             time.sleep(0.01)
 
-    got = []
+    got: list[bytes] = []
     with pytest.raises(UnreachableError, match="gave less than"):
         got.extend(HttpTransport(serve(drip)).read("blobs/x"))
     ended.set()
@@ -153,7 +153,7 @@ def test_an_answer_that_ends_early_gives_what_came(serve: Any) -> None:
         request.wfile.write(CONTENT)
         request.close_connection = True
 
-    got = []
+    got: list[bytes] = []
     with pytest.raises(UnreachableError):
         got.extend(HttpTransport(serve(cut)).read("blobs/x"))
     assert b"".join(got) == CONTENT

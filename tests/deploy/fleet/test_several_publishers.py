@@ -238,7 +238,8 @@ def test_files_that_go_within_a_round_are_looked_for_again(
     agent = agent_of(box, publisher.place, publisher)
     settle(agent)
     publisher.release("r2", 2)
-    read, gone = agent._transport.read, []
+    gone: list[str] = []
+    read = agent._transport.read
 
     def pruned(path: str, offset: int = 0) -> Any:
         if path.startswith("blobs/") and not gone:
