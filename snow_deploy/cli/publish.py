@@ -20,7 +20,7 @@ from snow_deploy.cli.publish_options import (
     waiting_lines,
 )
 from snow_deploy.cli.publish_upkeep import key_group, prune_releases, refresh, sign_waiting
-from snow_deploy.cli.status_options import ids_of, names_statuses, status_options, statuses_of
+from snow_deploy.cli.status_options import box_ids_of, names_statuses, status_options, statuses_of
 from snow_deploy.cli.tables import megabytes
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def wave(step: str, folder: Path, *, force: bool, expect: Path | None, **given: 
                     "FOLDER with their status.json files, --mqtt URL, or --force."
                 )
                 raise click.UsageError(msg)
-            check_health(rollout, statuses_of(given), expected=ids_of(expect))
+            check_health(rollout, statuses_of(given), expected=box_ids_of(expect))
         after = steps[step](rollout)
         publication.publish({ROLLOUT: after.to_json().encode()})
     for line in rollout_lines(after):

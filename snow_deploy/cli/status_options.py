@@ -34,7 +34,7 @@ def names_statuses(given: dict[str, Any]) -> bool:
     return given["folder_of_statuses"] is not None or given["mqtt"] is not None
 
 
-def ids_of(path: Path | None) -> list[str]:
+def box_ids_of(path: Path | None) -> list[str]:
     """Read the ids of all boxes, a line each; none where no file is named.
 
     Raises:

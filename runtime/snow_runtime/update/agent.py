@@ -115,6 +115,7 @@ class Agent:
     def end(self) -> None:
         """End the program, and say so."""
         self._program.end()
+        self._succession.close()
         self._reports.say("ended", self.state)
 
     def recover(self) -> None:

@@ -127,6 +127,15 @@ class Succession:
         else:
             self._program.switch(release.budget_ms)
 
+    def close(self) -> None:
+        """Note that what ends now was ended: it is no fault of a release on trial."""
+        trial = self.state.trial
+        if trial is not None and trial.starts:
+            try:
+                self.keep(replace(self.state, trial=replace(trial, starts=trial.starts - 1)))
+            except OSError as error:
+                _LOGGER.warning("state.json cannot be written: %s", error)
+
     def make_room(self) -> None:
         """Let go of the release before the present one: it can be had again, this box cannot."""
         try:

@@ -364,3 +364,56 @@ def test_a_full_disk_in_a_trial_is_no_fault_of_the_release(
     settle(agent)
     trial.main((tmp_path / "box" / "current").resolve())
     assert '"full": true' in said[0]
+
+
+def test_a_machine_that_is_ended_as_it_should_be_is_no_fault_of_the_release(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    box = tmp_path / "box"
+    settle(agent_of(box, publisher.place, publisher))
+    publisher.release("r2", 2, watch_s=1000.0)
+    assert agent_of(box, publisher.place, publisher).step() == "watching"
+    for _ in range(5):
+        agent_of(box, publisher.place, publisher).end()
+        assert present(box) == "r2"
+    for _ in range(2):  # and now it goes down
+        agent_of(box, publisher.place, publisher)
+        assert present(box) == "r2"
+    agent_of(box, publisher.place, publisher)
+    assert present(box) == "r1"
+
+
+def test_an_agent_beside_a_program_that_follows(publisher: Publisher, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from snow_deploy.cli import main
+
+    box, root = Box(tmp_path / "box"), publisher.place / "metadata" / "1.root.json"
+    given = ["--box", str(box.folder), "--box-root", str(root)]
+    with box.alone():
+        for command in (
+            ["agent", str(publisher.place), "--once"],
+            ["run", "--camera", "synthetic://", "--follow", str(publisher.place)],
+        ):
+            result = CliRunner().invoke(main, [*command, *given])
+            assert result.exit_code == 1
+            assert "Another agent looks after" in result.output
+
+
+def test_a_password_in_the_place_is_warned_of_and_never_shown(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+
+    from snow_deploy.cli import main
+
+    root = publisher.place / "metadata" / "1.root.json"
+    box = tmp_path / "box"
+    place = "http://box:hunter22@127.0.0.1:1/updates"
+    given = ["agent", place, "--once", "--box", str(box), "--box-root", str(root)]
+    result = CliRunner().invoke(main, given)
+    assert result.exit_code == 1
+    assert "a password or token stands on the command line" in result.output
+    assert "hunter22" not in result.output
+    for path in box.rglob("*"):
+        assert not path.is_file() or b"hunter22" not in path.read_bytes()

@@ -97,9 +97,7 @@ def broker(tmp_path: Path) -> Iterator[Start]:
     yield from brokers(tmp_path)
 
 
-def test_a_broker_keeps_what_boxes_tell(
-    broker: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broker_keeps_what_boxes_tell(broker: Start, caplog: pytest.LogCaptureFixture) -> None:
     port = broker("allow_anonymous true")
     url = f"mqtt://127.0.0.1:{port}/site"
     publisher = BoxStatusPublisher(url)

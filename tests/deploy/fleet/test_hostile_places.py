@@ -201,3 +201,21 @@ def test_a_stick_with_pipes_for_metadata_holds_nothing_up(
     (stick / "metadata" / "timestamp.json").unlink()
     os.mkfifo(stick / "metadata" / "timestamp.json")
     assert agent_of(tmp_path / "box", stick, publisher).step() == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "expected"),
+    [
+        ("https://h/a/x", "http://h/a/x", ""),  # it would go on in the clear
+        ("http://h/a/x", "https://h/b", "https://h/b"),
+        ("https://h/a/x", "y", "https://h/a/y"),
+        ("https://h/a/x", "https://h:444/a", ""),
+        ("https://h/a/x", "https://h.evil/a", ""),
+        ("https://h/a/x", "https://h@evil/a", ""),
+        ("https://h/a/x", "https://user@h/a", ""),
+        ("https://h/a/x", "https://H/a", "https://H/a"),
+        ("https://h/a/x", "https://h:x/a", ""),
+    ],
+)
+def test_where_a_redirection_may_lead(url: str, target: str, expected: str) -> None:
+    assert transports._followed(url, target) == expected
