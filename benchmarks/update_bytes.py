@@ -36,7 +36,8 @@ from snow_runtime.graph.manifest import (
 from snow_runtime.graph.onnx_file import read_graph, with_manifest
 from snow_runtime.readout.facts import FitEntry, ReadoutFacts
 from snow_runtime.readout.file import ReadoutFile
-from snow_runtime.update.agent import Agent, AgentOptions
+from snow_runtime.update.agent import Agent
+from snow_runtime.update.agent_options import AgentOptions
 from snow_runtime.update.box import Box
 from snow_runtime.update.program import CommandProgram
 from snow_runtime.update.transport import FolderTransport

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.follow_options import agent_options, box_options, transport_of
-from snow_deploy.cli.options import FILE
+from snow_deploy.cli.options import FILE, warn_of_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from snow_runtime.app.outputs.box_status import BoxStatusPublisher
     from snow_runtime.update.agent import Agent
@@ -66,6 +66,7 @@ def command(place: str, program: tuple[str, ...], *, once: bool, **given: Any) -
     options = agent_options(given)
     publisher = _publisher(given)
     box = Box(given["box"])
+    warn_of_secrets([place])
     transport = transport_of(place, given)
     with box.alone():
         try:
@@ -75,7 +76,8 @@ def command(place: str, program: tuple[str, ...], *, once: bool, **given: Any) -
             raise InputError(msg) from error
         works = _program(program, reload_command, health_command)
         tell = None if publisher is None else publisher.put
-        agent = Agent(box, transport, works, options, tell=tell)
+        is_ready = _readiness(works)
+        agent = Agent(box, transport, works, options, tell=tell, is_ready=is_ready)
         agent.recover()
         agent.begin()
         try:
@@ -88,6 +90,7 @@ def command(place: str, program: tuple[str, ...], *, once: bool, **given: Any) -
 
 def _once(agent: Agent, stop: threading.Event) -> None:
     """Do rounds until a release is settled or something is wrong; say how it ended."""
+    agent.heed(stop)
     state = agent.step()
     while agent.state.trial is not None and not stop.is_set():
         stop.wait(agent.pause_s)
@@ -96,6 +99,13 @@ def _once(agent: Agent, stop: threading.Event) -> None:
     click.echo(f"{state}: {agent.error or 'nothing is wrong'}")
     if agent.error is not None:
         sys.exit(1)
+
+
+def _readiness(program: Program) -> Callable[[], bool]:
+    """Return what tells whether a program works by its release, where it says so itself."""
+    from snow_runtime.update.child_program import ChildProgram
+
+    return (lambda: program.ready) if isinstance(program, ChildProgram) else (lambda: True)
 
 
 def _program(
@@ -111,7 +121,6 @@ def _program(
 
 def _publisher(given: dict[str, Any]) -> BoxStatusPublisher | None:
     """Make what tells a broker, if there is one."""
-    from snow_deploy.cli.options import warn_of_secrets
     from snow_runtime.app.outputs.box_status import BoxStatusPublisher
     from snow_runtime.app.outputs.mqtt_broker import MqttOptions
     from snow_runtime.secret_references import resolve_secrets

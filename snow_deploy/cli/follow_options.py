@@ -14,7 +14,7 @@ import click
 from snow_deploy.cli.options import FILE, FOLDER, FiniteRange, all_of
 
 if TYPE_CHECKING:
-    from snow_runtime.update.agent import AgentOptions
+    from snow_runtime.update.agent_options import AgentOptions
     from snow_runtime.update.transport import Transport
 
 FOLLOW_PARAMETERS: Final = (
@@ -73,7 +73,7 @@ def agent_options(given: dict[str, Any]) -> AgentOptions:
         click.UsageError: The box has no folder.
     """
     from snow_runtime.errors import InputError
-    from snow_runtime.update.agent import AgentOptions
+    from snow_runtime.update.agent_options import AgentOptions
     from snow_runtime.update.limits import Hours
 
     if given["box"] is None:

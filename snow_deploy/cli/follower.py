@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from click.core import ParameterSource
 
 from snow_deploy.cli.follow_options import FOLLOW_PARAMETERS, agent_options, transport_of
-from snow_deploy.cli.options import refuse_without
+from snow_deploy.cli.options import refuse_without, warn_of_secrets
 from snow_runtime.errors import MissingDependencyError
 from snow_runtime.install_hint import pip_install
 
@@ -144,6 +144,7 @@ def follower_of(context: click.Context, stack: ExitStack) -> Follower | None:
     except ModuleNotFoundError as error:
         msg = f"--follow needs {error.name}, which is not installed; run: {pip_install('agent')}"
         raise MissingDependencyError(msg) from error
+    warn_of_secrets([given["follow"]])
     folder: Path = given["box"]
     box, transport = Box(folder), transport_of(given["follow"], given)
     stack.enter_context(box.alone())

@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_deploy.cli.options import FILE, FOLDER, FiniteRange, all_of, json_option
-from snow_deploy.cli.status_options import names_statuses, status_options, statuses_of
+from snow_deploy.cli.options import FILE, FiniteRange, json_option
+from snow_deploy.cli.publish_options import (
+    changing,
+    draft_option,
+    key_options,
+    open_publication,
+    per_role,
+    rollout_lines,
+    to_option,
+    waiting_lines,
+)
+from snow_deploy.cli.publish_upkeep import key_group, prune_releases, refresh, sign_waiting
+from snow_deploy.cli.status_options import box_ids_of, names_statuses, status_options, statuses_of
 from snow_deploy.cli.tables import megabytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from snow_deploy.fleet.publication import Publication
-    from snow_runtime.update.rollout import Rollout
-
-_ROLES = click.Choice(["root", "targets", "snapshot", "timestamp"])
-_to_option = click.option(
-    "--to",
-    "folder",
-    type=FOLDER,
-    default="publication",
-    help="Folder of the publication, which a web server serves.",
-)
-_key_options = all_of(
-    click.option(
-        "--keys",
-        "folders",
-        type=FOLDER,
-        multiple=True,
-        default=["keys"],
-        help="Folder of keys; once for each. It is never served.",
-    ),
-    click.option(
-        "--passphrase-file",
-        type=FILE,
-        help="File whose first line opens the keys.  [default: the variable SNOW_KEY_PASSPHRASE, "
-        "or SNOW_KEY_PASSPHRASE_ROOT and so on]",
-    ),
-)
-
-
-def _per_role(
-    _context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, int]:
-    """Read `ROLE=N` pairs."""
-    found = {}
-    for text in values:
-        role, _, number = text.partition("=")
-        if role not in _ROLES.choices or not number.isdecimal() or not int(number):
-            msg = f"{text!r} is none, expected a role and a number of 1 or more, as in root=2."
-            raise click.BadParameter(msg, param=parameter)
-        found[role] = int(number)
-    return found
+    from pathlib import Path
 
 
 @click.group("publish")
@@ -68,14 +37,14 @@ def command() -> None:
 
 
 @command.command("init")
-@_to_option
-@_key_options
+@to_option
+@key_options
 @click.option(
     "--count",
     "counts",
     metavar="ROLE=N",
     multiple=True,
-    callback=_per_role,
+    callback=per_role,
     help="How many keys a role gets: root, targets, snapshot or timestamp.  [default: 1 each]",
 )
 @click.option(
@@ -83,14 +52,14 @@ def command() -> None:
     "thresholds",
     metavar="ROLE=N",
     multiple=True,
-    callback=_per_role,
+    callback=per_role,
     help="How many of them have to sign.  [default: 1]",
 )
 @click.option(
     "--days",
     metavar="ROLE=N",
     multiple=True,
-    callback=_per_role,
+    callback=per_role,
     help="How long signatures are valid.  [default: root 730, targets and snapshot 365, timestamp "
     "14]",
 )
@@ -102,7 +71,7 @@ def init(
     **keys: Any,
 ) -> None:
     """Make keys, and begin a publication."""
-    publication = _publication(folder, keys)
+    publication = open_publication(folder, keys)
     with publication.alone():
         publication.create(counts, thresholds, days)
     click.echo(f"{folder} is a publication. Keys of their own for each role: {keys['folders'][0]}")
@@ -149,22 +118,23 @@ def init(
     help="Boxes that get it together: 10%, tag:NAME, box:ID, or some with commas; once for each "
     "wave. The rest follow in one more.  [default: all at once]",
 )
-@_to_option
-@_key_options
+@to_option
+@key_options
+@draft_option
 @json_option
 def add(name: str, folder: Path, waves: tuple[str, ...], *, as_json: bool, **given: Any) -> None:
     """Publish the release NAME, and begin its first wave."""
     from snow_deploy.fleet.make_release import ReleaseRequest, publish_release
     from snow_deploy.fleet.waves import parse_wave
 
-    publication = _publication(folder, given)
+    publication = open_publication(folder, given)
     request = ReleaseRequest(
         name=name,
         waves=tuple(map(parse_wave, waves)),
         **{each: given[each] for each in ("graph", "readouts", "config", "engine")},
         **{each: given[each] for each in ("budget_ms", "watch_s")},
     )
-    with publication.alone():
+    with changing(publication):
         done = publish_release(publication, request)
     if as_json:
         facts = {"name": name, "number": done.release.number, "pieces": len(done.release.pieces)}
@@ -177,58 +147,23 @@ def add(name: str, folder: Path, waves: tuple[str, ...], *, as_json: bool, **giv
         f"{name} is release {number}: {pieces} pieces; {less if number > 1 else ''}a new one "
         f"downloads {megabytes(done.whole_bytes)}"
     )
-    for line in _rollout_lines(publication.rollout()):
+    for line in rollout_lines(publication.rollout()):
         click.echo(line)
-
-
-@command.command("refresh")
-@click.option(
-    "--role",
-    "roles",
-    type=_ROLES,
-    multiple=True,
-    default=["timestamp"],
-    help="What to sign again; once for each.",
-)
-@_to_option
-@_key_options
-def refresh(folder: Path, roles: tuple[str, ...], **keys: Any) -> None:
-    """Sign again what expires; every few days for the timestamp, by a timer."""
-    publication = _publication(folder, keys)
-    with publication.alone():
-        publication.refresh(roles)
-    for role, expires in publication.expiries().items():
-        click.echo(f"{role}: until {expires:%Y-%m-%d %H:%M} UTC")
-
-
-@command.group("keys")
-def key_group() -> None:
-    """Keys that sign a publication."""
-
-
-@key_group.command("rotate")
-@click.argument("role", type=_ROLES)
-@_to_option
-@_key_options
-def rotate(role: str, folder: Path, **keys: Any) -> None:
-    """Give ROLE new keys in the place of all that it has. It takes the root keys."""
-    publication = _publication(folder, keys)
-    with publication.alone():
-        old = publication.rotate(role)
-    click.echo(f"{role} has new keys. Those before sign nothing any more: {', '.join(old)}")
 
 
 @command.command("wave")
 @click.argument("step", type=click.Choice(["next", "pause", "resume", "abort", "rollback"]))
 @status_options
 @click.option("--force", is_flag=True, help="Go on whatever the boxes say.")
-@_to_option
-@_key_options
-def wave(step: str, folder: Path, *, force: bool, **given: Any) -> None:
+@click.option("--expect", type=FILE, help="File of the ids of all boxes, a line each.")
+@to_option
+@key_options
+@draft_option
+def wave(step: str, folder: Path, *, force: bool, expect: Path | None, **given: Any) -> None:
     """Open the NEXT wave, PAUSE or RESUME, ABORT what has not begun, or ROLLBACK all boxes.
 
     The next wave waits until all boxes of the open ones tell that they have the release and do
-    well.
+    well. With --expect, those that never told anything are waited for too.
     """
     from snow_deploy.fleet import waves
     from snow_deploy.fleet.wave_health import check_health
@@ -241,8 +176,8 @@ def wave(step: str, folder: Path, *, force: bool, **given: Any) -> None:
         "abort": waves.abort,
         "rollback": waves.roll_back,
     }
-    publication = _publication(folder, given)
-    with publication.alone():
+    publication = open_publication(folder, given)
+    with changing(publication):
         rollout = publication.rollout()
         if step == "next" and not force:
             if not names_statuses(given):
@@ -251,19 +186,21 @@ def wave(step: str, folder: Path, *, force: bool, **given: Any) -> None:
                     "FOLDER with their status.json files, --mqtt URL, or --force."
                 )
                 raise click.UsageError(msg)
-            check_health(rollout, statuses_of(given))
+            check_health(rollout, statuses_of(given), expected=box_ids_of(expect))
         after = steps[step](rollout)
         publication.publish({ROLLOUT: after.to_json().encode()})
-    for line in _rollout_lines(after):
+    for line in rollout_lines(after):
         click.echo(line)
 
 
 @command.command("show")
-@_to_option
+@to_option
 @json_option
 def show_publication(folder: Path, *, as_json: bool) -> None:
-    """Tell which releases there are, and how far the rollout is."""
-    publication = _publication(folder, {"folders": (), "passphrase_file": None})
+    """Tell which releases there are, how far the rollout is, and what waits for signatures."""
+    from snow_deploy.fleet.signatures import waiting
+
+    publication = open_publication(folder, {"folders": (), "passphrase_file": None})
     rollout, releases = publication.rollout(), publication.releases()
     expiries = publication.expiries()
     if as_json:
@@ -271,31 +208,20 @@ def show_publication(folder: Path, *, as_json: bool) -> None:
             "rollout": json.loads(rollout.to_json()),
             "releases": [{"name": each.name, "number": each.number} for each in releases],
             "expires": {role: expires.isoformat() for role, expires in expiries.items()},
+            "waiting": [asdict(each) for each in waiting(publication)],
         }
         click.echo(json.dumps(document))
         return
-    for line in _rollout_lines(rollout):
+    for line in rollout_lines(rollout):
         click.echo(line)
     for each in releases:
         size = megabytes(each.size_bytes)
         click.echo(f"{each.number:4}  {each.name}  {size}, published {each.created}")
     first = min(expiries, key=lambda role: expiries[role])
     click.echo(f"the {first} expires first, {expiries[first]:%Y-%m-%d %H:%M} UTC")
+    for line in waiting_lines(publication):
+        click.echo(line)
 
 
-def _publication(folder: Path, keys: dict[str, Any]) -> Publication:
-    from snow_deploy.fleet.keys import KeyFolders
-    from snow_deploy.fleet.publication import Publication
-
-    return Publication(
-        folder, KeyFolders(tuple(map(Path, keys["folders"])), keys["passphrase_file"])
-    )
-
-
-def _rollout_lines(rollout: Rollout) -> Iterator[str]:
-    settled = rollout.settled or "no release"
-    if rollout.coming is None:
-        yield f"all boxes are to have {settled}"
-        return
-    waves = f"{rollout.open} of {len(rollout.waves)} waves"
-    yield f"{rollout.coming} is {rollout.state}, {waves} open; the others have {settled}"
+for each in (refresh, key_group, sign_waiting, prune_releases):
+    command.add_command(each)

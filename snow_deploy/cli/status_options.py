@@ -9,6 +9,8 @@ import click
 from snow_deploy.cli.options import FILE, FOLDER, all_of, warn_of_secrets
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snow_runtime.update.status import BoxStatus
 
 status_options = all_of(
@@ -30,6 +32,21 @@ status_options = all_of(
 def names_statuses(given: dict[str, Any]) -> bool:
     """Tell whether a place is named at all."""
     return given["folder_of_statuses"] is not None or given["mqtt"] is not None
+
+
+def box_ids_of(path: Path | None) -> list[str]:
+    """Read the ids of all boxes, a line each; none where no file is named.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    from snow_runtime.errors import InputError
+
+    try:
+        return [] if path is None else path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"The file of box ids {path} cannot be read: {error}. Give a text file of one a line."
+        raise InputError(msg) from error
 
 
 def statuses_of(given: dict[str, Any]) -> list[BoxStatus]:

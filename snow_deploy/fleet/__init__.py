@@ -4,7 +4,10 @@
 
     errors.py         what can go wrong
     keys.py           keys in files, which a passphrase opens
-    publication.py    the folder that a web server serves: metadata by The Update Framework, blobs
+    signed_folder.py  metadata by The Update Framework, and those that wait for signatures
+    publication.py    the folder that a web server serves: metadata, documents, blobs
+    signatures.py     what waits for signatures, and signing it
+    prune.py          older releases taken off
     graph_parts.py    a graph's file as its structure and its tensors
     packing.py        files as pieces, and pieces as blobs
     make_release.py   a release of graphs, readouts and a configuration

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from snow_deploy.fleet.errors import PublishError
-from snow_runtime.secret_references import holds_password, holds_secret
+from snow_runtime.secret_references import holds_password, holds_secret, is_reference
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,6 +16,8 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_SECRET_KEYS: Final = frozenset({"password", "token", "secret"})
 
 
 def refuse_secrets(path: Path) -> None:
@@ -29,7 +31,11 @@ def refuse_secrets(path: Path) -> None:
     except (OSError, ValueError) as error:
         msg = f"{path} is no configuration file: {error}. 'snow-deploy config check' says more."
         raise PublishError(msg) from error
-    found = [where for where, text in _texts((), data) if holds_password(text) or _header(text)]
+    found = [
+        where
+        for where, text in _texts((), data)
+        if holds_password(text) or _header(text) or _own(where, text)
+    ]
     if found:
         msg = (
             f"{path} holds a secret in {', '.join(found)}, and what is published can be read by "
@@ -41,6 +47,12 @@ def refuse_secrets(path: Path) -> None:
 def _header(text: str) -> bool:
     """Tell whether a text is a header, `NAME: VALUE`, that holds a secret."""
     return ": " in text and "://" not in text and holds_secret(text)
+
+
+def _own(where: str, text: str) -> bool:
+    """Tell whether a text stands under a key that is for a secret, and is no reference to one."""
+    key = where.rpartition(".")[2]
+    return key in _SECRET_KEYS and not is_reference(text)
 
 
 def _texts(where: tuple[str, ...], data: Any) -> Iterator[tuple[str, str]]:

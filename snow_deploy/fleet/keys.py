@@ -24,6 +24,19 @@ _SHORTEST: Final = 8
 _ENDING: Final = ".pem"
 
 
+def refuse_served(publication: Path, paths: Collection[Path]) -> None:
+    """Look whether keys and passphrases lie outside what is served.
+
+    Raises:
+        PublishError: One lies within.
+    """
+    folder = publication.resolve()
+    for path in paths:
+        if path.resolve().is_relative_to(folder):
+            msg = f"{path} lies within {publication}, which is served. Put it elsewhere."
+            raise PublishError(msg)
+
+
 @dataclass(frozen=True)
 class KeyFolders:
     """Where keys lie, and what opens them.
@@ -105,8 +118,8 @@ class KeyFolders:
 
     def _passphrase(self, role: str) -> bytes:
         if self.passphrase_file is not None:
-            text = self.passphrase_file.read_text(encoding="utf-8").split("\n", 1)[0]
             where = str(self.passphrase_file)
+            text = _first_line(self.passphrase_file)
         else:
             own = f"{VARIABLE}_{role.upper()}"
             where = own if own in os.environ else VARIABLE
@@ -119,3 +132,17 @@ class KeyFolders:
             )
             raise PublishError(msg)
         return text.encode()
+
+
+def _first_line(path: Path) -> str:
+    """Read a passphrase.
+
+    Raises:
+        PublishError: The file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        msg = f"The passphrase file {path} cannot be read: {why}. Give another."
+        raise PublishError(msg) from error

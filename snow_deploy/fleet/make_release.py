@@ -12,6 +12,7 @@ from snow_deploy.fleet.config_secrets import refuse_secrets
 from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.graph_parts import Stretch, external_tensors
 from snow_deploy.fleet.packing import packer_for, save_places
+from snow_deploy.fleet.prune import bill_path
 from snow_deploy.fleet.waves import begin_rollout
 from snow_runtime.graph.onnx_file import read_graph
 from snow_runtime.readout.file import SUFFIX, ReadoutFile
@@ -101,7 +102,7 @@ def publish_release(publication: Publication, request: ReleaseRequest) -> Publis
     publication.publish(
         {
             release_path(release.name): record,
-            f"bills/{release.name}.cdx.json": bill_of_materials(release, request.graph),
+            bill_path(release.name): bill_of_materials(release, request.graph),
             ROLLOUT: rollout.to_json().encode(),
         }
     )
@@ -130,6 +131,12 @@ def _check_files(request: ReleaseRequest) -> None:
         msg = (
             f"{request.graph} has no manifest, expected a graph of 'snow-deploy export' or "
             "'calibrate'. Publish one of those."
+        )
+        raise PublishError(msg)
+    if request.graph.suffix != ".onnx":
+        msg = (
+            f"{request.graph} has another name than boxes load graphs by, expected one that ends "
+            "with .onnx. Rename it."
         )
         raise PublishError(msg)
     names = [path.name for path in request.readouts]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from snow_deploy.fleet.wave_health import is_late
+from snow_deploy.fleet.wave_health import is_ahead, is_late
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -30,9 +30,9 @@ class BoxRow:
         box: Id of the box.
         release: Name of the release that it runs; None for none.
         wanted: Name of the release that it is to run; None where it may keep what it has.
-        state: What it says of itself; `missing` where it has said nothing for too long, and
-            `unknown` where it never said anything.
-        silent_s: Seconds since it said something; None where it never did.
+        state: What it says of itself; `missing` where it has said nothing for too long, `clock`
+            where it tells from the future, and `unknown` where it never said anything.
+        silent_s: Seconds since it said something; None where nobody knows.
         error: What is wrong, in words; None where nothing is.
         tags: Tags of the box.
         version: Version of snow-deploy on it; None where it does not say.
@@ -120,19 +120,22 @@ def _row(status: BoxStatus, now: datetime) -> BoxRow:
     late = is_late(status, now)
     silent_s = max(0.0, (now - status.moment).total_seconds())
     state, error = status.state, status.error
+    if is_ahead(status, now):
+        last = f"its clock is ahead, at {status.written}; it says it is {state}"
+        return _made(status, "clock", None, last + (f": {error}" if error else ""))
     if late and state != "ended":
         last = f"it was {state} when it last told" + (f": {error}" if error else "")
         return _made(status, "missing", silent_s, last)
     return _made(status, state, silent_s, error)
 
 
-def _made(status: BoxStatus, state: str, silent_s: float, error: str | None) -> BoxRow:
+def _made(status: BoxStatus, state: str, silent_s: float | None, error: str | None) -> BoxRow:
     return BoxRow(
         status.box,
         status.release,
         status.wanted,
         state,
-        round(silent_s, 1),
+        None if silent_s is None else round(silent_s, 1),
         error,
         status.tags,
         status.version,

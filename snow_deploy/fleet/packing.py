@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.graph_parts import STRUCTURE, Stretch, stretches_of
-from snow_runtime.files import atomic_write
+from snow_deploy.fleet.publication import PUBLISHER
+from snow_runtime.files import atomic_write, sha256_file
 from snow_runtime.update.compression import compress, decompress, usable_base
 from snow_runtime.update.release import (
     LARGEST_PIECE_BYTES,
@@ -30,8 +31,6 @@ _SMALL_BYTES: Final = 1 << 20
 _LEVELS: Final = (19, 9)  # of Zstandard, for small pieces and for large ones
 _WORTH: Final = 0.9
 """A change is published where it is smaller than so much of the whole piece."""
-_ROLES: Final = "publisher"
-"""Folder of what the publisher alone reads: which piece stood where."""
 
 
 @dataclass
@@ -115,7 +114,10 @@ class Packer:
         self.places[place] = sha256
         if sha256 not in self._numbers:
             self._numbers[sha256] = len(self.pieces)
-            self.pieces.append(self.known.get(sha256) or self._make(place, sha256, content))
+            known = self.known.get(sha256)
+            if known is None or not all(self._there(blob) for blob in known.blobs):
+                known = self._make(place, sha256, content)
+            self.pieces.append(known)
         return self._numbers[sha256]
 
     def _make(self, place: str, sha256: str, content: bytes) -> ReleasePiece:
@@ -134,19 +136,24 @@ class Packer:
     def _write(self, packed: bytes, base: str | None) -> Blob:
         sha256 = hashlib.sha256(packed).hexdigest()
         path = self.publication.blobs / sha256
-        if not path.is_file() or path.stat().st_size != len(packed):
+        if not path.is_file() or sha256_file(path) != sha256:
             with atomic_write(path) as stream:
                 stream.write(packed)
         return Blob(sha256, len(packed), base)
 
+    def _there(self, blob: Blob) -> bool:
+        """Tell whether a blob seems to be published: an earlier release may have been pruned."""
+        path = self.publication.blobs / blob.sha256
+        return path.is_file() and path.stat().st_size == blob.size_bytes
+
     def _content(self, sha256: str) -> bytes | None:
-        """Return an earlier piece; None where it is not published any more."""
+        """Return an earlier piece; None where it is not published any more, or damaged."""
         piece = self.known.get(sha256)
         for blob in () if piece is None else piece.blobs:
-            if piece is not None and blob.base is None:
-                path = self.publication.blobs / blob.sha256
-                if path.is_file():
-                    return decompress(path.read_bytes(), piece.size_bytes)
+            if piece is not None and blob.base is None and self._there(blob):
+                packed = (self.publication.blobs / blob.sha256).read_bytes()
+                if hashlib.sha256(packed).hexdigest() == blob.sha256:
+                    return decompress(packed, piece.size_bytes)
         return None
 
 
@@ -165,7 +172,7 @@ def packer_for(publication: Publication, releases: Sequence[Release], changes: i
 
 def save_places(publication: Publication, release: Release, places: dict[str, str]) -> None:
     """Note for later releases which piece stood where."""
-    folder = publication.folder / _ROLES
+    folder = publication.folder / PUBLISHER
     folder.mkdir(exist_ok=True)
     with atomic_write(folder / f"{release.name}.json", "w") as stream:
         json.dump(places, stream)
@@ -174,7 +181,7 @@ def save_places(publication: Publication, release: Release, places: dict[str, st
 def _places(publication: Publication, release: Release) -> dict[str, str]:
     """Return which piece stood where; nothing where that was lost: all will be whole pieces."""
     try:
-        path = publication.folder / _ROLES / f"{release.name}.json"
+        path = publication.folder / PUBLISHER / f"{release.name}.json"
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}

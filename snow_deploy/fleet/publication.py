@@ -6,26 +6,19 @@ publication or the new one.
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from tuf.api import exceptions
-from tuf.api.metadata import (
-    Metadata,
-    MetaFile,
-    Root,
-    Snapshot,
-    TargetFile,
-    Targets,
-    Timestamp,
-)
+from tuf.api.metadata import Root, TargetFile
 
 from snow_deploy.fleet.errors import PublishError
 from snow_deploy.fleet.keys import ROLES, KeyFolders
+from snow_deploy.fleet.signed_folder import DAYS, HASHES, KINDS, X_DAYS, SignedFolder
 from snow_runtime.file_lock import hold_lock
 from snow_runtime.files import atomic_write
+from snow_runtime.update.floor import Floor
 from snow_runtime.update.pieces import BLOBS
 from snow_runtime.update.release import Release, read_document
 from snow_runtime.update.rollout import Rollout
@@ -33,13 +26,12 @@ from snow_runtime.update.signed import ISSUED, METADATA, TARGETS
 from snow_runtime.update.wanted import ROLLOUT, release_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-DAYS: Final[Mapping[str, int]] = {"root": 730, "targets": 365, "snapshot": 365, "timestamp": 14}
-"""How long each role's metadata are valid, unless something else is asked for."""
-_DAYS: Final = "x-days"
-_HASHES: Final = ["sha256"]
+PUBLISHER: Final = "publisher"
+"""Folder of what the publisher alone reads."""
+_CLOCKS: Final = timedelta(minutes=5)  # those of two machines differ a little
 
 
 class Publication:
@@ -49,12 +41,21 @@ class Publication:
         folder: Its folder.
         keys: Keys that sign.
         now: The present time; None for the clock's.
+        draft: Whether what too few can sign here waits for others, rather than being refused.
     """
 
-    def __init__(self, folder: Path, keys: KeyFolders, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keys: KeyFolders,
+        now: datetime | None = None,
+        *,
+        draft: bool = False,
+    ) -> None:
         self.folder = folder
         self._keys = keys
-        self._given_now = now
+        waiting = folder / PUBLISHER / "waiting"
+        self.signed = SignedFolder(self.metadata, waiting, keys, now, draft=draft)
 
     @property
     def metadata(self) -> Path:
@@ -92,12 +93,12 @@ class Publication:
         for folder in (self.metadata, self.blobs, self.folder / TARGETS):
             folder.mkdir(parents=True, exist_ok=True)
         root = Root(consistent_snapshot=True)
-        root.unrecognized_fields[_DAYS] = {**DAYS, **days}
+        root.unrecognized_fields[X_DAYS] = {**DAYS, **days}
         for role in ROLES:
             for _ in range(counts.get(role, 1)):
                 root.add_key(self._keys.make(role).public_key, role)
             set_threshold(root, role, thresholds.get(role, 1))
-        self._write_root(root, None)
+        self.signed.write_root(root, None)
         self.publish({ROLLOUT: Rollout(1, None, None).to_json().encode()})
 
     def publish(self, documents: Mapping[str, bytes]) -> None:
@@ -106,16 +107,28 @@ class Publication:
         Raises:
             PublishError: Keys are missing.
         """
-        targets = self._signed("targets", Targets)
+        targets = self.signed.following("targets")
         for path, content in documents.items():
-            entry = TargetFile.from_data(path, content, _HASHES)
+            entry = TargetFile.from_data(path, content, HASHES)
             targets.targets[path] = entry
-            file = self.folder / TARGETS / _with_hash(path, entry.hashes["sha256"])
+            file = self.folder / TARGETS / with_hash(path, entry.hashes["sha256"])
             file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(file) as stream:
                 stream.write(content)
-        self._write(targets, "targets")
-        self._write_snapshot()
+        self.signed.write("targets", targets)
+        self.write_snapshot()
+
+    def withdraw(self, paths: Collection[str]) -> None:
+        """Sign that documents are published no more; their files stay.
+
+        Raises:
+            PublishError: Keys are missing.
+        """
+        targets = self.signed.following("targets")
+        for path in paths:
+            targets.targets.pop(path, None)
+        self.signed.write("targets", targets)
+        self.write_snapshot()
 
     def refresh(self, roles: tuple[str, ...] = ("timestamp",)) -> None:
         """Sign again what expires.
@@ -127,13 +140,31 @@ class Publication:
             PublishError: Keys are missing.
         """
         if "root" in roles:
-            self._write_root(self.root(), self._metadata_of(Root).signed)
+            self.signed.write_root(self.root(), self.root())
         if "targets" in roles:
-            self._write(self._signed("targets", Targets), "targets")
+            self.signed.write("targets", self.signed.following("targets"))
         if {"targets", "snapshot"} & {*roles}:
-            self._write_snapshot()
+            self.write_snapshot()
         else:
-            self._write_timestamp(self._signed("timestamp", Timestamp))
+            self._write_timestamp()
+
+    def check_clock(self) -> None:
+        """Look whether the clock here goes back behind what was signed by it.
+
+        Boxes believe that it is never earlier than that.
+
+        Raises:
+            PublishError: It does.
+        """
+        timestamp = self.signed.newest("timestamp")
+        given = timestamp.signed.unrecognized_fields.get(ISSUED, Floor().issued)
+        if self.signed.now < datetime.fromisoformat(given) - _CLOCKS:
+            msg = (
+                f"The clock here says {self.signed.now.isoformat(timespec='seconds')}, and the "
+                f"timestamp before was signed {given}. Set the clock. If that one was wrong, "
+                "'snow-deploy publish keys rotate timestamp' has boxes forget it."
+            )
+            raise PublishError(msg)
 
     def rotate(self, role: str) -> list[str]:
         """Give a role new keys in the place of all that it has.
@@ -144,13 +175,14 @@ class Publication:
         Raises:
             PublishError: Keys are missing.
         """
+        self.signed.check_keys("root")
         before, root = self.root(), self.root()
         old = list(root.roles[role].keyids)
         for key_id in old:
             root.revoke_key(key_id, role)
         for _ in old:
             root.add_key(self._keys.make(role).public_key, role)
-        self._write_root(root, before)
+        self.signed.write_root(root, before)
         if role != "root":
             self.refresh((role,))
         return old
@@ -161,19 +193,23 @@ class Publication:
         Raises:
             PublishError: This is no publication.
         """
-        root: Root = self._metadata_of(Root).signed
-        return root
+        return self.signed.root()
 
-    def document(self, path: str) -> bytes | None:
+    def document(self, path: str, targets: Any = None) -> bytes | None:
         """Return a document that is published; None where there is none of this name.
+
+        Args:
+            path: Its signed name.
+            targets: What names it; None for the newest that is signed.
 
         Raises:
             PublishError: Its file is gone or is another one.
         """
-        entry = self._signed("targets", Targets, fresh=False).targets.get(path)
+        named = self.signed.newest("targets").signed if targets is None else targets
+        entry = named.targets.get(path)
         if entry is None:
             return None
-        file = self.folder / TARGETS / _with_hash(path, entry.hashes["sha256"])
+        file = self.folder / TARGETS / with_hash(path, entry.hashes["sha256"])
         try:
             content = file.read_bytes()
             entry.verify_length_and_hashes(content)
@@ -195,7 +231,7 @@ class Publication:
 
     def releases(self) -> list[Release]:
         """Return all releases, the newest first."""
-        paths = self._signed("targets", Targets, fresh=False).targets
+        paths = self.signed.newest("targets").signed.targets
         found = [
             read_document(Release, self.document(path) or b"", "release")
             for path in paths
@@ -205,100 +241,24 @@ class Publication:
 
     def expiries(self) -> dict[str, datetime]:
         """Return when the metadata of each role expire."""
-        kinds: dict[str, Any] = {
-            "root": Root,
-            "targets": Targets,
-            "snapshot": Snapshot,
-            "timestamp": Timestamp,
-        }
-        return {role: self._metadata_of(kind).signed.expires for role, kind in kinds.items()}
+        return {role: self.signed.newest(role).signed.expires for role in KINDS}
 
-    def _now(self) -> datetime:
-        return self._given_now or datetime.now(timezone.utc)
+    def write_snapshot(self) -> None:
+        """Have the newest targets count, and sign that this is the newest.
 
-    def _metadata_of(self, kind: Any) -> Any:
-        """Read the newest metadata of a role."""
-        role = kind.type
-        if role == "timestamp":
-            path = self.metadata / "timestamp.json"
-        else:
-            found = {
-                int(each.name.split(".")[0]): each for each in self.metadata.glob(f"*.{role}.json")
-            }
-            path = found[max(found)] if found else self.metadata / f"1.{role}.json"
-        try:
-            return Metadata.from_file(str(path))
-        except (exceptions.RepositoryError, exceptions.StorageError) as error:
-            msg = (
-                f"{self.folder} is no publication, or a damaged one: {path} cannot be read "
-                f"({error}). Give its folder, or begin one with 'snow-deploy publish init'."
-            )
-            raise PublishError(msg) from error
+        Raises:
+            PublishError: Keys are missing.
+        """
+        snapshot = self.signed.following("snapshot")
+        snapshot.meta["targets.json"] = self.signed.file_of("targets")
+        self.signed.write("snapshot", snapshot)
+        self._write_timestamp()
 
-    def _signed(self, role: str, kind: Any, *, fresh: bool = True) -> Any:
-        """Return what a role says, or the beginning of it; with the next version if it is fresh."""
-        there = role == "timestamp" and (self.metadata / "timestamp.json").is_file()
-        if not there and not any(self.metadata.glob(f"*.{role}.json")):
-            self.root()  # where there is none, this is no publication
-            return kind()
-        signed = self._metadata_of(kind).signed
-        signed.version += fresh
-        return signed
-
-    def _write_snapshot(self) -> None:
-        snapshot = self._signed("snapshot", Snapshot)
-        snapshot.meta["targets.json"] = self._meta(Targets)
-        self._write(snapshot, "snapshot")
-        self._write_timestamp(self._signed("timestamp", Timestamp))
-
-    def _write_timestamp(self, timestamp: Timestamp) -> None:
-        timestamp.snapshot_meta = self._meta(Snapshot)
-        timestamp.unrecognized_fields[ISSUED] = self._now().replace(microsecond=0).isoformat()
-        self._write(timestamp, "timestamp")
-
-    def _meta(self, kind: Any) -> MetaFile:
-        signed = self._metadata_of(kind).signed
-        content = (self.metadata / f"{signed.version}.{kind.type}.json").read_bytes()
-        return MetaFile.from_data(signed.version, content, _HASHES)
-
-    def _write_root(self, root: Root, before: Root | None) -> None:
-        """Sign the root by its own keys, and by those that it had before."""
-        root.version = 1 if before is None else before.version + 1
-        key_ids = {*root.roles["root"].keyids}
-        if before is not None:
-            key_ids |= {*before.roles["root"].keyids}
-        signers = self._keys.signers("root", key_ids)
-        self._save(root, "root", signers, [root] if before is None else [before, root])
-
-    def _write(self, signed: Any, role: str) -> None:
-        root = self.root()
-        signers = self._keys.signers(role, root.roles[role].keyids)
-        self._save(signed, role, signers, [root])
-
-    def _save(self, signed: Any, role: str, signers: list[Any], judges: list[Root]) -> None:
-        """Sign metadata and write them, if all who judge them would take them."""
-        days = judges[-1].unrecognized_fields.get(_DAYS, DAYS)
-        signed.expires = self._now() + timedelta(days=days.get(role, DAYS[role]))
-        metadata: Metadata[Any] = Metadata(signed)
-        for signer in signers:
-            metadata.sign(signer, append=True)
-        for judge in judges:
-            self._check_signed(role, metadata, judge, len(signers))
-        name = "timestamp.json" if role == "timestamp" else f"{signed.version}.{role}.json"
-        with atomic_write(self.metadata / name) as stream:
-            stream.write(json.dumps(metadata.to_dict(), indent=1, sort_keys=True).encode())
-
-    def _check_signed(self, role: str, metadata: Any, judge: Root, count: int) -> None:
-        """Look whether boxes that trust a root would take metadata."""
-        try:
-            judge.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
-        except exceptions.UnsignedMetadataError as error:
-            folders = ", ".join(map(str, self._keys.folders))
-            msg = (
-                f"{count} keys of {role} lie in {folders}, expected {judge.roles[role].threshold} "
-                "that may sign. Give their folders with --keys, once for each."
-            )
-            raise PublishError(msg) from error
+    def _write_timestamp(self) -> None:
+        timestamp = self.signed.following("timestamp")
+        timestamp.snapshot_meta = self.signed.file_of("snapshot")
+        timestamp.unrecognized_fields[ISSUED] = self.signed.now.replace(microsecond=0).isoformat()
+        self.signed.write("timestamp", timestamp)
 
 
 def set_threshold(root: Root, role: str, threshold: int) -> None:
@@ -317,7 +277,7 @@ def set_threshold(root: Root, role: str, threshold: int) -> None:
     root.roles[role].threshold = threshold
 
 
-def _with_hash(path: str, sha256: str) -> str:
+def with_hash(path: str, sha256: str) -> str:
     """Return where a document lies: its hash stands before its name."""
     folder, slash, name = path.rpartition("/")
     return f"{folder}{slash}{sha256}.{name}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_deploy.fleet.errors import PublishError
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+_LOGGER = logging.getLogger(__name__)
 _CONNECT_S: Final = 20.0
+_LONGEST_S: Final = 30.0  # whoever tells without an end does not hold up the table
+_LARGEST_BYTES: Final = 1 << 17
 _KEEPALIVE_S: Final = 15
 
 
@@ -43,12 +48,15 @@ def newest(statuses: Iterable[BoxStatus]) -> list[BoxStatus]:
 def ask_broker(
     url: str, options: MqttOptions | None = None, wait_s: float = 2.0
 ) -> list[BoxStatus]:
-    """Read the statuses that a broker keeps; a message that is none is left out.
+    """Read the statuses that a broker keeps.
+
+    A message that is none is left out with a warning, and so is one that tells of another box than
+    its topic is for: a broker can see to it that each box writes to its own topic alone.
 
     Args:
         url: `mqtt://[user:password@]host[:port][/topic]`, or `mqtts://`.
         options: How to speak to the broker.
-        wait_s: How long messages are waited for, in seconds, from the last one on.
+        wait_s: How long messages are waited for, in seconds, from the last one on that was kept.
 
     Raises:
         InputError: The URL is not one of MQTT, or a certificate cannot be used.
@@ -64,7 +72,7 @@ def ask_broker(
     broker = Broker.parse(url)
     where = f"{broker.host}:{broker.port}"
     tls = (options or MqttOptions()).tls_context(secure=broker.secure)
-    listener = _Listener(fleet_topic(broker.topic, "+"))
+    listener = _Listener(broker.topic)
     client = paho.Client(CallbackAPIVersion.VERSION2)
     if broker.user is not None:
         client.username_pw_set(broker.user, broker.password)
@@ -82,35 +90,56 @@ def ask_broker(
             why = listener.refusal or "it does not answer"
             msg = f"The MQTT broker {where} gives no statuses: {why}. Look at user and password."
             raise PublishError(msg)
-        while listener.came.wait(wait_s):
+        end = time.monotonic() + _LONGEST_S
+        while listener.came.wait(wait_s) and time.monotonic() < end:
             listener.came.clear()
     finally:
         client.disconnect()
         client.loop_stop()
+    for topic, why in listener.refused.items():
+        _LOGGER.warning("What %s says is left out: %s", topic, why)
     return newest(listener.found)
 
 
 class _Listener:
     """Gathers statuses by the callbacks of paho."""
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, base: str) -> None:
+        self._base = base
         self.found: list[BoxStatus] = []
+        self.refused: dict[str, str] = {}
         self.answered, self.came = threading.Event(), threading.Event()
         self.refusal = ""
 
     def on_connect(self, client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
         self.refusal = str(reason) if reason.is_failure else ""
         self.answered.set()
-        client.subscribe(self._topic, 1)
+        client.subscribe(fleet_topic(self._base, "+"), 1)
 
     def on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        try:
-            self.found.append(read_document(BoxStatus, message.payload, "status"))
-        except SnowError:
+        if not message.payload:  # what was kept there is taken off
             return
-        finally:
+        if message.retain:
             self.came.set()
+        try:
+            self.found.append(self._status(message.topic, message.payload))
+        except SnowError as error:
+            self.refused[message.topic] = str(error)
+
+    def _status(self, topic: str, payload: bytes) -> BoxStatus:
+        """Read a message.
+
+        Raises:
+            SnowError: It is no status, or one of another box.
+        """
+        if len(payload) > _LARGEST_BYTES:
+            msg = f"it has {len(payload)} bytes, expected {_LARGEST_BYTES} or less."
+            raise PublishError(msg)
+        status = read_document(BoxStatus, payload, "status")
+        if topic != fleet_topic(self._base, status.box):
+            msg = f"it tells of the box {status.box!r}. Look who can write to other boxes' topics."
+            raise PublishError(msg)
+        return status
 
 
 def _read(path: Path) -> BoxStatus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from snow_deploy.fleet.errors import PublishError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LATE: Final = 3
 """A box is missing where it has said nothing for so many times its own interval."""
+_AHEAD: Final = timedelta(minutes=5)  # clocks differ a little
 _SHOWN: Final = 5
 
 
@@ -24,8 +25,16 @@ def is_late(status: BoxStatus, now: datetime | None = None) -> bool:
     return age.total_seconds() > LATE * status.every_s
 
 
+def is_ahead(status: BoxStatus, now: datetime | None = None) -> bool:
+    """Tell whether a box tells from the future: then nobody knows since when it is silent."""
+    return status.moment - (now or datetime.now(timezone.utc)) > _AHEAD
+
+
 def check_health(
-    rollout: Rollout, statuses: Iterable[BoxStatus], now: datetime | None = None
+    rollout: Rollout,
+    statuses: Iterable[BoxStatus],
+    now: datetime | None = None,
+    expected: Iterable[str] = (),
 ) -> None:
     """Look whether all boxes of the open waves have the release, and do well.
 
@@ -33,17 +42,23 @@ def check_health(
         rollout: How far the way has been opened.
         statuses: What the boxes tell.
         now: The present time; None for the clock's.
+        expected: Ids of boxes that there are, whether or not they have told anything.
 
     Raises:
         PublishError: One has not, or does not, or none belongs to an open wave.
     """
-    reached = [each for each in statuses if rollout.reached(each.box, each.tags)]
+    told = list(statuses)
+    reached = [each for each in told if rollout.reached(each.box, each.tags)]
     faults = [fault for status in reached if (fault := _fault(rollout, status, now))]
-    if not reached:
+    named = {box for wave in rollout.waves[: rollout.open] for box in wave.boxes}
+    known = named | {box for box in expected if rollout.reached(box, ())}
+    silent = sorted(known - {each.box for each in told})
+    faults += [f"{box} has never told anything" for box in silent]
+    if not reached and not silent:
         msg = "no box of the open waves has told how it does"
     elif faults:
         more = f", and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        msg = f"{len(faults)} of {len(reached)} boxes do not do well: "
+        msg = f"{len(faults)} of {len(reached) + len(silent)} boxes do not do well: "
         msg += "; ".join(faults[:_SHOWN]) + more
     else:
         return
@@ -59,6 +74,8 @@ def _fault(rollout: Rollout, status: BoxStatus, now: datetime | None) -> str | N
         return f"{status.box} still watches it"
     if status.state in {"failed", "untrusted", "full", "ended"}:
         return f"{status.box} is {status.state}"
+    if is_ahead(status, now):
+        return f"the clock of {status.box} is ahead, at {status.written}"
     if is_late(status, now):
         return f"{status.box} has said nothing since {status.written}"
     return None

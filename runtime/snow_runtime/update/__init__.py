@@ -19,5 +19,10 @@
     child_program.py one that the agent begins itself
     status.py        what a box tells of itself
     wanted.py        what a box is to run
+    processes.py     processes that end with the one that began them
+    agent_options.py how an agent looks after its box
+    reports.py       what it tells, to whom, and how often
+    patience.py      when it downloads again what came to nothing
+    succession.py    which release the program works by, and the way back
     agent.py         all of it, in the order that a power cut does not break
 """

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime._version import __version__
 from snow_runtime.errors import SnowError
 from snow_runtime.update.assemble import assemble
-from snow_runtime.update.box import BoxState, BoxTrial, release_name
 from snow_runtime.update.errors import (
-    NoSpaceError,
     OutsideHoursError,
     RejectedError,
+    StoppedError,
     UnreachableError,
     UntrustedError,
+    is_full_disk,
 )
-from snow_runtime.update.status import BoxStatus
+from snow_runtime.update.patience import Patience
+from snow_runtime.update.reports import BoxReports
+from snow_runtime.update.succession import Succession
 from snow_runtime.update.trial import try_release
 from snow_runtime.update.wanted import ReleaseReader, WantedRelease
 
@@ -33,45 +34,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from snow_runtime.update.box import Box
-    from snow_runtime.update.limits import Hours
+    from snow_runtime.update.agent_options import AgentOptions
+    from snow_runtime.update.box import Box, BoxState, BoxTrial
     from snow_runtime.update.program import Program
     from snow_runtime.update.release import Release
-    from snow_runtime.update.status import State
+    from snow_runtime.update.status import BoxStatus, State
     from snow_runtime.update.transport import Transport
 
 _LOGGER = logging.getLogger(__name__)
 WATCH_EVERY_S: Final = 1.0
 """Seconds between two looks at a release on trial."""
-_MOST_STARTS: Final = 2
-"""A release on trial is begun anew so often at most: a power cut is no fault of it, three are."""
 _STATES: Final[tuple[tuple[type[Exception], State], ...]] = (
+    (StoppedError, "ended"),
     (OutsideHoursError, "waiting"),
     (UnreachableError, "unreachable"),
     (UntrustedError, "untrusted"),
-    (NoSpaceError, "full"),
-    (OSError, "full"),
-    (SnowError, "failed"),
 )
-
-
-@dataclass(frozen=True)
-class AgentOptions:
-    """How an agent looks after its box.
-
-    Attributes:
-        box: Id of the box.
-        tags: Tags of the box, by which waves may name it.
-        every_s: How often it looks for an update, in seconds.
-        hours: When it may download; None for always.
-        root: File of the root that is trusted from the beginning; None for the one that is kept.
-    """
-
-    box: str
-    tags: tuple[str, ...] = ()
-    every_s: float = 300.0
-    hours: Hours | None = None
-    root: Path | None = None
 
 
 class Agent:
@@ -82,7 +60,9 @@ class Agent:
         transport: Where the publication lies.
         program: What answers.
         options: How.
-        try_out: Function that tries a release aside, and raises RejectedError.
+        try_out: Function that tries a release aside, and raises RejectedError; None for the usual.
+        is_ready: Function that tells whether the program works by the release that it was last
+            given.
         tell: Function that gets each status, for a broker.
         clock: Monotonic time in seconds.
     """
@@ -94,7 +74,8 @@ class Agent:
         program: Program,
         options: AgentOptions,
         *,
-        try_out: Callable[[Path, Release], object] = try_release,
+        try_out: Callable[[Path, Release], object] | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
         tell: Callable[[BoxStatus], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -102,30 +83,40 @@ class Agent:
         self._transport = transport
         self._program = program
         self._options = options
-        self._try_out = try_out
-        self._tell = tell
+        self._try_out = try_out or partial(try_release, go_on=self._keep_on)
+        self._is_ready = is_ready
         self._clock = clock
-        self._state = BoxState()
-        self._wanted: str | None = None
-        self._expires: str | None = None
+        self._reports = BoxReports(box, transport, options, tell, clock)
+        self._succession = Succession(box, program)
+        self._patience = Patience()
+        self._stop: threading.Event | None = None
         self._watched_from_s = 0.0
+        self._looked_s = 0.0
         self._said = ""
-        self._told: tuple[str, float] = ("", 0.0)
 
     @property
     def state(self) -> BoxState:
         """What is known of the box."""
-        return self._state
+        return self._succession.state
 
     @property
     def error(self) -> str | None:
         """What was wrong in the last round; None where nothing was."""
         return self._said or None
 
+    def status(self, state: State, error: Exception | None = None) -> BoxStatus:
+        """Return what the box tells of itself."""
+        return self._reports.status(state, self.state, error)
+
+    def heed(self, stop: threading.Event) -> None:
+        """End downloads and trials too, once an event is set."""
+        self._stop = stop
+
     def end(self) -> None:
         """End the program, and say so."""
         self._program.end()
-        self._say("ended")
+        self._succession.close()
+        self._reports.say("ended", self.state)
 
     def recover(self) -> None:
         """Set right what a power cut may have left, before the program begins.
@@ -133,31 +124,18 @@ class Agent:
         Raises:
             OSError: The pointer cannot be set.
         """
-        state = self._box.usable(self._box.state())
-        trial = state.trial
-        if trial is not None:
-            starts = trial.starts + 1
-            state = replace(state, trial=replace(trial, starts=starts))
-            if starts > _MOST_STARTS:
-                why = f"program or machine went down {starts} times while it was watched"
-                state = state.with_failed(trial.generation, why)
-        try:
-            self._keep(state)
-        except OSError:  # what cannot be noted cannot be counted: no trial then
-            self._state = replace(state, trial=None)
-        self._box.point(self._state.wanted)
-        kept = {self._state.wanted, self._state.good, self._state.previous} - {None}
-        self._box.clean({name for name in kept if name}, incoming=False)
+        self._succession.recover()
 
     def begin(self) -> None:
         """Have the program work by what there is, if there is something."""
-        release = self._box.release(self._state.wanted)
+        release = self._succession.present
         if release is not None:
             self._watched_from_s = self._clock()
             self._program.begin(release.budget_ms)
 
     def rounds(self, stop: threading.Event) -> None:
         """Look after the box until it is stopped; then end the program."""
+        self.heed(stop)
         try:
             while not stop.is_set():
                 self.step()
@@ -168,7 +146,7 @@ class Agent:
     @property
     def pause_s(self) -> float:
         """How long to wait before the next round, in seconds."""
-        return self._options.every_s if self._state.trial is None else WATCH_EVERY_S
+        return self._options.every_s if self.state.trial is None else WATCH_EVERY_S
 
     def step(self) -> State:
         """Do one round; whatever goes wrong is said, and the box goes on as it is.
@@ -178,166 +156,135 @@ class Agent:
         """
         error: Exception | None = None
         try:
-            state = self._watch() if self._state.trial is not None else self._look()
+            state = self._watch() if self.state.trial is not None else self._look()
         except Exception as problem:  # noqa: BLE001 - an agent that ends helps nobody
-            error = problem
-            state = next((name for kind, name in _STATES if isinstance(problem, kind)), "failed")
-            if str(problem) != self._said:  # it may be the same for days
+            error, state = problem, _state_of(problem)
+            if str(problem) != self._said and state != "ended":  # it may be the same for days
                 _LOGGER.warning("%s", problem)
             if state == "full":
-                self._make_room()
+                self._succession.make_room()
         self._said = "" if error is None else str(error)
-        self._say(state, error)
+        if state == "watching":
+            self._reports.say_still(state, self.state)  # it is looked at every second
+        else:
+            self._reports.say(state, self.state, error)
         return state
 
     def _look(self) -> State:
         """Look for an update, and take it up."""
         wanted = self._read()
-        if wanted is None or wanted.generation == self._state.good:
+        if wanted is None or wanted.generation == self.state.good:
             return "settled"
-        why = self._state.why_failed(wanted.generation)
+        why = self.state.why_failed(wanted.generation)
         if why is not None:
             msg = f"The release {wanted.release.name} failed here, and waits for a newer one: {why}"
             raise RejectedError(msg)
-        self._check_hours()
-        self._say("downloading")
+        self._patience.check(wanted.generation)
+        got = self._transport.received_bytes
+        try:
+            self._prepare(wanted)
+        except Exception as error:
+            lost = isinstance(error, UntrustedError) or is_full_disk(error)
+            if lost and self._transport.received_bytes > got:
+                self._patience.lose(wanted.generation, error)
+            raise
+        self._succession.take_up(wanted)
+        self._watched_from_s = self._clock()
+        return "watching"
+
+    def _prepare(self, wanted: WantedRelease) -> None:
+        """Put a release together aside, and try it."""
         folder = assemble(
             self._box,
             *(wanted.release, wanted.record, wanted.generation, self._transport),
-            go_on=self._check_hours,
+            go_on=self._may_download,
         )
-        self._say("trying")
+        self._reports.say("trying", self.state)
         try:
             self._try_out(folder, wanted.release)
         except RejectedError as error:
-            self._keep(self._state.with_failed(wanted.generation, str(error)))
-            self._clean()
+            self._succession.reject(wanted.generation, str(error))
             raise
-        self._take_up(wanted)
-        return "watching"
 
-    def _check_hours(self) -> None:
-        """Look whether the box may download now.
+    def _may_download(self) -> None:
+        """Look whether the box may download now, and tell that it does.
 
         Raises:
             OutsideHoursError: It may not.
+            StoppedError: The agent ends.
         """
         hours = self._options.hours
         if hours is not None and not hours.has():
             msg = "It is outside the hours in which this box may download; it goes on within them."
             raise OutsideHoursError(msg)
+        self._reports.say_still("downloading", self.state)
+        self._keep_on()
+
+    def _keep_on(self) -> None:
+        """Tell that the box still does what it did, unless the agent ends.
+
+        Raises:
+            StoppedError: It does.
+        """
+        if self._stop is not None and self._stop.is_set():
+            msg = "The agent ends; the update goes on when it begins again."
+            raise StoppedError(msg)
+        self._reports.say_on(self.state)
 
     def _read(self) -> WantedRelease | None:
         """Read what the box is to run; None where it may keep what it has."""
-        reader = ReleaseReader(self._box, self._transport, self._options.root, self._state.floor)
-        self._expires = reader.validity.expires
-        if reader.validity.floor != self._state.floor:
-            self._keep(replace(self._state, floor=reader.validity.floor))
-        present = self._box.release(self._state.good)
+        self._looked_s = self._clock()
+        reader = ReleaseReader(self._box, self._transport, self._options.root, self.state.floor)
+        self._reports.expires = reader.validity.expires
+        if reader.validity.floor != self.state.floor:
+            self._succession.keep(replace(self.state, floor=reader.validity.floor))
+        present = self._succession.present
         name = reader.rollout().release_for(
             self._options.box, self._options.tags, None if present is None else present.name
         )
-        self._wanted = name
+        self._reports.wanted = name
         return None if name is None else reader.release(name)
-
-    def _take_up(self, wanted: WantedRelease) -> None:
-        """Have the program work by a release; from the first line on it may be taken back."""
-        self._keep(replace(self._state, trial=BoxTrial(wanted.generation)))
-        self._box.point(wanted.generation)
-        _LOGGER.info("The release %s is taken up and watched.", wanted.release.name)
-        self._program.switch(wanted.release.budget_ms)
-        self._watched_from_s = self._clock()
 
     def _watch(self) -> State:
         """Look how the release on trial does; go back, or let it count as good."""
-        trial = self._state.trial
+        trial = self.state.trial
         release = None if trial is None else self._box.release(trial.generation)
         if trial is None or release is None:
-            self._go_back("its files are gone")
+            self._succession.go_back("its files are gone")
             return "failed"
         fault = self._program.fault()
         if fault is not None:
-            self._go_back(fault)
+            self._succession.go_back(fault)
             msg = f"The release {release.name} failed here, and the one before is back: {fault}"
             raise RejectedError(msg)
         watched_s = self._clock() - self._watched_from_s
-        if self._program.watched and watched_s < release.watch_s:
+        if self._program.watched and (watched_s < release.watch_s or not self._is_ready()):
+            if self._called_off(trial):
+                _LOGGER.info("The release %s is called off.", release.name)
+                self._succession.go_back(None)
+                return self._look()
             return "watching"
-        old = self._state.good
-        previous = old if old != trial.generation else self._state.previous
-        self._keep(replace(self._state, good=trial.generation, previous=previous, trial=None))
+        self._succession.settle(trial)
         _LOGGER.info("The release %s counts as good.", release.name)
-        self._clean()
         return "settled"
 
-    def _go_back(self, why: str) -> None:
-        """Have the program work by the release before, whether or not that can be noted."""
-        trial = self._state.trial
-        state = self._state if trial is None else self._state.with_failed(trial.generation, why)
+    def _called_off(self, trial: BoxTrial) -> bool:
+        """Look whether the box is to have another release by now than the one on trial.
+
+        What cannot be read, or is refused, changes nothing.
+        """
+        if self._clock() - self._looked_s < self._options.every_s:
+            return False
         try:
-            self._keep(state)
-        except OSError as error:
-            _LOGGER.warning("state.json cannot be written: %s", error)
-            self._state = state
-        self._box.point(state.wanted)
-        release = self._box.release(state.wanted)
-        if release is None:
-            self._program.rest()
-        else:
-            self._program.switch(release.budget_ms)
+            wanted = self._read()
+        except (SnowError, OSError) as error:
+            _LOGGER.warning("%s", error)
+            return False
+        return wanted is not None and wanted.generation != trial.generation
 
-    def _keep(self, state: BoxState) -> None:
-        self._box.save(state)
-        self._state = state
 
-    def _clean(self) -> None:
-        kept = {self._state.wanted, self._state.good, self._state.previous}
-        self._box.clean({name for name in kept if name}, incoming=True)
-
-    def _make_room(self) -> None:
-        """Let go of the release before the present one: it can be had again, this box cannot."""
-        try:
-            if self._state.previous is not None and self._state.trial is None:
-                self._keep(replace(self._state, previous=None))
-        except OSError:
-            self._state = replace(self._state, previous=None)
-        self._clean()
-
-    def _say(self, state: State, error: Exception | None = None) -> None:
-        """Tell how the box does; that nobody takes it stops nothing."""
-        now = self._clock()
-        if state == self._told[0] == "watching" and now - self._told[1] < self._options.every_s:
-            return  # it is looked at every second
-        self._told = (state, now)
-        status = self.status(state, error)
-        try:
-            status.save(self._box.folder)
-        except OSError as problem:
-            _LOGGER.warning("status.json cannot be written: %s", problem)
-        if self._tell is not None:
-            self._tell(status)
-
-    def status(self, state: State, error: Exception | None = None) -> BoxStatus:
-        """Return what the box tells of itself."""
-        present = self._box.release(self._state.wanted)
-        previous = self._box.release(
-            self._state.good if self._state.trial is not None else self._state.previous
-        )
-        return BoxStatus(
-            format=1,
-            box=self._options.box,
-            state=state,
-            written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            every_s=self._options.every_s,
-            tags=self._options.tags,
-            release=None if present is None else present.name,
-            number=0 if present is None else present.number,
-            previous=None if previous is None else previous.name,
-            wanted=self._wanted,
-            error=None if error is None else str(error) or type(error).__name__,
-            failed={release_name(name): why for name, why in self._state.failed.items()},
-            metadata=self._state.floor.timestamp,
-            expires=self._expires,
-            got_bytes=self._transport.received_bytes,
-            version=__version__,
-        )
+def _state_of(problem: Exception) -> State:
+    """Return how a box does that something went wrong with."""
+    if is_full_disk(problem):
+        return "full"
+    return next((name for kind, name in _STATES if isinstance(problem, kind)), "failed")

@@ -43,7 +43,7 @@ def assemble(
         record: Its document, as it was signed.
         name: Name of the generation.
         transport: Where the publication lies.
-        go_on: Function that is called before each download; what it raises ends it.
+        go_on: Function that is called before each download and within it; what it raises ends it.
 
     Returns:
         The generation's folder.
@@ -61,10 +61,9 @@ def assemble(
     store = PieceStore(box)
     _check_room(box, store, release)
     sizes = {piece.sha256: piece.size_bytes for _, kept in box.kept() for piece in kept.pieces}
-    downloads = Downloads(store, box.incoming, transport, sizes)
+    downloads = Downloads(store, box.incoming, transport, sizes, go_on)
     linked = {file.path: _same_file(store, file) for file in release.files}
     for number in _needed(release, {path for path, same in linked.items() if same is not None}):
-        go_on()
         downloads.get(release.pieces[number])
     aside = box.generations / f".{name}"
     shutil.rmtree(aside, ignore_errors=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _generation = field_checks.matching(rf"\d+-{NAME}-[0-9a-f]{{16}}", "the name of a generation")
 _MOST_FAILED: Final = 32
+_LONGEST_REASON: Final = 500  # letters; it goes into every status
 _STATE: Final = "state.json"
 _FIRST_ROOT: Final = "root.json"
 
@@ -78,7 +79,7 @@ class BoxState(Document):
     def with_failed(self, generation: str, why: str) -> BoxState:
         """Note that a generation failed, and try it no longer."""
         others = [each for each in self.failed.items() if each[0] != generation]
-        kept = [*others, (generation, why or "no reason given")][-_MOST_FAILED:]
+        kept = [*others, (generation, why[:_LONGEST_REASON] or "no reason given")][-_MOST_FAILED:]
         return replace(self, trial=None, failed=dict(kept))
 
 
@@ -152,12 +153,13 @@ class Box:
             given: A file of it; None for the one that is kept.
 
         Raises:
-            UpdateError: There is none, or another one than the one that is kept.
+            UpdateError: There is none, or another one than the one that is kept, or it is no root.
         """
         kept = self.folder / _FIRST_ROOT
         if kept.is_file() and kept.stat().st_size:
             content = kept.read_bytes()
-            if given is not None and given.read_bytes() != content:
+            # A file that is gone by now was only for the first time.
+            if given is not None and given.is_file() and given.read_bytes() != content:
                 msg = (
                     f"{given} is another root than the one that {self.folder} trusts. A rotated "
                     "root comes by itself; to follow another publisher, take a new folder."
@@ -167,10 +169,13 @@ class Box:
         if given is None:
             msg = (
                 f"{self.folder} trusts nobody yet. Copy metadata/1.root.json of the publication to "
-                "the box, by a way that you trust, and give it with --root."
+                "the box, by a way that you trust, and give it with --box-root."
             )
             raise UpdateError(msg)
+        from snow_runtime.update.signed import check_root
+
         content = given.read_bytes()
+        check_root(content, given)
         with atomic_write(kept) as stream:
             stream.write(content)
         return content
@@ -248,6 +253,13 @@ class Box:
             if release is not None:
                 yield path, release
 
+    def sweep(self) -> None:
+        """Remove files that a killed process did not come to rename; what fails is left."""
+        for folder in (self.folder, self.incoming):
+            for path in folder.glob(".*.tmp"):
+                with suppress(OSError):
+                    path.unlink()
+
     def clean(self, keep: set[str], *, incoming: bool) -> None:
         """Remove generations but some, and what came and is not needed; what fails is left.
 
@@ -256,8 +268,13 @@ class Box:
             incoming: Whether pieces that have come are removed too.
         """
         for path in self.generations.iterdir():
-            if path.name not in keep:
+            if path.name in keep:
+                continue
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
         for path in self.incoming.iterdir() if incoming else ():
             with suppress(OSError):
                 path.unlink()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from snow_runtime.update.health import HealthWatch, ProgramCounts
+from snow_runtime.update.processes import FROM_OUTSIDE, ends_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +29,7 @@ _AGAIN_S: Final = (1.0, 60.0)  # between two starts: at first, and at the most
 _END_S: Final = 30.0
 _ASKED_S: Final = 20.0  # what the program is told to keep: it gives four signs in that time
 _SILENCE_S: Final = 60.0  # without a sign of life the program hangs
-_PR_SET_PDEATHSIG: Final = 1
+_READY_S: Final = 300.0  # a model that takes longer to load does not work here
 
 
 class ChildProgram:
@@ -57,6 +56,7 @@ class ChildProgram:
         self._start_at = 0.0
         self._wait_s = again_s[0]
         self._heard = 0.0
+        self._asked: float | None = None  # when it was to begin, until it says that it works
         self._folder = tempfile.TemporaryDirectory(prefix="snow-agent-")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._address = str(Path(self._folder.name) / "notify")
@@ -64,6 +64,12 @@ class ChildProgram:
         self._socket.settimeout(_POLL_S)
         self._thread = threading.Thread(target=self._tend, name="child", daemon=True)
         self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has said that it works since it was last to begin anew."""
+        with self._lock:
+            return self._child is not None and self._asked is None
 
     @property
     def pid(self) -> int | None:
@@ -83,7 +89,7 @@ class ChildProgram:
             self._watch.begin(budget_ms)
             self._wanted, self._start_at, self._wait_s = True, 0.0, self._again_s[0]
             if self._child is not None and self._child.poll() is None:
-                self._heard = time.monotonic()
+                self._heard = self._asked = time.monotonic()
                 self._child.send_signal(signal.SIGHUP)
 
     def fault(self) -> str | None:
@@ -101,7 +107,7 @@ class ChildProgram:
     def rest(self) -> None:
         """End it until the next switch."""
         with self._lock:
-            self._wanted = False
+            self._wanted, self._asked = False, None
             child, self._child = self._child, None
         if child is not None and child.poll() is None:
             child.terminate()
@@ -126,7 +132,7 @@ class ChildProgram:
         with self._lock:
             if self._child is not None and (code := self._child.poll()) is not None:
                 self._child = None
-                if code != 0:
+                if code != 0 and -code not in FROM_OUTSIDE:
                     how = f"signal {-code}" if code < 0 else f"exit code {code}"
                     self._watch.fail(f"the program ended by {how}")
                 self._start_at = now + self._wait_s
@@ -134,6 +140,8 @@ class ChildProgram:
             if self._child is not None and self._heard and now - self._heard > _SILENCE_S:
                 self._watch.fail(f"the program gave no sign of life for {_SILENCE_S:g} s")
                 self._child.kill()
+            if self._asked is not None and now - self._asked > _READY_S:
+                self._watch.fail(f"the program did not begin to work within {_READY_S:g} s")
             if self._child is None and self._wanted and now >= self._start_at:
                 self._start()
 
@@ -141,12 +149,13 @@ class ChildProgram:
         watched = {"NOTIFY_SOCKET": self._address, "WATCHDOG_USEC": str(int(_ASKED_S * 1e6))}
         environment = {**os.environ, **watched, AGENT: "1"}
         environment.pop("WATCHDOG_PID", None)
-        self._heard = 0.0  # it is waited for without end until it is ready
+        self._heard = 0.0  # silence counts from the first word on
+        self._asked = self._asked or time.monotonic()
         try:
             self._child = subprocess.Popen(  # noqa: S603 - a command that the box's owner gave
                 self._command,
                 env=environment,
-                preexec_fn=_dies_with_parent(),  # noqa: PLW1509 - it takes no lock
+                preexec_fn=ends_with_parent(),  # noqa: PLW1509 - it takes no lock
             )
         except OSError as error:
             self._watch.fail(f"{self._command[0]} cannot be started: {error}")
@@ -156,7 +165,7 @@ class ChildProgram:
         with self._lock:
             self._heard = time.monotonic()
             if "READY" in fields:
-                self._wait_s = self._again_s[0]
+                self._wait_s, self._asked = self._again_s[0], None
         if REFUSED in fields:
             self._watch.fail(fields[REFUSED])
         try:
@@ -164,15 +173,3 @@ class ChildProgram:
             self._watch.report(ProgramCounts(int(answered), int(errors), float(sum_ms)))
         except ValueError:
             return
-
-
-def _dies_with_parent() -> Any:
-    """Return what has Linux end a child with its parent, however that ends."""
-    if not sys.platform.startswith("linux"):
-        return None
-    library = ctypes.CDLL(None)
-
-    def ask() -> None:
-        library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-    return ask

@@ -10,7 +10,7 @@ from snow_runtime.update.errors import UntrustedError
 
 LEVEL: Final = 19
 _LOWEST_WINDOW: Final = 10
-_HIGHEST_WINDOW: Final = 27  # what every decoder takes without being asked
+_HIGHEST_WINDOW: Final = 26  # the largest piece against another; the reader's memory for it
 _SHORTEST_BASE: Final = 8  # bytes; a dictionary has more
 
 
@@ -52,7 +52,8 @@ def decompress(packed: bytes, size_bytes: int, base: bytes | None = None) -> byt
     """
     zstd = _zstd()
     try:
-        decompressor = zstd.ZstdDecompressor(zstd_dict=_prefix(zstd, base))
+        options = {zstd.DecompressionParameter.window_log_max: _HIGHEST_WINDOW}
+        decompressor = zstd.ZstdDecompressor(zstd_dict=_prefix(zstd, base), options=options)
         content: bytes = decompressor.decompress(packed, max_length=size_bytes + 1)
     except zstd.ZstdError as error:
         msg = f"A piece cannot be unpacked: {error}. The publisher has to publish it anew."

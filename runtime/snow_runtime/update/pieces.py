@@ -93,11 +93,19 @@ class Downloads:
         incoming: Folder for what has come.
         transport: Where the publication lies.
         sizes: Sizes of pieces that others may be compressed against, in bytes, by their hashes.
+        go_on: Function that is called before each download and whenever some of it has come; what
+            it raises ends it.
     """
 
     def __init__(
-        self, store: PieceStore, incoming: Path, transport: Transport, sizes: dict[str, int]
+        self,
+        store: PieceStore,
+        incoming: Path,
+        transport: Transport,
+        sizes: dict[str, int],
+        go_on: Callable[[], None] = lambda: None,
     ) -> None:
+        self._go_on = go_on
         self._store = store
         self._incoming = incoming
         self._transport = transport
@@ -150,12 +158,14 @@ class Downloads:
             path.unlink()
             have = 0
         if have < blob.size_bytes:
+            self._go_on()
             with path.open("ab") as stream:
                 for chunk in self._transport.read(f"{BLOBS}/{blob.sha256}", have):
                     have += len(chunk)
                     if have > blob.size_bytes:
                         break  # the hash tells
                     stream.write(chunk)
+                    self._go_on()
         if have < blob.size_bytes:
             msg = (
                 f"{self._transport.shown} gave {have} of {blob.size_bytes} bytes of {blob.sha256}. "

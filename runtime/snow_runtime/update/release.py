@@ -14,6 +14,7 @@ from snow_runtime.update.errors import UntrustedError
 
 LARGEST_PIECE_BYTES: Final = 1 << 24
 """No piece is larger, so that a small box can hold two of them in memory."""
+_LARGEST_BLOB_BYTES: Final = LARGEST_PIECE_BYTES + (1 << 17)  # what cannot be compressed grows
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _name = field_checks.matching(NAME, "up to 64 letters, digits, '.', '_' and '-'")
 
@@ -27,6 +28,17 @@ def _path(where: str, value: object) -> str:
     plain = all(part and part[0] not in ".~" and part.isprintable() for part in parts)
     if not plain or "\\" in text or PurePosixPath(text).is_absolute() or text == RECORD:
         raise field_checks.refusal(where, value, "a relative path such as readouts/door.readout")
+    if text.casefold().endswith(".engine"):
+        expected = "no engine: boxes build theirs, and a foreign one could do anything"
+        raise field_checks.refusal(where, value, expected)
+    return text
+
+
+def _graph_path(where: str, value: object) -> str:
+    """Check the path of a graph: what ends otherwise may be loaded as something else."""
+    text = _path(where, value)
+    if not text.endswith(".onnx"):
+        raise field_checks.refusal(where, value, "a path that ends with .onnx")
     return text
 
 
@@ -46,7 +58,7 @@ class Blob(Document):
 
     prefix: ClassVar[str] = "blob."
     sha256: Annotated[str, field_checks.sha256]
-    size_bytes: int
+    size_bytes: Annotated[int, field_checks.between(1, _LARGEST_BLOB_BYTES)]
     base: Annotated[str, field_checks.sha256] | None = None
 
 
@@ -124,7 +136,7 @@ class Release(Document):
     name: Annotated[str, _name]
     number: Annotated[int, field_checks.between(1)]
     created: str
-    model: Annotated[str, _path]
+    model: Annotated[str, _graph_path]
     pieces: tuple[ReleasePiece, ...]
     files: tuple[ReleaseFile, ...]
     readouts: tuple[str, ...] = ()

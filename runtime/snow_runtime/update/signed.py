@@ -7,11 +7,13 @@ import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata
+from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from snow_runtime.errors import ManifestError
 from snow_runtime.files import sync_folder
 from snow_runtime.update.errors import AbsentError, UnreachableError, UntrustedError
 from snow_runtime.update.floor import Floor, moment
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tuf.api.metadata import TargetFile
+
     from snow_runtime.update.transport import Transport
 
 ISSUED: Final = "x-issued"
@@ -27,6 +31,8 @@ ISSUED: Final = "x-issued"
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"
 _ABSENT: Final = 404
+_LARGEST_DOCUMENT_BYTES: Final = 1 << 24
+_ROLES: Final = ("root", "timestamp", "snapshot", "targets")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -69,6 +75,7 @@ class SignedDocuments:
         self._floor = floor
         self._now = now or datetime.now(timezone.utc)
         self._where = transport.shown
+        self._names: set[str] = set()
         (folder / TARGETS).mkdir(parents=True, exist_ok=True)
         try:
             self._updater = Updater(
@@ -105,15 +112,11 @@ class SignedDocuments:
         """Return the SHA-256 of a target; None where there is none of this name.
 
         Raises:
-            UntrustedError: It has no SHA-256.
+            UnreachableError: The publication cannot be read now.
+            UntrustedError: It has no SHA-256, or is larger than a document may be.
         """
-        found = self._updater.get_targetinfo(path)
-        if found is None:
-            return None
-        if "sha256" not in found.hashes:
-            msg = f"The publication gives {path} no SHA-256. The publisher has to publish it anew."
-            raise UntrustedError(msg)
-        return found.hashes["sha256"]
+        found = self._find(path)
+        return None if found is None else found.hashes["sha256"]
 
     def read(self, path: str) -> bytes:
         """Read a target; one that was read before comes from the box's own folder.
@@ -122,13 +125,14 @@ class SignedDocuments:
             UnreachableError: The publication cannot be read now.
             UntrustedError: It does not hold what was signed.
         """
-        found = self._updater.get_targetinfo(path)
+        found = self._find(path)
         if found is None:
             msg = (
                 f"The publication has no {path}, which it names itself. The publisher has to "
                 "publish it anew."
             )
             raise UntrustedError(msg)
+        self._names.add(quote(path, ""))  # as the client calls its file
         try:
             at = self._updater.find_cached_target(found)
             at = at or self._updater.download_target(found)
@@ -142,26 +146,69 @@ class SignedDocuments:
             raise self._refusal(error) from error
         return content
 
+    def forget_others(self) -> None:
+        """Delete documents that were read at other times, and what a killed process left."""
+        for path in (self._folder / TARGETS).iterdir():
+            if path.name not in self._names:
+                path.unlink(missing_ok=True)
+        for path in self._folder.glob("tmp*"):  # as the client names files that are not whole
+            path.unlink(missing_ok=True)
+
+    def _find(self, path: str) -> TargetFile | None:
+        try:
+            found = self._updater.get_targetinfo(path)
+        except (exceptions.DownloadError, exceptions.RepositoryError) as error:
+            raise self._refusal(error) from error
+        if found is None:
+            return None
+        if "sha256" not in found.hashes or found.length > _LARGEST_DOCUMENT_BYTES:
+            fault = f"has {found.length} bytes" if "sha256" in found.hashes else "has no SHA-256"
+            msg = (
+                f"The publication's {path} {fault}, expected a SHA-256 and at most "
+                f"{_LARGEST_DOCUMENT_BYTES} bytes. The publisher has to publish it anew."
+            )
+            raise UntrustedError(msg)
+        return found
+
     def _above_floor(self) -> Validity:
         """Compare what the client took with the newest that was seen."""
         signed: dict[str, Any] = {
-            role: Metadata.from_file(str(self._folder / f"{role}.json")).signed
-            for role in ("timestamp", "snapshot", "targets")
+            role: Metadata.from_file(str(self._folder / f"{role}.json")).signed for role in _ROLES
         }
-        for role, each in signed.items():
-            seen = getattr(self._floor, role)
-            if each.version < seen:
-                msg = f"its {role} has version {each.version}, and {seen} was seen before"
+        roles = signed["root"].roles
+        floor = self._floor.under(roles)
+        versions = {role: signed[role].version for role in _ROLES[1:]}
+        for role, version in versions.items():
+            seen = getattr(floor, role)
+            if version < seen:
+                msg = f"its {role} has version {version}, and {seen} was seen before"
                 raise self._untrusted(msg)
+        issued = max(datetime.fromisoformat(floor.issued), self._issued(signed["timestamp"]))
         first = min(each.expires for each in signed.values())
-        known = datetime.fromisoformat(self._floor.issued)
-        if first <= max(known, self._now):
-            msg = f"it expired {first.isoformat()}, and {max(known, self._now).isoformat()} is past"
+        if first <= max(issued, self._now):
+            msg = (
+                f"it expired {first.isoformat()}, and {max(issued, self._now).isoformat()} is past"
+            )
             raise self._untrusted(msg)
-        given = signed["timestamp"].unrecognized_fields.get(ISSUED, self._floor.issued)
-        issued = max(known, datetime.fromisoformat(moment(ISSUED, given)))
-        versions = {role: each.version for role, each in signed.items()}
-        return Validity(Floor(**versions, issued=issued.isoformat()), first.isoformat())
+        newest = Floor(
+            **versions,
+            issued=issued.isoformat(),
+            timestamp_keys=tuple(sorted(roles["timestamp"].keyids)),
+            snapshot_keys=tuple(sorted(roles["snapshot"].keyids)),
+        )
+        return Validity(newest, first.isoformat())
+
+    def _issued(self, timestamp: Any) -> datetime:
+        """Return when a timestamp was signed, by what it says itself; long ago where it does not.
+
+        Raises:
+            UntrustedError: What it says is no moment.
+        """
+        given = timestamp.unrecognized_fields.get(ISSUED, Floor().issued)
+        try:
+            return datetime.fromisoformat(moment(ISSUED, given))
+        except ManifestError as error:
+            raise self._untrusted(error.finding or str(error)) from error
 
     def _refusal(self, error: Exception) -> UnreachableError | UntrustedError:
         if isinstance(error, exceptions.DownloadLengthMismatchError):
@@ -169,7 +216,7 @@ class SignedDocuments:
         if isinstance(error, exceptions.DownloadError):
             cause = error.__cause__
             if isinstance(cause, UnreachableError):
-                return cause
+                return type(cause)(str(cause))  # itself is a cause of what it would be raised from
             return UnreachableError(f"{self._where} cannot be read: {error}. It is tried again.")
         if isinstance(error, exceptions.ExpiredMetadataError):
             return self._untrusted(
@@ -182,6 +229,26 @@ class SignedDocuments:
             f"What {self._where} publishes is refused: {why.rstrip('.')}. Nothing of it is used. "
             "The publisher has to refresh or repair it; look at this box's clock too."
         )
+
+
+def check_root(content: bytes, path: Path) -> None:
+    """Look whether a file can be trusted as a root: it is one, and its own keys signed it.
+
+    Raises:
+        UntrustedError: It is none.
+    """
+    try:
+        metadata = Metadata[Root].from_bytes(content)
+        root = metadata.signed
+        if not isinstance(root, Root):
+            root = Root()  # which nobody has signed
+        root.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
+    except exceptions.RepositoryError as error:
+        msg = (
+            f"{path} is no root of a publication: {error}. Copy its metadata/1.root.json to the "
+            "box, and give that."
+        )
+        raise UntrustedError(msg) from error
 
 
 def sync_all(folder: Path) -> None:

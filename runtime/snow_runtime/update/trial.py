@@ -6,25 +6,32 @@ What a release may do wrong, a crash in a library included, ends that process an
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from snow_runtime.errors import SnowError
-from snow_runtime.update.errors import RejectedError
+from snow_runtime.update.errors import NoSpaceError, RejectedError, UpdateError, is_full_disk
+from snow_runtime.update.processes import FROM_OUTSIDE, ends_with_parent
 from snow_runtime.update.release import RECORD, Release, read_document
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snow_runtime.model import Model
 
 _CALLS: Final = 9
 _LOADING_S: Final = 600.0
 _BUILDING_S: Final = 7200.0
 _TOLD: Final = 400  # letters of a reason
+_POLL_S: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,38 +45,78 @@ class MeasuredRelease:
     latency_ms: float
 
 
-def try_release(folder: Path, release: Release) -> MeasuredRelease:
+def try_release(
+    folder: Path, release: Release, go_on: Callable[[], None] = lambda: None
+) -> MeasuredRelease:
     """Try a release in a process of its own, and hold it to its budget.
 
     Args:
         folder: Folder of its files.
         release: What they are.
+        go_on: Function that is called again and again meanwhile; what it raises ends the trial.
 
     Raises:
         RejectedError: It fails, crashes, takes for ever, or is slower than its budget.
+        NoSpaceError: The disk has no room for its engine.
+        UpdateError: Somebody ended the process.
     """
-    command = [sys.executable, "-m", "snow_runtime.update.trial", str(folder)]
     limit_s = _LOADING_S if release.engine is None else _BUILDING_S
-    try:
-        done = subprocess.run(  # noqa: S603 - this module, by this interpreter
-            command, capture_output=True, text=True, check=False, timeout=limit_s
-        )
-    except subprocess.TimeoutExpired as error:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complaints:
+        code = _run(folder, limit_s, (said, complaints), go_on)
+        lines, last = _lines(said), (_lines(complaints) or ["nothing was said"])[-1]
+    if code is None:
         msg = f"The release {release.name} was tried for {limit_s:g} s without an end."
-        raise RejectedError(msg) from error
-    lines = done.stdout.strip().splitlines()
+        raise RejectedError(msg)
+    if -code in FROM_OUTSIDE:  # a machine that goes down ends all of its processes
+        how = signal.Signals(-code).name
+        msg = f"The trial of the release {release.name} was ended by {how}. It is tried again."
+        raise UpdateError(msg)
     try:
         told = json.loads(lines[-1])
         failed, latency_ms = told.get("error"), float(told.get("latency_ms", 0))
+        full = bool(told.get("full"))
     except (IndexError, ValueError, AttributeError):
-        last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        failed = f"the process ended with {done.returncode}: {last[:_TOLD]}"
-        latency_ms = 0.0
+        failed = f"the process ended with {code}: {last[:_TOLD]}"
+        latency_ms, full = 0.0, False
     if failed is not None:
+        kind = NoSpaceError if full else RejectedError
         msg = f"The release {release.name} does not work here: {failed}"
-        raise RejectedError(msg)
+        raise kind(msg)
     check_budget(release, latency_ms)
     return MeasuredRelease(latency_ms)
+
+
+def _run(
+    folder: Path, limit_s: float, outputs: tuple[IO[bytes], IO[bytes]], go_on: Callable[[], None]
+) -> int | None:
+    """Run this module for a release; return how it ended, and None where it did not in time."""
+    # Python looks for modules where a process begins, so it begins where nobody has put any.
+    with tempfile.TemporaryDirectory(prefix="snow-trial-") as empty:
+        process = subprocess.Popen(  # noqa: S603 - this module, by this interpreter
+            [sys.executable, "-m", "snow_runtime.update.trial", str(folder.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=outputs[0],
+            stderr=outputs[1],
+            cwd=empty,
+            start_new_session=True,  # Ctrl-C is for us, not for it
+            preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it takes no lock
+        )
+        try:
+            end = time.monotonic() + limit_s
+            while process.poll() is None and time.monotonic() < end:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_S)
+                go_on()
+            return process.poll()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def _lines(stream: IO[bytes]) -> list[str]:
+    stream.seek(0)
+    return stream.read().decode(errors="replace").strip().splitlines()
 
 
 def check_budget(release: Release, latency_ms: float) -> None:
@@ -101,7 +148,8 @@ def measure_release(folder: Path, release: Release) -> float:
     path = folder / release.model
     if release.engine is not None:
         path = _engine(path, release)
-    with load(path) as model:
+    # An engine of the release before last may be one of a TensorRT that was here then.
+    with load(path, rebuild="never" if release.engine is None else "auto") as model:
         model.warmup()
         model.self_check()
         for readout in release.readouts:
@@ -137,8 +185,8 @@ def main(folder: Path) -> None:
     release = read_document(Release, (folder / RECORD).read_bytes(), "release")
     try:
         found: dict[str, object] = {"latency_ms": measure_release(folder, release)}
-    except SnowError as error:
-        found = {"error": str(error)}
+    except (SnowError, OSError) as error:
+        found = {"error": str(error), "full": is_full_disk(error)}
     print(json.dumps(found), flush=True)  # noqa: T201 - to the process that began this one
 
 

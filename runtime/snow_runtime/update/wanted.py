@@ -78,6 +78,7 @@ class ReleaseReader:
         """
         record = self._documents.read(release_path(name))
         digest = self._documents.digest(release_path(name)) or ""
+        self._documents.forget_others()
         release = read_document(Release, record, "release")
         if release.name != name:
             msg = f"The release {name} calls itself {release.name}. Publish it anew."

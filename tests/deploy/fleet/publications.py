@@ -23,7 +23,8 @@ from snow_runtime.graph.manifest import (
     TaskEntry,
 )
 from snow_runtime.self_check import with_self_check
-from snow_runtime.update.agent import Agent, AgentOptions
+from snow_runtime.update.agent import Agent
+from snow_runtime.update.agent_options import AgentOptions
 from snow_runtime.update.box import Box
 from snow_runtime.update.transport import open_transport
 from snow_runtime.update.wanted import ROLLOUT
@@ -152,7 +153,7 @@ def agent_of(
     program: TestProgram | None = None,
     name: str = "box-1",
     tags: Sequence[str] = (),
-    try_out: Callable[[Path, Release], object] = lambda _folder, _release: None,
+    try_out: Callable[[Path, Release], object] | None = lambda _folder, _release: None,
     **more: Any,
 ) -> Agent:
     """Make an agent of a box, which has been begun."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 import subprocess
@@ -148,6 +149,10 @@ def status(**more: Any) -> BoxStatus:
         ({"state": "failed"}, "b is failed"),
         ({"state": "untrusted"}, "b is untrusted"),
         (
+            {"written": (datetime.now(timezone.utc) + timedelta(days=900)).isoformat()},
+            "the clock of b is ahead",
+        ),
+        (
             {"written": (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()},
             "said nothing since",
         ),
@@ -178,6 +183,8 @@ def test_shares_are_shares() -> None:
         ('[cameras.door]\naddress = "rtsp://admin:hunter22@10.0.0.9/x"', "cameras.door.address"),
         ('[mqtt]\nurl = "mqtt://box:hunter22@broker"', "mqtt.url"),
         ('[webhook]\nheaders = ["Authorization: Bearer hunter22"]', "webhook.headers"),
+        ('[page]\ntoken = "hunter22"', "page.token"),
+        ('[cameras.door]\naddress = "rtsp://10.0.0.9/x"\npassword = "hunter22"', "door.password"),
         ("no toml", "is no configuration file"),
     ],
 )
@@ -204,3 +211,49 @@ def test_a_configuration_that_names_its_secrets_comes_along(
     publisher.release("r2", 2, config=config)
     settle(agent_of(tmp_path / "box", publisher.place, publisher))
     assert (tmp_path / "box" / "current" / "box.toml").read_bytes() == config.read_bytes()
+
+
+def test_boxes_that_never_told_anything_hold_up_the_next_wave() -> None:
+    waves = (Wave(boxes=("b", "gone")), Wave(share=1.0))
+    rollout = Rollout(1, "r1", "r2", waves, 1, "running")
+    with pytest.raises(PublishError, match="1 of 2 boxes do not do well: gone has never told"):
+        check_health(rollout, [status()])
+    check_health(rollout, [status(), status(box="gone")])
+    whole = Rollout(1, "r1", "r2", waves, 2, "running")
+    told = [status(), status(box="gone")]
+    check_health(whole, told, expected=["b"])
+    with pytest.raises(PublishError, match="third has never told"):
+        check_health(whole, told, expected=["b", "third"])
+
+
+def test_a_graph_of_another_name_is_not_published(publisher: Publisher, tmp_path: Path) -> None:
+    """Boxes would load it as something else."""
+    graph = save_graph(tmp_path / "snow.onnx", 3).rename(tmp_path / "snow.engine")
+    with pytest.raises(PublishError, match=r"ends with \.onnx"):
+        publisher.release("r2", graph=graph)
+
+
+def test_a_passphrase_file_that_is_none(published: Publisher, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff" * 20)
+    (tmp_path / "windows").write_bytes(SECRET.encode() + b"\r\nmore")
+    for name, code in (("binary", 1), ("nothing", 1), ("windows", 0)):
+        result = call(published.folder, "refresh", "--passphrase-file", tmp_path / name, secret="")
+        assert result.exit_code == code, result.output
+        assert code == 0 or "cannot be read" in result.output
+
+
+def test_the_bill_is_what_cyclonedx_takes_it_for(publisher: Publisher) -> None:
+    """By CycloneDX's own schema, where its validator is installed."""
+    pytest.importorskip("jsonschema")
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    from cyclonedx.schema import SchemaVersion
+
+    bills = list((publisher.place / "targets" / "bills").iterdir())
+    assert bills
+    for path in bills:
+        text = path.read_text(encoding="utf-8")
+        assert validation.JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+        hashes = {each["name"]: each.get("hashes") for each in json.loads(text)["components"]}
+        graph = publisher.folder / "snow.onnx"
+        content = hashlib.sha256(graph.read_bytes()).hexdigest()
+        assert hashes["snow.onnx"] == [{"alg": "SHA-256", "content": content}]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -17,6 +19,7 @@ pytest.importorskip("tuf", reason="the extra `agent` is not installed")
 
 from snow_runtime.errors import InputError
 from snow_runtime.update import assemble as assembling
+from snow_runtime.update import child_program
 from snow_runtime.update.box import Box, BoxState, BoxTrial, release_name
 from snow_runtime.update.child_program import ChildProgram
 from snow_runtime.update.compression import compress, decompress
@@ -37,6 +40,7 @@ from snow_runtime.update.transport import FolderTransport, open_transport
 from snow_runtime.update.trial import check_budget, try_release
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.runtime.conftest import MakeGraph
@@ -93,6 +97,7 @@ def test_a_file_lies_in_the_release_and_nowhere_else(path: str) -> None:
         (("pieces", 0, "size_bytes"), 1 << 30),
         (("pieces", 0, "sha256"), "../../etc/passwd"),
         (("model",), "other.onnx"),
+        (("pieces", 0, "blobs", 0, "size_bytes"), 1 << 30),
         (("name",), "../r"),
         (("format",), 2),
         (("unheard",), 1),
@@ -106,6 +111,30 @@ def test_a_release_that_contradicts_itself_is_refused(change: tuple[Any, ...], v
     at[change[-1]] = value
     with pytest.raises(UntrustedError):
         read_document(Release, json.dumps(document).encode(), "release")
+
+
+@pytest.mark.parametrize("path", ["snow.engine", "a/b.ENGINE", "snow.plan", "snow"])
+def test_a_release_brings_no_engine(path: str) -> None:
+    """An engine of somebody else could do anything; a graph only computes."""
+    document = json.loads(release().to_json())
+    document["files"][0]["path"] = document["model"] = path
+    with pytest.raises(UntrustedError, match=r"engine|ends with \.onnx"):
+        read_document(Release, json.dumps(document).encode(), "release")
+    document = json.loads(release().to_json())
+    document["files"].append({**document["files"][0], "path": "snow.engine"})
+    with pytest.raises(UntrustedError, match="no engine"):
+        read_document(Release, json.dumps(document).encode(), "release")
+
+
+def test_a_window_of_a_gigabyte_is_not_opened() -> None:
+    """What unpacks to little may ask for much memory to be unpacked in."""
+    from snow_runtime.update import compression
+
+    zstd = compression._zstd()
+    compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
+    packed = compressor.compress(b"a", zstd.ZstdCompressor.FLUSH_BLOCK) + compressor.flush()
+    with pytest.raises(UntrustedError, match="cannot be unpacked"):
+        decompress(packed, 1)
 
 
 def test_pieces_that_do_not_make_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,6 +281,48 @@ def test_a_child_is_started_again_and_ended(tmp_path: Path) -> None:
         assert child.fault() == "the program ended by exit code 3"
         child.rest()
         assert child.pid is None
+    finally:
+        child.end()
+
+
+READY = """
+import os, socket, sys, time
+line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+line.connect(os.environ["NOTIFY_SOCKET"])
+while not os.path.exists(sys.argv[1]):
+    line.send(b"WATCHDOG=1")
+    time.sleep(0.01)
+line.send(b"READY=1")
+time.sleep(600)
+"""
+
+
+def wait_for(found: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="unix sockets and signals")
+def test_a_child_is_ready_once_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_program, "_READY_S", 0.2)
+    ready = tmp_path / "ready"
+    child = ChildProgram([sys.executable, "-S", "-c", READY, str(ready)], again_s=(0.01, 0.01))
+    try:
+        assert not child.ready
+        child.begin(None)
+        wait_for(child.fault)
+        assert child.fault() == "the program did not begin to work within 0.2 s"
+        assert not child.ready
+        ready.touch()
+        wait_for(lambda: child.ready)
+        child.begin(None)
+        pid = child.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGTERM)  # by whoever looks after the machine
+        wait_for(lambda: child.pid not in {None, pid})
+        assert child.fault() is None
     finally:
         child.end()
 

@@ -45,6 +45,8 @@ class BoxStatusPublisher:
             msg = f"MQTT needs paho-mqtt, which is not installed; run: {pip_install('mqtt')}"
             raise MissingDependencyError(msg) from error
         self._single: Any = publish.single
+        # It logs an error at the end of each connection that went well; what fails is raised.
+        logging.getLogger("paho.mqtt.client").setLevel(logging.CRITICAL)
         self._broker = Broker.parse(url)
         self._tls = (options or MqttOptions()).tls_context(secure=self._broker.secure)
         self._changed = threading.Condition()
