@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -247,7 +248,7 @@ def test_what_an_earlier_program_left_goes_and_what_others_keep_stays(
         expected = {"t/door/state/food", "t/lamp/availability", "t/door/state", "t/lamp/state/food"}
         expected |= {"t/lamp", "t/door/availability", "t/door/diagnostics", "t/status/diagnostics"}
         expected |= {"t/status", "t/status/kept"} | ({"t/door"} if retain else set())
-        until(lambda expected=expected: kept_at(port) == expected)
+        until(partial(lambda wanted: kept_at(port) == wanted, expected))
         opened.remove(next_one)
         next_one.close()
 

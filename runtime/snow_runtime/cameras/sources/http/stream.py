@@ -130,6 +130,7 @@ class HttpStream:
         if self._answer is not None:
             self._answer.close()
         self._session.close()
+        self._session.adapters.clear()  # they lead back here
         if self._socket is not None:  # the answer may have kept it open
             self._socket.close()
 
