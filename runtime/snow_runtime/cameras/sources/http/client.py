@@ -98,7 +98,8 @@ class DirectAdapter(HTTPAdapter):
             if self._target.scheme == "https"
             else HTTPConnectionPool(host, port)
         )
-        pool.ConnectionCls = partial(_telling(pool.ConnectionCls), told=self._connected)
+        telling: Any = partial(_telling(pool.ConnectionCls), told=self._connected)
+        pool.ConnectionCls = telling
         self._pools.append(pool)
         return pool
 
