@@ -3,8 +3,10 @@
 A camera flaps, a broker goes and comes, the receiver of webhooks refuses, the model is exchanged
 once a minute, and a viewer looks at the page. Every change of a state has to reach the broker's
 listener and the webhook's receiver once at least, what the broker keeps has to be right at the end,
-and memory has to stay flat. It needs mosquitto and the extras `cpu`, `camera`, `mqtt`, `page` and
-`export`. The last printed line is one JSON object; the exit status is 1 where something failed.
+and memory has to stay flat. `--pace 6` lets all of that come and go six times as often, so that
+ten minutes have the events of an hour. It needs mosquitto and the extras `cpu`, `camera`, `mqtt`,
+`page` and `export`. The last printed line is one JSON object; the exit status is 1 where something
+failed.
 
     .venv/bin/python benchmarks/soak.py --minutes 60
 """
@@ -100,8 +102,10 @@ class World:
     memory_mb: list[tuple[float, float]] = field(default_factory=list)
     swaps: int = 0
 
-    def turn(self, passed_s: float) -> None:
+    def turn(self, passed_s: float, pace: float) -> None:
         """Let things be as they are at a time: each has a rhythm of its own."""
+        self.memory_mb.append((passed_s, _memory_mb(self.process.pid)))
+        passed_s *= pace
         self.camera.away = passed_s % 45 > 37
         self.camera.hangs = passed_s % 71 > 62
         self.receiver.refuses = passed_s % 31 > 22
@@ -112,7 +116,6 @@ class World:
             self.broker.start()
         if passed_s // 60 > self.swaps:
             self.swap()
-        self.memory_mb.append((passed_s, _memory_mb(self.process.pid)))
 
     def swap(self) -> None:
         """Put another model in the place of the present one."""
@@ -135,17 +138,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--quick", action="store_const", dest="minutes", const=1.0)
-    minutes = parser.parse_args().minutes
+    parser.add_argument("--pace", type=float, default=1.0)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="snow-soak-") as name:
-        found = soak(Path(name), minutes)
+        found = soak(Path(name), given.minutes, given.pace)
     for fault in found["faults"]:
         print(f"FAULT: {fault}")
     print(json.dumps(found))
     return 1 if found["faults"] else 0
 
 
-def soak(folder: Path, minutes: float) -> dict[str, Any]:
-    """Let it run for some minutes, and look what became of it."""
+def soak(folder: Path, minutes: float, pace: float) -> dict[str, Any]:
+    """Let it run for some minutes, and look what became of it.
+
+    Args:
+        folder: Folder for files of all.
+        minutes: How long.
+        pace: How many times as often as usual things come and go.
+    """
     broker = Broker(folder)
     with FlappingCamera() as camera, Receiver() as receiver:
         broker.start()
@@ -160,10 +170,10 @@ def soak(folder: Path, minutes: float) -> dict[str, Any]:
             while (passed_s := time.monotonic() - began) < 60 * minutes:
                 if process.poll() is not None:
                     break
-                world.turn(passed_s)
-                time.sleep(TICK_S)
+                world.turn(passed_s, pace)
+                time.sleep(TICK_S / pace)
             world.calm()
-            return _judge(world, listener, viewer, minutes)
+            return _judge(world, listener, viewer, minutes, pace)
         finally:
             for each in (listener, viewer):
                 if each is not None:
@@ -202,7 +212,9 @@ def _page_address(said: Path) -> str:
     raise SystemExit(msg)
 
 
-def _judge(world: World, listener: Listener, viewer: PageViewer, minutes: float) -> dict[str, Any]:
+def _judge(
+    world: World, listener: Listener, viewer: PageViewer, minutes: float, pace: float
+) -> dict[str, Any]:
     """Wait until all has settled, and say what is not as it should be."""
     _settle(world, listener, viewer)
     told = {number: identity(change) for number, change in viewer.changes.items()}
@@ -215,14 +227,15 @@ def _judge(world: World, listener: Listener, viewer: PageViewer, minutes: float)
     alive = world.process.poll() is None
     faults += [] if alive else [f"the program ended with {world.process.returncode}"]
     warm = [each for each in world.memory_mb if each[0] >= 60 * minutes * WARM]
-    hours = [seconds / 3600 for seconds, _ in warm]
+    hours = [pace * seconds / 3600 for seconds, _ in warm]  # of events
     slope = slope_of(hours, [memory for _, memory in warm])
-    if minutes >= LONG_MINUTES and slope.low > GROWTH_MB_PER_HOUR:
+    if minutes * pace >= LONG_MINUTES and slope.low > GROWTH_MB_PER_HOUR:
         faults.append(f"memory grows by {slope.value:.2f} MB an hour")
     world.process.send_signal(signal.SIGTERM)
     _, said = world.process.wait(60), (world.folder / "said.txt").read_text("utf-8", "replace")
     return {
         "minutes": minutes,
+        "pace": pace,
         "changes": len(told),
         "by_reason": _counts(viewer.changes),
         "at_the_broker": listener.count,

@@ -41,7 +41,15 @@ class AskedQuestions:
         Raises:
             InputError: They contradict each other.
         """
-        return {name: replace(rules, **own) for name, own in self.rules.items()}
+        return {name: _rules_of(name, rules, own) for name, own in self.rules.items()}
+
+
+def _rules_of(name: str, rules: StateRules, own: Mapping[str, Any]) -> StateRules:
+    try:
+        return replace(rules, **own)
+    except InputError as error:
+        msg = f"questions.{name}, with what [states] says of all: {error}"
+        raise InputError(msg) from error
 
 
 def read_questions(reading: Reading) -> tuple[AskedQuestions, list[Fault]]:
@@ -116,6 +124,8 @@ class _Questions:
             what = f"there is no camera {table.camera!r}, {nearest(table.camera, views)}"
             self._note((*where, "camera"), what)
             return []
+        if table.hold is not None and table.motion is None:
+            self._note((*where, "hold"), "there is no motion, expected one beside it")
         found = []
         for camera in [table.camera] if table.camera is not None else list(views):
             view = CameraView() if table.view is None else views[camera].get(table.view)

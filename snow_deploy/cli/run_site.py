@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -27,19 +26,31 @@ def check_discovery(options: RunOptions) -> None:
 
     Raises:
         click.UsageError: No states are kept.
-        InputError: Nothing can be published below the prefix.
+        InputError: Nothing can be published below the prefix, or the broker's address has it.
     """
+    from snow_runtime.app.outputs.mqtt_broker import Broker
+    from snow_runtime.app.outputs.mqtt_topics import is_topic
+    from snow_runtime.secret_references import stand_in
+
     prefix = options.mqtt_discovery
     if prefix is None:
         return
     if not options.states:
         msg = "--mqtt-discovery describes states; give --states too, or leave it out."
         raise click.UsageError(msg)
-    if not prefix.strip("/") or prefix != prefix.strip("/") or re.search(r"[+#\0]", prefix):
+    if prefix != prefix.strip("/") or not is_topic(prefix):
         msg = (
             f"--mqtt-discovery {prefix!r} is no topic to publish below, expected one without '+' "
             "and '#' that neither begins nor ends with '/'. Give homeassistant, unless you changed "
             "the discovery prefix in Home Assistant."
+        )
+        raise InputError(msg)
+    address = stand_in(options.mqtt or "")
+    if address and Broker.parse(address).topic == prefix:
+        msg = (
+            f"--mqtt-discovery and the address of --mqtt end in the same topic, {prefix!r}, and "
+            f"{prefix}/status would be both Home Assistant's and this program's. Give the address "
+            "another, as mqtt://host/snow."
         )
         raise InputError(msg)
 

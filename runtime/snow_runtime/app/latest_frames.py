@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snow_runtime.app.states.log import StateLog
@@ -50,10 +51,21 @@ class LatestFrames:
                 self.hidden = before.hidden
                 self.off = frozenset(each for each in before.off if each[0] in cameras)
 
-    def put(self, frame: Frame, answer: FrameAnswer) -> None:
-        """Take the place of what the camera showed before."""
+    def put(self, frame: Frame, answer: FrameAnswer, idle: Collection[str] = ()) -> None:
+        """Take the place of what the camera showed before.
+
+        Args:
+            frame: The frame.
+            answer: The answers about it.
+            idle: Questions that did not have to be asked about it: their last answers stay.
+        """
         with self._lock:
             self._show(frame)
+            before = self._answers.get(frame.camera)
+            kept = {} if before is None else before.tasks
+            stay = {name: kept[name] for name in idle if name in kept and name not in answer.tasks}
+            if stay:
+                answer = replace(answer, tasks={**answer.tasks, **stay})
             self._answers[frame.camera] = answer
 
     def show(self, frame: Frame) -> None:

@@ -253,7 +253,7 @@ class Loop:
         least, unknown = self.options.min_confidence, self.options.unknown
         answer = answer_about(frame, result, shown, least, unknown=unknown)
         self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
-        idle: Iterable[str] = ()
+        idle: Collection[str] = ()
         if asked.views is not None:
             answer = replace(answer, views=asked.views)
             for view, share_ms in asked.views:
@@ -265,7 +265,7 @@ class Loop:
             picture = getattr(self.recorders.get(frame.camera), "keeps_in", None)
             now, news = self.states.put(frame, seen, idle, unknown=unknown, picture=picture)
             answer = replace(answer, states=now)
-        self.live.put(frame, answer)
+        self.live.put(frame, answer, idle)
         self._hand_out(frame, answer)
         self._tell(news)
         if self.drift is not None:

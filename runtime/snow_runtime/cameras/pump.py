@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import traceback
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.cameras.sources.source import BadPictureError
@@ -106,11 +107,12 @@ class Pump:
             while not self.cancelled.is_set() and self._step(self._source):
                 pass
         except Exception as error:  # noqa: BLE001 - the supervisor tells what can be tried again
-            self.error = error
+            self.error = _without_frames(error)
         finally:
             if self._source is not None:
                 with contextlib.suppress(Exception):
                     self._source.close()
+            self._last = None
             self.done.set()
             self._wake.set()
 
@@ -181,6 +183,21 @@ class Pump:
     def _restart(self) -> None:
         """Give the source its time for the next picture."""
         self._deadline_s = self._clock.monotonic_s() + self._options.stall_s
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Take off an error what it came by, which would keep this pump, its source and pictures.
+
+    The frames are cleared as well: libraries leave errors in them that lead back to them.
+    """
+    found: list[BaseException | None] = [error]
+    while found:
+        each = found.pop()
+        if each is not None:
+            traceback.clear_frames(each.__traceback__)
+            found += [each.__cause__, each.__context__]
+            each.__cause__ = each.__context__ = each.__traceback__ = None
+    return error
 
 
 def _equal(one: CameraPicture, other: CameraPicture) -> bool:

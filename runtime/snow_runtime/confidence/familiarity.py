@@ -11,9 +11,9 @@ looked at; R axes; C labels.
 from __future__ import annotations
 
 import base64
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -59,9 +59,15 @@ class FamiliarSpace:
         )
 
 
-@functools.lru_cache(maxsize=64)
 def space_of(entry: FamiliarityEntry) -> FamiliarSpace:
-    """Read the space that an entry holds."""
+    """Read the space that an entry holds; once, and it is kept as long as the entry is."""
+    found = _SPACES.get(entry)
+    if found is None:
+        found = _SPACES[entry] = _unpack_space(entry)
+    return found
+
+
+def _unpack_space(entry: FamiliarityEntry) -> FamiliarSpace:
     content, features, axes = entry.content(), entry.features, entry.axes
     numbers = np.frombuffer(content, "<f4", 2 * features + axes).astype(np.float32)
     steps = np.frombuffer(content, np.int8, axes * features, 4 * len(numbers))
@@ -71,6 +77,10 @@ def space_of(entry: FamiliarityEntry) -> FamiliarSpace:
         np.asarray(1 / numbers[features : 2 * features], np.float32),
         np.ascontiguousarray((steps.reshape(axes, features) * (largest / _STEPS)).T, np.float32),
     )
+
+
+_SPACES: Final[WeakKeyDictionary[FamiliarityEntry, FamiliarSpace]] = WeakKeyDictionary()
+"""A megabyte for a task of a ResNet-50: a model that was swapped out must not leave its own."""
 
 
 def pack_space(

@@ -90,6 +90,14 @@ def test_what_is_no_toml_is_said_without_a_traceback(path: Path, content: bytes,
             f"{CAMERA}[cameras.door.views.a]\npolygon = [[0.1, 0.1], [nan, 0.5], [0.3, 0.6]]",
             "line 4, cameras.door.views.a.polygon: nan, expected a finite number",
         ),
+        (
+            f'{CAMERA}[questions.a]\ntask = "t"\nhold = 3',
+            "line 5, questions.a.hold: there is no motion",
+        ),
+        (
+            f'{CAMERA}[states]\n[questions.b]\ntask = "t"\nlower = 0.9',
+            "questions.b, with what [states] says of all: A state is to follow a lower threshold",
+        ),
         (f"# \u2028\u0085\nevery = 0\n{CAMERA}", "line 2, every: 0 is not in"),
     ],
 )  # fmt: skip

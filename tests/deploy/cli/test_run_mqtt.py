@@ -102,6 +102,19 @@ def test_a_prefix_that_is_no_topic(graph_path: Path, prefix: str) -> None:
     assert "is no topic to publish below" in result.stderr.replace("\n", " ")
 
 
+def test_a_prefix_that_is_the_program_s_own_topic(graph_path: Path) -> None:
+    """Home Assistant is online on `ha/status`, and so would be this program."""
+    broker = ["--output", "mqtt", "--mqtt", "mqtt://me:{env:NONE}@h/ha", "--states"]
+    result = run(graph_path, "--camera", CAMERA, *broker, "--mqtt-discovery", "ha")
+    assert result.exit_code == 1
+    assert "names a variable that is not set" in result.stderr.replace("\n", " ")
+    broker[3] = "mqtt://me:secret@h/ha"
+    result = run(graph_path, "--camera", CAMERA, *broker, "--mqtt-discovery", "ha")
+    assert result.exit_code == 1
+    assert "would be both Home Assistant's" in result.stderr.replace("\n", " ")
+    assert "me:secret" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("state", "told"),
     [

@@ -93,3 +93,5 @@ class Listener:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        if (left := self._client.socket()) is not None:  # its thread ended before it came to that
+            left.close()

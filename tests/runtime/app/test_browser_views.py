@@ -123,6 +123,20 @@ def test_views_states_and_thresholds_are_shown(scene: Scene, tab: Callable[..., 
         assert shown.complaints == []
 
 
+def test_a_long_label_does_not_hide_its_state(scene: Scene, tab: Callable[..., Tab]) -> None:
+    asked(scene)
+    label = "a label that is much longer than a column of the page is wide, with c#/ruddy"
+    become(scene, ("mess", label, "on", "off"))
+    with scene.page(setup=lambda: SETUP) as page:
+        shown = tab(page.url, viewport=PHONE)
+        live_picture(shown)
+        chip = shown.page.locator(".now .chip", has_text="a label that is")
+        chip.wait_for()
+        assert chip.inner_text().endswith(": off")
+        assert chip.evaluate("e => e.scrollWidth <= e.clientWidth")  # nothing is cut off
+        shown.until("document.documentElement.scrollWidth <= innerWidth")
+
+
 def configured(text: str, tmp_path: Path, camera: str = "front") -> Question:
     """Read a text that the page made as a part of a configuration; give its question."""
     path = tmp_path / "snow.toml"

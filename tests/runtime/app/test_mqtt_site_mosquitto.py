@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from snow_runtime.app.outputs.home_assistant import identifier
 from snow_runtime.app.outputs.mqtt import Mqtt
+from snow_runtime.app.outputs.mqtt_broker import MqttOptions
 from snow_runtime.app.outputs.site import SiteNow, SiteOptions
+from snow_runtime.app.states.event import StateNews, StateNow
 from snow_runtime.app.states.keeper import AskedTask
 from tests.runtime.app.conftest import until
+from tests.runtime.app.frames import answer_of
 from tests.runtime.app.mosquitto import Listener, brokers
 
 if TYPE_CHECKING:
@@ -51,8 +55,9 @@ class Site:
         on = {k: v for k, v in self.now.on.items() if k != (camera, question)}
         self.now = replace(self.now, questions=questions, on=on)
 
-    def attend(self, port: int, *, at_once: bool = True) -> Mqtt:
-        output = Mqtt(f"mqtt://127.0.0.1:{port}/t", lambda _: None)
+    def attend(self, port: int, *, at_once: bool = True, retain: bool = False) -> Mqtt:
+        options = MqttOptions(retain=retain)
+        output = Mqtt(f"mqtt://127.0.0.1:{port}/t", lambda _: None, options)
         output._client.reconnect_delay_set(1, 1)
         if not at_once:
             until(output._client.is_connected)
@@ -87,7 +92,7 @@ def test_availability_follows_each_camera_and_ends_offline(
     output.close()
 
     opened.append(later := Listener(port, "t/#"))
-    until(lambda: len(later.got) == 8)
+    until(lambda: len(later.got) == 9)
     assert later.got["t/status"] == ("offline", True)
     assert later.got["t/door/availability"] == ("offline", True)
     assert later.got["t/door/switch/food"] == ("ON", True)
@@ -219,12 +224,59 @@ def test_what_an_earlier_run_described_goes_and_what_others_describe_stays(
     }
 
 
+def test_what_an_earlier_program_left_goes_and_what_others_keep_stays(
+    start: Start, site: Site, opened: list[Any]
+) -> None:
+    """The next one may have other cameras, questions and labels; nothing else tells of the old."""
+    opened.append(listener := Listener(port := start(OPEN), "t/#"))
+    earlier = site.attend(port, at_once=False, retain=True)
+    states = [("door", None, "tea"), ("yard", "c#", "on"), ("yard", "c+", "off")]
+    earlier.tell(told(*states))
+    earlier.put(answer_of(camera="door"))
+    earlier.put(answer_of(camera="yard"))
+    mine = {"t/door/state/food", "t/yard/state/food/c%23", "t/yard/state/food/c%2B", "t/yard"}
+    until(lambda: mine <= listed(listener))
+    earlier.close()
+    for topic in ("t/lamp/availability", "t/door/state", "t/lamp/state/food", "t/lamp"):
+        listener.publish(topic, "theirs", retain=True)
+
+    site.now = replace(site.now, cameras={"door": "online"}, questions={}, on={})
+    for retain in (True, False):
+        opened.append(next_one := site.attend(port, retain=retain))
+        next_one.tell(told(("door", None, "soup")))
+        until(lambda: listener.last("t/yard/availability") == "")
+        expected = {"t/door/state/food", "t/lamp/availability", "t/door/state", "t/lamp/state/food"}
+        expected |= {"t/lamp", "t/door/availability", "t/door/diagnostics", "t/status/diagnostics"}
+        expected |= {"t/status", "t/status/kept"} | ({"t/door"} if retain else set())
+        until(partial(lambda wanted: kept_at(port) == wanted, expected))
+        opened.remove(next_one)
+        next_one.close()
+
+
+def told(*states: tuple[str, str | None, str]) -> StateNews:
+    return StateNews((), tuple(StateNow(c, "food", lab, s, 2.0) for c, lab, s in states))
+
+
+def listed(listener: Listener) -> set[str]:
+    return {f"t/{each}" for each in json.loads(listener.last("t/status/kept") or "[]")}
+
+
+def kept_at(port: int) -> set[str]:
+    listener = Listener(port, "t/#")
+    until(lambda: "t/status/kept" in listener.got)
+    listener.publish("t/end/of/it", "")  # what the broker keeps comes before it
+    until(lambda: "t/end/of/it" in listener.got)
+    found = {topic for topic, (text, retained) in listener.got.items() if text and retained}
+    listener.close()
+    return found
+
+
 def test_a_broker_that_forgot_everything_is_told_everything(
     start: Start, site: Site, opened: list[Any]
 ) -> None:
     port = start(OPEN)
     opened += [site.attend(port), listener := Listener(port, "#")]
-    until(lambda: len(listener.got) == 11)
+    until(lambda: len(listener.got) == 12)
     site.turn("door", "food", on=False)
     until(lambda: listener.last("t/door/switch/food") == "OFF")
 

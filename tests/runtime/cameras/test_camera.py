@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -110,6 +111,40 @@ def test_a_lost_connection_is_made_again_with_growing_delays() -> None:
     assert script.opened == script.closed == 6
     for delay, full in zip(clock.delays, [1, 2, 4, 6, 6], strict=True):
         assert full * 0.75 <= delay <= full
+
+
+def test_the_pictures_of_a_connection_that_ended_are_not_kept() -> None:
+    """A large picture each time would fill the memory long before garbage is looked for."""
+    made: list[weakref.ref[Any]] = []
+
+    def picture(number: int) -> CameraPicture:
+        image = numbered(number)
+        made.append(weakref.ref(image))
+        return CameraPicture(image)
+
+    def lost() -> None:
+        try:
+            picture(99)  # what the library holds when it fails
+        except ZeroDivisionError as error:
+            raise AssertionError from error
+        held = [CameraPicture(numbered(1))]
+        made.append(weakref.ref(held[0].image))
+        try:
+            held[1]
+        except IndexError as error:
+            held.append(error)  # type: ignore[arg-type] # as urllib3 does, in frames of its own
+            msg = "gone"
+            raise LostError(msg) from error
+
+    gc.disable()
+    try:
+        camera, script = scripted(*[lambda: picture(7), lost] * 6)
+        with camera:
+            eventually(lambda: script.opened == 7)
+            eventually(lambda: sum(each() is not None for each in made) <= 1)
+        assert len(made) == 18
+    finally:
+        gc.enable()
 
 
 def test_a_connection_that_lasted_starts_the_delays_afresh() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +112,20 @@ def test_the_axes_in_a_byte_each_are_nearly_of_length_one() -> None:
     assert entry is not None
     axes = space_of(entry).axes
     np.testing.assert_allclose(axes.T @ axes, np.eye(entry.axes), atol=0.02)
+
+
+def test_a_space_is_kept_as_long_as_its_entry() -> None:
+    """A model that is swapped once a day would fill the memory of a small machine."""
+    entry = fit_familiarity(known(400, 1), TAPS)
+    assert entry is not None
+    space = space_of(entry)
+    assert space_of(replace(entry)) is space
+    kept = weakref.ref(space)
+    del space
+    assert kept() is not None
+    del entry
+    gc.collect()
+    assert kept() is None
 
 
 def test_of_several_labels_energies_are_left_out() -> None:

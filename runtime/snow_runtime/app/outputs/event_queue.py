@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from snow_runtime.app.outputs.damaged_queue import is_damaged, put_aside, readable_events
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _TABLE = (
@@ -17,7 +20,18 @@ _TABLE = (
     "(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, body TEXT NOT NULL)"
 )
 
-_DELETE = "DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT ?)"
+_INSERT: Final = "INSERT INTO events (id, body) VALUES (?, ?)"
+_OLDEST: Final = (
+    "SELECT number, id, body FROM events WHERE number > ? AND typeof(id) = 'text' "
+    "AND typeof(body) = 'text' ORDER BY number LIMIT 1"
+)
+_DELETE: Final = (
+    "DELETE FROM events WHERE number IN "
+    "(SELECT number FROM events WHERE number > ? ORDER BY number LIMIT ?)"
+)
+_COUNT: Final = "SELECT COUNT(*) FROM events WHERE number > ?"
+_LOGGER = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Queued(NamedTuple):
@@ -37,6 +51,9 @@ class Queued(NamedTuple):
 class EventQueue:
     """A bounded queue in a file, which outlives the process; any thread may use it.
 
+    A file that was damaged gives way to a new one, with what can be read of it; it is kept beside
+    it as `.damaged`. What was taken out is not given again, even where the disk takes no more.
+
     Args:
         path: The file, SQLite's; made where there is none.
         most: So many events wait at most; then the oldest give way.
@@ -46,26 +63,16 @@ class EventQueue:
     """
 
     def __init__(self, path: Path, most: int) -> None:
+        self._path = path
         self._most = most
         self._lock = threading.Lock()
+        self._closed = False
+        self._taken = 0  # number of the last event that was taken out
         self._file: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = sqlite3.connect(
-                path, timeout=0, isolation_level=None, check_same_thread=False
-            )
-            for statement in (
-                "PRAGMA locking_mode=EXCLUSIVE",
-                "PRAGMA journal_mode=WAL",
-                "PRAGMA synchronous=FULL",
-                "BEGIN EXCLUSIVE",
-                _TABLE,
-                "SELECT number, id, body FROM events LIMIT 0",
-                "COMMIT",
-            ):
-                self._file.execute(statement)
+            self._file = _opened_or_new(path)
         except (OSError, sqlite3.Error) as error:
-            self.close()
             why = "another process uses it" if "locked" in str(error) else str(error)
             msg = (
                 f"{path} cannot hold the events that wait for the webhook: {why}. Expected a file "
@@ -80,60 +87,131 @@ class EventQueue:
         Raises:
             OSError: The disk takes no more.
         """
-        with self._lock:
-            try:
-                if self._file is None:
-                    return 0
-                self._file.execute(
-                    "INSERT INTO events (id, body) VALUES (?, ?)", (str(uuid.uuid4()), body)
-                )
-                over = self._count() - self._most
-                return self._file.execute(_DELETE, (over,)).rowcount if over > 0 else 0
-            except sqlite3.Error as error:
-                raise OSError(str(error)) from error
+
+        def insert(file: sqlite3.Connection) -> int:
+            file.execute(_INSERT, (str(uuid.uuid4()), body))
+            over = self._count(file) - self._most
+            return file.execute(_DELETE, (self._taken, over)).rowcount if over > 0 else 0
+
+        return self._do(insert, 0)
 
     def oldest(self) -> Queued | None:
-        """Return the event that has waited longest; None for none."""
-        with self._lock:
-            try:
-                if self._file is None:
-                    return None
-                found = self._file.execute(
-                    "SELECT number, id, body FROM events ORDER BY number LIMIT 1"
-                ).fetchone()
-                return None if found is None else Queued(*found)
-            except sqlite3.Error as error:
-                raise OSError(str(error)) from error
-
-    def remove(self, number: int) -> None:
-        """Forget an event.
+        """Return the event that has waited longest; None for none.
 
         Raises:
-            OSError: The disk takes no more.
+            OSError: The disk does not give it.
+        """
+
+        def select(file: sqlite3.Connection) -> Queued | None:
+            found = file.execute(_OLDEST, (self._taken,)).fetchone()
+            return None if found is None else Queued(*found)
+
+        return self._do(select, None)
+
+    def remove(self, number: int) -> None:
+        """Forget an event and those before it.
+
+        Raises:
+            OSError: The disk takes no more. They are not given again before the next start.
         """
         with self._lock:
-            try:
-                if self._file is not None:
-                    self._file.execute("DELETE FROM events WHERE number = ?", (number,))
-            except sqlite3.Error as error:
-                raise OSError(str(error)) from error
+            self._taken = number
+
+        def delete(file: sqlite3.Connection) -> None:
+            file.execute("DELETE FROM events WHERE number <= ?", (self._taken,))
+
+        self._do(delete, None)
 
     def __len__(self) -> int:
         """Return how many wait; 0 once it is closed, or where the disk does not tell."""
-        with self._lock:
-            try:
-                return self._count()
-            except sqlite3.Error:
-                return 0
+        try:
+            return self._do(self._count, 0)
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Let go of the file; what waits stays in it."""
         with self._lock:
-            found, self._file = self._file, None
+            found, self._file, self._closed = self._file, None, True
             if found is not None:
                 found.close()
 
-    def _count(self) -> int:
-        if self._file is None:
-            return 0
-        return int(self._file.execute("SELECT COUNT(*) FROM events").fetchone()[0])
+    def _count(self, file: sqlite3.Connection) -> int:
+        (count,) = file.execute(_COUNT, (self._taken,)).fetchone()
+        return int(count)
+
+    def _do(self, work: Callable[[sqlite3.Connection], T], closed: T) -> T:
+        """Do something with the file; with a new one where it turns out to be damaged."""
+        with self._lock:
+            if self._closed:
+                return closed
+            try:
+                if self._file is None:
+                    self._file = _opened_or_new(self._path)
+                try:
+                    return work(self._file)
+                except sqlite3.Error as error:
+                    if not is_damaged(self._path, error):
+                        raise
+                    self._file.close()
+                    self._file, self._taken = None, 0
+                    self._file = _new(self._path, error)
+                    return work(self._file)
+            except sqlite3.Error as error:
+                raise OSError(str(error)) from error
+
+
+def _opened_or_new(path: Path) -> sqlite3.Connection:
+    try:
+        return _opened(path)
+    except sqlite3.Error as error:
+        if not is_damaged(path, error):
+            raise
+        return _new(path, error)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    file = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    file.text_factory = lambda text: text.decode(errors="replace")
+    try:
+        for statement in (
+            "PRAGMA locking_mode=EXCLUSIVE",
+            "PRAGMA journal_mode=WAL",
+            "PRAGMA synchronous=FULL",
+            "BEGIN EXCLUSIVE",
+            _TABLE,
+            "SELECT number, id, body FROM events LIMIT 0",
+            "COMMIT",
+        ):
+            file.execute(statement)
+        _check_pages(file)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_pages(file: sqlite3.Connection) -> None:
+    (said,) = file.execute("PRAGMA quick_check(1)").fetchone()
+    if said != "ok":
+        msg = f"database disk image is malformed: {' '.join(said.split())}"
+        raise sqlite3.DatabaseError(msg)
+
+
+def _new(path: Path, error: Exception) -> sqlite3.Connection:
+    """Put a damaged file aside, and make one of what can be read of it."""
+    aside = put_aside(path)
+    events = readable_events(aside)
+    file = _opened(path)
+    file.execute("BEGIN")
+    file.executemany(_INSERT, events)
+    file.execute("COMMIT")
+    _LOGGER.warning(
+        "%s, which holds the events that wait for the webhook, is damaged: %s. It is %s now, and "
+        "%d events that could be read of it are posted.",
+        path,
+        error,
+        aside.name,
+        len(events),
+    )
+    return file

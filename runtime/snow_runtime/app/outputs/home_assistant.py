@@ -25,7 +25,7 @@ _PROGRAM: Final = "snow-deploy"
 _ON_OR_OFF: Final = f"{{{{ value if value in ('{ON}', '{OFF}') else 'None' }}}}"
 _NONE: Final = "None"
 """What Home Assistant takes for no state at all, whatever the options are."""
-_NOT_NONE: Final = f"{{{{ '{_NONE}_' if value == '{_NONE}' else value }}}}"
+_NOT_NONE: Final = f"{{{{ value ~ '_' if value.rstrip('_') == '{_NONE}' else value }}}}"
 _ONLINE_OR_NOT: Final = "{{ 'online' if value == 'online' else 'offline' }}"
 
 
@@ -179,14 +179,15 @@ def _states(
         )
     if task.answers == "one":
         unique = identifier(topics.base, camera, question, "state")
-        states = [*map(state_of, task.labels), UNKNOWN, STALE]
+        states = dict.fromkeys([*map(state_of, task.labels), UNKNOWN, STALE])
+        like_none = {state: f"{state}_" for state in states if state.rstrip("_") == _NONE}
         component = {
             "platform": "sensor",
             "unique_id": unique,
             "name": question,
             "device_class": "enum",
-            "options": list(dict.fromkeys("None_" if it == _NONE else it for it in states)),
-            **({"value_template": _NOT_NONE} if _NONE in states else {}),
+            "options": [like_none.get(state, state) for state in states],
+            **({"value_template": _NOT_NONE} if like_none else {}),
             "state_topic": topics.state(camera, question),
             "availability": availability,
         }

@@ -9,14 +9,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
+from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions, paho_client
 from snow_runtime.app.outputs.mqtt_retained import MqttRetained
 from snow_runtime.app.outputs.mqtt_site import MqttSite
 from snow_runtime.app.outputs.mqtt_states import MqttStates
 from snow_runtime.app.outputs.mqtt_topics import LeftTopics, camera_part
 from snow_runtime.app.throttled_logger import ThrottledLogger
-from snow_runtime.errors import MissingDependencyError
-from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,9 +40,8 @@ class Mqtt:
     client is, then `offline`, by the broker's own hand where the client is cut off; it is retained.
 
     Args:
-        url: `mqtt://[user:password@]host[:port][/topic]`; answers go to `topic/CAMERA`, where the
-            signs that a topic gives a meaning are `_` in the camera's name, and a camera called
-            `status` is `status_`.
+        url: `mqtt://[user:password@]host[:port][/topic]`; answers go to `topic/CAMERA`, where
+            signs of the camera's name that a topic cannot hold are written as `%23`.
         count: Callback that gets `mqtt_lost` for each answer that nobody is known to have taken,
             and `mqtt_refused` for each that the broker refused, as its access list may.
         options: How to speak to the broker.
@@ -82,7 +79,7 @@ class Mqtt:
         self._site: MqttSite | None = None
         self._answered = set[str]()  # topics of answers that the broker keeps
         self._listening = False  # what an earlier program left comes before what is published
-        self._client = client or _paho(self._options.version)
+        self._client = client or paho_client(self._options.version)
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
         if tls is not None:
@@ -121,12 +118,10 @@ class Mqtt:
     @property
     def left(self) -> LeftTopics:
         """What the broker may keep of this client."""
-        return LeftTopics(
-            (self._where, self._topic),
-            self._states.topics,
-            self._retained.topics,
-            frozenset(self._answered),
-        )
+        with self._lock:
+            answered = frozenset(self._answered)
+        place = self._where, self._topic
+        return LeftTopics(place, self._states.topics, self._retained.topics, answered)
 
     def inherit(self, left: LeftTopics) -> None:
         """Go on where another client ended: what it left and this one does not tell is taken off.
@@ -139,14 +134,27 @@ class Mqtt:
         if left.where == (self._where, self._topic):
             self._states.inherit(left.states)
             self._retained.inherit(left.site)
-            self._answered |= left.answers
+            with self._lock:
+                self._answered |= left.answers
 
     def attend(self, options: SiteOptions) -> None:
-        """Keep the broker's picture of the installation true until it is left; take commands."""
-        cameras = {self._topic_of(camera) for camera in options.look().cameras}
-        self._retained.inherit(self._answered - cameras)
-        self._answered &= cameras
-        self._site = MqttSite(self._retained, self._topic, options)
+        """Keep the broker's picture of the installation true until it is left; take commands.
+
+        What an earlier program has left on the broker, and this one does not tell, is taken off.
+        """
+        place, cameras = (self._where, self._topic), options.look().cameras
+        keep = cameras if self._options.retain else ()
+        answered = frozenset(self._topic_of(camera) for camera in keep)
+
+        def inherit(text: str) -> None:
+            self.inherit(LeftTopics.from_json(place, text))
+            with self._lock:
+                old = self._answered - answered
+                self._answered &= answered
+            self._retained.inherit(old)
+
+        inherit("[]")  # of the client before
+        self._site = MqttSite(self._retained, self._topic, options, self._kept, inherit)
         if self._client.is_connected():
             self._subscribe()
         self._site.start()
@@ -170,10 +178,14 @@ class Mqtt:
         self._settle()
         self._states.close()
 
+    def _kept(self) -> str:
+        return self.left.to_json()
+
     def _publish(self, answer: FrameAnswer) -> bool:
         topic = self._topic_of(answer.camera)
         if self._options.retain:
-            self._answered.add(topic)
+            with self._lock:
+                self._answered.add(topic)
         return self._give(topic, json.dumps(answer.to_dict()), self._options.retain) is not None
 
     def _topic_of(self, camera: str) -> str:
@@ -251,7 +263,7 @@ class Mqtt:
             if reason.is_failure:
                 self._own_faults.warning(
                     f"The MQTT broker {self._where} refuses that this client listens: {reason}. "
-                    "Allow switches and discovery in the broker's access list."
+                    f"Allow {self._topic}/status/kept, switches and discovery in its access list."
                 )
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
@@ -286,15 +298,3 @@ class Mqtt:
         self._state = state
         level = logging.INFO if good_from_the_start else logging.WARNING
         _LOGGER.log(level, "The MQTT broker %s %s", self._where, text)
-
-
-def _paho(version: str) -> Any:
-    try:
-        from paho.mqtt import client
-    except ImportError as error:
-        msg = f"Answers go to MQTT by paho-mqtt, which is not installed; run: {pip_install('mqtt')}"
-        raise MissingDependencyError(msg) from error
-    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
-    protocol = MQTTProtocolVersion.MQTTv5 if version == "5" else MQTTProtocolVersion.MQTTv311
-    return client.Client(CallbackAPIVersion.VERSION2, protocol=protocol)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from snow_runtime.errors import InputError
+from snow_runtime.app.outputs.mqtt_topics import is_topic
+from snow_runtime.errors import InputError, MissingDependencyError
+from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,10 +55,11 @@ class Broker:
             usable = False
         usable = usable and not re.search(r"[\0-\x1f\x7f]", url)  # urlsplit passes over some
         topic = unquote(parts.path).strip("/") if usable else ""
-        if usable and ("#" in url or parts.query or re.search(r"[+#\0]", topic)):
+        if usable and ("#" in url or parts.query or (topic and not is_topic(topic))):
             msg = (
-                "The MQTT topic holds '+', '#', '?' or a NUL, expected none of them: they mean "
-                "something else there. Give another, as in --mqtt mqtt://host/topic."
+                "The MQTT topic holds '+', '#', '?' or a control character, or is the broker's own "
+                "as $SYS is, expected none of them: brokers take nothing there. Give another, as "
+                "in --mqtt mqtt://host/topic."
             )
             raise InputError(msg)
         if not usable or host is None:
@@ -120,6 +123,23 @@ class MqttOptions:
             )
             raise InputError(msg) from error
         return context
+
+
+def paho_client(version: str) -> Any:
+    """Make a client of paho's for a version of the protocol.
+
+    Raises:
+        MissingDependencyError: Paho-mqtt is not installed.
+    """
+    try:
+        from paho.mqtt import client
+    except ImportError as error:
+        msg = f"Answers go to MQTT by paho-mqtt, which is not installed; run: {pip_install('mqtt')}"
+        raise MissingDependencyError(msg) from error
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+    protocol = MQTTProtocolVersion.MQTTv5 if version == "5" else MQTTProtocolVersion.MQTTv311
+    return client.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
 
 
 def _login(parts: Any) -> tuple[str | None, str | None]:

@@ -14,6 +14,8 @@ from snow_runtime.app.outputs.mqtt_topics import SiteTopics
 from snow_runtime.app.throttled_logger import ThrottledLogger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snow_runtime.app.outputs.mqtt_retained import MqttRetained
     from snow_runtime.app.outputs.site import SiteNow, SiteOptions
 
@@ -30,12 +32,23 @@ class MqttSite:
         retained: Where messages go that the broker is to keep.
         topic: First part of the topics.
         options: What is told and taken.
+        kept: Function that gives what the broker may keep of this client, as JSON.
+        inherit: Function that takes what the broker kept of an earlier program, as JSON.
     """
 
-    def __init__(self, retained: MqttRetained, topic: str, options: SiteOptions) -> None:
+    def __init__(
+        self,
+        retained: MqttRetained,
+        topic: str,
+        options: SiteOptions,
+        kept: Callable[[], str],
+        inherit: Callable[[str], None],
+    ) -> None:
         self._retained = retained
         self._topics = SiteTopics(topic)
         self._options = options
+        self._kept = kept
+        self._inherit = inherit
         self._faults = ThrottledLogger(_LOGGER)
         self._commands: dict[str, tuple[str, str]] = {}
         self._documents: dict[str, dict[str, Any]] = {}
@@ -55,7 +68,8 @@ class MqttSite:
     @property
     def subscriptions(self) -> list[str]:
         """The topics that it listens to."""
-        found = [] if self._options.turn is None else [self._topics.commands]
+        found = [self._topics.kept]
+        found += [] if self._options.turn is None else [self._topics.commands]
         if self._options.discovery is not None:
             found += [f"{self._options.discovery}/{each}" for each in ("status", "device/+/config")]
         return found
@@ -70,6 +84,10 @@ class MqttSite:
         elif topic.startswith(f"{self._options.discovery}/device/"):
             if retained:
                 self._find(topic, payload)
+        elif topic == self._topics.kept:
+            if retained:
+                self._inherit(payload)
+                self._wake.set()
         else:
             self._obey(topic, payload, retained=retained)
 
@@ -140,7 +158,8 @@ class MqttSite:
         with self._lock:
             again, self._asked_again = self._asked_again, set()
             found, self._found = self._found, {}
-        self._retained.put({**payloads, **described}, steps)
+        kept = {topics.kept: self._kept()}
+        self._retained.put({**payloads, **described, **kept}, steps)
         for topic, document in found.items():
             if topic not in described:
                 self._retained.replace(topic, "")

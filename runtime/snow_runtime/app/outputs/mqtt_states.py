@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from snow_runtime.app.states.event import StateNews, StateNow
 
-_LOGGER = logging.getLogger(__name__)
 _EVENTS: Final = 1000  # that wait for a broker
 
 
@@ -53,13 +51,11 @@ class MqttStates:
         self._lock = threading.Lock()  # around what is noted; callbacks of the client may take it
         self._states = MqttRetained(publish)
         self._events: deque[_Waiting] = deque()
-        self._shared: set[str] = set()  # topics of several states, once they were told
+        self._told: dict[str, str] | None = None  # by topic; None before the first news
 
     def tell(self, news: StateNews) -> None:
         """Publish what is new."""
         states = {self._topic_of(each): each.state for each in news.states}
-        if len(states) < len(news.states):
-            self._warn_of_shared(news.states)
         with self._sending:
             with self._lock:
                 self._events.extend(
@@ -67,6 +63,7 @@ class MqttStates:
                     for camera, message in news.messages
                 )
             told = {self._topic_of(event.now) for event in news.events}
+            self._told = states
             self._states.put(states, gone=told - states.keys())
             self._send()
 
@@ -76,12 +73,17 @@ class MqttStates:
         return self._states.topics
 
     def inherit(self, topics: Iterable[str]) -> None:
-        """Take off, with the next news, the states that another client left, but for present ones.
+        """Take off the states that another client left, but for present ones.
+
+        Which those are is known from the first news on, and waited for until then.
 
         Args:
             topics: Topics of its states.
         """
-        self._states.inherit(topics)
+        with self._sending:
+            self._states.inherit(topics)
+            if self._told is not None:
+                self._states.put(self._told)
 
     def connected(self) -> None:
         """Publish all states, and the events that no broker is known to have."""
@@ -122,22 +124,6 @@ class MqttStates:
         while len(self._events) > _EVENTS:
             self._events.popleft()
             self._count("mqtt_lost")
-
-    def _warn_of_shared(self, states: Iterable[StateNow]) -> None:
-        """Say once of each topic that several states have it: signs in names have become `_`."""
-        by_topic: dict[str, list[str]] = {}
-        for each in states:
-            name = each.question if each.label is None else f"{each.question}: {each.label}"
-            by_topic.setdefault(self._topic_of(each), []).append(f"{each.camera}, {name}")
-        for topic, names in by_topic.items():
-            if len(names) > 1 and topic not in self._shared:
-                self._shared.add(topic)
-                _LOGGER.warning(
-                    "The states of %s have one MQTT topic, %s, which shows the last of them. Give "
-                    "them names that differ by more than '/', '+', '#' and '_'.",
-                    " and of ".join(names),
-                    topic,
-                )
 
     def _topic_of(self, state: StateNow) -> str:
         return self._topics.state(state.camera, state.question, state.label)

@@ -147,7 +147,13 @@ class Webhook:
             leads = ": it leads elsewhere; give that address" if status // 100 == 3 else ""
             self._tell_fails(f"it answers {status}{leads}")
             return _seconds(retry_after)
-        self._events.remove(event.number)
+        try:
+            self._events.remove(event.number)
+        except OSError as error:  # a full disk forgets nothing either
+            self._faults.warning(
+                f"an event that was posted stays in {self._path}, and comes again after the next "
+                f"start: {error}"
+            )
         if status in _REFUSED:
             self._count("webhook_refused")
             self._faults.warning(f"The webhook {self._target.where} refuses an event: {status}.")

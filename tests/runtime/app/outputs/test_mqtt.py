@@ -128,7 +128,9 @@ def test_an_address_that_is_none(url: str) -> None:
     assert "hunter22" not in str(caught.value)
 
 
-@pytest.mark.parametrize("topic", ["a/+/b", "a/#", "a%23", "a%2Bb", "a%00b", "a?b"])
+@pytest.mark.parametrize(
+    "topic", ["a/+/b", "a/#", "a%23", "a%2Bb", "a%00b", "a?b", "a%0Ab", "$SYS/a", "%24share/a"]
+)
 def test_a_topic_that_nothing_can_be_published_on(topic: str) -> None:
     with pytest.raises(InputError, match="topic holds") as caught:
         Mqtt(f"mqtt://me:hunter22@broker/{topic}", lambda _: None, client=Client())
@@ -148,7 +150,7 @@ def test_a_camera_named_by_its_address(output: Mqtt, client: Client, counts: Cou
     output.put(answer_of(camera="rtsp://cam/a+b#1\0"))
     output.put(answer_of(camera="x" * 70_000))
 
-    assert client.published == [("site/one/rtsp:__cam_a_b_1_", 0)]
+    assert client.published == [("site/one/rtsp:%2F%2Fcam%2Fa%2Bb%231%00", 0)]
     assert counts == {"mqtt_lost": 1}
 
 

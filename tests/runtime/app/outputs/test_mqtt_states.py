@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from snow_runtime.app.outputs.mqtt import Mqtt
 from snow_runtime.app.outputs.mqtt_states import MqttStates
-from snow_runtime.app.outputs.mqtt_topics import topic_part
+from snow_runtime.app.outputs.mqtt_topics import SiteTopics, camera_part, topic_part
 from snow_runtime.app.states.event import Change, StateEvent, StateNews, StateNow
 from snow_runtime.cameras.clock import Instant
 from snow_runtime.drift.event import DriftEvent
@@ -107,8 +111,8 @@ def test_each_of_several_labels_has_its_topic(output: Mqtt, client: Client) -> N
     client.connects()
     output.tell(news(("status", "hot/cold", "on"), ("status", "a+b", "off")))
     assert client.new() == [
-        ("site/status_/state/food/hot_cold", "on", True),
-        ("site/status_/state/food/a_b", "off", True),
+        ("site/%73tatus/state/food/hot%2Fcold", "on", True),
+        ("site/%73tatus/state/food/a%2Bb", "off", True),
     ]
 
 
@@ -181,10 +185,39 @@ def test_events_that_no_broker_got_are_counted_at_the_end(
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [("a/b", "a_b"), ("status", "status_"), ("#+\0", "___"), ("door", "door")]
+    ("name", "part"),
+    [
+        ("door", "door"),
+        ("Größe 2 $x", "Größe 2 $x"),
+        ("a/b", "a%2Fb"),
+        ("c#", "c%23"),
+        ("c+", "c%2B"),
+        ("100%", "100%25"),
+        ("\0\n\x85", "%00%0A%C2%85"),
+        ("\ufdd0\ufffe\U0010ffff", "%EF%B7%90%EF%BF%BE%F4%8F%BF%BF"),
+        ("", ""),
+    ],
 )
-def test_a_name_is_one_level_of_a_topic(name: str, part: str) -> None:
-    assert topic_part(name, "status") == part
+def test_a_name_is_one_level_of_a_topic_and_is_read_as_an_address_is(name: str, part: str) -> None:
+    assert topic_part(name) == part
+    assert unquote(part) == name
+
+
+@given(st.lists(st.text(st.sampled_from("c#+/%_23F \0é\ud800\ufffe"), max_size=5), unique=True))
+def test_names_that_differ_have_levels_that_differ(names: list[str]) -> None:
+    names = list({*names, "status", "status_", "fleet", "%73tatus", "%2573tatus"})
+    for parts in ([topic_part(name) for name in names], [camera_part(name) for name in names]):
+        assert len({*parts}) == len(names)
+        for name, part in zip(names, parts, strict=True):
+            assert not re.search("[/+#\0\ud800-\udfff\ufffe]", part)
+            assert unquote_to_bytes(part) == name.encode("utf-8", "surrogatepass")
+
+
+def test_a_camera_has_no_topic_of_the_program_or_of_a_fleet() -> None:
+    topics = SiteTopics("snow")
+    for name in ("status", "fleet"):
+        assert topics.figures(name) != topics.figures(None)
+        assert not topics.availability(name).startswith(("snow/status", "snow/fleet"))
 
 
 def test_drift_is_told_beside_states_that_stay() -> None:
@@ -200,13 +233,13 @@ def test_drift_is_told_beside_states_that_stay() -> None:
     assert [each for each in sent if each[1] == ""] == []
 
 
-def test_states_that_share_a_topic_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    output = Mqtt("mqtt://broker", lambda _: None, client=Client())
-    both = news(("door", "c#", "on"), ("door", "c+", "off"), ("door", "c", "on"))
-    for _ in range(3):
-        output.tell(both)
-    (record,) = caplog.records
-    said = record.getMessage()
-    assert "of door, food: c# and of door, food: c+ have one MQTT topic" in said
-    assert "snow/door/state/food/c_," in said
-    output.close()
+def test_labels_that_signs_alone_tell_apart_have_topics_of_their_own(
+    output: Mqtt, client: Client
+) -> None:
+    client.connects()
+    labels = ("c#", "c+", "c/", "c_", "c", "c%23")
+    output.tell(news(*(("door", label, f"is {label}") for label in labels)))
+    kept = {topic: payload for topic, payload, _ in client.sent}
+    assert len(kept) == len(labels)
+    for topic, payload in kept.items():
+        assert payload == f"is {unquote(topic.removeprefix('site/door/state/food/'))}"

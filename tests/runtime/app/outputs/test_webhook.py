@@ -269,6 +269,103 @@ def test_a_file_that_cannot_be_the_queue(tmp_path: Path) -> None:
         EventQueue(tmp_path, 10)
 
 
+def waiting(events: EventQueue) -> list[str]:
+    found = []
+    while (event := events.oldest()) is not None:
+        found.append(event.body)
+        events.remove(event.number)
+    return found
+
+
+def filled(path: Path, count: int = 100) -> list[str]:
+    bodies = [json.dumps({"after": f"{number}", "more": "x" * 200}) for number in range(count)]
+    events = EventQueue(path, 1000)
+    for body in bodies:
+        events.put(body)
+    events.close()
+    return bodies
+
+
+PAGE = 4096
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "a page in the middle": lambda old: old[: 4 * PAGE] + b"\xa5" * PAGE + old[5 * PAGE :],
+    "cut short": lambda old: old[: len(old) // 2],
+    "a head of zeros": lambda old: bytes(PAGE) + old[PAGE:],
+    "zeros alone": lambda old: bytes(len(old)),
+    "the table of tables": lambda old: old[:100] + b"\xa5" * 50 + old[150:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_queue_is_put_aside_and_read_as_far_as_it_goes(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A box that lost its power has to start, and to post what happens from now on."""
+    path = tmp_path / "queue.sqlite"
+    bodies = filled(path)
+    broken = DAMAGES[damage](path.read_bytes())
+    path.write_bytes(broken)
+    events = EventQueue(path, 1000)
+    events.put("new")
+    found = waiting(events)
+    events.close()
+    assert found[-1] == "new"
+    assert found[:-1] == [body for body in bodies if body in found]  # none twice, in order
+    assert (tmp_path / "queue.sqlite.damaged").exists()
+    assert f"{len(found) - 1} events that could be read" in caplog.text
+    if damage == "a page in the middle":
+        assert len(found) > 50
+    again = EventQueue(path, 1000)
+    assert again.oldest() is None
+    again.close()
+
+
+def test_a_queue_that_is_damaged_while_it_is_used_takes_events_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    filled(path)
+    events = EventQueue(path, 1000)
+    first = events.oldest()
+    assert first is not None
+    with path.open("r+b") as file:  # the page of the tree's root, and those below it
+        file.seek(PAGE)
+        file.write(b"\xa5" * 10 * PAGE)
+    events._file.execute("PRAGMA cache_size=0")  # type: ignore[union-attr]
+    events._file.execute("PRAGMA shrink_memory")  # type: ignore[union-attr]
+    events.remove(first.number)
+    events.put("new")
+    assert waiting(events)[-1] == "new"
+    events.close()
+    assert "is damaged" in caplog.text
+
+
+def test_a_damaged_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.sqlite"
+    path.write_bytes(b"\x01\x02 no database, and none of ours" * 400)
+    with pytest.raises(InputError, match="cannot hold the events"):
+        EventQueue(path, 10)
+    assert [each.name for each in tmp_path.iterdir()] == ["notes.sqlite"]
+
+
+def test_on_a_disk_that_forgets_nothing_each_event_is_posted_once(
+    open_hook: Callable[..., Webhook],
+    receiver: Receiver,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """To delete takes room, too, and a full disk has none."""
+    hook = open_hook()
+
+    hook._events._file.execute(  # type: ignore[union-attr]
+        "CREATE TEMP TRIGGER full BEFORE DELETE ON events "
+        "BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+    )
+    hook.tell(news("soup", "tea", "cake"))
+    until(lambda: len(receiver.taken) == 3 and len(hook._events) == 0)
+    assert receiver.taken == ["soup", "tea", "cake"]
+    assert "comes again after the next start" in caplog.text
+
+
 def test_two_processes_share_no_queue(tmp_path: Path) -> None:
     path = tmp_path / "new" / "queue.sqlite"
     first = EventQueue(path, 10)

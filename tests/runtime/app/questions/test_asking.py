@@ -133,8 +133,11 @@ def test_answers_are_by_question_and_all_views_are_one_batch() -> None:
 def test_a_question_that_is_not_due_keeps_its_state() -> None:
     rare = Question("rare", "food", "door", LEFT, seconds=1000)
     frames = [[frame(number)] for number in range(40)]
-    kept, model, _ = play(frames, [rare, Question("often", "food", "door", RIGHT)])
+    kept, model, loop = play(frames, [rare, Question("often", "food", "door", RIGHT)])
     assert model.batches == [2] + [1] * 39
+    assert list(kept.answers[-1].tasks) == ["often"]
+    shown = loop.live.newest()["door"].tasks  # the page does not say "no answer" in between
+    assert {name: said.label for name, said in shown.items()} == {"rare": "pizza", "often": "soup"}
     assert [event for event in kept.events if event[0] == "rare"] == [("rare", "stale", "pizza")]
 
     kept, model, loop = play(frames, [rare])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import itertools
 import re
 import socket
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from snow_runtime.cameras import CameraOptions, open_camera
 from snow_runtime.cameras.clock import SYSTEM_CLOCK
+from snow_runtime.cameras.sources.http.stream import HttpStream
 from snow_runtime.cameras.sources.mjpeg import MjpegSource
 from snow_runtime.cameras.uri import parse
 from snow_runtime.errors import CameraError, SnowError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from snow_runtime.cameras import Camera
 
+HTTPConnectionPool = pytest.importorskip("urllib3").HTTPConnectionPool
 pytest.importorskip("requests")
 pytest.importorskip("simplejpeg")
 
@@ -107,6 +110,28 @@ def test_a_killed_server_is_found_again_on_the_same_port() -> None:
             assert camera.read(5) is not None
             assert camera.counters.reconnections == 1
             assert camera.counters.lost_s > 0
+
+
+@pytest.mark.parametrize("sent", [HEAD + part(jpeg(1)), b""], ids=["a picture", "nothing"])
+def test_connections_that_ended_leave_nothing_behind(
+    sent: bytes, request: pytest.FixtureRequest
+) -> None:
+    """Garbage is looked for so seldom that what needs it piles up for hours."""
+
+    def streams() -> int:
+        return sum(isinstance(each, (HttpStream, HTTPConnectionPool)) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    request.addfinalizer(gc.enable)
+    before, clock = streams(), FastClock()
+    with MjpegServer(lambda client: client.send(sent)) as server:
+        camera = open_camera(server.uri, options=OPTIONS, clock=clock)
+        eventually(lambda: len(clock.delays) > 8)
+        assert len(server.requests) > 8
+        camera.close()
+    del camera
+    eventually(lambda: streams() <= before)
 
 
 def test_a_server_that_accepts_and_says_nothing() -> None:

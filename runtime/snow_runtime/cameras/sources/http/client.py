@@ -7,6 +7,7 @@ import re
 import ssl
 import threading
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from requests.adapters import HTTPAdapter
@@ -68,7 +69,7 @@ class CameraAuth(HTTPDigestAuth):
 
 
 class DirectAdapter(HTTPAdapter):
-    """A new connection to one target for each request, and nothing between.
+    """A new connection to one target for each request, and nothing between; closed with this.
 
     Args:
         target: Target to connect to.
@@ -83,6 +84,7 @@ class DirectAdapter(HTTPAdapter):
         self._target = target
         self._options = options
         self._connected = connected
+        self._pools: list[HTTPConnectionPool] = []
 
     def get_connection_with_tls_context(
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
@@ -96,8 +98,21 @@ class DirectAdapter(HTTPAdapter):
             if self._target.scheme == "https"
             else HTTPConnectionPool(host, port)
         )
-        pool.ConnectionCls = _telling(pool.ConnectionCls, self._connected)
+        telling: Any = partial(_telling(pool.ConnectionCls), told=self._connected)
+        pool.ConnectionCls = telling
+        self._pools.append(pool)
         return pool
+
+    def close(self) -> None:
+        """Close the connections.
+
+        What a pool holds is never forgotten unless it is closed: urllib3 keeps it in a finaliser,
+        and a connection leads back to the pool.
+        """
+        for pool in self._pools:
+            pool.close()
+        self._pools.clear()
+        super().close()
 
     def cert_verify(self, *_: Any) -> None:
         """Leave the pool as it is: `requests` would trust its own list of authorities."""
@@ -127,10 +142,19 @@ def _tls(options: CameraOptions) -> dict[str, Any]:
     return {"ssl_context": ssl.create_default_context(), "server_hostname": options.tls_host}
 
 
-def _telling(base: Any, connected: Callable[[socket.socket], None]) -> Any:
+@cache
+def _telling(base: Any) -> Any:
+    """Make a class of connections that tell of their sockets; one for all, not one for each."""
+
     class Telling(base):  # type: ignore[misc]
+        def __init__(
+            self, *given: Any, told: Callable[[socket.socket], None], **options: Any
+        ) -> None:
+            super().__init__(*given, **options)
+            self._told = told
+
         def connect(self) -> None:
             super().connect()
-            connected(self.sock)
+            self._told(self.sock)
 
     return Telling

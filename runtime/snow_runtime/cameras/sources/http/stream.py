@@ -126,10 +126,12 @@ class HttpStream:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._answer is not None:
-            self._answer.close()
+        """Close the connection, and leave nothing that leads back here and would be kept by it."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.close()
         self._session.close()
+        self._session.adapters.clear()
         if self._socket is not None:  # the answer may have kept it open
             self._socket.close()
 
