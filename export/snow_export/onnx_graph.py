@@ -16,6 +16,8 @@ from snow_export.trace.join_sums import join_sums
 from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from snow_export.network import SharedNetwork
     from snow_runtime.graph.manifest import Manifest
 
@@ -62,7 +64,7 @@ def _fix_batch(model: onnx.ModelProto, batch: int) -> None:
 
 
 def check_graph(model: onnx.ModelProto) -> None:
-    """Check that a graph is valid, and that nothing in it is random or sorts at run time.
+    """Check that a graph is valid, and that nothing in it is random or sorts weights.
 
     Raises:
         ExportError: It is not; the message names the operator. Or it is too large for one file.
@@ -79,11 +81,21 @@ def check_graph(model: onnx.ModelProto) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         msg = f"the exported graph is not valid ONNX: {error}"
         raise ExportError(msg) from error
-    operators = {node.op_type for node in model.graph.node}
-    unwanted = {name for name in operators if name == "TopK" or name.startswith("Random")}
+    unwanted = set(_sorted_weights(model))
+    unwanted |= {node.op_type for node in model.graph.node if node.op_type.startswith("Random")}
     if unwanted:
         msg = (
             f"the exported graph holds {', '.join(sorted(unwanted))}, which freezing should have "
             "removed; freeze every delta before exporting it"
         )
         raise ExportError(msg)
+
+
+def _sorted_weights(model: onnx.ModelProto) -> Iterator[str]:
+    """Yield what sorts numbers that do not depend on the picture, such as a pooling's weights."""
+    of_picture = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        if of_picture.intersection(node.input):
+            of_picture.update(node.output)
+        elif node.op_type == "TopK":
+            yield node.op_type

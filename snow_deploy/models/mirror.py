@@ -12,7 +12,8 @@ from torch import Tensor, fx, nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import HEAD, input_of, is_dense
 from snow_deploy.models.channel_cuts import divided_cuts, is_arithmetic
-from snow_deploy.models.free_tensors import free_tensor
+from snow_deploy.models.channel_shapes import EXPANSIONS, RESHAPES, divided_shape
+from snow_deploy.models.free_tensors import companions, free_tensor
 from snow_deploy.models.mirrored_part import find_part
 from snow_deploy.models.network import look_up
 from snow_deploy.models.resized_layers import (
@@ -114,6 +115,8 @@ class Mirror:
                 self.nodes[node] = self._feature(self.begin)
             elif node in part.stands_for:
                 self.nodes[node] = self.nodes[part.stands_for[node]]
+            elif node.op == "get_attr":
+                continue  # mirrored when it is read, by what it meets there
             elif node.op == "output":
                 self.graph.output(self.nodes[input_of(node)])
             else:
@@ -127,6 +130,9 @@ class Mirror:
 
     def _mirror_checked(self, node: fx.Node) -> fx.Node:
         try:
+            for each in node.all_input_nodes:
+                if each.op == "get_attr" and each not in self.nodes:
+                    self.nodes[each] = self._parameter(each)
             return self._mirror(node)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             msg = (
@@ -145,12 +151,15 @@ class Mirror:
         if layer is not None:
             arrives = self._value(node)
             return self._call(str(node.target), self._resized(node, layer, arrives), node)
-        if node.op == "get_attr":
-            return self._parameter(node)
         copied = self.graph.node_copy(node, lambda arg: self.nodes[arg])
         cuts = divided_cuts(
-            node, self.width, lambda: self._channels(input_of(node)), lambda: self._arriving(node)
+            *(node, self.width),
+            lambda: self._original(input_of(node)).shape[1],
+            lambda: self._arriving(node),
         )
+        if cuts is None and self.width > 1 and node.target in RESHAPES | EXPANSIONS:
+            shapes = self._original(input_of(node)).shape, self._original(node).shape
+            cuts = divided_shape(node, shapes, self._value(node).shape, self.width)
         if cuts is not None:
             copied.args = fx.node.map_arg(cuts, lambda arg: self.nodes[arg])
         elif is_arithmetic(copied):
@@ -180,13 +189,13 @@ class Mirror:
     def _arriving(self, node: fx.Node) -> int:
         return self._value(node).shape[1]
 
-    def _channels(self, node: fx.Node) -> int:
-        """Return the channels of one of the source's tensors."""
+    def _original(self, node: fx.Node) -> Tensor:
+        """Return one of the source's tensors, of which the shape is real."""
         if not self.originals:
             image = torch.zeros(self.anatomy.image_shape, device="meta")
             self.originals = run_nodes(self.blueprint, image)
-        channels: int = self.originals[node].shape[1]
-        return channels
+        value: Tensor = self.originals[node]
+        return value
 
     def _classifier(self, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> fx.Node:
         """Read the local features, and as asked all of the source's pooled ones."""
@@ -257,12 +266,18 @@ class Mirror:
         """Mirror a tensor that no layer holds, such as a layer scale."""
         name = str(node.target)
         holder, leaf = self._holder(name), name.rpartition(".")[2]
-        mirrored = free_tensor(self.source, node, self.width)
+        mirrored = free_tensor(self.source, node, self.width, self._met(node))
         if isinstance(mirrored, nn.Parameter):
             holder.register_parameter(leaf, mirrored)
         else:
             holder.register_buffer(leaf, mirrored)
         return self._record(self.graph.get_attr(name))
+
+    def _met(self, node: fx.Node) -> list[tuple[torch.Size, torch.Size]]:
+        """Return the shapes of what a tensor is computed with, in the source and here."""
+        there = [each for each in companions(node) if each in self.nodes]
+        pairs = [(self._original(each), self.values[self.nodes[each]]) for each in there]
+        return [(one.shape, here.shape) for one, here in pairs if isinstance(here, Tensor)]
 
     def _holder(self, name: str) -> nn.Module:
         """Return the (new) parent module of a dotted name."""

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from snow_deploy.errors import SourceError
-from snow_deploy.models.anatomy import find_classifier
+from snow_deploy.models.anatomy import find_classifier, on_meta_device, output_node
 from snow_deploy.models.architectures import COUNTER, NetworkKeys
 from snow_deploy.models.choose_weights import choose_weights
 from snow_deploy.models.plain.description import describe
 from snow_deploy.models.plain.make_plain import make_plain
 from snow_deploy.models.source_weights import SourceWeights
+from snow_export.trace.nodes import layer_of, run_nodes
 from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def weights_of_module(network: nn.Module, facts: ModuleFacts) -> SourceWeights:
             are not those of a trained network.
     """
     plain = make_plain(network, height_width(facts.image_size), facts.name)
-    find_classifier(plain)
+    _check_classifier(plain, facts)
     graph = describe(plain, facts.name)
     labels = facts.labels
     weights = SourceWeights(
@@ -58,6 +59,67 @@ def weights_of_module(network: nn.Module, facts: ModuleFacts) -> SourceWeights:
     weights.check_values()
     weights.build()
     return weights if labels is None else weights.with_labels(labels)
+
+
+def _check_classifier(plain: fx.GraphModule, facts: ModuleFacts) -> None:
+    """Check that a network ends in one classifier, whose place a task's can take.
+
+    Raises:
+        SourceError: It ends in none, or its answers are those of several, put together.
+    """
+    classifier = find_classifier(plain)
+    layer: Any = layer_of(plain, classifier)
+    node = output_node(plain.graph).all_input_nodes[0]
+    while node is not classifier:
+        if _makes_features(plain, node, layer):
+            width = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+            msg = (
+                f"{facts.name} ends in no classifier: {node.name} stands behind {classifier.target}"
+                ", its last layer that is a matrix. A task's classifier takes the place of the "
+                f"network's own. Give it one, with any weights: nn.Linear({width}, 2)."
+            )
+            raise SourceError(msg)
+        node = node.all_input_nodes[0]
+    found = _classifiers(on_meta_device(plain), facts)
+    if len(found) > 1:
+        msg = (
+            f"{facts.name} answers by {len(found)} classifiers, put together: {', '.join(found)}. "
+            "A task's classifier takes the place of one: let the network return that one's logits."
+        )
+        raise SourceError(msg)
+
+
+def _makes_features(plain: fx.GraphModule, node: fx.Node, last: nn.Module) -> bool:
+    """Tell what stands behind a layer within a network, and not behind a classifier."""
+    layer = layer_of(plain, node)
+    if isinstance(layer, _NORMS):
+        return True
+    name = getattr(node.target, "__name__", str(node.target))
+    activates = isinstance(layer, _ACTIVATIONS) or name in _ACTIVATING
+    return activates and isinstance(last, nn.Conv2d) and max(last.kernel_size) > 1
+
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Hardswish)
+_ACTIVATING = frozenset({"relu", "relu_", "relu6", "leaky_relu", "gelu", "silu", "hardswish"})
+"""What SqueezeNet has behind its classifier too, which is a convolution of single pixels."""
+
+
+def _classifiers(blank: fx.GraphModule, facts: ModuleFacts) -> list[str]:
+    """Return the layers whose outputs are put together to a network's answers."""
+    images = torch.zeros(1, 3, *height_width(facts.image_size), device="meta")
+    values = run_nodes(blank, images)
+    waiting = [output_node(blank.graph).all_input_nodes[0]]
+    answers = values[waiting[0]].shape[:2]
+    found: dict[str, None] = {}
+    while waiting:
+        node = waiting.pop()
+        if isinstance(layer_of(blank, node), nn.Linear | nn.Conv2d):
+            found[str(node.target)] = None
+        else:
+            shapes = ((each, getattr(values[each], "shape", ())) for each in node.all_input_nodes)
+            waiting += [each for each, shape in shapes if shape[:2] == answers]
+    return list(found)
 
 
 def _tensors(plain: fx.GraphModule) -> dict[str, Tensor]:

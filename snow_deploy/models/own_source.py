@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import hashlib
 import importlib
@@ -19,6 +18,7 @@ from torch import nn
 from snow_deploy.errors import SourceError
 from snow_deploy.models.module_facts import ModuleFacts, facts_of_config, for_stem
 from snow_deploy.models.network_facts import config_of
+from snow_deploy.models.plain.hooks import deep_copy
 from snow_deploy.models.plain.tracer import where
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _find(source: str, module: ModuleType, name: str) -> Any:
 
 def _call(source: str, factory: Any) -> nn.Module:
     if isinstance(factory, nn.Module):
-        return copy.deepcopy(factory)
+        return deep_copy(factory)
     if not callable(factory):
         msg = (
             f"--source {source} is a {type(factory).__name__}, expected a function that returns "

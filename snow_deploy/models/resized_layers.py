@@ -44,6 +44,9 @@ def resized_layer(layer: nn.Module, arrives: Tensor, width: int) -> nn.Module:
         made = copy.copy(layer)  # of a subclass, such as torchvision's LayerNorm2d
         made_for = divide(layer.normalized_shape[-1], width)
         nn.LayerNorm.__init__(made, made_for, layer.eps, layer.elementwise_affine)
+    elif isinstance(layer, nn.RMSNorm):
+        made_for = divide(layer.normalized_shape[-1], width)
+        made = nn.RMSNorm(made_for, layer.eps, layer.elementwise_affine)
     elif isinstance(layer, nn.PReLU):
         made = nn.PReLU(1 if layer.num_parameters == 1 else channels)
     elif isinstance(layer, nn.Conv1d) and layer.in_channels == layer.out_channels == 1:

@@ -121,7 +121,13 @@ def _describe_layer(layer: nn.Module) -> tuple[str, Any]:
         kind = f"torch.nn.{type(layer).__name__}"
         if getattr(nn, type(layer).__name__, None) is not type(layer):
             raise _unknown(type(layer).__name__, "a")
-    names = _OPTIONS.get(type(layer)) or list(inspect.signature(type(layer)).parameters)
+    parameters = inspect.signature(type(layer)).parameters
+    names = _OPTIONS.get(type(layer)) or list(parameters)
+    is_open = any(each.kind is each.VAR_POSITIONAL for each in parameters.values())
+    if (
+        is_open and type(layer) not in _OPTIONS and layer.state_dict()
+    ):  # as torch's recurrent layers are: it is not told how made
+        raise _unknown(type(layer).__name__, "a")
     options = {
         name: _option(layer, name)
         for name in names
@@ -141,6 +147,8 @@ def _describe_node(node: fx.Node) -> dict[str, Any]:
     target = node.target if isinstance(node.target, str) else _name_function(node.target)
     if node.op == "call_method":
         _check_method(str(target))
+    elif target == "builtins.getattr" and node.args[1] not in _ATTRIBUTES:
+        raise _unknown(node.args[1], "a tensor's attribute")
     stack = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
     return {
         "op": node.op,
@@ -258,6 +266,8 @@ _ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "T", "mT"})
 
 
 def _name_function(function: Any) -> str:
+    if function is _attribute_of_tensor:  # of a network that was written down before
+        function = getattr
     for name, known in known_functions().items():
         if known is function:
             return name

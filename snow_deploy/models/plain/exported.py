@@ -179,12 +179,17 @@ class _Reader:
         name, reads = operator_name(node.target), node.all_input_nodes
         if node.target is operator.getitem and is_first_of_several(reads[0].target):
             return args[0]
-        if name and not _is_chance(node.target) and self._are_constant(reads):
+        is_part = node.target is operator.getitem
+        is_certain = is_part or (name and not _is_chance(node.target))
+        if is_certain and self._are_constant(reads):
             return self._compute(node, args, kwargs)
         if name.removeprefix("new_") in _FILLING:
             return self._filled(node, args, kwargs)
         if name == "slice_scatter":
             return self._written(node, *args)
+        if name == "fill":
+            number = args[1] if isinstance(args[1], float | int) else self._value(args[1])
+            return self._graph.call_function(torch.full_like, (args[0], float(number)))
         return args[1] if name == "copy" and _alike(*reads) else None
 
     def _are_constant(self, nodes: Iterable[fx.Node]) -> bool:
@@ -201,12 +206,13 @@ class _Reader:
         with torch.no_grad():
             value = cast("Any", node.target)(*args, **kwargs)
         if any(isinstance(self._root[each], nn.Parameter) for each in weights):
-            value = nn.Parameter(value) if isinstance(value, Tensor) else value
+            is_weight = isinstance(value, Tensor) and value.is_floating_point()
+            value = nn.Parameter(value) if is_weight else value
         owner = weights[0].rpartition(".")[0] if weights else ""
         return self._constant(f"{owner}.{node.name}" if owner else node.name, value)
 
     def _constant(self, target: str, value: Any) -> fx.Node:
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor | list | tuple):  # lists are taken apart
             msg = f"its graph holds a {type(value).__name__}, {target}"
             raise NotExportedError(msg)
         name = _inner(target)

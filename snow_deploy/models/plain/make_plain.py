@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from typing import Any
 
@@ -11,20 +12,23 @@ from torch import Tensor, fx, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.plain.aten_calls import NotExportedError
-from snow_deploy.models.plain.description import describe
+from snow_deploy.models.plain.casts import drop_casts
+from snow_deploy.models.plain.description import build_described, describe
 from snow_deploy.models.plain.exported import trace_exported
+from snow_deploy.models.plain.hooks import deep_copy, settle_weights, take_off_hooks
 from snow_deploy.models.plain.replace_layers import convolution_like, replace_layers
 from snow_deploy.models.plain.rewrite import rewrite
 from snow_deploy.models.plain.tracer import EXAMPLE_BATCH, picture_channels, trace_plainly, where
 from snow_export.trace.nodes import layer_of
 
 
-class AttentionError(SourceError):
-    """A network has attention blocks, however it is read."""
+class UnfitError(SourceError):
+    """A network is no source, however it is read."""
 
 
 _ATTENTION = re.compile(r"Attention(2d|Block|Layer|Pool)?$")
 """What the classes of attention blocks are called, in torch, torchvision and timm."""
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey, ITU-R BT.601, as Pillow has them."""
 _TOLERANCE = 1e-3
@@ -59,11 +63,20 @@ def make_plain(network: nn.Module, image_size: tuple[int, int], what: str) -> fx
         )
         raise SourceError(msg)
     images = torch.randn((2, channels, *image_size), generator=torch.Generator().manual_seed(0))
+    images[1] *= 3  # so that what is computed of both is seen beside what is of one
     expected = _answers(original, images, what)
     changed = copy.deepcopy(original)
+    settle_weights(changed)
     reparametrise(changed)
-    replace_layers(changed)
-    plain = _trace(changed, images, expected, what)
+    replace_layers(changed, images)
+    hooked = take_off_hooks(changed)
+    try:
+        plain = _trace(changed, images, expected, what)
+    except SourceError as error:
+        if not hooked or isinstance(error, UnfitError):
+            raise
+        msg = f"{error} Hooks were taken off first, here of {', '.join(hooked[:3])}."
+        raise SourceError(msg) from error
     if channels == 1:
         _read_colour(plain, what)
     return plain
@@ -83,7 +96,7 @@ def _copy(network: nn.Module, what: str) -> nn.Module:
             )
             raise SourceError(msg)
     try:
-        return copy.deepcopy(network).to("cpu", torch.float32).eval()
+        return deep_copy(network).to("cpu", torch.float32).eval()
     except Exception as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         msg = (
@@ -102,15 +115,17 @@ def _trace(network: nn.Module, images: Tensor, expected: Tensor, what: str) -> f
     image_size = (images.shape[2], images.shape[3])
     try:
         return _checked(rewrite(trace_plainly(network, image_size, what)), images, expected, what)
-    except AttentionError:
+    except UnfitError:
         raise
     except SourceError as refused:
         try:
             plain = rewrite(trace_exported(network, image_size))
             return _checked(plain, images, expected, what)
-        except AttentionError:
+        except UnfitError:
             raise
         except (NotExportedError, SourceError) as also:
+            if str(also) == str(refused):
+                raise
             reason = str(also).partition(". ")[0]
             msg = f"{refused} torch.export was tried too, and does not read it: {reason}."
             raise SourceError(msg) from refused
@@ -124,7 +139,7 @@ def refuse_attention(network: nn.Module, what: str) -> None:
     """
     for name, layer in network.named_modules():
         if _ATTENTION.search(type(layer).__name__):
-            raise AttentionError(_no_attention(what, f"{name} is a {type(layer).__name__}"))
+            raise UnfitError(_no_attention(what, f"{name} is a {type(layer).__name__}"))
 
 
 def _no_attention(what: str, seen: str) -> str:
@@ -162,7 +177,7 @@ def _answers(original: nn.Module, images: Tensor, what: str) -> Tensor:
     """
     height, width = images.shape[2:]
     try:
-        answers = original(images)
+        answers = original(images.clone())  # which it may write into
     except Exception as error:
         reason, place = str(error).strip().partition("\n")[0].rstrip("."), where(error)
         kind, at = type(error).__name__, f" at {place}" if place else ""
@@ -185,17 +200,54 @@ def _answers(original: nn.Module, images: Tensor, what: str) -> Tensor:
 
 @torch.no_grad()
 def _checked(plain: fx.GraphModule, images: Tensor, expected: Tensor, what: str) -> fx.GraphModule:
-    """Return a graph that can be written down and answers as the network itself.
+    """Return a graph as it is when it has been written down and read, if that answers the same.
 
     Raises:
-        SourceError: It cannot, or the answers differ beyond rounding.
+        SourceError: It cannot be written down, or the answers differ beyond rounding from those of
+            the network itself, or by what other pictures there are.
     """
     plain.eval()
     if any(node.target is nn.functional.scaled_dot_product_attention for node in plain.graph.nodes):
-        raise AttentionError(_no_attention(what, "it calls scaled_dot_product_attention"))
-    describe(plain, what)
+        raise UnfitError(_no_attention(what, "it calls scaled_dot_product_attention"))
+    for name, layer in plain.named_modules():
+        if getattr(layer, "running_mean", layer) is None and isinstance(layer, _BATCH_NORMS):
+            msg = (
+                f"{name} of {what} keeps no running statistics, so that it answers about a picture "
+                "by what other pictures are in its batch. Let it track them, and train it again."
+            )
+            raise UnfitError(msg)
+    drop_casts(plain, images.shape, what)
+    written = build_described(describe(plain, what))
+    written.load_state_dict(plain.state_dict(), strict=False)  # profilers leave buffers in layers
+    found, alone = (_run(written, given, what) for given in (images, images[:1]))
+    far = _distance(found, expected)
+    if far > _TOLERANCE:
+        msg = (
+            f"the graph of {what} answers otherwise than the network itself: up to {far:.2g} of "
+            f"the largest answer apart, expected {_TOLERANCE:g} at most. Its forward pass depends "
+            "on something beside the picture, such as chance or what it remembers."
+        )
+        raise SourceError(msg)
+    if alone.shape != found[:1].shape:
+        msg = (
+            f"{what} returns {list(alone.shape)} for one picture, expected [1, {found.shape[1]}]. "
+            "Leave squeeze() out, or say which axis: squeeze(-1)."
+        )
+        raise UnfitError(msg)
+    far = _distance(alone, found[:1])
+    if far > _TOLERANCE:
+        msg = (
+            f"{what} answers about a picture by what other pictures are in its batch: up to "
+            f"{far:.2g} of the largest answer apart, expected {_TOLERANCE:g} at most. Norms "
+            "without running statistics do so, and means over the first axis: leave them out."
+        )
+        raise UnfitError(msg)
+    return written
+
+
+def _run(plain: fx.GraphModule, images: Tensor, what: str) -> Tensor:
     try:
-        found = fx.Interpreter(plain).run(images)  # plain() prints what it fails at
+        found: Tensor = fx.Interpreter(plain).run(images.clone())  # plain() prints what it fails at
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         msg = (
@@ -204,18 +256,18 @@ def _checked(plain: fx.GraphModule, images: Tensor, expected: Tensor, what: str)
             "as it comes, neither by int() nor in a loop."
         )
         raise SourceError(msg) from error
-    far = float("inf")
-    if found.shape == expected.shape:
-        far = float((expected - found).abs().max()) / max(float(expected.abs().max()), 1e-6)
+    return found
+
+
+def _distance(found: Tensor, expected: Tensor) -> float:
+    """Return how far answers are apart, as a share of the largest; what is not finite agrees."""
+    if found.shape != expected.shape:
+        return float("inf")
     same_holes = bool((expected.isfinite() == found.isfinite()).all())
-    if not (far <= _TOLERANCE or (same_holes and not expected.isfinite().all())):
-        msg = (
-            f"the graph of {what} answers otherwise than the network itself: up to {far:.2g} of "
-            f"the largest answer apart, expected {_TOLERANCE:g} at most. Its forward pass depends "
-            "on something beside the picture, such as chance or what it remembers."
-        )
-        raise SourceError(msg)
-    return plain
+    if same_holes and not expected.isfinite().all():
+        return 0.0
+    far = float((expected - found).abs().max()) / max(float(expected.abs().max()), 1e-6)
+    return float("inf") if math.isnan(far) else far
 
 
 @torch.no_grad()

@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def replace_layers(network: nn.Module) -> None:
+def replace_layers(network: nn.Module, images: Tensor) -> None:
     """Replace layers in place, by what they are called and what they hold.
 
     A convolution that pads as TensorFlow does becomes a `PaddedConv2d`, one that standardises its
     weights has the standardised ones, an anti-aliasing blur becomes a `FixedFilter2d`, and a norm
-    with frozen statistics a BatchNorm.
+    with frozen statistics or those of several processes a BatchNorm.
+
+    Args:
+        network: Network in eval mode.
+        images: What it can read; it is run on them where layers do not say what shape they read.
     """
+    _replace_synchronised(network, images)
     made: dict[int, nn.Module] = {}
     for name, layer in list(network.named_modules(remove_duplicate=False)):
         rule = _RULES.get(type(layer).__name__)
@@ -54,6 +59,37 @@ def convolution_like(
     made.weight = nn.Parameter(weight.detach().clone())
     if bias is not None:
         made.bias = nn.Parameter(bias.detach().clone())
+    return made.train(mode=False)
+
+
+def _replace_synchronised(network: nn.Module, images: Tensor) -> None:
+    """Replace norms that share their statistics between processes, which is in training alone.
+
+    They normalise maps as well as vectors, and BatchNorm has a layer for each: the network is run.
+    """
+    axes: dict[nn.Module, int] = {}
+    norms = [each for each in network.modules() if isinstance(each, nn.SyncBatchNorm)]
+    if not norms:
+        return
+    watched = [
+        norm.register_forward_pre_hook(lambda norm, given: axes.update({norm: given[0].ndim}))
+        for norm in norms
+    ]
+    network(images)
+    for hook in watched:
+        hook.remove()
+    made = {norm: _batch_norm_like(norm, count) for norm, count in axes.items()}
+    for name, layer in list(network.named_modules(remove_duplicate=False)):
+        if layer in made:
+            network.set_submodule(name, made[layer])
+
+
+def _batch_norm_like(norm: Any, axes: int) -> nn.Module:
+    kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 5: nn.BatchNorm3d}.get(axes, nn.BatchNorm2d)
+    tracks = norm.track_running_stats
+    options = {"momentum": norm.momentum, "affine": norm.affine, "track_running_stats": tracks}
+    made: nn.Module = kind(norm.num_features, norm.eps, **options)
+    made.load_state_dict(norm.state_dict())
     return made.train(mode=False)
 
 

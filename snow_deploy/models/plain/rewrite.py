@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from torch.nn import functional
 
 from snow_deploy.models.plain.function_layers import FUNCTION_LAYERS
 from snow_deploy.models.plain.replace_layers import convolution_like
-from snow_export.trace.in_place import read_results
+from snow_deploy.models.plain.spread import spread_constants
+from snow_export.trace.in_place import read_results, written_input
 from snow_export.trace.nodes import layer_of
 
 if TYPE_CHECKING:
@@ -34,9 +36,12 @@ def rewrite(traced: fx.GraphModule) -> fx.GraphModule:
         if _does_nothing(traced, node):
             node.replace_all_uses_with(node.all_input_nodes[0])
             graph.erase_node(node)
+    _take_largest(graph)
     _ask_at_hand_for_batch(graph)
     graph.eliminate_dead_code()
     _compute_constants(traced)
+    spread_constants(graph)
+    _reshape_any_layout(traced)
     graph.eliminate_dead_code()
     for node in list(graph.nodes):
         if node.op == "call_function" and (rule := FUNCTION_LAYERS.get(node.target)) is not None:
@@ -45,12 +50,15 @@ def rewrite(traced: fx.GraphModule) -> fx.GraphModule:
         _count_padding(traced, node)
         _take_padding(traced, node)
     graph.eliminate_dead_code()
+    _call_each_once(traced)
+    _hold_apart(traced)
     used = {str(node.target) for node in graph.nodes if node.op in {"call_module", "get_attr"}}
     plain = fx.GraphModule({name: attribute(traced, name) for name in used}, graph)
     plain.graph.lint()
     return plain
 
 
+_LINEAR = (nn.Conv2d, nn.Linear)
 _CHECKS = frozenset({torch._assert, torch._assert_async})  # noqa: SLF001
 _DROPPING = (functional.dropout, functional.dropout2d, torch.dropout)
 
@@ -59,6 +67,26 @@ def _does_nothing(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         return type(traced.get_submodule(str(node.target))) is nn.Identity
     return node.target in _DROPPING  # traced in eval mode
+
+
+def _take_largest(graph: fx.Graph) -> None:
+    """Ask for the largest or smallest values of an axis without the places that they stand at."""
+    for node in graph.nodes:
+        if node.target is getattr and node.args[1] in _PARTS:
+            node.target, node.args = operator.getitem, (node.args[0], _PARTS[node.args[1]])
+        pair = node.args[0] if node.target is operator.getitem and node.args[1] == 0 else None
+        if isinstance(pair, fx.Node) and (extreme := _EXTREMES.get(pair.target)) is not None:
+            given = dict(zip(("input", "dim", "keepdim"), pair.args, strict=False)) | pair.kwargs
+            if isinstance(given.get("dim"), int):
+                keep = given.get("keepdim", False)
+                node.target, node.args = extreme, (given["input"], given["dim"], keep)
+
+
+_PARTS = {"values": 0, "indices": 1}
+_EXTREMES: dict[Any, Any] = {
+    **dict.fromkeys(("max", torch.max), torch.amax),
+    **dict.fromkeys(("min", torch.min), torch.amin),
+}
 
 
 def _ask_at_hand_for_batch(graph: fx.Graph) -> None:
@@ -113,6 +141,22 @@ def _compute_constants(traced: fx.GraphModule) -> None:
             constant.meta = dict(node.meta)
             values[constant] = values[node]
             node.replace_all_uses_with(constant)
+        elif isinstance(values[node], _LITERALS):
+            literal = values[node]
+            value: Any = tuple(literal) if isinstance(literal, torch.Size) else literal
+            for user in list(node.users):
+                if user.op in {"call_function", "call_method"}:
+                    _read_literal(user, node, value)
+
+
+def _read_literal(user: fx.Node, node: fx.Node, value: Any) -> None:
+    """Let a call read a plain value in the place of a node that gives it."""
+    user.args, user.kwargs = fx.node.map_arg(
+        (user.args, user.kwargs), lambda each: value if each is node else each
+    )
+
+
+_LITERALS = (bool, int, float, torch.Size, torch.device, torch.dtype)
 
 
 def _is_trained(traced: fx.GraphModule, node: fx.Node) -> bool:
@@ -126,6 +170,54 @@ def _first_weight(node: fx.Node) -> str:
     while node.op != "get_attr":
         node = node.all_input_nodes[0]
     return str(node.target)
+
+
+def _call_each_once(traced: fx.GraphModule) -> None:
+    """Give each further call of a layer with weights a copy of the layer.
+
+    What a call reads, and where a norm is folded, is told by the layer. A classifier that answers
+    about several views of a picture stays one, since a task's takes its place.
+    """
+    called: set[str] = set()
+    last = [node for node in traced.graph.nodes if isinstance(layer_of(traced, node), _LINEAR)][-1:]
+    for node in traced.graph.nodes:
+        if node.op != "call_module":
+            continue
+        name = str(node.target)
+        layer = traced.get_submodule(name)
+        if name in called and layer.state_dict() and all(name != each.target for each in last):
+            node.target = name = _free_name(traced, name)
+            traced.add_submodule(name, copy.deepcopy(layer))
+        called.add(name)
+
+
+def _reshape_any_layout(traced: fx.GraphModule) -> None:
+    """Let views be reshapes: a source's maps lie in memory channels last, which not all fit.
+
+    Where something is written into the view, or into what it is of, it stays one.
+    """
+    for node in traced.graph.nodes:
+        if node.op == "call_method" and node.target == "view":
+            whole = node.args[0]
+            readers = [*node.users, *whole.users]
+            if not any(written_input(traced, each) in {node, whole} for each in readers):
+                node.target = "reshape"
+
+
+def _hold_apart(traced: fx.GraphModule) -> None:
+    """Let no tensor that is read by itself stand in a layer that is called, in place."""
+    called = {str(node.target) for node in traced.graph.nodes if node.op == "call_module"}
+    moved: dict[str, str] = {}
+    for node in [each for each in traced.graph.nodes if each.op == "get_attr"]:
+        name = str(node.target)
+        owner, _, leaf = name.rpartition(".")
+        if owner not in called:
+            continue
+        if name not in moved:
+            moved[name] = _free_name(traced, f"{owner}_{leaf}")
+            trained = isinstance(attribute(traced, name), nn.Parameter)
+            _put(traced, moved[name], attribute(traced, name).detach().clone(), trained=trained)
+        node.target = moved[name]
 
 
 def attribute(traced: nn.Module, name: str) -> Any:

@@ -193,9 +193,9 @@ class Training(nn.Module):
         return answers
 
 
-def test_a_norm_of_the_batch_stays_a_function() -> None:
-    plain = make_plain(Training(), (SIZE, SIZE), "training")
-    assert any(node.target is functional.batch_norm for node in plain.graph.nodes)
+def test_a_norm_of_the_batch_at_hand_is_refused() -> None:
+    with pytest.raises(SourceError, match="by what other pictures are in its batch: up to 0"):
+        make_plain(Training(), (SIZE, SIZE), "training")
 
 
 class Folding(nn.Module):
