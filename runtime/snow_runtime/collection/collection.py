@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.closing import Closing
-from snow_runtime.collection import journal, questions
+from snow_runtime.collection import journal, questions, room
 from snow_runtime.collection.database import Database
 from snow_runtime.collection.deletion import remove_pictures
-from snow_runtime.collection.options import CollectionOptions
 from snow_runtime.collection.picture_files import PictureFiles
 from snow_runtime.collection.pictures import (
     Chosen,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from snow_runtime.collection.options import CollectionOptions
     from snow_runtime.collection.records import (
         CollectedPicture,
         CollectionQuestion,
@@ -64,9 +64,8 @@ class Collection(Closing):
     A process that was forked opens its own.
     """
 
-    def __init__(self, folder: Path, database: Database, options: CollectionOptions) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self.folder = folder
-        self.options = options
         self.database = database
         self._files = PictureFiles(folder / "pictures")
 
@@ -83,7 +82,7 @@ class Collection(Closing):
         Args:
             folder: Its folder.
             create: Whether an empty one is made where there is none.
-            options: How much it keeps; None for the usual.
+            options: How much it keeps; None as before.
 
         Raises:
             CollectionError: There is none, it cannot be read or written, is damaged, or a newer
@@ -94,12 +93,10 @@ class Collection(Closing):
             with writing(folder, CollectionError, "Name a folder that this user may write to."):
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 folder.mkdir(mode=0o700, exist_ok=True)  # pictures are its user's alone
-        found = cls(
-            folder,
-            Database(folder / DATABASE, create=create),
-            CollectionOptions() if options is None else options,
-        )
+        found = cls(folder, Database(folder / DATABASE, create=create))
         try:
+            if options is not None and options.size_bytes is not None:
+                found._resize(options.size_bytes)
             found._sweep()
         except BaseException:
             found.close()
@@ -110,8 +107,18 @@ class Collection(Closing):
         """Close it; a second time does nothing."""
         self.database.close()
 
-    def add(self, picture: NewPicture) -> int | None:
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of pictures and features together, at most."""
+        with self.database.reading() as connection:
+            return room.size_of(connection)
+
+    def add(self, picture: NewPicture, *, by_deleting: bool = True) -> int | None:
         """Keep a picture, and let older ones go where there is no room.
+
+        Args:
+            picture: The picture.
+            by_deleting: Whether others may go for it.
 
         Returns:
             Its id; None where it is kept already, or there is no room for it.
@@ -121,7 +128,9 @@ class Collection(Closing):
         """
         try:
             with self.database.writing() as connection:
-                found, gone = add_picture(connection, self._files, picture, self.options)
+                found, gone = add_picture(
+                    connection, self._files, picture, by_deleting=by_deleting
+                )
         except CollectionError:  # a full disk: leave it no fuller than it was
             with suppress(CollectionError):
                 self._remove_files([hashlib.sha256(picture.jpeg).hexdigest()])
@@ -349,6 +358,11 @@ class Collection(Closing):
         with self.database.reading() as connection:
             questions.question_named(connection, question)
             return journal.current(connection, question)
+
+    def _resize(self, size_bytes: int) -> None:
+        if self.size_bytes != size_bytes:
+            with self.database.writing() as connection:
+                room.resize(connection, size_bytes)
 
     def _sweep(self) -> None:
         """Delete files that no row names: of a process that was killed between the two."""

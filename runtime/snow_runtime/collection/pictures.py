@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.collection.options import CollectionOptions
     from snow_runtime.collection.picture_files import PictureFiles
     from snow_runtime.collection.records import CollectionQuestion, NewPicture
 
@@ -52,9 +51,16 @@ def add_picture(
     connection: sqlite3.Connection,
     files: PictureFiles,
     picture: NewPicture,
-    options: CollectionOptions,
+    *,
+    by_deleting: bool,
 ) -> tuple[int | None, list[str]]:
     """Write a picture's file and its row, and delete rows of others until there is room.
+
+    Args:
+        connection: The database's.
+        files: Where its file goes.
+        picture: The picture.
+        by_deleting: Whether others may go for it.
 
     Returns:
         Its id, None where it is not kept; and the SHA-256 of pictures whose rows went.
@@ -73,7 +79,7 @@ def add_picture(
         if picture.reason == "random":  # it was drawn, whatever else it was kept for
             connection.execute("UPDATE pictures SET reason = 'random' WHERE id = ?", (kept,))
         return None, []
-    gone = make_room(connection, stored, options)
+    gone = make_room(connection, stored, by_deleting=by_deleting)
     if gone is None:
         return None, []
     files.write(picture.jpeg)

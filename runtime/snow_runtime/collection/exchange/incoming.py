@@ -156,9 +156,9 @@ def import_pictures(
     _add_questions(collection, incoming, camera, view)
     report = ImportReport()
     paths = list(incoming.labels)
-    ids: dict[tuple[str, str], list[int]] = {}
     for start in range(0, len(paths), _BATCH):
         pictures = _loaded(paths[start : start + _BATCH], report)
+        ids: dict[tuple[str, str], list[int]] = {}
         features = None
         if featuriser is not None and pictures:
             features = featuriser.compute([image for _, image in pictures])
@@ -177,8 +177,8 @@ def import_pictures(
             )
             for question, label in incoming.labels[path].items():
                 ids.setdefault((question, label), []).append(found)
-    for (question, label), given in ids.items():
-        report.labelled += collection.label(given, question, label, BY_IMPORT)
+        for (question, label), given in ids.items():  # now: without a label they are the first to go
+            report.labelled += collection.label(given, question, label, BY_IMPORT)
     return report
 
 
@@ -207,13 +207,17 @@ def keep_or_find(collection: Collection, picture: NewPicture, report: ImportRepo
     Raises:
         CollectionError: There is no room for it, or it cannot be written.
     """
-    found = collection.add(picture)
+    found = collection.add(picture, by_deleting=False)
     if found is not None:
         report.added += 1
         return found
     known = collection.find(picture)
     if known is None:
-        msg = "There is no room for a picture. Give the collection more bytes, or delete some."
+        msg = (
+            f"There is no room for a picture: the collection {collection.folder} may take "
+            f"{collection.size_bytes} bytes, and what is in it does not give way. Give it more "
+            "with --collect-bytes, or delete some, and do it again."
+        )
         raise CollectionError(msg)
     report.known += 1
     return known
