@@ -73,17 +73,21 @@ def list_pictures(folder: Path, *, as_json: bool) -> None:
     help="Those taken before this time of this machine's clock.",
 )
 @click.option("--camera", metavar="NAME", help="Those of this camera.")
-def delete(folder: Path, *, everything: bool, before: datetime | None, camera: str | None) -> None:
+@click.option("--damaged", is_flag=True, help="Those whose files are missing or damaged.")
+def delete(
+    folder: Path, *, everything: bool, before: datetime | None, camera: str | None, damaged: bool
+) -> None:
     """Delete pictures from the collection in FOLDER, with their features and labels.
 
     They are overwritten in its database too. --before and --camera together delete what both say.
     """
-    if everything == (before is not None or camera is not None):
-        msg = "Say what to delete: --everything, or --before, --camera or both."
+    if everything + damaged + (before is not None or camera is not None) != 1:
+        msg = "Say what to delete: --everything, --damaged, or --before, --camera or both."
         raise click.UsageError(msg)
     until = None if before is None else before.timestamp()
     with _opened(folder) as collection:
-        count = collection.delete(before=until, camera=camera, everything=everything)
+        ids = collection.damaged() if damaged else None
+        count = collection.delete(ids, before=until, camera=camera, everything=everything)
     click.echo(f"{count} pictures deleted")
 
 

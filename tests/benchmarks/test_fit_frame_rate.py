@@ -22,6 +22,7 @@ class FakeBench(Bench):
         self.visits: list[str] = []
 
     def rest(self, seconds: float) -> float:
+        del seconds
         return self._visit("rest", lambda number: 10.0 * 2**number)
 
     def fit(self, seconds: float) -> float:

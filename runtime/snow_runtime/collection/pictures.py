@@ -138,7 +138,16 @@ def chosen_pictures(connection: sqlite3.Connection, chosen: Chosen) -> list[Coll
         f"SELECT {_SHOWN} FROM pictures WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?",  # noqa: S608 - ours
         (*values, chosen.limit),
     )
-    return [CollectedPicture(*(*row[:8], json.loads(row[8]), *row[9:])) for row in rows]
+    return [CollectedPicture(*(*row[:8], _answers(row[8]), *row[9:])) for row in rows]
+
+
+def _answers(text: str) -> Any:
+    """Read answers; damaged ones are none, and the picture is there all the same."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def existing(
@@ -164,12 +173,12 @@ def stored_features(connection: sqlite3.Connection, ids: Sequence[int]) -> NDArr
         "SELECT picture, float16 FROM features WHERE picture IN (SELECT value FROM json_each(?))",
         (json.dumps([int(each) for each in ids]),),
     )
-    found = {picture: np.frombuffer(data, "<f2") for picture, data in rows}
+    found = {picture: np.frombuffer(data, "<f2") for picture, data in rows if len(data) % 2 == 0}
     lacking = [each for each in ids if each not in found]
     if lacking:
         msg = (
-            f"The collection has no features of the pictures {lacking[:5]}: they are gone, or were "
-            "kept without. Leave them out."
+            f"The collection has no features of the pictures {lacking[:5]}: they are gone, "
+            "damaged, or were kept without. Leave them out."
         )
         raise CollectionError(msg)
     widths = {each.size for each in found.values()}

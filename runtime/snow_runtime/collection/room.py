@@ -20,13 +20,13 @@ _OLDEST: Final = 64
 _SIZE: Final = "size_bytes"
 
 
-def size_of(connection: sqlite3.Connection) -> int:
+def room_of(connection: sqlite3.Connection) -> int:
     """Return how many bytes a collection may take."""
     row = connection.execute("SELECT value FROM numbers WHERE name = ?", (_SIZE,)).fetchone()
     return USUAL_BYTES if row is None else int(row[0])
 
 
-def resize(connection: sqlite3.Connection, size_bytes: int) -> None:
+def give_room(connection: sqlite3.Connection, size_bytes: int) -> None:
     """Remember how many bytes a collection may take."""
     connection.execute("INSERT OR REPLACE INTO numbers VALUES (?, ?)", (_SIZE, size_bytes))
 
@@ -44,7 +44,7 @@ def make_room(
     Returns:
         The SHA-256 of what went; None where it does not fit.
     """
-    size_bytes = size_of(connection)
+    size_bytes = room_of(connection)
     total = connection.execute("SELECT value FROM numbers WHERE name = 'stored_bytes'")
     excess = total.fetchone()[0] + wanted_bytes - size_bytes
     if wanted_bytes > size_bytes or (excess > 0 and not by_deleting):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from snow_runtime.errors import FitError, InputError
+from snow_runtime.errors import CollectionError, FitError, InputError
 from snow_runtime.readout.checks import FEWEST_A_CLASS
 from snow_runtime.readout.evaluate import check_features, features_of
 from snow_runtime.refit.groups import Taken
@@ -86,7 +86,7 @@ class Looking:
             try:
                 with Image.open(io.BytesIO(jpeg())) as image:
                     row = self._model.features([image.convert("RGB")])[0]
-            except (InputError, OSError):
+            except (InputError, CollectionError, OSError):
                 return None
             with np.errstate(over="ignore"):
                 self._known[key] = row.astype(np.float16)
@@ -228,6 +228,8 @@ def _rows(
     kept, rows = [], []
     for each in pictures:
         row = stored.get(each.id)
+        if row is not None and not np.isfinite(row).all():
+            continue  # the network overflowed; one row of these ends every fit
         if row is None:
             row = looking.features(source, each.sha256, partial(collection.jpeg, each.id))
         if row is not None:
