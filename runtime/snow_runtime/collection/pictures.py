@@ -169,28 +169,30 @@ def stored_features(connection: sqlite3.Connection, ids: Sequence[int]) -> NDArr
     Raises:
         CollectionError: A picture is gone, has none, or as many as another source gives.
     """
-    rows = connection.execute(
-        "SELECT picture, float16 FROM features WHERE picture IN (SELECT value FROM json_each(?))",
-        (json.dumps([int(each) for each in ids]),),
-    )
-    found = {picture: np.frombuffer(data, "<f2") for picture, data in rows if len(data) % 2 == 0}
-    lacking = [each for each in ids if each not in found]
+    wanted = (json.dumps([int(each) for each in ids]),)
+    known = "FROM features WHERE picture IN (SELECT value FROM json_each(?))"
+    sizes = dict(connection.execute(f"SELECT picture, length(float16) {known}", wanted))
+    lacking = [each for each in ids if each not in sizes or sizes[each] % 2]
     if lacking:
         msg = (
             f"The collection has no features of the pictures {lacking[:5]}: they are gone, "
             "damaged, or were kept without. Leave them out."
         )
         raise CollectionError(msg)
-    widths = {each.size for each in found.values()}
+    widths = {sizes[each] // 2 for each in ids}
     if len(widths) > 1:
         msg = (
             f"The pictures have {', '.join(map(str, sorted(widths)))} features, expected the same "
             "number: they are of different sources. Choose pictures of one source_sha256."
         )
         raise CollectionError(msg)
-    if not found:
-        return np.empty((0, 0), np.float16)
-    return np.stack([found[each] for each in ids]).astype(np.float16, copy=False)
+    found = np.empty((len(ids), max(widths, default=0)), np.float16)
+    rows: dict[int, list[int]] = {}
+    for row, each in enumerate(ids):
+        rows.setdefault(each, []).append(row)
+    for picture, data in connection.execute(f"SELECT picture, float16 {known}", wanted):
+        found[rows[picture]] = np.frombuffer(data, "<f2")  # one at a time: they may be gigabytes
+    return found
 
 
 def sha256_of(connection: sqlite3.Connection, picture: int) -> str:
