@@ -346,7 +346,7 @@ class Collection(Closing):
         if not everything and ids is None and before is None and camera is None:
             msg = "It is not said which pictures to delete: give ids, before, camera or everything."
             raise ValueError(msg)
-        which = Going() if everything else Going(ids and list(ids), before, camera)
+        which = Going() if everything else Going(None if ids is None else list(ids), before, camera)
         return self._disposal.delete(which, everything=everything)
 
     def _current(self, question: str) -> dict[int, GivenLabel]:

@@ -39,7 +39,7 @@ def test_a_pixel_that_a_region_touches_is_black(seed: int) -> None:
     width, height = 23, 17
     region = [tuple(each) for each in rng.random((3 + seed % 3, 2)).tolist()]
     image = np.full((height, width, 3), 200, np.uint8)
-    hidden = (black_out(image, [region]) == 0).all(axis=2)  # type: ignore[list-item]
+    hidden = (black_out(image, [region]) == 0).all(axis=2)
     offsets = (np.arange(8) + 0.5) / 8
     inside = np.zeros((height, width), bool)
     for y in range(height):
