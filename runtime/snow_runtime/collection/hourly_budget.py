@@ -47,6 +47,8 @@ class HourlyBudget:
         for age_s in sorted(ages_s, reverse=True):
             self.has_one(now_s - age_s)
             self.take()
+        # Where more was taken than is allowed now, an hour makes up for it.
+        self._left = max(self._left, 1 - self._per_s * _HOUR_S)
 
     def take(self) -> None:
         """Take one that is there."""

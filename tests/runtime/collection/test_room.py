@@ -87,6 +87,13 @@ def test_a_budget_goes_on_where_another_process_left_it() -> None:
             again.take()
 
 
+def test_a_budget_that_was_larger_is_made_up_for_within_an_hour() -> None:
+    budget = HourlyBudget(4.0, 0.25)
+    budget.replay(1e6, [60.0 * number for number in range(60)])
+    assert not budget.has_one(1e6 + 600)
+    assert budget.has_one(1e6 + 3601)
+
+
 def test_a_box_that_starts_again_and_again_keeps_to_its_hour(tmp_path: Path) -> None:
     options = CollectionOptions(hourly=4, random_share=1.0)
     kept = 0
