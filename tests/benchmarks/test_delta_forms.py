@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pytest
 
 from benchmarks import delta_forms
 from benchmarks._scenario import Scenario
 from snow_runtime.errors import MissingDependencyError
 
-if TYPE_CHECKING:
-    import pytest
-
 SMALL = Scenario("resnet18", 64, source_classes=7, task_classes=(5, 3))
 
 
+@pytest.mark.slow
 def test_a_form_is_counted_and_timed_beside_the_source(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
