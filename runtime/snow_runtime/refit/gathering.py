@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     Given = str | tuple[str, ...]
 
 _ALL: Final = 1 << 40
+_KEPT_BYTES: Final = 128 << 20  # of features that the collection does not keep
 _RANDOM: Final = "random"
 _IMPORTED: Final = "imported"
 
@@ -49,7 +51,7 @@ class Looking:
     def __init__(self, model: SwappableModel, ending: threading.Event | None = None) -> None:
         self._model = model
         self._ending = ending or threading.Event()
-        self._known: dict[tuple[str, str], NDArray[np.float16]] = {}
+        self._known: OrderedDict[tuple[str, str], NDArray[np.float16]] = OrderedDict()
         self._check: tuple[Manifest, NDArray[np.float32]] | None = None
 
     def facts(self) -> tuple[Manifest, NDArray[np.float32]]:
@@ -91,6 +93,9 @@ class Looking:
             with np.errstate(over="ignore"):
                 self._known[key] = row.astype(np.float16)
         found = self._known[key]
+        self._known.move_to_end(key)
+        while len(self._known) * found.nbytes > _KEPT_BYTES:
+            self._known.popitem(last=False)
         return found if np.isfinite(found).all() else None
 
 

@@ -14,6 +14,7 @@ from snow_runtime.collection.records import CollectionQuestion, NewPicture
 from snow_runtime.errors import ReadoutError
 from snow_runtime.model import load
 from snow_runtime.refit.evidence import HeldOutEvidence
+from snow_runtime.refit.gathering import Looking
 from snow_runtime.refit.options import RefitOptions
 from snow_runtime.refit.service import RefitService
 from snow_runtime.refit.shadow import OTHERS, Shadows
@@ -164,6 +165,30 @@ def test_a_picture_whose_file_is_gone_takes_no_part(model: SwappableModel, tmp_p
         (box.folder / "pictures" / sha256[:2] / f"{sha256}.jpg").unlink()
         version = fitted(box, model).versions("colour")[0]
         assert sum(version.labels.values()) == 15
+
+
+def test_features_that_are_looked_at_anew_take_bounded_memory(
+    model: SwappableModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = model.manifest.features.width if model.manifest.features else 0
+    monkeypatch.setattr("snow_runtime.refit.gathering._KEPT_BYTES", 3 * 2 * width)
+    looking, rng, read = Looking(model), np.random.default_rng(0), []
+    pictures = {str(number): jpeg_of("red", rng) for number in range(5)}
+
+    def look(name: str) -> Any:
+        def jpeg() -> bytes:
+            read.append(name)
+            return pictures[name]
+
+        return looking.features("s", name, jpeg)
+
+    first = [look(name) for name in "01234"]
+    assert read == list("01234")
+    for name in "234":
+        assert (look(name) == first[int(name)]).all()
+    assert read == list("01234")  # the last three are known
+    assert (look("0") == first[0]).all()
+    assert read == list("012340")
 
 
 class DeletingFit(InlineFit):

@@ -349,3 +349,9 @@ def test_another_process_that_labels_meanwhile_is_not_run_over(
     giving.join(20)
     assert said[0]["labelled"] == 1
     assert said[0]["conflicts"] == [{"id": 1, "label": "half", "by": "Bea"}]
+
+
+def test_thousands_that_have_labels_are_labelled_anew_at_once(server: Client) -> None:
+    seen = {str(number): "c" * 100 for number in range(1, asked.MOST_LABELLED + 1)}
+    found = server.give("open", list(range(1, asked.MOST_LABELLED + 1)), seen=seen)
+    assert found["labelled"] == 0  # none has the label that was seen
