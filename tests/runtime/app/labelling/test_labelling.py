@@ -352,6 +352,6 @@ def test_another_process_that_labels_meanwhile_is_not_run_over(
 
 
 def test_thousands_that_have_labels_are_labelled_anew_at_once(server: Client) -> None:
-    seen = {str(number): "c" * 100 for number in range(1, asked.MOST_LABELLED + 1)}
-    found = server.give("open", list(range(1, asked.MOST_LABELLED + 1)), seen=seen)
+    seen = dict.fromkeys(range(1, asked.MOST_LABELLED + 1), "c" * 100)
+    found = server.give("open", list(seen), seen=seen)
     assert found["labelled"] == 0  # none has the label that was seen
