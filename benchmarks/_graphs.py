@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks._readouts import readouts
+from snow_deploy.stages.export_request import tap_entries
 from snow_export.export import ExportRequest, GraphOptions, export_graph
 from snow_export.inspect.owners import SOURCE
 from snow_runtime.backends.onnxruntime_session import OnnxSession
@@ -29,9 +30,12 @@ _PICTURES = 3  # for the exporter's own check of its file
 class GraphMaker:
     """Writes graphs of one fleet into a folder."""
 
-    def __init__(self, fleet: Fleet, folder: Path) -> None:
-        """Take the networks and the folder."""
+    def __init__(self, fleet: Fleet, folder: Path, *, with_features: bool = False) -> None:
+        """Take the networks and the folder, and whether graphs give out the source's features."""
         self.fleet = fleet
+        self._with_features = with_features
+        if with_features:
+            fleet.source.pool_taps()
         self.folder = folder
         self.size = fleet.scenario.image_size
 
@@ -102,6 +106,7 @@ class GraphMaker:
             pictures=np.random.default_rng(0).integers(0, 256, shape, np.uint8),
             versions={},
             options=GraphOptions(layout=layout),
+            features=tap_entries(source) if self._with_features else {},
         )
         export_graph(request, path)
         return path

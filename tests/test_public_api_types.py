@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from typing_extensions import assert_type
 
 import snow_calibration
@@ -129,6 +131,32 @@ def test_models_and_their_answers(graph: Path) -> None:
         assert_type(model.batch([image]), list[snow_runtime.Result])
     with snow_runtime.SwappableModel(snow_runtime.load(graph)) as swappable:
         assert_type(swappable, snow_runtime.SwappableModel)
+
+
+def test_pictures_that_are_kept_and_questions_about_them(graph: Path, tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "JPEG")
+    options = snow_runtime.CollectionOptions(size_bytes=10**6)
+    with snow_runtime.Collection.open(tmp_path / "kept", create=True, options=options) as kept:
+        assert_type(kept, snow_runtime.Collection)
+        kept.add_question(snow_runtime.CollectionQuestion("door", ("open", "shut")))
+        picture = kept.add(snow_runtime.NewPicture(stream.getvalue(), "gate"))
+        assert_type(picture, int | None)
+        assert_type(kept.pictures("door"), list[snow_runtime.CollectedPicture])
+        assert_type(kept.counts("door"), snow_runtime.LabelCounts)
+        assert_type(kept.label([picture or 0], "door", "open", "me"), int)
+        assert_type(kept.undo("door", "me"), snow_runtime.UndoneLabels | None)
+        with pytest.raises(snow_runtime.CollectionError):
+            kept.question("window")
+        with snow_runtime.SwappableModel(snow_runtime.load(graph)) as model:
+            service = snow_runtime.RefitService(kept, model, options=snow_runtime.RefitOptions())
+            version = service.fit_now("door")
+            assert_type(version, snow_runtime.Version | None)
+            assert version is None
+            if version is not None:
+                assert_type(version.honest, snow_runtime.Honest | None)
+            assert "expected 2 pictures or more" in service.status("door")["text"]
 
 
 def test_tasks_that_a_running_model_gains(graph: Path, tmp_path: Path) -> None:

@@ -23,11 +23,14 @@ These names are public:
 - states of what a loop asks: `keep_states`, `StateFeed`, `StateRules`, `StateOutput`, `StateNews`,
   `StateEvent`, `StateNow`, `Change`, `Evidence`
 - questions about parts of a picture: `Questions`, `Question`, `CameraView`
+- pictures that are kept for labels: `Collection`, `CollectionOptions`, `CollectionQuestion`,
+  `NewPicture`, `CollectedPicture`, `LabelCounts`, `UndoneLabels`
+- questions of these, fitted on the box: `RefitService`, `RefitOptions`, `Version`, `Honest`
 - building engines: `build_engine`, `BuildOptions`, `BuiltEngine`, `EngineRecord`
 - models on a server: `remote`, `RemoteOptions`, `TritonPythonModel`
 - errors: `SnowError`, `GraphError`, `ManifestError`, `HalfError`, `EngineError`,
   `BuiltElsewhereError`, `ReadoutError`, `FitError`, `CameraError`, `InputError`,
-  `RemoteError`, `MissingDependencyError`
+  `CollectionError`, `RemoteError`, `MissingDependencyError`
 
 Everything else, every module of this package included, is internal and may change in any release.
 
@@ -43,6 +46,7 @@ from snow_runtime._version import __version__
 from snow_runtime.errors import (
     BuiltElsewhereError,
     CameraError,
+    CollectionError,
     EngineError,
     FitError,
     GraphError,
@@ -84,6 +88,15 @@ if TYPE_CHECKING:
         RefusedError,
     )
     from snow_runtime.cameras.status import Counters, Status
+    from snow_runtime.collection.collection import Collection
+    from snow_runtime.collection.options import CollectionOptions
+    from snow_runtime.collection.records import (
+        CollectedPicture,
+        CollectionQuestion,
+        LabelCounts,
+        NewPicture,
+        UndoneLabels,
+    )
     from snow_runtime.engine.make import BuiltEngine, build_engine
     from snow_runtime.engine.options import BuildOptions
     from snow_runtime.engine.record import EngineRecord
@@ -112,6 +125,10 @@ if TYPE_CHECKING:
     from snow_runtime.readout.facts import FitEntry, ReadoutFacts
     from snow_runtime.readout.file import ReadoutFile
     from snow_runtime.readout.fit import FitOptions
+    from snow_runtime.refit.evidence import Honest
+    from snow_runtime.refit.options import RefitOptions
+    from snow_runtime.refit.service import RefitService
+    from snow_runtime.refit.versions import Version
     from snow_runtime.results import Result, TaskResult
     from snow_runtime.swap import SwappableModel
     from snow_runtime.triton.python_model import TritonPythonModel
@@ -130,6 +147,11 @@ __all__ = [
     "CameraSource",
     "CameraView",
     "Change",
+    "CollectedPicture",
+    "Collection",
+    "CollectionError",
+    "CollectionOptions",
+    "CollectionQuestion",
     "Colour",
     "ConfidenceEntry",
     "Counters",
@@ -144,9 +166,11 @@ __all__ = [
     "FrameAnswer",
     "GraphError",
     "HalfError",
+    "Honest",
     "InputEntry",
     "InputError",
     "JsonLines",
+    "LabelCounts",
     "Layout",
     "Loop",
     "LoopOptions",
@@ -157,6 +181,7 @@ __all__ = [
     "Model",
     "Mqtt",
     "MqttOptions",
+    "NewPicture",
     "OnStream",
     "Output",
     "Picture",
@@ -169,6 +194,8 @@ __all__ = [
     "ReadoutFacts",
     "ReadoutFile",
     "Recorder",
+    "RefitOptions",
+    "RefitService",
     "RefusedError",
     "RemoteError",
     "RemoteOptions",
@@ -188,6 +215,8 @@ __all__ = [
     "TaskEntry",
     "TaskResult",
     "TritonPythonModel",
+    "UndoneLabels",
+    "Version",
     "__version__",
     "build_engine",
     "decode_image",
@@ -231,6 +260,15 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
                 "RefusedError",
             ),
             "cameras.status": ("Counters", "Status"),
+            "collection.collection": ("Collection",),
+            "collection.options": ("CollectionOptions",),
+            "collection.records": (
+                "CollectedPicture",
+                "CollectionQuestion",
+                "LabelCounts",
+                "NewPicture",
+                "UndoneLabels",
+            ),
             "engine.make": ("BuiltEngine", "build_engine"),
             "engine.options": ("BuildOptions",),
             "engine.record": ("EngineRecord",),
@@ -259,6 +297,10 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and refuse a miss
             "readout.facts": ("FitEntry", "ReadoutFacts"),
             "readout.file": ("ReadoutFile",),
             "readout.fit": ("FitOptions",),
+            "refit.evidence": ("Honest",),
+            "refit.options": ("RefitOptions",),
+            "refit.service": ("RefitService",),
+            "refit.versions": ("Version",),
             "results": ("Result", "TaskResult"),
             "swap": ("SwappableModel",),
             "triton.python_model": ("TritonPythonModel",),

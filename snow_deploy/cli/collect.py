@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.byte_size import ByteSize
 from snow_deploy.cli.collect_versions import back, fit_question, list_versions
 from snow_deploy.cli.options import FILE, FOLDER, PATH, json_option
 
@@ -25,6 +26,12 @@ _NAMES = click.option(
     metavar="NAME",
     multiple=True,
     help="Of this question; once for each.  [default: all]",
+)
+_ROOM = click.option(
+    "--collect-bytes",
+    "size_bytes",
+    type=ByteSize(),
+    help="Room of the collection from now on; nothing gives way.  [default: as before, or 2GB]",
 )
 _FORMATS = ("folders", "csv", "tao", "label-studio", "cvat")
 
@@ -66,17 +73,21 @@ def list_pictures(folder: Path, *, as_json: bool) -> None:
     help="Those taken before this time of this machine's clock.",
 )
 @click.option("--camera", metavar="NAME", help="Those of this camera.")
-def delete(folder: Path, *, everything: bool, before: datetime | None, camera: str | None) -> None:
+@click.option("--damaged", is_flag=True, help="Those whose files are missing or damaged.")
+def delete(
+    folder: Path, *, everything: bool, before: datetime | None, camera: str | None, damaged: bool
+) -> None:
     """Delete pictures from the collection in FOLDER, with their features and labels.
 
     They are overwritten in its database too. --before and --camera together delete what both say.
     """
-    if everything == (before is not None or camera is not None):
-        msg = "Say what to delete: --everything, or --before, --camera or both."
+    if everything + damaged + (before is not None or camera is not None) != 1:
+        msg = "Say what to delete: --everything, --damaged, or --before, --camera or both."
         raise click.UsageError(msg)
     until = None if before is None else before.timestamp()
     with _opened(folder) as collection:
-        count = collection.delete(before=until, camera=camera, everything=everything)
+        ids = collection.damaged() if damaged else None
+        count = collection.delete(ids, before=until, camera=camera, everything=everything)
     click.echo(f"{count} pictures deleted")
 
 
@@ -91,6 +102,7 @@ def delete(folder: Path, *, everything: bool, before: datetime | None, camera: s
     type=FILE,
     help="A graph with features: pictures are kept with theirs, so that they can be fitted on.",
 )
+@_ROOM
 def import_labels(
     folder: Path,
     source: Path,
@@ -99,6 +111,7 @@ def import_labels(
     camera: str,
     view: str,
     model: Path | None,
+    size_bytes: int | None,
 ) -> None:
     """Put labelled pictures into the collection in FOLDER, which is made where there is none.
 
@@ -123,7 +136,7 @@ def import_labels(
         labelled_in_folders(source, question) if question is not None else labelled_in_table(source)
     )
     features = None if model is None else _featuriser(model)
-    with _opened(folder, create=True) as collection:
+    with _made(folder, size_bytes) as collection:
         report = import_pictures(collection, incoming, features, camera, view)
     _say_imported(report)
 
@@ -170,13 +183,14 @@ def pull(folder: Path, output: Path, names: tuple[str, ...], *, features: bool) 
 @click.argument("file", type=FILE)
 @_FOLDER
 @click.option("--by", metavar="NAME", default="push", help="Who gave the labels.")
-def push(file: Path, folder: Path, by: str) -> None:
+@_ROOM
+def push(file: Path, folder: Path, by: str, size_bytes: int | None) -> None:
     """Put the labelled pictures of FILE, which `pull` wrote, into the collection in FOLDER."""
     from snow_runtime.collection.exchange.packed import read_packed
     from snow_runtime.collection.exchange.transfer import push_pictures
 
     packed = read_packed(file)
-    with _opened(folder, create=True) as collection:
+    with _made(folder, size_bytes) as collection:
         _say_imported(push_pictures(packed, collection, by))
 
 
@@ -185,10 +199,17 @@ command.add_command(list_versions)
 command.add_command(back)
 
 
-def _opened(folder: Path, *, create: bool = False) -> Collection:
+def _opened(folder: Path) -> Collection:
     from snow_runtime.collection.collection import Collection
 
-    return Collection.open(folder, create=create)
+    return Collection.open(folder)
+
+
+def _made(folder: Path, size_bytes: int | None) -> Collection:
+    from snow_runtime.collection.collection import Collection
+    from snow_runtime.collection.options import CollectionOptions
+
+    return Collection.open(folder, create=True, options=CollectionOptions(size_bytes))
 
 
 def _contents(collection: Collection) -> dict[str, Any]:

@@ -32,8 +32,8 @@ collect_options = all_of(
     click.option(
         "--collect-bytes",
         type=ByteSize(),
-        default="2GB",
-        help="Room for them; the oldest of those like others give way, labelled ones last.",
+        help="Room for them; the oldest of those like others give way, labelled ones last.  "
+        "[default: as before, or 2GB]",
     ),
     click.option(
         "--collect-hourly",

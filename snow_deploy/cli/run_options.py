@@ -57,7 +57,7 @@ class RunOptions:
     webhook_ca: Path | None
     webhook_queue: Path
     collect: Path | None
-    collect_bytes: int
+    collect_bytes: int | None
     collect_hourly: int
     collect_random: float
     collect_features: bool

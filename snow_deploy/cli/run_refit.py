@@ -61,10 +61,12 @@ def begin_refitting(
     service.start()
     stack.callback(service.stop)
 
+    references = References(service, loop)
+
     def ask() -> None:
         loop.questions = questions_asked(now(), service)
         if loop.drift is not None:
-            loop.drift.know(_references(service, loop))
+            loop.drift.know(references.now())
 
     def look(camera: str, view: str, features: Any, answers: Any) -> None:
         service.saw(camera, view, features, answers)
@@ -97,23 +99,40 @@ def begin_watching(options: RunOptions, loop: Loop) -> None:
     loop.stats.drift = loop.drift.to_dict
 
 
-def _references(service: RefitService, loop: Loop) -> dict[str, Reference]:
-    """Give what the live versions were fitted on, to compare frames with."""
-    from snow_runtime.drift.reference import reference_of
+class References:
+    """What the live versions were fitted on, to compare frames with.
 
-    entry, found = loop.model.manifest.features, {}
-    for name in service.names:
+    Each is made once: a question whose version stays is watched on, whatever becomes of others.
+
+    Args:
+        service: What fits.
+        loop: What answers.
+    """
+
+    def __init__(self, service: RefitService, loop: Loop) -> None:
+        self._service = service
+        self._loop = loop
+        self._made: dict[str, tuple[tuple[int, str], Reference | None]] = {}
+
+    def now(self) -> dict[str, Reference]:
+        """Give those of the versions that answer now, by question."""
+        source = self._loop.model.manifest.source.sha256
+        wanted = {name: (number, source) for name, number in self._service.numbers.items()}
+        kept = {name: each for name, each in self._made.items() if wanted.get(name) == each[0]}
+        new = wanted.keys() - kept.keys()
+        self._made = kept | {name: (wanted[name], self._of(name)) for name in new}
+        return {name: each for name, (_, each) in self._made.items() if each is not None}
+
+    def _of(self, name: str) -> Reference | None:
+        from snow_runtime.drift.reference import reference_of
+
+        entry = self._loop.model.manifest.features
         try:
-            given = service.trained_on(name)
+            given = self._service.trained_on(name)
         except SnowError as error:
             _LOGGER.warning("Drift of %s is looked for by its readout alone: %s", name, error)
-            continue
-        if given is None or entry is None:
-            continue
-        reference = reference_of(*given, entry.taps)
-        if reference is not None:
-            found[name] = reference
-    return found
+            return None
+        return None if given is None or entry is None else reference_of(*given, entry.taps)
 
 
 def questions_asked(plan: RunPlan, service: RefitService | None = None) -> Questions | None:

@@ -78,17 +78,19 @@ def moments_of(pictures: Sequence[PackedPicture]) -> list[int]:
     What was imported has no moment: each such picture is one by itself.
     """
     order = sorted(range(len(pictures)), key=lambda n: (pictures[n].camera, pictures[n].taken_at))
-    found, moment = [0] * len(pictures), 0
+    found, count, moment = [0] * len(pictures), 0, 0
     before: PackedPicture | None = None
     for index in order:
         each = pictures[index]
+        if each.reason == "imported":
+            found[index] = count = count + 1
+            continue
         if (
             before is None
-            or "imported" in {each.reason, before.reason}
             or before.camera != each.camera
             or each.taken_at - before.taken_at > _MOMENT_S
         ):
-            moment += 1
+            moment = count = count + 1
         found[index], before = moment, each
     return found
 

@@ -31,6 +31,7 @@ QUESTION: Final = "pattern"
 LABELS: Final = 20
 """So many pictures are labelled."""
 _LOOK_S: Final = 0.05
+_MOST_S: Final = 900.0
 _BATCH: Final = 32
 
 
@@ -142,6 +143,7 @@ def _collect(
 def _refit(collection: Collection, model: SwappableModel) -> Version:
     options = RefitOptions(quiet_s=0.0, tick_s=_LOOK_S, look_s=_LOOK_S)
     service = RefitService(collection, model, options=options)
+    ends = time.monotonic() + _MOST_S
     service.start()
     try:
         service.request(QUESTION)
@@ -151,6 +153,9 @@ def _refit(collection: Collection, model: SwappableModel) -> Version:
                 return service.versions(QUESTION)[-1]
             if status["phase"] in {"failed", "lacking"}:
                 msg = f"{QUESTION} could not be learned: {status['text']}"
+                raise TrainingError(msg)
+            if time.monotonic() > ends:
+                msg = f"{QUESTION} was not learned within {_MOST_S:.0f} s: {status['phase']}"
                 raise TrainingError(msg)
             time.sleep(_LOOK_S)
     finally:

@@ -13,16 +13,14 @@ has its file; a file without a row is swept away at the next opening.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.closing import Closing
-from snow_runtime.collection import journal, questions
+from snow_runtime.collection import journal, questions, room
 from snow_runtime.collection.database import Database
-from snow_runtime.collection.deletion import remove_pictures
-from snow_runtime.collection.options import CollectionOptions
+from snow_runtime.collection.disposal import Disposal, Going
 from snow_runtime.collection.picture_files import PictureFiles
 from snow_runtime.collection.pictures import (
     Chosen,
@@ -30,7 +28,6 @@ from snow_runtime.collection.pictures import (
     chosen_pictures,
     existing,
     id_of_picture,
-    is_kept,
     sha256_of,
     stored_features,
     summary_of,
@@ -46,6 +43,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from snow_runtime.collection.options import CollectionOptions
     from snow_runtime.collection.records import (
         CollectedPicture,
         CollectionQuestion,
@@ -64,11 +62,11 @@ class Collection(Closing):
     A process that was forked opens its own.
     """
 
-    def __init__(self, folder: Path, database: Database, options: CollectionOptions) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self.folder = folder
-        self.options = options
         self.database = database
         self._files = PictureFiles(folder / "pictures")
+        self._disposal = Disposal(folder, database, self._files)
 
     @classmethod
     def open(
@@ -83,7 +81,7 @@ class Collection(Closing):
         Args:
             folder: Its folder.
             create: Whether an empty one is made where there is none.
-            options: How much it keeps; None for the usual.
+            options: How much it keeps; None as before.
 
         Raises:
             CollectionError: There is none, it cannot be read or written, is damaged, or a newer
@@ -94,13 +92,11 @@ class Collection(Closing):
             with writing(folder, CollectionError, "Name a folder that this user may write to."):
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 folder.mkdir(mode=0o700, exist_ok=True)  # pictures are its user's alone
-        found = cls(
-            folder,
-            Database(folder / DATABASE, create=create),
-            CollectionOptions() if options is None else options,
-        )
+        found = cls(folder, Database(folder / DATABASE, create=create))
         try:
-            found._sweep()
+            if options is not None and options.size_bytes is not None:
+                found._resize(options.size_bytes)
+            found._disposal.sweep()
         except BaseException:
             found.close()
             raise
@@ -110,8 +106,18 @@ class Collection(Closing):
         """Close it; a second time does nothing."""
         self.database.close()
 
-    def add(self, picture: NewPicture) -> int | None:
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of pictures and features together, at most."""
+        with self.database.reading() as connection:
+            return room.room_of(connection)
+
+    def add(self, picture: NewPicture, *, by_deleting: bool = True) -> int | None:
         """Keep a picture, and let older ones go where there is no room.
+
+        Args:
+            picture: The picture.
+            by_deleting: Whether others may go for it.
 
         Returns:
             Its id; None where it is kept already, or there is no room for it.
@@ -121,12 +127,12 @@ class Collection(Closing):
         """
         try:
             with self.database.writing() as connection:
-                found, gone = add_picture(connection, self._files, picture, self.options)
+                found, gone = add_picture(connection, self._files, picture, by_deleting=by_deleting)
         except CollectionError:  # a full disk: leave it no fuller than it was
             with suppress(CollectionError):
-                self._remove_files([hashlib.sha256(picture.jpeg).hexdigest()])
+                self._disposal.remove_files([hashlib.sha256(picture.jpeg).hexdigest()])
             raise
-        self._remove_files(gone)
+        self._disposal.remove_files(gone)
         return found
 
     def find(self, picture: NewPicture) -> int | None:
@@ -176,7 +182,7 @@ class Collection(Closing):
         """
         with self.database.writing() as connection:
             questions.delete_question(connection, name)
-        self._remove_folder(self.folder / "versions" / name)
+        self._disposal.remove_folder(self.folder / "versions" / name)
 
     def pictures(
         self,
@@ -241,6 +247,12 @@ class Collection(Closing):
         with self.database.reading() as connection:
             sha256 = sha256_of(connection, picture)
         return self._files.read(sha256)
+
+    def damaged(self) -> list[int]:
+        """Return the pictures whose file is missing, or not what it was."""
+        with self.database.reading() as connection:
+            rows = connection.execute("SELECT id, sha256 FROM pictures ORDER BY id").fetchall()
+        return [picture for picture, sha256 in rows if not self._files.is_whole(sha256)]
 
     def label(self, ids: Iterable[int], question: str, label: GivenLabel, by: str) -> int:
         """Give pictures a label, in one entry of the journal.
@@ -334,43 +346,15 @@ class Collection(Closing):
         if not everything and ids is None and before is None and camera is None:
             msg = "It is not said which pictures to delete: give ids, before, camera or everything."
             raise ValueError(msg)
-        with self.database.writing() as connection:
-            which = () if everything else (ids, before, camera)
-            gone = remove_pictures(connection, *which)
-            if everything:
-                connection.execute("DELETE FROM questions")
-        self._remove_files(gone)
-        if everything:
-            self._remove_folder(self.folder / "versions")
-        self.database.wipe()
-        return len(gone)
+        which = Going() if everything else Going(None if ids is None else list(ids), before, camera)
+        return self._disposal.delete(which, everything=everything)
 
     def _current(self, question: str) -> dict[int, GivenLabel]:
         with self.database.reading() as connection:
             questions.question_named(connection, question)
             return journal.current(connection, question)
 
-    def _sweep(self) -> None:
-        """Delete files that no row names: of a process that was killed between the two."""
-        with self.database.reading() as connection:
-            known = {sha256 for (sha256,) in connection.execute("SELECT sha256 FROM pictures")}
-        left = [path for path in self._files.found() if path.stem not in known]
-        if left:
-            with self.database.writing() as connection:  # nobody is between the two now
-                for path in left:
-                    if not is_kept(connection, path.stem):
-                        with writing(path, CollectionError, "See that this user may delete it."):
-                            path.unlink(missing_ok=True)
-
-    def _remove_files(self, gone: Sequence[str]) -> None:
-        """Delete files whose rows are gone, unless somebody has kept the picture again."""
-        if gone:
+    def _resize(self, size_bytes: int) -> None:
+        if self.size_bytes != size_bytes:
             with self.database.writing() as connection:
-                for sha256 in gone:
-                    if not is_kept(connection, sha256):
-                        self._files.remove(sha256)
-
-    def _remove_folder(self, folder: Path) -> None:
-        with writing(folder, CollectionError, "See that this user may delete it."):
-            if folder.exists():
-                shutil.rmtree(folder)
+                room.give_room(connection, size_bytes)

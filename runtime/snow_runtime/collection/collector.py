@@ -20,6 +20,7 @@ import numpy as np
 from snow_runtime.closing import Closing
 from snow_runtime.collection.collection import DATABASE, Collection
 from snow_runtime.collection.masks import black_out
+from snow_runtime.collection.overview import kept_between
 from snow_runtime.collection.records import NewPicture
 from snow_runtime.collection.selection import Selector
 from snow_runtime.errors import CollectionError
@@ -46,6 +47,7 @@ _END_S: Final = 0.8
 _PAUSE_S: Final = 5.0  # until it is tried again
 _REMEMBERED: Final = 512  # pictures, when it begins
 _QUALITY: Final = 90
+_HOUR_S: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,15 @@ class Collector(Closing):
         """Let the selector know what was kept before, as far as it fits what comes."""
         for picture in reversed(collection.pictures(limit=_REMEMBERED, newest_first=True)):
             if picture.features_width is not None:
-                features = collection.features([picture.id])[0]
-                self._selector.remember(picture.camera, picture.view, features)
+                with suppress(CollectionError):  # deleted meanwhile, or damaged
+                    features = collection.features([picture.id])[0]
+                    self._selector.remember(picture.camera, picture.view, features)
+        now = time.time()
+        for place, kept in kept_between(collection.database, now - _HOUR_S, now).items():
+            ages = {
+                each: [now - at for drawn, at in kept if drawn == each] for each in (True, False)
+            }
+            self._selector.spent(*place, ages[True], ages[False])
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None and not self._ending:

@@ -24,6 +24,7 @@ _BUSY_S: Final = 30.0  # so long another process may write
 _FULL: Final = 13  # SQLITE_FULL; Python 3.10 does not say
 _IN_USE: Final = "Do it again when another program that uses the collection has ended."
 _FORBIDDEN: Final = "See that this user may read and write it, and its folder."
+_NO_ROOM: Final = "Make room on its disk, or delete pictures with 'snow-deploy collect delete'."
 _DAMAGED: Final = (
     "If its disk is full, make room. If it stays so, the file is damaged: move the folder away, "
     "and put a copy of it in its place, or begin anew."
@@ -176,11 +177,20 @@ class Database(Closing):
             yield
         except sqlite3.Error as error:
             said = str(error)
-            kinds = ((("locked",), _IN_USE), (("unable to open", "readonly"), _FORBIDDEN))
+            kinds = (
+                (("locked",), _IN_USE),
+                (("unable to open", "readonly"), _FORBIDDEN),
+                (("is full",), _NO_ROOM),
+            )
             found = (advice for words, advice in kinds if any(each in said for each in words))
             advice = next(found, _DAMAGED)
             msg = f"The collection's file {self.path} cannot be used: {error}. {advice}"
             raise CollectionError(msg) from error
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether an error is that the disk has no room."""
+    return isinstance(error.__cause__, sqlite3.Error) and "is full" in str(error.__cause__)
 
 
 def _header(connection: sqlite3.Connection) -> tuple[int, int]:

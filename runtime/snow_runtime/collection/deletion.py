@@ -15,17 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def remove_pictures(
+def chosen_to_go(
     connection: sqlite3.Connection,
     ids: Iterable[int] | None = None,
     before: float | None = None,
     camera: str | None = None,
-) -> list[str]:
-    """Delete the rows of pictures, with features and labels; what is not said is any.
-
-    Returns:
-        The SHA-256 of each.
-    """
+) -> list[tuple[int, str]]:
+    """Return id and SHA-256 of pictures; what is not said is any."""
     where: list[str] = ["1"]
     values: list[Any] = []
     if ids is not None:
@@ -37,12 +33,10 @@ def remove_pictures(
     if camera is not None:
         where.append("camera = ?")
         values.append(camera)
-    rows = connection.execute(
+    return connection.execute(
         f"SELECT id, sha256 FROM pictures WHERE {' AND '.join(where)}",  # noqa: S608 - ours
         values,
     ).fetchall()
-    delete_rows(connection, [picture for picture, _ in rows])
-    return [sha256 for _, sha256 in rows]
 
 
 def delete_rows(connection: sqlite3.Connection, ids: Sequence[int]) -> None:

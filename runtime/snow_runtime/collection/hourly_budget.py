@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _HOUR_S: Final = 3600.0
 
@@ -33,6 +36,19 @@ class HourlyBudget:
             self._left = min(self._most, self._left + (now_s - self._looked_s) * self._per_s)
         self._looked_s = now_s
         return self._left >= 1
+
+    def replay(self, now_s: float, ages_s: Iterable[float]) -> None:
+        """Take what was taken before, by another process; none was asked yet.
+
+        Args:
+            now_s: Monotonic time in seconds.
+            ages_s: How long ago each was taken, in seconds.
+        """
+        for age_s in sorted(ages_s, reverse=True):
+            self.has_one(now_s - age_s)
+            self.take()
+        # Where more was taken than is allowed now, an hour makes up for it.
+        self._left = max(self._left, 1 - self._per_s * _HOUR_S)
 
     def take(self) -> None:
         """Take one that is there."""

@@ -5,7 +5,8 @@ Axes: H, W of a picture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Point = tuple[float, float]
+_STEP: Final = 0.25  # of a pixel, between two looks along a side
 
 
 def checked_region(points: Sequence[Sequence[float]]) -> tuple[Point, ...]:
@@ -45,11 +47,29 @@ def black_out(image: NDArray[np.uint8], regions: Iterable[Sequence[Point]]) -> N
     from PIL import Image, ImageDraw
 
     height, width = image.shape[:2]
-    hidden = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(hidden)
-    for region in regions:
-        corners = [(x * (width - 1), y * (height - 1)) for x, y in region]
-        draw.polygon(corners, fill=1, outline=1)
+    inside = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(inside)
     found = image.copy()
-    found[np.asarray(hidden) > 0] = 0
+    for region in regions:
+        corners = np.array(region, np.float64) * (width, height)
+        draw.polygon([tuple(each) for each in (corners - 0.5).tolist()], fill=1)  # by middles
+        columns, rows = _touched(corners, width, height)
+        found[rows, columns] = 0
+    found[np.asarray(inside) > 0] = 0
     return found
+
+
+def _touched(
+    corners: NDArray[np.float64], width: int, height: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give columns and rows of the pixels through which a polygon's sides go."""
+    columns, rows = [], []
+    for begin, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        steps = 1 + math.ceil(float(np.abs(end - begin).max()) / _STEP)
+        columns.append(np.linspace(begin[0], end[0], steps + 1))
+        rows.append(np.linspace(begin[1], end[1], steps + 1))
+    across, down = np.concatenate(columns), np.concatenate(rows)
+    return (
+        np.minimum(across, width - 1).astype(np.int64),
+        np.minimum(down, height - 1).astype(np.int64),
+    )

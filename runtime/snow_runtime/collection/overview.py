@@ -40,6 +40,26 @@ def collected_views(database: Database) -> list[CollectedView]:
         return [CollectedView(*row) for row in rows]
 
 
+def kept_between(
+    database: Database, begin: float, end: float
+) -> dict[tuple[str, str], list[tuple[bool, float]]]:
+    """Return what cameras gave in a time, by camera and view: whether at random, and when.
+
+    Raises:
+        CollectionError: The file cannot be read.
+    """
+    found: dict[tuple[str, str], list[tuple[bool, float]]] = {}
+    with database.reading() as connection:
+        rows = connection.execute(
+            "SELECT camera, view, reason = 'random', taken_at FROM pictures "
+            "WHERE taken_at BETWEEN ? AND ? AND reason != 'imported'",
+            (begin, end),
+        )
+        for camera, view, is_random, taken_at in rows:
+            found.setdefault((camera, view), []).append((bool(is_random), taken_at))
+    return found
+
+
 def people_of(database: Database, question: str, ids: Iterable[int]) -> dict[int, str]:
     """Return, by picture, who gave it the label that it has now, or passed it over.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from snow_runtime.errors import CollectionError
 from snow_runtime.files import atomic_write, sync_folder, writing
@@ -11,6 +11,10 @@ from snow_runtime.files import atomic_write, sync_folder, writing
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_DAMAGED: Final = (
+    "Put the folder's files back, or let it go with 'snow-deploy collect delete FOLDER --damaged'."
+)
 
 
 class PictureFiles:
@@ -48,16 +52,26 @@ class PictureFiles:
         """Return a file's content.
 
         Raises:
-            CollectionError: It is not there, or cannot be read.
+            CollectionError: It is not there, cannot be read, or is not what it was.
         """
+        path = self.path(sha256)
         try:
-            return self.path(sha256).read_bytes()
+            found = path.read_bytes()
         except OSError as error:
-            msg = (
-                f"A picture of the collection cannot be read: {error}. Delete it from the "
-                "collection, or put the folder's files back."
-            )
+            msg = f"A picture of the collection cannot be read: {error}. {_DAMAGED}"
             raise CollectionError(msg) from error
+        if hashlib.sha256(found).hexdigest() != sha256:
+            msg = f"The picture {path} is damaged: its SHA-256 is not its name. {_DAMAGED}"
+            raise CollectionError(msg)
+        return found
+
+    def is_whole(self, sha256: str) -> bool:
+        """Tell whether a file is there, and is what it was."""
+        try:
+            self.read(sha256)
+        except CollectionError:
+            return False
+        return True
 
     def remove(self, sha256: str) -> None:
         """Delete a file, if it is there.

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.collection.options import CollectionOptions
     from snow_runtime.collection.picture_files import PictureFiles
     from snow_runtime.collection.records import CollectionQuestion, NewPicture
 
@@ -52,9 +51,16 @@ def add_picture(
     connection: sqlite3.Connection,
     files: PictureFiles,
     picture: NewPicture,
-    options: CollectionOptions,
+    *,
+    by_deleting: bool,
 ) -> tuple[int | None, list[str]]:
     """Write a picture's file and its row, and delete rows of others until there is room.
+
+    Args:
+        connection: The database's.
+        files: Where its file goes.
+        picture: The picture.
+        by_deleting: Whether others may go for it.
 
     Returns:
         Its id, None where it is not kept; and the SHA-256 of pictures whose rows went.
@@ -73,7 +79,7 @@ def add_picture(
         if picture.reason == "random":  # it was drawn, whatever else it was kept for
             connection.execute("UPDATE pictures SET reason = 'random' WHERE id = ?", (kept,))
         return None, []
-    gone = make_room(connection, stored, options)
+    gone = make_room(connection, stored, by_deleting=by_deleting)
     if gone is None:
         return None, []
     files.write(picture.jpeg)
@@ -132,7 +138,16 @@ def chosen_pictures(connection: sqlite3.Connection, chosen: Chosen) -> list[Coll
         f"SELECT {_SHOWN} FROM pictures WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?",  # noqa: S608 - ours
         (*values, chosen.limit),
     )
-    return [CollectedPicture(*(*row[:8], json.loads(row[8]), *row[9:])) for row in rows]
+    return [CollectedPicture(*(*row[:8], _answers(row[8]), *row[9:])) for row in rows]
+
+
+def _answers(text: str) -> Any:
+    """Read answers; damaged ones are none, and the picture is there all the same."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def existing(
@@ -154,28 +169,30 @@ def stored_features(connection: sqlite3.Connection, ids: Sequence[int]) -> NDArr
     Raises:
         CollectionError: A picture is gone, has none, or as many as another source gives.
     """
-    rows = connection.execute(
-        "SELECT picture, float16 FROM features WHERE picture IN (SELECT value FROM json_each(?))",
-        (json.dumps([int(each) for each in ids]),),
-    )
-    found = {picture: np.frombuffer(data, "<f2") for picture, data in rows}
-    lacking = [each for each in ids if each not in found]
+    wanted = (json.dumps([int(each) for each in ids]),)
+    known = "FROM features WHERE picture IN (SELECT value FROM json_each(?))"
+    sizes = dict(connection.execute(f"SELECT picture, length(float16) {known}", wanted))
+    lacking = [each for each in ids if each not in sizes or sizes[each] % 2]
     if lacking:
         msg = (
-            f"The collection has no features of the pictures {lacking[:5]}: they are gone, or were "
-            "kept without. Leave them out."
+            f"The collection has no features of the pictures {lacking[:5]}: they are gone, "
+            "damaged, or were kept without. Leave them out."
         )
         raise CollectionError(msg)
-    widths = {each.size for each in found.values()}
+    widths = {sizes[each] // 2 for each in ids}
     if len(widths) > 1:
         msg = (
             f"The pictures have {', '.join(map(str, sorted(widths)))} features, expected the same "
             "number: they are of different sources. Choose pictures of one source_sha256."
         )
         raise CollectionError(msg)
-    if not found:
-        return np.empty((0, 0), np.float16)
-    return np.stack([found[each] for each in ids]).astype(np.float16, copy=False)
+    found = np.empty((len(ids), max(widths, default=0)), np.float16)
+    rows: dict[int, list[int]] = {}
+    for row, each in enumerate(ids):
+        rows.setdefault(each, []).append(row)
+    for picture, data in connection.execute(f"SELECT picture, float16 {known}", wanted):
+        found[rows[picture]] = np.frombuffer(data, "<f2")  # one at a time: they may be gigabytes
+    return found
 
 
 def sha256_of(connection: sqlite3.Connection, picture: int) -> str:

@@ -6,6 +6,7 @@ Each function works within a transaction that its caller holds.
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -61,12 +62,19 @@ def check_question(question: CollectionQuestion) -> None:
         len(labels) < least
         or len(set(labels)) < len(labels)
         or not all(isinstance(each, str) and each.strip() == each != "" for each in labels)
+        or any(_is_no_sign(sign) for each in labels for sign in each)
     ):
         msg = (
             f"The question {name!r} has the classes {list(labels)}, expected {least} different "
-            "names or more, without blanks at their ends. Correct them."
+            "names or more, without blanks at their ends and signs that cannot be shown. Correct "
+            "them."
         )
         raise CollectionError(msg)
+
+
+def _is_no_sign(sign: str) -> bool:
+    """Tell whether a character cannot be written into other programs' files, such as half a one."""
+    return unicodedata.category(sign) in {"Cc", "Cs"} or sign in {"\ufffe", "\uffff"}
 
 
 def insert_question(connection: sqlite3.Connection, question: CollectionQuestion) -> None:

@@ -10,28 +10,45 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from snow_runtime.collection.deletion import delete_rows
+from snow_runtime.collection.options import USUAL_BYTES
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from snow_runtime.collection.options import CollectionOptions
-
 _OLDEST: Final = 64
+_SIZE: Final = "size_bytes"
+
+
+def room_of(connection: sqlite3.Connection) -> int:
+    """Return how many bytes a collection may take."""
+    row = connection.execute("SELECT value FROM numbers WHERE name = ?", (_SIZE,)).fetchone()
+    return USUAL_BYTES if row is None else int(row[0])
+
+
+def give_room(connection: sqlite3.Connection, size_bytes: int) -> None:
+    """Remember how many bytes a collection may take."""
+    connection.execute("INSERT OR REPLACE INTO numbers VALUES (?, ?)", (_SIZE, size_bytes))
 
 
 def make_room(
-    connection: sqlite3.Connection, wanted_bytes: int, options: CollectionOptions
+    connection: sqlite3.Connection, wanted_bytes: int, *, by_deleting: bool
 ) -> list[str] | None:
     """Delete rows of unlabelled pictures, then of labelled ones, until a picture fits in.
 
+    Args:
+        connection: The database's.
+        wanted_bytes: What the picture takes.
+        by_deleting: Whether others may go for it.
+
     Returns:
-        The SHA-256 of what went; None where it could never fit.
+        The SHA-256 of what went; None where it does not fit.
     """
-    if wanted_bytes > options.size_bytes:
-        return None
+    size_bytes = room_of(connection)
     total = connection.execute("SELECT value FROM numbers WHERE name = 'stored_bytes'")
-    excess = total.fetchone()[0] + wanted_bytes - options.size_bytes
+    excess = total.fetchone()[0] + wanted_bytes - size_bytes
+    if wanted_bytes > size_bytes or (excess > 0 and not by_deleting):
+        return None
     gone: list[str] = []
     if excess > 0:
         ids = []

@@ -96,6 +96,21 @@ class Selector:
         """Take note of a picture that was kept before, by its features `[F]`."""
         self._view(camera, view).novelty.keep(features)
 
+    def spent(
+        self, camera: str, view: str, random_ages_s: Iterable[float], other_ages_s: Iterable[float]
+    ) -> None:
+        """Take note of what of the hour's budget went before; nothing was chosen yet.
+
+        Args:
+            camera: Name of the camera.
+            view: Name of the view.
+            random_ages_s: How long ago each random picture was kept, in seconds.
+            other_ages_s: Likewise the others.
+        """
+        found, now_s = self._view(camera, view), self._clock()
+        found.random.replay(now_s, random_ages_s)
+        found.other.replay(now_s, other_ages_s)
+
     def choose(self, seen: Sighting) -> Pick | None:
         """Say why a sighting is to be kept; None where it is not."""
         view = self._view(seen.camera, seen.view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.drift.event import DriftEvent
 from snow_runtime.drift.exceedance import Bound
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from snow_runtime.drift.reference import Reference
     from snow_runtime.results import TaskResult
+
+_FORGOTTEN_S: Final = 86_400.0
 
 
 class DriftWatcher:
@@ -33,6 +35,7 @@ class DriftWatcher:
         self._watches: dict[tuple[str, str], Watch] = {}  # exchanged as a whole
         self._known: dict[tuple[str, str], object] = {}
         self._references: dict[str, Reference] = {}  # exchanged as a whole
+        self._seen: dict[tuple[str, str], float] = {}
         self._untold: list[DriftEvent] = []
 
     def know(self, references: Mapping[str, Reference]) -> None:
@@ -58,7 +61,7 @@ class DriftWatcher:
             reference = self._references.get(name)
             if reference is None:
                 continue
-            watch = self._watch(camera, name, reference, reference.bound)
+            watch = self._watch((camera, name), reference, reference.bound, at)
             if watch.is_due(at) and watch.see(reference.unlikeness(features), at):
                 self._untold.append(DriftEvent(camera, name, watch.now, at))
 
@@ -72,26 +75,38 @@ class DriftWatcher:
             results: Answers by question.
             at: When it was captured, in seconds since 1970 (UTC).
         """
-        found, self._untold = self._untold, []
         for name, result in results.items():
             entry = None if result.confidence is None else result.confidence.familiarity
             if entry is None or result.unlikeness is None or name in self._references:
                 continue
-            watch = self._watch(camera, name, entry, Bound(entry.held_out, entry.kept))
+            watch = self._watch((camera, name), entry, Bound(entry.held_out, entry.kept), at)
             if watch.see(result.unlikeness, at):
-                found.append(DriftEvent(camera, name, watch.now, at))
+                self._untold.append(DriftEvent(camera, name, watch.now, at))
+        found, self._untold = self._untold, []
         return tuple(found)
 
-    def _watch(self, camera: str, name: str, known: object, bound: Bound) -> Watch:
-        """Give what watches a question, a new one where what is known of it is new."""
-        key = camera, name
+    def _watch(self, key: tuple[str, str], known: object, bound: Bound, at: float) -> Watch:
+        """Give what watches a question, a new one where what is known of it is new.
+
+        An alarm ends with what it was about.
+        """
+        self._seen[key] = at
         if self._known.get(key) is not known:
             self._known[key] = known
-            self._watches = {**self._watches, key: Watch(bound, self._options)}
+            before, watch = self._watches.get(key), Watch(bound, self._options)
+            self._watches = {**self._watches, key: watch}
+            if before is not None and before.now.drifted:
+                self._untold.append(DriftEvent(*key, watch.now, at))
         return self._watches[key]
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Return how each question stands, as plain JSON values."""
+        """Return how each question stands, as plain JSON values.
+
+        One that was not seen for a day, while others were, is left out: its camera is gone, or
+        nobody asks it any more.
+        """
+        seen = dict(self._seen)
+        latest = max(seen.values(), default=0.0)
         return [
             {
                 "camera": camera,
@@ -103,5 +118,6 @@ class DriftWatcher:
                 "since": now.since,
             }
             for (camera, name), watch in self._watches.items()
+            if seen[camera, name] >= latest - _FORGOTTEN_S
             for now in (watch.now,)
         ]

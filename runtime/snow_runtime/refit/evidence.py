@@ -6,6 +6,9 @@ Axes: M pictures; C labels.
 from __future__ import annotations
 
 import json
+import struct
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -23,6 +26,17 @@ if TYPE_CHECKING:
 
 _ERROR: Final = 0.05
 """An interval misses as often as this."""
+
+_DAMAGED: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What a damaged file of tables raises beside ValueError and KeyError."""
 
 
 class Honest(NamedTuple):
@@ -120,18 +134,21 @@ class HeldOutEvidence:
         Raises:
             OSError, ValueError, KeyError: It is missing or damaged.
         """
-        with np.load(path, allow_pickle=False) as table:
-            said: dict[str, Any] = json.loads(table["said"].tobytes())
-            return cls(
-                table["ids"],
-                tuple(said["labels"]),
-                table["targets"],
-                table["logits"],
-                table["moments"],
-                table["random"],
-                tuple(map(tuple, said["copies"])),
-                tuple(said["split"]),
-            )
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as table:
+                said: dict[str, Any] = json.loads(table["said"].tobytes())
+                return cls(
+                    table["ids"],
+                    tuple(said["labels"]),
+                    table["targets"],
+                    table["logits"],
+                    table["moments"],
+                    table["random"],
+                    tuple(map(tuple, said["copies"])),
+                    tuple(said["split"]),
+                )
+        except _DAMAGED as error:
+            raise ValueError(str(error)) from error
 
 
 def exact_interval(share: float, count: float, error: float = _ERROR) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from snow_runtime.errors import SnowError
+from snow_runtime.errors import ReadoutError, SnowError
 from snow_runtime.refit import job as files
 from snow_runtime.refit.fitting import Fitting, keep_fit
 from snow_runtime.refit.gate import decide, judged_by
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from snow_runtime.collection.collection import Collection
     from snow_runtime.collection.records import CollectionQuestion
-    from snow_runtime.readout.file import ReadoutFile
     from snow_runtime.refit.gathering import Gathered, Looking
     from snow_runtime.refit.job import FitJob
     from snow_runtime.refit.options import RefitOptions
     from snow_runtime.refit.process import FitProcess
     from snow_runtime.refit.switch import Switch
+    from snow_runtime.refit.versions import Versions
     from snow_runtime.refit.wanted import Wanted
 
     Begin = Callable[[FitJob, Path, float], FitProcess]
@@ -90,11 +90,12 @@ class Fitter:
             return
         self.current = Fitting(question, found, found.job, process)
 
-    def attend(self, wanted: Wanted | None) -> None:
+    def attend(self, wanted: Wanted | None, *, others_wait: bool = False) -> None:
         """Take what a fit has ready; its learning curve comes after its readout.
 
         Args:
             wanted: What is known of its question; None where that is no more.
+            others_wait: Whether another question has been waiting for long.
         """
         fitting = self.current
         if fitting is None:
@@ -105,11 +106,13 @@ class Fitter:
         running = fitting.process.running
         done = fitting.process.done
         if done is not None and not fitting.taken:
-            self._take(fitting, done, wanted)
-            fitting.taken = True
+            try:
+                self._take(fitting, done, wanted)
+            finally:  # whatever comes of it: not again
+                fitting.taken = True
         if running:
-            if fitting.taken and wanted.is_due(self._options):
-                self.close()  # its learning curve is out of date already
+            if fitting.taken and (others_wait or wanted.is_due(self._options)):
+                self.close()  # its learning curve is out of date already, or holds others up
             return
         try:
             report = fitting.process.folder / files.REPORT
@@ -146,8 +149,13 @@ class Fitter:
         new = versions.readout(number), versions.evidence(number)
         live = versions.state().live
         old = None
-        if live is not None and live != number and self._still_fits(versions.readout(live)):
-            old = versions.readout(live), versions.evidence(live)
+        try:
+            if live is not None and live != number and self._answers(versions, live):
+                old = versions.readout(live), versions.evidence(live)
+        except ReadoutError as error:
+            why = f"it cannot be compared with the live one: {error} Or let it answer by hand."
+            self._switch.hold_back(question.name, number, why)
+            return
         decision = decide(old, new, judged_by(gathered, new[1]))
         if not decision.goes_live:
             self._switch.hold_back(question.name, number, decision.reason)
@@ -171,6 +179,11 @@ class Fitter:
         wanted.text, wanted.failed = text, True
         _LOGGER.warning("%s is not fitted: %s", name, text)
 
-    def _still_fits(self, readout: ReadoutFile) -> bool:
-        """Tell whether a readout reads the source at work; another one's cannot be compared."""
+    def _answers(self, versions: Versions, number: int) -> bool:
+        """Tell whether a version can answer: it is whole, and reads the source at work."""
+        try:
+            readout = versions.readout(number)
+        except ReadoutError as error:
+            _LOGGER.warning("%s", error)
+            return False
         return readout.facts.source.sha256 == self.source_sha256

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from snow_runtime.errors import FitError, InputError
+from snow_runtime.errors import CollectionError, FitError, InputError
 from snow_runtime.readout.checks import FEWEST_A_CLASS
 from snow_runtime.readout.evaluate import check_features, features_of
 from snow_runtime.refit.groups import Taken
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     Given = str | tuple[str, ...]
 
 _ALL: Final = 1 << 40
+_KEPT_BYTES: Final = 128 << 20  # of features that the collection does not keep
 _RANDOM: Final = "random"
 _IMPORTED: Final = "imported"
 
@@ -49,7 +51,7 @@ class Looking:
     def __init__(self, model: SwappableModel, ending: threading.Event | None = None) -> None:
         self._model = model
         self._ending = ending or threading.Event()
-        self._known: dict[tuple[str, str], NDArray[np.float16]] = {}
+        self._known: OrderedDict[tuple[str, str], NDArray[np.float16]] = OrderedDict()
         self._check: tuple[Manifest, NDArray[np.float32]] | None = None
 
     def facts(self) -> tuple[Manifest, NDArray[np.float32]]:
@@ -86,11 +88,14 @@ class Looking:
             try:
                 with Image.open(io.BytesIO(jpeg())) as image:
                     row = self._model.features([image.convert("RGB")])[0]
-            except (InputError, OSError):
+            except (InputError, CollectionError, OSError):
                 return None
             with np.errstate(over="ignore"):
                 self._known[key] = row.astype(np.float16)
         found = self._known[key]
+        self._known.move_to_end(key)
+        while len(self._known) * found.nbytes > _KEPT_BYTES:
+            self._known.popitem(last=False)
         return found if np.isfinite(found).all() else None
 
 
@@ -224,10 +229,15 @@ def _rows(
         for each in pictures
         if each.source_sha256 == source and each.features_width == width
     ]
-    stored = dict(zip(there, collection.features(there), strict=True)) if there else {}
+    table = collection.features(there) if there else np.empty((0, width), np.float16)
+    if len(there) == len(pictures) and all(np.isfinite(row).all() for row in table):
+        return list(pictures), table, 0  # as a rule; and no copy of what may be gigabytes
+    stored = dict(zip(there, table, strict=True))
     kept, rows = [], []
     for each in pictures:
         row = stored.get(each.id)
+        if row is not None and not np.isfinite(row).all():
+            continue  # the network overflowed; one row of these ends every fit
         if row is None:
             row = looking.features(source, each.sha256, partial(collection.jpeg, each.id))
         if row is not None:

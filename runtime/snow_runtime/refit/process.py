@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from snow_runtime.collection.version_folders import FIT_PREFIX, HELD
 from snow_runtime.errors import FitError
 from snow_runtime.file_lock import try_lock
 from snow_runtime.files import writing
@@ -22,9 +23,6 @@ from snow_runtime.refit.worker import ONE_THREAD, STARVED
 if TYPE_CHECKING:
     from snow_runtime.refit.job import FitJob
 
-PREFIX: Final = ".fit-"
-"""What a fit's folder begins with; one that is left over is nobody's."""
-_HELD: Final = ".held"  # locked as long as somebody waits for the fit
 _MIB: Final = 1 << 20
 _SHOWN: Final = 300  # characters of what a process said last
 
@@ -47,14 +45,20 @@ class FitProcess:
         self._most_s = most_s
         with writing(folder, FitError, "Free space or access; the old readout goes on."):
             folder.mkdir(parents=True, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+            # Named at last: who sweeps meanwhile must not find it before it is locked.
+            hidden = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+            self.folder = folder / hidden.name.replace(".new-", FIT_PREFIX, 1)
+            self._held = -1
             try:
-                self._held = os.open(self.folder / _HELD, os.O_CREAT | os.O_RDWR)
+                self._held = os.open(hidden / HELD, os.O_CREAT | os.O_RDWR)
                 try_lock(self._held)
+                hidden.rename(self.folder)
                 job.write(self.folder)
                 self._process = self._begun()
             except OSError:
+                shutil.rmtree(hidden, ignore_errors=True)
                 shutil.rmtree(self.folder, ignore_errors=True)
+                self._let_go()
                 raise
 
     @property
@@ -106,9 +110,7 @@ class FitProcess:
         """End it, and delete its files."""
         self._end()
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._held >= 0:
-            os.close(self._held)
-            self._held = -1
+        self._let_go()
 
     def _begun(self) -> subprocess.Popen[bytes]:
         with (self.folder / files.LOG).open("wb") as log:
@@ -130,20 +132,13 @@ class FitProcess:
             with suppress(OSError):
                 self._process.stdin.close()
 
+    def _let_go(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
     def _last_words(self) -> str:
         with suppress(OSError):
             text = (self.folder / files.LOG).read_text("utf-8", "replace").strip()
             return f" ({text[-_SHOWN:].splitlines()[-1]})" if text else ""
         return ""
-
-
-def sweep_fits(folder: Path) -> None:
-    """Delete what fits left that nobody waits for any more."""
-    for path in folder.glob(f"{PREFIX}*"):
-        with suppress(OSError):
-            held = os.open(path / _HELD, os.O_CREAT | os.O_RDWR)
-            try:
-                if try_lock(held):
-                    shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(held)

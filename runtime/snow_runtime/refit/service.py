@@ -12,11 +12,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from snow_runtime.collection.version_folders import sweep_versions
 from snow_runtime.errors import SnowError
 from snow_runtime.refit.fitter import Fitter
 from snow_runtime.refit.gathering import Looking
 from snow_runtime.refit.options import RefitOptions
-from snow_runtime.refit.process import FitProcess, sweep_fits
+from snow_runtime.refit.process import FitProcess
 from snow_runtime.refit.report import report_of
 from snow_runtime.refit.shadow import is_about
 from snow_runtime.refit.switch import Switch
@@ -72,7 +73,7 @@ class RefitService:
         self._fitter = Fitter(collection, self._switch, looking, self._options, begin)
         self._lock = threading.RLock()
         self._asked: dict[str, Wanted] = {}
-        self._logged = ""
+        self._logged: dict[str, str] = {}
         self._thread: threading.Thread | None = None
         self._looked_at = float("-inf")
         self._questions: dict[str, CollectionQuestion] = {}  # exchanged as a whole
@@ -88,11 +89,11 @@ class RefitService:
             CollectionError: The collection cannot be read.
         """
         self._questions = {each.name: each for each in self._collection.questions()}
+        sweep_versions(self._folder, self._questions)
         for question in self._questions.values():
             versions = self._switch.versions(question.name)
             if versions.folder.is_dir():
                 versions.sweep()
-                sweep_fits(versions.folder)
             self._switch.follow(question)
         self._thread = threading.Thread(target=self._run, name="refitting", daemon=True)
         self._thread.start()
@@ -126,11 +127,14 @@ class RefitService:
         asked = self._collection.question(question)
         self._switch.follow(asked)
         wanted = self._asked.setdefault(question, Wanted())
-        self._fitter.begin(asked, wanted, again=True)
-        fitting = self._fitter.current
-        while self._fitter.current is not None:
-            self._fitter.attend(wanted)
-            time.sleep(self._options.tick_s)
+        try:
+            self._fitter.begin(asked, wanted, again=True)
+            fitting = self._fitter.current
+            while self._fitter.current is not None:
+                self._fitter.attend(wanted)
+                time.sleep(self._options.tick_s)
+        finally:  # Ctrl-C, too
+            self._fitter.close()
         if fitting is None or fitting.number is None:
             return None
         return self._switch.versions(question).one(fitting.number)
@@ -231,6 +235,11 @@ class RefitService:
         return tuple(each for name, each in self._questions.items() if name in names)
 
     @property
+    def numbers(self) -> dict[str, int]:
+        """Numbers of the versions that answer now, by question."""
+        return self._switch.numbers
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the questions that a version answers now."""
         return tuple(readout.name for readout in self._switch.live)
@@ -288,9 +297,9 @@ class RefitService:
         try:
             work(*given)
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            if text != self._logged:  # as it may be so for hours, many times a second
-                self._logged = text
+            text, of = f"{type(error).__name__}: {error}", str(given[0]) if given else ""
+            if text != self._logged.get(of):  # as it may be so for hours, many times a second
+                self._logged[of] = text
                 known = isinstance(error, SnowError)
                 _LOGGER.warning("refitting is held up: %s", error, exc_info=not known)
 
@@ -300,17 +309,22 @@ class RefitService:
             self._look()
         fitting = self._fitter.current
         if fitting is not None:
-            self._fitter.attend(self._asked.get(fitting.question.name))
+            name, options = fitting.question.name, self._options
+            with self._lock:
+                others = [asked for other, asked in self._asked.items() if other != name]
+            waiting = any(asked.waits_long(options) for asked in others)
+            self._fitter.attend(self._asked.get(name), others_wait=waiting)
             self._tell_changes()
             return
         with self._lock:
             due = [
-                name
+                (asked.wanted_since or 0.0, name)
                 for name, asked in self._asked.items()
                 if name in self._questions and asked.is_due(self._options)
             ]
-        if due:
-            self._fitter.begin(self._questions[due[0]], self._asked[due[0]])
+        if due:  # who has waited for longest, so that no question keeps others from their turn
+            _, name = min(due)
+            self._fitter.begin(self._questions[name], self._asked[name])
 
     def _look(self) -> None:
         """See what has changed: labels, questions, and which versions are to answer."""
@@ -320,11 +334,15 @@ class RefitService:
             self._switch.forget(name)
             with self._lock:
                 self._asked.pop(name, None)
-        for name, question in questions.items():
-            self._switch.follow(question)
-            self._see_revision(name)
-            self._end_shadow_when_due(question)
+        for name in questions:
+            self._guarded(self._look_at, name)  # what is wrong with one holds up no other one
         self._tell_changes()
+
+    def _look_at(self, name: str) -> None:
+        question = self._questions[name]
+        self._switch.follow(question)
+        self._see_revision(name)
+        self._end_shadow_when_due(question)
 
     def _tell_changes(self) -> None:
         now = self.answered, self._switch.numbers

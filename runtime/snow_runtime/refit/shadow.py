@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from snow_runtime.readout.file import ReadoutFile
     from snow_runtime.results import TaskResult
 
-_ARROW = " → "
+_ARROW: Final = " → "
+_MOST_PAIRS: Final = 100
+OTHERS: Final = "others"
+"""What answers that differ count as where there are too many kinds of them."""
 
 
 @dataclass
@@ -87,8 +90,11 @@ class Shadows:
             with self._lock:
                 if said == live:
                     beside.agreed += 1
-                else:
-                    beside.differed[f"{live}{_ARROW}{said}"] += 1
+                    continue
+                pair = f"{live}{_ARROW}{said}"
+                if pair not in beside.differed and len(beside.differed) >= _MOST_PAIRS:
+                    pair = OTHERS
+                beside.differed[pair] += 1
 
 
 def is_about(question: CollectionQuestion, camera: str, view: str) -> bool:

@@ -45,6 +45,7 @@ class Switch:
         self._placed: dict[str, tuple[int, ReadoutFile]] = {}
         self._beside: dict[str, tuple[int, float]] = {}
         self._refused: dict[str, str] = {}
+        self._troubles: dict[str, str] = {}
         self.shadows = Shadows()
 
     def versions(self, question: str) -> Versions:
@@ -75,6 +76,8 @@ class Switch:
             placed = self._placed.get(question.name)
             if state.live is not None and (placed is None or placed[0] != state.live):
                 self._place(question.name, state.live)
+            elif placed is not None and not self.versions(question.name).folder.is_dir():
+                self.forget(question.name)  # deleted, and asked anew under the same name
             self._follow_shadow(question, state)
 
     def after_swap(self) -> None:
@@ -84,6 +87,12 @@ class Switch:
             gone = [name for name, (_, each) in self._placed.items() if each not in there]
             for name in gone:
                 self._placed.pop(name)
+            for name in list(self._beside):  # whether it fits is seen anew
+                try:
+                    self.keep_counts(name)
+                except ReadoutError as error:
+                    _LOGGER.warning("%s", error)
+                self._end_shadow(name)
 
     def go_live(self, question: str, number: int, reason: str) -> Version:
         """Let a version answer.
@@ -215,9 +224,13 @@ class Switch:
             return
         try:
             readout = self.versions(question.name).readout(shadow.number)
-        except ReadoutError as error:
-            _LOGGER.warning("%s", error)
+            self._model.check_readout(readout)
+        except SnowError as error:
+            if self._troubles.get(question.name) != str(error):
+                _LOGGER.warning("Version %d is not in the shadow: %s", shadow.number, error)
+            self._troubles[question.name] = str(error)
             return
+        self._troubles.pop(question.name, None)
         self._beside[question.name] = key
         self.shadows.begin(question, readout, shadow.agreed, shadow.differed)
 

@@ -20,9 +20,9 @@ import json
 import logging
 import re
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from snow_runtime.errors import ReadoutError
 from snow_runtime.file_lock import hold_lock
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 _VERSION_FILE: Final = re.compile(r"(\d{4,})\.json")
 _NUMBERED: Final = re.compile(r"(\d{4,})\.(readout|evidence\.npz|report\.json|json)")
+_TOLD: Final[set[tuple[Path, str]]] = set()
 _ADVICE: Final = "Nothing was changed; free space or access."
 
 VersionState = Literal["live", "shadow", "candidate", "retired"]
@@ -208,14 +209,11 @@ class Versions:
     def state(self) -> VersionsState:
         """Read which versions are at work."""
         try:
-            data = json.loads((self.folder / "state.json").read_text("utf-8"))
-            shadow = None if data["shadow"] is None else Shadow(**data["shadow"])
-            notes = {int(number): (note[0], note[1]) for number, note in data["notes"].items()}
-            return VersionsState(data["live"], shadow, notes)
+            return _state_of(json.loads((self.folder / "state.json").read_text("utf-8")))
         except FileNotFoundError:
             return VersionsState()
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            _LOGGER.warning("The state of %s cannot be read: %s", self.question, error)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            self._warn(f"The state of {self.question} cannot be read: {error}")
             return VersionsState()
 
     def add(
@@ -232,6 +230,8 @@ class Versions:
         Raises:
             ReadoutError: It cannot be written. No version is added.
         """
+        if readout.exists():  # else it was deleted meanwhile, with its question
+            self.folder.mkdir(parents=True, exist_ok=True)
         with writing(self.folder, ReadoutError, _ADVICE), self.changing():
             number = 1 + max(self._numbers(_NUMBERED), default=0)
             found = replace(facts, number=number, sha256=sha256_file(readout))
@@ -288,10 +288,21 @@ class Versions:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Within it no other process changes anything; what it waits for is short."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with hold_lock(self.folder / ".lock"):
+        """Within it no other process changes anything; what it waits for is short.
+
+        Raises:
+            ReadoutError: The folder is gone, with its question, or cannot be written.
+        """
+        with ExitStack() as stack:
+            with writing(self.folder, ReadoutError, _ADVICE):  # never made here: it was deleted
+                stack.enter_context(hold_lock(self.folder / ".lock"))
             yield
+
+    def _warn(self, text: str) -> None:
+        """Say what is damaged, once: it is looked at several times a second."""
+        if (self.folder, text) not in _TOLD:
+            _TOLD.add((self.folder, text))
+            _LOGGER.warning("%s", text)
 
     def _with_state(self, version: Version, state: VersionsState) -> Version:
         noted, reason = (state.notes or {}).get(version.number, ("candidate", "not decided yet"))
@@ -311,9 +322,10 @@ class Versions:
             accuracy, error = data["cross_validated"]
             data["cross_validated"] = float(accuracy), float(error)
             data["remarks"] = tuple(data["remarks"])
-            return Version(**data)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            _LOGGER.warning("Version %d of %s is damaged: %s", number, self.question, error)
+            data["labels"] = {str(label): int(count) for label, count in data["labels"].items()}
+            return replace(Version(**data), number=number)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            self._warn(f"Version {number} of {self.question} is damaged: {error}")
             return None
 
     def _numbers(self, pattern: re.Pattern[str]) -> list[int]:
@@ -324,6 +336,26 @@ class Versions:
 
     def _path(self, number: int, kind: str) -> Path:
         return self.folder / f"{number:04d}.{kind}"
+
+
+def _state_of(data: Any) -> VersionsState:
+    """Read a state; what is not as it should be raises one of the errors of reading."""
+    live, said = data["live"], data["shadow"]
+    shadow = None
+    if said is not None:
+        differed = {str(pair): int(count) for pair, count in (said["differed"] or {}).items()}
+        shadow = Shadow(
+            int(said["number"]),
+            float(said["began_at"]),
+            float(said["until"]),
+            int(said["agreed"]),
+            differed,
+        )
+    notes = {int(number): (note[0], str(note[1])) for number, note in data["notes"].items()}
+    if wrong := [state for state, _ in notes.values() if state not in get_args(VersionState)]:
+        msg = f"{wrong[0]!r} is no state"
+        raise ValueError(msg)
+    return VersionsState(None if live is None else int(live), shadow, notes)
 
 
 def _facts(version: Version) -> dict[str, Any]:

@@ -34,6 +34,12 @@ class Wanted:
         if self.wanted_since is None:
             self.wanted_since = self.changed_at
 
+    def waits_long(self, options: RefitOptions) -> bool:
+        """Tell whether it was to be fitted long ago."""
+        if self.wanted_since is None:
+            return False
+        return time.monotonic() - self.wanted_since >= 2 * options.most_wait_s
+
     def is_due(self, options: RefitOptions) -> bool:
         """Tell whether it is time."""
         if self.wanted_since is None:

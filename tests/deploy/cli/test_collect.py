@@ -54,13 +54,33 @@ def test_list_says_what_there_is() -> None:
 
 
 def test_delete_by_camera_time_and_all(folder: Path) -> None:
-    for wrong in ([], ["--everything", "--camera", "gate"]):
+    for wrong in ([], ["--everything", "--camera", "gate"], ["--damaged", "--everything"]):
         assert "Say what to delete" in collect("delete", "kept", *wrong, fails=2)
     assert "1 pictures deleted" in collect("delete", "kept", "--camera", "yard")
     local = datetime.fromtimestamp(1002, timezone.utc).astimezone().replace(tzinfo=None)
     assert "2 pictures deleted" in collect("delete", "kept", "--before", local.isoformat())
     assert "4 pictures deleted" in collect("delete", "kept", "--everything")
     assert not list((folder / "kept").glob("pictures/*/*"))
+
+
+def test_what_a_disk_has_damaged_is_let_go(folder: Path) -> None:
+    assert "0 pictures deleted" in collect("delete", "kept", "--damaged")
+    with Collection.open("kept") as kept:
+        sha256 = kept.pictures()[0].sha256
+    (folder / "kept" / "pictures" / sha256[:2] / f"{sha256}.jpg").write_bytes(b"")
+    assert "--damaged" in collect("export", "kept", "-o", "out", "--format", "csv", fails=1)
+    assert "1 pictures deleted" in collect("delete", "kept", "--damaged")
+    collect("export", "kept", "-o", "out", "--format", "csv")
+
+
+def test_an_import_says_that_there_is_no_room_and_goes_on_once_there_is() -> None:
+    arguments = ("import", "kept", "photos", "--question", "door")
+    said = collect(*arguments, "--collect-bytes", "1KB", fails=1)
+    assert "may take 1000 bytes" in said
+    assert collect("list", "kept").startswith("7 pictures")
+    assert "no room" in collect(*arguments, fails=1)  # it is remembered
+    assert "2 pictures added" in collect(*arguments, "--collect-bytes", "1MB")
+    assert collect("list", "kept").startswith("9 pictures")
 
 
 def test_import_with_a_graph_keeps_its_features(folder: Path) -> None:

@@ -7,15 +7,17 @@ import signal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from snow_deploy.cli.collect_versions import back, fit_question, list_versions
-from snow_deploy.cli.run_refit import questions_asked
+from snow_deploy.cli.run_refit import References, questions_asked
 from snow_runtime.app.questions.question import Question
 from snow_runtime.app.questions.view import CameraView
 from snow_runtime.collection.collection import Collection
 from snow_runtime.collection.records import CollectionQuestion
+from snow_runtime.graph.features_entry import FeaturesEntry, TapEntry
 from snow_runtime.model import load
 from snow_runtime.refit.service import RefitService
 from snow_runtime.refit.versions import Versions
@@ -145,3 +147,32 @@ def test_questions_asked_views_are_asked_about_them() -> None:
         ("door", "day", ""),
         ("yard", "day", ""),
     ]
+
+
+def test_training_pictures_are_looked_up_once_a_version() -> None:
+    """Or a new version of one question would forget what was seen of all others."""
+    asked: list[str] = []
+
+    def trained_on(name: str) -> Any:
+        asked.append(name)
+        rows = np.random.default_rng(len(name)).normal(size=(40, 12)).astype(np.float16)
+        return None if name == "none" else (rows, np.arange(40))
+
+    numbers = {"door": 1, "lamp": 1, "none": 1}
+    entry = FeaturesEntry("features", (TapEntry("one", 6), TapEntry("two", 6)))
+    source = SimpleNamespace(sha256="a" * 64)
+    manifest = SimpleNamespace(features=entry, source=source)
+    service = SimpleNamespace(numbers=numbers, trained_on=trained_on)
+    loop = SimpleNamespace(model=SimpleNamespace(manifest=manifest))
+    references = References(cast("Any", service), cast("Any", loop))
+    before = references.now()
+    assert sorted(before) == ["door", "lamp"]
+    numbers["lamp"] = 2
+    after = references.now()
+    assert after["door"] is before["door"]
+    assert after["lamp"] is not before["lamp"]
+    assert sorted(asked) == ["door", "lamp", "lamp", "none"]
+    source.sha256 = "b" * 64  # another network: all of them anew
+    assert references.now()["door"] is not before["door"]
+    del numbers["door"]
+    assert sorted(references.now()) == ["lamp"]

@@ -133,6 +133,7 @@ def test_a_moment_is_frames_of_a_camera_that_follow_each_other() -> None:
     found = moments_of(pictures)
     assert found[1] == found[2] == found[3]
     assert len({found[n] for n in (0, 1, 4, 5, 6, 7)}) == 6
+    assert found[8] == found[0]  # whatever was imported with a time between
 
 
 def test_every_label_is_on_both_sides_and_a_fifth_in_the_test() -> None:

@@ -32,6 +32,43 @@ def test_a_rectangle_and_a_triangle_are_black_and_the_rest_is_not() -> None:
     assert (found[shares[1] > 0.93] == 200).all()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pixel_that_a_region_touches_is_black(seed: int) -> None:
+    """Held against sixty-four points in each pixel, by the crossing of a ray with the sides."""
+    rng = np.random.default_rng(seed)
+    width, height = 23, 17
+    region = [tuple(each) for each in rng.random((3 + seed % 3, 2)).tolist()]
+    image = np.full((height, width, 3), 200, np.uint8)
+    hidden = (black_out(image, [region]) == 0).all(axis=2)
+    offsets = (np.arange(8) + 0.5) / 8
+    inside = np.zeros((height, width), bool)
+    for y in range(height):
+        for x in range(width):
+            across, down = np.meshgrid((x + offsets) / width, (y + offsets) / height)
+            inside[y, x] = crossings(across.ravel(), down.ravel(), region).any()
+    assert hidden[inside].all()
+    grown = np.pad(inside, 1)
+    near = [grown[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
+    assert not hidden[~np.any(near, axis=0)].any()  # and none further off than its neighbour
+
+
+def crossings(across: Any, down: Any, region: Any) -> Any:
+    odd = np.zeros(len(across), bool)
+    for (x1, y1), (x2, y2) in zip(region, [*region[1:], region[0]], strict=True):
+        between = (y1 > down) != (y2 > down)
+        at = x1 + (down - y1) * (x2 - x1) / (y2 - y1 if y2 != y1 else 1)
+        odd ^= between & (across < at)
+    return odd
+
+
+def test_a_narrow_strip_and_an_edge_are_covered() -> None:
+    image = np.full((10, 10, 3), 200, np.uint8)
+    strip = ((0.29, 0.0), (0.31, 0.0), (0.31, 1.0), (0.29, 1.0))
+    black = (black_out(image, [strip]) == 0).all(axis=2)
+    assert black[:, 2:4].all()
+    assert black.sum() == 20
+
+
 def test_the_whole_picture_and_a_pixel() -> None:
     image = np.full((3, 5, 3), 9, np.uint8)
     assert (black_out(image, [((0, 0), (1, 0), (1, 1), (0, 1))]) == 0).all()

@@ -201,8 +201,13 @@ def test_each_camera_is_watched_by_itself_and_a_new_fit_begins_anew(entry: Any) 
         TAPS,
         several=True,
     )
-    watcher.see("gate", answers(again, scenes(1, 4))[0], 2e9)
+    later = 1e9 + 120 * 150
+    (event,) = watcher.see("gate", answers(again, scenes(1, 4))[0], later)
+    assert (event.camera, event.now.drifted, event.at) == ("gate", False, later)  # an alarm ends
     assert watcher.to_dict()[1]["blocks"] == 0
+    assert [row["camera"] for row in watcher.to_dict()] == ["yard", "gate"]
+    watcher.see("gate", answers(again, scenes(1, 4))[0], later + 2 * DAY_S)
+    assert [row["camera"] for row in watcher.to_dict()] == ["gate"]  # nobody sees the yard
 
 
 def test_what_says_nothing_of_its_pictures_is_not_watched() -> None:

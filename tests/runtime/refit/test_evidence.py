@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from scipy.stats import beta, binomtest
+from scipy.stats import beta, binom, binomtest
 
 from snow_runtime.paired_tests import Counts, p_value_above
 from snow_runtime.readout.fit import FitOptions, fit_readout
@@ -244,6 +244,18 @@ def test_a_comparison_counts_moments_once() -> None:
     assert (once.lost, once.won, once.moments, once.pictures) == (1, 1, 7, 10)
     assert alone.p_worse == p_value_above(Counts(10, 4, 1), 0.0)
     assert not once.is_worse
+
+
+def test_the_gate_decides_as_the_exact_test_of_mcnemar_does() -> None:
+    """One-sided, by the binomial distribution: of pictures on which one errs, half are lost."""
+    for lost in range(15):
+        for won in range(15):
+            before = np.repeat([0, 1, 0], [lost, won, 30])
+            now = np.repeat([1, 0, 0], [lost, won, 30])
+            found = compare_versions(before, now, np.arange(len(now)))
+            exact = binom.sf(lost - 1, lost + won, 0.5) if lost + won else 1.0
+            assert found.is_worse == (exact < LEVEL), (lost, won)
+            assert found.low - 1e-9 <= found.drop <= found.high + 1e-9
 
 
 @pytest.mark.parametrize("moments", [20, 100, 400])

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from snow_runtime.collection.version_folders import sweep_fits
 from snow_runtime.refit.groups import Taken
 from snow_runtime.refit.job import FitJob
-from snow_runtime.refit.process import FitProcess, sweep_fits
+from snow_runtime.refit.process import FitProcess
 from tests.runtime.readout.graphs import manifest_of
 from tests.runtime.refit.boxes import InlineFit, until
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from snow_runtime.collection.records import GivenLabel
 
-BODY_BYTES: Final = 128 << 10
-"""Largest body that is taken."""
+BODY_BYTES: Final = 1 << 20
+"""Enough for the most pictures at once, each seen with the longest class."""
 MOST_SHOWN: Final = 100
 """Pictures that one request may ask about."""
 MOST_LABELLED: Final = 5000

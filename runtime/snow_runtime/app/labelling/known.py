@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from snow_runtime.learn.suggest.distances import directions, distances, typical_distance
+from snow_runtime.learn.suggest.distances import directions, distances, sketched, typical_distance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 NEAREST_OF: Final = 1200
 """Newest labelled pictures that others are compared with."""
 _SAMPLED: Final = 300
-_KEPT: Final = 4000  # directions: 2048 features are 8 KiB
+_KEPT: Final = 4000  # directions: each is 4 KiB at most
+_AT_ONCE: Final = 128  # pictures whose features are read: those of a ResNet-50 are 60 kB each
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class Labelled:
     Attributes:
         source: SHA-256 of the source that made the features; "" where there are none.
         labels: The C labels that there may be, or sets that there are.
-        along: Directions, float32 `[N, F]`.
+        along: Directions of sketches, float32 `[N, F]`.
         label_of: Place of each one's label, int64 `[N]`.
         typical: Typical distance of two pictures.
     """
@@ -69,8 +70,13 @@ class Known:
         with self._lock:
             lacking = [each for each in ids if each not in self._along]
             if lacking:
-                found = directions(self._collection.features(lacking))
-                self._along.update(zip(lacking, found, strict=True))
+                for begin in range(0, len(lacking), _AT_ONCE):
+                    some = lacking[begin : begin + _AT_ONCE]
+                    found = directions(sketched(self._collection.features(some)))
+                    # Each by itself: else one that is kept keeps all of them in memory.
+                    self._along.update(
+                        (each, row.copy()) for each, row in zip(some, found, strict=True)
+                    )
             for each in ids:
                 self._along.move_to_end(each)
             rows = [self._along[each] for each in ids]

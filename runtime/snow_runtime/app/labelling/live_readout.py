@@ -33,7 +33,7 @@ class LiveReadouts:
     def __init__(self, collection: Collection, refit: Refitting | None) -> None:
         self._collection = collection
         self._refit = refit
-        self._read: dict[str, tuple[int, ReadoutFile | None]] = {}
+        self._read: dict[str, tuple[tuple[int, str], ReadoutFile | None]] = {}
         self._lock = threading.Lock()
 
     def say(
@@ -79,13 +79,14 @@ class LiveReadouts:
             versions = self._refit.versions(question)
         except SnowError:  # the Model tab says so
             return None
-        number = next((each.number for each in versions if each.state == "live"), None)
-        if number is None:
+        live = next((each for each in versions if each.state == "live"), None)
+        if live is None:
             return None
+        key = live.number, getattr(live, "sha256", "")  # a question asked anew begins at 1 again
         with self._lock:
             kept = self._read.get(question)
-            if kept is None or kept[0] != number:
-                kept = (number, _read(self._path(question, number)))
+            if kept is None or kept[0] != key:
+                kept = (key, _read(self._path(question, live.number)))
                 self._read[question] = kept
             return kept[1]
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snow_runtime.app.labelling.asked import LabelChoice, refuse
 from snow_runtime.app.labelling.known import in_order
 from snow_runtime.collection.overview import people_of
+from snow_runtime.errors import CollectionError
+from snow_runtime.file_lock import hold_lock
+from snow_runtime.files import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from snow_runtime.collection.collection import Collection
     from snow_runtime.collection.records import CollectionQuestion, GivenLabel
@@ -66,7 +70,7 @@ class Writer:
         """
         for choice in choices:
             refuse_other_label(question, choice.label)
-        with self._lock:
+        with self._alone():
             now = self._collection.labels(question.name)
             conflicts: list[int] = []
             labelled = entries = 0
@@ -102,6 +106,15 @@ class Writer:
                     break
                 found.append({"ids": undone.ids, "label": undone.label})
         return found
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within it no other page of the collection looks and writes, of no process."""
+        folder = self._collection.folder
+        with self._lock, ExitStack() as stack:
+            with writing(folder, CollectionError, "See that its file system has locks."):
+                stack.enter_context(hold_lock(folder))
+            yield
 
     def _told(
         self, question: CollectionQuestion, ids: list[int], now: Mapping[int, GivenLabel]

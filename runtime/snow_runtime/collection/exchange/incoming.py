@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from snow_runtime.collection.exchange.plain_jpeg import jpeg_of
 from snow_runtime.collection.records import CollectionQuestion, NewPicture
 from snow_runtime.errors import CollectionError, InputError
 from snow_runtime.pictures.picture_files import picture_endings
@@ -27,7 +28,6 @@ BY_IMPORT: Final = "import"
 _FILE_COLUMNS: Final = ("fname", "file")
 _NO_QUESTIONS: Final = frozenset({"split"})
 _BATCH: Final = 16
-_QUALITY: Final = 95
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,13 @@ class Incoming:
 
     labels: dict[Path, dict[str, str]]
     classes: dict[str, tuple[str, ...]]
+
+
+class _Read(NamedTuple):
+    path: Path
+    image: Image
+    jpeg: bytes
+    changed_at: float
 
 
 @dataclass
@@ -117,10 +124,10 @@ def labelled_in_table(path: Path) -> Incoming:
         raise CollectionError(msg) from error
     column = next((each for each in _FILE_COLUMNS if each in heading), None)
     asked = [each for each in heading if each not in _FILE_COLUMNS and each not in _NO_QUESTIONS]
-    if column is None or not asked:
+    if column is None or not asked or len(set(heading)) < len(heading):
         msg = (
             f"{path} has the columns {', '.join(heading) or 'none'}, expected fname or "
-            "file, and one for each question. Correct its first line."
+            "file, and one for each question, each once. Correct its first line."
         )
         raise CollectionError(msg)
     labels: dict[Path, dict[str, str]] = {}
@@ -129,7 +136,10 @@ def labelled_in_table(path: Path) -> Incoming:
             msg = f"{path}, row {number}, has other columns than the first line. Correct it."
             raise CollectionError(msg)
         given = {name: row[name].strip() for name in asked}
-        place = _place_of(path, row[column], number)
+        place = _place_of(path, row[column].strip(), number)
+        if place in labels:
+            msg = f"{path}, row {number}, lists {place.name} again. Leave one of the rows out."
+            raise CollectionError(msg)
         labels[place] = {name: label for name, label in given.items() if label}
     return Incoming(labels, {name: _classes(labels, name) for name in asked})
 
@@ -156,29 +166,32 @@ def import_pictures(
     _add_questions(collection, incoming, camera, view)
     report = ImportReport()
     paths = list(incoming.labels)
-    ids: dict[tuple[str, str], list[int]] = {}
     for start in range(0, len(paths), _BATCH):
         pictures = _loaded(paths[start : start + _BATCH], report)
+        ids: dict[tuple[str, str], list[int]] = {}
         features = None
         if featuriser is not None and pictures:
-            features = featuriser.compute([image for _, image in pictures])
-        for index, (path, image) in enumerate(pictures):
+            features = featuriser.compute([each.image for each in pictures])
+        for index, each in enumerate(pictures):
             found = keep_or_find(
                 collection,
                 NewPicture(
-                    _jpeg_of(path, image),
+                    each.jpeg,
                     camera,
                     view,
-                    path.stat().st_mtime,
+                    each.changed_at,
                     features=None if features is None else _half(features[index]),
                     source_sha256="" if featuriser is None else featuriser.source_sha256,
                 ),
                 report,
             )
-            for question, label in incoming.labels[path].items():
+            for question, label in incoming.labels[each.path].items():
                 ids.setdefault((question, label), []).append(found)
-    for (question, label), given in ids.items():
-        report.labelled += collection.label(given, question, label, BY_IMPORT)
+        for (
+            question,
+            label,
+        ), given in ids.items():  # now: without a label they are the first to go
+            report.labelled += collection.label(given, question, label, BY_IMPORT)
     return report
 
 
@@ -207,50 +220,33 @@ def keep_or_find(collection: Collection, picture: NewPicture, report: ImportRepo
     Raises:
         CollectionError: There is no room for it, or it cannot be written.
     """
-    found = collection.add(picture)
+    found = collection.add(picture, by_deleting=False)
     if found is not None:
         report.added += 1
         return found
     known = collection.find(picture)
     if known is None:
-        msg = "There is no room for a picture. Give the collection more bytes, or delete some."
+        msg = (
+            f"There is no room for a picture: the collection {collection.folder} may take "
+            f"{collection.size_bytes} bytes, and what is in it does not give way. Give it more "
+            "with --collect-bytes, or delete some, and do it again."
+        )
         raise CollectionError(msg)
     report.known += 1
     return known
 
 
-def _loaded(paths: Sequence[Path], report: ImportReport) -> list[tuple[Path, Image]]:
-    found = []
-    for path in paths:
-        image = _image_of(path, report)
-        if image is not None:
-            found.append((path, image))
-    return found
+def _loaded(paths: Sequence[Path], report: ImportReport) -> list[_Read]:
+    return [read for path in paths if (read := _read(path, report)) is not None]
 
 
-def _image_of(path: Path, report: ImportReport) -> Image | None:
+def _read(path: Path, report: ImportReport) -> _Read | None:
     try:
-        return load_image(path)
-    except InputError as error:
+        image = load_image(path)
+        return _Read(path, image, jpeg_of(path.read_bytes(), image), path.stat().st_mtime)
+    except (InputError, OSError) as error:
         report.unreadable.append(str(error))
         return None
-
-
-def _jpeg_of(path: Path, image: Image) -> bytes:
-    """Return a file as it is, where it is a JPEG without more in it than the picture; else anew.
-
-    What cameras and phones write beside a picture may say where and when it was taken.
-    """
-    from PIL import Image as Pillow
-
-    content = path.read_bytes()
-    with Pillow.open(io.BytesIO(content)) as opened:
-        plain = opened.format == "JPEG" and opened.mode == "RGB" and not opened.getexif()
-    if plain:
-        return content
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=_QUALITY)
-    return stream.getvalue()
 
 
 def _half(features: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -269,7 +265,8 @@ def _classes(labels: dict[Path, dict[str, str]], question: str) -> tuple[str, ..
 
 
 def _place_of(table: Path, name: str, number: int) -> Path:
-    if name and not Path(name).is_absolute():
+    within = Path(os.path.normpath(table.parent / name))
+    if name and within.is_relative_to(os.path.normpath(table.parent)) and "\0" not in name:
         for folder in (table.parent / "images", table.parent):
             if (folder / name).is_file():
                 return folder / name

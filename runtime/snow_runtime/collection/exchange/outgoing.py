@@ -122,6 +122,8 @@ def export_labels(
         raise CollectionError(msg)
     if form == "folders":
         _check_folder_names(questions[0])
+    if form == "csv":
+        _check_separator(questions)
     with new_folder(target) as folder:
         _WRITERS[form](folder, questions, found)
         for each in found:
@@ -137,6 +139,18 @@ def _check_folder_names(question: CollectionQuestion) -> None:
     for label in question.labels:
         if label in {".", ".."} or any(sign in label for sign in '/\\\0:*?"<>|'):
             msg = f"The class {label!r} cannot be a folder's name. Take another format."
+            raise CollectionError(msg)
+
+
+def _check_separator(questions: Sequence[CollectionQuestion]) -> None:
+    """Refuse classes that a table could not tell from two, where several may be right."""
+    for question in questions:
+        wrong = [label for label in question.labels if SEPARATOR in label]
+        if question.several and wrong:
+            msg = (
+                f"The class {wrong[0]!r} of {question.name} has a {SEPARATOR!r}, which separates "
+                "classes in a table. Take label-studio or cvat."
+            )
             raise CollectionError(msg)
 
 

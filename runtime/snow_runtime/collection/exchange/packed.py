@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import unicodedata
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -38,6 +38,7 @@ KIND: Final = "snow-deploy collected pictures"
 FORMAT: Final = 1
 _MOST_INDEX_BYTES: Final = 256 << 20
 _MOST_FILE_BYTES: Final = 64 << 20
+_LATEST_S: Final = 1e11  # later than any calendar of a browser needs
 _ODD: Final = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What reading raises where the index is not as it should be."""
 _AGAIN: Final = "Pull it again with 'snow-deploy collect pull'."
@@ -204,7 +205,7 @@ class _Reader:
         self, entry: dict[str, Any], questions: Mapping[str, CollectionQuestion]
     ) -> PackedPicture:
         sha256, taken_at, reason = _text(entry["sha256"]), float(entry["taken_at"]), entry["reason"]
-        if reason not in REASONS or not math.isfinite(taken_at):
+        if reason not in REASONS or not abs(taken_at) < _LATEST_S:
             msg = f"a reason {reason!r} or a time {taken_at}"
             raise ValueError(msg)
         labels: dict[str, GivenLabel] = {}
@@ -252,6 +253,9 @@ def _text(value: object) -> str:
         msg = f"{type(value).__name__} in the place of a text"
         raise TypeError(msg)
     value.encode()  # half a character is none
+    if any(unicodedata.category(sign) == "Cc" for sign in value):
+        msg = "characters that a terminal would obey"
+        raise ValueError(msg)
     return value
 
 

@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import tarfile
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.collection.exchange.incoming import ImportReport, keep_or_find
 from snow_runtime.collection.exchange.outgoing import chosen_questions, labelled_pictures
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from snow_runtime.collection.exchange.outgoing import LabelledPicture
     from snow_runtime.collection.exchange.packed import PackedFile
     from snow_runtime.collection.records import CollectionQuestion
+
+_BATCH: Final = 16
 
 
 def pull_pictures(
@@ -106,15 +109,17 @@ def push_pictures(packed: PackedFile, collection: Collection, by: str) -> Import
         if more:
             collection.change_question(question.name, labels=(*mine.labels, *more))
     report = ImportReport()
-    given: dict[tuple[str, Any], list[int]] = {}
-    for each, jpeg, features in packed.contents():
-        kind = each.camera, each.view, each.taken_at, each.reason
-        picture = NewPicture(jpeg, *kind, features, each.source_sha256)
-        found = keep_or_find(collection, picture, report)
-        for name, label in each.labels.items():
-            given.setdefault((name, label), []).append(found)
-    for (name, label), ids in given.items():
-        report.labelled += collection.label(ids, name, label, by)
+    contents = packed.contents()
+    while batch := list(islice(contents, _BATCH)):
+        given: dict[tuple[str, Any], list[int]] = {}
+        for each, jpeg, features in batch:
+            kind = each.camera, each.view, each.taken_at, each.reason
+            picture = NewPicture(jpeg, *kind, features, each.source_sha256)
+            found = keep_or_find(collection, picture, report)
+            for name, label in each.labels.items():
+                given.setdefault((name, label), []).append(found)
+        for (name, label), ids in given.items():  # now: without a label they are the first to go
+            report.labelled += collection.label(ids, name, label, by)
     return report
 
 

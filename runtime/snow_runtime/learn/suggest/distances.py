@@ -9,6 +9,7 @@ Axes: M and N pictures; F features.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,7 +18,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SAMPLED: Final = 500
+_SKETCHED: Final = 1024
 _LEAST: Final = 1e-6  # what float16 features leave of the distance of a picture from itself
+
+
+def sketched(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Give features in fewer numbers that keep how far pictures lie from each other.
+
+    Each of them is the sum of some features with signs drawn once and for all (M. Charikar,
+    K. Chen, M. Farach-Colton, Finding frequent items in data streams, ICALP 2002); squared
+    distances keep to some 5 %.
+
+    Args:
+        features: Pooled features `[M, F]`; what is not finite counts as 0.
+
+    Returns:
+        float32 `[M, F]`, or `[M, 1024]` where there are more.
+    """
+    found = np.nan_to_num(np.asarray(features, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    width = found.shape[1]
+    if width <= _SKETCHED:
+        return found
+    order, signs, starts = _sums_of(width)
+    return np.add.reduceat(found[:, order] * signs, starts, axis=1)
+
+
+@cache
+def _sums_of(width: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Give an order of so many features, their signs in it, and where each sum begins."""
+    rng = np.random.default_rng(0)
+    signs = rng.integers(0, 2, width).astype(np.float32) * 2 - 1
+    return rng.permutation(width), signs, np.arange(_SKETCHED) * width // _SKETCHED
 
 
 def directions(features: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -192,6 +192,25 @@ def test_groups_and_suggestions_are_taken_at_once(
 
 
 @pytest.mark.slow
+def test_a_group_of_which_single_ones_have_other_labels_is_overruled_as_a_whole(
+    server: LabellingServer, collection: Collection, person: Callable[..., Person]
+) -> None:
+    """It shows what its first picture has; of the others the page learns by the conflict."""
+    largest = max(range(3), key=lambda kind: (FORTY.count(kind), -FORTY.index(kind)))
+    members = [number + 1 for number, kind in enumerate(FORTY) if kind == largest]
+    for picture, label in zip(members, KINDS, strict=False):
+        collection.label([picture], "door", label, "Bea")
+    ann = person(server, "Ann")
+    ann.page.locator("[data-show=all]").click()
+    ann.sort("alike")
+    ann.page.locator(".tile.stack").first.wait_for()
+    ann.press("2")
+    ann.page.locator("#notice", has_text="left so").wait_for()
+    ann.press("2")
+    until(lambda: {collection.labels("door").get(each) for each in members} == {KINDS[1]})
+    assert ann.complaints == []
+
+
 def test_two_people_label_at_once(
     server: LabellingServer, collection: Collection, person: Callable[..., Person]
 ) -> None:

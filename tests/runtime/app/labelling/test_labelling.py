@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import logging
+import threading
+import time
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from PIL import Image
 from snow_runtime.app.labelling import Labelling, LabellingServer, ServingOptions, asked
 from snow_runtime.collection.records import CollectionQuestion
 from snow_runtime.errors import InputError
+from snow_runtime.file_lock import hold_lock
 from tests.runtime.app.asking import ALL_ADDRESSES, JSON, TOKEN, ask, status
 from tests.runtime.app.labelling.scenes import (
     HEIGHT,
@@ -331,3 +334,25 @@ def test_a_picture_that_cannot_be_decoded_is_said_to_be(tmp_path: Path) -> None:
         file.write_bytes(b"broken")
         answer = Client(collection).ask("GET", "/label/picture/1.jpg")
         assert (answer.status, b"picture" in answer.data) == (503, True)
+
+
+def test_another_process_that_labels_meanwhile_is_not_run_over(
+    server: Client, collection: Collection
+) -> None:
+    """Who looks and writes is alone with it, also where two programs serve one collection."""
+    said: list[Any] = []
+    with hold_lock(collection.folder):
+        giving = threading.Thread(target=lambda: said.append(server.give("open", [1, 2])))
+        giving.start()
+        time.sleep(0.1)
+        assert giving.is_alive()
+        collection.label([1], "door", "half", "Bea")
+    giving.join(20)
+    assert said[0]["labelled"] == 1
+    assert said[0]["conflicts"] == [{"id": 1, "label": "half", "by": "Bea"}]
+
+
+def test_thousands_that_have_labels_are_labelled_anew_at_once(server: Client) -> None:
+    seen = dict.fromkeys(range(1, asked.MOST_LABELLED + 1), "c" * 100)
+    found = server.give("open", list(seen), seen=seen)
+    assert found["labelled"] == 0  # none has the label that was seen

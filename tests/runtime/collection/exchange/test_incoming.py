@@ -118,11 +118,18 @@ def test_a_table_answers_several_questions(
         ("fname,color\n/etc/hostname,Blue\n", "Put it there"),
         ("fname,color\n,Blue\n", "lists ''"),
         ('fname,color\n"0.jpg,Blue\n', "cannot be read"),
+        ("fname,color\n../secret.jpg,Blue\n", "Put it there"),
+        ("fname,color\nimages/../../secret.jpg,Blue\n", "Put it there"),
+        ("fname,color\n0.jpg,Blue\n0.jpg,Red\n", "row 3, lists 0.jpg again"),
+        ("fname,color\n0.jpg,Blue\n./ 0.jpg,Red\n", "row 3, lists"),
+        ("fname,color,color\n0.jpg,Blue,Red\n", "each once"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "0.jpg").write_bytes(jpeg(0))
-    table = tmp_path / "train.csv"
+    (tmp_path / "secret.jpg").write_bytes(jpeg(0))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "0.jpg").write_bytes(jpeg(0))
+    table = tmp_path / "set" / "train.csv"
     table.write_text(text, encoding="utf-8")
     with pytest.raises(CollectionError, match=said):
         labelled_in_table(table)
@@ -158,3 +165,33 @@ def test_a_question_that_is_there_gains_classes_and_keeps_its_camera(
     kept.add_question(CollectionQuestion("marks", ("open",), several=True))
     with pytest.raises(CollectionError, match="several"):
         import_pictures(kept, labelled_in_folders(photos, "marks"))
+
+
+def test_what_an_interrupted_import_brought_has_its_labels(
+    kept: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(24):
+        path = tmp_path / "photos" / ("open" if number % 2 else "shut") / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(number))
+    incoming, add = labelled_in_folders(tmp_path / "photos", "door"), kept.add
+
+    def ended(picture: Any, **options: Any) -> int | None:
+        if len(kept.pictures()) == 20:
+            raise KeyboardInterrupt
+        return add(picture, **options)
+
+    monkeypatch.setattr(kept, "add", ended)
+    with pytest.raises(KeyboardInterrupt):
+        import_pictures(kept, incoming)
+    assert len(kept.labels("door")) == 16
+    monkeypatch.setattr(kept, "add", add)
+    report = import_pictures(kept, incoming)
+    assert (report.added, report.known, len(kept.labels("door"))) == (4, 20, 24)
+
+
+def test_a_file_that_goes_meanwhile_is_named(kept: Collection, photos: Path) -> None:
+    incoming = labelled_in_folders(photos, "door")
+    (photos / "open" / "a.jpg").unlink()
+    report = import_pictures(kept, incoming)
+    assert (report.added, len(report.unreadable)) == (3, 2)

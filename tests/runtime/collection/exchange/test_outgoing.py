@@ -13,6 +13,7 @@ from snow_runtime.collection.collection import Collection
 from snow_runtime.collection.exchange.outgoing import FORMATS, export_labels
 from snow_runtime.collection.records import CollectionQuestion
 from snow_runtime.errors import CollectionError
+from snow_runtime.file_lock import hold_lock
 from tests.runtime.collection.pictures import jpeg, new_picture
 
 if TYPE_CHECKING:
@@ -183,3 +184,32 @@ def test_a_picture_that_cannot_be_read_leaves_nothing_half_written(
     with pytest.raises(CollectionError, match="cannot be read"):
         export_labels(kept, tmp_path / "out", "csv")
     assert {path.name for path in tmp_path.iterdir()} == {"kept"}
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    """One at work, and what only looks like it, stay."""
+    with Collection.open(tmp_path / "kept", create=True) as kept:
+        kept.add_question(CollectionQuestion("door", ("open", "shut")))
+        kept.label([kept.add(new_picture(1)) or 0], "door", "open", "ann")
+        left, at_work = tmp_path / ".out.0123abcd.tmp", tmp_path / ".out.0123abce.tmp"
+        others = [tmp_path / name for name in (".out.tmp", ".other.0123abcd.tmp")]
+        for path in (left, at_work, *others):
+            path.mkdir()
+            (path / "1.jpg").write_bytes(b"private")
+        with hold_lock(at_work):
+            export_labels(kept, tmp_path / "out", "folders")
+        assert not left.exists()
+        assert all(path.exists() for path in (at_work, *others))
+        assert sorted(path.name for path in tmp_path.glob(".out*")) == [at_work.name, ".out.tmp"]
+
+
+def test_a_table_does_not_make_two_classes_of_one(tmp_path: Path) -> None:
+    with Collection.open(tmp_path / "kept", create=True) as kept:
+        kept.add_question(CollectionQuestion("marks", ("a;b", "a", "b"), several=True))
+        kept.add_question(CollectionQuestion("door", ("a;b", "c")))
+        picture = kept.add(new_picture(1)) or 0
+        kept.label([picture], "marks", ("a;b",), "ann")
+        kept.label([picture], "door", "a;b", "ann")
+        with pytest.raises(CollectionError, match="separates"):
+            export_labels(kept, tmp_path / "out", "csv", ["marks"])
+        assert export_labels(kept, tmp_path / "out", "csv", ["door"]) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from snow_runtime.learn.suggest import vote
 from snow_runtime.learn.suggest.alike import NEAR, groups_alike
-from snow_runtime.learn.suggest.distances import directions, distances, typical_distance
+from snow_runtime.learn.suggest.distances import directions, distances, sketched, typical_distance
 from snow_runtime.learn.suggest.next_useful import most_useful_first
 
 if TYPE_CHECKING:
@@ -168,3 +168,29 @@ def test_the_first_to_be_labelled_are_spread_over_what_there_is() -> None:
     order = most_useful_first(doubt, distances(features, features), unknown, 10)
     assert len({int(kinds[i].argmax()) for i in order[:5]}) == 5
     assert most_useful_first(doubt[:0], np.zeros((0, 0), np.float32), unknown[:0], 10) == []
+
+
+def test_a_sketch_keeps_how_far_pictures_lie_from_each_other() -> None:
+    """Also of pictures that are nearly the same, whose features have much in common."""
+    rng = np.random.default_rng(0)
+    common = rng.gamma(1.0, size=15_104)
+    rows = common + np.repeat(rng.gamma(1.0, size=(12, 15_104)), 2, axis=0)
+    rows[1::2] += 0.05 * rng.normal(size=(12, 15_104))
+    whole = directions(rows)
+    exact = distances(whole, whole).astype(np.float64)
+    along = directions(sketched(rows.astype(np.float16)))
+    found = distances(along, along)
+    apart = ~np.eye(len(rows), dtype=bool)
+    assert along.shape == (24, 1024)
+    assert found[apart] == pytest.approx(exact[apart], rel=0.25)
+    assert np.median(np.abs(found[apart] / exact[apart] - 1)) < 0.08
+    others = np.where(apart, found, 9)
+    assert (others.argmin(axis=1) == np.arange(24) ^ 1).all()
+
+
+def test_few_features_are_left_as_they_are_and_what_is_none_counts_as_none() -> None:
+    few = np.asarray([[1.0, np.nan, np.inf, -2.0]], np.float32)
+    assert sketched(few).tolist() == [[1, 0, 0, -2]]
+    many = np.ones((1, 5000), np.float32)
+    many[0, 7] = np.nan
+    assert np.isfinite(sketched(many)).all()

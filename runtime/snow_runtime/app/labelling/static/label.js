@@ -68,7 +68,9 @@ function tell(choices) {
   const [asked, by] = [question, person()];
   const tiles = filled.flatMap((each) => each.tiles);
   const seen = {};
-  for (const tile of tiles) if (tile.data?.label) for (const id of tile.ids) seen[id] = tile.label;
+  for (const tile of tiles) {
+    for (const id of tile.ids) if (tile.labelOf(id)) seen[id] = tile.labelOf(id);
+  }
   const given = filled.map(({ label, tiles: some }) => ({ label, ids: some.flatMap(({ ids }) => ids) }));
   grid.me = by;
   for (const { label, tiles: some } of filled) {
@@ -86,7 +88,11 @@ function tellLater(telling) {
 async function send(body, tiles) {
   try {
     const done = await post("labels", body);
-    for (const tile of tiles) tile.heard(done.revision);
+    for (const tile of tiles) {
+      tile.heard(done.revision);
+      tile.others.clear();
+      for (const { id, label } of done.conflicts) if (tile.ids.includes(id)) tile.others.set(id, label);
+    }
     if (done.entries) acts.push(done.entries);
     report(done);
     changed(done.revision);

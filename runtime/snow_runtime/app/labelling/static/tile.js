@@ -12,6 +12,7 @@ export class Tile {
     this.data = undefined; // of the first one, once the server told; null: it was deleted
     this.revision = -1; // that the data is of
     this.least = 0; // older news is from before something that was pressed here
+    this.others = new Map(); // labels of single ones of a group that the server told of
     this.element = document.getElementById("tile").content.firstElementChild.cloneNode(true);
     this.element.id = `picture-${this.id}`;
     this.element.classList.toggle("stack", ids.length > 1);
@@ -27,6 +28,11 @@ export class Tile {
   // undefined: nobody has said anything; null: passed over.
   get label() {
     return this.data?.label;
+  }
+
+  // What somebody saw of one picture: a group shows what its first one has.
+  labelOf(id) {
+    return this.others.has(id) ? this.others.get(id) : this.label;
   }
 
   get open() {

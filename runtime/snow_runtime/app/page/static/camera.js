@@ -2,6 +2,7 @@
 
 import { Answer, thresholds, words } from "./answer.js";
 import { SPAN_S } from "./chart.js";
+import { Drifts } from "./drift.js";
 import { count, duration, mark, milliseconds, write } from "./format.js";
 import { Picture } from "./picture.js";
 import { Views } from "./views.js";
@@ -42,6 +43,8 @@ export class Camera {
     title.title = name;
     mark(find("canvas"), "aria-label", `Picture of ${name}`);
     mark(this.answers, "aria-label", `Answers about ${name}`);
+    this.drifts = new Drifts(find(".drifts"));
+    mark(find(".drifts"), "aria-label", `Drift of ${name}`);
     this.picture = new Picture(find("canvas"), name);
     this.views = new Views(find(".picture"), find(".view-list"));
     this.hints = new Map(
@@ -66,9 +69,9 @@ export class Camera {
     this.changes.push(...changes);
   }
 
-  // asked: what is asked of this camera; views: its views. Returns what of the state changed, in
-  // words to be spoken, or nothing.
-  update(now, camera, asked, views, leave) {
+  // asked: what is asked of this camera; views: its views; drift: its figures of drift. Returns
+  // what of the state changed, in words to be spoken, or nothing.
+  update(now, camera, asked, { views, drift }, leave) {
     const { answer } = camera;
     this.#sample(now, answer);
     this.#answer(now, camera, asked);
@@ -79,7 +82,8 @@ export class Camera {
     if (answer && !still) this.picture.refresh(leave);
     this.seen = answer?.frame;
     this.blank.hidden = this.picture.shown;
-    return this.#tell(camera, age);
+    const told = this.drifts.show(drift, now);
+    return [this.#tell(camera, age), told && `${this.name}: ${told}`].filter(Boolean).join("; ");
   }
 
   // The server is gone: nobody knows how the camera is doing.

@@ -1,5 +1,6 @@
 // The figures of the whole, and the switches of the tasks.
 
+import { drifted } from "./drift.js";
 import { count, duration, mark, milliseconds, write } from "./format.js";
 
 const PROBLEMS = {
@@ -12,7 +13,7 @@ const PROBLEMS = {
 };
 
 // What is counted too, and is none.
-const USUAL = new Set(["state_changes", "unasked"]);
+const USUAL = new Set(["collected", "drift_changes", "state_changes", "unasked"]);
 
 export function showFigures(stats) {
   const figure = (name) => document.querySelector(`[data-figure="${name}"]`);
@@ -26,6 +27,7 @@ export function showFigures(stats) {
   const problems = Object.entries(stats.counts)
     .filter(([name, number]) => number > 0 && !USUAL.has(name) && !name.startsWith("view "))
     .map(([name, number]) => `${count(number)} ${PROBLEMS[name] ?? name.replaceAll("_", " ")}`);
+  problems.push(...drifted(stats).map(({ camera, question }) => `${question} of ${camera} has drifted`));
   write(figure("problems"), problems.join(", ") || "None");
   mark(figure("problems"), "data-tone", problems.length ? "bad" : "ok");
 }

@@ -95,7 +95,8 @@ function showCameras(state, leave) {
     if (here !== element) find("cameras").insertBefore(element, here ?? null);
     const asked = askedOf(camera.name, state.tasks);
     const views = Object.hasOwn(setup.views, camera.name) ? setup.views[camera.name] : [];
-    speak(card(camera.name).update(state.time, camera, asked, views, leave));
+    const drift = (state.stats.drift ?? []).filter((each) => each.camera === camera.name);
+    speak(card(camera.name).update(state.time, camera, asked, { views, drift }, leave));
   });
 }
 
