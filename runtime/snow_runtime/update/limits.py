@@ -37,6 +37,10 @@ class RateLimit:
         self._sleep = sleep
         self._due_s = float("-inf")  # when what was read so far may have been read
 
+    def chunk_bytes(self, most: int) -> int:
+        """Return how much to read at once, so that no wait is much longer than a second."""
+        return most if not self._rate else max(1, min(most, int(self._rate)))
+
     def took(self, size_bytes: int) -> None:
         """Wait as long as these bytes are to take."""
         if not self._rate:

@@ -79,7 +79,7 @@ class FolderTransport:
                 raise UnreachableError(_failed(self.shown, path, "the folder is not there"))
             with os.fdopen(self._open(path), "rb") as stream:
                 stream.seek(offset)
-                while chunk := stream.read(_CHUNK_BYTES):
+                while chunk := stream.read(self._limit.chunk_bytes(_CHUNK_BYTES)):
                     self.received_bytes += len(chunk)
                     yield chunk
                     self._limit.took(len(chunk))
@@ -148,8 +148,8 @@ class HttpTransport:
         answer = self._answer(path, offset)
         try:
             begin = self._begin(path, offset, answer)
-            pace = _Pace()
-            while chunk := pace.timed(lambda: answer.read1(_CHUNK_BYTES, decode_content=False)):
+            pace, most = _Pace(), self._limit.chunk_bytes(_CHUNK_BYTES)
+            while chunk := pace.timed(lambda: answer.read1(most, decode_content=False)):
                 self.received_bytes += len(chunk)
                 skipped = min(max(offset - begin, 0), len(chunk))
                 begin += len(chunk)

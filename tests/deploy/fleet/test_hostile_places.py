@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +16,7 @@ from snow_runtime.update import transport as transports
 from snow_runtime.update.errors import AbsentError, UnreachableError
 from snow_runtime.update.transport import FolderTransport, HttpTransport
 from tests.deploy.fleet.publications import agent_of, settle
-from tests.deploy.fleet.web_server import WebServer
+from tests.deploy.fleet.web_server import QuietServer, WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def serve() -> Iterator[Callable[[Callable[[Any], None]], str]]:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = QuietServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)

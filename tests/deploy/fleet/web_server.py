@@ -34,6 +34,13 @@ class Faults:
     pause_s: float = 0.0
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of clients that go away."""
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
 @dataclass
 class WebServer:
     """Serves a folder on the loopback interface.
@@ -63,7 +70,7 @@ class WebServer:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         arguments = {"poll_interval": 0.01}
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs=arguments)

@@ -184,6 +184,10 @@ def test_a_rate_is_kept() -> None:
     for _ in range(10):
         limit.took(500)
     assert now[0] == pytest.approx(5.0)
+    # No wait is long: hours, and an agent that is to end, are looked at in between.
+    assert [RateLimit(rate).chunk_bytes(65_536) for rate in (None, 1e6, 200.0, 0.5)] == [
+        *(65_536, 65_536, 200, 1)
+    ]
     assert parse_rate("200kB") == 200_000
     assert parse_rate("1.5MB/s") == 1_500_000
     for text in ("fast", "0B", "-1kB", "10", "10k"):
