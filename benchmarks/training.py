@@ -26,6 +26,7 @@ from benchmarks._torch_training import (
     measure_training,
     training_peak_bytes,
 )
+from benchmarks.delta_forms import FORMS
 from snow_deploy.allocator import keep_freed_memory
 from snow_deploy.training.precision import autocast_dtype
 from snow_runtime.files import atomic_write
@@ -40,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fleet = Fleet(Scenario(options.architecture, options.image_size))
+    form = FORMS[options.form]
+    fleet = Fleet(Scenario(options.architecture, options.image_size, delta=form))
     setup = TrainingSetup(
         device,
         autocast_dtype(options.precision, device),
@@ -63,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     report: dict[str, Any] = {
         "architecture": options.architecture,
         "image_size": options.image_size,
+        "form": options.form,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "clock": "cpu" if options.cpu_time else "wall",
@@ -82,7 +85,7 @@ def _peak_alone(name: str, options: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "benchmarks.training", "--peak-of", name]
     command += ["--architecture", options.architecture, "--image-size", str(options.image_size)]
     command += ["--batch", str(options.batch), "--threads", str(options.threads)]
-    command += ["--precision", options.precision]
+    command += ["--precision", options.precision, "--form", options.form]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return int(done.stdout.split()[-1])
 
@@ -91,6 +94,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--architecture", default="resnet50", help="torchvision's name")
     parser.add_argument("--image-size", type=int, default=128, help="in pixels")
+    parser.add_argument(
+        "--form", choices=FORMS, default=next(iter(FORMS)), help="of the delta, as in delta_forms"
+    )
     parser.add_argument("--batch", type=int, default=32, help="pictures a step")
     parser.add_argument("--rounds", type=int, default=5, help="visits to each contender")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
