@@ -40,6 +40,10 @@ pytest.importorskip("scipy")
 pytest.importorskip("threadpoolctl")
 
 
+def slow(content: Any, name: str) -> Any:
+    return pytest.param(content, id=name, marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Iterator[SwappableModel]:
     path = feature_graph(tmp_path / "graph.onnx").path
@@ -62,7 +66,9 @@ def fitted(box: Collection, model: SwappableModel) -> RefitService:
     return service
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4 nothing", None], ids=["empty", "odd", "cut"])
+@pytest.mark.parametrize(
+    "content", [slow(b"", "empty"), slow(b"PK\3\4 nothing", "odd"), pytest.param(None, id="cut")]
+)
 def test_a_live_version_with_damaged_evidence_stays_until_somebody_decides(
     box: Collection, model: SwappableModel, content: bytes | None
 ) -> None:
@@ -96,12 +102,12 @@ def test_a_live_version_whose_readout_is_damaged_gives_way(
 @pytest.mark.parametrize(
     "content",
     [
-        "",
-        "[1]",
-        '{"live": "x", "shadow": null, "notes": {}}',
-        '{"live": 1, "shadow": {"number": 1}, "notes": {}}',
-        '{"live": 1, "shadow": null, "notes": {"1": ["gone", ""]}}',
-        '{"live": 1, "shadow": null, "notes": []}',
+        slow("", "empty"),
+        slow("[1]", "a list"),
+        slow('{"live": "x", "shadow": null, "notes": {}}', "live"),
+        slow('{"live": 1, "shadow": {"number": 1}, "notes": {}}', "shadow"),
+        slow('{"live": 1, "shadow": null, "notes": {"1": ["gone", ""]}}', "note"),
+        pytest.param('{"live": 1, "shadow": null, "notes": []}', id="notes"),
     ],
 )
 def test_a_damaged_state_is_told_and_the_newest_version_comes_back(
