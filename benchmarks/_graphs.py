@@ -51,6 +51,10 @@ class GraphMaker:
         deltas = self.fleet.deltas(count)
         return self._write(f"{layout}_{count + 1}", self.fleet.source, deltas, layout)
 
+    def beside(self, name: str, networks: Mapping[str, nn.Module]) -> Path:
+        """Write the source with its own head and networks of any scheme, fused."""
+        return self._write(name, self.fleet.source, networks)
+
     def probes(self, count: int) -> Path:
         """Write the source with its own head and `count` linear classifiers on its features."""
         return self._write("linear", self.fleet.source, self.fleet.probes(count), "separate")

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from benchmarks._readouts import CHOSEN, draw_features
+from benchmarks._readouts import CHOSEN, draw_features, readouts
 from snow_deploy.models.anatomy import HEAD
 from snow_deploy.models.delta import Delta
 from snow_deploy.models.options import DeltaOptions
+from snow_deploy.models.schemes import build_network
 from snow_deploy.models.source import Source
 from snow_deploy.models.weights import SourceWeights, build_architecture, from_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from snow_deploy.models.network import Scheme
 
 PAPER_CLASSES = (101, 47, 40, 196, 200)
 """Classes of the paper's five tasks (SNOW, table 5); the source's own head is the sixth."""
@@ -87,6 +90,19 @@ class Fleet:
             settle(delta, pictures, self.source(pictures))
         return delta
 
+    def of_scheme(self, scheme: Scheme, count: int) -> dict[str, nn.Module]:
+        """Build `count` networks of a scheme, in eval mode."""
+        if scheme == "readout":
+            return readouts(self, count)
+        torch.manual_seed(self.scenario.seed)
+        pictures = torch.randn(_SETTLING)
+        found: dict[str, nn.Module] = {}
+        for name, classes in self.tasks(count).items():
+            network = build_network(self.source, classes, _OfScheme(scheme, self.scenario.delta))
+            settle(network, pictures, self.source(pictures))
+            found[name] = network.eval()
+        return found
+
     def probes(self, count: int) -> dict[str, nn.Module]:
         """Build `count` linear classifiers on the frozen features (the paper's FO)."""
         width = self.source.anatomy.head_channels
@@ -103,6 +119,12 @@ class Fleet:
             name: Source(_random_weights(architecture, classes))
             for name, classes in self.tasks(count).items()
         }
+
+
+@dataclass(frozen=True)
+class _OfScheme:
+    scheme: Scheme
+    delta: DeltaOptions
 
 
 class FeatureClassifier(nn.Module):

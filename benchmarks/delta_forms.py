@@ -1,9 +1,10 @@
-"""What the forms of a delta cost: compiled layers, multiply-adds, parameters, time on a CPU.
+"""What forms of a delta and other schemes cost: compiled layers, arithmetic, parameters, time.
 
     python -m benchmarks.delta_forms [--quick] [--rounds 10] [--output FILE.json]
 
 Six tasks on a ResNet-50 at 224 px, fused, the source's own head one of them, networks as in
-`serving.py`: the costs are those of trained networks, the accuracies are not. Layers are
+`serving.py`: the costs are those of trained networks, the accuracies are not. Beside the forms
+stand the paper's other schemes and readouts, five networks of each in the same graph. Layers are
 TensorRT-RTX's at fp16 for SM86, batch 1; without it there are none. The time is ONNX Runtime's
 with one thread, fp32, in the thread's own processor seconds over the source's, each the least of
 the rounds, which the contenders take in turns. The last line is one JSON object.
@@ -33,7 +34,9 @@ from snow_runtime.graph.half_precision import to_fp16
 from snow_runtime.graph.onnx_file import read_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from snow_deploy.models.network import Scheme
 
 _TAPS: Final = DeltaOptions(classifier_reads="taps")
 FORMS: Final = {
@@ -53,6 +56,7 @@ FORMS: Final = {
     "taps, from stage 4": replace(_TAPS, from_stage=4),
     "taps, from stage 4, blocks first": replace(_TAPS, from_stage=4, blocks=1),
 }
+SCHEMES: Final[tuple[Scheme, ...]] = ("fo", "readout", "fe", "mp", "pn", "ft")
 _FULL: Final = Scenario()
 _QUICK: Final = Scenario(
     architecture="resnet18", image_size=64, source_classes=10, task_classes=(5, 7)
@@ -64,11 +68,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="What the forms of a delta cost.")
     parser.add_argument("--quick", action="store_true", help="small networks, for a try")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each graph; 0 times none")
-    parser.add_argument("--only", action="append", choices=FORMS, help="this form; once for each")
+    parser.add_argument(
+        "--only", action="append", choices=[*FORMS, *SCHEMES], help="this one; once for each"
+    )
     parser.add_argument("--output", type=Path, help="also write the JSON object to a file")
     chosen = parser.parse_args(arguments)
-    forms = {name: FORMS[name] for name in chosen.only or FORMS}
-    report = measure(_QUICK if chosen.quick else _FULL, forms, chosen.rounds)
+    names = chosen.only or [*FORMS, *SCHEMES]
+    forms = {name: FORMS[name] for name in names if name in FORMS}
+    schemes = [scheme for scheme in SCHEMES if scheme in names]
+    report = measure(_QUICK if chosen.quick else _FULL, forms, chosen.rounds, schemes)
     _print_table(report)
     document = json.dumps(report)
     if chosen.output:
@@ -77,20 +85,29 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(scenario: Scenario, forms: dict[str, DeltaOptions], rounds: int) -> dict[str, Any]:
-    """Return the figures of the source alone and of each form, by name."""
+def measure(
+    scenario: Scenario, forms: dict[str, DeltaOptions], rounds: int, schemes: Sequence[Scheme] = ()
+) -> dict[str, Any]:
+    """Return the figures of the source alone, of each form and of each other scheme, by name."""
+    contenders: list[tuple[str, Scheme, Scenario]] = [
+        *((name, "snow", replace(scenario, delta=delta)) for name, delta in forms.items()),
+        *((scheme, scheme, scenario) for scheme in schemes),
+    ]
     rows: dict[str, dict[str, Any]] = {}
+    tasks = len(scenario.task_classes)
     with tempfile.TemporaryDirectory() as folder:
         graphs = {"the source alone": GraphMaker(Fleet(scenario), Path(folder)).source()}
         rows["the source alone"] = _counts(graphs["the source alone"])
-        for number, (name, delta) in enumerate(forms.items()):
-            fleet = Fleet(replace(scenario, delta=delta))
-            tasks = len(scenario.task_classes)
+        for number, (name, scheme, given) in enumerate(contenders):
+            fleet = Fleet(given)
             inside = Path(folder) / str(number)
-            graphs[name] = GraphMaker(fleet, inside).shared("fused", tasks)
+            networks = fleet.deltas(tasks) if scheme == "snow" else fleet.of_scheme(scheme, tasks)
+            graphs[name] = GraphMaker(fleet, inside).beside("networks", networks)
             parameters = sum(
-                sum(weight.numel() for weight in delta.parameters())
-                for delta in fleet.deltas(tasks).values()
+                weight.numel()
+                for network in networks.values()
+                for weight in network.parameters()
+                if weight.requires_grad
             )
             rows[name] = {**_counts(graphs[name]), "parameters": parameters}
         times = _times(graphs, scenario.image_size, rounds) if rounds else {}

@@ -62,6 +62,7 @@ def graph(store: snow_deploy.Store, random_weights: RandomWeights) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_stores_and_graphs(store: snow_deploy.Store, graph: Path) -> None:
     assert_type(store.tasks(), tuple[str, ...])
     assert_type(store.load_task(TASK), snow_deploy.TaskRecord)
@@ -187,6 +188,7 @@ def test_cameras_and_the_loop(graph: Path) -> None:
     assert len(answers) == 2
 
 
+@pytest.mark.slow
 def test_costs_and_calibration(graph: Path, tmp_path: Path) -> None:
     import onnx
 

@@ -19,6 +19,7 @@ from snow_deploy.models.anatomy import (
     trace,
 )
 from snow_deploy.models.features import Features
+from snow_deploy.models.finite_values import all_finite
 from snow_deploy.models.fold_source import fold_source, output_key, take_taps
 from snow_deploy.models.module_weights import weights_of_module
 from snow_deploy.models.network_facts import facts_of_network
@@ -267,7 +268,7 @@ class Source(nn.Module):
             SourceError: One is not, as where a norm's scale and a convolution's weight overflow.
         """
         for name, value in [*self.network.named_parameters(), *self.network.named_buffers()]:
-            if not value.isfinite().all():
+            if not all_finite(value):
                 msg = (
                     f"the weights ({self.weights.origin}) cannot be used: {name} of the "
                     f"{self.architecture}, with its norm folded in, has values that are infinite "

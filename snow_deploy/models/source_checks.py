@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.finite_values import all_finite
 from snow_export.trace.nodes import run_nodes
 from snow_runtime.graph.image_size import height_width, size_of, size_text
 
@@ -77,7 +78,7 @@ def _check_features(source: Source, image_size: ImageSize) -> None:
     device = next(source.network.parameters()).device
     found: dict[str, Tensor] = source.network(image.to(device))
     for name, features in found.items():
-        if not features.isfinite().all():
+        if not all_finite(features):
             msg = (
                 f"the weights ({source.weights.origin}) cannot be used: what {name} of the "
                 f"{source.architecture} reads is infinite or NaN, though the weights are not. "

@@ -25,6 +25,7 @@ from snow_deploy.models.architectures import (
     unfilled,
     unfilled_network,
 )
+from snow_deploy.models.finite_values import all_finite
 from snow_deploy.models.plain.description import build_described
 from snow_export.own_layers import FixedFilter2d
 from snow_runtime.graph.image_size import height_width, size_of
@@ -241,8 +242,8 @@ def from_network(network: nn.Module, weights: SourceWeights) -> SourceWeights:
 
 def find_fault(key: str, value: Tensor) -> str | None:
     """Say what is wrong with a trained network's tensor; None where nothing is."""
-    wrong = value.numel() - int(value.isfinite().sum())
-    if wrong:
+    if not all_finite(value):
+        wrong = value.numel() - int(value.isfinite().sum())
         return f"{wrong} of the {value.numel()} values of {key} are infinite or NaN"
     if key.endswith("running_var") and bool((value < 0).any()):
         return (
@@ -258,7 +259,7 @@ def hash_tensors(state: Mapping[str, Tensor], preamble: str = "") -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.numpy().data)
     return digest.hexdigest()
 
 

@@ -21,6 +21,7 @@ from snow_deploy.data.hold_out import part_of
 from snow_deploy.data.loading import make_view_loader
 from snow_deploy.data.transforms import SMALLEST_CROP, make_transform
 from snow_deploy.errors import DataError, TrainingError
+from snow_deploy.models.finite_values import all_finite
 from snow_deploy.models.fold_source import tap_key
 from snow_deploy.training.feature_blocks import read_blocks, write_block
 from snow_runtime.graph.features_entry import TapEntry
@@ -247,7 +248,7 @@ class FeatureCache:
         images = images.to(device, memory_format=torch.channels_last)
         stream = self._source.stream(images, taps)
         whole = torch.cat([stream[key] for key in taps], 1).half()
-        if not whole.isfinite().all():
+        if not all_finite(whole):
             msg = (
                 "a pooled feature of the source is NaN or above 65504, the largest number in half "
                 "precision. See whether the source's weights and normalisation belong together."

@@ -10,6 +10,7 @@ from torchmetrics import MeanMetric
 
 from snow_deploy.data.multilabel import targets_of
 from snow_deploy.data.seeding import keyed_seed
+from snow_deploy.models.finite_values import all_finite
 from snow_deploy.training.course import Course
 from snow_deploy.training.noise_stream import NoiseStream
 from snow_deploy.training.objective import make_accuracy, make_criterion
@@ -102,7 +103,7 @@ class Learner(nn.Module):
     def is_finite(self) -> bool:
         """Tell whether all of the network's weights and statistics are finite numbers."""
         values = [*self.network.parameters(), *self.network.buffers()]
-        return all(bool(value.isfinite().all()) for value in values)
+        return all(all_finite(value) for value in values)
 
     def begin_epoch(self, epoch: int, rank: int) -> None:
         """Seed the noise by (seed, epoch, process), so that a resumed run draws the same."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+
+import pytest
 
 from benchmarks import delta_forms
 from benchmarks._scenario import Scenario
 from snow_runtime.errors import MissingDependencyError
 
-if TYPE_CHECKING:
-    import pytest
-
 SMALL = Scenario("resnet18", 64, source_classes=7, task_classes=(5, 3))
 
 
+@pytest.mark.slow
 def test_a_form_is_counted_and_timed_beside_the_source(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -24,10 +24,19 @@ def test_a_form_is_counted_and_timed_beside_the_source(
     monkeypatch.setattr(delta_forms, "compile_graph", missing)
     monkeypatch.setattr(delta_forms, "_QUICK", SMALL)
     name = "taps, from stage 4, blocks first"
+    others = ["--only", "fo", "--only", "mp"]
 
-    assert delta_forms.main(["--quick", "--rounds", "1", "--only", name]) == 0
+    assert delta_forms.main(["--quick", "--rounds", "1", "--only", name, *others]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:34].strip() for line in lines[1:-1]] == ["the source alone", name]
+    assert [line[:34].strip() for line in lines[1:-1]] == [
+        "the source alone",
+        name,
+        "fo",
+        "mp",
+    ]
+    rows = json.loads(lines[-1])["forms"]
+    assert rows["fo"]["parameters"] == sum(512 * classes + classes for classes in (5, 3))
+    assert rows["mp"]["macs_over_source"] > 2.9  # two networks of the source's size beside it
     assert '"layers": null' in lines[-1]
     assert '"cpu_over_source"' in lines[-1]

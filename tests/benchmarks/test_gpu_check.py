@@ -24,6 +24,7 @@ def test_without_a_gpu_it_says_so(
     assert "no CUDA GPU" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_bare_machine_is_enough() -> None:
     """Import with nothing beside torch, torchvision, onnx and onnxruntime to be found."""
     script = (

@@ -102,6 +102,7 @@ def test_a_pattern_may_name_what_is_in_floating_point_anyway(graph: Path) -> Non
     assert model.graph.node
 
 
+@pytest.mark.slow
 def test_the_report_says_which_tasks_are_readouts(
     graph: Path, samples: CalibrationPictures, tmp_path: Path
 ) -> None:

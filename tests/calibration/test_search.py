@@ -114,6 +114,7 @@ def test_the_broken_layer_is_the_most_sensitive(
     assert [share for _, share in heard] == pytest.approx(shares)
 
 
+@pytest.mark.slow
 def test_any_batch_is_answered_whole(
     float_graph: Callable[..., Path], samples: CalibrationPictures
 ) -> None:

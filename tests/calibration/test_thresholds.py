@@ -74,6 +74,7 @@ def test_mse_is_the_best_of_a_direct_search(tail: float) -> None:
     assert quantisation_error(values, found) <= min(tried) * 1.02
 
 
+@pytest.mark.slow
 def test_entropy_is_the_least_divergence_of_a_naive_loop() -> None:
     values = np.random.default_rng(1).laplace(size=30_000)
     counts, largest = histogram(values)

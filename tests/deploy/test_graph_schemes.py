@@ -96,11 +96,10 @@ def entries(path: Path) -> dict[str, TaskEntry]:
 @pytest.mark.parametrize(
     "tasks",
     [
-        ("snow", "snow2"),
         ("fo", "fo2", "fe"),
         *(
             pytest.param(tasks, marks=pytest.mark.slow)
-            for tasks in (WHOLE, ("pn", "conv1x1"), ("attention", "all"))
+            for tasks in (WHOLE, ("snow", "snow2"), ("pn", "conv1x1"), ("attention", "all"))
         ),
         ("snow", "clean", "descending", "printed"),
     ],

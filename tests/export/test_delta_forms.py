@@ -64,6 +64,7 @@ def test_families_answer_as_torch(
     export_graph(request_of(source, form, count=2), tmp_path / "snow.onnx")
 
 
+@pytest.mark.slow
 def test_the_whole_ladder_holds_in_half_precision_too(resnet: Source, tmp_path: Path) -> None:
     request = replace(request_of(resnet, SHALLOW, count=2), options=GraphOptions(precision="fp16"))
     path = tmp_path / "snow.onnx"

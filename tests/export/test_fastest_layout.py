@@ -19,6 +19,7 @@ def test_every_layout_is_timed_and_the_fastest_comes_first(request_18: ExportReq
     assert list(times.values()) == sorted(times.values())
 
 
+@pytest.mark.slow
 def test_a_time_is_the_least_of_its_rounds(
     request_18: ExportRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

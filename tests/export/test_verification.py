@@ -51,7 +51,10 @@ def test_every_rung_of_a_sound_file_holds(exported: tuple[ExportRequest, Path]) 
         assert all(task.cosine > 0.999 for task in rung.tasks)
 
 
-@pytest.mark.parametrize("layer", ["source/layer2.0.conv1", "birds+cars/layer1.1.conv2"])
+@pytest.mark.parametrize(
+    "layer",
+    ["source/layer2.0.conv1", pytest.param("birds+cars/layer1.1.conv2", marks=pytest.mark.slow)],
+)
 def test_the_first_layer_that_diverges_is_named(
     exported: tuple[ExportRequest, Path], tmp_path: Path, layer: str
 ) -> None:
@@ -68,6 +71,7 @@ def test_the_first_layer_that_diverges_is_named(
     assert found.diverges[1] > 1e-3
 
 
+@pytest.mark.slow
 def test_a_file_of_one_batch_size_is_run_at_that_one(
     exported: tuple[ExportRequest, Path], tmp_path: Path
 ) -> None:

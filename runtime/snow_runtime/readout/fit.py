@@ -35,6 +35,7 @@ RankedBy = Literal["all", "weights", "another"]
 _MANY_ROWS: Final = 2000
 _STRONGER: Final = 4
 _SUMMED_ROWS: Final = 32
+_BLOCK_COLUMNS: Final = 2048
 _FLOOR: Final = 1e-3  # added to each feature's deviation: what never varies stays quiet
 
 
@@ -321,11 +322,21 @@ def _standardise(
     features: NDArray[np.float16] | NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
     """Return the features standardised, `[M, F]`, their means and their deviations, `[F]`."""
-    found = np.array(features, np.float32)
-    mean = _sum_rows(found) / len(found)
-    found -= mean.astype(np.float32)
-    deviation = np.sqrt(_sum_rows(found, squared=True) / len(found)) + _FLOOR
-    found /= deviation.astype(np.float32)
+    found = np.empty(features.shape, np.float32)
+    mean, deviation = np.empty(features.shape[1]), np.empty(features.shape[1])
+
+    def fill(start: int) -> None:
+        some = slice(start, start + _BLOCK_COLUMNS)
+        block = found[:, some]
+        block[:] = features[:, some]
+        mean[some] = _sum_rows(block) / len(block)
+        block -= mean[some].astype(np.float32)
+        deviation[some] = np.sqrt(_sum_rows(block, squared=True) / len(block)) + _FLOOR
+        block /= deviation[some].astype(np.float32)
+
+    with side_by_side() as pool:
+        for _ in pool.map(fill, range(0, features.shape[1], _BLOCK_COLUMNS)):
+            pass
     return found, mean, deviation
 
 

@@ -105,6 +105,7 @@ def accuracy_by_hand(store: Store, name: str, data: str) -> float:
     return statistics.fmean(right)
 
 
+@pytest.mark.slow
 def test_a_table_on_real_runs_and_then_from_what_is_there(tmp_path: Path) -> None:
     """The whole way: two data sets, LF through both, SNOW on each; then again without training."""
     store = Store(tmp_path / "out" / "store")

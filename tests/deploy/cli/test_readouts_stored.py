@@ -121,6 +121,7 @@ def test_the_joined_product_costs_its_tasks(graph: Path, store: Path) -> None:
     assert document["tasks"]["cars+food"] == ["cars", "food"]
 
 
+@pytest.mark.slow
 def test_verify_compares_readouts_and_features(graph: Path, store: Path) -> None:
     output = run("verify", graph, "--store", store, "--batch-sizes", "2")
 

@@ -264,6 +264,7 @@ def test_a_later_task_uses_the_stores_source(
     assert "holds the source resnet18" in other.stderr
 
 
+@pytest.mark.slow
 def test_a_refused_source_is_not_stored(
     tmp_path: Path, weights: SourceWeights, weights_file: Path, calls: list[Call]
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_task_is_fitted_and_stored(store: Store, photos: Path) -> None:
     assert record.options.scheme == "readout"
 
 
+@pytest.mark.slow
 def test_another_task_of_the_same_photos_reads_none(
     store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,7 @@ def test_the_same_is_fitted_twice(store: Store, photos: Path) -> None:
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_readouts_and_deltas_in_one_run(store: Store, photos: Path) -> None:
     words = ("--sweep", "scheme=snow,readout", "--epochs", 1, "--batch-size", 12, "--no-baseline")
     data = f"imagefolder:{photos}"
@@ -179,6 +181,7 @@ def test_readouts_and_deltas_in_one_run(store: Store, photos: Path) -> None:
     assert schemes == {"snow", "readout"}
 
 
+@pytest.mark.slow
 def test_resume_goes_on_where_tasks_are_missing(
     store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +207,7 @@ def test_resume_goes_on_where_tasks_are_missing(
     assert store.task_path("kind").read_bytes() == kept
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_in_its_delta_goes_on(
     store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_task_that_was_trained_anew_is_told(
     assert "shape of the file is not what" in " ".join(result.stderr.split())
 
 
+@pytest.mark.slow
 def test_pictures_are_prepared_as_the_graph_takes_them(
     trained_store: Store, graph: Path, tmp_path: Path
 ) -> None:

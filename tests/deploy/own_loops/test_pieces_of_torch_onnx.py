@@ -61,6 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_the_manifest_and_inspect_say_which_pieces(folder: Path) -> None:
     manifest = read_graph(folder / "g.onnx").manifest
     assert manifest is not None

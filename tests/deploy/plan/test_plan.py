@@ -81,6 +81,7 @@ def chosen(plan: Plan) -> tuple[str, ...]:
     return tuple(plan.best.variants.values())
 
 
+@pytest.mark.slow
 def test_costs_are_composed_as_they_are_counted(
     request_of: PlanRequest, weights: SourceWeights
 ) -> None:

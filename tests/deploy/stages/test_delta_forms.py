@@ -70,6 +70,7 @@ def manifest_of(path: Path) -> Manifest:
     return manifest
 
 
+@pytest.mark.slow
 def test_a_graph_says_of_which_form_its_tasks_are(store: Store, graph: Path) -> None:
     manifest = manifest_of(graph)
 
@@ -88,6 +89,7 @@ def test_a_graph_says_of_which_form_its_tasks_are(store: Store, graph: Path) -> 
     assert text.count('"blocks"') == text.count('"tap_selections"') == 2  # none of the paper's form
 
 
+@pytest.mark.slow
 def test_it_is_verified_against_the_store(store: Store, graph: Path) -> None:
     found = verify_graph(store, graph, batches=(2,))
 

@@ -179,6 +179,7 @@ def test_what_is_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
         inspect_path(tmp_path / "food.safetensors")
 
 
+@pytest.mark.slow
 def test_networks_of_one_shape_are_counted_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

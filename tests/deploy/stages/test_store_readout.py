@@ -78,7 +78,7 @@ def photos(count: int = 3) -> list[Image.Image]:
     ]
 
 
-@pytest.mark.parametrize("name", ["colour", "marks"])
+@pytest.mark.parametrize("name", [pytest.param("colour", marks=pytest.mark.slow), "marks"])
 def test_it_answers_on_another_graph_as_the_task_inside_one(
     store: Store, graph: Path, tmp_path: Path, name: str
 ) -> None:

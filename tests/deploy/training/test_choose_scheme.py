@@ -149,6 +149,7 @@ def same_weights(one: TaskRecord, two: TaskRecord) -> bool:
     return all(torch.equal(value, two.state[key]) for key, value in one.state.items())
 
 
+@pytest.mark.slow
 def test_within_chance_the_readout_of_all_training_pictures_is_stored(chosen: Chosen) -> None:
     splits = open_data(HARD)
     test = Looking(splits.final[1])
@@ -213,6 +214,7 @@ def test_a_gain_beyond_chance_trains_the_delta_on_all_training_pictures(
     assert same_weights(record, train_task(other, "door", splits, DELTA, PLAIN))
 
 
+@pytest.mark.slow
 def test_a_delta_that_is_worse_beyond_chance_is_no_gain(
     chosen: Chosen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +285,7 @@ def test_a_trial_that_diverges_leaves_the_readout(
     assert "the trial came to nothing (the loss is nan)" in chosen.said[-1]
 
 
+@pytest.mark.slow
 def test_several_labels_at_once(chosen: Chosen, tmp_path: Path) -> None:
     splits = open_data(bright_pictures(tmp_path, noise=0.9))
 

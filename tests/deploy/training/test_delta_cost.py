@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snow_deploy.training.store import Store
 
 
+@pytest.mark.slow
 def test_it_is_that_of_the_stored_delta(
     trained_store: Store, short: TrainOptions, tmp_path: Path
 ) -> None:

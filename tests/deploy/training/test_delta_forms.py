@@ -61,7 +61,11 @@ def fit_alone(store: Store, splits: Splits, options: TrainOptions) -> Any:
     return fit_tasks(store, [request], PLAIN).records[0].build(Source(store.source_weights()))
 
 
-@pytest.mark.parametrize("delta", [DeltaOptions(blocks=1), TAPS], ids=["first", "taps"])
+@pytest.mark.parametrize(
+    "delta",
+    [DeltaOptions(blocks=1), pytest.param(TAPS, marks=pytest.mark.slow)],
+    ids=["first", "taps"],
+)
 def test_what_is_trained_comes_back_from_the_store(
     store: Store, splits: Splits, delta: DeltaOptions
 ) -> None:
@@ -82,6 +86,7 @@ def test_what_is_trained_comes_back_from_the_store(
     assert inspect_store(store.root).tasks == (entry,)
 
 
+@pytest.mark.slow
 def test_a_classifier_begins_as_the_readout_that_is_fitted_alone(
     store: Store, splits: Splits
 ) -> None:
@@ -138,6 +143,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
         assert torch.equal(found.state[key], value), key
 
 
+@pytest.mark.slow
 def test_forms_are_trained_on_one_pass_of_the_source(store: Store, splits: Splits) -> None:
     """Each ends as it does alone."""
     shapes = {"taps": TAPS, "first": DeltaOptions(blocks=1)}

@@ -132,6 +132,7 @@ def average_precision(scores: NDArray[np.float64], present: NDArray[np.bool_]) -
     return float(total)
 
 
+@pytest.mark.slow
 def test_the_record_says_what_the_network_does(trained: Trained) -> None:
     record = trained.store.load_task("tags")
     logits = logits_of(trained, "tags")
@@ -192,6 +193,7 @@ def test_a_graph_answers_with_a_sigmoid_for_each_label(trained: Trained, graph: 
         assert sum(result["kind"].probabilities) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_predict_and_inspect_say_so(trained: Trained, graph: Path) -> None:
     def run(*arguments: object) -> str:
         result = CliRunner().invoke(main, [*map(str, arguments)])

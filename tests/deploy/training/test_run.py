@@ -92,6 +92,7 @@ def files_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_with_other_workers(
     store: Store, trained_store: Store, open_demo: OpenDemo, short: TrainOptions
 ) -> None:

@@ -47,7 +47,9 @@ def as_scheme(scheme: Scheme, **others: Any) -> TrainOptions:
     return TrainOptions(recipe=recipe, scheme=scheme, **{**form, **others})
 
 
-@pytest.mark.parametrize("scheme", ["fo", "ft", "mp", "pn"])
+@pytest.mark.parametrize(
+    "scheme", ["fo", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ft", "mp", "pn"))]
+)
 def test_what_is_trained_comes_back_from_the_store(store: Store, scheme: Scheme) -> None:
     options = as_scheme(scheme)
 
@@ -94,6 +96,7 @@ def test_the_source_is_not_run_for_those_that_do_not_read_it(
     assert store.load_task("shape").options.scheme == "ft"
 
 
+@pytest.mark.slow
 def test_fine_tuning_begins_as_a_source_whose_norms_are_folded(
     tmp_path: Path, random_weights: RandomWeights
 ) -> None:

@@ -176,6 +176,7 @@ def test_no_task_is_left(store: Store, requests: list[TaskRequest]) -> None:
     assert store.tasks() == ()
 
 
+@pytest.mark.slow
 def test_schemes_that_do_not_read_the_source_train_beside_those_that_do(
     store: Store, requests: list[TaskRequest]
 ) -> None:

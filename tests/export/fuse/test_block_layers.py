@@ -98,6 +98,7 @@ def fused(unequal: ExportRequest) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("layout", ["fused", "summed"])
+@pytest.mark.slow
 def test_many_tasks_answer_as_they_do_alone(
     unequal: ExportRequest, fused: onnx.ModelProto, layout: str
 ) -> None:
@@ -118,6 +119,7 @@ def test_many_tasks_answer_as_they_do_alone(
                 assert np.abs(answers[name] - expected).max() <= tolerance * scale
 
 
+@pytest.mark.slow
 def test_the_graph_grows_with_the_number_of_tasks_not_with_its_square(
     random_weights: RandomWeights,
 ) -> None:

@@ -91,6 +91,7 @@ def test_an_output_that_refuses_a_part_ends_the_job(model: FeatureGraph, tmp_pat
         run_job(model.path, [tmp_path / "in"], tmp_path / "out", workers=workers)
 
 
+@pytest.mark.slow
 def test_workers_end_when_the_command_is_killed(
     model: FeatureGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
