@@ -63,11 +63,11 @@ class GraphMaker:
         """Write the source with its own head and `count` linear classifiers on its features."""
         return self._write("linear", self.fleet.source, self.fleet.probes(count), "separate")
 
-    def readouts(self, count: int) -> Path:
-        """Write the source with `count` readouts, and without its own head."""
+    def readouts(self, count: int, *, own_head: bool = False) -> Path:
+        """Write the source with `count` readouts, and with its own head only if asked."""
         fleet = self.fleet
         networks = readouts(fleet.source, fleet.tasks(count), fleet.scenario.seed)
-        return self._write("readouts", fleet.source, networks, own_head=False)
+        return self._write(f"readouts_{count}", fleet.source, networks, own_head=own_head)
 
     def timed_export(self, layout: Layout, count: int) -> tuple[Path, float]:
         """Write a shared graph; return it and the seconds of `export_graph`, its check included.

@@ -37,6 +37,7 @@ class ScoredFeatures:
         places: Place of each picture in the rows, by its id.
         rows: float16 `[M, F]`.
         unreadable: Ids of pictures that were scored and have none.
+        several: Ids of several pictures that differ, of which the first counts.
     """
 
     manifest: Manifest
@@ -44,6 +45,7 @@ class ScoredFeatures:
     places: dict[str, int] = field(repr=False)
     rows: NDArray[np.float16] = field(repr=False)
     unreadable: frozenset[str] = field(repr=False)
+    several: frozenset[str] = field(repr=False, default=frozenset())
 
 
 def read_scored_features(uri: str, wanted: Collection[str]) -> ScoredFeatures:
@@ -125,6 +127,12 @@ def _remarks(scored: ScoredFeatures, labels: Mapping[str, str], copies: int) -> 
     ]
     if missing:
         yield f"{len(missing)} labelled pictures were not scored, such as {missing[0]}"
+    several = [name for name in labels if name in scored.several]
+    if several:
+        yield (
+            f"{len(several)} ids are of several pictures, of which the first counts, such as "
+            f"{several[0]}"
+        )
     if copies:
         yield f"{copies} pictures have the features and label of others, and count once"
 
@@ -140,6 +148,8 @@ class _Looking:
         self._places: dict[str, int] = {}
         self._blocks: list[NDArray[np.float16]] = []
         self._unreadable: set[str] = set()
+        self._several: set[str] = set()
+        self._hashes: dict[str, int] = {}
 
     def take(self, output: OutputFolder, number: int) -> None:
         """Read what is wanted of a part; row groups without any of it are passed over."""
@@ -180,13 +190,17 @@ class _Looking:
         flat = rows.values.to_numpy(zero_copy_only=False).reshape(len(ids), -1)
         places = []
         for place, name in enumerate(ids):
-            if name not in self._wanted or name in self._places:
+            if name not in self._wanted:
                 continue
-            if there[place]:
+            if not there[place]:
+                self._unreadable.add(name)
+                continue
+            content = hash(flat[place].tobytes())
+            if self._hashes.setdefault(name, content) != content:
+                self._several.add(name)
+            elif name not in self._places:
                 self._places[name] = len(self._places)
                 places.append(place)
-            else:
-                self._unreadable.add(name)
         self._blocks.append(np.asarray(flat[places], np.float16))
 
     def result(self) -> ScoredFeatures:
@@ -199,5 +213,7 @@ class _Looking:
             np.concatenate(self._blocks) if self._blocks else np.empty((0, len(check)), np.float16)
         )
         return ScoredFeatures(
-            manifest, check, self._places, rows, frozenset(self._unreadable - self._places.keys())
+            *(manifest, check, self._places, rows),
+            frozenset(self._unreadable - self._places.keys()),
+            frozenset(self._several),
         )

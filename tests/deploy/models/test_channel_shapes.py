@@ -17,7 +17,7 @@ def changed(target: object, read: Shape, made: Shape, arrives: Shape, *sizes: ob
     whole = graph.placeholder("whole")
     args = (whole, *sizes)
     node = (
-        graph.call_method(target, args)
+        graph.call_method(target, args)  # type: ignore[arg-type]
         if isinstance(target, str)
         else graph.call_function(target, args)  # type: ignore[arg-type]
     )

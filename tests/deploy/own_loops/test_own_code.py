@@ -80,7 +80,8 @@ class Typed(Coded):
     """Asks its own weights for type and device, and `max` for values by their name."""
 
     def forward(self, images: Tensor) -> Tensor:
-        images = images.to(self.stem[0].weight.dtype).type_as(self.first.weight)
+        stem: Any = self.stem[0]
+        images = images.to(stem.weight.dtype).type_as(self.first.weight)
         maps = self.body(images.to(next(self.parameters()).device)).float()
         maps = maps.to(memory_format=torch.channels_last)
         best = maps.max(dim=1, keepdim=True).values + maps.min(1, keepdim=True)[0]
@@ -133,8 +134,9 @@ def computed() -> Module:
     spectral_norm(network.second)
     parametrize.register_parametrization(network.third, "weight", Centred())
     parametrizations.orthogonal(network.fc)
-    prune.l1_unstructured(network.stem[0], "weight", 0.3)
-    prune.random_structured(network.stem[0], "weight", 0.2, dim=0)
+    pruned: Any = prune
+    pruned.l1_unstructured(network.stem[0], "weight", 0.3)
+    pruned.random_structured(network.stem[0], "weight", 0.2, dim=0)
     return network
 
 
@@ -148,13 +150,15 @@ def watched() -> Module:
 
 def of_processes() -> Module:
     network = Coded()
-    network.fc = nn.Sequential(nn.Linear(32, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
-    return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    network.fc = nn.Sequential(nn.Linear(32, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))  # type: ignore[assignment]
+    made: Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    return made
 
 
 def squeezed() -> Module:
     """A ReLU behind a classifier that is a convolution."""
-    return torchvision.models.squeezenet1_1(num_classes=4)
+    made: Module = torchvision.models.squeezenet1_1(num_classes=4)
+    return made
 
 
 def settled(make: Callable[[], Module]) -> Module:
@@ -271,7 +275,7 @@ def changed_by_a_hook() -> Module:
 
 
 def without_its_head() -> Module:
-    network = torchvision.models.resnet18()
+    network: Module = torchvision.models.resnet18()
     network.fc = nn.Identity()
     return network
 

@@ -218,3 +218,24 @@ def test_a_picture_that_was_read_another_time_is_not_unreadable(
     run_job(model.path, [tmp_path / "a.parquet"], tmp_path / "out", features=True)
     scored = read_scored_features(str(tmp_path / "out"), set("abcd"))
     assert looked_at(scored, dict(zip("abcd", "xxyy", strict=True))).remarks == ()
+
+
+def test_an_id_of_several_pictures_is_told_to_who_fits_by_it(
+    model: FeatureGraph, tmp_path: Path
+) -> None:
+    ids = ["a", "a", "b", "b", "c", "d"]
+    pictures = [picture_bytes(1), picture_bytes(2), b"", *map(picture_bytes, (3, 4, 5))]
+    pq.write_table(pa.table({"id": ids, "image": pictures}), tmp_path / "twice.parquet")
+    out = tmp_path / "out"
+    run_job(model.path, [tmp_path / "twice.parquet"], out, features=True)
+
+    scored = read_scored_features(str(out), set(ids))
+    assert scored.several == {"a"}
+    assert scored.unreadable == set()
+    assert scored.rows[scored.places["a"]].tolist() == rows_of(out)[0]["features"]
+    labels = {"a": "x", "b": "x", "c": "y", "d": "y"}
+    told = looked_at(scored, labels).remarks
+    assert any(
+        "1 ids are of several pictures, of which the first counts, such as a" in each
+        for each in told
+    )
