@@ -105,7 +105,7 @@ class Selector:
             camera: Name of the camera.
             view: Name of the view.
             random_ages_s: How long ago each random picture was kept, in seconds.
-            other_ages_s: Likewise the others.
+            other_ages_s: How long ago each other picture was kept, in seconds.
         """
         found, now_s = self._view(camera, view), self._clock()
         found.random.replay(now_s, random_ages_s)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -178,20 +177,20 @@ def _fit_ahead(
     Three folds on two threads leave one idle for a third of the time where each penalty waits for
     the one before.
     """
-    locks = [Lock() for _ in paths]
 
-    def advance(part: int) -> Linear:
-        with locks[part]:  # a path has no more than one step that waits: they keep their order
-            return next(paths[part])
+    def advance(path: Iterator[Linear], before: Future[Linear] | None) -> Linear:
+        if before is not None:
+            before.result()  # it was begun earlier: threads may overtake one another
+        return next(path)
 
-    def begin() -> list[Future[Linear]]:
-        return [pool.submit(advance, part) for part in range(len(paths))]
+    def begin(before: Sequence[Future[Linear] | None]) -> list[Future[Linear]]:
+        return [pool.submit(advance, *each) for each in zip(paths, before, strict=True)]
 
-    following = begin()
+    following = begin([None] * len(paths))
     try:
         for number in range(count):
             current = following
-            following = begin() if number + 1 < count else []
+            following = begin(current) if number + 1 < count else []
             yield tuple(each.result() for each in current)
     finally:
         for each in following:

@@ -263,9 +263,16 @@ def ending_trial(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_trial_that_is_ended_from_outside_is_no_fault_of_the_release(
-    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    publisher: Publisher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    number: signal.Signals,
 ) -> None:
     """A machine that goes down ends all processes."""
+    # What a shell starts in the background ignores Ctrl-C, and so would the trial.
+    ignored = signal.signal(number, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(number, ignored))
     ending_trial(monkeypatch, lambda process: process.send_signal(number))
     agent = agent_of(tmp_path / "box", publisher.place, publisher, try_out=None)
     assert agent.step() == "failed"

@@ -70,6 +70,17 @@ def test_folds_are_fitted_as_they_would_be_one_after_another(
     assert found.accuracy == max(given.right(each).mean() for each in expected)
 
 
+def test_threads_that_overtake_one_another_change_nothing() -> None:
+    """Steps of a few microseconds end in any order."""
+    given, folds = pictures(20, 4), np.arange(20) % 5
+    with one_thread():
+        found = [cross_validate([given], folds, PENALTIES, with_weights=True) for _ in range(40)]
+    assert len({each.penalty for each in found}) == 1
+    for each in found:
+        np.testing.assert_array_equal(each.logits, found[0].logits)
+        np.testing.assert_array_equal(each.weights, found[0].weights)
+
+
 def test_no_fit_goes_on_once_weaker_penalties_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the loss has risen twice, no more than the next penalty's fits have been begun."""
     given, folds = pictures(), np.arange(60) % 3
