@@ -118,8 +118,8 @@ class RefitService:
         """Fit a question, and wait for it; for who has not called :meth:`start`.
 
         Returns:
-            The new version, decided on; None where labels are lacking or it cannot be fitted, of
-            which :meth:`status` tells.
+            The new version, decided on; None where labels are lacking or it cannot be fitted:
+            then look at :meth:`status`.
 
         Raises:
             CollectionError: There is no such question, or the collection cannot be read.

@@ -166,6 +166,10 @@ def test_an_agent_that_is_killed_at_any_moment(publisher: Publisher, tmp_path: P
         agent = agent_of(folder, publisher.place, None)
         assert settle(agent) == "settled", agent.error
         assert (folder / "current" / "snow.onnx").read_bytes() == graphs["r2"]
+    # A trial that was killed is a process until its new parent has seen to it.
+    end = time.monotonic() + 20
+    while trials_of(tmp_path) and time.monotonic() < end:
+        time.sleep(0.05)
     assert not trials_of(tmp_path)
 
 
