@@ -1,13 +1,15 @@
 """What a fit on the box costs the frames: frames/s of a running loop without and during one.
 
-One loop answers one frame after another all the time, and collects, as `run --collect` does. By
-turns nothing else happens for a while, and a question is fitted anew, again and again, for at least
-as long: labelled pictures are gathered, a process fits them, and the version goes live. Of each
-round the frames/s during fits are compared with those of the rest beside it; the median of the
-rounds counts. It needs the extras `learn` and `cpu`, and `export` without a graph of your own. The
-last printed line is one JSON object.
+One loop answers the frames of a camera, and collects, as `run --collect` does. By turns nothing
+else happens for a while, and a question is fitted anew, again and again, for as long: labelled
+pictures are gathered, a process fits them, and the version goes live. Of each round the frames/s
+during fits are compared with those of the rest beside it; the median of the rounds counts. A camera
+of `--rate` frames/s leaves room where the model is faster; without one the next frame is there at
+once, the loop takes all processors, and a fit, which has the lowest priority, gets what is left: it
+may not end until the frames pause, as they do after each visit. It needs the extras `learn` and
+`cpu`, and `export` without a graph of your own. The last printed line is one JSON object.
 
-    .venv/bin/python benchmarks/fit_frame_rate.py snow.onnx
+    .venv/bin/python benchmarks/fit_frame_rate.py snow.onnx --rate 10
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,24 +67,38 @@ class NamedCamera:
 
 @dataclass
 class Endless:
-    """A camera whose next frame is there at once, and an output that counts the answers.
+    """A camera that gives frame after frame, and an output that counts the answers.
 
     Attributes:
         picture: What it shows.
+        rate: Its frames/s; None where the next is there at once.
         answered: How many frames were answered.
+        runs: Set as long as it gives frames.
         cameras: Its one camera.
         ended: It never does.
     """
 
     picture: NDArray[np.uint8]
+    rate: float | None = None
     answered: int = 0
+    runs: threading.Event = field(default_factory=threading.Event)
     cameras: tuple[NamedCamera, ...] = (NamedCamera("bench"),)
     ended: bool = False
     _given: int = field(default=0, repr=False)
+    _due_s: float = field(default=0.0, repr=False)
+
+    def __post_init__(self) -> None:
+        self.runs.set()
 
     def wait(self, timeout_s: float, at_most: int | None = None) -> list[Frame]:
-        """Give the next frame."""
-        del timeout_s, at_most
+        """Give the next frame; one that nobody fetched in time is gone, as a camera's is."""
+        del at_most
+        if not self.runs.wait(timeout_s):
+            return []
+        if self.rate is not None:
+            time.sleep(max(0.0, self._due_s - time.perf_counter()))
+            missed = int((time.perf_counter() - self._due_s) * self.rate)
+            self._due_s += (missed + 1) / self.rate
         self._given += 1
         return [Frame(self.picture, self._given, SYSTEM_CLOCK.now(), "bench")]
 
@@ -114,15 +131,25 @@ class Bench:
         return (self.camera.answered - before) / (time.perf_counter() - began)
 
     def fit(self, seconds: float) -> float:
-        """Give the frames/s while fits follow each other, for so long at least."""
-        began, before = time.perf_counter(), self.camera.answered
-        while time.perf_counter() - began < seconds:
-            started = time.perf_counter()
+        """Give the frames/s while fits follow each other; the frames pause until the last ends."""
+        ends = time.perf_counter() + seconds
+        with ThreadPoolExecutor(1) as pool:
+            fits = pool.submit(self._fit_until, ends)
+            try:
+                return self.rest(seconds)
+            finally:
+                self.camera.runs.clear()
+                fits.result()
+                self.camera.runs.set()
+
+    def _fit_until(self, ends: float) -> None:
+        """Fit again and again; note how long those took that ended among frames."""
+        while (started := time.perf_counter()) < ends:
             if self.service.fit_now(QUESTION) is None:
                 msg = f"It was not fitted: {self.service.status(QUESTION)['text']}"
                 raise RuntimeError(msg)
-            self.took_s.append(time.perf_counter() - started)
-        return (self.camera.answered - before) / (time.perf_counter() - began)
+            if time.perf_counter() < ends:
+                self.took_s.append(time.perf_counter() - started)
 
 
 def main() -> int:
@@ -130,7 +157,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("graph", type=Path, nargs="?", help="of `export --features`")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each visit, at least")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each visit")
+    parser.add_argument("--rate", type=float, help="the camera's, in frames/s")
     parser.add_argument("--pictures", type=int, default=200, help="labelled ones")
     parser.add_argument("--quick", action="store_true", help="a small network, two short rounds")
     parser.add_argument("--size", default="1280x720", help="of the frames, WIDTHxHEIGHT")
@@ -146,23 +174,22 @@ def main() -> int:
         graph = given.graph or _own_graph(folder, quick=given.quick)
         with SwappableModel(load(graph, threads=given.threads)) as model:
             picture = np.asarray(_noise(np.random.default_rng(0), width, height))
-            with at_work(model, picture, folder / "kept", pictures) as bench:
+            camera = Endless(picture, given.rate)
+            with at_work(model, camera, folder / "kept", pictures) as bench:
                 found = measure(bench, rounds, seconds)
-    said = {"graph": graph.name, "size": given.size, "pictures": pictures, **found}
-    print(json.dumps(said))
+    said = {"graph": graph.name, "size": given.size, "pictures": pictures, "rate": given.rate}
+    print(json.dumps({**said, **found}))
     return 0 if given.quick or found["lost"] <= MOST_LOST else 1
 
 
 @contextmanager
-def at_work(
-    model: SwappableModel, picture: NDArray[np.uint8], folder: Path, pictures: int
-) -> Iterator[Bench]:
+def at_work(model: SwappableModel, camera: Endless, folder: Path, pictures: int) -> Iterator[Bench]:
     """Let a loop run in a thread, with a collection that has labelled pictures."""
     with ExitStack() as stack:
         collection = stack.enter_context(Collection.open(folder, create=True))
         fill(collection, model, pictures)
-        camera: Any = Endless(picture)
-        loop = Loop(model, camera, [camera], live=LatestFrames())
+        cameras: Any = camera
+        loop = Loop(model, cameras, [camera], live=LatestFrames())
         collector = Collector(folder, CollectionOptions(), loop.stats.count)
         stack.callback(collector.close)
         loop.collecting = Collecting(collector, loop.stats.count)
@@ -221,7 +248,7 @@ def measure(bench: Bench, rounds: int, seconds: float) -> dict[str, Any]:
     return {
         "rounds": rounds,
         "fits": len(bench.took_s),
-        "fit_s": round(statistics.median(bench.took_s), 3),
+        "fit_s": round(statistics.median(bench.took_s), 3) if bench.took_s else None,
         "frames_per_s": {name: round(statistics.median(each), 3) for name, each in rates.items()},
         "lost": round(1 - statistics.median(parts), 4),
         "lost_at_worst": round(1 - min(parts), 4),

@@ -42,3 +42,13 @@ def test_what_is_lost_is_the_median_of_the_rounds() -> None:
     assert found["lost"] == pytest.approx(0.1)
     assert found["frames_per_s"] == {"rest": 20.0, "fit": 18.0}
     assert (found["fits"], found["fit_s"]) == (3, 2.0)
+
+
+def test_frames_pause_and_go_on() -> None:
+    none: Any = None
+    camera = Endless(none, rate=1000)
+    assert len(camera.wait(0)) == 1
+    camera.runs.clear()
+    assert camera.wait(0) == []
+    camera.runs.set()
+    assert camera.wait(0)[0].number == 2

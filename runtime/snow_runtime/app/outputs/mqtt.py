@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import ssl
 import sys
 import threading
@@ -27,12 +28,13 @@ _LOGGER = logging.getLogger(__name__)
 _WAITING: Final = 64
 """So many answers wait for the network at most: more would only be older."""
 _CLOSE_S: Final = 0.9
+_DRAIN_S: Final = 0.2
 _ONLINE: Final = "online"
 _OFFLINE: Final = "offline"
 
 
 class Mqtt:
-    """Publishes each answer as JSON; the client reconnects by itself.
+    """Publishes each answer as JSON, in a thread of its own; the client reconnects by itself.
 
     An answer that no broker takes is lost and counted, never kept: it would be stale. States and
     their events wait for one, see :class:`MqttStates`. Whether a broker is
@@ -79,6 +81,8 @@ class Mqtt:
         self._site: MqttSite | None = None
         self._answered = set[str]()  # topics of answers that the broker keeps
         self._listening = False  # what an earlier program left comes before what is published
+        self._given = queue.Queue["tuple[FrameAnswer, int] | None"]()  # with their connection
+        self._publisher = threading.Thread(target=self._run, name="mqtt answers", daemon=True)
         self._client = client or paho_client(self._options.version)
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
@@ -95,21 +99,38 @@ class Mqtt:
         self._client.reconnect_delay_set(1, 30)
         self._client.connect_async(broker.host, broker.port, keepalive=15)
         self._client.loop_start()
+        self._publisher.start()
 
     def put(self, answer: FrameAnswer) -> None:
-        """Publish if a broker is there and takes what it gets; otherwise count it as lost."""
+        """Publish if a broker is there and takes what it gets; otherwise count it as lost.
+
+        It takes the caller no longer than a note: the next frame need not wait for the network.
+        """
         with self._lock:
             full = self._waiting >= _WAITING
             connection = self._connection
             self._waiting += not full
         if full:
             self._count("mqtt_lost")
-        elif not self._publish(answer):
-            with self._lock:
-                if connection != self._connection:
-                    return  # it was counted with that connection
-                self._waiting -= 1
-            self._count("mqtt_lost")
+        else:
+            self._given.put((answer, connection))
+
+    def _run(self) -> None:
+        """Publish what was given, until the end."""
+        while (given := self._given.get()) is not None:
+            answer, connection = given
+            if connection == self._connection and not self._publish(answer):
+                self._lose(connection)
+            self._given.task_done()
+        self._given.task_done()
+
+    def _lose(self, connection: int) -> None:
+        """Count an answer as lost, unless it was with its connection."""
+        with self._lock:
+            if connection != self._connection:
+                return
+            self._waiting -= 1
+        self._count("mqtt_lost")
 
     def tell(self, news: StateNews) -> None:
         """Publish states and events; they wait for a broker where none is there."""
@@ -167,6 +188,8 @@ class Mqtt:
     def close(self) -> None:
         """Let the network take what still waits, for a second at most, and disconnect."""
         self._closing = True
+        self._given.put(None)
+        self._publisher.join(_DRAIN_S)
         self.leave()
         if self._client.is_connected():
             self._own = self._client.publish(payload=_OFFLINE, **self._status).mid
@@ -182,11 +205,16 @@ class Mqtt:
         return self.left.to_json()
 
     def _publish(self, answer: FrameAnswer) -> bool:
+        try:
+            text = json.dumps(answer.to_dict())
+        except Exception as error:  # noqa: BLE001 - it would end the thread
+            self._faults.error(f"An answer of {answer.camera} cannot be written: {error}", error)
+            return False
         topic = self._topic_of(answer.camera)
         if self._options.retain:
             with self._lock:
                 self._answered.add(topic)
-        return self._give(topic, json.dumps(answer.to_dict()), self._options.retain) is not None
+        return self._give(topic, text, self._options.retain) is not None
 
     def _topic_of(self, camera: str) -> str:
         return f"{self._topic}/{camera_part(camera)}"

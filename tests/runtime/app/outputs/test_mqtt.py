@@ -21,6 +21,8 @@ from tests.runtime.app.frames import answer_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from snow_runtime.app.answers import FrameAnswer
+
 URL = "mqtt://me:secret@broker:1999/site/one"
 
 
@@ -89,15 +91,21 @@ def output(client: Client, counts: Counter[str]) -> Mqtt:
     return Mqtt(URL, lambda what: counts.update([what]), client=client)
 
 
+def put(output: Mqtt, answer: FrameAnswer) -> None:
+    """Put one, and wait until the thread that publishes is through with it."""
+    output.put(answer)
+    output._given.join()
+
+
 def test_answers_go_to_the_broker_and_lost_ones_are_counted(
     output: Mqtt, client: Client, counts: Counter[str]
 ) -> None:
-    output.put(answer_of(number=1))
+    put(output, answer_of(number=1))
     client.on_publish(client, None, 1, None, None)
     client.connected = False
-    output.put(answer_of(number=2))
+    put(output, answer_of(number=2))
     client.connected, client.rc = True, 4
-    output.put(answer_of(number=3))
+    put(output, answer_of(number=3))
     output.close()
 
     assert ("username_pw_set", "me", "secret") in client.calls
@@ -147,8 +155,8 @@ def test_an_address_is_unquoted() -> None:
 
 
 def test_a_camera_named_by_its_address(output: Mqtt, client: Client, counts: Counter[str]) -> None:
-    output.put(answer_of(camera="rtsp://cam/a+b#1\0"))
-    output.put(answer_of(camera="x" * 70_000))
+    put(output, answer_of(camera="rtsp://cam/a+b#1\0"))
+    put(output, answer_of(camera="x" * 70_000))
 
     assert client.published == [("site/one/rtsp:%2F%2Fcam%2Fa%2Bb%231%00", 0)]
     assert counts == {"mqtt_lost": 1}
@@ -158,20 +166,20 @@ def test_a_broker_that_takes_nothing_any_more(
     output: Mqtt, client: Client, counts: Counter[str]
 ) -> None:
     for number in range(100):
-        output.put(answer_of(number=number))
+        put(output, answer_of(number=number))
     assert len(client.published) == 64
     assert counts == {"mqtt_lost": 36}
 
     for _ in range(4):  # it takes some
         client.on_publish(client, None, 1, None, None)
-    output.put(answer_of(number=100))
+    put(output, answer_of(number=100))
     assert client.published[-1] == ("site/one/door", 100)
 
     client.disconnects()  # the others went nowhere, and are told once
     client.on_pre_connect(client, None)
     assert counts == {"mqtt_lost": 36 + 61}
     client.connected = True
-    output.put(answer_of(number=101))
+    put(output, answer_of(number=101))
     output.close()
     assert counts == {"mqtt_lost": 36 + 61 + 1}
 
@@ -184,9 +192,39 @@ def test_a_connection_lost_while_publishing_is_counted_once(
         return SimpleNamespace(rc=4)
 
     monkeypatch.setattr(client, "publish", publish)
-    output.put(answer_of())
+    put(output, answer_of())
 
     assert counts == {"mqtt_lost": 1}
+
+
+def test_an_answer_waits_for_no_network(
+    output: Mqtt, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    publish = client.publish
+    monkeypatch.setattr(
+        client, "publish", lambda *given, **named: goes_on.wait(10) and publish(*given, **named)
+    )
+
+    for number in range(3):
+        output.put(answer_of(number=number))  # while the first is being published
+
+    assert client.published == []
+    goes_on.set()
+    output._given.join()
+    assert client.published == [("site/one/door", number) for number in range(3)]
+
+
+def test_an_answer_that_cannot_be_written_is_lost_and_ends_nothing(
+    output: Mqtt, client: Client, counts: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(70):  # more than may wait
+        put(output, answer_of(number=object()))  # type: ignore[arg-type]
+    put(output, answer_of(number=1))
+
+    assert counts == {"mqtt_lost": 70}
+    assert client.published == [("site/one/door", 1)]
+    assert "cannot be written: Object of type object is not JSON" in caplog.text
 
 
 def test_changes_are_logged_and_retries_are_not(
@@ -295,7 +333,7 @@ def test_a_status_that_the_broker_refuses_is_told_and_no_lost_answer(
     assert "refuses site/one/status, which tells" in caplog.text
     assert "Not authorized" in caplog.text
     assert counts == {}
-    output.put(answer_of())
+    put(output, answer_of())
     client.on_publish(client, None, client.mid, reason, None)
     assert "refuses answers: Not authorized" in caplog.text
     assert counts == {"mqtt_refused": 1}
