@@ -11,6 +11,7 @@ looked at; R axes; C labels.
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -52,7 +53,8 @@ class FamiliarSpace:
 
     def distances(self, normed: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give squared distances from the space, float32 `[B]`, of normed features `[B, K]`."""
-        found = (normed - self.centre) * self.inverse_scale
+        found = normed - self.centre
+        found *= self.inverse_scale
         inside = found @ self.axes
         return np.asarray(
             np.einsum("bk,bk->b", found, found) - np.einsum("br,br->b", inside, inside)
@@ -121,8 +123,8 @@ def normed_features(
     for tap in taps:
         if tap.name in chosen:
             part = np.asarray(features[:, start : start + tap.channels], np.float32)
-            length = np.sqrt(np.einsum("bk,bk->b", part, part)) + np.float32(_LENGTH)
-            parts.append(part / length[:, np.newaxis])
+            squares = np.einsum("bk,bk->b", part, part)[:, np.newaxis]
+            parts.append(part / (np.sqrt(squares) + np.float32(_LENGTH)))
         start += tap.channels
     return np.concatenate(parts, axis=1)
 
@@ -130,10 +132,9 @@ def normed_features(
 def energies(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Give the energy of each row of logits `[B, C]`, float64 `[B]`: low where one is large."""
     values = np.asarray(logits, np.float64)
-    largest = values.max(axis=1)
-    return np.asarray(
-        -largest - np.log(np.exp(values - largest[:, np.newaxis]).sum(axis=1)), np.float64
-    )
+    largest = np.maximum.reduce(values, axis=1, keepdims=True)
+    sums = np.add.reduce(np.exp(values - largest), axis=1)
+    return np.asarray(-largest[:, 0] - np.log(sums))
 
 
 def unlikenesses(
@@ -163,13 +164,17 @@ def unlikenesses(
     normed = {} if normed is None else normed
     if entry.taps not in normed:
         normed[entry.taps] = normed_features(features, taps, entry.taps)
-    distances = space_of(entry).distances(normed[entry.taps])
-    score = standardised(distances, entry.distance)
+    # Of a frame there are few numbers from here on: Python's own are faster than arrays of them.
+    mean, deviation = entry.distance
+    found = space_of(entry).distances(normed[entry.taps]).tolist()
+    scores = [(distance - mean) / deviation for distance in found]
     if entry.energy:
-        score = score + standardised(energies(logits), entry.energy)
-    if not np.isfinite(score).all():
+        mean, deviation = entry.energy
+        more = energies(logits).tolist()
+        scores = [s + (e - mean) / deviation for s, e in zip(scores, more, strict=True)]
+    if not all(map(math.isfinite, scores)):
         raise GraphError(_NOT_FINITE)
-    return np.asarray(np.maximum(0.0, 1 + score - entry.bound), np.float64)
+    return np.array([max(0.0, 1 + score - entry.bound) for score in scores])
 
 
 def standardised(

@@ -68,7 +68,8 @@ class StateFeed:
         events: list[StateEvent] = []
         asked = self.asked()
         for name, result in results.items():
-            if asked.get((frame.camera, name)) != AskedTask(result.labels, result.answers):
+            task = asked.get((frame.camera, name))
+            if task is None or not task.is_answered_by(result):
                 continue  # it was under way when the question or the model was exchanged
             events += self._keeper.see(frame.camera, name, result, evidence, now, unknown=unknown)
         for name in idle:

@@ -31,6 +31,10 @@ class AskedTask:
     labels: tuple[str, ...]
     answers: Labelling
 
+    def is_answered_by(self, result: TaskResult) -> bool:
+        """Tell whether a result is an answer to it."""
+        return self.labels == result.labels and self.answers == result.answers
+
 
 @dataclass
 class _Question:
@@ -125,8 +129,10 @@ class StateKeeper:
             now: Time of the answer.
             unknown: Whether an answer that should not be acted on votes for `unknown`.
         """
-        task = AskedTask(result.labels, result.answers)
-        events = self.expect(camera, name, task, now)
+        known = self._questions.get((camera, name))
+        events: list[StateEvent] = []
+        if known is None or not known.task.is_answered_by(result):
+            events = self.expect(camera, name, AskedTask(result.labels, result.answers), now)
         unknown = unknown and result.unknown
         shares = {} if result.answers == "one" else _shares(result)
         for label, machine in self._questions[camera, name].machines.items():

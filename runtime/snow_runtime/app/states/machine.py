@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from snow_runtime.app.states.event import Because, Change, Evidence
@@ -105,7 +105,9 @@ class StateMachine:
         young = self._passed_s - self._began_s < self._rules.dwell_s
         if young and self.state != STALE:
             return []
-        counts = Counter(state for state, _ in self._votes)
+        counts: dict[str, int] = {}
+        for state, _ in self._votes:
+            counts[state] = counts.get(state, 0) + 1
         for state, count in counts.items():
             if count >= self._rules.needed:
                 latest = next(frame for vote, frame in reversed(self._votes) if vote == state)
