@@ -85,19 +85,23 @@ class Publication:
             days: How long a role's metadata are valid.
 
         Raises:
-            PublishError: There is one already, or a role would have too few keys.
+            PublishError: There is one already, a role would have too few keys, or keys cannot be
+                written or have no passphrase. No key was made then, unless the disk is full.
         """
         if any(self.metadata.glob("*.json")):
             msg = f"{self.folder} is a publication already. Give another folder."
             raise PublishError(msg)
-        for folder in (self.metadata, self.blobs, self.folder / TARGETS):
-            folder.mkdir(parents=True, exist_ok=True)
+        for role in ROLES:
+            _check_threshold(role, counts.get(role, 1), thresholds.get(role, 1))
+            self._keys.check_passphrase(role)
         root = Root(consistent_snapshot=True)
         root.unrecognized_fields[X_DAYS] = {**DAYS, **days}
         for role in ROLES:
             for _ in range(counts.get(role, 1)):
                 root.add_key(self._keys.make(role).public_key, role)
             set_threshold(root, role, thresholds.get(role, 1))
+        for folder in (self.metadata, self.blobs, self.folder / TARGETS):
+            folder.mkdir(parents=True, exist_ok=True)
         self.signed.write_root(root, None)
         self.publish({ROLLOUT: Rollout(1, None, None).to_json().encode()})
 
@@ -267,14 +271,22 @@ def set_threshold(root: Root, role: str, threshold: int) -> None:
     Raises:
         PublishError: It has fewer.
     """
-    count = len(root.roles[role].keyids)
+    _check_threshold(role, len(root.roles[role].keyids), threshold)
+    root.roles[role].threshold = threshold
+
+
+def _check_threshold(role: str, count: int, threshold: int) -> None:
+    """Look whether a role has enough keys.
+
+    Raises:
+        PublishError: It has fewer than have to sign.
+    """
     if not 1 <= threshold <= count:
         msg = (
             f"{threshold} keys of {role} are to sign, and it has {count}. Give it more keys "
             f"(--count {role}={threshold}), or a lower threshold."
         )
         raise PublishError(msg)
-    root.roles[role].threshold = threshold
 
 
 def with_hash(path: str, sha256: str) -> str:

@@ -144,7 +144,12 @@ class _Listener:
 
 def _read(path: Path) -> BoxStatus:
     try:
-        return read_document(BoxStatus, path.read_bytes(), "status")
-    except (OSError, SnowError) as error:
-        msg = f"{path} is no status of a box: {error} Take it out of the folder."
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error}. Allow this user to read it, or take it away."
+        raise PublishError(msg) from error
+    try:
+        return read_document(BoxStatus, content, "status")
+    except SnowError as error:
+        msg = f"{path} is no status of a box: {error} Gather it again, or take it away."
         raise PublishError(msg) from error
