@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
             if "--debug" in given[:1]:
                 raise
             abandon_output(sys.stdout)
-            _fail(f"{error}. Look whether the disk is full and the path is right.")
+            _fail(f"{error}. {_advice_on(error)}")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the command names, without importing any."""
@@ -128,6 +128,15 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as interrupt:
             click.echo(str(interrupt) or "interrupted", err=True)
             sys.exit(_EXIT_INTERRUPTED)
+
+
+def _advice_on(error: OSError) -> str:
+    """Say what to do about what the system refused, where no command had better advice."""
+    if isinstance(error, PermissionError):
+        return "Give this user access to it, or name another place."
+    if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
+        return "Correct the path."
+    return "Look whether the disk is full and the path is right."
 
 
 def module_of(name: str) -> str:
