@@ -30,8 +30,11 @@ def read_statuses(folder: Path) -> list[BoxStatus]:
     """Read the statuses of boxes out of a folder, and the folders in it.
 
     Raises:
-        PublishError: A file is none.
+        PublishError: There is no such folder, or a file is none.
     """
+    if not folder.is_dir():
+        msg = f"{folder} is no folder, expected one with status.json files. Correct the path."
+        raise PublishError(msg)
     return newest(_read(path) for path in sorted(folder.rglob("*.json")))
 
 
