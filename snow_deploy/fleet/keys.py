@@ -14,6 +14,7 @@ from snow_runtime.files import sync_folder, writing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
     from pathlib import Path
 
     from securesystemslib.signer import CryptoSigner
@@ -138,6 +139,21 @@ class KeyFolders:
             )
             raise PublishError(msg)
         return text.encode()
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How a publication is signed.
+
+    Attributes:
+        keys: Keys that sign.
+        now: The present time; None for the clock's.
+        draft: Whether what too few can sign here waits for others, rather than being refused.
+    """
+
+    keys: KeyFolders
+    now: datetime | None = None
+    draft: bool = False
 
 
 def _write_secret(path: Path, content: bytes) -> None:

@@ -14,7 +14,7 @@ from tuf.api import exceptions
 from tuf.api.metadata import Root, TargetFile
 
 from snow_deploy.fleet.errors import PublishError
-from snow_deploy.fleet.keys import ROLES, KeyFolders
+from snow_deploy.fleet.keys import ROLES, Signing
 from snow_deploy.fleet.signed_folder import DAYS, HASHES, KINDS, X_DAYS, SignedFolder
 from snow_runtime.file_lock import hold_lock
 from snow_runtime.files import atomic_write
@@ -39,23 +39,13 @@ class Publication:
 
     Args:
         folder: Its folder.
-        keys: Keys that sign.
-        now: The present time; None for the clock's.
-        draft: Whether what too few can sign here waits for others, rather than being refused.
+        signing: Keys that sign, and how.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        keys: KeyFolders,
-        now: datetime | None = None,
-        *,
-        draft: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, signing: Signing) -> None:
         self.folder = folder
-        self._keys = keys
-        waiting = folder / PUBLISHER / "waiting"
-        self.signed = SignedFolder(self.metadata, waiting, keys, now, draft=draft)
+        self.signing = signing
+        self.signed = SignedFolder(self.metadata, folder / PUBLISHER / "waiting", signing)
 
     @property
     def metadata(self) -> Path:
@@ -93,12 +83,12 @@ class Publication:
             raise PublishError(msg)
         for role in ROLES:
             _check_threshold(role, counts.get(role, 1), thresholds.get(role, 1))
-            self._keys.check_passphrase(role)
+            self.signing.keys.check_passphrase(role)
         root = Root(consistent_snapshot=True)
         root.unrecognized_fields[X_DAYS] = {**DAYS, **days}
         for role in ROLES:
             for _ in range(counts.get(role, 1)):
-                root.add_key(self._keys.make(role).public_key, role)
+                root.add_key(self.signing.keys.make(role).public_key, role)
             set_threshold(root, role, thresholds.get(role, 1))
         for folder in (self.metadata, self.blobs, self.folder / TARGETS):
             folder.mkdir(parents=True, exist_ok=True)
@@ -185,7 +175,7 @@ class Publication:
         for key_id in old:
             root.revoke_key(key_id, role)
         for _ in old:
-            root.add_key(self._keys.make(role).public_key, role)
+            root.add_key(self.signing.keys.make(role).public_key, role)
         self.signed.write_root(root, before)
         if role != "root":
             self.refresh((role,))
