@@ -60,6 +60,10 @@ def test_a_damaged_picture_is_told_and_can_be_let_go(kept: Collection, tmp_path:
     pull_pictures(kept, tmp_path / "out.tar")
     assert len(read_packed(tmp_path / "out.tar").pictures) == 2
 
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "out.tar").read_bytes()[:3000])
+    with pytest.raises(CollectionError, match=r"cut off.*[^.]\. Pull it again"):
+        read_packed(tmp_path / "cut.tar")
+
 
 @pytest.mark.parametrize("create", [False, True])
 @pytest.mark.parametrize("is_gone", [False, True])
