@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _OWN_PACKAGES = frozenset({"snow_deploy", "snow_export", "snow_calibration", "snow_runtime"})
+_NO_SUCH_PLACE = frozenset(
+    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+)
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -134,7 +138,7 @@ def _advice_on(error: OSError) -> str:
     """Say what to do about what the system refused, where no command had better advice."""
     if isinstance(error, PermissionError):
         return "Give this user access to it, or name another place."
-    if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
+    if error.errno in _NO_SUCH_PLACE:
         return "Correct the path."
     return "Look whether the disk is full and the path is right."
 

@@ -150,6 +150,7 @@ def test_a_snow_error_is_one_line_on_stderr(broken: click.Command) -> None:
         (PermissionError(13, "Permission denied", "a"), "Give this user access to it"),
         (FileNotFoundError(2, "No such file or directory", "a"), "Correct the path."),
         (IsADirectoryError(21, "Is a directory", "a"), "Correct the path."),
+        (OSError(36, "File name too long", "a"), "Correct the path."),
         (OSError(28, "No space left on device", "a"), "Look whether the disk is full"),
     ],
 )
