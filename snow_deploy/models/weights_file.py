@@ -60,14 +60,8 @@ def read_weights_file(path: Path) -> WeightsFile:
     if begin.lstrip()[:1] == b"{" and (index := read_index(path)) is not None:
         shards = read_shards(path, index, lambda each: read_weights_file(each).content)
         return WeightsFile(shards)
-    foreign = _foreign(path, begin)
-    if foreign is not None:
-        msg = f"{path} cannot be read as a file of tensors: {foreign}"
-        raise SourceError(msg)
     try:
-        if path.suffix == ".safetensors" or begin[8:9] == b"{":
-            return _read_safetensors(path)
-        return WeightsFile(_read_torch(path))
+        return _read(path, begin)
     except SourceError:
         raise
     except Exception as error:
@@ -76,6 +70,16 @@ def read_weights_file(path: Path) -> WeightsFile:
             f"({_first_line(error)}). Download or save it again."
         )
         raise SourceError(msg) from error
+
+
+def _read(path: Path, begin: bytes) -> WeightsFile:
+    foreign = _foreign(path, begin)
+    if foreign is not None:
+        msg = f"{path} cannot be read as a file of tensors: {foreign}"
+        raise SourceError(msg)
+    if path.suffix == ".safetensors" or begin[8:9] == b"{":
+        return _read_safetensors(path)
+    return WeightsFile(_read_torch(path))
 
 
 def _read_safetensors(path: Path) -> WeightsFile:
@@ -257,6 +261,9 @@ def _foreign_zip(path: Path) -> str | None:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of a library's text, without its advice."""
-    text = str(error).strip().partition("\n")[0] or type(error).__name__
-    return "torch cannot read it" if "weights_only" in text else text.rstrip(".")[:200]
+    """Return the first line of a library's text, without its advice; some is none, as `101`."""
+    text = str(error).strip().partition("\n")[0]
+    says_nothing = isinstance(error, (LookupError, AttributeError, TypeError)) or not text
+    return (
+        "torch cannot read it" if says_nothing or "weights_only" in text else text.rstrip(".")[:200]
+    )
