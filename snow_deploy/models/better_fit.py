@@ -35,7 +35,7 @@ def missing_prefix(tensors: Mapping[str, Tensor], keys: NetworkKeys) -> tuple[st
     shapes = {".".join(unwrap(key)): tuple(value.shape) for key, value in tensors.items()}
     suffixes: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for name, shape in keys.shapes.items():
-        parts = name.split(".")
+        parts = unwrap(name)
         for cut in range(1, min(len(parts), 4)):
             begin = ".".join(parts[:cut])
             suffixes.setdefault((".".join(parts[cut:]), shape), []).append(f"{begin}.")
