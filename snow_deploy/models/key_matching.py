@@ -146,7 +146,9 @@ def _check_shapes(
         expected = keys.shapes[name]
         if keys.is_head(name):
             expected = (classes, *expected[1:])
-        if tuple(value.shape) != expected:
+        if not classes and keys.is_head(name):
+            wrong.append(f"{name} is {list(value.shape)}, a classifier of no classes")
+        elif tuple(value.shape) != expected:
             wrong.append(f"{name} is {list(value.shape)}, expected {list(expected)}")
             if name == keys.stem:
                 _check_channels(value, expected, origin)

@@ -54,7 +54,7 @@ def read_weights_file(path: Path) -> WeightsFile:
         SourceError: It is missing, damaged, of another kind, or holds other objects.
     """
     begin = _begin(path)
-    if begin.lstrip()[:1] == b"{" and (index := read_index(path)) is not None:
+    if begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and (index := read_index(path)) is not None:
         shards = read_shards(path, index, lambda each: read_weights_file(each).content)
         return WeightsFile(shards)
     try:

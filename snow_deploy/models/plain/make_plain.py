@@ -189,7 +189,7 @@ def _answers(original: nn.Module, images: Tensor, what: str) -> Tensor:
             "does not fit, give the one that the network was trained with."
         )
         raise SourceError(msg) from error
-    if not isinstance(answers, Tensor) or answers.ndim != 2:
+    if not isinstance(answers, Tensor) or answers.ndim != 2 or not answers.shape[1]:
         seen = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
         msg = (
             f"{what} returns {seen} for {list(images.shape)}, expected logits "
