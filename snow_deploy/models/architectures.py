@@ -77,7 +77,8 @@ def build_architecture(architecture: str, num_classes: int) -> nn.Module:
     """
     if architecture not in architectures():
         near = difflib.get_close_matches(architecture, architectures(), 3)
-        hint = f"Did you mean {' or '.join(near)}? " if near else _own_function(architecture)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        hint = _own_function(architecture) or hint
         msg = (
             f"torchvision has no network called {architecture!r}. {hint}"
             "timm's are called timm:NAME, and your own package.module:function. "

@@ -254,6 +254,7 @@ def test_a_misspelt_module_is_told_which_was_meant(
         "greenhuose:plain": r"no Python module 'greenhuose'.*Did you mean greenhouse\?",
         "greenhouse.orchid:plain": r"'greenhouse\.orchid'.*Did you mean greenhouse\.orchids\?",
         "greenhouse:plian": r"classes from elsewhere: plain, Net\. Did you mean greenhouse:plain\?",
+        f"{write(NETS, 'resnet18')}.plain": r"no network called .*Did.* resnet18_\d+:plain\?",
         f"{name}.plain": rf"no network called .*Did you mean {name}:plain\?",
         f"{name}.py": rf"no network called .*Did you mean {name}:FUNCTION\?",
     }.items():
