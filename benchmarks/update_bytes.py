@@ -20,7 +20,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
 
-from snow_deploy.fleet.keys import KeyFolders
+from snow_deploy.fleet.keys import KeyFolders, Signing
 from snow_deploy.fleet.make_release import ReleaseRequest, publish_release
 from snow_deploy.fleet.publication import Publication
 from snow_deploy.fleet.waves import go_on
@@ -118,7 +118,7 @@ def main() -> None:
         folder = Path(place)
         (folder / "passphrase").write_text("for this measurement", encoding="utf-8")
         keys = KeyFolders((folder / "keys",), folder / "passphrase")
-        publication = Publication(folder / "public", keys)
+        publication = Publication(folder / "public", Signing(keys))
         publication.create({}, {}, {})
         transport = FolderTransport(folder / "public")
         root = folder / "public" / "metadata" / "1.root.json"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 import subprocess
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -15,7 +18,6 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import onnx
     from torch import nn
@@ -83,6 +85,26 @@ def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield mount
     for folder in mounted:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Path]:
+    """Take the right to read a file, which root has whatever the file says."""
+    refused: set[Path] = set()
+    opens = io.open
+
+    def refusing(file: Any, *others: Any, **options: Any) -> Any:
+        if not isinstance(file, int) and Path(os.fsdecode(file)) in refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return opens(file, *others, **options)
+
+    def take(path: Path) -> Path:
+        path.chmod(0)
+        refused.add(path)
+        return path
+
+    monkeypatch.setattr(io, "open", refusing)
+    return take
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,11 @@ def compare_exactly(
 
 
 def _worst_cosine(expected: NDArray[Any], seen: NDArray[np.float32]) -> float:
-    products = (expected.astype(np.float64) * seen).sum(1)
+    expected, seen = (
+        expected.astype(np.float64),
+        seen.astype(np.float64),
+    )  # float32 squares overflow
+    products = (expected * seen).sum(1)
     lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(seen, axis=1)
     return float((products / np.maximum(lengths, 1e-30)).min())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -38,7 +39,8 @@ def atomic_write(
         mode: ``"wb"`` for bytes, ``"w"`` for UTF-8 text.
 
     Raises:
-        OSError: The folder does not exist or cannot be written to, or the disk is full.
+        OSError: The folder does not exist or cannot be written to, the disk is full, or something
+            else than a file is there, such as a device, which would be gone.
 
     """
     return _replacing(Path(os.path.realpath(path)), mode.replace("w", "x"))
@@ -46,6 +48,7 @@ def atomic_write(
 
 @contextmanager
 def _replacing(target: Path, mode: str) -> Iterator[IO[Any]]:
+    _refuse_other_than_file(target)
     # Opened by hand, not by tempfile: the file then has the permissions that the umask gives,
     # rather than tempfile's 0600, which a service account could not read.
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -60,6 +63,18 @@ def _replacing(target: Path, mode: str) -> Iterator[IO[Any]]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def _refuse_other_than_file(target: Path) -> None:
+    """Refuse to put a file in the place of something else: root could so replace /dev/null.
+
+    Raises:
+        OSError: It is there, and no plain file.
+    """
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "No plain file, and it would be replaced", str(target))
 
 
 def sync_folder(folder: Path) -> None:

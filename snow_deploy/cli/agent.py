@@ -55,7 +55,6 @@ def command(place: str, program: tuple[str, ...], *, once: bool, **given: Any) -
     started, started again, and gets SIGHUP for another release. If that fails while it is watched,
     the box goes back to the release before.
     """
-    from snow_runtime.errors import InputError
     from snow_runtime.update.agent import Agent
     from snow_runtime.update.box import Box
 
@@ -69,11 +68,7 @@ def command(place: str, program: tuple[str, ...], *, once: bool, **given: Any) -
     warn_of_secrets([place])
     transport = transport_of(place, given)
     with box.alone():
-        try:
-            box.root(options.root)
-        except OSError as error:
-            msg = f"The root {options.root} cannot be read: {error}. Correct the path."
-            raise InputError(msg) from error
+        box.root(options.root)
         works = _program(program, reload_command, health_command)
         tell = None if publisher is None else publisher.put
         is_ready = _readiness(works)

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from snow_calibration.calibrate import RestPrecision
     from snow_calibration.report import CalibrationReport
     from snow_calibration.run import CalibrationSettings
-    from snow_calibration.thresholds import ThresholdMethod
+    from snow_deploy.stages.calibration_pictures import Drawing
 
 _EXITS = {"fail": 3, "undecided": 4}
 
@@ -117,25 +116,15 @@ _EXITS = {"fail": 3, "undecided": 4}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.pass_context
-def command(  # noqa: PLR0917 - an argument for each option
+def command(
     context: click.Context,
+    /,
     graph: Path,
     specs: tuple[str, ...],
     output: Path,
-    method: ThresholdMethod,
-    samples: int,
-    max_drop: float,
-    unlabelled: tuple[str, ...],
-    keep_fp16: tuple[str, ...],
-    rest: RestPrecision,
-    ranges: Path | None,
-    validation: int,
-    seed: int | None,
     *,
-    accept_undecided: bool,
-    auto: bool,
-    other_pictures: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Make an INT8 graph of GRAPH, an fp32 one, and judge it by every task's accuracy.
 
@@ -146,43 +135,61 @@ def command(  # noqa: PLR0917 - an argument for each option
     Exit codes: 0 the graph was written; 1 an error; 2 an option that is not understood; 3 a task
     is shown to lose more than --max-drop; 4 undecided: too few pictures to tell.
     """
-    from snow_calibration.report import finite
-    from snow_calibration.run import CalibrationSettings, calibrate_and_judge, check_request
-    from snow_deploy.stages.calibration_pictures import Drawing, pictures_of
+    from snow_calibration.run import calibrate_and_judge, check_request
+    from snow_deploy.stages.calibration_pictures import pictures_of
 
-    chosen = CalibrationSettings(
-        ranges=ranges or output.with_name(f"{graph.stem}.ranges.json"),
-        method=method,
-        rest=rest,
-        max_drop=max_drop,
-        keep=keep_fp16,
-        auto=auto,
-        accept_undecided=accept_undecided,
-        other_pictures=other_pictures,
-    )
-    drawing = Drawing(
-        samples=samples,
-        judged=validation,
-        search=auto,
-        unlabelled=unlabelled,
-        seed=seed,
-        other_pictures=other_pictures,
-    )
+    chosen, drawing = _settings(graph, output, given), _drawing(given)
     check_request(graph, output, chosen)  # before thousands of pictures are read
     with _warnings(), _progress() as progress:
         drawn, judged = pictures_of(graph, specs, drawing)
         report = calibrate_and_judge(graph, output, drawn, judged, chosen, progress=progress)
     _write_report(report, output)
-    if as_json:
-        click.echo(json.dumps(finite(report.to_dict()), indent=2))
-    else:
-        for line in report.lines():
-            click.echo(line)
+    _print(report, as_json=as_json)
     if not report.written:
         click.echo(f"error: {_reason(report, chosen)}", err=True)
         context.exit(_EXITS[report.outcome])
     if not report.holds:
         click.echo(f"warning: {output} was written undecided, as --accept-undecided asks", err=True)
+
+
+def _settings(graph: Path, output: Path, given: dict[str, Any]) -> CalibrationSettings:
+    """Return how a graph is calibrated, by the options' names."""
+    from snow_calibration.run import CalibrationSettings
+
+    return CalibrationSettings(
+        ranges=given["ranges"] or output.with_name(f"{graph.stem}.ranges.json"),
+        method=given["method"],
+        rest=given["rest"],
+        max_drop=given["max_drop"],
+        keep=given["keep_fp16"],
+        auto=given["auto"],
+        accept_undecided=given["accept_undecided"],
+        other_pictures=given["other_pictures"],
+    )
+
+
+def _drawing(given: dict[str, Any]) -> Drawing:
+    """Return which pictures are read for it, by the options' names."""
+    from snow_deploy.stages.calibration_pictures import Drawing
+
+    return Drawing(
+        samples=given["samples"],
+        judged=given["validation"],
+        search=given["auto"],
+        unlabelled=given["unlabelled"],
+        seed=given["seed"],
+        other_pictures=given["other_pictures"],
+    )
+
+
+def _print(report: CalibrationReport, *, as_json: bool) -> None:
+    from snow_calibration.report import finite
+
+    if as_json:
+        click.echo(json.dumps(finite(report.to_dict()), indent=2))
+        return
+    for line in report.lines():
+        click.echo(line)
 
 
 def _write_report(report: CalibrationReport, output: Path) -> None:

@@ -125,6 +125,9 @@ def import_labels(
     )
 
     is_folder = source.is_dir()
+    if not source.exists():
+        msg = f"{source} does not exist, expected a folder of classes or a CSV file."
+        raise click.UsageError(msg)
     if is_folder == (question is None):
         msg = (
             "A folder of classes answers one question; name it with --question."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,7 +28,7 @@ from snow_deploy.cli.progress import progress_bar
 from snow_deploy.cli.tables import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from snow_deploy.data.pictures import FilePictures
@@ -79,19 +79,15 @@ if TYPE_CHECKING:
     help="With --labels, spread the fits over the Ray at this address, or over one started here.",
 )
 @json_option
-def command(  # noqa: PLR0917 - an argument for each option
+def command(
     photos: tuple[Path, ...],
     model: Path,
     output: Path,
-    name: str | None,
-    right_share: float | None,
-    threads: int | None,
     features: str | None,
     labels: Path | None,
-    processes: int | None,
-    address: str | None,
     *,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Fit a task on PHOTOS, for a model that gives out features.
 
@@ -102,37 +98,55 @@ def command(  # noqa: PLR0917 - an argument for each option
     With --features no photo is opened: the features are those of a scored archive. With --labels
     too, any number of tasks is fitted from them.
     """
+    threads, right_share = given["threads"], given["right_share"]
     refuse_mixed(
         {
             "photos": photos,
             "labels": labels,
             "features": features,
             "model": is_given("model") or threads,
-            "spread": processes or address,
-            "name": name,
+            "spread": given["processes"] or given["address"],
+            "name": given["name"],
         }
     )
     if features is not None and labels is not None:
-        spread = processes or 1, address
+        spread = given["processes"] or 1, given["address"]
         fit_table(features, labels, output, spread, right_share=right_share, as_json=as_json)
         return
+    _refuse_name_of_no_readout(output)
+    refuse_threads_of_engine(model, threads)
+    task = given["name"] if given["name"] is not None else output.stem
+    readout, took = _fitted(
+        photos,
+        task,
+        output,
+        right_share,
+        lambda pictures: _look(features, model, pictures, threads),
+    )
+    if as_json:
+        click.echo(json.dumps(_document(readout, output, took), indent=2))
+    else:
+        _print(readout, output, took)
+
+
+def _fitted(
+    photos: tuple[Path, ...],
+    task: str,
+    output: Path,
+    right_share: float | None,
+    look: Callable[[FilePictures], LookedAt],
+) -> tuple[ReadoutFile, dict[str, float]]:
+    """Fit a readout on photos and write it; return it, and the seconds that its stages took."""
     from snow_deploy.data.class_folders import read_class_folders
     from snow_runtime.learn.fit import check_can_fit, fit_looked_at
     from snow_runtime.readout.file import check_place
     from snow_runtime.readout.fit import FitOptions
 
-    _refuse_name_of_no_readout(output)
-    refuse_threads_of_engine(model, threads)
-    task = name if name is not None else output.stem
     check_can_fit(task)
     check_place(output)
     pictures, remarks = read_class_folders(photos)
     began = time.monotonic()
-    if features is None:
-        seen = _look(model, pictures, threads)
-    else:
-        shown = [pictures.labels[target] for target in pictures.targets]
-        seen = look_up_scored(features, [str(path) for path in pictures.paths], shown)
+    seen = look(pictures)
     looked = time.monotonic()
     for remark in (*remarks, *seen.remarks, *_name_taken(task, seen)):
         click.echo(f"warning: {remark}", err=True)
@@ -140,11 +154,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     warn_where_all_is_answered(readout, right_share)
     output.parent.mkdir(parents=True, exist_ok=True)
     readout.write(output)
-    took = {"looking_s": looked - began, "fitting_s": time.monotonic() - looked}
-    if as_json:
-        click.echo(json.dumps(_document(readout, output, took), indent=2))
-    else:
-        _print(readout, output, took)
+    return readout, {"looking_s": looked - began, "fitting_s": time.monotonic() - looked}
 
 
 def _refuse_name_of_no_readout(output: Path) -> None:
@@ -166,11 +176,16 @@ def _name_taken(task: str, seen: LookedAt) -> Iterator[str]:
         )
 
 
-def _look(model: Path, pictures: FilePictures, threads: int | None) -> LookedAt:
+def _look(
+    features: str | None, model: Path, pictures: FilePictures, threads: int | None
+) -> LookedAt:
+    """Return the photos' features: those of a scored archive, or the model's."""
+    labels = [pictures.labels[target] for target in pictures.targets]
+    if features is not None:
+        return look_up_scored(features, [str(path) for path in pictures.paths], labels)
     from snow_runtime.learn.collect import look_at
     from snow_runtime.model import load
 
-    labels = [pictures.labels[target] for target in pictures.targets]
     with load(model, threads=threads) as held, progress_bar("photos") as progress:
         held.warmup()
         held.self_check()

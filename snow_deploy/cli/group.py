@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _OWN_PACKAGES = frozenset({"snow_deploy", "snow_export", "snow_calibration", "snow_runtime"})
+_NO_SUCH_PLACE = frozenset(
+    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+)
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -66,7 +70,7 @@ class LazyGroup(click.Group):
             if "--debug" in given[:1]:
                 raise
             abandon_output(sys.stdout)
-            _fail(f"{error}. Look whether the disk is full and the path is right.")
+            _fail(f"{error}. {_advice_on(error)}")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the command names, without importing any."""
@@ -128,6 +132,15 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as interrupt:
             click.echo(str(interrupt) or "interrupted", err=True)
             sys.exit(_EXIT_INTERRUPTED)
+
+
+def _advice_on(error: OSError) -> str:
+    """Say what to do about what the system refused, where no command had better advice."""
+    if isinstance(error, PermissionError):
+        return "Give this user access to it, or name another place."
+    if error.errno in _NO_SUCH_PLACE:
+        return "Correct the path."
+    return "Look whether the disk is full and the path is right."
 
 
 def module_of(name: str) -> str:

@@ -70,12 +70,18 @@ def all_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def readout_files(given: Iterable[Path]) -> list[Path]:
-    """Return the readouts that are named, and those in the folders that are, by name."""
+    """Return the readouts that are named, and those in the folders that are, by name.
+
+    A folder without any is said on standard error: it may get some later, or be another one.
+    """
     from snow_runtime.readout.file import SUFFIX
 
     found: list[Path] = []
     for path in given:
-        found += sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        if not files:
+            click.echo(f"note: the folder {path} has no readouts ({SUFFIX}) in it", err=True)
+        found += files
     return found
 
 

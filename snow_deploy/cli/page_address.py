@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from snow_deploy.cli.options import refuse_without
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,6 +24,16 @@ class ServedPage(Protocol):
     def entry_url(self) -> str:
         """The address to open first, with the token if there is one."""
         ...
+
+
+def check_page(port: int | None) -> None:
+    """Check that a page is served where it has options.
+
+    Raises:
+        click.UsageError: None is.
+    """
+    if port is None:
+        refuse_without("--port", ("host", "token", "allowed_hosts"))
 
 
 def token_for(host: str, given: str | None) -> str | None:

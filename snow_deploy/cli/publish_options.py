@@ -77,13 +77,13 @@ def open_publication(folder: Path, given: dict[str, Any]) -> Publication:
     Raises:
         PublishError: Keys lie where they are served.
     """
-    from snow_deploy.fleet.keys import KeyFolders, refuse_served
+    from snow_deploy.fleet.keys import KeyFolders, Signing, refuse_served
     from snow_deploy.fleet.publication import Publication
 
     keys = KeyFolders(tuple(map(Path, given["folders"])), given["passphrase_file"])
     secret = () if keys.passphrase_file is None else (keys.passphrase_file,)
     refuse_served(folder, (*keys.folders, *secret))
-    return Publication(folder, keys, draft=given.get("draft", False))
+    return Publication(folder, Signing(keys, draft=given.get("draft", False)))
 
 
 def waiting_lines(publication: Publication) -> Iterator[str]:

@@ -12,6 +12,7 @@ from snow_deploy.cli.config_option import masks_of, questions_of, views_of
 from snow_deploy.cli.follow_options import FOLLOW_PARAMETERS
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.options import is_given, is_typed
+from snow_deploy.cli.page_address import check_page
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
 from snow_deploy.cli.state_options import state_rules
@@ -184,6 +185,7 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
     if options.record is not None:
         refuse_nameless(options.uris)
     check_outputs(options)
+    check_page(options.port)
     names = [name for name, _ in cameras]
     rules, asked = state_rules(options), questions_of(context)
     if asked is not None:

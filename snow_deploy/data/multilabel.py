@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from snow_deploy.data.pictures import MultiLabelPictures, load_file
+from snow_deploy.data.pictures import MultiLabelPictures
 from snow_deploy.errors import DataError
+from snow_runtime.pictures.plain_file import load_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +82,7 @@ class MultiLabelFiles:
         Raises:
             snow_runtime.errors.InputError: The file can't be read; the message names it.
         """
-        return load_file(self.paths[index])
+        return load_plain_file(self.paths[index])
 
 
 def no_single_class(pictures: MultiLabelPictures, index: int) -> DataError:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from snow_deploy.data.label_remarks import alike, quoted
 from snow_deploy.errors import DataError
-from snow_runtime.errors import InputError
 from snow_runtime.graph.data_entry import SplitEntry
-from snow_runtime.pictures.preprocessing import load_image
+from snow_runtime.pictures.plain_file import load_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +110,7 @@ class FilePictures:
         Raises:
             snow_runtime.errors.InputError: The file can't be read; the message names it.
         """
-        return load_file(self.paths[index])
+        return load_plain_file(self.paths[index])
 
     def subset(self, indices: Sequence[int]) -> FilePictures:
         """Return the pictures at `indices`, in that order, with the same labels."""
@@ -120,18 +119,6 @@ class FilePictures:
             targets=tuple(self.targets[index] for index in indices),
             labels=self.labels,
         )
-
-
-def load_file(path: Path) -> Image.Image:
-    """Return the picture of a file in RGB, turned as its EXIF orientation says.
-
-    Raises:
-        snow_runtime.errors.InputError: The file can't be read; the message names it.
-    """
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        msg = f"{path} is no plain file, expected a picture. Copy the picture there."
-        raise InputError(msg)
-    return load_image(path)
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,14 @@ def reliability(found: Mapping[str, Mapping[str, Reliability]]) -> str:
     Args:
         found: Reliabilities by task, each with and without the task's temperature.
     """
-    figure = Figure(figsize=(7.2, 2.8), layout="constrained")
+    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
     for panel, (task, each) in zip(panels, found.items(), strict=True):
-        draw_reliability(panel, each)
+        draw_reliability(panel, each, legend=False)
         panel.set_title(task, fontsize=10, loc="left")
+        panel.label_outer()
+    lines = panels[0].get_legend_handles_labels()
+    figure.legend(*lines, fontsize=8, ncols=2, loc="outside lower center")
     return _data_uri(figure)
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from snow_deploy.fleet.errors import PublishError
-from snow_runtime.files import sync_folder
+from snow_runtime.files import sync_folder, writing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
     from pathlib import Path
 
     from securesystemslib.signer import CryptoSigner
@@ -53,8 +54,7 @@ class KeyFolders:
         """Make a key for a role, Ed25519, and write its file.
 
         Raises:
-            PublishError: There is no passphrase, or it is too short.
-            OSError: The file cannot be written.
+            PublishError: There is no passphrase, or it is too short, or the file cannot be written.
         """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import (
@@ -67,16 +67,19 @@ class KeyFolders:
         secret = BestAvailableEncryption(self._passphrase(role))
         private = Ed25519PrivateKey.generate()
         signer = CryptoSigner(private)
-        folder = self.folders[0]
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = folder / f"{role}-{signer.public_key.keyid[:12]}{_ENDING}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
-            stream.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
-            stream.flush()
-            os.fsync(stream.fileno())
-        sync_folder(folder)
+        content = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret)
+        path = self.folders[0] / f"{role}-{signer.public_key.keyid[:12]}{_ENDING}"
+        with writing(path, PublishError, "Name another folder with --keys, or free space."):
+            _write_secret(path, content)
         return signer
+
+    def check_passphrase(self, role: str) -> None:
+        """Look whether there is a passphrase for a role's keys, before anything is made.
+
+        Raises:
+            PublishError: There is none, or it is too short.
+        """
+        self._passphrase(role)
 
     def signers(self, role: str, key_ids: Collection[str]) -> list[CryptoSigner]:
         """Open the keys of a role that lie here.
@@ -106,8 +109,12 @@ class KeyFolders:
         from securesystemslib.signer import CryptoSigner
 
         try:
-            private = load_pem_private_key(path.read_bytes(), self._passphrase(role))
-            return CryptoSigner(private)
+            content = path.read_bytes()
+        except OSError as error:
+            msg = f"The key {path} cannot be read: {error}. Allow this user to read it."
+            raise PublishError(msg) from error
+        try:
+            return CryptoSigner(load_pem_private_key(content, self._passphrase(role)))
         except (ValueError, TypeError) as error:
             msg = (
                 f"The key {path} cannot be opened: the passphrase is not its own, or the file is "
@@ -132,6 +139,32 @@ class KeyFolders:
             )
             raise PublishError(msg)
         return text.encode()
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How a publication is signed.
+
+    Attributes:
+        keys: Keys that sign.
+        now: The present time; None for the clock's.
+        draft: Whether what too few can sign here waits for others, rather than being refused.
+    """
+
+    keys: KeyFolders
+    now: datetime | None = None
+    draft: bool = False
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    """Write a new file that its user alone may read."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync_folder(path.parent)
 
 
 def _first_line(path: Path) -> str:

@@ -14,7 +14,7 @@ from tuf.api import exceptions
 from tuf.api.metadata import Root, TargetFile
 
 from snow_deploy.fleet.errors import PublishError
-from snow_deploy.fleet.keys import ROLES, KeyFolders
+from snow_deploy.fleet.keys import ROLES, Signing
 from snow_deploy.fleet.signed_folder import DAYS, HASHES, KINDS, X_DAYS, SignedFolder
 from snow_runtime.file_lock import hold_lock
 from snow_runtime.files import atomic_write
@@ -39,23 +39,13 @@ class Publication:
 
     Args:
         folder: Its folder.
-        keys: Keys that sign.
-        now: The present time; None for the clock's.
-        draft: Whether what too few can sign here waits for others, rather than being refused.
+        signing: Keys that sign, and how.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        keys: KeyFolders,
-        now: datetime | None = None,
-        *,
-        draft: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, signing: Signing) -> None:
         self.folder = folder
-        self._keys = keys
-        waiting = folder / PUBLISHER / "waiting"
-        self.signed = SignedFolder(self.metadata, waiting, keys, now, draft=draft)
+        self.signing = signing
+        self.signed = SignedFolder(self.metadata, folder / PUBLISHER / "waiting", signing)
 
     @property
     def metadata(self) -> Path:
@@ -85,19 +75,23 @@ class Publication:
             days: How long a role's metadata are valid.
 
         Raises:
-            PublishError: There is one already, or a role would have too few keys.
+            PublishError: There is one already, a role would have too few keys, or keys cannot be
+                written or have no passphrase. No key was made then, unless the disk is full.
         """
         if any(self.metadata.glob("*.json")):
             msg = f"{self.folder} is a publication already. Give another folder."
             raise PublishError(msg)
-        for folder in (self.metadata, self.blobs, self.folder / TARGETS):
-            folder.mkdir(parents=True, exist_ok=True)
+        for role in ROLES:
+            _check_threshold(role, counts.get(role, 1), thresholds.get(role, 1))
+            self.signing.keys.check_passphrase(role)
         root = Root(consistent_snapshot=True)
         root.unrecognized_fields[X_DAYS] = {**DAYS, **days}
         for role in ROLES:
             for _ in range(counts.get(role, 1)):
-                root.add_key(self._keys.make(role).public_key, role)
+                root.add_key(self.signing.keys.make(role).public_key, role)
             set_threshold(root, role, thresholds.get(role, 1))
+        for folder in (self.metadata, self.blobs, self.folder / TARGETS):
+            folder.mkdir(parents=True, exist_ok=True)
         self.signed.write_root(root, None)
         self.publish({ROLLOUT: Rollout(1, None, None).to_json().encode()})
 
@@ -181,7 +175,7 @@ class Publication:
         for key_id in old:
             root.revoke_key(key_id, role)
         for _ in old:
-            root.add_key(self._keys.make(role).public_key, role)
+            root.add_key(self.signing.keys.make(role).public_key, role)
         self.signed.write_root(root, before)
         if role != "root":
             self.refresh((role,))
@@ -267,14 +261,22 @@ def set_threshold(root: Root, role: str, threshold: int) -> None:
     Raises:
         PublishError: It has fewer.
     """
-    count = len(root.roles[role].keyids)
+    _check_threshold(role, len(root.roles[role].keyids), threshold)
+    root.roles[role].threshold = threshold
+
+
+def _check_threshold(role: str, count: int, threshold: int) -> None:
+    """Look whether a role has enough keys.
+
+    Raises:
+        PublishError: It has fewer than have to sign.
+    """
     if not 1 <= threshold <= count:
         msg = (
             f"{threshold} keys of {role} are to sign, and it has {count}. Give it more keys "
             f"(--count {role}={threshold}), or a lower threshold."
         )
         raise PublishError(msg)
-    root.roles[role].threshold = threshold
 
 
 def with_hash(path: str, sha256: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from snow_deploy.fleet.keys import KeyFolders
+    from snow_deploy.fleet.keys import Signing
 
 DAYS: Final[Mapping[str, int]] = {"root": 730, "targets": 365, "snapshot": 365, "timestamp": 14}
 """How long each role's metadata are valid, unless something else is asked for."""
@@ -41,30 +41,18 @@ class SignedFolder:
     Args:
         folder: Where they lie.
         waiting: Where those lie that wait for signatures; it need not be there.
-        keys: Keys that sign.
-        now: The present time; None for the clock's.
-        draft: Whether what too few can sign here waits for others, rather than being refused.
+        signing: Keys that sign, and how.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        waiting: Path,
-        keys: KeyFolders,
-        now: datetime | None = None,
-        *,
-        draft: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, waiting: Path, signing: Signing) -> None:
         self.folder = folder
         self._waiting = waiting
-        self._keys = keys
-        self._given_now = now
-        self._draft = draft
+        self._signing = signing
 
     @property
     def now(self) -> datetime:
         """The present time."""
-        return self._given_now or datetime.now(timezone.utc)
+        return self._signing.now or datetime.now(timezone.utc)
 
     def root(self) -> Root:
         """Return what the root's metadata say.
@@ -134,8 +122,8 @@ class SignedFolder:
             PublishError: There are too few.
         """
         entry = self.root().roles[role]
-        count = len(self._keys.signers(role, entry.keyids))
-        if count < (1 if self._draft else entry.threshold):
+        count = len(self._signing.keys.signers(role, entry.keyids))
+        if count < (1 if self._signing.draft else entry.threshold):
             raise self._too_few(role, count, entry.threshold)
 
     def waiting(self, role: str) -> Any:
@@ -167,7 +155,7 @@ class SignedFolder:
             raise PublishError(msg)
         judges = [before, metadata.signed] if role == "root" else [self.root()]
         if not self._sign(role, metadata, judges):
-            folders = ", ".join(map(str, self._keys.folders))
+            folders = ", ".join(map(str, self._signing.keys.folders))
             msg = (
                 f"No key in {folders} has still to sign these {role}. Give the folder of another "
                 "one with --keys."
@@ -216,7 +204,7 @@ class SignedFolder:
         metadata: Metadata[Any] = Metadata(signed)
         count = self._sign(role, metadata, judges)
         missing = self._missing(role, metadata, judges)
-        if missing and not (self._draft and count):
+        if missing and not (self._signing.draft and count):
             needed = max(judge.roles[role].threshold for judge in judges)
             raise self._too_few(role, count, needed)
         if missing:
@@ -230,7 +218,9 @@ class SignedFolder:
     def _sign(self, role: str, metadata: Any, judges: Sequence[Root]) -> int:
         """Sign with each key that lies here and has not; return how many those are."""
         results = self._results(role, metadata, judges)
-        signers = self._keys.signers(role, {key_id for it in results for key_id in it.unsigned})
+        signers = self._signing.keys.signers(
+            role, {key_id for it in results for key_id in it.unsigned}
+        )
         for signer in signers:
             metadata.sign(signer, append=True)
         return len(signers)
@@ -247,7 +237,7 @@ class SignedFolder:
         ]
 
     def _too_few(self, role: str, count: int, needed: int) -> PublishError:
-        folders = ", ".join(map(str, self._keys.folders))
+        folders = ", ".join(map(str, self._signing.keys.folders))
         return PublishError(
             f"{count} keys of {role} lie in {folders}, expected {needed} that may sign. Give their "
             "folders with --keys, once for each; or let others sign later, with --draft."

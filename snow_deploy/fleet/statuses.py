@@ -30,8 +30,11 @@ def read_statuses(folder: Path) -> list[BoxStatus]:
     """Read the statuses of boxes out of a folder, and the folders in it.
 
     Raises:
-        PublishError: A file is none.
+        PublishError: There is no such folder, or a file is none.
     """
+    if not folder.is_dir():
+        msg = f"{folder} is no folder, expected one with status.json files. Correct the path."
+        raise PublishError(msg)
     return newest(_read(path) for path in sorted(folder.rglob("*.json")))
 
 
@@ -144,7 +147,12 @@ class _Listener:
 
 def _read(path: Path) -> BoxStatus:
     try:
-        return read_document(BoxStatus, path.read_bytes(), "status")
-    except (OSError, SnowError) as error:
-        msg = f"{path} is no status of a box: {error} Take it out of the folder."
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error}. Allow this user to read it, or take it away."
+        raise PublishError(msg) from error
+    try:
+        return read_document(BoxStatus, content, "status")
+    except SnowError as error:
+        msg = f"{path} is no status of a box: {error} Gather it again, or take it away."
         raise PublishError(msg) from error

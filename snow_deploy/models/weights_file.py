@@ -237,7 +237,8 @@ def _objects(path: Path, names: Sequence[str]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of a library's text, without its advice."""
-    text = str(error).strip().partition("\n")[0] or type(error).__name__
-    inner = ("weights_only", "pickle", "opcode", "operand")
-    return "torch cannot read it" if any(map(text.count, inner)) else text.rstrip(".")[:200]
+    """Return the first line of a library's text, without its advice; some is none, as `101`."""
+    text = str(error).strip().partition("\n")[0]
+    says_nothing = isinstance(error, (LookupError, AttributeError, TypeError)) or not text
+    inner = any(map(text.count, ("weights_only", "pickle", "opcode", "operand")))
+    return "torch cannot read it" if says_nothing or inner else text.rstrip(".")[:200]

@@ -76,15 +76,9 @@ def fit_tasks(
         FitError: There are too few pictures, of a class or altogether.
         DataError: No picture could be read.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        msg = (
-            "a readout is fitted by one process, not by several of torchrun. Start it by itself; "
-            "it takes seconds."
-        )
-        raise TrainingError(msg)
+    _refuse_torchrun()
     with exclusive(store, [each.name for each in requests]), workers_watched():
-        weights = store.source_weights()
-        source = Source(weights)
+        source = Source(store.source_weights())
         facts = {
             each.name: RunFacts(
                 each.options, each.splits.labels, source.fingerprint, each.splits.fingerprint
@@ -99,10 +93,7 @@ def fit_tasks(
         for request in requests:
             if request.name not in todo.names:
                 continue
-            size = request.options.image_size
-            check_pictures(source, size)
-            preprocessing = weights.preprocessing(size, request.options.crop_share)
-            cache = FeatureCache(store, source, preprocessing, workers=settings.workers)
+            cache = _cache_for(request, store, source, settings.workers)
             try:
                 fit = fits.get(request.name) or fit_training_pictures(request, cache, progress)
                 record = _measured(request, source, cache, fit, progress)
@@ -114,6 +105,28 @@ def fit_tasks(
             store.save_task(record)
             records.append(record)
     return TrainingOutcome(tuple(records), todo.trained, failures)
+
+
+def _refuse_torchrun() -> None:
+    """Refuse to fit in several processes.
+
+    Raises:
+        TrainingError: Torchrun has started several.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        msg = (
+            "a readout is fitted by one process, not by several of torchrun. Start it by itself; "
+            "it takes seconds."
+        )
+        raise TrainingError(msg)
+
+
+def _cache_for(request: TaskRequest, store: Store, source: Source, workers: int) -> FeatureCache:
+    """Return the store's features of pictures of a task's size."""
+    size = request.options.image_size
+    check_pictures(source, size)
+    preprocessing = source.weights.preprocessing(size, request.options.crop_share)
+    return FeatureCache(store, source, preprocessing, workers=workers)
 
 
 def measure_fit(

@@ -44,12 +44,14 @@ def draw_new_reliability(folder: Path) -> Path | None:
     return path
 
 
-def draw_reliability(axes: Any, found: Mapping[str, Reliability]) -> None:
+def draw_reliability(axes: Any, found: Mapping[str, Reliability], *, legend: bool = True) -> None:
     """Draw reliabilities into axes of matplotlib, the diagonal beside them.
 
     Args:
         axes: The axes.
         found: What to draw, by `plain` or `calibrated`.
+        legend: Whether the axes say which is which, with their calibration errors; without, the
+            lines have labels for one legend of several axes.
     """
     axes.plot([0, 1], [0, 1], color="0.8", lw=1)
     for name, each in found.items():
@@ -60,8 +62,9 @@ def draw_reliability(axes: Any, found: Mapping[str, Reliability]) -> None:
             "o-",
             ms=4,
             color=colour,
-            label=f"{title}: error {each.calibration_error:.3f}",
+            label=f"{title}: error {each.calibration_error:.3f}" if legend else title,
         )
     axes.set(xlabel="probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, loc="upper left")
+    if legend:
+        axes.legend(fontsize=8, loc="upper left")

@@ -59,7 +59,8 @@ class Store:
 
     def tasks(self) -> tuple[str, ...]:
         """Return the names of the trained tasks, in alphabetical order."""
-        stems = (path.stem for path in (self.root / "tasks").glob("*.safetensors"))
+        found = (self.root / "tasks").glob("*.safetensors")
+        stems = (path.stem for path in found if path.is_file())
         return tuple(sorted(stem for stem in stems if _is_task_name(stem)))
 
     def put_source(self, weights: SourceWeights) -> None:

@@ -64,7 +64,7 @@ def read_stored(path: Path) -> SourceWeights | TaskRecord:
     """Read one file of a store, wherever it lies.
 
     Raises:
-        StoreError: It is damaged, or neither a source nor a task of snow-deploy's.
+        StoreError: It cannot be read, is damaged, or neither a source nor a task of snow-deploy's.
     """
     state, facts = _read(path)
     try:
@@ -146,6 +146,12 @@ def _task(state: dict[str, Tensor], facts: dict[str, Any]) -> TaskRecord:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with path.open("rb"):  # of a file that may not be read, safetensors says that there is none
+            pass
+    except OSError as error:
+        msg = f"{path} cannot be read: {error}. Allow this user to read it, or copy it again."
+        raise StoreError(msg) from error
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -59,6 +59,14 @@ def test_what_is_no_number_is_never_close(bad: float, side: str) -> None:
         check_parity(compare_logits(reference, answers), TOLERANCE)
 
 
+def test_answers_whose_squares_float32_cannot_hold_are_compared() -> None:
+    large = {"food": np.array([[3e30, 4e30], [1.0, 0.0]], np.float32)}
+    turned = {"food": np.array([[4e30, -3e30], [1.0, 0.0]], np.float32)}
+    (same,), (other,) = compare_logits(large, large), compare_logits(large, turned)
+    assert same.cosine == pytest.approx(1)
+    assert other.cosine == pytest.approx(0, abs=1e-6)
+
+
 def test_nothing_to_compare_passes() -> None:
     check_parity(compare_logits({}, {}), TOLERANCE)
 

@@ -61,6 +61,28 @@ def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+@pytest.mark.parametrize("through_link", [False, True])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, through_link: bool) -> None:
+    """Root can rename a file over a device; a pipe stands for one."""
+    place = target = tmp_path / "pipe"
+    os.mkfifo(target)
+    if through_link:
+        place = tmp_path / "link"
+        place.symlink_to(target)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OSError, match="No plain file"), atomic_write(place) as file:
+        file.write(b"never")
+    assert stat.S_ISFIFO(target.stat().st_mode)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    entered = False
+    with pytest.raises(IsADirectoryError), atomic_write(tmp_path):
+        entered = True
+    assert not entered
+
+
 def test_the_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_bytes(b"")

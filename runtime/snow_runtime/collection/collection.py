@@ -62,10 +62,10 @@ class Collection(Closing):
     A process that was forked opens its own.
     """
 
-    def __init__(self, folder: Path, database: Database) -> None:
+    def __init__(self, folder: Path, database: Database, files: PictureFiles) -> None:
         self.folder = folder
         self.database = database
-        self._files = PictureFiles(folder / "pictures")
+        self._files = files
         self._disposal = Disposal(folder, database, self._files)
 
     @classmethod
@@ -92,7 +92,8 @@ class Collection(Closing):
             with writing(folder, CollectionError, "Name a folder that this user may write to."):
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 folder.mkdir(mode=0o700, exist_ok=True)  # pictures are its user's alone
-        found = cls(folder, Database(folder / DATABASE, create=create))
+        files = PictureFiles(folder / "pictures")
+        found = cls(folder, Database(folder / DATABASE, files, create=create), files)
         try:
             if options is not None and options.size_bytes is not None:
                 found._resize(options.size_bytes)

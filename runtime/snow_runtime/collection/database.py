@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from snow_runtime.collection.picture_files import PictureFiles
+
 _BUSY_S: Final = 30.0  # so long another process may write
 _FULL: Final = 13  # SQLITE_FULL; Python 3.10 does not say
 _IN_USE: Final = "Do it again when another program that uses the collection has ended."
@@ -36,14 +38,18 @@ class Database(Closing):
 
     Args:
         path: The SQLite file.
+        pictures: The files that it tells of. Where there are some it was there before, and is not
+            made anew: none would be known, and all would be swept away.
         create: Whether it may be made where there is none.
 
     Raises:
-        CollectionError: There is none, it is no collection's, of a newer version, or damaged.
+        CollectionError: There is none, it is empty or gone beside its pictures, no collection's, of
+            a newer version, or damaged.
     """
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, pictures: PictureFiles, *, create: bool) -> None:
         self.path = path
+        self._pictures = pictures
         self._lock = threading.RLock()
         self._closed = False
         if not create and not path.exists():
@@ -141,6 +147,13 @@ class Database(Closing):
         run = self._connection.execute
         if run("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
             return  # another process was quicker, or it is of something else
+        if any(self._pictures.found()):
+            msg = (
+                f"The collection's file {self.path} is empty or gone, and its pictures are there: "
+                "expected what it told of them. Put a copy of it in its place, or move the folder "
+                "away, and begin anew."
+            )
+            raise CollectionError(msg)
         run("PRAGMA journal_mode = WAL")
         run("BEGIN IMMEDIATE")
         try:

@@ -5,7 +5,7 @@ Axes: B pictures of a batch; C labels of a task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -76,3 +76,18 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         raise GraphError(_NOT_FINITE)
     shrunk = np.exp(-np.abs(logits))  # at most 1; it underflows to 0 where the logit is far off
     return np.asarray(np.where(logits >= 0, 1, shrunk) / (1 + shrunk), np.float32)
+
+
+def each_row(logits: NDArray[Any], *, several: bool = False) -> NDArray[Any]:
+    """Return the softmax of each row, or with `several` the sigmoid of each logit.
+
+    In the precision of the logits, which are not looked at: fits compute with it.
+
+    Args:
+        logits: float32 or float64 `[B, C]`, finite.
+        several: Whether several labels may be right.
+    """
+    if several:
+        return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

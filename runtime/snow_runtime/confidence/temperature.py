@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
+from snow_runtime.confidence.probabilities import each_row
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -60,7 +62,7 @@ def match_temperature(
         reference: float32 `[M, C]`, the other's logits over its temperature.
         several: Whether each label is a question of its own.
     """
-    wanted = _probabilities(reference.astype(np.float64), several=several)
+    wanted = each_row(reference.astype(np.float64), several=several)
     return _likeliest(logits.astype(np.float64), wanted, several=several)
 
 
@@ -92,12 +94,5 @@ def _slope(
     logits: NDArray[np.float64], wanted: NDArray[np.float64], inverse: float, *, several: bool
 ) -> float:
     """Return how the cross-entropy changes with the temperature's inverse."""
-    found = _probabilities(logits * inverse, several=several)
+    found = each_row(logits * inverse, several=several)
     return float(((found - wanted) * logits).sum(axis=1).mean())
-
-
-def _probabilities(logits: NDArray[np.float64], *, several: bool) -> NDArray[np.float64]:
-    if several:
-        return np.asarray(np.exp(-np.logaddexp(0, -logits)))
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -17,8 +17,8 @@ import numpy as np
 
 from snow_runtime.errors import FitError, InputError
 from snow_runtime.learn.targets import read_targets
+from snow_runtime.pictures.plain_file import load_plain_file
 from snow_runtime.pictures.prepared import run_in_parts
-from snow_runtime.pictures.preprocessing import load_image
 from snow_runtime.readout.evaluate import check_features, features_of
 from snow_runtime.swap import SwappableModel
 
@@ -134,7 +134,7 @@ class _Looking:
         if isinstance(image, (str, os.PathLike)):
             name = os.fspath(image)
             try:
-                image = _loaded(Path(name))
+                image = load_plain_file(Path(name))
             except InputError as error:
                 self.unreadable.append(str(error))
                 return
@@ -209,10 +209,3 @@ class _Looking:
                 "of them is wrong. Leave it out"
             )
         return tuple(found)
-
-
-def _loaded(path: Path) -> Picture:
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        msg = f"{path} is no plain file, expected a picture. Copy the picture there."
-        raise InputError(msg)
-    return load_image(path)

@@ -163,7 +163,8 @@ class _Looking:
                     if not self._wanted.isdisjoint(ids):
                         self._keep(ids, file.read_row_group(group, [FEATURES]).column(FEATURES))
         except (OSError, ValueError, KeyError) as error:
-            msg = f"{part_name(number)} in {self._uri} cannot be read: {error}. Score it anew."
+            why = str(error).rstrip(".")
+            msg = f"{part_name(number)} in {self._uri} cannot be read: {why}. Score it anew."
             raise ScoreError(msg) from error
 
     def _check(self, name: str, file: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from snow_runtime.confidence.probabilities import each_row
 from snow_runtime.readout.import_learn import import_learn
 from snow_runtime.readout.threads import side_by_side
 
@@ -174,7 +175,7 @@ def regularisation_path(
                 value += float((_label_costs(logits, targets[some]) * shares[some]).sum())
             else:
                 value += float(cross_entropy(logits, targets[some], several=several) @ shares[some])
-            slope = (probabilities(logits, several=several) - targets[some]) * weighted[some]
+            slope = (each_row(logits, several=several) - targets[some]) * weighted[some]
             _add_product(down, slope, rows[some])
             over += slope.sum(axis=0)
         gradient = np.concatenate([down.ravel().astype(np.float64), over])
@@ -236,11 +237,3 @@ def cross_entropy(
 def _label_costs(logits: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the loss of each label by itself, `[M, C]`."""
     return np.asarray(np.logaddexp(0, logits) - targets * logits)
-
-
-def probabilities(logits: NDArray[np.float32], *, several: bool = False) -> NDArray[np.float32]:
-    """Return the softmax of each row, or with `several` the sigmoid of each logit: `[M, C]`."""
-    if several:
-        return np.asarray(np.exp(-np.logaddexp(0, -logits)))
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from snow_runtime.errors import InputError
-from snow_runtime.pictures.preprocessing import decode_image, load_image
+from snow_runtime.pictures.plain_file import load_plain_file
+from snow_runtime.pictures.preprocessing import decode_image
 from snow_runtime.score.locations import Location, read_whole
 
 if TYPE_CHECKING:
@@ -74,20 +75,13 @@ class JobPicture:
                 msg = f"{self.id} is empty, expected a picture."
                 raise UnreadableError(msg)
             if self.location.local:
-                return _load_file(Path(self.path))
+                return load_plain_file(Path(self.path))
             return decode_image(_fetched(self.location, self.path), self.id)
         except InputError as error:
             raise UnreadableError(str(error)) from error
         except (OSError, ValueError) as error:  # a name that no file can have
             msg = f"{self.id!r} cannot be read: {error}. Check its path, or leave it out."
             raise UnreadableError(msg) from error
-
-
-def _load_file(path: Path) -> Image.Image:
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        msg = f"{path} is no plain file, expected a picture. Copy the picture there."
-        raise InputError(msg)
-    return load_image(path)
 
 
 def _fetched(location: Location, path: str, tries: int = _TRIES) -> bytes:

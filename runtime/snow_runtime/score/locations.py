@@ -7,6 +7,7 @@ it would show in lists of processes, in logs and in the job's record.
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +104,19 @@ def _file_system(prefix: str, options: str, bucket: str) -> Any:
         except (OSError, ValueError) as error:
             msg = f"Cannot open {uri}: {error}. Check the address and its options."
             raise ScoreError(msg) from error
+    return fs.PyFileSystem(fs.FSSpecHandler(_of_fsspec(scheme, uri)))
+
+
+def _of_fsspec(scheme: str, uri: str) -> Any:
+    """Open a file system of fsspec's by its name alone, as a URI gives it.
+
+    Raises:
+        ScoreError: There is none of that kind, or a name is not enough.
+    """
     fsspec = import_score("fsspec")
     try:
-        opened = fsspec.filesystem(scheme)
+        kind = fsspec.get_filesystem_class(scheme)
+        opened = None if _wants_more(kind, scheme) else kind()
     except ValueError as error:
         msg = (
             f"{uri} is on no file system that is known here: {error}. Expected a path, or a URI "
@@ -115,7 +126,24 @@ def _file_system(prefix: str, options: str, bucket: str) -> Any:
     except ImportError as error:
         msg = f"{uri} needs a library that is not installed: {error}."
         raise ScoreError(msg) from error
-    return fs.PyFileSystem(fs.FSSpecHandler(opened))
+    except Exception as error:  # such as one that wants another file system says so by any kind
+        msg = f"Cannot open {uri}: {error}. Check the address."
+        raise ScoreError(msg) from error
+    if opened is None:
+        msg = (
+            f"{uri} cannot be read or written by this address alone, expected a path, or a URI of "
+            "s3, gs or another store with buckets. Copy it there, or mount it."
+        )
+        raise ScoreError(msg)
+    return opened
+
+
+def _wants_more(kind: Any, scheme: str) -> bool:
+    """Tell whether a file system wants more than its name, as a host, or whole URLs as paths."""
+    given = inspect.signature(kind.__init__).parameters.values()
+    needed = [it for it in given if it.default is it.empty and it.kind is it.POSITIONAL_OR_KEYWORD]
+    path = str(kind._strip_protocol(f"{scheme}://bucket/file"))  # noqa: SLF001 - the name for it
+    return len(needed) > 1 or path.lstrip("/") != "bucket/file"
 
 
 def read_whole(location: Location, path: str) -> bytes:

@@ -132,7 +132,7 @@ class OutputFolder:
                 selector(self._at.path, allow_not_found=True)
             )
         except OSError as error:
-            msg = f"{self.uri} cannot be listed: {error}. {_ADVICE}"
+            msg = f"{self.uri} cannot be listed: {error}. Name a folder that this user may read."
             raise OutputError(msg) from error
         return {int(found[1]) for info in listed if (found := PART.fullmatch(info.base_name))}
 

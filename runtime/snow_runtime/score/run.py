@@ -190,8 +190,9 @@ def _summary(output: OutputFolder, number: int) -> PartSummary:
             metadata = pq.read_metadata(stream).metadata or {}
         return PartSummary.from_json(metadata[SUMMARY_KEY])
     except (OSError, ValueError, KeyError) as error:
+        why = str(error).rstrip(".")
         msg = (
-            f"{part_name(number)} in {output.uri} cannot be read: {error}. Remove it and run the "
+            f"{part_name(number)} in {output.uri} cannot be read: {why}. Remove it and run the "
             "same command again."
         )
         raise OutputError(msg) from error

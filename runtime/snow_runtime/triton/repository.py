@@ -159,7 +159,12 @@ def _read_config(model: Path) -> Any:
     try:
         config = text_format.Parse(text, config_module().ModelConfig())
     except text_format.ParseError as error:
-        msg = f"{path} cannot be read: {error}. Correct it, or give another --name."
+        # Its own text quotes the line, and a manifest of many kilobytes is one.
+        place = f"line {error.GetLine()}, column {error.GetColumn()}"
+        msg = (
+            f"{path} cannot be read: {place}, is cut short or no text of a configuration of "
+            "Triton. Correct it, or give another --name."
+        )
         raise InputError(msg) from error
     check_ours(path, config)
     return config

@@ -153,8 +153,19 @@ class Box:
             given: A file of it; None for the one that is kept.
 
         Raises:
-            UpdateError: There is none, or another one than the one that is kept, or it is no root.
+            UpdateError: There is none, or another one than the one that is kept, or it is no root,
+                or cannot be read or kept.
         """
+        try:
+            return self._root(given)
+        except OSError as error:
+            msg = (
+                f"The root {given or self.folder / _FIRST_ROOT} cannot be read or kept: {error}. "
+                "Correct the path, or give this user access to it."
+            )
+            raise UpdateError(msg) from error
+
+    def _root(self, given: Path | None) -> bytes:
         kept = self.folder / _FIRST_ROOT
         if kept.is_file() and kept.stat().st_size:
             content = kept.read_bytes()

@@ -144,6 +144,26 @@ def test_a_snow_error_is_one_line_on_stderr(broken: click.Command) -> None:
     assert result.stderr == "error: the store is empty; train a task first\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (PermissionError(13, "Permission denied", "a"), "Give this user access to it"),
+        (FileNotFoundError(2, "No such file or directory", "a"), "Correct the path."),
+        (IsADirectoryError(21, "Is a directory", "a"), "Correct the path."),
+        (OSError(36, "File name too long", "a"), "Correct the path."),
+        (OSError(28, "No space left on device", "a"), "Look whether the disk is full"),
+    ],
+)
+def test_what_the_system_refuses_comes_with_its_advice(
+    broken: click.Command, error: OSError, advice: str
+) -> None:
+    result = fail_with(broken, error)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {error}. {advice}")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_debug_raises_the_error_itself(broken: click.Command) -> None:
     error = SnowError("the store is empty")
 

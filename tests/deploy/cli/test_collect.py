@@ -102,6 +102,9 @@ def test_import_refuses_what_does_not_fit(folder: Path) -> None:
     (folder / "set.csv").write_text("fname,door\nphotos/open/a.jpg,open\n")
     assert "--question" in collect("import", "other", "photos", fails=2)
     assert "leave --question" in collect("import", "other", "set.csv", "--question", "x", fails=2)
+    assert "nowhere does not exist" in collect(
+        "import", "other", "nowhere", "--question", "x", fails=2
+    )
     arguments = ["import", "other", "photos", "--question", "door", "--model", plain]
     assert "export --features" in collect(*arguments, fails=1)
     assert not (folder / "other").exists()

@@ -173,3 +173,7 @@ def test_scores_without_features_are_refused(scored: Path) -> None:
     assert "Score the pictures with that option" in plain.stderr
     assert "has no parts" in empty.stderr
     assert plain.exit_code == empty.exit_code == 1
+
+    part = fit("photos", "--features", "scores/part-000000.parquet", "-o", "x.readout")
+    assert "Name a folder that this user may read." in part.stderr
+    assert part.exit_code == 1

@@ -69,6 +69,20 @@ def test_predict_answers_them(graph: FeatureGraph, photo: Path, folder: Path) ->
     assert list(document["tasks"]) == ["food", "door", "a", "b"]
 
 
+def test_a_folder_without_readouts_is_told(
+    graph: FeatureGraph, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "door.readout").mkdir()
+    result = call("predict", graph.path, photo, "--json", "--readout", tmp_path / "door.readout")
+
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(result.stdout)[0]["tasks"]) == ["food"]
+    assert (
+        result.stderr
+        == f"note: the folder {tmp_path}/door.readout has no readouts (.readout) in it\n"
+    )
+
+
 def test_run_answers_them(graph: FeatureGraph, folder: Path) -> None:
     pytest.importorskip("cv2")
     for tasks, wanted in ((None, ["food", "a", "b"]), ("b", ["b"])):

@@ -114,6 +114,16 @@ def test_a_page_that_cannot_be_served(graph_path: Path, options: list[str], said
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "given", [("--host", "192.0.2.1"), ("--token", "{env:TOKEN}"), ("--allowed-host", "a.example")]
+)
+def test_options_of_a_page_that_nothing_serves(graph_path: Path, given: tuple[str, str]) -> None:
+    command = ["run", str(graph_path), "--camera", CAMERA, "--frames", "1", *given]
+    result = CliRunner().invoke(main, command, env={"TOKEN": "a-token-of-a-test"})
+    assert result.exit_code == 2
+    assert f"{given[0]} is for --port; give that too, or leave it out." in result.stderr
+
+
 def test_a_page_needs_its_extra(graph_path: Path) -> None:
     pytest.importorskip("cv2")
     script = WITHOUT + "from snow_deploy.cli import main; main(sys.argv[1:])"

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from snow_deploy.fleet.keys import KeyFolders
+from snow_deploy.fleet.keys import KeyFolders, Signing
 from snow_deploy.fleet.make_release import ReleaseRequest, publish_release
 from snow_deploy.fleet.publication import Publication
 from snow_deploy.fleet.waves import go_on
@@ -89,7 +89,7 @@ class Publisher:
     def publication(self) -> Publication:
         secret = self.folder / "passphrase"
         keys = KeyFolders((self.folder / "keys",), secret)
-        return Publication(self.folder / "public", keys)
+        return Publication(self.folder / "public", Signing(keys))
 
     def create(self) -> Publisher:
         self.folder.mkdir(exist_ok=True)

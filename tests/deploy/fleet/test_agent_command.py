@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from snow_deploy.cli import main
 from snow_deploy.cli.systemd import ServiceManager
+from snow_runtime.update.box import Box
 from tests.deploy.fleet.publications import Publisher, present, save_graph
 from tests.deploy.fleet.web_server import WebServer
 
@@ -223,6 +224,10 @@ def test_an_agent_hears_more_than_systemd(tmp_path: Path, agent: bool) -> None:
         (["run", "--camera", "c", "--box-id", "b"], "--box-id is for --follow"),
         (["run", "--camera", "c", "--follow", "p"], "give --box FOLDER"),
         (["run", "--camera", "c", "--follow", "p", "--box", "b"], "trusts nobody yet"),
+        (
+            ["run", "--camera", "c", "--follow", "p", "--box", "b", "--box-root", "nothing"],
+            "error: The root nothing cannot be read or kept: [Errno 2]",
+        ),
     ],
 )
 def test_what_an_agent_cannot_begin_with(
@@ -232,6 +237,19 @@ def test_what_an_agent_cannot_begin_with(
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code in {1, 2}, result.output
     assert message in result.output
+
+
+def test_a_box_whose_own_root_may_not_be_read_names_it(
+    publisher: Publisher, tmp_path: Path, unreadable: Callable[[Path], Path]
+) -> None:
+    box = Box(tmp_path / "box")
+    with box.alone():
+        box.root(publisher.place / "metadata" / "1.root.json")
+    kept = unreadable(box.folder / "root.json")
+    given = ["agent", str(publisher.place), "--box", str(box.folder), "--once"]
+    result = CliRunner().invoke(main, given)
+    assert result.exit_code == 1
+    assert f"error: The root {kept} cannot be read or kept: [Errno 13]" in result.stderr
 
 
 def test_a_box_that_follows_and_gets_nothing_says_why(publisher: Publisher, tmp_path: Path) -> None:

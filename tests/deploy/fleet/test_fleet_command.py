@@ -88,6 +88,15 @@ def test_what_is_no_status(tmp_path: Path) -> None:
     result = call("--status", tmp_path)
     assert result.exit_code == 1
     assert "is no status of a box" in result.output
+    assert "Gather it again, or take it away." in result.output
+    (tmp_path / "a.json").unlink()
+    (tmp_path / "a.json").mkdir()
+    result = call("--status", tmp_path)
+    assert result.exit_code == 1
+    assert "a.json cannot be read: [Errno 21] Is a directory" in result.output
+    result = call("--status", tmp_path / "nowhere")  # no box at all would be one that does well
+    assert result.exit_code == 1
+    assert "nowhere is no folder, expected one with status.json files" in result.output
     assert call().exit_code == 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import subprocess
 from datetime import datetime, timedelta, timezone
@@ -21,6 +22,7 @@ from snow_runtime.update.status import BoxStatus
 from tests.deploy.fleet.publications import Publisher, agent_of, save_graph, settle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from click.testing import Result
@@ -33,6 +35,43 @@ def call(folder: Path, *arguments: object, secret: str = SECRET) -> Result:
     if arguments[0] != "show":
         given += ["--keys", str(folder / "keys")]
     return CliRunner().invoke(main, given, env={"SNOW_KEY_PASSPHRASE": secret})
+
+
+@pytest.mark.parametrize(
+    ("options", "secrets", "expected"),
+    [
+        ((), {"_ROOT": SECRET}, "The passphrase of the targets keys in SNOW_KEY_PASSPHRASE is not"),
+        ((), {"": SECRET, "_TIMESTAMP": "short"}, "TIMESTAMP is too short"),
+        (("--threshold", "snapshot=3"), {"": SECRET}, "3 keys of snapshot are to sign"),
+        (("--keys", "file/keys"), {"": SECRET}, "cannot be written: .*another folder with --keys"),
+    ],
+)
+def test_what_cannot_begin_leaves_no_key(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    secrets: dict[str, str],
+    expected: str,
+) -> None:
+    """A key of a publication that there is not would lie among those of the next one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    env = {f"SNOW_KEY_PASSPHRASE{role}": secret for role, secret in secrets.items()}
+    result = CliRunner().invoke(main, ["publish", "init", "--to", "public", *options], env=env)
+    assert result.exit_code == 1
+    assert re.search(expected, result.stderr)
+    assert {path.name for path in tmp_path.rglob("*")} == {"file", "public", ".lock"}
+
+
+def test_a_key_without_rights_is_not_called_damaged(
+    publisher: Publisher, unreadable: Callable[[Path], Path]
+) -> None:
+    (key,) = publisher.folder.glob("keys/timestamp-*")
+    unreadable(key)
+    result = call(publisher.folder, "refresh")
+    assert result.exit_code == 1
+    assert f"error: The key {key} cannot be read: [Errno 13]" in result.stderr
+    assert "Allow this user to read it." in result.stderr
 
 
 def test_a_publication_from_its_beginning(tmp_path: Path) -> None:

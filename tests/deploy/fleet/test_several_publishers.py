@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from snow_deploy.cli import main
 from snow_deploy.fleet.errors import NotSignedYetError, PublishError
-from snow_deploy.fleet.keys import KeyFolders
+from snow_deploy.fleet.keys import KeyFolders, Signing
 from snow_deploy.fleet.prune import prune
 from snow_deploy.fleet.publication import Publication
 from snow_deploy.fleet.signatures import sign, waiting
@@ -53,7 +53,7 @@ class Team:
         secret = self.folder / "passphrase"
         secret.write_text(SECRET, encoding="utf-8")
         keys = KeyFolders(tuple(self.folder / name for name in people), secret)
-        return Publication(self.folder / "public", keys, draft=draft)
+        return Publication(self.folder / "public", Signing(keys, draft=draft))
 
     def box(self, name: str = "box") -> Any:
         publisher = Publisher(self.folder)

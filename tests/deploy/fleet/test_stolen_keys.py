@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,9 @@ def sign_forward(publisher: Publisher, role: str, change: Callable[[Any], None])
     metadata = signed.newest(role)
     change(metadata.signed)
     metadata.signatures.clear()
-    for signer in publisher.publication._keys.signers(role, signed.root().roles[role].keyids):
+    for signer in publisher.publication.signing.keys.signers(
+        role, signed.root().roles[role].keyids
+    ):
         metadata.sign(signer, append=True)
     signed._write_newest(role, metadata)
 
@@ -116,7 +119,7 @@ def test_a_root_that_expired_counts_no_more_whatever_the_clock(
     settle(agent_of(box, publisher.place, publisher))
     past = datetime.now(timezone.utc) - timedelta(days=731)
     old = publisher.publication
-    Publication(old.folder, old._keys, past).refresh(("root",))
+    Publication(old.folder, replace(old.signing, now=past)).refresh(("root",))
     publisher.publication.refresh()
     set_clock(monkeypatch, -20)
     agent = agent_of(box, publisher.place, None)
@@ -163,7 +166,7 @@ def test_a_publisher_whose_clock_goes_back_is_stopped(
     publication.check_clock()
     behind = datetime.now(timezone.utc) - timedelta(days=3)
     with pytest.raises(PublishError, match="keys rotate timestamp"):
-        Publication(publication.folder, publication._keys, behind).check_clock()
+        Publication(publication.folder, replace(publication.signing, now=behind)).check_clock()
     monkeypatch.setattr(SignedFolder, "now", property(lambda _: behind))
     with pytest.raises(PublishError, match="Set the clock"):
         publisher.publication.check_clock()

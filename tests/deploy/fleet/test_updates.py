@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,7 @@ def test_metadata_of_two_publications_do_not_mix(publisher: Publisher, tmp_path:
 
 def publication_at(publisher: Publisher, moment: datetime) -> Publication:
     found = publisher.publication
-    return Publication(found.folder, found._keys, moment)
+    return Publication(found.folder, replace(found.signing, now=moment))
 
 
 def test_a_publication_that_nobody_signs_any_more_is_refused(

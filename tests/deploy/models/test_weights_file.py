@@ -139,6 +139,26 @@ def test_files_of_other_kinds(
     assert "\n" not in str(told.value)
 
 
+def test_a_damaged_directory_of_a_zip_is_an_error_of_the_file(tmp_path: Path) -> None:
+    """Names, sizes and places of what torch.save packs stand at the end of its file."""
+    path, whole = tmp_path / "w.pth", torch_bytes(TENSORS)
+    begin = whole.index(b"PK\x01\x02")
+    refused = []
+    for place in range(begin, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_weights_file(path)
+        except SourceError as error:
+            refused.append(str(error))
+    assert len(refused) > (len(whole) - begin) / 20
+    for message in refused:
+        assert "w.pth cannot be read as a file of tensors: " in message
+        assert "(101)" not in message
+    path.write_bytes(b"\0hello, no pickle")
+    with pytest.raises(SourceError, match=r"damaged or cut short \(torch cannot read it\)"):
+        read_weights_file(path)
+
+
 def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is a folder"):
         read_weights_file(tmp_path)

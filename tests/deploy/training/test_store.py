@@ -343,6 +343,31 @@ def test_a_truncated_file_is_refused(
         store.put_source(small_weights)
 
 
+def test_a_file_without_rights_is_not_called_damaged(
+    store: Store,
+    record: TaskRecord,
+    small_weights: SourceWeights,
+    unreadable: Callable[[Path], Path],
+) -> None:
+    store.put_source(small_weights)
+    for path, load in (
+        (store.save_task(record), lambda: store.load_task("birds")),
+        (store.source_path, store.source_weights),
+    ):
+        unreadable(path)
+        expected = rf"{path.name} cannot be read: .*Permission denied.* Allow this user to read it"
+        with pytest.raises(StoreError, match=expected):
+            load()
+
+
+def test_a_folder_of_a_tasks_name_is_no_task(store: Store, record: TaskRecord) -> None:
+    store.save_task(record)
+    store.task_path("cats").mkdir()
+    assert store.tasks() == ("birds",)
+    with pytest.raises(StoreError, match=r"has no task 'cats' \(it has: birds\)"):
+        store.load_task("cats")
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

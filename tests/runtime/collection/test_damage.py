@@ -60,6 +60,32 @@ def test_a_damaged_picture_is_told_and_can_be_let_go(kept: Collection, tmp_path:
     pull_pictures(kept, tmp_path / "out.tar")
     assert len(read_packed(tmp_path / "out.tar").pictures) == 2
 
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "out.tar").read_bytes()[:3000])
+    with pytest.raises(CollectionError, match=r"cut off.*[^.]\. Pull it again"):
+        read_packed(tmp_path / "cut.tar")
+
+
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_lost_database_costs_no_picture(kept: Collection, is_gone: bool, create: bool) -> None:
+    """Opened without what tells of them, all pictures would be swept away as nobody's."""
+    files, database = files_of(kept), kept.folder / DATABASE
+    content = {each: each.read_bytes() for each in files}
+    kept.close()
+    whole = database.read_bytes()
+    database.unlink()
+    if not is_gone:
+        database.touch()
+    expected = "is empty or gone.*Put a copy" if create or not is_gone else "There is no collection"
+    for _ in range(2):
+        with pytest.raises(CollectionError, match=expected):
+            Collection.open(kept.folder, create=create)
+    assert {each: each.read_bytes() for each in files} == content
+
+    database.write_bytes(whole)
+    with Collection.open(kept.folder) as again:
+        assert [again.jpeg(each.id) for each in again.pictures()] == list(content.values())
+
 
 def test_a_damaged_row_costs_what_it_said(kept: Collection) -> None:
     ids = [each.id for each in kept.pictures()]

@@ -12,14 +12,12 @@ import pytest
 from snow_runtime.collection.collection import Collection
 from snow_runtime.collection.records import CollectionQuestion, NewPicture
 from snow_runtime.errors import ReadoutError
-from snow_runtime.model import load
 from snow_runtime.refit.evidence import HeldOutEvidence
 from snow_runtime.refit.gathering import Looking
 from snow_runtime.refit.options import RefitOptions
 from snow_runtime.refit.service import RefitService
 from snow_runtime.refit.shadow import OTHERS, Shadows
 from snow_runtime.refit.wanted import Wanted
-from snow_runtime.swap import SwappableModel
 from tests.runtime.readout.graphs import feature_graph, manifest_of
 from tests.runtime.refit.boxes import (
     QUICK,
@@ -33,8 +31,9 @@ from tests.runtime.refit.boxes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from snow_runtime.swap import SwappableModel
 
 pytest.importorskip("scipy")
 pytest.importorskip("threadpoolctl")
@@ -42,19 +41,6 @@ pytest.importorskip("threadpoolctl")
 
 def slow(content: Any, name: str) -> Any:
     return pytest.param(content, id=name, marks=pytest.mark.slow)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Iterator[SwappableModel]:
-    path = feature_graph(tmp_path / "graph.onnx").path
-    with SwappableModel(load(path, ["CPUExecutionProvider"], 1)) as model:
-        yield model
-
-
-@pytest.fixture
-def box(tmp_path: Path, model: SwappableModel) -> Iterator[Collection]:
-    with open_box(tmp_path / "kept", model) as collection:
-        yield collection
 
 
 def fitted(box: Collection, model: SwappableModel) -> RefitService:

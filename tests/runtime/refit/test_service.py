@@ -16,10 +16,8 @@ import pytest
 from PIL import Image
 
 from snow_runtime.errors import ReadoutError
-from snow_runtime.model import load
 from snow_runtime.refit.gate import GateDecision
 from snow_runtime.refit.service import RefitService
-from snow_runtime.swap import SwappableModel
 from tests.runtime.readout.graphs import feature_graph, manifest_of
 from tests.runtime.refit.boxes import (
     COLOURS,
@@ -38,22 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snow_runtime.collection.collection import Collection
+    from snow_runtime.swap import SwappableModel
 
 pytest.importorskip("scipy")
 pytest.importorskip("threadpoolctl")
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Iterator[SwappableModel]:
-    path = feature_graph(tmp_path / "graph.onnx").path
-    with SwappableModel(load(path, ["CPUExecutionProvider"], 1)) as model:
-        yield model
-
-
-@pytest.fixture
-def box(tmp_path: Path, model: SwappableModel) -> Iterator[Collection]:
-    with open_box(tmp_path / "kept", model) as collection:
-        yield collection
 
 
 @pytest.fixture

@@ -208,6 +208,12 @@ def test_a_part_that_says_nothing_of_itself_is_refused(model: FeatureGraph, tmp_
     with pytest.raises(ScoreError, match="cannot be read"):
         read_scored_features(str(tmp_path / "out"), {"x"})
 
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(ScoreError, match=r"cannot be read: .*[^.]\. Score it anew\."):
+        read_scored_features(str(tmp_path / "out"), {"x"})
+    with pytest.raises(ScoreError, match=r"cannot be read: .*[^.]\. Remove it and run"):
+        run_job(model.path, [tmp_path / "in"], tmp_path / "out", features=True)
+
 
 def test_a_picture_that_was_read_another_time_is_not_unreadable(
     model: FeatureGraph, tmp_path: Path

@@ -354,6 +354,10 @@ def test_an_input_without_pictures_is_refused_whatever_the_others_are(
         (["a{1"], "brace that is not closed"),
         (["s3://me:secret@bucket/x"], "password or key"),
         (["nosuch://bucket/x"], "no file system"),
+        (["ftp://host/x"], "by this address alone"),
+        (["http://127.0.0.1:1/x.jpg"], "by this address alone"),
+        (["dir://x"], "Cannot open dir://x"),
+        (["generic://x"], "Cannot open generic://"),
         (["in/{00000..00009}.png"], "00003.png, which is not there"),
     ],
 )

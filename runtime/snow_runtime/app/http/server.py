@@ -127,8 +127,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
             raise
     except (OSError, OverflowError, UnicodeError) as error:
         msg = (
-            f"The page cannot be served at {host}:{port}: {error}. Give another port (0 takes one "
-            "that is free), or end what listens there."
+            f"The page cannot be served at {host}:{port}: {error}. Give an address of this machine "
+            "with --host, and another port (0 takes one that is free), or end what listens there."
         )
         raise InputError(msg) from error
     return listener

@@ -260,5 +260,6 @@ def _text(value: object) -> str:
 
 
 def _fault(path: Path, what: str) -> CollectionError:
-    msg = f"{path} is no file of labelled pictures that can be read: {what}. {_AGAIN}"
+    finding = what.rstrip(".")  # a library's, or an error's with its own advice, may end with one
+    msg = f"{path} is no file of labelled pictures that can be read: {finding}. {_AGAIN}"
     return CollectionError(msg)
