@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,6 +59,10 @@ class NetworkKeys:
         """Tell whether a key is the classifier's."""
         return name.rpartition(".")[0] == self.classifier
 
+    def is_setting(self, name: str) -> bool:
+        """Tell whether a key is of one integer, which a checkpoint may lack."""
+        return name in self.indices and math.prod(self.shapes[name]) == 1
+
 
 def architectures() -> list[str]:
     """Return the names of torchvision's classification networks."""
@@ -72,6 +78,7 @@ def build_architecture(architecture: str, num_classes: int) -> nn.Module:
     if architecture not in architectures():
         near = difflib.get_close_matches(architecture, architectures(), 3)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        hint = _own_function(architecture) or hint
         msg = (
             f"torchvision has no network called {architecture!r}. {hint}"
             "timm's are called timm:NAME, and your own package.module:function. "
@@ -85,6 +92,14 @@ def build_architecture(architecture: str, num_classes: int) -> nn.Module:
         architecture, num_classes=num_classes, **options
     )
     return network
+
+
+def _own_function(name: str) -> str:
+    """Say how a function of a file here is named as a source."""
+    module, _, last = name.rpartition(".")
+    if not module or not Path(f"{module.replace('.', '/')}.py").is_file():
+        return ""
+    return f"Did you mean {module}:{'FUNCTION' if last == 'py' else last}? "
 
 
 class _Unfilled(TorchFunctionMode):

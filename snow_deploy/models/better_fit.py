@@ -35,7 +35,7 @@ def missing_prefix(tensors: Mapping[str, Tensor], keys: NetworkKeys) -> tuple[st
     shapes = {".".join(unwrap(key)): tuple(value.shape) for key, value in tensors.items()}
     suffixes: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for name, shape in keys.shapes.items():
-        parts = name.split(".")
+        parts = unwrap(name)
         for cut in range(1, min(len(parts), 4)):
             begin = ".".join(parts[:cut])
             suffixes.setdefault((".".join(parts[cut:]), shape), []).append(f"{begin}.")
@@ -55,6 +55,8 @@ def better_fit(keys: NetworkKeys, tensors: Mapping[str, Tensor]) -> str:
         keys: Names of the network that they do not fit.
         tensors: All of the checkpoint's.
     """
+    if in_pieces := _in_pieces(tensors):
+        return in_pieces
     prefix, count = missing_prefix(tensors, keys)
     others = _others(keys, tensors)
     if prefix and (not others or 2 * count > len(tensors)):
@@ -68,6 +70,22 @@ def better_fit(keys: NetworkKeys, tensors: Mapping[str, Tensor]) -> str:
         "No network of torchvision's has these names and shapes, whichever --source names; "
         "docs/guide/sources.md says what can be read."
     )
+
+
+def _in_pieces(tensors: Mapping[str, Tensor]) -> str:
+    """Say how the pieces of a training on several devices are put together; empty without such."""
+    if any(key.rpartition(".")[2].startswith(("_flat_param", "flat_param")) for key in tensors):
+        return (
+            "They are laid end to end, as FSDP keeps them. Save them whole: "
+            "torch.distributed.checkpoint.state_dict.get_model_state_dict with "
+            "StateDictOptions(full_state_dict=True)."
+        )
+    if 2 * sum(value.numel() == 0 for value in tensors.values()) > len(tensors):
+        return (
+            "Most of them are empty, as DeepSpeed's stage 3 leaves them in place of those that are "
+            "shared out. Put them together with the zero_to_fp32.py beside the checkpoint."
+        )
+    return ""
 
 
 def _others(keys: NetworkKeys, tensors: Mapping[str, Tensor]) -> list[str]:

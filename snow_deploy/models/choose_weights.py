@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from snow_deploy.errors import SourceError
 from snow_deploy.models.key_matching import FittedWeights, fit_weights, misfit
 from snow_deploy.models.source_weights import some
-from snow_deploy.models.state_dicts import find_sets, tensors_below
+from snow_deploy.models.state_dicts import find_sets, tensors_below, without_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,8 @@ def choose_weights(
     Raises:
         SourceError: None fits, or several do and nothing says which is meant.
     """
-    inside = dict(tensors) if key is None else tensors_below(tensors, key)
+    tensors = without_settings(tensors, keys)
+    inside = tensors if key is None else tensors_below(tensors, key)
     if not inside:
         outermost = list(dict.fromkeys(name.partition(".")[0] for name in tensors))
         msg = (

@@ -93,7 +93,7 @@ def is_behind(name: str, keys: NetworkKeys) -> bool:
     """
     first = name.partition(".")[0]
     behind = _CLASSIFIER.fullmatch(first) or _BEHIND.fullmatch(first)
-    return bool(behind) or name.startswith(f"{keys.classifier}.")
+    return bool(behind) or name.startswith(f"{'.'.join(unwrap(keys.classifier))}.")
 
 
 def _is_classifier(key: str) -> bool:

@@ -33,7 +33,8 @@ class FittedWeights:
     """A network's weights, fit to be used.
 
     Attributes:
-        state: float32, on the CPU, by torchvision's key.
+        state: float32, and integers where they are the network's, on the CPU, by torchvision's
+            key.
         notes: What to tell of them: what is not as torchvision has it, what was passed over.
     """
 
@@ -69,8 +70,13 @@ def fit_weights(
     for name, key in chosen.items():
         if name not in keys.indices:
             _check_kind(key, tensors[key], origin)
-    state = {name: _read(key, tensors[key], origin) for name, key in chosen.items()}
+    state = {
+        name: tensors[key].cpu() if name in keys.indices else _read(key, tensors[key], origin)
+        for name, key in chosen.items()
+    }
     notes = [head.note] if head.note else []
+    if kept := [name for name in keys.shapes if keys.is_setting(name) and name not in chosen]:
+        notes.append(f"{some('settings', kept)} are not in it, and stay as the network has them")
     if passed:
         shown = ", ".join(passed[:_SHOWN]) + (", …" if len(passed) > _SHOWN else "")
         notes.append(f"passed over beside the weights: {shown}")
@@ -84,7 +90,7 @@ def _with_zeros(state: dict[str, Tensor], keys: NetworkKeys) -> dict[str, Tensor
         state[weight] = torch.zeros(1, *keys.shapes[weight][1:])
     if bias in keys.shapes and bias not in state:
         state[bias] = torch.zeros(len(state[weight]))
-    return {name: state[name] for name in keys.shapes}
+    return {name: state[name] for name in keys.shapes if name in state}
 
 
 def _check_keys(
@@ -95,7 +101,8 @@ def _check_keys(
     origin: str,
 ) -> list[str]:
     """Refuse missing and unexpected keys; return the names of what is passed over."""
-    missing = [name for name in keys.shapes if name not in chosen and not keys.is_head(name)]
+    body = (name for name in keys.shapes if not keys.is_head(name) and not keys.is_setting(name))
+    missing = [name for name in body if name not in chosen]
     if f"{keys.classifier}.bias" in chosen and f"{keys.classifier}.weight" not in chosen:
         missing.append(f"{keys.classifier}.weight")
     unexpected, passed = [], []
@@ -139,7 +146,9 @@ def _check_shapes(
         expected = keys.shapes[name]
         if keys.is_head(name):
             expected = (classes, *expected[1:])
-        if tuple(value.shape) != expected:
+        if not classes and keys.is_head(name):
+            wrong.append(f"{name} is {list(value.shape)}, a classifier of no classes")
+        elif tuple(value.shape) != expected:
             wrong.append(f"{name} is {list(value.shape)}, expected {list(expected)}")
             if name == keys.stem:
                 _check_channels(value, expected, origin)

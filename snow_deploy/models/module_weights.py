@@ -9,7 +9,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from snow_deploy.errors import SourceError
 from snow_deploy.models.anatomy import find_classifier, on_meta_device, output_node
@@ -18,13 +18,14 @@ from snow_deploy.models.choose_weights import choose_weights
 from snow_deploy.models.plain.description import describe
 from snow_deploy.models.plain.make_plain import make_plain
 from snow_deploy.models.source_weights import SourceWeights
+from snow_deploy.models.state_dicts import COUNTERS
 from snow_export.trace.nodes import layer_of, run_nodes
 from snow_runtime.graph.image_size import height_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torch import Tensor, fx
+    from torch import fx
 
     from snow_deploy.models.module_facts import ModuleFacts
 
@@ -172,7 +173,11 @@ def keys_of_module(network: nn.Module, facts: ModuleFacts) -> NetworkKeys:
     """
     plain = make_plain(network, height_width(facts.image_size), facts.name)
     classifier = str(find_classifier(plain).target)
-    state = {key: v for key, v in network.state_dict().items() if not key.endswith(COUNTER)}
+    state = {
+        key: value
+        for key, value in network.state_dict().items()
+        if isinstance(value, Tensor) and key.rpartition(".")[2] not in COUNTERS
+    }
     if f"{classifier}.weight" not in state:
         msg = (
             f"the classifier of {facts.name} is {classifier}, whose weight is not among its "
@@ -181,19 +186,14 @@ def keys_of_module(network: nn.Module, facts: ModuleFacts) -> NetworkKeys:
         )
         raise SourceError(msg)
     shapes = {key: tuple(value.shape) for key, value in state.items()}
-    shapes = {key: shape for key, shape in shapes.items() if shape or _is_weight(state[key])}
     return NetworkKeys(
         facts.name,
         shapes,
         frozenset(key for key in shapes if not state[key].is_floating_point()),
         classifier=classifier,
-        stem=next(key for key, shape in shapes.items() if len(shape) == 4),
+        stem=next((key for key, shape in shapes.items() if len(shape) == 4), ""),
         children=frozenset(name for name, _ in network.named_children()),
     )
-
-
-def _is_weight(value: Tensor) -> bool:
-    return value.is_floating_point()
 
 
 def _resize_classifier(network: nn.Module, name: str, classes: int) -> None:

@@ -20,7 +20,7 @@ from snow_deploy.errors import SourceError
 from snow_deploy.models.architectures import COUNTER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from snow_deploy.models.architectures import NetworkKeys
 
@@ -33,10 +33,11 @@ _WRAPPERS = frozenset(
     }
 )
 """Parts of a name that torch's wrappers put in; no layer of torchvision's is called so."""
-_COUNTERS = frozenset({COUNTER, "n_averaged", "num_updates", "total_ops", "total_params"})
+COUNTERS = frozenset({COUNTER, "n_averaged", "num_updates", "total_ops", "total_params"})
 """Last parts of names that trainings, averages and profilers count under."""
 _DEPTH = 8  # of containers in containers; what is deeper holds no weights
 _MOST = 200_000  # containers and tensors; trainings of large networks leave some thousands
+_PARTS = 100  # of a name; what has more is no weight's
 _REPEATED_BYTES = 1 << 28  # of one value that is to stand for many; no layer is larger
 _AVERAGED = re.compile(r"(?i)(^|_)(ema|swa|avg|averaged?|shadow|polyak|momentum)(_|$)")
 
@@ -66,8 +67,8 @@ class WeightSet:
 def flatten_state_dict(content: Any) -> dict[str, Tensor]:
     """Return the tensors in a checkpoint by their full names.
 
-    Counters are left out, and weights that torch.nn.utils.prune keeps with their mask are
-    multiplied by it.
+    Counters are left out by their names, and weights that torch.nn.utils.prune keeps with their
+    mask are multiplied by it.
 
     Args:
         content: Tensors by name, and containers of such.
@@ -77,13 +78,25 @@ def flatten_state_dict(content: Any) -> dict[str, Tensor]:
             exhaust whoever looks into them.
     """
     found = _walk(content, "", _DEPTH, iter(range(_MOST)))
-    tensors = {key: value for key, value in found if not _is_counter(key, value)}
+    tensors = {key: value for key, value in found if key.rpartition(".")[2] not in COUNTERS}
+    left = sum(_held_bytes(tensors.values()).values())
     for key in [key for key in tensors if key.endswith("_orig")]:
         mask = tensors.get(f"{key.removesuffix('_orig')}_mask")
-        if mask is not None and mask.shape == tensors[key].shape and _are_plain(tensors[key], mask):
+        if mask is None or mask.shape != tensors[key].shape or not _are_plain(tensors[key], mask):
+            continue
+        if tensors[key].nbytes > tensors[key].untyped_storage().nbytes():
+            continue
+        left -= tensors[key].nbytes
+        if left >= 0:  # else many share what few hold, and each product would take its own
             tensors[key.removesuffix("_orig")] = tensors.pop(key) * mask
             del tensors[f"{key.removesuffix('_orig')}_mask"]
     return tensors
+
+
+def _held_bytes(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """Return the sizes of the memory that tensors are views of, by its address."""
+    plain = (each for each in tensors if _are_plain(each))
+    return {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in plain}
 
 
 def _walk(content: Any, name: str, depth: int, left: Iterator[int]) -> Iterator[tuple[str, Tensor]]:
@@ -98,8 +111,9 @@ def _walk(content: Any, name: str, depth: int, left: Iterator[int]) -> Iterator[
         )
         raise SourceError(msg)
     if isinstance(content, Tensor):
-        if name and not content.is_nested:  # which has no shape
-            yield name, content
+        bare = Tensor.detach(content)  # without attributes, which a file may set to anything
+        if name and not bare.is_nested:  # which has no shape
+            yield name, bare
     elif depth:
         pairs = content.items() if isinstance(content, Mapping) else enumerate(content)
         for key, value in pairs:
@@ -107,9 +121,14 @@ def _walk(content: Any, name: str, depth: int, left: Iterator[int]) -> Iterator[
             yield from _walk(value, f"{name}.{part}" if name else part, depth - 1, left)
 
 
-def _is_counter(key: str, value: Tensor) -> bool:
-    counted = value.numel() <= 1 and not value.is_floating_point()
-    return counted or key.rpartition(".")[2] in _COUNTERS
+def without_settings(tensors: Mapping[str, Tensor], keys: NetworkKeys) -> dict[str, Tensor]:
+    """Leave out the single integers that are no network's, such as how many epochs there were."""
+    known = {name.rpartition(".")[2] for name in keys.shapes if keys.is_setting(name)}
+    return {
+        key: value
+        for key, value in tensors.items()
+        if value.is_floating_point() or value.numel() > 1 or key.rpartition(".")[2] in known
+    }
 
 
 def unwrap(key: str) -> Parts:
@@ -143,7 +162,7 @@ def find_sets(tensors: Mapping[str, Tensor], keys: NetworkKeys) -> list[WeightSe
     Returns:
         The sets in the checkpoint's order; of equal ones the first alone.
     """
-    body = {name for name in keys.shapes if not keys.is_head(name)}
+    body = {name for name in keys.shapes if not keys.is_head(name) and not keys.is_setting(name)}
     groups = _group(tensors, keys)
     enough = [
         (place, found)
@@ -168,14 +187,33 @@ def _beside(place: Parts, tensors: Mapping[str, Tensor], taken: set[str]) -> dic
     return {".".join(parts[begin:]): key for key, parts in names.items() if parts[:begin] == place}
 
 
+def own_names(keys: NetworkKeys) -> dict[str, str] | None:
+    """Return a network's names by what is left of them without what wrappers put in.
+
+    A network may be in a wrapper itself, or call a part of its own as wrappers call theirs. None
+    where two of its names would be one.
+    """
+    names = {".".join(unwrap(name)): name for name in keys.shapes}
+    return names if len(names) == len(keys.shapes) else None
+
+
+def _as_it_is(key: str) -> Parts:
+    return tuple(key.split("."))
+
+
 def _group(tensors: Mapping[str, Tensor], keys: NetworkKeys) -> dict[Parts, dict[str, str]]:
     """Return the checkpoint's keys by what stands before torchvision's, and by torchvision's."""
     raw: dict[Parts, dict[str, str]] = defaultdict(dict)
+    own = own_names(keys)
+    bare = unwrap if own is not None else _as_it_is
     for key in tensors:
         parts = key.split(".")
+        if len(parts) > _PARTS:
+            continue
         for cut, part in enumerate(parts):
-            name = modern_name(".".join(unwrap(".".join(parts[cut:]))), keys.architecture)
-            if part not in _WRAPPERS and name in keys.shapes:
+            name = modern_name(".".join(bare(".".join(parts[cut:]))), keys.architecture)
+            name = name if own is None else own.get(name, "")
+            if name in keys.shapes and (own is None or part not in _WRAPPERS):
                 raw[tuple(parts[:cut])][name] = key
     groups: dict[Parts, dict[str, str]] = {}
     for place, found in raw.items():

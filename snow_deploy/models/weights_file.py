@@ -6,12 +6,20 @@ import re
 import warnings
 import zipfile
 from dataclasses import dataclass, field
+from io import BytesIO
 from pickle import UnpicklingError  # noqa: TID251 - what reading a foreign file raises
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from snow_deploy.errors import SourceError
+from snow_deploy.models.foreign_files import (
+    BEGIN_BYTES,
+    SAVE_TENSORS,
+    what_is_foreign,
+    what_is_in,
+)
+from snow_deploy.models.pickle_bounds import OutOfBoundsError, check_bounds
 from snow_deploy.models.sharded_weights import read_index, read_shards
 
 if TYPE_CHECKING:
@@ -45,19 +53,8 @@ def read_weights_file(path: Path) -> WeightsFile:
     Raises:
         SourceError: It is missing, damaged, of another kind, or holds other objects.
     """
-    if path.is_dir():
-        msg = f"{path} is a folder; give the path of the file of weights in it"
-        raise SourceError(msg)
-    if not path.is_file():
-        msg = f"there is no weights file {path}; give the path of a .safetensors or .pth file"
-        raise SourceError(msg)
-    try:
-        with path.open("rb") as file:
-            begin = file.read(64)
-    except OSError as error:
-        msg = f"{path} cannot be read: {error}. Allow this user to read it, or copy it again."
-        raise SourceError(msg) from error
-    if begin.lstrip()[:1] == b"{" and (index := read_index(path)) is not None:
+    begin = _begin(path)
+    if begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and (index := read_index(path)) is not None:
         shards = read_shards(path, index, lambda each: read_weights_file(each).content)
         return WeightsFile(shards)
     try:
@@ -73,13 +70,37 @@ def read_weights_file(path: Path) -> WeightsFile:
 
 
 def _read(path: Path, begin: bytes) -> WeightsFile:
-    foreign = _foreign(path, begin)
+    foreign = what_is_foreign(path, begin)
     if foreign is not None:
         msg = f"{path} cannot be read as a file of tensors: {foreign}"
         raise SourceError(msg)
-    if path.suffix == ".safetensors" or begin[8:9] == b"{":
+    torchs = begin.startswith((b"PK", _OLD_BEGIN))
+    if begin[8:9] == b"{" or (path.suffix == ".safetensors" and not torchs):
         return _read_safetensors(path)
     return WeightsFile(_read_torch(path))
+
+
+_OLD_BEGIN = b"\x80\x02\x8a\x0a"
+"""Of a file of torch before 1.6."""
+
+
+def _begin(path: Path) -> bytes:
+    """Return the first bytes of a file.
+
+    Raises:
+        SourceError: It is missing, a folder, or may not be read.
+    """
+    try:
+        if path.is_dir():
+            raise SourceError(what_is_in(path))
+        if not path.is_file():
+            msg = f"there is no weights file {path}; give the path of a .safetensors or .pth file"
+            raise SourceError(msg)
+        with path.open("rb") as file:
+            return file.read(BEGIN_BYTES)
+    except OSError as error:
+        msg = f"{path} cannot be read: {error}. Allow this user to read it, or copy it again."
+        raise SourceError(msg) from error
 
 
 def _read_safetensors(path: Path) -> WeightsFile:
@@ -91,16 +112,34 @@ def _read_safetensors(path: Path) -> WeightsFile:
 
 
 def _read_torch(path: Path) -> Any:
+    _check_bounds(path)
     stubs, refused = _stubs(path)
     if refused:
         raise SourceError(_objects(path, refused))
     try:
         with torch.serialization.safe_globals(stubs), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols that need no care here
-            return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+            with path.open("rb") as file:  # of a path torch would go by its name
+                return torch.load(file, map_location="cpu", weights_only=True)  # noqa: TID251
     except UnpicklingError as error:  # torch's text advises to read it without care
         named = re.findall(r"GLOBAL (\S+)", str(error))
         raise SourceError(_objects(path, named)) from error
+
+
+def _check_bounds(path: Path) -> None:
+    try:
+        if zipfile.is_zipfile(path):
+            reader = torch._C.PyTorchFileReader(str(path))  # noqa: SLF001 - torch.load's own
+            check_bounds(BytesIO(reader.get_record("data.pkl")))
+        else:
+            with path.open("rb") as file:
+                check_bounds(file)
+    except OutOfBoundsError as error:
+        msg = (
+            f"{path} cannot be read as a file of tensors: {error}. No training leaves such a file. "
+            f"Take it from whom you trust. {SAVE_TENSORS}"
+        )
+        raise SourceError(msg) from error
 
 
 class _Settings:
@@ -186,84 +225,20 @@ def _objects(path: Path, names: Sequence[str]) -> str:
     if not names:
         return (
             f"{path} cannot be read as a file of tensors: it is of another kind, or is damaged. "
-            f"Download it again, or save it again as .safetensors. {_SAVE_TENSORS}"
+            f"Download it again, or save it again as .safetensors. {SAVE_TENSORS}"
         )
     what = "other things than tensors"
     if any(name.startswith(("torch.nn.modules.", "torchvision.models.")) for name in names):
         what += ": a whole network as Python objects"
     return (
         f"{path} holds {what}{shown}. Objects of Python could run anything and are not read here. "
-        f"{_SAVE_TENSORS}"
+        f"{SAVE_TENSORS}"
     )
-
-
-_SAVE_TENSORS = (
-    "Save the tensors alone, where the code that wrote the file is at hand: "
-    "torch.save(model.state_dict(), 'weights.pth')."
-)
-
-
-def _foreign(path: Path, begin: bytes) -> str | None:
-    """Say what a file is that holds no tensors; None where it may hold some."""
-    if not begin:
-        return "it is empty (0 bytes). Download or save it again."
-    if begin.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS, not the file itself. Fetch it: git lfs pull."
-    if (text := _TEXTS.get(begin.lstrip(b"\xef\xbb\xbf \r\n\t")[:1])) is not None:
-        return text
-    for magic, kind in _OTHERS.items():
-        if begin.startswith(magic):
-            return f"it is {kind}."
-    if begin.startswith(b"PK") and zipfile.is_zipfile(path):
-        return _foreign_zip(path)
-    return None
-
-
-_TEXTS = {
-    b"<": "it is a page of HTML or XML, as servers send in place of a file. Download it again.",
-    b"{": (
-        "it is text in JSON, such as settings, and no index of files (weight_map). Give the file "
-        "of the weights themselves."
-    ),
-}
-"""What a text is, by its first letter."""
-_OTHERS = {
-    b"\x1f\x8b": "compressed by gzip. Unpack it and give the file of weights in it",
-    b"BZh": "compressed by bzip2. Unpack it and give the file of weights in it",
-    b"\xfd7zXZ": "compressed by xz. Unpack it and give the file of weights in it",
-    b"7z\xbc\xaf": "a 7z archive. Unpack it and give the file of weights in it",
-    b"\x89HDF": "an HDF5 file, as Keras writes them. Convert it to torchvision's names and layout",
-    b"GGUF": "a GGUF file, which holds no torchvision network. Give a .safetensors or .pth file",
-}
-
-
-_MOST_UNPACKED = 20  # times the file's size; a network half of zeros shrinks to a half
-
-
-def _foreign_zip(path: Path) -> str | None:
-    with zipfile.ZipFile(path) as file:
-        unpacked = sum(entry.file_size for entry in file.infolist())
-        names = [name.partition("/")[2] for name in file.namelist()]
-        whole = file.namelist()
-    if unpacked > _MOST_UNPACKED * path.stat().st_size:
-        return (
-            f"it is compressed, and would unpack to {unpacked / 2**30:.1f} GiB, more than "
-            f"{_MOST_UNPACKED} times its size; torch.save compresses nothing. {_SAVE_TENSORS}"
-        )
-    if "constants.pkl" in names:
-        return f"it is a TorchScript program, which would have to be run. {_SAVE_TENSORS}"
-    if any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in whole):
-        return f"it is an exported program (torch.export). {_SAVE_TENSORS}"
-    if "data.pkl" in names:
-        return None
-    inside = ", ".join(whole[:3]) or "nothing"
-    return f"it is a zip archive of {inside}. Unpack it and give the file of weights in it."
 
 
 def _first_line(error: Exception) -> str:
     """Return the first line of a library's text, without its advice; some is none, as `101`."""
     text = str(error).strip().partition("\n")[0]
     says_nothing = isinstance(error, (LookupError, AttributeError, TypeError)) or not text
-    return (
-        "torch cannot read it" if says_nothing or "weights_only" in text else text.rstrip(".")[:200]
-    )
+    inner = any(map(text.count, ("weights_only", "pickle", "opcode", "operand")))
+    return "torch cannot read it" if says_nothing or inner else text.rstrip(".")[:200]

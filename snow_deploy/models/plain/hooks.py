@@ -36,6 +36,28 @@ def deep_copy(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network, memo)
 
 
+def take_off_compile(network: nn.Module) -> nn.Module:
+    """Take torch.compile off a network and its parts, in place; return what was compiled.
+
+    Nothing would be faster for one batch, and compiling takes a C++ compiler and a minute.
+    """
+    if any(isinstance(layer, torch.jit.ScriptModule) for layer in network.modules()):
+        return network  # which is refused later
+    bare = _compiled(network)
+    for layer in bare.modules():
+        layer._compiled_call_impl = None  # noqa: SLF001 - of Module.compile()
+        for name, part in layer.named_children():
+            if _compiled(part) is not part:
+                setattr(layer, name, _compiled(part))
+    return bare
+
+
+def _compiled(network: nn.Module) -> nn.Module:
+    while isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
+        network = inner
+    return network
+
+
 @torch.no_grad()
 def settle_weights(network: nn.Module) -> None:
     """Put computed weights in the place of what they are computed from, in place."""

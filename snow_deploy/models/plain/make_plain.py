@@ -15,7 +15,13 @@ from snow_deploy.models.plain.aten_calls import NotExportedError
 from snow_deploy.models.plain.casts import drop_casts
 from snow_deploy.models.plain.description import build_described, describe
 from snow_deploy.models.plain.exported import trace_exported
-from snow_deploy.models.plain.hooks import deep_copy, settle_weights, take_off_hooks
+from snow_deploy.models.plain.hooks import (
+    deep_copy,
+    settle_weights,
+    take_off_compile,
+    take_off_hooks,
+)
+from snow_deploy.models.plain.refuse_layers import refuse_layers
 from snow_deploy.models.plain.replace_layers import convolution_like, replace_layers
 from snow_deploy.models.plain.rewrite import rewrite
 from snow_deploy.models.plain.tracer import EXAMPLE_BATCH, picture_channels, trace_plainly, where
@@ -88,15 +94,10 @@ def _copy(network: nn.Module, what: str) -> nn.Module:
     Raises:
         SourceError: It is TorchScript, or of layers that cannot be copied, such as quantised ones.
     """
-    for name, layer in network.named_modules():
-        if isinstance(layer, torch.jit.ScriptModule):
-            msg = (
-                f"{what} is TorchScript{f' at {name}' if name else ''}, which says nothing of its "
-                "layers. Return the network from which it was made, with its weights."
-            )
-            raise SourceError(msg)
+    refuse_layers(network, what)
     try:
-        return deep_copy(network).to("cpu", torch.float32).eval()
+        copied = take_off_compile(deep_copy(network))
+        return copied.to("cpu", torch.float32).eval()
     except Exception as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         msg = (
@@ -188,7 +189,7 @@ def _answers(original: nn.Module, images: Tensor, what: str) -> Tensor:
             "does not fit, give the one that the network was trained with."
         )
         raise SourceError(msg) from error
-    if not isinstance(answers, Tensor) or answers.ndim != 2:
+    if not isinstance(answers, Tensor) or answers.ndim != 2 or not answers.shape[1]:
         seen = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
         msg = (
             f"{what} returns {seen} for {list(images.shape)}, expected logits "

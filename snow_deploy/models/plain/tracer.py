@@ -230,9 +230,12 @@ def where(error: BaseException) -> str:
 
 def _is_machinery(filename: str) -> bool:
     path = Path(filename)
-    return filename.startswith("<") or any(path.is_relative_to(place) for place in _MACHINERY)
+    of_python = path.is_relative_to(_PYTHON) and "site-packages" not in path.parts
+    machinery = any(path.is_relative_to(place) for place in _MACHINERY)
+    return filename.startswith("<") or of_python or machinery
 
 
+_PYTHON = Path(traceback.__file__).parent
 _MACHINERY = (
     Path(torch.__file__).parent,
     Path(__file__).parents[2],

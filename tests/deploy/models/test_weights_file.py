@@ -4,6 +4,8 @@ import argparse
 import gzip
 import io
 import pickle
+import random
+import tarfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(1)}
 
 
-def torch_bytes(content: Any) -> bytes:
+def torch_bytes(content: Any, *, old: bool = False) -> bytes:
     file = io.BytesIO()
-    torch.save(content, file)
+    torch.save(content, file, _use_new_zipfile_serialization=not old)
     return file.getvalue()
 
 
@@ -45,6 +47,16 @@ def zip_bytes(**files: bytes) -> bytes:
     return file.getvalue()
 
 
+def tar_bytes(**files: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
 def bomb_bytes() -> bytes:
     """A file of torch's whose one tensor is replaced by many zeros, compressed."""
     file = io.BytesIO()
@@ -60,7 +72,7 @@ def bomb_bytes() -> bytes:
 def test_the_content_decides_what_a_file_is(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
 
-    for content in [save(TENSORS)] + ([torch_bytes(TENSORS)] if ".safe" not in name else []):
+    for content in (save(TENSORS), torch_bytes(TENSORS), torch_bytes(TENSORS, old=True)):
         path.write_bytes(content)
         read = read_weights_file(path).content
         assert all(torch.equal(read[key], value) for key, value in TENSORS.items())
@@ -78,8 +90,16 @@ def test_the_content_decides_what_a_file_is(tmp_path: Path, name: str) -> None:
         (bomb_bytes, r"compressed, and would unpack to 0\.0 GiB"),
         (lambda: b'{\n "weight_map": {}}', "text in JSON, such as .* Give the file of the weights"),
         (lambda: b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
-        (lambda: torch_bytes(TENSORS)[:-200], "damaged or cut short"),
-        (lambda: b"some text", "damaged"),
+        (lambda: torch_bytes(TENSORS)[:-200], "whose end is missing: it is cut short"),
+        (lambda: b"Not\nfound", "text, which begins 'Not found'. Download"),
+        (lambda: b"epoch,loss\n" * 99, "text, which begins 'epoch,loss epoch.*…'. Download"),
+        (lambda: '["Zugriff verweigert: ä"]'.encode() * 40, "text, which begins"),
+        (lambda: "<html><title>Sign in".encode("utf-16"), "page of HTML"),
+        (lambda: tar_bytes(w=b"1"), "tar archive. Unpack it"),
+        (lambda: b"\x93NUMPY" + bytes(99), "array of NumPy's"),
+        (lambda: b"\x1c\0\0\0TFL3" + bytes(99), "TensorFlow Lite"),
+        (lambda: b"ftrt" + bytes(99), "engine of TensorRT"),
+        (lambda: bytes(999), "damaged or cut short .torch cannot read it"),
         (lambda: pickle.dumps({"a": 1}, protocol=4), "of another kind, or is damaged"),
     ],
     ids=[
@@ -93,7 +113,15 @@ def test_the_content_decides_what_a_file_is(tmp_path: Path, name: str) -> None:
         "json",
         "hdf5",
         "cut",
-        "text",
+        "words",
+        "table",
+        "list",
+        "html in utf-16",
+        "tar",
+        "array",
+        "tflite",
+        "engine",
+        "zeros",
         "pickle",
     ],
 )
@@ -126,7 +154,7 @@ def test_a_damaged_directory_of_a_zip_is_an_error_of_the_file(tmp_path: Path) ->
     for message in refused:
         assert "w.pth cannot be read as a file of tensors: " in message
         assert "(101)" not in message
-    path.write_bytes(b"hello, no pickle")
+    path.write_bytes(b"\0hello, no pickle")
     with pytest.raises(SourceError, match=r"damaged or cut short \(torch cannot read it\)"):
         read_weights_file(path)
 
@@ -136,6 +164,51 @@ def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
         read_weights_file(tmp_path)
     with pytest.raises(SourceError, match="there is no weights file"):
         read_weights_file(tmp_path / "none.ckpt")
+    with pytest.raises(SourceError, match=r"cannot be read: .*too long"):
+        read_weights_file(tmp_path / f"{'x' * 300}.pth")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([".metadata", "__0_0.distcp"], r"in pieces.*dcp_to_torch .* weights\.pth"),
+        (["zero_to_fp32.py", "latest"], r"DeepSpeed.*zero_to_fp32\.py in it"),
+        (["b.pth", "a.safetensors"], r"file of weights in it: it holds a\.safetensors, b\.pth$"),
+        (["notes.txt"], "file of weights in it$"),
+    ],
+)
+def test_a_folder_says_which_file_to_give(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+
+    with pytest.raises(SourceError, match=message):
+        read_weights_file(tmp_path)
+
+
+def test_a_graph_is_told_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "snow.onnx"
+    path.write_bytes(b"\x08\x0a\x12\x04snow" + bytes(99))
+
+    with pytest.raises(SourceError, match=r"an ONNX graph, whose layers are merged"):
+        read_weights_file(path)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_flipped_bits_give_a_source_error_or_load(tmp_path: Path, old: bool) -> None:
+    """Of the archive's directory too, which Python and torch read each in its own way."""
+    whole, path = torch_bytes(TENSORS, old=old), tmp_path / "w.pth"
+    draw, told = random.Random(0), list[str]()
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(draw.randint(1, 3)):
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        try:
+            read_weights_file(path)
+        except SourceError as error:
+            told.append(str(error))
+    assert told
+    assert not any("\n" in each for each in told)
 
 
 def test_a_whole_network_is_told_as_one(tmp_path: Path) -> None:
