@@ -34,8 +34,10 @@ class LeanGraph:
         """Rewrite a copy of the graph; the network stays as it is, and their layers are shared."""
         self.statistics = RunningStatistics()
         self.network = fx.GraphModule(network, copy.deepcopy(network.graph))
+        now: dict[fx.Node, fx.Node] = {}  # what stands in the place of a convolution by now
         for number, (reading, convolutions) in enumerate(_find(self.network).items()):
-            _replace(self.network, f"lean_{number}", reading, convolutions, self.statistics)
+            present = reading._replace(local=now.get(reading.local, reading.local))
+            now |= _replace(self.network, f"lean_{number}", present, convolutions, self.statistics)
         self.network.graph.eliminate_dead_code()
         self.network.graph.lint()
         self.network.recompile()
@@ -136,8 +138,8 @@ def _replace(
     reading: _Reading,
     convolutions: list[fx.Node],
     statistics: RunningStatistics,
-) -> None:
-    """Put lean convolutions in the place of some that read the same."""
+) -> dict[fx.Node, fx.Node]:
+    """Put lean convolutions in the place of some that read the same; return what each became."""
     local = _local(network, reading, convolutions)
     inputs, pooling = [local.arrives], None
     if reading.subscribed is not None:
@@ -159,5 +161,10 @@ def _replace(
     )
     with network.graph.inserting_before(convolutions[0]):
         answers = network.graph.call_module(name, tuple(inputs))
-        for at, node in enumerate(convolutions):
-            node.replace_all_uses_with(network.graph.call_function(operator.getitem, (answers, at)))
+        became = {
+            node: network.graph.call_function(operator.getitem, (answers, at))
+            for at, node in enumerate(convolutions)
+        }
+    for node, answer in became.items():
+        node.replace_all_uses_with(answer)
+    return became

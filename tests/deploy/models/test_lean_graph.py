@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import Counter
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from snow_deploy.models.mirror import OVERWRITTEN
 from snow_deploy.models.module_facts import ModuleFacts
 from snow_deploy.models.module_weights import weights_of_module
 from snow_deploy.models.options import DeltaOptions
-from snow_deploy.models.pooling import drawn_together
+from snow_deploy.models.pooling import ChannelPooling, drawn_together
 from snow_deploy.models.source import Source
 from tests.deploy.models.test_delta import blank_source
 from tests.deploy.models.test_lean_convolution import kept_bytes, randomize
@@ -116,6 +117,42 @@ def test_a_convolution_that_is_not_torchs_own_is_left_as_it_is() -> None:
     compare(
         double(weights_of_module(Lopsided().eval(), ModuleFacts("lopsided", 64))), DeltaOptions()
     )
+
+
+class InARow(nn.Module):
+    """Convolutions that read others with nothing between, and two that read the same."""
+
+    def __init__(self, mode: str = "zeros") -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, 2, 1)
+        self.one, self.two = (nn.Conv2d(16, 16, 3, padding=1, bias=False) for _ in range(2))
+        self.left = nn.Conv2d(16, 16, 3, padding=1)
+        self.right = nn.Conv2d(16, 16, 3, padding=1, padding_mode=mode)
+        self.fc = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.two(self.one(self.stem(images)))
+        logits: Tensor = self.fc((self.left(maps) + self.right(maps)).relu().mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+def test_convolutions_in_a_row_are_called_once_each(mode: str) -> None:
+    torch.manual_seed(0)
+    source = double(weights_of_module(InARow(mode).eval(), ModuleFacts("in a row", 64)))
+    compare(source, DeltaOptions())
+    delta = Delta(source, 3, DeltaOptions()).double().train()
+    called = Counter[str]()
+    for name, layer in delta.network.named_modules():
+        if isinstance(layer, nn.Conv2d | ChannelPooling):
+            layer.register_forward_hook(lambda *_, name=name: called.update([name]))
+    images = images_of(source)
+    delta(images, source.stream(images, delta.reads))
+    lean = {id(layer) for each in lean_of(delta) for layer in each.layers.convolutions}
+    names = {name for name, layer in delta.network.named_modules() if id(layer) in lean}
+    assert names
+    assert not names & called.keys()
+    assert set(called.values()) <= {1}
 
 
 @pytest.mark.parametrize(
