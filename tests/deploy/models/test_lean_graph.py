@@ -6,7 +6,7 @@ import copy
 import pickle
 from collections import Counter
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import torch
@@ -122,7 +122,7 @@ def test_a_convolution_that_is_not_torchs_own_is_left_as_it_is() -> None:
 class InARow(nn.Module):
     """Convolutions that read others with nothing between, and two that read the same."""
 
-    def __init__(self, mode: str = "zeros") -> None:
+    def __init__(self, mode: Literal["zeros", "reflect"]) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, 2, 1)
         self.one, self.two = (nn.Conv2d(16, 16, 3, padding=1, bias=False) for _ in range(2))
@@ -137,7 +137,7 @@ class InARow(nn.Module):
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
-def test_convolutions_in_a_row_are_called_once_each(mode: str) -> None:
+def test_convolutions_in_a_row_are_called_once_each(mode: Literal["zeros", "reflect"]) -> None:
     torch.manual_seed(0)
     source = double(weights_of_module(InARow(mode).eval(), ModuleFacts("in a row", 64)))
     compare(source, DeltaOptions())
