@@ -43,6 +43,7 @@ class PoolingRanking:
         features: NDArray[np.float32],
         targets: NDArray[np.float32],
         *,
+        rows: NDArray[np.int64],
         count: int,
         several: bool,
     ) -> NDArray[np.int64]:
@@ -51,12 +52,13 @@ class PoolingRanking:
         Args:
             features: float32 [M, F], standardised.
             targets: float32 [M, C], one-hot, or any of 0 and 1 with `several`.
+            rows: int64 [N], which rows are trained on.
             count: K, how many the pooling keeps.
             several: Whether several labels may be right at once.
         """
-        rows = torch.from_numpy(features)
+        every = torch.from_numpy(features)
         wanted = torch.from_numpy(targets) if several else torch.from_numpy(targets.argmax(1))
-        pooling = ChannelPooling(rows.shape[1], count)
+        pooling = ChannelPooling(every.shape[1], count)
         pooling.generator = torch.Generator().manual_seed(keyed_seed("ranking", self.seed))
         classifier = nn.Linear(count, targets.shape[1])
         nn.init.zeros_(classifier.weight)
@@ -74,11 +76,10 @@ class PoolingRanking:
         for step in range(self.steps):
             order = keyed_permutation(len(rows), "ranking", self.seed, step // epoch)
             start = step % epoch * self.batch_size
-            batch = torch.from_numpy(order[start : start + self.batch_size])
+            batch = torch.from_numpy(rows[order[start : start + self.batch_size]])
             pooling.exploration = max(0.0, 1 - 4 * step / self.steps)
-            loss = criterion(
-                classifier(pooling(rows[batch, :, None, None]).flatten(1)), wanted[batch]
-            )
+            read = every.index_select(0, batch)[:, :, None, None]
+            loss = criterion(classifier(pooling(read).flatten(1)), wanted[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

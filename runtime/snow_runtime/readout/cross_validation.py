@@ -122,6 +122,7 @@ def cross_validate(
     penalties: Sequence[float],
     *,
     with_weights: bool = False,
+    paths: Sequence[Iterator[Linear]] = (),
 ) -> HeldOut:
     """Fit on all folds but one, for each of them and each penalty.
 
@@ -131,6 +132,7 @@ def cross_validate(
         penalties: Strengths, from the strongest to the weakest. Where the loss has risen for two,
             those that are weaker still are left out.
         with_weights: Whether to return each fold's weights.
+        paths: Each fold's fits with these penalties, where somebody has begun them.
 
     Returns:
         What the penalty with the most right answers reaches; of equal ones the one with the least
@@ -138,7 +140,7 @@ def cross_validate(
     """
     parts = range(int(folds.max()) + 1)
     each = [labelled[0]] * len(parts) if len(labelled) == 1 else labelled
-    paths = [each[part].path(folds != part, penalties) for part in parts]
+    paths = paths or [each[part].path(folds != part, penalties) for part in parts]
     one = labelled[0]
     held = [np.flatnonzero(folds[one.first] == part) for part in parts]
     if len(labelled) == 1:

@@ -6,6 +6,7 @@ to a picture where it was looked at in several views; F features; C classes; K c
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, Protocol
@@ -24,9 +25,11 @@ from snow_runtime.readout.folds import split_into_folds
 from snow_runtime.readout.threads import one_thread, side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from snow_runtime.readout.logistic import Linear
 
 ClassWeights = Literal["equal", "balanced"]
 """Every picture counts the same, or every class does."""
@@ -73,6 +76,7 @@ class Ranker(Protocol):
         features: NDArray[np.float32],
         targets: NDArray[np.float32],
         *,
+        rows: NDArray[np.int64],
         count: int,
         several: bool,
     ) -> NDArray[np.int64]:
@@ -81,6 +85,7 @@ class Ranker(Protocol):
         Args:
             features: float32 `[M, F]`, standardised.
             targets: float32 `[M, C]`, one-hot, or any of 0 and 1 with `several`.
+            rows: int64 `[N]`, which rows may be looked at.
             count: K, how many of them are going to be read.
             several: Whether several labels may be right at once.
         """
@@ -216,7 +221,8 @@ def _fit(
     elif chosen.ranked_by == "another" and ranker is not None:
         count = chosen.found.features
         every = labelled.features, labelled.targets
-        index = ranker(*every, count=count, several=labelled.several)
+        rows = np.arange(len(labelled.features))
+        index = ranker(*every, rows=rows, count=count, several=labelled.several)
     index = np.sort(index[: chosen.found.features])
     weight, bias = _fitted(labelled.columns(index), chosen.found.penalty)
     unscaled = weight / deviation[index]
@@ -281,15 +287,21 @@ def _try_ranker(
 ) -> _Tried:
     """Cross-validate another ranking of the features, made anew for each fold."""
 
-    def rank(part: int) -> LabelledFeatures:
+    def rank(part: int) -> tuple[LabelledFeatures, Iterator[Linear]]:
         rows = folds != part
-        known = labelled.features[rows], labelled.targets[rows]
-        ranking = ranker(*known, count=count, several=labelled.several)
-        return labelled.columns(ranking[:count])
+        ranking = ranker(
+            *(labelled.features, labelled.targets),
+            rows=np.flatnonzero(rows),
+            count=count,
+            several=labelled.several,
+        )
+        ranked = labelled.columns(ranking[:count])
+        path = ranked.path(rows, options.penalties)
+        return ranked, itertools.chain([next(path)], path)  # begun at once: no thread has to wait
 
     with side_by_side() as pool:
-        parts = list(pool.map(rank, range(int(folds.max()) + 1)))
-    return _Tried(cross_validate(parts, folds, options.penalties), "another")
+        parts, paths = zip(*pool.map(rank, range(int(folds.max()) + 1)), strict=True)
+    return _Tried(cross_validate(parts, folds, options.penalties, paths=paths), "another")
 
 
 def _smallest_as_good(tried: Sequence[_Tried]) -> _Tried:

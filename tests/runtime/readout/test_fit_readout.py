@@ -222,16 +222,26 @@ def test_several_labels() -> None:
 
 
 def rank_backwards(
-    features: NDArray[Any], _targets: NDArray[Any], *, count: int, several: bool
+    features: NDArray[Any],
+    _targets: NDArray[Any],
+    *,
+    rows: NDArray[Any],
+    count: int,
+    several: bool,
 ) -> NDArray[Any]:
-    del count, several
+    del rows, count, several
     return np.arange(features.shape[1])[::-1].copy()
 
 
 def rank_right(
-    features: NDArray[Any], _targets: NDArray[Any], *, count: int, several: bool
+    features: NDArray[Any],
+    _targets: NDArray[Any],
+    *,
+    rows: NDArray[Any],
+    count: int,
+    several: bool,
 ) -> NDArray[Any]:
-    del count, several
+    del rows, count, several
     return np.arange(features.shape[1])
 
 
@@ -252,22 +262,30 @@ def test_the_better_ranking_is_kept(ranker: Any, kept: str) -> None:
         assert fitted.index.tolist() == [0, 1, 2, 3]
 
 
-def test_a_ranker_sees_no_picture_that_is_held_out() -> None:
+def test_a_ranker_may_look_at_no_picture_that_is_held_out() -> None:
     x, y = drawn(60)
     seen = []
 
     def note(
-        features: NDArray[Any], targets: NDArray[Any], *, count: int, several: bool
+        features: NDArray[Any],
+        targets: NDArray[Any],
+        *,
+        rows: NDArray[Any],
+        count: int,
+        several: bool,
     ) -> NDArray[Any]:
         assert count == 4
         assert not several
-        seen.append((features.shape, targets.shape))
+        assert (features.shape, targets.shape) == ((60, 60), (60, 3))
+        seen.append(set(rows.tolist()))
         return np.arange(features.shape[1])
 
     options = FitOptions(features=4, folds=5, penalties=(0.1,))
     fit_readout(x, y, LABELS, options, ranker=note)
 
-    assert seen[:5] == [((48, 60), (48, 3))] * 5
+    held = [set(range(60)) - rows for rows in seen[:5]]
+    assert sorted(number for fold in held for number in fold) == list(range(60))
+    assert [len(fold) for fold in held] == [12] * 5
 
 
 def test_features_that_never_vary_and_such_as_are_the_same() -> None:
