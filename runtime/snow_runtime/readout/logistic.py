@@ -17,6 +17,7 @@ from snow_runtime.readout.threads import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
 
     from numpy.typing import NDArray
 
@@ -79,15 +80,24 @@ class PictureSpace:
             return cls(features, None, features)
         linalg = import_learn("scipy.linalg")
         spanned = features if pictures == len(features) else features[first]
-        factor = _root(_products(spanned, spanned, lower=True))
-        if pictures == len(features):
-            return cls(factor, factor, spanned)
+        with side_by_side() as pool:
+            gram = _products(pool, spanned, spanned, lower=True)
+            rooted = pool.submit(_root, gram)
+            if pictures == len(features):
+                factor = rooted.result()
+                return cls(factor, factor, spanned)
+            others = np.setdiff1d(np.arange(len(features)), first)
+            products = _products(pool, features[others], spanned)
+            factor = rooted.result()
+
+            def solve(some: NDArray[np.float32]) -> NDArray[np.float32]:
+                found = linalg.solve_triangular(factor, some.T, lower=True, check_finite=False)
+                return np.asarray(found.T)
+
+            solved = np.concatenate(list(pool.map(solve, np.array_split(products, 2))))
         rows = np.empty((len(features), pictures), np.float32)
         rows[first] = factor
-        others = np.setdiff1d(np.arange(len(features)), first)
-        rows[others] = linalg.solve_triangular(
-            factor, _products(features[others], spanned).T, lower=True, check_finite=False
-        ).T
+        rows[others] = solved
         return cls(rows, factor, spanned)
 
     def weight(self, found: Linear) -> NDArray[np.float32]:
@@ -102,7 +112,11 @@ class PictureSpace:
 
 
 def _products(
-    left: NDArray[np.float32], right: NDArray[np.float32], *, lower: bool = False
+    pool: ThreadPoolExecutor,
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    *,
+    lower: bool = False,
 ) -> NDArray[np.float32]:
     """Return `left @ right.T`, or no more than its lower triangle, the same on any machine.
 
@@ -115,9 +129,8 @@ def _products(
         columns = end if lower else len(right)
         np.matmul(left[start:end], right[:columns].T, out=whole[start:end, :columns])
 
-    with side_by_side() as pool:
-        for _ in pool.map(fill, range(0, len(left), _BLOCK_ROWS)):
-            pass
+    for _ in pool.map(fill, range(0, len(left), _BLOCK_ROWS)):
+        pass
     return whole
 
 
