@@ -224,7 +224,7 @@ def test_shards_are_read_by_their_index(nets: Any, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"2 files, and 1 of them is not beside it \(part-1"):
         load_weights(str(index), source_name(nets))
     index.write_text(json.dumps({"weight_map": {"a": "../w.safetensors"}}))
-    with pytest.raises(SourceError, match="expected the name of a file beside it"):
+    with pytest.raises(SourceError, match="expected the name of a file of tensors beside it"):
         load_weights(str(index), source_name(nets))
 
 
