@@ -102,12 +102,9 @@ def compare_exactly(
 
 
 def _worst_cosine(expected: NDArray[Any], seen: NDArray[np.float32]) -> float:
-    expected, seen = (
-        expected.astype(np.float64),
-        seen.astype(np.float64),
-    )  # float32 squares overflow
-    products = (expected * seen).sum(1)
-    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(seen, axis=1)
+    one, other = expected.astype(np.float64), seen.astype(np.float64)  # float32's squares overflow
+    products = (one * other).sum(1)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return float((products / np.maximum(lengths, 1e-30)).min())
 
 

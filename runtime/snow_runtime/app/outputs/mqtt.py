@@ -206,15 +206,14 @@ class Mqtt:
 
     def _publish(self, answer: FrameAnswer) -> bool:
         try:
-            text = json.dumps(answer.to_dict())
-        except Exception as error:  # noqa: BLE001 - it would end the thread
-            self._faults.error(f"An answer of {answer.camera} cannot be written: {error}", error)
+            topic, text = self._topic_of(answer.camera), json.dumps(answer.to_dict())
+            if self._options.retain:
+                with self._lock:
+                    self._answered.add(topic)
+            return self._give(topic, text, self._options.retain) is not None
+        except Exception as error:  # noqa: BLE001 - it would end the thread, and all answers with it
+            self._faults.error(f"An answer of {answer.camera} cannot be published: {error}", error)
             return False
-        topic = self._topic_of(answer.camera)
-        if self._options.retain:
-            with self._lock:
-                self._answered.add(topic)
-        return self._give(topic, text, self._options.retain) is not None
 
     def _topic_of(self, camera: str) -> str:
         return f"{self._topic}/{camera_part(camera)}"

@@ -224,7 +224,20 @@ def test_an_answer_that_cannot_be_written_is_lost_and_ends_nothing(
 
     assert counts == {"mqtt_lost": 70}
     assert client.published == [("site/one/door", 1)]
-    assert "cannot be written: Object of type object is not JSON" in caplog.text
+    assert "cannot be published: Object of type object is not JSON" in caplog.text
+
+
+def test_a_client_that_fails_ends_no_later_answer(
+    output: Mqtt, client: Client, counts: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = client.publish
+    monkeypatch.setattr(client, "publish", lambda *_given, **_named: 1 / 0)
+    put(output, answer_of(number=0))
+    monkeypatch.setattr(client, "publish", publish)
+    put(output, answer_of(number=1))
+
+    assert counts == {"mqtt_lost": 1}
+    assert client.published == [("site/one/door", 1)]
 
 
 def test_changes_are_logged_and_retries_are_not(
