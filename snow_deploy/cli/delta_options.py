@@ -30,6 +30,35 @@ class BlockCount(click.ParamType[int | None]):
             self.fail(f"{value!r} is not {_ALL}, {_FIRST} or a number from 1 on.", param, ctx)
 
 
+form_options = all_of(
+    click.option(
+        "--blocks",
+        type=BlockCount(),
+        default=_ALL,
+        show_default=True,
+        metavar="all|first|N",
+        help="How many blocks of each stage a delta has. Those that change a tensor's shape always "
+        "stay.",
+    ),
+    click.option(
+        "--from-stage",
+        type=AT_LEAST_ONE,
+        metavar="S",
+        help="Begin the delta at this stage, on the whole tensor that the source's stage reads. A "
+        "stage is blocks of one height and width; a ResNet has 1 to 4.  [default: begin with the "
+        "image]",
+    ),
+    click.option(
+        "--classifier-reads",
+        type=click.Choice(["last", "taps"]),
+        default="last",
+        help="What the delta's classifier reads beside its local features. last: the source's last "
+        "ones, as in the paper. taps: those, and the features of all the source's blocks that a "
+        "readout's fit chooses; it begins as that readout (--recipe steady).",
+    ),
+)
+"""Those of a delta's form, beyond the paper."""
+
 delta_options = all_of(
     click.option(
         "--subscription",
@@ -62,29 +91,5 @@ delta_options = all_of(
         help="A chosen channel comes out where it came out before, or by falling weight (the "
         "paper's Algorithm 1).",
     ),
-    click.option(
-        "--blocks",
-        type=BlockCount(),
-        default=_ALL,
-        show_default=True,
-        metavar="all|first|N",
-        help="How many blocks of each stage a delta has. Those that change a tensor's shape always "
-        "stay.",
-    ),
-    click.option(
-        "--from-stage",
-        type=AT_LEAST_ONE,
-        metavar="S",
-        help="Begin the delta at this stage, on the whole tensor that the source's stage reads. A "
-        "stage is blocks of one height and width; a ResNet has 1 to 4.  [default: begin with the "
-        "image]",
-    ),
-    click.option(
-        "--classifier-reads",
-        type=click.Choice(["last", "taps"]),
-        default="last",
-        help="What the delta's classifier reads beside its local features. last: the source's last "
-        "ones, as in the paper. taps: those, and the features of all the source's blocks that a "
-        "readout's fit chooses; it begins as that readout (--recipe steady).",
-    ),
+    form_options,
 )

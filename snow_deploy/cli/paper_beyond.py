@@ -135,11 +135,13 @@ def tune(
 
     from snow_deploy.paper.search_grid import SearchGrid
     from snow_deploy.paper.tune import choose_recipes
+    from snow_deploy.training.options import RECIPES
 
     options = PaperOptions(**chosen)
     if "lf" in (options.schemes or ()):
         msg = "lf learns with what is chosen for ft; give --schemes ft for it, and leave lf out"
         raise click.UsageError(msg)
-    study = replace(make_study(options), held_out=held_out)
+    planned = RECIPES["steady"] if options.classifier_reads == "taps" else None
+    study = replace(make_study(options, planned=planned), held_out=held_out)
     grid = SearchGrid(rates, classifier_rates, crops=crops)
     show(options.output, *choose_recipes(study, grid))

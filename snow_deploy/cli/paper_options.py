@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snow_deploy.cli.delta_options import form_options
 from snow_deploy.cli.options import AT_LEAST_ONE, FILE, FOLDER, all_of
 from snow_deploy.cli.source_options import source_options
 
@@ -210,6 +211,7 @@ def training_options(*, required: bool, tunes: bool = False) -> Callable[[Any], 
             "first.",
         ),
         click.option("--epochs", default=90, help="Of each run."),
+        form_options,
         *([] if tunes else [_recipe_options]),
         _batch_and_size,
         click.option(
@@ -224,7 +226,7 @@ def measuring_options(*, steps: bool) -> Callable[[Any], Any]:
     return all_of(
         output_option,
         click.option("--source", "architecture", default="resnet50", help="Architecture."),
-        _batch_and_size if steps else _image_size_option,
+        all_of(form_options, _batch_and_size) if steps else _image_size_option,
     )
 
 

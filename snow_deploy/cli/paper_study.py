@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from snow_deploy.models.network import Scheme
+    from snow_deploy.models.options import ClassifierReads
     from snow_deploy.paper.costs import Costing
     from snow_deploy.paper.report import TableReport
     from snow_deploy.paper.study import Study
     from snow_deploy.paper.tuned import Tuned
-    from snow_deploy.training.options import TrainingPrecision
+    from snow_deploy.training.options import Recipe, TrainingPrecision
 
 _OF_TRAINING = (
     *("weights", "weights_key", "stride_in_1x1"),
@@ -44,6 +45,8 @@ class PaperOptions:
         root: Folder of the store.
         schemes: None of a command that compares none.
         rounds: None of a command that measures no speed.
+        blocks: None for all.
+        from_stage: None for the image.
         batch_size: None for the paper's of each scheme or, with another recipe, 256.
         speed: Whether to measure at all; None of a command that does not ask.
     """
@@ -57,6 +60,9 @@ class PaperOptions:
     stride_in_1x1: bool = False
     schemes: tuple[Scheme, ...] | None = None
     seeds: tuple[int, ...] = (0,)
+    blocks: int | None = None
+    from_stage: int | None = None
+    classifier_reads: ClassifierReads = "last"
     recipe: str = "paper"
     decay_epochs: int | None = None
     tuned: Path | None = None
@@ -74,19 +80,27 @@ class PaperOptions:
     speed: bool | None = None
 
 
-def make_study(chosen: PaperOptions, *, unread: Sequence[str] = (), trains: bool = True) -> Study:
+def make_study(
+    chosen: PaperOptions,
+    *,
+    unread: Sequence[str] = (),
+    trains: bool = True,
+    planned: Recipe | None = None,
+) -> Study:
     """Make a study of a command's options; the source comes into the store where data is given.
 
     Args:
         chosen: The command's values.
         unread: Those that, like all that is of training, mean nothing without data.
         trains: Whether the command trains on its data, and needs a source for it.
+        planned: A recipe such as it will train by; None for what the options say.
 
     Raises:
         click.UsageError: There is no data for what was given to train on it, or what recipes were
             chosen for differs from what is asked for.
         TrainingError: Recipes were chosen on another source, or on other pictures.
     """
+    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.models.weights import is_file
     from snow_deploy.paper.study import SCHEMES, Study, parse_data
     from snow_deploy.training.store import Store
@@ -108,6 +122,11 @@ def make_study(chosen: PaperOptions, *, unread: Sequence[str] = (), trains: bool
         batch_size=chosen.batch_size,
         image_size=chosen.image_size,
         precision=chosen.precision,
+        delta=DeltaOptions(
+            blocks=chosen.blocks,
+            from_stage=chosen.from_stage,
+            classifier_reads=chosen.classifier_reads,
+        ),
         decay_epochs=chosen.decay_epochs,
         tuned=tuned,
         workers=chosen.workers,
@@ -119,11 +138,11 @@ def make_study(chosen: PaperOptions, *, unread: Sequence[str] = (), trains: bool
     weights = chosen.weights
     at_hand = study.store.has_source() if weights is None else is_file(weights)
     if at_hand:  # a wrong one is reported before much data is looked through
-        _bring_source(study, chosen)
+        _bring_source(study, chosen, planned)
     for name in data:  # all of it, before weights are fetched and hours are trained
         study.splits(name)
     if not at_hand:
-        _bring_source(study, chosen)
+        _bring_source(study, chosen, planned)
     if tuned is not None:
         tuned.check_source(study.store.source_weights().fingerprint())
         for name in data:
@@ -143,9 +162,15 @@ def _read_tuned(path: Path) -> Tuned:
 
 
 def _as_tuned(chosen: PaperOptions, tuned: Tuned) -> PaperOptions:
-    """Return the options with the epochs, batch and image size that recipes were chosen for."""
-    for name in ("epochs", "batch_size", "image_size"):
-        wanted, asked = getattr(tuned, name), getattr(chosen, name)
+    """Return the options with what recipes were chosen for: epochs, batch, size, SNOW's form."""
+    from snow_deploy.models.options import FORM
+
+    wanted_of = {
+        **{name: getattr(tuned, name) for name in ("epochs", "batch_size", "image_size")},
+        **{name: getattr(tuned.delta, name) for name in FORM},
+    }
+    for name, wanted in wanted_of.items():
+        asked = getattr(chosen, name)
         if is_given(name) and asked != wanted:
             option = f"--{name.replace('_', '-')}"
             msg = (
@@ -153,12 +178,7 @@ def _as_tuned(chosen: PaperOptions, tuned: Tuned) -> PaperOptions:
                 f"Leave {option} out, or choose recipes for it with `snow-deploy paper tune`."
             )
             raise click.UsageError(msg)
-    return replace(
-        chosen,
-        epochs=tuned.epochs,
-        batch_size=tuned.batch_size,
-        image_size=tuned.image_size,
-    )
+    return replace(chosen, **wanted_of)
 
 
 def show(output: Path, report: TableReport, figure: Figure) -> None:
@@ -172,12 +192,16 @@ def show(output: Path, report: TableReport, figure: Figure) -> None:
     click.echo(f"wrote {', '.join(map(str, files))}")
 
 
-def _bring_source(study: Study, chosen: PaperOptions) -> None:
+def _bring_source(study: Study, chosen: PaperOptions, recipe: Recipe | None) -> None:
     """Bring the source into the study's store, if it serves for what is compared."""
     from snow_deploy.training.bring_source import bring_source
 
     schemes: Sequence[Scheme] = chosen.schemes or ("snow",)
-    planned = [(study.options(scheme, study.seeds[0]), _ANY_CLASSES) for scheme in schemes]
+    data = next(iter(study.data))
+    planned = [
+        (study.options(scheme, study.seeds[0], data=data, recipe=recipe), _ANY_CLASSES)
+        for scheme in schemes
+    ]
     source = read_choice(
         chosen.architecture, chosen.weights, chosen.weights_key, chosen.stride_in_1x1
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
@@ -16,7 +16,8 @@ ClassifierReads = Literal["last", "taps"]
 """The source's last features beside the local ones, as in the paper; or chosen ones of all taps."""
 
 
-_NEWER = frozenset({"blocks", "from_stage", "classifier_reads"})
+FORM: Final = ("blocks", "from_stage", "classifier_reads")
+"""What a delta has beyond the paper's, by name; files from before there was any have none."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,19 @@ class DeltaOptions:
             "classifier-reads": (self.classifier_reads in reads, ", ".join(reads)),
         }
 
+    def as_in_the_paper(self) -> DeltaOptions:
+        """Return them without what the paper's deltas do not have."""
+        return replace(self, blocks=None, from_stage=None, classifier_reads="last")
+
+    def form_words(self) -> list[str]:
+        """Say for people what it has beyond the paper's: `blocks 1`, `classifier-reads taps`."""
+        paper = self.as_in_the_paper()
+        return [
+            f"{name.replace('_', '-')} {value}"
+            for name in FORM
+            if (value := getattr(self, name)) != getattr(paper, name)
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values by name, but for those that a paper's delta does not have.
 
@@ -78,7 +92,7 @@ class DeltaOptions:
         return {
             each.name: value
             for each in fields(self)
-            if (value := getattr(self, each.name)) != each.default or each.name not in _NEWER
+            if (value := getattr(self, each.name)) != each.default or each.name not in FORM
         }
 
 

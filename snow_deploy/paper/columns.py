@@ -93,9 +93,10 @@ def training_note(study: Study, *, spread: bool = True) -> str:
     over = "± is the standard deviation over them" if spread else "the mean over them"
     recipe = f"recipe {study.recipe}" if study.tuned is None else "recipes chosen for each scheme"
     batch = "the paper's batches" if study.batch_size is None else f"batch {study.batch_size}"
+    form = "".join(f"SNOW's delta {word}, " for word in study.delta.form_words())
     return (
         f"test accuracy, 0 to 1, after the last of {study.epochs} epochs, {recipe}, {batch}, "
-        f"{study.image_size} px, "
+        f"{study.image_size} px, {form}"
         + (f"{len(study.seeds)} seeds; {over}." if len(study.seeds) > 1 else "one seed.")
     )
 

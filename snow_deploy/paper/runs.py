@@ -189,6 +189,7 @@ def describe_run(run: Run) -> str:
         delta = options.delta
         words[2:2] = [delta.subscription, f"N/{delta.k_divisor}", f"width 1/{delta.width_divisor}"]
         words.insert(5, f"sigma2 {delta.sigma2:g}")
+        words[6:6] = delta.form_words()
     return " ".join(words)
 
 

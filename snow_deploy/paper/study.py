@@ -87,7 +87,8 @@ class Study:
             for each scheme: two contenders then are SNOW's.
         image_size: Side of the networks' input, in pixels.
         precision: Arithmetic of training.
-        delta: SNOW's shape where a table doesn't vary it.
+        delta: SNOW's shape where a table doesn't vary it. The other schemes have nothing of its
+            form, so that their runs are the same ones beside every form.
         decay_epochs: Epochs between steps, of recipes whose rate falls in steps; None for the
             recipe's.
         tuned: Recipes that were chosen for each scheme and data, in place of `recipe`.
@@ -169,6 +170,7 @@ class Study:
         seed: int,
         *,
         data: str | None = None,
+        recipe: Recipe | None = None,
         batch_size: int | None = None,
         delta: DeltaOptions | None = None,
         after: str | None = None,
@@ -179,13 +181,15 @@ class Study:
             scheme: Scheme of its network.
             seed: Seed of its weights, order, crops and noise.
             data: What it learns, where a recipe may have been chosen for it.
+            recipe: How it learns; None for the study's.
             batch_size: Pictures a step; None for the scheme's first.
             delta: Its shape, where the table varies it.
             after: The run that it goes on from, for `lf`.
         """
+        delta = delta or self.delta
         return TrainOptions(
-            delta=delta or self.delta,
-            recipe=self.recipe_of(scheme, data, follows=after is not None),
+            delta=delta if scheme == "snow" else delta.as_in_the_paper(),
+            recipe=recipe or self.recipe_of(scheme, data, follows=after is not None),
             epochs=self.epochs,
             batch_size=batch_size or self._batches(scheme)[0],
             image_size=self.image_size,

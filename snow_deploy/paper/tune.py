@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from snow_deploy.models.network import Scheme
+    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.paper.study import Run, Study
 
 FILE: Final = "tuned.json"
@@ -67,12 +68,14 @@ class _Search:
     """The way of one scheme on one data set.
 
     Attributes:
+        grid: What is tried.
         settings: Chosen so far.
         tried: By settings, in order, what they reached.
     """
 
     data: str
     scheme: Scheme
+    grid: SearchGrid
     settings: Settings
     tried: dict[tuple[tuple[Setting, float | str], ...], Score] = field(default_factory=dict)
 
@@ -97,26 +100,27 @@ def choose_recipes(study: Study, grid: SearchGrid) -> tuple[TableReport, Figure]
     source = Source(study.store.source_weights())
     features, grid = source.anatomy.head_channels, _fitting(grid, source)
     searches = [
-        _Search(data, scheme, first_settings(scheme, grid))
+        _Search(data, scheme, fitting, first_settings(scheme, fitting))
         for data in study.data
         for scheme in study.schemes
+        for fitting in [_beginning_as_fit(grid, study.delta) if scheme == "snow" else grid]
     ]
     for setting in SETTINGS:
         concerned = [each for each in searches if has(each.scheme, setting)]
         asked = [
             (search, {**search.settings, setting: value})
             for search in concerned
-            for value in grid.values(setting)
+            for value in search.grid.values(setting)
         ]
         new = [pair for pair in asked if tuple(pair[1].items()) not in pair[0].tried]
         scores = _measure(replace(study, store=trials), new, features, kept)
         for (search, settings), score in zip(new, scores, strict=True):
             search.tried[tuple(settings.items())] = score
         for search in concerned:
-            search.settings = _best(search, setting, grid)
+            search.settings = _best(search, setting)
             study.say(f"{search.data}, {search.scheme}: {setting} {search.settings[setting]}")
-    found = _write(study, grid, searches, features)
-    return _report(study, grid, searches, found)
+    found = _write(study, searches, features)
+    return _report(study, searches, found)
 
 
 def _fitting(grid: SearchGrid, source: Source) -> SearchGrid:
@@ -126,9 +130,14 @@ def _fitting(grid: SearchGrid, source: Source) -> SearchGrid:
     return replace(grid, starts=("random",), second_losses=(0.0,))
 
 
-def _best(search: _Search, setting: Setting, grid: SearchGrid) -> Settings:
+def _beginning_as_fit(grid: SearchGrid, delta: DeltaOptions) -> SearchGrid:
+    """Leave out the random start of a classifier that reads taps: it begins as the fit of them."""
+    return replace(grid, starts=("linear",)) if delta.classifier_reads == "taps" else grid
+
+
+def _best(search: _Search, setting: Setting) -> Settings:
     """Return the settings with the best value; of equally good ones the first."""
-    candidates = [{**search.settings, setting: value} for value in grid.values(setting)]
+    candidates = [{**search.settings, setting: value} for value in search.grid.values(setting)]
 
     def rank(settings: Settings) -> tuple[float, float]:
         score = search.tried[tuple(settings.items())]
@@ -168,9 +177,8 @@ def _measure(
 
 
 def _run(study: Study, search: _Search, settings: Settings, features: int, seed: int) -> Run:
-    options = study.options(search.scheme, seed)
     recipe = recipe_from(settings, search.scheme, features)
-    return study.run(search.data, replace(options, recipe=recipe))
+    return study.run(search.data, study.options(search.scheme, seed, recipe=recipe))
 
 
 def _facts(study: Study, run: Run) -> Mapping[str, str]:
@@ -194,33 +202,31 @@ def _mean(scores: Sequence[Score]) -> Score:
     return Score(fmean([s.accuracy for s in scores]), fmean([s.loss for s in scores]))
 
 
-def _write(study: Study, grid: SearchGrid, searches: Sequence[_Search], features: int) -> Path:
+def _write(study: Study, searches: Sequence[_Search], features: int) -> Path:
     """Add what was chosen to the file, which may hold other schemes and data already."""
     path = study.output / FILE
     source = study.store.source_weights().fingerprint()
-    alike = (study.epochs, study.batch_size, study.image_size, source)
+    empty = Tuned(study.epochs, study.batch_size, study.image_size, source, {}, study.delta)
     choices: dict[tuple[str, str], Choice] = {}
     if path.is_file():
         old = read_tuned(path)
-        if (old.epochs, old.batch_size, old.image_size, old.source) == alike:
+        if replace(old, choices={}) == empty:
             choices = dict(old.choices)
     for search in searches:
         choices[search.data, search.scheme] = Choice(
             recipe_from(search.settings, search.scheme, features),
             search.tried[tuple(search.settings.items())].accuracy,
             len(search.tried),
-            at_an_end(search.settings, grid),
+            at_an_end(search.settings, search.grid),
             study.splits(search.data).fingerprint,
             study.held_out,
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    Tuned(*alike, choices).write(path)
+    replace(empty, choices=choices).write(path)
     return path
 
 
-def _report(
-    study: Study, grid: SearchGrid, searches: Sequence[_Search], path: Path
-) -> tuple[TableReport, Figure]:
+def _report(study: Study, searches: Sequence[_Search], path: Path) -> tuple[TableReport, Figure]:
     rows: list[dict[str, Cell]] = [
         {
             "data": search.data,
@@ -228,7 +234,7 @@ def _report(
             "trials": len(search.tried),
             "accuracy": search.tried[tuple(search.settings.items())].accuracy,
             **{setting: str(value) for setting, value in search.settings.items()},
-            "edges": ", ".join(at_an_end(search.settings, grid)) or "no",
+            "edges": ", ".join(at_an_end(search.settings, search.grid)) or "no",
         }
         for search in searches
     ]

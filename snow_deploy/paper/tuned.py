@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_deploy.data.hold_out import hold_out
 from snow_deploy.errors import TrainingError
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import Recipe
 from snow_runtime.files import atomic_write
 
@@ -52,6 +53,7 @@ class Tuned:
         image_size: Side of the input, in pixels.
         source: The source's fingerprint.
         choices: Choices by data set and scheme.
+        delta: Shape of SNOW's delta.
     """
 
     epochs: int
@@ -59,6 +61,7 @@ class Tuned:
     image_size: int
     source: str
     choices: Mapping[tuple[str, str], Choice]
+    delta: DeltaOptions = field(default_factory=DeltaOptions)
 
     def recipe(self, data: str, scheme: Scheme, *, follows: bool = False) -> Recipe:
         """Return the recipe of a scheme on a data set; LF learns as FT, which its first task is.
@@ -130,6 +133,7 @@ class Tuned:
             "image_size": self.image_size,
             "source": self.source,
             "choices": nested,
+            **({} if self.delta == DeltaOptions() else {"delta": self.delta.to_dict()}),
         }
 
     def write(self, path: Path) -> None:
@@ -153,7 +157,8 @@ def read_tuned(path: Path) -> Tuned:
             for data, by_scheme in nested.items()
             for scheme, values in by_scheme.items()
         }
-        found = Tuned(**document, choices=choices)
+        delta = DeltaOptions(**document.pop("delta", {}))
+        found = Tuned(**document, choices=choices, delta=delta)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = (
             f"{path} cannot be read as chosen recipes ({error}). Give the tuned.json that "

@@ -229,3 +229,31 @@ def test_the_papers_data_sets_need_no_data(tmp_path: Path) -> None:
         8_144,
         5_994,
     ]
+
+
+def test_a_form_of_the_delta_is_trained_by_recipes_for_it(tmp_path: Path) -> None:
+    """Real training: the tuned file says the form, and `table7` need not be told again."""
+    store = Store(tmp_path / "store")
+    store.put_source(random_weights("resnet18", 7))
+    out = tmp_path / "out"
+    options = [
+        *("--data", "shape=demo:shape?train=60&test=12&size=32", "--schemes", "snow"),
+        *("--workers", "0", "--store", str(store.root), "-o", str(out)),
+    ]
+    short = ["--epochs", "1", "--batch-size", "8", "--image-size", "32", "--precision", "fp32"]
+    few = ["--rates", "0.1", "--classifier-rates", "0.01", "--crops", "0.5"]
+    form = ["--from-stage", "4", "--blocks", "first", "--classifier-reads", "taps"]
+
+    chosen = CliRunner().invoke(main, ["paper", "tune", *options, *short, *few, *form])
+    tuned = ["--tuned", str(out / "tuned.json")]
+    table = CliRunner().invoke(main, ["paper", "table7", *options, *tuned])
+    other = CliRunner().invoke(main, ["paper", "table7", *options, *tuned, "--blocks", "2"])
+
+    assert chosen.exit_code == 0, chosen.output
+    assert table.exit_code == 0, table.output
+    (name,) = store.tasks()
+    delta = store.load_task(name).options.delta
+    assert (delta.from_stage, delta.blocks, delta.classifier_reads) == (4, 1, "taps")
+    assert "SNOW's delta from-stage 4" in " ".join(table.output.split())
+    assert other.exit_code == 2
+    assert "--blocks is 2, but the recipes of" in " ".join(other.stderr.split())

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from snow_deploy.errors import TrainingError
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes import build_network
 from snow_deploy.paper.search_grid import SETTINGS, SearchGrid, first_settings, has, recipe_from
 from snow_deploy.paper.table7 import make_table7
@@ -170,6 +171,26 @@ def test_what_was_chosen_is_read_by_the_tables(held: Study, judge: Judge) -> Non
         study.options("mp", 0, data="shape")
     with pytest.raises(TrainingError, match="were chosen on the source"):
         tuned.check_source("0" * 64)
+
+
+def test_a_form_of_the_delta_has_recipes_of_its_own(held: Study, judge: Judge) -> None:
+    """Its runs are SNOW's alone: the others are the same runs beside every form."""
+    held = replace(held, schemes=("ft", "snow"))
+    choose_recipes(held, GRID)
+    plain = read_tuned(held.output / FILE)
+    judge.requests.clear()
+    form = DeltaOptions(blocks=1, from_stage=4, classifier_reads="taps")
+
+    choose_recipes(replace(held, delta=form), GRID)
+
+    assert {each.options.scheme for each in judge.requests} == {"snow"}
+    assert {each.options.delta for each in judge.requests} == {form}
+    tuned = read_tuned(held.output / FILE)
+    assert (plain.delta, tuned.delta) == (DeltaOptions(), form)
+    report, _ = make_table7(replace(held, held_out=None, tuned=tuned, delta=form))
+    assert "SNOW's delta blocks 1, SNOW's delta from-stage 4" in report.notes[0]
+    choose_recipes(replace(held, schemes=("snow",)), GRID)  # of the paper's form: a file of its own
+    assert set(read_tuned(held.output / FILE).choices) == {("shape", "snow")}
 
 
 def test_every_scheme_has_the_same_values() -> None:
