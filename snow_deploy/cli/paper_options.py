@@ -226,7 +226,8 @@ def measuring_options(*, steps: bool) -> Callable[[Any], Any]:
     return all_of(
         output_option,
         click.option("--source", "architecture", default="resnet50", help="Architecture."),
-        all_of(form_options, _batch_and_size) if steps else _image_size_option,
+        form_options,
+        _batch_and_size if steps else _image_size_option,
     )
 
 

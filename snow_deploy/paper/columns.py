@@ -93,12 +93,18 @@ def training_note(study: Study, *, spread: bool = True) -> str:
     over = "± is the standard deviation over them" if spread else "the mean over them"
     recipe = f"recipe {study.recipe}" if study.tuned is None else "recipes chosen for each scheme"
     batch = "the paper's batches" if study.batch_size is None else f"batch {study.batch_size}"
-    form = "".join(f"SNOW's delta {word}, " for word in study.delta.form_words())
     return (
         f"test accuracy, 0 to 1, after the last of {study.epochs} epochs, {recipe}, {batch}, "
-        f"{study.image_size} px, {form}"
+        f"{study.image_size} px, "
         + (f"{len(study.seeds)} seeds; {over}." if len(study.seeds) > 1 else "one seed.")
+        + "".join(f" {line}" for line in form_note(study))
     )
+
+
+def form_note(study: Study) -> list[str]:
+    """Say of what form SNOW's deltas are, where that is not the paper's."""
+    words = study.delta.form_words()
+    return [f"SNOW's deltas are not the paper's: {', '.join(words)}."] if words else []
 
 
 def older_note(rows: Sequence[Mapping[str, Cell]], study: Study) -> list[str]:

@@ -14,6 +14,7 @@ from snow_deploy.errors import DataError, TrainingError
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.training.options import (
     PAPER_BATCHES,
+    RECIPES,
     REFERENCE_BATCH,
     Recipe,
     TrainingPrecision,
@@ -180,13 +181,16 @@ class Study:
         Args:
             scheme: Scheme of its network.
             seed: Seed of its weights, order, crops and noise.
-            data: What it learns, where a recipe may have been chosen for it.
+            data: What it learns, where a recipe may have been chosen for it; None where only costs
+                are measured, which the recipe does not change.
             recipe: How it learns; None for the study's.
             batch_size: Pictures a step; None for the scheme's first.
             delta: Its shape, where the table varies it.
             after: The run that it goes on from, for `lf`.
         """
         delta = delta or self.delta
+        if data is None and scheme == "snow" and delta.classifier_reads == "taps":
+            recipe = recipe or RECIPES["steady"]  # the paper's has no fit that taps begin as
         return TrainOptions(
             delta=delta if scheme == "snow" else delta.as_in_the_paper(),
             recipe=recipe or self.recipe_of(scheme, data, follows=after is not None),

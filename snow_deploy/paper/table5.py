@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.models.source import Source
 from snow_deploy.paper import printed
+from snow_deploy.paper.columns import form_note
 from snow_deploy.paper.costs import ratio, serving_note
 from snow_deploy.paper.measure.networks import count_together
 from snow_deploy.paper.measure.serving import measure_serving
@@ -75,7 +76,7 @@ def make_table5(
             for scheme in study.schemes
         ]
     device = describe_device(default_device())
-    notes = [costing.note()]
+    notes = [costing.note(), *form_note(study)]
     if costing.speed:
         notes.append(serving_note(costing, study.image_size, str(device["device"])))
     facts = {

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
+from snow_deploy.paper.columns import form_note
 from snow_deploy.paper.costs import ratio, speed_note, to_megabytes
 from snow_deploy.paper.measure.steps import StepFigures, measure_steps
 from snow_deploy.paper.measurement_cache import MeasurementCache, default_device, describe_device
@@ -87,6 +88,7 @@ def make_table8(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
             "V100 at 224 px. Over ft in the block of equal batches: SNOW-128 over FT, both at 128; "
             "SNOW-256 has 2.66 and 0.32 over FT at its batch of 128."
         ),
+        *form_note(study),
     ]
     facts = {
         **costing.facts(),

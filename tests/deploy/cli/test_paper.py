@@ -231,6 +231,29 @@ def test_the_papers_data_sets_need_no_data(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("command", ["table8 --batch-size 8 --steps 1 --rounds 1", "table5"])
+def test_the_cost_of_a_form_is_measured_without_a_recipe(tmp_path: Path, command: str) -> None:
+    options = f"{command} --source resnet18 --schemes ft,snow --image-size 32"
+    options += " --no-speed --classes 3,4" if command == "table5" else ""
+    form = ["--from-stage", "4", "--blocks", "first"]
+
+    def snow(*more: str) -> dict[str, Any]:
+        result = CliRunner().invoke(
+            main, ["paper", *options.split(), *more, "-o", str(tmp_path / str(len(more)))]
+        )
+        assert result.exit_code == 0, result.output
+        *_, row = check_files(tmp_path / str(len(more)), command.partition(" ")[0])
+        return row
+
+    whole, small, taps = snow(), snow(*form), snow(*form, "--classifier-reads", "taps")
+
+    if command == "table5":
+        counts = [row["parameters_millions"] for row in (whole, small, taps)]
+        assert len(set(counts)) == 3
+    else:
+        assert all(row["scheme"] == "snow" for row in (whole, small, taps))
+
+
 def test_a_form_of_the_delta_is_trained_by_recipes_for_it(tmp_path: Path) -> None:
     """Real training: the tuned file says the form, and `table7` need not be told again."""
     store = Store(tmp_path / "store")
@@ -254,6 +277,6 @@ def test_a_form_of_the_delta_is_trained_by_recipes_for_it(tmp_path: Path) -> Non
     (name,) = store.tasks()
     delta = store.load_task(name).options.delta
     assert (delta.from_stage, delta.blocks, delta.classifier_reads) == (4, 1, "taps")
-    assert "SNOW's delta from-stage 4" in " ".join(table.output.split())
+    assert "deltas are not the paper's: blocks 1, from-stage 4," in " ".join(table.output.split())
     assert other.exit_code == 2
     assert "--blocks is 2, but the recipes of" in " ".join(other.stderr.split())

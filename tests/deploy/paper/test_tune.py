@@ -188,7 +188,10 @@ def test_a_form_of_the_delta_has_recipes_of_its_own(held: Study, judge: Judge) -
     tuned = read_tuned(held.output / FILE)
     assert (plain.delta, tuned.delta) == (DeltaOptions(), form)
     report, _ = make_table7(replace(held, held_out=None, tuned=tuned, delta=form))
-    assert "SNOW's delta blocks 1, SNOW's delta from-stage 4" in report.notes[0]
+    assert (
+        "deltas are not the paper's: blocks 1, from-stage 4, classifier-reads taps"
+        in report.notes[0]
+    )
     choose_recipes(replace(held, schemes=("snow",)), GRID)  # of the paper's form: a file of its own
     assert set(read_tuned(held.output / FILE).choices) == {("shape", "snow")}
 
