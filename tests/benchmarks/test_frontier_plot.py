@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
 
-from matplotlib.text import Annotation
+from matplotlib.container import ErrorbarContainer
 
 from benchmarks import frontier_plot
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from matplotlib.axes import Axes
 
 COSTS = {
     "fo": {"layers": 60, "cpu_over_source": 1.0},
@@ -29,20 +32,36 @@ ROWS = [
 ]
 
 
-def test_every_row_stands_at_its_cost_and_what_is_beaten_is_grey() -> None:
-    panels = frontier_plot.draw(COSTS, ROWS).axes
+def test_every_row_stands_at_its_cost_and_what_is_beaten_is_hollow() -> None:
+    figure = frontier_plot.draw(COSTS, ROWS)
+    panels = figure.axes
     assert len(panels) == 6
-    layers, _, seconds = panels[:3]
-    notes = [text for text in layers.texts if isinstance(text, Annotation)]
-    placed = {note.get_text(): (note.xy, note.get_color()) for note in notes}
-    assert {name: spot for name, (spot, _) in placed.items()} == {
-        "fo": (60, 0.83),
-        "readout": (67, 0.89),
-        "ft": (342, 0.84),
+    layers, added, seconds = panels[:3]
+
+    assert points(layers) == {
+        frontier_plot.TITLES["fo"]: (60, 0.83, True),
+        "readout": (67, 0.89, True),
+        frontier_plot.TITLES["ft"]: (342, 0.84, False),
     }
-    assert placed["fo"][1] == placed["readout"][1] != placed["ft"][1]
-    assert [text.get_text() for text in seconds.texts] == ["fo", "ft"]  # no time of the readout
+    # what adds nothing that was measured has a place on an axis of powers of ten all the same
+    assert points(added)[frontier_plot.TITLES["fo"]][0] == frontier_plot.LEAST_ADDED
+    assert points(added)["readout"][0] == pytest.approx(2.0)
+    assert set(points(seconds)) == {frontier_plot.TITLES[name] for name in ("fo", "ft")}
     assert "clothing" in panels[3].get_ylabel()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(points(layers))
+
+
+def points(axes: Axes) -> dict[str, tuple[float, float, bool]]:
+    """Return place, and whether it is filled, of each point by its name in the legend."""
+    found = {}
+    for container in axes.containers:
+        assert isinstance(container, ErrorbarContainer)
+        line = container.lines[0]
+        face, edge = line.get_markerfacecolor(), line.get_color()
+        x, y = np.asarray(line.get_xydata())[0]
+        found[str(container.get_label())] = (float(x), float(y), face == edge)
+    return found
 
 
 def test_it_is_written(tmp_path: Path) -> None:
