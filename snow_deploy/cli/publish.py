@@ -22,6 +22,7 @@ from snow_deploy.cli.publish_options import (
 from snow_deploy.cli.publish_upkeep import key_group, prune_releases, refresh, sign_waiting
 from snow_deploy.cli.status_options import box_ids_of, names_statuses, status_options, statuses_of
 from snow_deploy.cli.tables import megabytes
+from snow_deploy.cli.try_graph import try_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,8 +124,12 @@ def init(
 @draft_option
 @json_option
 def add(name: str, folder: Path, waves: tuple[str, ...], *, as_json: bool, **given: Any) -> None:
-    """Publish the release NAME, and begin its first wave."""
-    from snow_deploy.fleet.make_release import ReleaseRequest, publish_release
+    """Publish the release NAME, and begin its first wave.
+
+    The graph and the readouts are tried here before, where ONNX Runtime is installed (extra cpu):
+    what answers otherwise than when it was exported or fitted is not published.
+    """
+    from snow_deploy.fleet.make_release import ReleaseRequest, check_files, publish_release
     from snow_deploy.fleet.waves import parse_wave
 
     publication = open_publication(folder, given)
@@ -134,6 +139,8 @@ def add(name: str, folder: Path, waves: tuple[str, ...], *, as_json: bool, **giv
         **{each: given[each] for each in ("graph", "readouts", "config", "engine")},
         **{each: given[each] for each in ("budget_ms", "watch_s")},
     )
+    check_files(request)
+    try_graph(request.graph, request.readouts)
     with changing(publication):
         done = publish_release(publication, request)
     if as_json:

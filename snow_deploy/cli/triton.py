@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.options import AT_LEAST_ONE, FOLDER, PATH, THREADS, FiniteRange, json_option
+from snow_deploy.cli.try_graph import try_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,11 +65,14 @@ def command(
     REPOSITORY/NAME gets MODEL as its next version, whole or not at all. Versions that are there
     are never changed, and Triton serves them side by side. What describes them, config.pbtxt and
     the labels, is one for all: a version that does not fit it is refused. Without MODEL it is
-    snow.onnx.
+    snow.onnx. A graph is tried here before, where ONNX Runtime is installed (extra cpu).
     """
+    from snow_runtime.model import is_engine
     from snow_runtime.triton.options import TritonOptions
     from snow_runtime.triton.repository import add_version
 
+    if not is_engine(model):
+        try_graph(model)
     device: Any = {None: None, True: "gpu", False: "cpu"}[gpu]
     added = add_version(repository, model, TritonOptions(device=device, **asked))
     if as_json:

@@ -80,7 +80,7 @@ def publish_release(publication: Publication, request: ReleaseRequest) -> Publis
     releases = publication.releases()
     _check_name(request.name, releases)
     rollout = begin_rollout(publication.rollout(), request.name, request.waves)
-    _check_files(request)
+    check_files(request)
     packer = packer_for(publication, releases, request.changes)
     files = list(_pack_all(packer, request))
     release = Release(
@@ -124,8 +124,13 @@ def _check_name(name: str, releases: Sequence[Release]) -> None:
         raise PublishError(msg)
 
 
-def _check_files(request: ReleaseRequest) -> None:
-    """Look whether boxes could use the files: what cannot work is not sent to a hundred of them."""
+def check_files(request: ReleaseRequest) -> None:
+    """Look whether boxes could use the files: what cannot work is not sent to a hundred of them.
+
+    Raises:
+        PublishError: A file is not usable, or the configuration holds a secret.
+        GraphError, ReadoutError: The graph or a readout is none.
+    """
     graph = read_graph(request.graph)
     if graph.manifest is None:
         msg = (

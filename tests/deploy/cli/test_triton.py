@@ -3,12 +3,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
+from onnx import numpy_helper
 
 pytest.importorskip("tritonclient.grpc")
 
 from snow_deploy.cli import main
+from snow_runtime.graph.onnx_file import read_graph
+from snow_runtime.self_check import with_self_check
 from tests.runtime.triton.reading import read_config
 
 if TYPE_CHECKING:
@@ -53,4 +58,22 @@ def test_what_cannot_be_is_one_line(graph_path: Path, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert done.stderr.startswith("error: A model of Triton cannot be called 'a/b'")
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "models").exists()
+
+
+def test_what_answers_otherwise_than_it_was_exported_is_not_served(
+    graph_path: Path, tmp_path: Path
+) -> None:
+    graph = read_graph(graph_path)
+    assert graph.manifest is not None
+    model = with_self_check(graph.model, graph.manifest)
+    (weights,) = [each for each in model.graph.initializer if each.name == "v"]
+    weights.CopyFrom(numpy_helper.from_array(np.full((30, 4), 7, np.float32), "v"))
+    damaged = tmp_path / "damaged.onnx"
+    onnx.save(model, damaged)
+
+    done = CliRunner().invoke(main, ["triton", str(damaged), "-o", str(tmp_path / "models")])
+
+    assert done.exit_code == 1
+    assert "The model does not answer as its graph did" in done.stderr
     assert not (tmp_path / "models").exists()

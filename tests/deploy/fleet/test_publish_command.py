@@ -7,6 +7,7 @@ import json
 import re
 import stat
 import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,25 @@ def test_a_publication_from_its_beginning(tmp_path: Path) -> None:
     bill = json.loads(bills[0].read_text(encoding="utf-8"))
     assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "r1")
     assert "snow.onnx" in [each["name"] for each in bill["components"]]
+
+
+def test_what_answers_otherwise_than_it_was_exported_is_not_published(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred boxes would fetch it, try it aside, and refuse it, each by itself."""
+    damaged = save_graph(tmp_path / "damaged.onnx", 6, check=False)
+
+    result = call(publisher.folder, "add", "r9", "--graph", damaged)
+
+    assert result.exit_code == 1
+    assert "The model does not answer as its graph did" in result.stderr
+    assert "r9" not in call(publisher.folder, "show").stdout
+    # a machine that only publishes needs no ONNX Runtime; it says what it has not done
+    whole = save_graph(tmp_path / "whole.onnx", 7)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    result = call(publisher.folder, "add", "r9", "--graph", whole)
+    assert result.exit_code == 0, result.output
+    assert "whole.onnx was not tried: ONNX Runtime is not installed" in result.stderr
 
 
 @pytest.mark.parametrize(
