@@ -8,8 +8,10 @@
 PYTHON ?= python3
 EXTRAS ?= train,export,cpu,page,score,docs,dev
 ARGS ?=
-# Those of photos need photos.
-SCRIPTS ?= $(filter-out benchmarks/photos_%.py,$(wildcard benchmarks/[!_]*.py))
+# Those that are about photos, trained stores or reports of yours are told which.
+ASK := $(addprefix benchmarks/,frontier_plot.py paired_leads.py photos_per_class.py photos_plot.py \
+	unknown.py)
+SCRIPTS ?= $(filter-out $(ASK),$(wildcard benchmarks/[!_]*.py))
 
 TRITON_PYTHON ?= $(PYTHON)
 

@@ -8,6 +8,7 @@ store's cache. `lost` is the share of its own rightly answered test pictures tha
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,8 +79,12 @@ def shown(
 
 def main() -> None:
     """Show every readout all pictures, and print a line for each."""
-    store = Store(sys.argv[1])
-    data = dict(each.split("=", 1) for each in sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("store", help="store of readouts")
+    parser.add_argument("data", nargs="+", metavar="TASK=KIND:PATH", help="data of each readout")
+    given = parser.parse_args()
+    store = Store(given.store)
+    data = dict(each.split("=", 1) for each in given.data)
     records = {name: store.load_task(name) for name in data}
     source = Source(store.source_weights())
     preprocessing = next(iter(records.values())).preprocessing
