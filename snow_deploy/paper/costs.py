@@ -79,7 +79,8 @@ def speed_note(figures: Mapping[str, StepFigures], image_size: int, device: str)
     batch = f"batch {batches.pop()}" if len(batches) == 1 else "the batch of the column"
     return (
         f"training step at {image_size} px, {batch}, random weights and pictures, on {device}; "
-        "least of several rounds in turns; the loading of pictures is left out."
+        "least of several rounds in turns; the loading of pictures is left out. The peak is of "
+        "tensors that are there at once: the networks that a step needs, and what it adds."
     )
 
 

@@ -5,32 +5,29 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
-from snow_deploy.allocator import give_back_freed_memory, keep_freed_memory
 from snow_deploy.errors import TrainingError
 from snow_deploy.paper.measure.step import WARM_UP, StepSetup, TrainingStep
-from snow_runtime.bench.process_memory import read_process_memory
 
-_RESET = Path("/proc/self/clear_refs")
-_FORGET_PEAK = "5"  # proc(5): VmHWM begins again at what is resident now
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def peak_bytes(setup: StepSetup) -> int | None:
-    """Return the peak memory of a step on the CPU; None where the system doesn't tell.
+def peak_bytes(setup: StepSetup) -> int:
+    """Return the peak memory of a step on the CPU.
 
     Raises:
         TrainingError: The other process failed, for want of memory as a rule.
     """
-    if not os.access(_RESET, os.W_OK):
-        return None
     done = subprocess.run(
         [sys.executable, "-m", "snow_deploy.paper.measure.peak_memory"],
         input=json.dumps(setup.to_dict()),
@@ -52,20 +49,35 @@ def measure_here(setup: StepSetup) -> int:
     """Return the size of the networks and the most that steps add to them, in bytes.
 
     As `torch.cuda.max_memory_allocated` counts it on a GPU: weights, gradients, the optimiser's
-    state, activations, and the batch.
+    state, activations, and the batch. What the heap keeps beyond the tensors is not counted, nor
+    what oneDNN takes for itself within a convolution.
     """
     step = TrainingStep(setup, torch.device("cpu"))
     batch = step.images.numel() * step.images.element_size()
-    gc.collect()
-    give_back_freed_memory()  # a step would take unnoticed what building the networks left
-    _RESET.write_text(_FORGET_PEAK, encoding="ascii")
-    before = read_process_memory().now_bytes or 0
-    for _ in range(WARM_UP):
-        step()
-    after = read_process_memory().peak_bytes or 0
-    return step.held_bytes() + batch + max(0, after - before)
+
+    def steps() -> None:
+        for _ in range(WARM_UP):
+            step()
+
+    return step.held_bytes() + batch + most_allocated(steps)
+
+
+def most_allocated(run: Callable[[], None]) -> int:
+    """Return the most bytes of tensors on the CPU that are there at once, of those made within.
+
+    For the first call of a process: torch goes on counting what an earlier one has left.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        recorded.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    return max(
+        (each["args"]["Total Allocated"] for each in events if each.get("name") == "[memory]"),
+        default=0,
+    )
 
 
 if __name__ == "__main__":
-    keep_freed_memory()  # as the commands do
     print(measure_here(StepSetup.from_dict(json.load(sys.stdin))))  # noqa: T201

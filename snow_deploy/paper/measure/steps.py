@@ -42,12 +42,12 @@ class StepFigures:
     Attributes:
         batch: Pictures a step.
         images_per_s: Pictures a second; the loading of pictures is no part of it.
-        peak_bytes: The most memory; None where it could not be measured.
+        peak_bytes: The most memory that tensors have at once: networks, and what steps add.
     """
 
     batch: int
     images_per_s: float
-    peak_bytes: int | None
+    peak_bytes: int
 
 
 def measure_steps(
@@ -74,7 +74,7 @@ def measure_steps(
     fitting, peaks = {}, {}
     for name, setup in setups.items():
         say(f"peak memory of a training step: {name}, batch {setup.options.batch_size}")
-        value = kept.get("peak", _facts(setup, device), partial(_fit, setup, device))
+        value = kept.get("tensors", _facts(setup, device), partial(_fit, setup, device))
         options = replace(setup.options, batch_size=value["batch"])
         fitting[name], peaks[name] = replace(setup, options=options), value["peak_bytes"]
 
