@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from snow_deploy.paper.columns import accuracy_key
 from snow_deploy.paper.costs import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from snow_deploy.paper.stored_tables import StoredTable, Tables
 
 CONVERGED: Final = 60.0
 """Epoch around which all schemes converge, section 3.1."""
+_COMPARED = ("fo", "fe", "ft", "mp", "pn", "snow")
 _SNOWS = ("snow-256", "snow", "snow-128")  # the first one that is there counts
 
 
@@ -55,6 +58,34 @@ def training_over(schemes: tuple[str, ...]) -> Callable[[Tables], float | None]:
         found = [ratio(_training(table, "snow"), _training(table, each)) for each in schemes]
         known = [each for each in found if each is not None]
         return min(known) if len(known) == len(schemes) else None
+
+    return value
+
+
+def training_least_lead(schemes: tuple[str, ...], base: str) -> Callable[[Tables], float | None]:
+    """Give the training speed of the slowest of some schemes over another's."""
+
+    def value(tables: Tables) -> float | None:
+        table = tables.get("table8")
+        if table is None:
+            return None
+        found = [ratio(_training(table, each), _training(table, base)) for each in schemes]
+        known = [each for each in found if each is not None]
+        return min(known) if len(known) == len(schemes) else None
+
+    return value
+
+
+def training_over_slowest(scheme: str) -> Callable[[Tables], float | None]:
+    """Give a scheme's training speed over the slowest other one's of the paper's."""
+
+    def value(tables: Tables) -> float | None:
+        table = tables.get("table8")
+        if table is None:
+            return None
+        others = [_training(table, each) for each in _COMPARED if each != scheme]
+        known = [each for each in others if each is not None]
+        return ratio(_training(table, scheme), min(known, default=None))
 
     return value
 
@@ -125,8 +156,8 @@ def sensitivity(option: str, best: str) -> Callable[[Tables], float | None]:
 
 
 def serving_of(scheme: str, base: str) -> Callable[[Tables], float | None]:
-    """Give one scheme's serving speed over another's."""
-    return lambda tables: _over(tables.get("table5"), "images_per_s", scheme, base)
+    """Give one scheme's serving speed over another's, at the largest batch that was measured."""
+    return lambda tables: _over(_at_largest_batch(tables), "images_per_s", scheme, base)
 
 
 def parameters_of(scheme: str, base: str) -> Callable[[Tables], float | None]:
@@ -134,19 +165,29 @@ def parameters_of(scheme: str, base: str) -> Callable[[Tables], float | None]:
     return lambda tables: _over(tables.get("table5"), "parameters_millions", scheme, base)
 
 
-def serving_over_rest(scheme: str) -> Callable[[Tables], float | None]:
-    """Give one scheme's serving speed over the fastest other one's of the paper's."""
+def serving_over_rest(
+    scheme: str, pick: Callable[[Iterable[float]], float]
+) -> Callable[[Tables], float | None]:
+    """Give one scheme's serving speed over the fastest (`max`) or slowest (`min`) other one's."""
+    return lambda tables: _over_rest(
+        _at_largest_batch(tables), "images_per_s", scheme, pick, without=("lf",)
+    )
 
-    def value(tables: Tables) -> float | None:
-        table = tables.get("table5")
-        mine = table.first("images_per_s", scheme=scheme) if table else None
-        if table is None or mine is None:
-            return None
-        names = {row["scheme"] for row in table.rows} - {scheme, "lf"}  # Table 5 has no LF
-        others = [table.first("images_per_s", scheme=name) for name in names]
-        return ratio(mine, max((each for each in others if each is not None), default=None))
 
-    return value
+def parameters_over_rest(
+    scheme: str, pick: Callable[[Iterable[float]], float], without: tuple[str, ...] = ()
+) -> Callable[[Tables], float | None]:
+    """Give one scheme's parameters over the most (`max`) or fewest (`min`) of the other ones."""
+    return lambda tables: _over_rest(
+        tables.get("table5"), "parameters_millions", scheme, pick, without=("lf", *without)
+    )
+
+
+def pooling_over_fewest(tables: Tables) -> float | None:
+    """Return channel pooling's parameters over the fewest of the other subscriptions."""
+    return _over_rest(
+        tables.get("table6"), "parameters_millions", "pooling", min, label="subscription"
+    )
 
 
 def stabilised(tables: Tables) -> float | None:
@@ -162,6 +203,31 @@ def pooling_best(tables: Tables) -> float | None:
     """Return the share of data sets on which channel pooling is the most accurate subscription."""
     found = _accuracies(tables.get("table6"), "subscription")
     return share_best(found, "pooling") if found.get("pooling") else None
+
+
+def mean_lead(accuracies: Mapping[str, Mapping[str, float]], name: str) -> float | None:
+    """Return by how much one's mean accuracy is above the best other one's."""
+    means = {each: fmean(by_data.values()) for each, by_data in accuracies.items() if by_data}
+    others = [value for each, value in means.items() if each != name]
+    return means[name] - max(others) if name in means and others else None
+
+
+def sets_ahead(accuracies: Mapping[str, Mapping[str, float]], name: str, base: str) -> float | None:
+    """Count the data sets on which one is more accurate than another."""
+    if not accuracies.get(name) or not accuracies.get(base):
+        return None
+    return float(sum(accuracies[name][data] > v for data, v in accuracies[base].items()))
+
+
+def pooling_mean_lead(tables: Tables) -> float | None:
+    """Return by how many points channel pooling's mean is above the best other one's."""
+    found = mean_lead(_accuracies(tables.get("table6"), "subscription"), "pooling")
+    return None if found is None else 100 * found
+
+
+def subscription_ahead(name: str, base: str) -> Callable[[Tables], float | None]:
+    """Give the number of data sets on which one subscription is more accurate than another."""
+    return lambda tables: sets_ahead(_accuracies(tables.get("table6"), "subscription"), name, base)
 
 
 def conv_behind(tables: Tables) -> float | None:
@@ -201,6 +267,35 @@ def _over(
     if table is None:
         return None
     return ratio(table.first(key, **{label: name}), table.first(key, **{label: base}))
+
+
+def _over_rest(
+    table: StoredTable | None,
+    key: str,
+    name: str,
+    pick: Callable[[Iterable[float]], float],
+    *,
+    without: tuple[str, ...] = (),
+    label: str = "scheme",
+) -> float | None:
+    """Return one row's figure over the largest or smallest of the others'."""
+    mine = table.first(key, **{label: name}) if table else None
+    if table is None or mine is None:
+        return None
+    names = {row[label] for row in table.rows} - {name, *without}
+    found = [table.first(key, **{label: each}) for each in names]
+    others = [each for each in found if each is not None]
+    return ratio(mine, pick(others)) if others else None
+
+
+def _at_largest_batch(tables: Tables) -> StoredTable | None:
+    """Return Table 5's rows of the largest batch, where throughput is what is asked for."""
+    table = tables.get("table5")
+    if table is None:
+        return None
+    largest = max((row.get("batch") or 0 for row in table.rows), default=0)
+    rows = [row for row in table.rows if (row.get("batch") or 0) == largest]
+    return replace(table, rows=rows)
 
 
 def _accuracies(table: StoredTable | None, label: str = "scheme") -> dict[str, dict[str, float]]:

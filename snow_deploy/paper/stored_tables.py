@@ -35,8 +35,14 @@ class StoredTable:
         """Say on which data or device, and how, it was measured."""
         words = [", ".join(self.facts.get("data") or [])]
         epochs, size = self.facts.get("epochs"), self.facts.get("image_size")
-        words += [f"{epochs} epochs"] if epochs and words[0] else []
+        if epochs and words[0]:
+            tuned, recipe = self.facts.get("tuned"), self.facts.get("recipe")
+            words += [f"{epochs} epochs"]
+            words += ["recipes chosen for each scheme"] if tuned else []
+            words += [f"recipe {recipe}"] if recipe and not tuned else []
         words += [f"{size} px"] if size else []
+        batches = sorted({row["batch"] for row in self.rows if row.get("batch")})
+        words += [f"batch {batches[0]}"] if len(batches) == 1 else []
         words += [str(self.facts["device"])] if "device" in self.facts else []
         return ", ".join(word for word in words if word)
 
