@@ -107,6 +107,16 @@ def form_note(study: Study) -> list[str]:
     return [f"SNOW's deltas are not the paper's: {', '.join(words)}."] if words else []
 
 
+def papers_note(study: Study) -> list[str]:
+    """Say beside which of the paper's figures SNOW stands, where that is of another batch."""
+    return [
+        f"paper: {each.name}, at a batch of {each.batch_size}, stands beside {row.upper()}."
+        for each in study.contenders()
+        if each.scheme == "snow" and printed.row_at("snow", each.batch_size) is None
+        for row in [each.row()]
+    ]
+
+
 def older_note(rows: Sequence[Mapping[str, Cell]], study: Study) -> list[str]:
     """Say where top-5 is missing because a run is from before it was measured."""
     lacking = [data for data in study.data if any(row.get(top5_key(data)) is None for row in rows)]

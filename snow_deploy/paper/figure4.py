@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
 from snow_deploy.paper.accuracies import measure_accuracies
-from snow_deploy.paper.columns import training_note
+from snow_deploy.paper.columns import papers_note, training_note
 from snow_deploy.paper.costs import speed_note, to_megabytes
 from snow_deploy.paper.curves import read_accuracy_curve
 from snow_deploy.paper.measure.steps import measure_steps
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.paper.accuracies import Accuracies
     from snow_deploy.paper.costs import Costing
-    from snow_deploy.paper.study import Study
+    from snow_deploy.paper.study import SchemeAtBatch, Study
 
 _COLUMNS = (
     Column("data", "data"),
@@ -54,6 +54,7 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
         for each in study.contenders()
     }
     figures = measure_steps(setups, kept, costing.effort, study.say)
+    by_name = {each.name: each for each in study.contenders()}
     rows: list[dict[str, Cell]] = [
         {
             "data": data,
@@ -62,7 +63,7 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
             "accuracy": fmean([each.accuracy for each in found[name][data]]),
             "images_per_s": figures[name].images_per_s,
             "peak_megabytes": to_megabytes(figures[name].peak_bytes),
-            **_papers(name, printed.dataset(study.data[data])),
+            **_papers(by_name[name], figures[name].batch, printed.dataset(study.data[data])),
         }
         for data in study.data
         for name in found
@@ -72,9 +73,11 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
         training_note(study, spread=False),
         speed_note(figures, study.image_size, str(device["device"])),
         (
-            "A circle's area is the memory. The last panel has the curves of the first data set "
-            "and seed, as the paper's has Car's."
+            "A circle's area is the memory. Speed and memory are measured once, with the last data "
+            "set's classes, and are the same in every panel. The last panel has the curves of the "
+            "first data set and seed, as the paper's has Car's."
         ),
+        *papers_note(study),
     ]
     facts = {**study.facts(), **costing.facts(), **device}
     title = "Figure 4: accuracy over the speed of training"
@@ -82,16 +85,16 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
     return report, _draw(report, study, found)
 
 
-def _papers(name: str, data: str | None) -> dict[str, Cell]:
-    row = printed.row_of(name)
+def _papers(contender: SchemeAtBatch, batch: int, data: str | None) -> dict[str, Cell]:
+    """Return the paper's figures of a data set; of what costs depend on the batch, at its batch."""
+    row = contender.row()
     if data is None or row not in printed.ACCURACIES:
         return {}
-    speed, memory = printed.TRAINING[row][data]
-    return {
-        "paper_accuracy": printed.as_share(printed.ACCURACIES[row][data][0]),
-        "paper_images_per_s": speed,
-        "paper_megabytes": 1e3 * memory,
-    }
+    found: dict[str, Cell] = {"paper_accuracy": printed.as_share(printed.ACCURACIES[row][data][0])}
+    if printed.row_at(contender.scheme, batch) == row:
+        speed, memory = printed.TRAINING[row][data]
+        found |= {"paper_images_per_s": speed, "paper_megabytes": 1e3 * memory}
+    return found
 
 
 def _draw(report: TableReport, study: Study, found: Accuracies) -> Figure:

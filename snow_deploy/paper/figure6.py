@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from snow_deploy.paper import printed
 from snow_deploy.paper.accuracies import measure_accuracies
-from snow_deploy.paper.columns import training_note
+from snow_deploy.paper.columns import papers_note, training_note
 from snow_deploy.paper.curves import Curve, converged_at, read_accuracy_curve
 from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
@@ -47,12 +47,13 @@ def make_figure6(study: Study) -> tuple[TableReport, Figure]:
                 curves[data, name] = _mean_curve(
                     [read_accuracy_curve(study.store, run) for run in runs]
                 )
+    rows_of = {each.name: each.row() for each in study.contenders()}
     rows: list[dict[str, Cell]] = []
     for (data, name), curve in sorted(
         curves.items(), key=lambda pair: list(study.data).index(pair[0][0])
     ):
         values = [value for _, value in curve]
-        known = printed.ACCURACIES.get(printed.row_of(name), {})
+        known = printed.ACCURACIES.get(rows_of[name], {})
         papers = known.get(printed.dataset(study.data[data]) or "")
         rows.append(
             {
@@ -72,6 +73,7 @@ def make_figure6(study: Study) -> tuple[TableReport, Figure]:
             "about 60 of 180."
         ),
         training_note(study, spread=False),
+        *papers_note(study),
     ]
     title = "Figure 6: accuracy over training"
     report = TableReport("figure6", title, _COLUMNS, rows, notes, study.facts())

@@ -246,9 +246,20 @@ def dataset(spec: str) -> str | None:
     return READERS.get(spec.partition(":")[0])
 
 
-def row_of(contender: str) -> str:
-    """Return under which name a contender stands in Tables 7 and 8: `snow` is SNOW-256 there."""
-    return "snow-256" if contender == "snow" else contender
+def row_of(scheme: str, batch: int) -> str:
+    """Return the row of Tables 7 and 8 that a contender's accuracies may stand beside.
+
+    SNOW has two, at 256 and at 128; at any other batch it stands beside SNOW-256.
+    """
+    if scheme == "snow":
+        return "snow-128" if batch == RATES["snow-128"][0] else "snow-256"
+    return scheme
+
+
+def row_at(scheme: str, batch: int) -> str | None:
+    """Return the row of a contender's costs; None where the paper has it at another batch."""
+    row = row_of(scheme, batch)
+    return row if row in RATES and RATES[row][0] == batch else None
 
 
 def as_share(percent: float | None) -> float | None:
@@ -275,14 +286,14 @@ def learned_steps(order: str) -> list[dict[str, float]]:
     ]
 
 
-def training(contender: str) -> tuple[float, float] | None:
-    """Return the speed and memory of a contender on Food, or LF's.
+def training(row: str) -> tuple[float, float] | None:
+    """Return the speed and memory of a row of Table 8 on Food, or LF's.
 
     Of Food's figures the text that we have cuts one digit, the last of FO's memory.
     """
-    if contender == "lf":
+    if row == "lf":
         return LF_TRAINING
-    by_data: Mapping[str, tuple[float, float]] | None = TRAINING.get(row_of(contender))
+    by_data: Mapping[str, tuple[float, float]] | None = TRAINING.get(row)
     return None if by_data is None else by_data["food"]
 
 

@@ -12,6 +12,7 @@ from snow_deploy.data import open_data
 from snow_deploy.data.hold_out import hold_out
 from snow_deploy.errors import DataError, TrainingError
 from snow_deploy.models.options import DeltaOptions
+from snow_deploy.paper.printed import row_of
 from snow_deploy.training.options import (
     PAPER_BATCHES,
     RECIPES,
@@ -70,6 +71,10 @@ class SchemeAtBatch:
     name: str
     scheme: Scheme
     batch_size: int
+
+    def row(self) -> str:
+        """Return the row of the paper's Tables 7 and 8 that its accuracies stand beside."""
+        return row_of(self.scheme, self.batch_size)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ def make_table1(study: Study, costing: Costing, batch: int) -> tuple[TableReport
             f"accuracy: good within {GOOD_WITHIN} of the best, medium within {2 * GOOD_WITHIN}. "
             f"forgotten: yes from {FORGOTTEN_FROM} on; all but lf share nothing that is trained. "
             "training and serving: good from half of the fastest on. size: good up to twice the "
-            "smallest. The same rules give the paper's words from its own Tables 5, 7 and 8."
+            "smallest. The same rules give the paper's words from its own Tables 5, 7, 8 "
+            "and 9, but for lf's accuracy: in the end it is poor there."
         ),
         training_note(study, spread=False),
         speed_note(steps, study.image_size, device),

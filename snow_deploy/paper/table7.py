@@ -12,6 +12,7 @@ from snow_deploy.paper.columns import (
     accuracy_columns,
     accuracy_key,
     older_note,
+    papers_note,
     printed_cells,
     printed_columns,
     spread_key,
@@ -37,6 +38,7 @@ def make_table7(study: Study) -> tuple[TableReport, Figure]:
         study: Its store holds the source.
     """
     found = measure_accuracies(study, MeasurementCache(study.output / "measured"))
+    papers = {each.name: printed.ACCURACIES.get(each.row()) for each in study.contenders()}
     leads = _leads(study, found)
     rows: list[dict[str, Cell]] = []
     for name, by_data in found.items():
@@ -45,11 +47,11 @@ def make_table7(study: Study) -> tuple[TableReport, Figure]:
         for data in by_data:
             ahead = leads.get((name, data))
             row[_lead_key(data)] = None if ahead is None else ahead.text()
-        rows.append({**row, **printed_cells(printed.ACCURACIES.get(printed.row_of(name)))})
+        rows.append({**row, **printed_cells(papers[name])})
     columns = [Column("scheme", "scheme"), *accuracy_columns(study)]
     columns += [Column(_lead_key(data), f"snow ahead: {data}") for data in study.data]
     columns += printed_columns(top5=True)
-    notes = [training_note(study), *older_note(rows, study)]
+    notes = [training_note(study), *older_note(rows, study), *papers_note(study)]
     if leads:
         notes.append(
             "snow ahead: its accuracy less the scheme's on the same pictures, and between which "

@@ -77,9 +77,9 @@ def test_the_rules_give_the_papers_words_from_its_own_figures() -> None:
     in_the_end = statistics.mean(values[-1] for values in printed.LEARNED["a"].values())
     figures: dict[str, dict[str, float | None]] = {}
     for name in printed.WORDS:
-        scheme = printed.row_of(name)
+        scheme = "snow-256" if name == "snow" else name
         top1 = [values[0] for values in printed.ACCURACIES.get(scheme, {}).values()]
-        speed, _ = printed.training(name) or (0.0, 0.0)
+        speed, _ = printed.training(scheme) or (0.0, 0.0)
         figures[name] = {
             "accuracy": (statistics.mean(top1) if top1 else in_the_end) / 100,
             "forgotten": printed.papers_forgotten("a") / 100 if name == "lf" else 0.0,
@@ -306,6 +306,27 @@ def test_table8_has_own_and_equal_batches(study: Study) -> None:
     assert equal["paper_speed_over_ft"] == pytest.approx(2.44, abs=3e-3)
     assert report.facts["precision"] == "fp32"
     assert len(figure.axes) == 4
+
+
+@pytest.mark.usefixtures("_measured", "trainer")
+def test_snow_stands_beside_its_own_batch_of_the_papers(study: Study) -> None:
+    """At 128 beside SNOW-128; where it was given another, in one row, beside no costs at all."""
+    costing = replace(Costing(), effort=COSTING.effort)
+    study = replace(study, schemes=("ft", "snow"))
+
+    own, _ = make_table8(replace(study, batch_size=None), replace(costing, batches={"snow": 64}))
+    at_128, _ = make_table7(replace(study, batch_size=128))
+    at_8, _ = make_table7(study)
+
+    rows = [(r["scheme"], r["batch"]) for r in own.rows if r["batches"] == "own"]
+    assert rows == [("ft", 128), ("snow", 64)]
+    mine = row(own, batches="own", scheme="snow")
+    assert (mine["paper_images_per_s"], mine["paper_peak_over_ft"]) == (None, None)
+    assert row(own, batches="own", scheme="ft")["paper_images_per_s"] == 356.84
+    assert row(at_128, scheme="snow")["paper_dtd"] == pytest.approx(0.7398)
+    assert row(at_8, scheme="snow")["paper_dtd"] == pytest.approx(0.7237)
+    assert "paper: snow, at a batch of 8, stands beside SNOW-256." in at_8.notes
+    assert not any("stands beside" in note for note in at_128.notes)
 
 
 @pytest.mark.usefixtures("_measured")
