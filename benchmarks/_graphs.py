@@ -107,6 +107,9 @@ class GraphMaker:
             versions={},
             options=GraphOptions(layout=layout),
             features=tap_entries(source) if self._with_features else {},
+            never_fused=frozenset(  # as `snow-deploy export` leaves them
+                name for name, each in deltas.items() if not getattr(each, "fuses", True)
+            ),
         )
         export_graph(request, path)
         return path

@@ -82,7 +82,8 @@ if TYPE_CHECKING:
     "--output",
     type=click.Choice(["jsonl", "events", "mqtt", "none"]),
     default="jsonl",
-    help="jsonl: a line on standard output for each frame; events: for each change of a state.",
+    help="jsonl: a line on standard output for each frame; events: for each change of a state, and "
+    "for drift.",
 )
 @click.option(
     "--mqtt",

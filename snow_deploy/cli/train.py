@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="imagefolder:PATH, food101:ROOT, dtd:ROOT, stanfordcars:ROOT, cub200:PATH, "
     "stanford40:PATH, webdataset:PATTERN (tars), csv:FILE?label=COLUMN, "
     "collected:FILE?question=NAME (of `collect pull`), or "
-    "demo:shape|colour|digit|texture. With any number of labels a picture: "
+    "demo:shape|colour|digit|texture|pattern. With any number of labels a picture: "
     "csv:FILE?labels=COLUMN,COLUMN (1 or 0 in each), or "
     "csv:FILE?label=COLUMN&separator=; (several in a cell).",
 )

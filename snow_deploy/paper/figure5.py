@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("data", "data"),
     Column("epoch", "epoch", "whole"),
-    Column("changed_share", "of the shown one's K new", "share"),
-    Column("all_changed_share", "of all poolings' new", "share"),
+    Column("changed_share", "new channels, drawn pooling", "share"),
+    Column("all_changed_share", "new channels, all poolings", "share"),
 )
 
 

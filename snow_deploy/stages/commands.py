@@ -47,8 +47,9 @@ def train(
     Args:
         store: The store, or its folder.
         tasks: Data of each task by its name: as `open_data` reads or gives it.
-        options: How each is trained; None is the command's: the paper's recipe, pictures of the
-            side that the source is made for.
+        options: How each is trained; None is the paper's recipe, pictures of the side that the
+            source is made for, and nothing held out (the command holds out a tenth of the training
+            pictures for the temperature: `TrainOptions(hold_out=0.1)`).
         source: The source: one at hand, a choice, or what `--source` takes. None takes the
             store's, or ResNet-50 with ImageNet's weights.
         settings: How the run is carried out.
