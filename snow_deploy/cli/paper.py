@@ -19,7 +19,7 @@ from snow_deploy.cli.paper_options import (
     COMPARED,
     SCHEMES,
     Several,
-    classes_option,
+    classes_options,
     data_options,
     ks_option,
     measuring_options,
@@ -28,7 +28,6 @@ from snow_deploy.cli.paper_options import (
     schemes_option,
     serving_batch_option,
     sigma2_option,
-    source_classes_option,
     speed_options,
     speed_switch,
     subscription_option,
@@ -59,8 +58,7 @@ def command() -> None:
 @command.command("table1")
 @training_options(required=True)
 @schemes_option(SCHEMES)
-@classes_option
-@source_classes_option
+@classes_options(stored=True)
 @speed_options
 @serving_batch_option
 def table1(serving_batch: int, **chosen: Any) -> None:
@@ -119,8 +117,7 @@ def table4(
 @command.command("table5")
 @measuring_options(steps=False)
 @schemes_option(SCHEMES)
-@classes_option
-@source_classes_option
+@classes_options(stored=False)
 @rounds_option
 @click.option("--serving-batch", type=Several(int, 1), default="1,16", help="Pictures a call.")
 @speed_switch
@@ -135,8 +132,7 @@ def table5(serving_batch: tuple[int, ...], **chosen: Any) -> None:
 
 @command.command("table6")
 @training_options(required=False)
-@classes_option
-@source_classes_option
+@classes_options(stored=True)
 @rounds_option
 @serving_batch_option
 @speed_switch
@@ -164,8 +160,7 @@ def table7(**chosen: Any) -> None:
 @command.command("table8")
 @measuring_options(steps=True)
 @schemes_option(SCHEMES)
-@classes_option
-@source_classes_option
+@classes_options(stored=False)
 @speed_options
 def table8(**chosen: Any) -> None:
     """Speed and memory of training."""
@@ -178,8 +173,7 @@ def table8(**chosen: Any) -> None:
 
 @command.command("table9")
 @training_options(required=True)
-@classes_option
-@source_classes_option
+@classes_options(stored=True)
 @speed_options
 @speed_switch
 @click.option(
@@ -202,8 +196,7 @@ def table9(second_order: tuple[str, ...] | None, **chosen: Any) -> None:
 @command.command("figure4")
 @training_options(required=True)
 @schemes_option(COMPARED)
-@classes_option
-@source_classes_option
+@classes_options(stored=True)
 @speed_options
 def figure4(**chosen: Any) -> None:
     """Accuracy over the speed of training, circles by memory."""

@@ -9,12 +9,11 @@ import click
 from snow_deploy.cli.paper_options import (
     COMPARED,
     Several,
-    classes_option,
+    classes_options,
     ks_option,
     output_option,
     schemes_option,
     sigma2_option,
-    source_classes_option,
     subscription_option,
     training_options,
     widths_option,
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("shapes")
 @training_options(required=False)
-@classes_option
-@source_classes_option
+@classes_options(stored=True)
 @widths_option
 @ks_option
 @sigma2_option("0.001")

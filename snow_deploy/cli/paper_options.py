@@ -129,22 +129,26 @@ subscription_option = click.option(
     "--subscription", help="Whose channels are drawn.  [default: the middle one]"
 )
 _image_size_option = click.option("--image-size", default=224, help="Side of the input, in pixels.")
-_batch_and_size = all_of(
-    click.option(
+
+_precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32. On "
+    "CPUs with AVX512-BF16 or AMX, bf16 is up to twice as fast.",
+)
+
+
+def _batch_and_size(usual: str) -> Callable[[Any], Any]:
+    """Return options of a step; without a batch it is what `usual` says."""
+    batch = click.option(
         "--batch-size",
         type=click.IntRange(2),
-        help="Pictures a step, of every scheme.  [default: what the paper has for each scheme; "
-        "with --recipe steady 256]",
-    ),
-    _image_size_option,
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-        default="auto",
-        help="Arithmetic of training; auto is bf16 on CUDA devices that have it, else fp32. On "
-        "CPUs with AVX512-BF16 or AMX, bf16 is up to twice as fast.",
-    ),
-)
+        help=f"Pictures a step, of every scheme.  [default: {usual}]",
+    )
+    return all_of(batch, _image_size_option, _precision_option)
+
+
 rounds_option = click.option(
     "--rounds", type=AT_LEAST_ONE, default=3, help="Visits to each, in turns."
 )
@@ -213,7 +217,9 @@ def training_options(*, required: bool, tunes: bool = False) -> Callable[[Any], 
         click.option("--epochs", default=90, help="Of each run."),
         form_options,
         *([] if tunes else [_recipe_options]),
-        _batch_and_size,
+        _batch_and_size(
+            "what the paper has for each scheme" + ("" if tunes else "; with --recipe steady 256")
+        ),
         click.option(
             "--workers", type=click.IntRange(0), default=2, help="Processes that load pictures."
         ),
@@ -227,21 +233,31 @@ def measuring_options(*, steps: bool) -> Callable[[Any], Any]:
         output_option,
         click.option("--source", "architecture", default="resnet50", help="Architecture."),
         form_options,
-        _batch_and_size if steps else _image_size_option,
+        _batch_and_size("what the paper has for each scheme, and 128 for all")
+        if steps
+        else _image_size_option,
     )
 
 
-classes_option = click.option(
-    "--classes",
-    type=Several(int, 2, repeats=True),
-    help="Classes of each task beside the source's own, for counts and speeds.  "
-    "[default: the data's, or the paper's 101,47,40,196,200]",
-)
-source_classes_option = click.option(
-    "--source-classes",
-    type=click.IntRange(2),
-    help="Classes of the source's own head.  [default: the store's, or 1000]",
-)
+def classes_options(*, stored: bool) -> Callable[[Any], Any]:
+    """Return options of what costs are of; with `stored` a store and data may say it."""
+    usual = ("the data's, or the paper's", "the store's, or 1000")
+    tasks, own = usual if stored else ("the paper's", "1000")
+    return all_of(
+        click.option(
+            "--classes",
+            type=Several(int, 2, repeats=True),
+            help="Classes of each task beside the source's own, for counts and speeds.  "
+            f"[default: {tasks} 101,47,40,196,200]",
+        ),
+        click.option(
+            "--source-classes",
+            type=click.IntRange(2),
+            help=f"Classes of the source's own head.  [default: {own}]",
+        ),
+    )
+
+
 speed_options = all_of(
     click.option("--steps", type=AT_LEAST_ONE, default=10, help="Steps timed together."),
     rounds_option,

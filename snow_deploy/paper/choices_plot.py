@@ -38,12 +38,14 @@ def draw_choices(axes: Axes, history: History, name: str, channels: int) -> None
     picture = np.zeros((len(moments), channels))
     np.put_along_axis(picture, chosen.astype(np.int64), 1.0, axis=1)
     last = max(float(moments[-1]), 1e-6)
+    rows = len(moments)  # each begins at its moment, the last one at the end of training
+    bottom = last * rows / max(1, rows - 1)
     axes.imshow(
         picture,
         aspect="auto",
         interpolation="nearest",
         cmap=ListedColormap(["#f2f2ef", OURS]),
-        extent=(-0.5, channels - 0.5, last, 0.0),
+        extent=(-0.5, channels - 0.5, bottom, 0.0),
         vmin=0,
         vmax=1,
     )

@@ -108,12 +108,19 @@ def form_note(study: Study) -> list[str]:
 
 
 def papers_note(study: Study) -> list[str]:
-    """Say beside which of the paper's figures SNOW stands, where that is of another batch."""
-    return [
+    """Say beside which of the paper's figures SNOW stands, where those are of other options."""
+    beside = [
         f"paper: {each.name}, at a batch of {each.batch_size}, stands beside {row.upper()}."
         for each in study.contenders()
         if each.scheme == "snow" and printed.row_at("snow", each.batch_size) is None
         for row in [each.row()]
+    ]
+    known = {data: printed.dataset(spec) for data, spec in study.data.items()}
+    return beside + [
+        f"paper: {printed.TITLES[its]} with sigma2 {printed.SIGMA2[its]:g}; here {data} has "
+        f"{study.delta.sigma2:g}."
+        for data, its in known.items()
+        if its is not None and printed.SIGMA2[its] != study.delta.sigma2
     ]
 
 

@@ -160,9 +160,10 @@ class Study:
 
         Args:
             scheme: Scheme of the network.
-            data: What it learns; None for no data in particular.
+            data: What it learns; None where only costs are measured.
             follows: It goes on from another task's network.
         """
+        data = data or next(iter(self.data), None)  # a step costs the same on all of them
         if self.tuned is not None and data is not None:
             return self.tuned.recipe(data, scheme, follows=follows)
         recipe = recipe_for(self.recipe, scheme, follows=follows)
@@ -187,7 +188,7 @@ class Study:
             scheme: Scheme of its network.
             seed: Seed of its weights, order, crops and noise.
             data: What it learns, where a recipe may have been chosen for it; None where only costs
-                are measured, which the recipe does not change.
+                are measured: of the recipe they depend on a second loss alone.
             recipe: How it learns; None for the study's.
             batch_size: Pictures a step; None for the scheme's first.
             delta: Its shape, where the table varies it.

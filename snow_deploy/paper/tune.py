@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
@@ -212,6 +213,14 @@ def _write(study: Study, searches: Sequence[_Search], features: int) -> Path:
         old = read_tuned(path)
         if replace(old, choices={}) == empty:
             choices = dict(old.choices)
+        else:
+            aside = next(
+                free
+                for number in count(1)
+                if not (free := path.with_stem(f"{path.stem}-{number}")).exists()
+            )
+            path.rename(aside)
+            study.say(f"{path} was for other epochs, sizes, source or form; it is {aside} now")
     for search in searches:
         choices[search.data, search.scheme] = Choice(
             recipe_from(search.settings, search.scheme, features),

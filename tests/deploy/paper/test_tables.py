@@ -14,6 +14,7 @@ from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.schemes import build_network
 from snow_deploy.models.subscriptions import make_subscription
 from snow_deploy.paper import printed
+from snow_deploy.paper.columns import papers_note
 from snow_deploy.paper.common_channels import make_common_channels
 from snow_deploy.paper.costs import Costing
 from snow_deploy.paper.curves import converged_at
@@ -327,6 +328,8 @@ def test_snow_stands_beside_its_own_batch_of_the_papers(study: Study) -> None:
     assert row(at_8, scheme="snow")["paper_dtd"] == pytest.approx(0.7237)
     assert "paper: snow, at a batch of 8, stands beside SNOW-256." in at_8.notes
     assert not any("stands beside" in note for note in at_128.notes)
+    action = replace(study, batch_size=128, data={"people": "stanford40:photos"})
+    assert papers_note(action) == ["paper: Action with sigma2 1e-08; here people has 0.001."]
 
 
 @pytest.mark.usefixtures("_measured")

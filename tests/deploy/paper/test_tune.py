@@ -194,6 +194,10 @@ def test_a_form_of_the_delta_has_recipes_of_its_own(held: Study, judge: Judge) -
     )
     choose_recipes(replace(held, schemes=("snow",)), GRID)  # of the paper's form: a file of its own
     assert set(read_tuned(held.output / FILE).choices) == {("shape", "snow")}
+    # and nothing that was chosen is lost
+    assert read_tuned(held.output / "tuned-1.json").delta == DeltaOptions()
+    assert read_tuned(held.output / "tuned-2.json").delta == form
+    assert any("it is" in line and "tuned-2.json now" in line for line in told(held))
 
 
 def test_every_scheme_has_the_same_values() -> None:
