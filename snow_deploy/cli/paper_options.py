@@ -184,8 +184,9 @@ _recipe_options = all_of(
     click.option(
         "--tuned",
         type=FILE,
+        multiple=True,
         help="Recipes that `paper tune` chose for each scheme and data set, in place of --recipe; "
-        "its epochs, batch and image size too.",
+        "its epochs, batch and image size too. Several times where schemes were searched apart.",
     ),
 )
 

@@ -65,7 +65,7 @@ class PaperOptions:
     classifier_reads: ClassifierReads = "last"
     recipe: str = "paper"
     decay_epochs: int | None = None
-    tuned: Path | None = None
+    tuned: tuple[Path, ...] = ()
     epochs: int = 90
     batch_size: int | None = None
     image_size: int = 224
@@ -108,7 +108,7 @@ def make_study(
     data = parse_data(chosen.data or ())
     if trains and chosen.data is not None and not data:
         _refuse_without_data([*_OF_TRAINING, *unread])
-    tuned = None if chosen.tuned is None else _read_tuned(chosen.tuned)
+    tuned = _read_tuned(chosen.tuned) if chosen.tuned else None
     if tuned is not None:
         chosen = _as_tuned(chosen, tuned)
     study = Study(
@@ -150,15 +150,15 @@ def make_study(
     return study
 
 
-def _read_tuned(path: Path) -> Tuned:
-    from snow_deploy.paper.tuned import read_tuned
+def _read_tuned(paths: Sequence[Path]) -> Tuned:
+    from snow_deploy.paper.tuned import read_tuned, together
 
     for name in ("recipe", "decay_epochs"):
         if is_given(name):
             option = f"--{name.replace('_', '-')}"
             msg = f"--tuned and {option} both say how runs are trained; give one of them"
             raise click.UsageError(msg)
-    return read_tuned(path)
+    return together({path: read_tuned(path) for path in paths})
 
 
 def _as_tuned(chosen: PaperOptions, tuned: Tuned) -> PaperOptions:
@@ -174,7 +174,8 @@ def _as_tuned(chosen: PaperOptions, tuned: Tuned) -> PaperOptions:
         if is_given(name) and asked != wanted:
             option = f"--{name.replace('_', '-')}"
             msg = (
-                f"{option} is {asked}, but the recipes of {chosen.tuned} were chosen for {wanted}. "
+                f"{option} is {asked}, but the recipes of {chosen.tuned[0]} were chosen for "
+                f"{wanted}. "
                 f"Leave {option} out, or choose recipes for it with `snow-deploy paper tune`."
             )
             raise click.UsageError(msg)

@@ -171,6 +171,35 @@ def read_tuned(path: Path) -> Tuned:
     return found
 
 
+def together(several: Mapping[Path, Tuned]) -> Tuned:
+    """Put together what was chosen apart, such as one scheme by each of several machines.
+
+    Args:
+        several: Choices by their file; at least one.
+
+    Raises:
+        TrainingError: They hold for other epochs, sizes, sources or forms, or two have another
+            recipe for one scheme and data set.
+    """
+    (first, found), *others = several.items()
+    for path, each in others:
+        if replace(each, choices={}) != replace(found, choices={}):
+            msg = (
+                f"the recipes of {path} were chosen for other epochs, sizes, source or form than "
+                f"those of {first}. Choose all of them alike with `snow-deploy paper tune`."
+            )
+            raise TrainingError(msg)
+        for key in found.choices.keys() & each.choices.keys():
+            if found.choices[key] != each.choices[key]:
+                msg = (
+                    f"{path} has another recipe of {key[1]} on {key[0]} than a file before it. "
+                    "Leave one of them out."
+                )
+                raise TrainingError(msg)
+        found = replace(found, choices={**found.choices, **each.choices})
+    return found
+
+
 def _choice(values: Mapping[str, Any]) -> Choice:
     recipe, edges = Recipe(**values["recipe"]), tuple(values["edges"])
     return Choice(**{**values, "recipe": recipe, "edges": edges})

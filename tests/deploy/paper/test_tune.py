@@ -15,7 +15,7 @@ from snow_deploy.models.schemes import build_network
 from snow_deploy.paper.search_grid import SETTINGS, SearchGrid, first_settings, has, recipe_from
 from snow_deploy.paper.table7 import make_table7
 from snow_deploy.paper.tune import FILE, choose_recipes
-from snow_deploy.paper.tuned import read_tuned
+from snow_deploy.paper.tuned import read_tuned, together
 from snow_deploy.training.course import Course
 from snow_deploy.training.options import TrainOptions, recipe_for
 from snow_deploy.training.store import Store
@@ -171,6 +171,26 @@ def test_what_was_chosen_is_read_by_the_tables(held: Study, judge: Judge) -> Non
         study.options("mp", 0, data="shape")
     with pytest.raises(TrainingError, match="were chosen on the source"):
         tuned.check_source("0" * 64)
+
+
+def test_what_was_chosen_apart_is_put_together(held: Study, judge: Judge) -> None:
+    apart = [replace(held, schemes=(each,), output=held.output / each) for each in ("fo", "ft")]
+    for study in apart:
+        choose_recipes(study, GRID)
+    files = {study.output / FILE: read_tuned(study.output / FILE) for study in apart}
+    (fo, _), (ft, last) = files.items()
+
+    both = together(files)
+
+    assert set(both.choices) == {("shape", "fo"), ("shape", "ft")}
+    assert both.recipe("shape", "ft") == last.recipe("shape", "ft")
+    assert together({fo: files[fo], ft: files[fo]}) == files[fo]  # the same twice is no quarrel
+    with pytest.raises(TrainingError, match="were chosen for other epochs"):
+        together({fo: files[fo], ft: replace(last, epochs=1 + last.epochs)})
+    choice = replace(last.choices["shape", "ft"], trials=99)
+    with pytest.raises(TrainingError, match="another recipe of ft on shape"):
+        together({fo: last, ft: replace(last, choices={("shape", "ft"): choice})})
+    assert judge.requests
 
 
 def test_a_form_of_the_delta_has_recipes_of_its_own(held: Study, judge: Judge) -> None:
