@@ -3,10 +3,11 @@
     python -m benchmarks.paired_leads --data clothing STORE [STORE ...] --keep clothing.json \
         [--over snow]
 
-Reads what each task of the stores answered to the test pictures, and adds to the file, for each
-scheme or form and each seed, which pictures it had right: a later run, on another machine, compares
-with them. Then prints every contender's mean and deviation, and its lead over one of them with 95 %
-(Tango's score interval, corrected for continuity, as of one run with the seeds' mean rates).
+Reads what the tasks named `clothing` or `clothing-...` answered to the test pictures, and adds to
+the file, for each scheme or form and each seed, which pictures it had right: a later run, on
+another machine, compares with them. Then prints every contender's mean and deviation, and its lead
+over one of them with 95 % (Tango's score interval, corrected for continuity, as of one run with the
+seeds' mean rates). A contender is a scheme or form with a digest of its options.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Add what the stores hold to the file, and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("stores", type=Path, nargs="*", help="stores of trained tasks")
-    parser.add_argument("--data", required=True, help="name of the data that all were trained on")
+    parser.add_argument("--data", required=True, help="name of the data, and of its tasks")
     parser.add_argument("--keep", type=Path, required=True, help="file of what each had right")
-    parser.add_argument("--over", default="snow", help="contender that the others are held to")
+    parser.add_argument(
+        "--over",
+        default="snow",
+        help="contender that the others are held to, by its name or digest",
+    )
     given = parser.parse_args(arguments)
     rows = json.loads(given.keep.read_text())["rows"] if given.keep.is_file() else []
     for store in given.stores:
@@ -53,20 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def right_rows(store: Store, data: str) -> Iterator[dict[str, Any]]:
     """Give, for each task that kept its answers, which test pictures it had right.
 
-    Each row has `data`, `name`, `seed`, `pictures` (a hash of which pictures were asked and of
-    their classes) and `right`, a digit a picture.
+    Each row has `data`, `name`, `options` (a digest of how it was trained, but for the seed),
+    `seed`, `epochs`, `pictures` (a hash of the data and of which of its pictures were asked) and
+    `right`, a digit a picture.
     """
     for task in store.tasks():
         answers = read_answers(store.run_path(task))
-        if answers is None:
+        if answers is None or not (task == data or task.startswith(f"{data}-")):
             continue
-        options = store.load_task(task).options
+        record = store.load_task(task)
+        options = record.options
         yield {
             "data": data,
             "name": name_of(options),
+            "options": _digest({**options.to_dict(), "seed": None}),
             "seed": options.seed,
             "epochs": options.epochs,
-            "pictures": _asked(answers),
+            "pictures": _asked(record.data_sha256, answers),
             "right": "".join("01"[int(right)] for right in answers.right()),
         }
 
@@ -80,18 +88,8 @@ def name_of(options: TrainOptions) -> str:
 def merge(
     rows: Sequence[dict[str, Any]], new: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Put new rows in the place of those of the same data, name, epochs and seed, or behind all.
-
-    Raises:
-        ValueError: Two of the new ones are of one contender: its recipe was searched, or varied.
-    """
-    added: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in new:
-        if _key(row) in added:
-            msg = f"two tasks of one store are {row['name']} of seed {row['seed']}"
-            raise ValueError(msg)
-        added[_key(row)] = row
-    return list(({_key(row): row for row in rows} | added).values())
+    """Put new rows in the place of those of the same data, options and seed, or behind all."""
+    return list({_key(row): row for row in [*rows, *new]}.values())
 
 
 def comparison(rows: Sequence[dict[str, Any]], over: str) -> Iterator[str]:
@@ -99,19 +97,22 @@ def comparison(rows: Sequence[dict[str, Any]], over: str) -> Iterator[str]:
 
     Args:
         rows: Of one data set.
-        over: Contender that the lead is over, with the most epochs that there are of it.
+        over: Name or digest of the contender that the lead is over; of several with the name the
+            first one.
     """
-    groups: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["name"], row["epochs"]), {})[row["seed"]] = row
-    base = groups.get(max((key for key in groups if key[0] == over), default=("", 0)), {})
-    for (name, epochs), by_seed in groups.items():
+        groups.setdefault((row["name"], row["options"], row["epochs"]), {})[row["seed"]] = row
+    base = next((group for key, group in groups.items() if over in key[:2]), {})
+    for (name, options, epochs), by_seed in groups.items():
         values = [accuracy(row) for row in by_seed.values()]
         spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
         seeds = ", ".join(f"{value:.4f}" for value in values)
         found = lead(by_seed, base) if by_seed is not base else None
-        ahead = "" if found is None else f"; over {over} {found.text()}"
-        yield f"{name}, {epochs} epochs: {fmean(values):.3f}{spread} ({seeds}){ahead}"
+        common = sorted(by_seed.keys() & base.keys())
+        of = "" if by_seed.keys() == base.keys() else f", of seeds {common} alone"
+        ahead = "" if found is None else f"; over {over} {found.text()}{of}"
+        yield f"{name} [{options}], {epochs} epochs: {fmean(values):.3f}{spread} ({seeds}){ahead}"
 
 
 def accuracy(row: dict[str, Any]) -> float:
@@ -138,12 +139,16 @@ def lead(mine: dict[int, dict[str, Any]], others: dict[int, dict[str, Any]]) -> 
     return lead_of(len(mine[seeds[0]]["right"]), won / len(seeds), lost / len(seeds))
 
 
-def _asked(answers: Answers) -> str:
-    return hashlib.sha256(answers.index.tobytes() + answers.target.tobytes()).hexdigest()[:16]
+def _asked(fingerprint: str, answers: Answers) -> str:
+    return _digest([fingerprint, answers.index.tolist(), answers.target.tolist()])
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["data"], row["name"], row["epochs"], row["seed"]
+    return row["data"], row["options"], row["pictures"], row["seed"]
 
 
 if __name__ == "__main__":

@@ -186,7 +186,8 @@ _recipe_options = all_of(
         type=FILE,
         multiple=True,
         help="Recipes that `paper tune` chose for each scheme and data set, in place of --recipe; "
-        "its epochs, batch and image size too. Several times where schemes were searched apart.",
+        "its epochs, batch and image size and SNOW's form too. Several times where schemes were "
+        "searched apart.",
     ),
 )
 

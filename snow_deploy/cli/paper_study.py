@@ -161,21 +161,28 @@ def _read_tuned(paths: Sequence[Path]) -> Tuned:
     return together({path: read_tuned(path) for path in paths})
 
 
+def _said(name: str, value: object) -> object:
+    """Say an option's value as the command line has it."""
+    if value is None:
+        return {"blocks": "all", "from_stage": "the image"}.get(name, "the paper's")
+    return value
+
+
 def _as_tuned(chosen: PaperOptions, tuned: Tuned) -> PaperOptions:
     """Return the options with what recipes were chosen for: epochs, batch, size, SNOW's form."""
     from snow_deploy.models.options import FORM
 
     wanted_of = {
         **{name: getattr(tuned, name) for name in ("epochs", "batch_size", "image_size")},
-        **{name: getattr(tuned.delta, name) for name in FORM},
+        **({name: getattr(tuned.delta, name) for name in FORM} if tuned.has_snow() else {}),
     }
     for name, wanted in wanted_of.items():
         asked = getattr(chosen, name)
         if is_given(name) and asked != wanted:
             option = f"--{name.replace('_', '-')}"
             msg = (
-                f"{option} is {asked}, but the recipes of {chosen.tuned[0]} were chosen for "
-                f"{wanted}. "
+                f"{option} is {_said(name, asked)}, but the recipes of {chosen.tuned[0]} were "
+                f"chosen for {_said(name, wanted)}. "
                 f"Leave {option} out, or choose recipes for it with `snow-deploy paper tune`."
             )
             raise click.UsageError(msg)

@@ -108,15 +108,20 @@ def form_note(study: Study) -> list[str]:
 
 
 def papers_note(study: Study) -> list[str]:
-    """Say beside which of the paper's figures SNOW stands, where those are of other options."""
-    beside = [
-        f"paper: {each.name}, at a batch of {each.batch_size}, stands beside {row.upper()}."
-        for each in study.contenders()
-        if each.scheme == "snow" and printed.row_at("snow", each.batch_size) is None
-        for row in [each.row()]
-    ]
+    """Say at which batches the paper's figures are, where some of ours are at others."""
+    rows = [(each.row(), each.batch_size) for each in study.contenders() if each.scheme != "lf"]
+    if all(printed.RATES[row][0] == batch for row, batch in rows):
+        return sigma2_notes(study)
+    batches = ", ".join(f"{row} {printed.RATES[row][0]}" for row, _ in dict(rows).items())
+    return [f"paper: at batches of its own: {batches}.", *sigma2_notes(study)]
+
+
+def sigma2_notes(study: Study) -> list[str]:
+    """Say where the paper's SNOW has another variance of the noise than ours."""
+    if "snow" not in study.schemes:
+        return []
     known = {data: printed.dataset(spec) for data, spec in study.data.items()}
-    return beside + [
+    return [
         f"paper: {printed.TITLES[its]} with sigma2 {printed.SIGMA2[its]:g}; here {data} has "
         f"{study.delta.sigma2:g}."
         for data, its in known.items()

@@ -98,6 +98,6 @@ def ratio(value: float | None, base: float | None) -> float | None:
     return value / base if value is not None and base else None
 
 
-def to_megabytes(size_bytes: int | None) -> float | None:
+def to_megabytes(size_bytes: int) -> float:
     """Return a size in units of a million bytes."""
-    return None if size_bytes is None else size_bytes / 1e6
+    return size_bytes / 1e6

@@ -77,7 +77,7 @@ def make_figure4(study: Study, costing: Costing) -> tuple[TableReport, Figure]:
             "set's classes, and are the same in every panel. The last panel has the curves of the "
             "first data set and seed, as the paper's has Car's."
         ),
-        *papers_note(study),
+        *(papers_note(study) if any(map(printed.dataset, study.data.values())) else []),
     ]
     facts = {**study.facts(), **costing.facts(), **device}
     title = "Figure 4: accuracy over the speed of training"

@@ -73,7 +73,7 @@ def make_figure6(study: Study) -> tuple[TableReport, Figure]:
             "about 60 of 180."
         ),
         training_note(study, spread=False),
-        *papers_note(study),
+        *(papers_note(study) if any(map(printed.dataset, study.data.values())) else []),
     ]
     title = "Figure 6: accuracy over training"
     report = TableReport("figure6", title, _COLUMNS, rows, notes, study.facts())

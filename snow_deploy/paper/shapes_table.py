@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.models.source import Source
 from snow_deploy.paper.accuracies import measure_shapes
-from snow_deploy.paper.columns import accuracy_columns, training_note
+from snow_deploy.paper.columns import accuracy_columns, form_note, training_note
 from snow_deploy.paper.measure.networks import count_tasks
 from snow_deploy.paper.plots import COLOURS, new_figure, tidy
 from snow_deploy.paper.report import Cell, Column, TableReport
@@ -69,6 +69,8 @@ def make_shapes_table(
     if study.data:
         columns += accuracy_columns(study)
         notes.append(training_note(study))
+    else:
+        notes += form_note(study)
     facts = {**study.facts(), **costing.facts()}
     title = "The delta's width, K and σ²"
     report = TableReport("shapes", title, columns, rows, notes, facts)

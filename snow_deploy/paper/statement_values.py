@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CONVERGED: Final = 60.0
 """Epoch around which all schemes converge, section 3.1."""
 _COMPARED = ("fo", "fe", "ft", "mp", "pn", "snow")
+_SUBSCRIPTIONS = ("pooling", "conv1x1", "attention", "all")
 _SNOWS = ("snow-256", "snow", "snow-128")  # the first one that is there counts
 
 
@@ -85,7 +86,7 @@ def training_over_slowest(scheme: str) -> Callable[[Tables], float | None]:
             return None
         others = [_training(table, each) for each in _COMPARED if each != scheme]
         known = [each for each in others if each is not None]
-        return ratio(_training(table, scheme), min(known, default=None))
+        return ratio(_training(table, scheme), min(known)) if len(known) == len(others) else None
 
     return value
 
@@ -169,9 +170,7 @@ def serving_over_rest(
     scheme: str, pick: Callable[[Iterable[float]], float]
 ) -> Callable[[Tables], float | None]:
     """Give one scheme's serving speed over the fastest (`max`) or slowest (`min`) other one's."""
-    return lambda tables: _over_rest(
-        _at_largest_batch(tables), "images_per_s", scheme, pick, without=("lf",)
-    )
+    return lambda tables: _over_rest(_at_largest_batch(tables), "images_per_s", scheme, pick)
 
 
 def parameters_over_rest(
@@ -179,7 +178,7 @@ def parameters_over_rest(
 ) -> Callable[[Tables], float | None]:
     """Give one scheme's parameters over the most (`max`) or fewest (`min`) of the other ones."""
     return lambda tables: _over_rest(
-        tables.get("table5"), "parameters_millions", scheme, pick, without=("lf", *without)
+        tables.get("table5"), "parameters_millions", scheme, pick, without=without
     )
 
 
@@ -278,14 +277,14 @@ def _over_rest(
     without: tuple[str, ...] = (),
     label: str = "scheme",
 ) -> float | None:
-    """Return one row's figure over the largest or smallest of the others'."""
+    """Return one row's figure over the largest or smallest of all others' that the paper has."""
     mine = table.first(key, **{label: name}) if table else None
     if table is None or mine is None:
         return None
-    names = {row[label] for row in table.rows} - {name, *without}
+    names = (set(_COMPARED) if label == "scheme" else set(_SUBSCRIPTIONS)) - {name, *without}
     found = [table.first(key, **{label: each}) for each in names]
     others = [each for each in found if each is not None]
-    return ratio(mine, pick(others)) if others else None
+    return ratio(mine, pick(others)) if len(others) == len(found) else None
 
 
 def _at_largest_batch(tables: Tables) -> StoredTable | None:

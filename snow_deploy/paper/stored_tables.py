@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from snow_deploy.models.options import FORM, DeltaOptions
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -42,9 +44,24 @@ class StoredTable:
             words += [f"recipe {recipe}"] if recipe and not tuned else []
         words += [f"{size} px"] if size else []
         batches = sorted({row["batch"] for row in self.rows if row.get("batch")})
-        words += [f"batch {batches[0]}"] if len(batches) == 1 else []
+        if len(batches) == 1 or (batches and "tasks" in self.rows[0]):  # of serving the largest
+            words += [f"batch {batches[-1]}"]
+        elif batches:
+            snow = next((r for r in self.rows if str(r.get("scheme")).startswith("snow")), None)
+            words += [] if snow is None else [f"SNOW at a batch of {snow['batch']}"]
+        words += self._form()
         words += [str(self.facts["device"])] if "device" in self.facts else []
         return ", ".join(word for word in words if word)
+
+    def _form(self) -> list[str]:
+        """Say of what form the deltas were, where that was not the paper's."""
+        delta = self.facts.get("delta") or {}
+        usual = DeltaOptions()
+        return [
+            f"{name.replace('_', '-')} {delta[name]}"
+            for name in FORM
+            if name in delta and delta[name] != getattr(usual, name)
+        ]
 
 
 _OF_TODAY: Final[Mapping[str, frozenset[str]]] = {

@@ -163,7 +163,7 @@ class Study:
             data: What it learns; None where only costs are measured.
             follows: It goes on from another task's network.
         """
-        data = data or next(iter(self.data), None)  # a step costs the same on all of them
+        data = data or next(reversed(list(self.data)), None)  # the classes of costs are its, too
         if self.tuned is not None and data is not None:
             return self.tuned.recipe(data, scheme, follows=follows)
         recipe = recipe_for(self.recipe, scheme, follows=follows)
@@ -195,11 +195,13 @@ class Study:
             after: The run that it goes on from, for `lf`.
         """
         delta = delta or self.delta
-        if data is None and scheme == "snow" and delta.classifier_reads == "taps":
-            recipe = recipe or RECIPES["steady"]  # the paper's has no fit that taps begin as
+        recipe = recipe or self.recipe_of(scheme, data, follows=after is not None)
+        reads_taps = scheme == "snow" and delta.classifier_reads == "taps"
+        if data is None and reads_taps and recipe.classifier_start != "linear":
+            recipe = RECIPES["steady"]  # the paper's has no fit that taps begin as
         return TrainOptions(
             delta=delta if scheme == "snow" else delta.as_in_the_paper(),
-            recipe=recipe or self.recipe_of(scheme, data, follows=after is not None),
+            recipe=recipe,
             epochs=self.epochs,
             batch_size=batch_size or self._batches(scheme)[0],
             image_size=self.image_size,

@@ -60,7 +60,7 @@ def make_table4(
         ),
         (
             "The paper heads its last four columns σ; its run of 83.79 has σ² = 0.001 (section "
-            "3.1), so they are read as σ²."
+            "3.1), so they are read as σ². They are of SNOW-256, on Car."
         ),
         training_note(study),
         *older_note(rows, study),

@@ -11,9 +11,11 @@ from snow_deploy.paper import printed
 from snow_deploy.paper.accuracies import measure_shapes
 from snow_deploy.paper.columns import (
     accuracy_columns,
+    form_note,
     older_note,
     printed_cells,
     printed_columns,
+    sigma2_notes,
     training_note,
 )
 from snow_deploy.paper.costs import ratio, serving_note
@@ -83,7 +85,10 @@ def make_table6(study: Study, costing: Costing, batch: int) -> tuple[TableReport
     columns = [*_COSTS]
     if study.data:
         columns += accuracy_columns(study)
-        notes += [training_note(study), *older_note(rows, study)]
+        notes += [training_note(study), *older_note(rows, study), *sigma2_notes(study)]
+        notes.append("paper: of SNOW-256, whose accuracies are those of Table 7.")
+    else:
+        notes += form_note(study)
     columns += printed_columns(top5=False)
     facts = {**study.facts(), **costing.facts(), "serving_batch": batch, **device}
     title = "Table 6: how source channels are taken over"

@@ -136,19 +136,21 @@ def _at_given_batches(contenders: Sequence[SchemeAtBatch], costing: Costing) -> 
 
 def _row(block: _Block, name: str, figures: dict[str, StepFigures]) -> dict[str, Cell]:
     mine, base = figures[name], figures.get("ft")
-    papers = printed.training(block.papers[name]) if name in block.papers else None
-    speed, memory = papers or (None, None)
+    row = block.papers.get(name)
+    same = row is not None and printed.RATES[row][0] == mine.batch
+    shown = row is not None and (same or block.name == "equal")  # of other batches ratios alone
+    speed, memory = (printed.training(row) if row is not None and shown else None) or (None, None)
     base_speed, base_memory = printed.TRAINING["ft"]["food"]
     return {
         "batches": block.name,
         "scheme": name,
         "batch": mine.batch,
         "images_per_s": mine.images_per_s,
-        "paper_images_per_s": speed,
+        "paper_images_per_s": speed if same else None,
         "speed_over_ft": ratio(mine.images_per_s, base.images_per_s if base else None),
         "paper_speed_over_ft": ratio(speed, base_speed),
         "peak_megabytes": to_megabytes(mine.peak_bytes),
-        "paper_megabytes": None if memory is None else 1e3 * memory,
+        "paper_megabytes": 1e3 * memory if memory is not None and same else None,
         "peak_over_ft": ratio(mine.peak_bytes, base.peak_bytes if base else None),
         "paper_peak_over_ft": ratio(memory, base_memory),
     }

@@ -127,10 +127,9 @@ def _notes(study: Study, costing: Costing, kept: MeasurementCache) -> tuple[list
         (figures,) = measure_steps({"lf": setup}, kept, costing.effort, study.say).values()
         device = str(describe_device(default_device())["device"])
         peak = to_megabytes(figures.peak_bytes)
-        used = "unknown memory" if peak is None else f"{peak / 1e3:.2f} GB"
         notes.append(
-            f"training of LF: {figures.images_per_s:.2f} images/s and {used}; {paper}. "
-            + speed_note({"lf": figures}, study.image_size, device)
+            f"training of LF: {figures.images_per_s:.2f} images/s and {peak / 1e3:.2f} GB; "
+            f"{paper}. " + speed_note({"lf": figures}, study.image_size, device)
         )
         cost = {"images_per_s": figures.images_per_s, "peak_megabytes": peak}
     return notes, cost

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from torch import nn
 
+from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
 from snow_deploy.paper.measurement_cache import MeasurementCache
 from snow_deploy.paper.plots import grouped_bars, new_figure
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from snow_deploy.models.network import Scheme
-    from snow_deploy.models.options import DeltaOptions
     from snow_deploy.paper.study import Run, Study
 
 FILE: Final = "tuned.json"
@@ -207,20 +207,7 @@ def _write(study: Study, searches: Sequence[_Search], features: int) -> Path:
     """Add what was chosen to the file, which may hold other schemes and data already."""
     path = study.output / FILE
     source = study.store.source_weights().fingerprint()
-    empty = Tuned(study.epochs, study.batch_size, study.image_size, source, {}, study.delta)
     choices: dict[tuple[str, str], Choice] = {}
-    if path.is_file():
-        old = read_tuned(path)
-        if replace(old, choices={}) == empty:
-            choices = dict(old.choices)
-        else:
-            aside = next(
-                free
-                for number in count(1)
-                if not (free := path.with_stem(f"{path.stem}-{number}")).exists()
-            )
-            path.rename(aside)
-            study.say(f"{path} was for other epochs, sizes, source or form; it is {aside} now")
     for search in searches:
         choices[search.data, search.scheme] = Choice(
             recipe_from(search.settings, search.scheme, features),
@@ -231,8 +218,24 @@ def _write(study: Study, searches: Sequence[_Search], features: int) -> Path:
             study.held_out,
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(empty, choices=choices).write(path)
+    form = study.delta if any(each.scheme == "snow" for each in searches) else DeltaOptions()
+    found = Tuned(study.epochs, study.batch_size, study.image_size, source, choices, form)
+    if path.is_file():
+        old = read_tuned(path)
+        if old.is_like(found):
+            found = old.beside(found)
+        else:
+            _put_aside(path, study)
+    found.write(path)
     return path
+
+
+def _put_aside(path: Path, study: Study) -> None:
+    """Give a file that the new choices cannot stand in another name."""
+    places = (path.with_stem(f"{path.stem}-{number}") for number in count(1))
+    aside = next(place for place in places if not place.exists())
+    path.rename(aside)
+    study.say(f"{path} was for other epochs, sizes, source or form; it is {aside} now")
 
 
 def _report(study: Study, searches: Sequence[_Search], path: Path) -> tuple[TableReport, Figure]:

@@ -53,7 +53,7 @@ class Tuned:
         image_size: Side of the input, in pixels.
         source: The source's fingerprint.
         choices: Choices by data set and scheme.
-        delta: Shape of SNOW's delta.
+        delta: Shape of SNOW's delta; the paper's where nothing was chosen for SNOW.
     """
 
     epochs: int
@@ -62,6 +62,24 @@ class Tuned:
     source: str
     choices: Mapping[tuple[str, str], Choice]
     delta: DeltaOptions = field(default_factory=DeltaOptions)
+
+    def has_snow(self) -> bool:
+        """Tell whether a recipe of SNOW's is there, which is for one form of its delta."""
+        return any(scheme == "snow" for _, scheme in self.choices)
+
+    def is_like(self, other: Tuned) -> bool:
+        """Tell whether both hold for the same, so that their choices may stand together.
+
+        The other schemes have nothing of a delta's form: theirs stand beside any.
+        """
+        mine, others = (replace(each, choices={}, delta=DeltaOptions()) for each in (self, other))
+        forms = {each.delta for each in (self, other) if each.has_snow()}
+        return mine == others and len(forms) <= 1
+
+    def beside(self, other: Tuned) -> Tuned:
+        """Return both together; of two choices for one scheme and data the other's counts."""
+        delta = other.delta if other.has_snow() else self.delta
+        return replace(self, choices={**self.choices, **other.choices}, delta=delta)
 
     def recipe(self, data: str, scheme: Scheme, *, follows: bool = False) -> Recipe:
         """Return the recipe of a scheme on a data set; LF learns as FT, which its first task is.
@@ -183,7 +201,7 @@ def together(several: Mapping[Path, Tuned]) -> Tuned:
     """
     (first, found), *others = several.items()
     for path, each in others:
-        if replace(each, choices={}) != replace(found, choices={}):
+        if not found.is_like(each):
             msg = (
                 f"the recipes of {path} were chosen for other epochs, sizes, source or form than "
                 f"those of {first}. Choose all of them alike with `snow-deploy paper tune`."
@@ -196,7 +214,7 @@ def together(several: Mapping[Path, Tuned]) -> Tuned:
                     "Leave one of them out."
                 )
                 raise TrainingError(msg)
-        found = replace(found, choices={**found.choices, **each.choices})
+        found = found.beside(each)
     return found
 
 

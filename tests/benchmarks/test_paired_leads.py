@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class FakeStore:
         return self.root / name
 
     def load_task(self, name: str) -> SimpleNamespace:
-        return SimpleNamespace(options=self.options[name])
+        return SimpleNamespace(options=self.options[name], data_sha256="of clothing")
 
 
 def options(scheme: Any, seed: int, delta: DeltaOptions | None = None) -> TrainOptions:
@@ -63,9 +63,12 @@ def test_stores_are_compared_over_days(
     first, second = FakeStore(tmp_path / "one"), FakeStore(tmp_path / "two")
     right = {(name, seed): rng.random(40) < 0.7 for name in ("snow", "ft") for seed in (0, 1)}
     for seed in (0, 1):
-        first.add(f"a{seed}", options("snow", seed), right["snow", seed])
-        second.add(f"b{seed}", options("ft", seed), right["ft", seed])
-    second.add("c", options("snow", 0, DeltaOptions(from_stage=4, blocks=1)), right["ft", 0])
+        first.add(f"clothing-a{seed}", options("snow", seed), right["snow", seed])
+        second.add(f"clothing-b{seed}", options("ft", seed), right["ft", seed])
+    second.add("textures-b", options("fo", 0), right["ft", 0])
+    second.add(
+        "clothing-c", options("snow", 0, DeltaOptions(from_stage=4, blocks=1)), right["ft", 0]
+    )
     stores = {"one": first, "two": second}
     monkeypatch.setattr(paired_leads, "Store", lambda path: stores[path.name])
     keep = tmp_path / "kept.json"
@@ -84,10 +87,12 @@ def test_stores_are_compared_over_days(
     shown = capsys.readouterr().out.splitlines()[-3:]
     ft = [right["ft", seed].mean() for seed in (0, 1)]
     ahead = np.mean([right["ft", seed].mean() - right["snow", seed].mean() for seed in (0, 1)])
-    assert f"ft, 3 epochs: {np.mean(ft):.3f} ± {np.std(ft, ddof=1):.3f}" in shown[1]
+    assert f", 3 epochs: {np.mean(ft):.3f} ± {np.std(ft, ddof=1):.3f}" in shown[1]
     assert f"over snow {ahead:+.3f} (" in shown[1]
     assert "over" not in shown[0]  # it is not held to itself
     assert "±" not in shown[2]  # of one seed
+    assert "of seeds [0] alone" in shown[2]
+    assert "alone" not in shown[1]
 
 
 def test_a_lead_has_the_bounds_of_one_run_at_the_mean_rates() -> None:
@@ -108,9 +113,16 @@ def test_a_lead_has_the_bounds_of_one_run_at_the_mean_rates() -> None:
     assert paired_leads.lead(rows, {7: base[0]}) is None
 
 
-def test_two_of_one_contender_are_not_mixed(tmp_path: Path) -> None:
+def test_contenders_of_other_options_are_others(tmp_path: Path) -> None:
+    """Such as SNOW by two recipes: neither takes the other's place."""
     store = FakeStore(tmp_path)
-    for name in ("a", "b"):
-        store.add(name, options("snow", 0), TARGET == 0)
-    with pytest.raises(ValueError, match="two tasks of one store are snow of seed 0"):
-        paired_leads.merge([], paired_leads.right_rows(store, "clothing"))  # type: ignore[arg-type]
+    steady = options("snow", 0)
+    store.add("clothing-a", steady, TARGET == 0)
+    store.add("clothing-b", replace(steady, batch_size=2 * steady.batch_size), TARGET == 1)
+
+    rows = paired_leads.merge([], paired_leads.right_rows(store, "clothing"))  # type: ignore[arg-type]
+
+    assert len({row["options"] for row in rows}) == len(rows) == 2
+    by_digest = list(paired_leads.comparison(rows, rows[1]["options"]))
+    assert "over" in by_digest[0]
+    assert "over" not in by_digest[1]

@@ -114,6 +114,7 @@ def test_ours_come_from_the_stored_tables(tmp_path: Path) -> None:
         "pooling": (0.86, 5.0, 40.0),
         "conv1x1": (0.84, 15.0, 30.0),
         "attention": (0.87, 25.0, 10.0),
+        "all": (0.83, 17.0, 35.0),
     }
     store(
         tmp_path,
@@ -166,6 +167,7 @@ def test_ours_come_from_the_stored_tables(tmp_path: Path) -> None:
         ("channel pooling has the minimum", 5 / 15, "yes"),
         ("it has the overall best", -1.0, "no"),
         ("it is worse", 0.0, "yes"),
+        ("it is slightly", 0.0, "yes"),
         ("MP is slower", 32 / 20, "no"),
         ("less memory", 0.34, "no"),
         ("FO loses", 6.0, "no"),
@@ -189,6 +191,39 @@ def test_ours_come_from_the_stored_tables(tmp_path: Path) -> None:
     assert find(found, "FO loses")[2].endswith("ours: x, y, 15 epochs")
     assert find(found, "a delta of M/8")[:2] == (None, None)
     assert "was run without what it takes" in find(found, "a delta of M/8")[2]
+
+
+def test_the_slowest_and_the_most_are_of_all_that_the_paper_has(tmp_path: Path) -> None:
+    """Of two schemes one is always the slowest."""
+    speeds = [{"batches": "own", "scheme": k, "images_per_s": 9.0} for k in ("pn", "snow-256")]
+    store(tmp_path, "table8", speeds)
+    sizes = [{"scheme": k, "parameters_millions": 9.0, "tasks": 6} for k in ("ft", "snow")]
+    store(tmp_path, "table5", sizes)
+
+    found = ours(tmp_path)
+
+    assert find(found, "PN is the slowest")[:2] == (None, None)
+    assert find(found, "FT has the second most")[:2] == (None, None)
+
+
+def test_a_smaller_delta_and_batches_are_told(tmp_path: Path) -> None:
+    rows = [
+        {
+            "scheme": k,
+            "images_per_s": v * batch,
+            "parameters_millions": v,
+            "tasks": 6,
+            "batch": batch,
+        }
+        for batch in (1, 16)
+        for k, v in (("fe", 5.0), ("snow", 4.0), ("ft", 1.0))
+    ]
+    store(tmp_path, "table5", rows, delta={"from_stage": 4, "blocks": None, "k_divisor": 8})
+
+    value, _, why = find(ours(tmp_path), "SNOW's throughput of serving")
+
+    assert value == 4.0
+    assert why.endswith("ours: batch 16, from-stage 4")
 
 
 @pytest.mark.parametrize(

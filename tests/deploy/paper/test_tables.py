@@ -326,10 +326,15 @@ def test_snow_stands_beside_its_own_batch_of_the_papers(study: Study) -> None:
     assert row(own, batches="own", scheme="ft")["paper_images_per_s"] == 356.84
     assert row(at_128, scheme="snow")["paper_dtd"] == pytest.approx(0.7398)
     assert row(at_8, scheme="snow")["paper_dtd"] == pytest.approx(0.7237)
-    assert "paper: snow, at a batch of 8, stands beside SNOW-256." in at_8.notes
-    assert not any("stands beside" in note for note in at_128.notes)
+    assert "paper: at batches of its own: ft 128, snow-256 256." in at_8.notes
+    assert not any("batches of its own" in note for note in at_128.notes)
     action = replace(study, batch_size=128, data={"people": "stanford40:photos"})
     assert papers_note(action) == ["paper: Action with sigma2 1e-08; here people has 0.001."]
+    assert papers_note(replace(action, schemes=("ft",))) == []
+    at_32, _ = make_table8(replace(study, batch_size=32), costing)
+    beside = row(at_32, batches="equal", scheme="snow")  # ratios alone: 0.21 is of 128
+    assert (beside["paper_images_per_s"], beside["paper_megabytes"]) == (None, None)
+    assert beside["paper_peak_over_ft"] == pytest.approx(0.21, abs=3e-3)
 
 
 @pytest.mark.usefixtures("_measured")

@@ -203,7 +203,7 @@ def test_a_form_of_the_delta_has_recipes_of_its_own(held: Study, judge: Judge) -
 
     choose_recipes(replace(held, delta=form), GRID)
 
-    assert {each.options.scheme for each in judge.requests} == {"snow"}
+    assert {each.options.scheme for each in judge.requests} == {"snow"}  # ft's trials are known
     assert {each.options.delta for each in judge.requests} == {form}
     tuned = read_tuned(held.output / FILE)
     assert (plain.delta, tuned.delta) == (DeltaOptions(), form)
@@ -213,10 +213,20 @@ def test_a_form_of_the_delta_has_recipes_of_its_own(held: Study, judge: Judge) -
         in report.notes[0]
     )
     choose_recipes(replace(held, schemes=("snow",)), GRID)  # of the paper's form: a file of its own
-    assert set(read_tuned(held.output / FILE).choices) == {("shape", "snow")}
+    last = read_tuned(held.output / FILE)
+    assert set(last.choices) == {("shape", "snow")}
     # and nothing that was chosen is lost
-    assert read_tuned(held.output / "tuned-1.json").delta == DeltaOptions()
-    assert read_tuned(held.output / "tuned-2.json").delta == form
+    first, second = (read_tuned(held.output / f"tuned-{number}.json") for number in (1, 2))
+    assert (first.delta, second.delta) == (DeltaOptions(), form)
+    # what was chosen for the others stands beside any form
+    ft = replace(first, choices={key: c for key, c in first.choices.items() if key[1] == "ft"})
+    snow = replace(
+        second, choices={key: c for key, c in second.choices.items() if key[1] == "snow"}
+    )
+    both = together({held.output / "a": ft, held.output / "b": snow})
+    assert (both.delta, set(both.choices)) == (form, {("shape", "ft"), ("shape", "snow")})
+    with pytest.raises(TrainingError, match="source or form"):
+        together({held.output / "a": last, held.output / "b": snow})
     assert any("it is" in line and "tuned-2.json now" in line for line in told(held))
 
 
