@@ -88,8 +88,9 @@ def name_of(options: TrainOptions) -> str:
 def merge(
     rows: Sequence[dict[str, Any]], new: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Put new rows in the place of those of the same data, options and seed, or behind all."""
-    return list({_key(row): row for row in [*rows, *new]}.values())
+    """Put new rows in the place of those of the same data, options and seed."""
+    found = {_key(row): row for row in [*rows, *new]}
+    return [found[key] for key in sorted(found)]
 
 
 def comparison(rows: Sequence[dict[str, Any]], over: str) -> Iterator[str]:
@@ -105,7 +106,7 @@ def comparison(rows: Sequence[dict[str, Any]], over: str) -> Iterator[str]:
         groups.setdefault((row["name"], row["options"], row["epochs"]), {})[row["seed"]] = row
     base = next((group for key, group in groups.items() if over in key[:2]), {})
     for (name, options, epochs), by_seed in groups.items():
-        values = [accuracy(row) for row in by_seed.values()]
+        values = [accuracy(by_seed[seed]) for seed in sorted(by_seed)]
         spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
         seeds = ", ".join(f"{value:.4f}" for value in values)
         found = lead(by_seed, base) if by_seed is not base else None
@@ -148,7 +149,7 @@ def _digest(facts: object) -> str:
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["data"], row["options"], row["pictures"], row["seed"]
+    return row["data"], row["name"], row["options"], row["pictures"], row["seed"]
 
 
 if __name__ == "__main__":

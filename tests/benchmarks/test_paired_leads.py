@@ -79,7 +79,7 @@ def test_stores_are_compared_over_days(
 
     rows = json.loads(keep.read_text())["rows"]
     assert [(row["name"], row["seed"]) for row in rows] == [
-        *(("snow", 0), ("snow", 1), ("ft", 0), ("ft", 1)),
+        *(("ft", 0), ("ft", 1), ("snow", 0), ("snow", 1)),
         ("snow, blocks 1, from-stage 4", 0),
     ]
     for row in rows[:4]:
@@ -87,12 +87,12 @@ def test_stores_are_compared_over_days(
     shown = capsys.readouterr().out.splitlines()[-3:]
     ft = [right["ft", seed].mean() for seed in (0, 1)]
     ahead = np.mean([right["ft", seed].mean() - right["snow", seed].mean() for seed in (0, 1)])
-    assert f", 3 epochs: {np.mean(ft):.3f} ± {np.std(ft, ddof=1):.3f}" in shown[1]
-    assert f"over snow {ahead:+.3f} (" in shown[1]
-    assert "over" not in shown[0]  # it is not held to itself
+    assert f", 3 epochs: {np.mean(ft):.3f} ± {np.std(ft, ddof=1):.3f}" in shown[0]
+    assert f"over snow {ahead:+.3f} (" in shown[0]
+    assert "over" not in shown[1]  # it is not held to itself
     assert "±" not in shown[2]  # of one seed
     assert "of seeds [0] alone" in shown[2]
-    assert "alone" not in shown[1]
+    assert "alone" not in shown[0]
 
 
 def test_a_lead_has_the_bounds_of_one_run_at_the_mean_rates() -> None:
