@@ -151,14 +151,14 @@ def make_study(
 
 
 def _read_tuned(paths: Sequence[Path]) -> Tuned:
-    from snow_deploy.paper.tuned import read_tuned, together
+    from snow_deploy.paper.tuned import merge_tuned, read_tuned
 
     for name in ("recipe", "decay_epochs"):
         if is_given(name):
             option = f"--{name.replace('_', '-')}"
             msg = f"--tuned and {option} both say how runs are trained; give one of them"
             raise click.UsageError(msg)
-    return together({path: read_tuned(path) for path in paths})
+    return merge_tuned({path: read_tuned(path) for path in paths})
 
 
 def _said(name: str, value: object) -> object:

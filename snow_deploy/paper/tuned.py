@@ -189,7 +189,7 @@ def read_tuned(path: Path) -> Tuned:
     return found
 
 
-def together(several: Mapping[Path, Tuned]) -> Tuned:
+def merge_tuned(several: Mapping[Path, Tuned]) -> Tuned:
     """Put together what was chosen apart, such as one scheme by each of several machines.
 
     Args:

@@ -15,7 +15,7 @@ from snow_deploy.models.schemes import build_network
 from snow_deploy.paper.search_grid import SETTINGS, SearchGrid, first_settings, has, recipe_from
 from snow_deploy.paper.table7 import make_table7
 from snow_deploy.paper.tune import FILE, choose_recipes
-from snow_deploy.paper.tuned import read_tuned, together
+from snow_deploy.paper.tuned import merge_tuned, read_tuned
 from snow_deploy.training.course import Course
 from snow_deploy.training.options import TrainOptions, recipe_for
 from snow_deploy.training.store import Store
@@ -180,16 +180,16 @@ def test_what_was_chosen_apart_is_put_together(held: Study, judge: Judge) -> Non
     files = {study.output / FILE: read_tuned(study.output / FILE) for study in apart}
     (fo, _), (ft, last) = files.items()
 
-    both = together(files)
+    both = merge_tuned(files)
 
     assert set(both.choices) == {("shape", "fo"), ("shape", "ft")}
     assert both.recipe("shape", "ft") == last.recipe("shape", "ft")
-    assert together({fo: files[fo], ft: files[fo]}) == files[fo]  # the same twice is no quarrel
+    assert merge_tuned({fo: files[fo], ft: files[fo]}) == files[fo]  # the same twice is no quarrel
     with pytest.raises(TrainingError, match="were chosen for other epochs"):
-        together({fo: files[fo], ft: replace(last, epochs=1 + last.epochs)})
+        merge_tuned({fo: files[fo], ft: replace(last, epochs=1 + last.epochs)})
     choice = replace(last.choices["shape", "ft"], trials=99)
     with pytest.raises(TrainingError, match="another recipe of ft on shape"):
-        together({fo: last, ft: replace(last, choices={("shape", "ft"): choice})})
+        merge_tuned({fo: last, ft: replace(last, choices={("shape", "ft"): choice})})
     assert judge.requests
 
 
@@ -223,10 +223,10 @@ def test_a_form_of_the_delta_has_recipes_of_its_own(held: Study, judge: Judge) -
     snow = replace(
         second, choices={key: c for key, c in second.choices.items() if key[1] == "snow"}
     )
-    both = together({held.output / "a": ft, held.output / "b": snow})
+    both = merge_tuned({held.output / "a": ft, held.output / "b": snow})
     assert (both.delta, set(both.choices)) == (form, {("shape", "ft"), ("shape", "snow")})
     with pytest.raises(TrainingError, match="source or form"):
-        together({held.output / "a": last, held.output / "b": snow})
+        merge_tuned({held.output / "a": last, held.output / "b": snow})
     assert any("it is" in line and "tuned-2.json now" in line for line in told(held))
 
 
