@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from snow_deploy.models.network import Scheme
 
 PAPER_CLASSES = (101, 47, 40, 196, 200)
-"""Classes of the paper's five tasks (SNOW, table 5); the source's own head is the sixth."""
+"""Classes of the paper's five tasks (SNOW, table 3); the source's own head is the sixth."""
 _SETTLING = (8, 3, 64, 64)  # pictures that set the norms' statistics
 
 

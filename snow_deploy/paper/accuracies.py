@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from snow_deploy.paper.columns import accuracy_cells
@@ -76,14 +76,27 @@ def tops(reached: list[Reached]) -> tuple[list[float], list[float] | None]:
     return [each.accuracy for each in reached], five if len(five) == len(reached) else None
 
 
-def measure_shapes(study: Study, shapes: Sequence[DeltaOptions]) -> list[dict[str, Cell]]:
+def measure_shapes(
+    study: Study, shapes: Sequence[DeltaOptions], *, varies_noise: bool = False
+) -> list[dict[str, Cell]]:
     """Train SNOW in every shape on every data set and seed; skip what is done.
+
+    Args:
+        study: Its store holds the source.
+        shapes: Of the delta.
+        varies_noise: The noise is a shape's own; otherwise it is what each data set has.
 
     Returns:
         The cells of `accuracy_columns` for each shape.
     """
+
+    def shape_on(data: str, shape: DeltaOptions) -> DeltaOptions:
+        return shape if varies_noise else replace(shape, sigma2=study.sigma2_of(data))
+
     runs = {
-        (place, data, seed): study.run(data, study.options("snow", seed, data=data, delta=shape))
+        (place, data, seed): study.run(
+            data, study.options("snow", seed, data=data, delta=shape_on(data, shape))
+        )
         for data in study.data
         for seed in study.seeds
         for place, shape in enumerate(shapes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.paper import printed
 from snow_deploy.paper.report import Column
+from snow_deploy.training.options import REFERENCE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +93,8 @@ def training_note(study: Study, *, spread: bool = True) -> str:
     """Say what the accuracies are of; without `spread` they are means alone."""
     over = "± is the standard deviation over them" if spread else "the mean over them"
     recipe = f"recipe {study.recipe}" if study.tuned is None else "recipes chosen for each scheme"
-    batch = "the paper's batches" if study.batch_size is None else f"batch {study.batch_size}"
+    own = study.batch_size is None and study.recipe == "paper"
+    batch = "the paper's batches" if own else f"batch {study.batch_size or REFERENCE_BATCH}"
     return (
         f"test accuracy, 0 to 1, after the last of {study.epochs} epochs, {recipe}, {batch}, "
         f"{study.image_size} px, "
@@ -123,9 +125,9 @@ def sigma2_notes(study: Study) -> list[str]:
     known = {data: printed.dataset(spec) for data, spec in study.data.items()}
     return [
         f"paper: {printed.TITLES[its]} with sigma2 {printed.SIGMA2[its]:g}; here {data} has "
-        f"{study.delta.sigma2:g}."
+        f"{study.sigma2_of(data):g}."
         for data, its in known.items()
-        if its is not None and printed.SIGMA2[its] != study.delta.sigma2
+        if its is not None and printed.SIGMA2[its] != study.sigma2_of(data)
     ]
 
 

@@ -52,7 +52,9 @@ def make_shapes_table(
         for width, k, sigma2 in grid
     ]
     source = Source(costing.weights())
-    accuracies = measure_shapes(study, deltas) if study.data else [{} for _ in deltas]
+    accuracies: list[dict[str, Cell]] = [{} for _ in deltas]
+    if study.data:
+        accuracies = measure_shapes(study, deltas, varies_noise=True)
     rows: list[dict[str, Cell]] = []
     for (width, k, sigma2), delta, row in zip(grid, deltas, accuracies, strict=True):
         options = study.options("snow", 0, delta=delta)

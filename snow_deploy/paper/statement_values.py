@@ -6,11 +6,12 @@ from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
+from snow_deploy.paper import printed
 from snow_deploy.paper.columns import accuracy_key
 from snow_deploy.paper.costs import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from snow_deploy.paper.stored_tables import StoredTable, Tables
 
@@ -35,9 +36,25 @@ def not_worst(accuracies: Mapping[str, Mapping[str, tuple[float, float]]], schem
     )
 
 
-def best_over(printed: Mapping[float, tuple[float, float]], option: float) -> float:
+def best_over(values: Mapping[float, tuple[float, float]], option: float) -> float:
     """Return by how many points an option's printed top-1 is above the best other one's."""
-    return printed[option][0] - max(v[0] for key, v in printed.items() if key != option)
+    return values[option][0] - max(v[0] for key, v in values.items() if key != option)
+
+
+def printed_mean_lead(scheme: str, others: Collection[str]) -> float:
+    """Return by how many points a scheme's printed mean top-1 is above the best of some others'."""
+    means = {name: fmean([v[0] for v in by.values()]) for name, by in printed.ACCURACIES.items()}
+    return means[scheme] - max(means[name] for name in others)
+
+
+def behind_best(accuracies: Mapping[str, Mapping[str, float]], data: str) -> float:
+    """Return by how much channel pooling is below the best subscription on a data set."""
+    return max(each[data] for each in accuracies.values()) - accuracies["pooling"][data]
+
+
+def sets_not_ahead(accuracies: Mapping[str, Mapping[str, float]], name: str, base: str) -> float:
+    """Count the data sets on which one is not more accurate than another."""
+    return float(sum(accuracies[name][data] <= v for data, v in accuracies[base].items()))
 
 
 def share_best(accuracies: Mapping[str, Mapping[str, float]], name: str) -> float:
@@ -63,8 +80,10 @@ def training_over(schemes: tuple[str, ...]) -> Callable[[Tables], float | None]:
     return value
 
 
-def training_least_lead(schemes: tuple[str, ...], base: str) -> Callable[[Tables], float | None]:
-    """Give the training speed of the slowest of some schemes over another's."""
+def training_lead(
+    schemes: tuple[str, ...], base: str, pick: Callable[[Iterable[float]], float]
+) -> Callable[[Tables], float | None]:
+    """Give the training speed of the slowest (`min`) or fastest of some schemes over another's."""
 
     def value(tables: Tables) -> float | None:
         table = tables.get("table8")
@@ -72,7 +91,7 @@ def training_least_lead(schemes: tuple[str, ...], base: str) -> Callable[[Tables
             return None
         found = [ratio(_training(table, each), _training(table, base)) for each in schemes]
         known = [each for each in found if each is not None]
-        return min(known) if len(known) == len(schemes) else None
+        return pick(known) if len(known) == len(schemes) else None
 
     return value
 
@@ -110,10 +129,10 @@ def behind(scheme: str) -> Callable[[Tables], float | None]:
     """Give by how many points a scheme is at most below SNOW."""
 
     def value(tables: Tables) -> float | None:
-        found = _accuracies(tables.get("table7"))
-        snow = next((found[name] for name in _SNOWS if name in found), None)
-        if snow is None or scheme not in found:
+        found = _of_schemes(tables)
+        if not {"snow", scheme} <= set(found):
             return None
+        snow = found["snow"]
         return 100 * max(snow[data] - found[scheme][data] for data in snow)
 
     return value
@@ -123,11 +142,34 @@ def exceptions(scheme: str) -> Callable[[Tables], float | None]:
     """Give the number of data sets on which another scheme is worse."""
 
     def value(tables: Tables) -> float | None:
-        found = _accuracies(tables.get("table7"))
-        if scheme not in found or len(found) < 2:
+        found = _of_schemes(tables)
+        if not set(_COMPARED) <= set(found):
             return None
         mine = found[scheme]
         return float(sum(min(e[data] for e in found.values()) < mine[data] for data in mine))
+
+    return value
+
+
+def snow_mean_lead(others: Collection[str]) -> Callable[[Tables], float | None]:
+    """Give by how many points SNOW's mean accuracy is above the best of some others'."""
+
+    def value(tables: Tables) -> float | None:
+        found = _of_schemes(tables)
+        if not {"snow", *others} <= set(found):
+            return None
+        lead = mean_lead({name: found[name] for name in ("snow", *others)}, "snow")
+        return None if lead is None else 100 * lead
+
+    return value
+
+
+def snow_not_ahead(scheme: str) -> Callable[[Tables], float | None]:
+    """Give the number of data sets on which SNOW is not more accurate than a scheme."""
+
+    def value(tables: Tables) -> float | None:
+        found = _of_schemes(tables)
+        return sets_not_ahead(found, "snow", scheme) if {"snow", scheme} <= set(found) else None
 
     return value
 
@@ -140,37 +182,59 @@ def converged(tables: Tables) -> float | None:
     table = tables.get("figure6")
     if table is None or not table.rows or float(table.facts.get("epochs") or 0) <= CONVERGED:
         return None
-    return max(float(row["converged_epoch"]) for row in table.pick(data=table.rows[0]["data"]))
+    rows = table.pick(data=table.rows[0]["data"])
+    names = {str(row["scheme"]).partition("-")[0] for row in rows}
+    if not set(_COMPARED) <= names:
+        return None
+    return max(float(row["converged_epoch"]) for row in rows)
 
 
-def sensitivity(option: str, best: str) -> Callable[[Tables], float | None]:
-    """Give by how many points one value of Table 4 is above the best other one."""
+def sensitivity(
+    option: str, best: str, compared: Sequence[str]
+) -> Callable[[Tables], float | None]:
+    """Give by how many points one value of Table 4 is above the best other one.
+
+    Args:
+        option: What is changed.
+        best: The value.
+        compared: All values that the paper compares: of fewer one is the best more easily.
+    """
 
     def value(tables: Tables) -> float | None:
         table = tables.get("table4")
         rows = {} if table is None else {r["value"]: r["mean"] for r in table.pick(option=option)}
-        if best not in rows or len(rows) < 2:
+        if not set(compared) <= set(rows):
             return None
         return 100 * float(rows[best] - max(v for name, v in rows.items() if name != best))
 
     return value
 
 
-def serving_of(scheme: str, base: str) -> Callable[[Tables], float | None]:
-    """Give one scheme's serving speed over another's, at the largest batch that was measured."""
-    return lambda tables: _over(_at_largest_batch(tables), "images_per_s", scheme, base)
+def serving_of(
+    scheme: str, others: tuple[str, ...], pick: Callable[[Iterable[float]], float] = max
+) -> Callable[[Tables], float | None]:
+    """Give one scheme's serving speed over others', at the largest batch that was measured."""
+    return lambda tables: _over_rest(
+        _at_largest_batch(tables), "images_per_s", scheme, pick, others=others
+    )
 
 
-def parameters_of(scheme: str, base: str) -> Callable[[Tables], float | None]:
-    """Give one scheme's parameters over another's."""
-    return lambda tables: _over(tables.get("table5"), "parameters_millions", scheme, base)
+def parameters_of(
+    scheme: str, others: tuple[str, ...], pick: Callable[[Iterable[float]], float] = max
+) -> Callable[[Tables], float | None]:
+    """Give one scheme's parameters over the most (`max`) or fewest (`min`) of some others'."""
+    return lambda tables: _over_rest(
+        tables.get("table5"), "parameters_millions", scheme, pick, others=others
+    )
 
 
 def serving_over_rest(
     scheme: str, pick: Callable[[Iterable[float]], float]
 ) -> Callable[[Tables], float | None]:
     """Give one scheme's serving speed over the fastest (`max`) or slowest (`min`) other one's."""
-    return lambda tables: _over_rest(_at_largest_batch(tables), "images_per_s", scheme, pick)
+    return lambda tables: _over_rest(
+        _at_largest_batch(tables), "images_per_s", scheme, pick, others=_rest(scheme)
+    )
 
 
 def parameters_over_rest(
@@ -178,14 +242,20 @@ def parameters_over_rest(
 ) -> Callable[[Tables], float | None]:
     """Give one scheme's parameters over the most (`max`) or fewest (`min`) of the other ones."""
     return lambda tables: _over_rest(
-        tables.get("table5"), "parameters_millions", scheme, pick, without=without
+        tables.get("table5"), "parameters_millions", scheme, pick, others=_rest(scheme, *without)
     )
 
 
 def pooling_over_fewest(tables: Tables) -> float | None:
     """Return channel pooling's parameters over the fewest of the other subscriptions."""
+    others = tuple(name for name in _SUBSCRIPTIONS if name != "pooling")
     return _over_rest(
-        tables.get("table6"), "parameters_millions", "pooling", min, label="subscription"
+        tables.get("table6"),
+        "parameters_millions",
+        "pooling",
+        min,
+        others=others,
+        label="subscription",
     )
 
 
@@ -200,8 +270,8 @@ def stabilised(tables: Tables) -> float | None:
 
 def pooling_best(tables: Tables) -> float | None:
     """Return the share of data sets on which channel pooling is the most accurate subscription."""
-    found = _accuracies(tables.get("table6"), "subscription")
-    return share_best(found, "pooling") if found.get("pooling") else None
+    found = _of_subscriptions(tables)
+    return share_best(found, "pooling") if set(_SUBSCRIPTIONS) <= set(found) else None
 
 
 def mean_lead(accuracies: Mapping[str, Mapping[str, float]], name: str) -> float | None:
@@ -220,18 +290,33 @@ def sets_ahead(accuracies: Mapping[str, Mapping[str, float]], name: str, base: s
 
 def pooling_mean_lead(tables: Tables) -> float | None:
     """Return by how many points channel pooling's mean is above the best other one's."""
-    found = mean_lead(_accuracies(tables.get("table6"), "subscription"), "pooling")
-    return None if found is None else 100 * found
+    found = _of_subscriptions(tables)
+    lead = mean_lead(found, "pooling") if set(_SUBSCRIPTIONS) <= set(found) else None
+    return None if lead is None else 100 * lead
+
+
+def pooling_behind_on(paper_data: str) -> Callable[[Tables], float | None]:
+    """Give by how many points channel pooling is below the best on one of the paper's data sets."""
+
+    def value(tables: Tables) -> float | None:
+        found, table = _of_subscriptions(tables), tables.get("table6")
+        specs = dict(table.facts.get("data") or {}) if table else {}
+        name = next((n for n, spec in specs.items() if printed.dataset(spec) == paper_data), None)
+        if name is None or not set(_SUBSCRIPTIONS) <= set(found):
+            return None
+        return 100 * behind_best(found, name)
+
+    return value
 
 
 def subscription_ahead(name: str, base: str) -> Callable[[Tables], float | None]:
     """Give the number of data sets on which one subscription is more accurate than another."""
-    return lambda tables: sets_ahead(_accuracies(tables.get("table6"), "subscription"), name, base)
+    return lambda tables: sets_ahead(_of_subscriptions(tables), name, base)
 
 
 def conv_behind(tables: Tables) -> float | None:
     """Return by how many points the 1x1 convolution is at most below channel pooling."""
-    found = _accuracies(tables.get("table6"), "subscription")
+    found = _of_subscriptions(tables)
     if not found.get("pooling") or not found.get("conv1x1"):
         return None
     return 100 * max(found["pooling"][data] - v for data, v in found["conv1x1"].items())
@@ -274,17 +359,21 @@ def _over_rest(
     name: str,
     pick: Callable[[Iterable[float]], float],
     *,
-    without: tuple[str, ...] = (),
+    others: tuple[str, ...],
     label: str = "scheme",
 ) -> float | None:
-    """Return one row's figure over the largest or smallest of all others' that the paper has."""
+    """Return one row's figure over the largest or smallest of others'; None if one is missing."""
     mine = table.first(key, **{label: name}) if table else None
     if table is None or mine is None:
         return None
-    names = (set(_COMPARED) if label == "scheme" else set(_SUBSCRIPTIONS)) - {name, *without}
-    found = [table.first(key, **{label: each}) for each in names]
-    others = [each for each in found if each is not None]
-    return ratio(mine, pick(others)) if len(others) == len(found) else None
+    found = [table.first(key, **{label: each}) for each in others]
+    known = [each for each in found if each is not None]
+    return ratio(mine, pick(known)) if len(known) == len(found) else None
+
+
+def _rest(*without: str) -> tuple[str, ...]:
+    """Return the schemes that the paper compares, without some."""
+    return tuple(name for name in _COMPARED if name not in without)
 
 
 def _at_largest_batch(tables: Tables) -> StoredTable | None:
@@ -295,6 +384,18 @@ def _at_largest_batch(tables: Tables) -> StoredTable | None:
     largest = max((row.get("batch") or 0 for row in table.rows), default=0)
     rows = [row for row in table.rows if (row.get("batch") or 0) == largest]
     return replace(table, rows=rows)
+
+
+def _of_schemes(tables: Tables) -> dict[str, dict[str, float]]:
+    """Return Table 7's accuracies by scheme and data set; of two SNOWs those of SNOW-256."""
+    found = _accuracies(tables.get("table7"))
+    snow = next((found[name] for name in _SNOWS if name in found), None)
+    others = {name: by for name, by in found.items() if name not in _SNOWS}
+    return others if snow is None else {**others, "snow": snow}
+
+
+def _of_subscriptions(tables: Tables) -> dict[str, dict[str, float]]:
+    return _accuracies(tables.get("table6"), "subscription")
 
 
 def _accuracies(table: StoredTable | None, label: str = "scheme") -> dict[str, dict[str, float]]:

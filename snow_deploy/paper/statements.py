@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from snow_deploy.paper.plots import OURS, PAPERS, grouped_bars, new_figure
 from snow_deploy.paper.report import Cell, Column, TableReport
-from snow_deploy.paper.statement_list import STATEMENTS, TOLERANCE, Statement
+from snow_deploy.paper.statement import TOLERANCE
+from snow_deploy.paper.statement_list import STATEMENTS
 from snow_deploy.paper.stored_tables import read_tables
 
 if TYPE_CHECKING:
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from snow_deploy.paper.statement import Statement
     from snow_deploy.paper.stored_tables import Tables
 
 _COLUMNS = (
     Column("section", "section"),
     Column("statement", "statement"),
+    Column("holds", "is"),
     Column("paper", "paper", "number", printed=True),
     Column("paper_tables", "its tables", "number", printed=True),
     Column("paper_agrees", "agree", printed=True),
@@ -26,6 +29,8 @@ _COLUMNS = (
     Column("agrees", "agree"),
     Column("why", "why, and where from"),
 )
+
+_HOLDS = {"least": "at least", "most": "at most", "more": "above", "less": "below"}
 
 
 def make_statements(output: Path) -> tuple[TableReport, Figure]:
@@ -42,6 +47,7 @@ def make_statements(output: Path) -> tuple[TableReport, Figure]:
             {
                 "section": each.section,
                 "statement": each.text,
+                "holds": _HOLDS[each.holds],
                 "paper": each.says,
                 "paper_tables": each.papers,
                 "paper_agrees": each.agrees(each.papers),
@@ -52,8 +58,8 @@ def make_statements(output: Path) -> tuple[TableReport, Figure]:
         )
     notes = [
         (
-            f"agree: as large as stated (or, where it says below or fewer, as small), within "
-            f"{100 * TOLERANCE:.0f} %; what is faster, slower or most is so or not. its "
+            f"agree: what is to be at least or at most the stated figure is so within "
+            f"{100 * TOLERANCE:.0f} % of it; above and below have no such room. its "
             "tables: the same figure from the paper's own tables. "
             f"ours: from the tables in {output}."
         )
@@ -71,7 +77,7 @@ def _from(tables: Tables, statement: Statement, ours: float | None) -> str:
         return f"not measured here: run `snow-deploy paper {statement.table}`"
     if ours is None:
         return f"{statement.table} was run without what it takes"
-    return f"ours: {table.circumstances()}"
+    return f"ours: {table.circumstances(statement.batches)}"
 
 
 def _draw(report: TableReport) -> Figure:

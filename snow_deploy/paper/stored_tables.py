@@ -33,8 +33,13 @@ class StoredTable:
         """Return a number of the first row whose cells are these; None where there is none."""
         return next((float(r[key]) for r in self.pick(**wanted) if r.get(key) is not None), None)
 
-    def circumstances(self) -> str:
-        """Say on which data or device, and how, it was measured."""
+    def circumstances(self, batches_of: str = "") -> str:
+        """Say on which data or device, and how, it was measured.
+
+        Args:
+            batches_of: Which block of Table 8 a figure is of; empty for all rows.
+        """
+        rows = self.pick(batches=batches_of) if batches_of else self.rows
         words = [", ".join(self.facts.get("data") or [])]
         epochs, size = self.facts.get("epochs"), self.facts.get("image_size")
         if epochs and words[0]:
@@ -43,11 +48,11 @@ class StoredTable:
             words += ["recipes chosen for each scheme"] if tuned else []
             words += [f"recipe {recipe}"] if recipe and not tuned else []
         words += [f"{size} px"] if size else []
-        batches = sorted({row["batch"] for row in self.rows if row.get("batch")})
-        if len(batches) == 1 or (batches and "tasks" in self.rows[0]):  # of serving the largest
+        batches = sorted({row["batch"] for row in rows if row.get("batch")})
+        if len(batches) == 1 or (batches and "tasks" in rows[0]):  # of serving the largest
             words += [f"batch {batches[-1]}"]
         elif batches:
-            snow = next((r for r in self.rows if str(r.get("scheme")).startswith("snow")), None)
+            snow = next((r for r in rows if str(r.get("scheme")).startswith("snow")), None)
             words += [] if snow is None else [f"SNOW at a batch of {snow['batch']}"]
         words += self._form()
         words += [str(self.facts["device"])] if "device" in self.facts else []

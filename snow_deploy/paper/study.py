@@ -12,7 +12,7 @@ from snow_deploy.data import open_data
 from snow_deploy.data.hold_out import hold_out
 from snow_deploy.errors import DataError, TrainingError
 from snow_deploy.models.options import DeltaOptions
-from snow_deploy.paper.printed import row_of
+from snow_deploy.paper.printed import SIGMA2, dataset, row_of
 from snow_deploy.training.options import (
     PAPER_BATCHES,
     RECIPES,
@@ -93,7 +93,8 @@ class Study:
             for each scheme: two contenders then are SNOW's.
         image_size: Side of the networks' input, in pixels.
         precision: Arithmetic of training.
-        delta: SNOW's shape where a table doesn't vary it. The other schemes have nothing of its
+        delta: SNOW's shape where a table doesn't vary it; with the paper's recipe a data set of
+            the paper's has the noise that is printed for it. The other schemes have nothing of its
             form, so that their runs are the same ones beside every form.
         decay_epochs: Epochs between steps, of recipes whose rate falls in steps; None for the
             recipe's.
@@ -171,6 +172,21 @@ class Study:
             recipe = replace(recipe, decay_epochs=self.decay_epochs)
         return recipe
 
+    def delta_of(self, data: str | None) -> DeltaOptions:
+        """Return SNOW's shape on a data set, where no table varies it."""
+        return replace(self.delta, sigma2=self.sigma2_of(data))
+
+    def sigma2_of(self, data: str | None) -> float:
+        """Return the variance of the pooling's noise on a data set.
+
+        With the paper's recipe a data set of the paper's has its own, as section 3.1 says.
+        """
+        its = None if data is None else dataset(self.data[data])
+        usual = self.delta.sigma2 == DeltaOptions().sigma2
+        if its is None or self.recipe != "paper" or self.tuned is not None or not usual:
+            return self.delta.sigma2
+        return SIGMA2[its]
+
     def options(
         self,
         scheme: Scheme,
@@ -194,7 +210,7 @@ class Study:
             delta: Its shape, where the table varies it.
             after: The run that it goes on from, for `lf`.
         """
-        delta = delta or self.delta
+        delta = delta or self.delta_of(data)
         recipe = recipe or self.recipe_of(scheme, data, follows=after is not None)
         reads_taps = scheme == "snow" and delta.classifier_reads == "taps"
         if data is None and reads_taps and recipe.classifier_start != "linear":

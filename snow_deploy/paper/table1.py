@@ -74,7 +74,9 @@ def make_table1(study: Study, costing: Costing, batch: int) -> tuple[TableReport
         }
         for each in contenders
     }
-    rows = table_in_words(figures)
+    rows: list[dict[str, Cell]] = [
+        {**row, "batch": steps[str(row["scheme"])].batch} for row in table_in_words(figures)
+    ]
     device = str(describe_device(default_device())["device"])
     notes = [
         (
@@ -82,7 +84,8 @@ def make_table1(study: Study, costing: Costing, batch: int) -> tuple[TableReport
             f"forgotten: yes from {FORGOTTEN_FROM} on; all but lf share nothing that is trained. "
             "training and serving: good from half of the fastest on. size: good up to twice the "
             "smallest. The same rules give the paper's words from its own Tables 5, 7, 8 "
-            "and 9, but for lf's accuracy: in the end it is poor there."
+            "and 9, with fo's serving and size for lf, which Table 5 lacks; but for lf's accuracy: "
+            "in the end it is poor there."
         ),
         training_note(study, spread=False),
         speed_note(steps, study.image_size, device),
@@ -90,6 +93,8 @@ def make_table1(study: Study, costing: Costing, batch: int) -> tuple[TableReport
     ]
     columns = [Column("scheme", "scheme")]
     for key, heading in _HEADINGS.items():
+        if key == "training":
+            columns.append(Column("batch", "batch", "whole"))
         columns.append(Column(key, heading, _FORMS.get(key, "number")))  # type: ignore[arg-type]
         columns.append(Column(f"{key}_word", "in a word"))
         columns.append(Column(f"paper_{key}", "paper", printed=True))

@@ -41,7 +41,7 @@ def make_table4(
         *(("width", width, replace(study.delta, width_divisor=width)) for width in widths),
         *(("sigma2", sigma2, replace(study.delta, sigma2=sigma2)) for sigma2 in sigma2s),
     ]
-    measured = measure_shapes(study, [delta for _, _, delta in varied])
+    measured = measure_shapes(study, [delta for _, _, delta in varied], varies_noise=True)
     rows: list[dict[str, Cell]] = [
         {"option": option, "value": _name(option, value), **row, **_papers(option, value)}
         for (option, value, _), row in zip(varied, measured, strict=True)

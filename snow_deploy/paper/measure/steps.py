@@ -55,6 +55,8 @@ def measure_steps(
     kept: MeasurementCache,
     effort: Effort,
     say: Callable[[str], None],
+    *,
+    alike: bool = False,
 ) -> dict[str, StepFigures]:
     """Time steps of every contender in alternating rounds, and take their peak memory.
 
@@ -66,17 +68,17 @@ def measure_steps(
         kept: What is measured already.
         effort: How thoroughly.
         say: Callback that gets what is done, as a line.
+        alike: Measure all at one batch: the largest that fits every one of them.
 
     Raises:
         TrainingError: Not even a small batch fits, or memory could not be measured.
     """
     device = default_device()
-    fitting, peaks = {}, {}
-    for name, setup in setups.items():
-        say(f"peak memory of a training step: {name}, batch {setup.options.batch_size}")
-        value = kept.get("tensors", _facts(setup, device), partial(_fit, setup, device))
-        options = replace(setup.options, batch_size=value["batch"])
-        fitting[name], peaks[name] = replace(setup, options=options), value["peak_bytes"]
+    fitting, peaks = _fit_all(setups, kept, say, device)
+    while alike and len({setup.options.batch_size for setup in fitting.values()}) > 1:
+        least = min(setup.options.batch_size for setup in fitting.values())
+        same = {name: _at_batch(setup, least) for name, setup in fitting.items()}
+        fitting, peaks = _fit_all(same, kept, say, device)
 
     together = digest({name: setup.to_dict() for name, setup in fitting.items()})
 
@@ -102,6 +104,25 @@ def measure_steps(
     }
 
 
+def _fit_all(
+    setups: Mapping[str, StepSetup],
+    kept: MeasurementCache,
+    say: Callable[[str], None],
+    device: torch.device,
+) -> tuple[dict[str, StepSetup], dict[str, int]]:
+    """Return the contenders at batches that fit, and the peaks of their steps."""
+    fitting, peaks = {}, {}
+    for name, setup in setups.items():
+        say(f"peak memory of a training step: {name}, batch {setup.options.batch_size}")
+        value = kept.get("tensors", _facts(setup, device), partial(_fit, setup, device))
+        fitting[name], peaks[name] = _at_batch(setup, value["batch"]), value["peak_bytes"]
+    return fitting, peaks
+
+
+def _at_batch(setup: StepSetup, batch: int) -> StepSetup:
+    return replace(setup, options=replace(setup.options, batch_size=batch))
+
+
 def _facts(setup: StepSetup, device: torch.device) -> dict[str, Any]:
     return {**setup.to_dict(), **describe_device(device)}
 
@@ -112,12 +133,8 @@ def _fit(setup: StepSetup, device: torch.device) -> dict[str, Any]:
     if device.type != "cuda":
         return {"batch": batch, "peak_bytes": peak_bytes(setup)}
     while True:
-        options = replace(setup.options, batch_size=batch)
         try:
-            return {
-                "batch": batch,
-                "peak_bytes": _cuda_peak(replace(setup, options=options), device),
-            }
+            return {"batch": batch, "peak_bytes": _cuda_peak(_at_batch(setup, batch), device)}
         except torch.OutOfMemoryError:
             batch //= 2
         if batch < _SMALLEST_BATCH:

@@ -74,7 +74,7 @@ def by_hand(classes: int, options: DeltaOptions) -> int:
 def test_the_papers_five_deltas_in_millions_of_parameters(
     resnet50: Source, options: DeltaOptions, millions: float | None
 ) -> None:
-    """Table 6, the deltas together; and Table 7's widths and K."""
+    """Table 6, the deltas together; and `paper shapes`' widths and K."""
     with torch.device("meta"):
         delta = Delta(resnet50, 101, options)
 

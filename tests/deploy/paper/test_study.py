@@ -7,6 +7,7 @@ import pytest
 
 from snow_deploy.errors import TrainingError
 from snow_deploy.models.options import DeltaOptions
+from snow_deploy.paper.columns import sigma2_notes, training_note
 from snow_deploy.paper.study import parse_data
 from snow_deploy.training.options import recipe_for
 from snow_runtime.graph.task_name import check_task_name
@@ -57,6 +58,29 @@ def test_the_papers_recipe_has_each_scheme_at_its_printed_batch(study: Study) ->
     ]
     assert paper.options("mp", 0).learning_rate() == pytest.approx(0.0375)
     assert paper.options("snow", 0).batch_size == 256
+
+
+def test_action_has_the_noise_that_is_printed_for_it(study: Study) -> None:
+    """Section 3.1: 1e-8 for Action, 0.001 for the others; by the paper's recipe alone."""
+    data = {"action": "stanford40:pictures", "shape": "demo:shape"}
+    paper = replace(study, data=data, recipe="paper")
+
+    def noise(study: Study, data: str | None) -> float:
+        return study.options("snow", 0, data=data).delta.sigma2
+
+    assert (noise(paper, "action"), noise(paper, "shape"), noise(paper, None)) == (1e-8, 1e-3, 1e-3)
+    assert noise(replace(paper, recipe="steady"), "action") == 1e-3
+    assert noise(replace(paper, delta=DeltaOptions(sigma2=1e-4)), "action") == 1e-4
+    assert sigma2_notes(paper) == []
+    (note,) = sigma2_notes(replace(paper, recipe="steady"))
+    assert "Action with sigma2 1e-08; here action has 0.001" in note
+
+
+def test_runs_at_256_are_not_said_to_be_at_the_papers_batches(study: Study) -> None:
+    paper = replace(study, batch_size=None, recipe="paper")
+
+    assert "recipe paper, the paper's batches" in training_note(paper)
+    assert "recipe steady, batch 256" in training_note(replace(paper, recipe="steady"))
 
 
 def test_the_rate_falls_as_often_as_asked(study: Study) -> None:

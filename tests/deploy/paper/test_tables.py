@@ -53,7 +53,7 @@ SERVED = {"fo": 300.0, "ft": 20.0, "lf": 290.0, "snow": 200.0, "attention": 50.0
 def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a step of each contender take a known time and space, and serving likewise."""
 
-    def measure(setups: dict[str, Any], *_: Any) -> dict[str, StepFigures]:
+    def measure(setups: dict[str, Any], *_: Any, **__: Any) -> dict[str, StepFigures]:
         return {
             name: StepFigures(setup.options.batch_size, STEPS.get(name, 10.0), 1_000_000)
             for name, setup in setups.items()
@@ -329,6 +329,8 @@ def test_snow_stands_beside_its_own_batch_of_the_papers(study: Study) -> None:
     assert "paper: at batches of its own: ft 128, snow-256 256." in at_8.notes
     assert not any("batches of its own" in note for note in at_128.notes)
     action = replace(study, batch_size=128, data={"people": "stanford40:photos"})
+    assert papers_note(action) == []
+    action = replace(action, recipe="steady")
     assert papers_note(action) == ["paper: Action with sigma2 1e-08; here people has 0.001."]
     assert papers_note(replace(action, schemes=("ft",))) == []
     at_32, _ = make_table8(replace(study, batch_size=32), costing)

@@ -145,6 +145,32 @@ def test_a_batch_that_does_not_fit_a_gpu_is_halved(monkeypatch: pytest.MonkeyPat
         steps._fit(setup(batch=64), gpu)
 
 
+def test_at_one_batch_all_have_the_largest_that_fits_every_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU each is halved by itself, and a ratio of different batches is not one of equal."""
+    largest = {"snow": 64, "ft": 16}
+    monkeypatch.setattr(
+        steps,
+        "_fit",
+        lambda s, _: {
+            "batch": min(s.options.batch_size, largest[s.options.scheme]),
+            "peak_bytes": 100 * min(s.options.batch_size, largest[s.options.scheme]),
+        },
+    )
+    monkeypatch.setattr(steps, "_time", lambda *_: 1.0)
+    setups = {"snow": setup("snow", 64), "ft": setup("ft", 64)}
+
+    alike = measure_steps(setups, MeasurementCache(tmp_path), Effort(1, 1), print, alike=True)
+    apart = measure_steps(setups, MeasurementCache(tmp_path), Effort(1, 1), print)
+
+    assert {name: (each.batch, each.peak_bytes) for name, each in alike.items()} == {
+        "snow": (16, 1600),
+        "ft": (16, 1600),
+    }
+    assert {name: each.batch for name, each in apart.items()} == {"snow": 64, "ft": 16}
+
+
 def test_other_options_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[StepSetup] = []
 
