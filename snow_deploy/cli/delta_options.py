@@ -54,8 +54,8 @@ form_options = all_of(
         default="last",
         help="What the delta's classifier reads beside its local features. last: the source's last "
         "ones, as in the paper. taps: those, and the features of all the source's blocks that a "
-        "readout's fit chooses; it begins as that readout, by the recipe steady or one of `paper "
-        "tune`.",
+        "readout's fit chooses; it begins as that readout, by the recipe steady; the `paper` "
+        "commands take recipes of `paper tune` too.",
     ),
 )
 """Those of a delta's form, beyond the paper."""

@@ -72,9 +72,10 @@ def _kind(found: Accuracy | None) -> str:
 def _best_lines(plan: Plan, best: Combination) -> Iterator[str]:
     budget = plan.request.budget
     pictures = "" if budget.cameras == 1 else f" for {budget.cameras} pictures"
+    layers = "" if best.workload is None else f", {_layers(best)} layers"
     yield (
         f"best within {budget.ms:g} ms{pictures}: {best.ms:.2f} ms {best.said}, {best.precision}"
-        f"{_layers(best)}; total accuracy {best.total:.4f}, mean "
+        f"{layers}; total accuracy {best.total:.4f}, mean "
         f"{_with_error(best.mean, best.mean_error)}"
     )
     rows = [
@@ -89,19 +90,19 @@ def _best_lines(plan: Plan, best: Combination) -> Iterator[str]:
 
 
 def _layers(found: Combination) -> str:
-    return "" if found.workload is None else f", {found.workload.layers:.0f} layers"
+    """Return the number of layers; composed ones have a `~`."""
+    if found.workload is None:
+        return _NOTHING
+    return f"{'' if found.counted else '~'}{found.workload.layers:.0f}"
 
 
 def _frontier_rows(plan: Plan) -> Iterator[Sequence[str]]:
     names = [task.name for task in plan.candidates.tasks]
     yield ("ms", "", "mean accuracy", "precision", "layers", *names)
     for each in plan.frontier:
-        layers = _NOTHING if each.workload is None else f"{each.workload.layers:.0f}"
-        if each.workload is not None and not each.counted:
-            layers = f"~{layers}"
         mean = _with_error(each.mean, each.mean_error)
         own = [each.variants[name] for name in names]
-        yield (f"{each.ms:.2f}", each.said, mean, each.precision, layers, *own)
+        yield (f"{each.ms:.2f}", each.said, mean, each.precision, _layers(each), *own)
 
 
 def _model_lines(plan: Plan, device: Device) -> Iterator[str]:

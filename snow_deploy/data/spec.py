@@ -90,8 +90,13 @@ def open_data(spec: str, *, seed: int = 0, download: bool = False) -> Splits:
     from snow_deploy.data.label_remarks import label_remarks
 
     parsed = parse_spec(spec)
-    splits = _read(parsed, seed, download=download)
-    doubts = (*label_remarks(splits.labels), *alike_remarks(splits))
+    try:
+        splits = _read(parsed, seed, download=download)
+        doubts = (*label_remarks(splits.labels), *alike_remarks(splits))
+    except OSError as error:  # of a file amid a listing: readers name what they expect themselves
+        where = f" {error.filename}" if error.filename else ""
+        msg = f"{spec} cannot be read:{where}: {error.strerror}. Check access to it, and its disk."
+        raise DataError(msg) from error
     return replace(splits, remarks=(*splits.remarks, *doubts))
 
 

@@ -146,9 +146,15 @@ class Delta(TaskNetwork):
             linear: Linear layer from the F pooled source features to the task's classes.
 
         Raises:
-            SourceError: The source's classifier is a convolution, or the sizes differ, as where it
-                reads taps.
+            SourceError: The source's classifier is a convolution, the sizes differ, or it reads
+                taps.
         """
+        if self.tap_readout is not None:
+            msg = (
+                f"{self.classifier} reads taps and not the source's last features; it begins as a "
+                "readout's fit, by `snow-deploy train --recipe steady`. Leave this start out"
+            )
+            raise SourceError(msg)
         classifier = self._linear_classifier()
         local = classifier.in_features - linear.in_features
         if local < 0 or linear.out_features != self.num_classes:

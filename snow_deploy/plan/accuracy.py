@@ -30,7 +30,8 @@ class Accuracy:
 
     Attributes:
         value: The accuracy.
-        error: Its standard error; None where it is not known on how many pictures it rests.
+        error: Its standard error, of all or none right with two pictures more of either kind; None
+            where it is not known on how many pictures it rests.
         low: Lower end of an interval of 95 %; None likewise.
         high: Upper end of it.
         pictures: Number of pictures that it rests on; None likewise.
@@ -63,7 +64,10 @@ def counted(value: float, pictures: int | None, kind: AccuracyKind = "test") -> 
     right = round(value * pictures)
     low = 1 - most_frequent(pictures - right, pictures, _TAIL)
     high = most_frequent(right, pictures, _TAIL)
-    error = math.sqrt(value * (1 - value) / pictures)
+    share, of = (
+        (value, pictures) if 0 < right < pictures else ((right + 2) / (pictures + 4), pictures + 4)
+    )
+    error = math.sqrt(share * (1 - share) / of)  # none of none wrong would be sure
     return Accuracy(value, error, low, high, pictures, kind)
 
 

@@ -35,7 +35,11 @@ def tabulate_accuracies(
     """
     found: AccuracyTable = {}
     notes = []
-    for precision in _precisions(request, scores, measurements):
+    precisions = _precisions(request, scores, measurements)
+    if scores and "int8" not in precisions and request.precision is None:
+        device = "a device" if request.device is None else f"the {request.device.title}"
+        notes.append(f"no int8: {device} does not compute in it")
+    for precision in precisions:
         rows = [
             [_accuracy(variant, precision, scores, request) for variant in task.variants]
             for task in tasks
@@ -43,7 +47,10 @@ def tabulate_accuracies(
         bare = [task.name for task, row in zip(tasks, rows, strict=True) if not any(row)]
         if bare:
             notes.append(
-                f"no {precision}: no gate has judged a variant of {', '.join(bare)} "
+                f"no {precision}: gates judge on held-out pictures alone, and this plan goes by "
+                f"{request.basis} accuracies"
+                if scores and request.basis != "held-out"
+                else f"no {precision}: no gate has judged a variant of {', '.join(bare)} "
                 "(snow-deploy calibrate, then --int8 with its graph)"
             )
             continue

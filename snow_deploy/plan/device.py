@@ -155,4 +155,4 @@ def _names(device: Device) -> tuple[str, str]:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower()).removeprefix("jetson").removeprefix("nvidia")
+    return re.sub(r"[^a-z0-9]", "", text.lower()).removeprefix("nvidia").removeprefix("jetson")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from snow_deploy.errors import PlanError
 from snow_deploy.plan.accuracy import counted, estimated
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from snow_deploy.plan.accuracy import Accuracy
     from snow_deploy.training.task_record import TaskRecord
+
+_SAME_ACCURACY: Final = 0.01  # other builds of a runtime round differently
+_SAME_PICTURES: Final = 1.5
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,21 @@ class GateScore:
     def accuracy(self, stored: Accuracy) -> Accuracy:
         """Return INT8's accuracy, comparable with the stored one.
 
-        On the same number of pictures it is what the gate measured. Else the gate's drop is taken
-        off the stored accuracy; its error and the drop's are added as if they were independent,
-        which overstates them.
+        Where fp32 answered the same number of pictures as well as is stored, they are the stored
+        accuracy's, and it is what the gate measured. Else the gate's drop is taken off the stored
+        accuracy; its error and the drop's are added as if they were independent, which overstates
+        them.
         """
-        if stored.pictures in {None, self.pictures}:
+        slack = max(_SAME_ACCURACY, _SAME_PICTURES / self.pictures)
+        if stored.pictures == self.pictures and abs(self.fp32 - stored.value) <= slack:
             return counted(self.int8, self.pictures, stored.kind)
         drop = self.fp32 - self.int8
         share = (self.lost - self.won) / self.pictures
         variance = ((self.lost + self.won) / self.pictures - share * share) / self.pictures
-        error = math.hypot(stored.error or 0.0, math.sqrt(max(0.0, variance)))
         value = min(1.0, max(0.0, stored.value - drop))
+        if stored.error is None:
+            return counted(value, None, stored.kind)
+        error = math.hypot(stored.error, math.sqrt(max(0.0, variance)))
         return estimated(value, error, self.pictures, stored.kind)
 
 

@@ -12,12 +12,13 @@ from snow_deploy.plan.json_file import WRONG, read_json, reason_of
 from snow_runtime.graph.manifest import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from snow_deploy.plan.search import Choice
     from snow_deploy.plan.variants import Candidates
 
+_CPU: Final = "CPUExecutionProvider"
 _NEEDED: Final = ("precision", "source_sha256", "task_sha256")
 
 
@@ -77,9 +78,9 @@ def _read(path: Path) -> list[MeasuredGraph | str]:
     found: list[MeasuredGraph | str] = []
     try:
         document = read_json(path)
-        batch, machine = int(document["options"]["batch"]), _machine(document["machine"])
+        batch = int(document["options"]["batch"])
         for entry in document["contenders"]:
-            graph = _graph(entry, batch, machine, path)
+            graph = _graph(entry, batch, _machine(document["machine"], entry), path)
             found.append(f"{path}: {entry['name']} {graph}" if isinstance(graph, str) else graph)
     except WRONG as error:
         msg = (
@@ -162,8 +163,34 @@ def _graph(entry: dict[str, Any], batch: int, machine: str, path: Path) -> Measu
     )
 
 
-def _machine(found: dict[str, Any]) -> str:
-    """Say in a few words what a measurement was made on."""
-    jetson = found.get("jetson") or {}
+def _machine(found: dict[str, Any], entry: dict[str, Any]) -> str:
+    """Say in a few words what a contender ran on: of a machine with a GPU it may be the CPU."""
+    jetson = (found.get("jetson") or {}).get("model")
+    processor = found.get("processor")
+    if entry.get("providers") == [_CPU]:
+        return f"{jetson}'s CPU" if jetson else str(processor or "a CPU")
     gpus: Iterator[str] = (str(gpu["name"]) for gpu in found.get("gpus") or ())
-    return str(jetson.get("model") or next(gpus, None) or found.get("processor") or "?")
+    return str(jetson or next(gpus, None) or processor or "?")
+
+
+def machines_of(graphs: Iterable[MeasuredGraph]) -> list[str]:
+    """Return what measurements were made on, each machine once."""
+    return list(dict.fromkeys(graph.machine for graph in graphs))
+
+
+def machine_notes(
+    found: Mapping[Precision, Mapping[Choice, MeasuredGraph]], device: str | None
+) -> list[str]:
+    """Say whose times stand beside each other, where that may not be one machine's.
+
+    Args:
+        found: The measurements that are used.
+        device: Title of the device that the others are predicted for; None without one.
+    """
+    machines = machines_of(graph for by in found.values() for graph in by.values())
+    named = ", ".join(machines)
+    if machines and device is not None:
+        return [f"what is measured was measured on {named}, and is taken for the {device}'s"]
+    if len(machines) > 1:
+        return [f"the measured times are of several machines: {named}"]
+    return []

@@ -12,7 +12,7 @@ from snow_deploy.plan.combination_graph import GraphCounter
 from snow_deploy.plan.device_model import DeviceModel
 from snow_deploy.plan.form_costs import count_forms
 from snow_deploy.plan.gate_accuracies import read_gate_scores
-from snow_deploy.plan.measured import match_measurements, read_measurements
+from snow_deploy.plan.measured import machine_notes, match_measurements, read_measurements
 from snow_deploy.plan.precision_search import PrecisionSearch, Times
 from snow_deploy.plan.variants import read_candidates
 
@@ -79,6 +79,7 @@ def plan_tasks(request: PlanRequest, progress: ProgressCallback | None = None) -
     accuracies, notes = tabulate_accuracies(request, candidates.tasks, scores, measurements)
     times, counter = _times(request, candidates, progress)
     measured, more = match_measurements(candidates, measurements, request.budget.cameras)
+    more += machine_notes(measured, None if request.device is None else request.device.title)
     searches = [
         PrecisionSearch(precision, candidates.tasks, rows, times, measured.get(precision, {}))
         for precision, rows in accuracies.items()

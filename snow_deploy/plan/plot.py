@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from snow_deploy.errors import PlanError
+from snow_deploy.plan.measured import machines_of
 from snow_runtime.files import atomic_write, writing
 
 if TYPE_CHECKING:
@@ -65,12 +66,22 @@ def draw_plan(plan: Plan) -> Figure:
     said = sorted({each.said for each in plan.frontier}, reverse=True)
     pictures = plan.request.budget.cameras
     run = "a picture" if pictures == 1 else f"a run of {pictures} pictures"
-    where = "" if plan.request.device is None else f", {plan.request.device.title}"
-    axes.set_xlabel(f"{' or '.join(said)} time of {run}, ms{where}")
+    axes.set_xlabel(f"{' or '.join(said)} time of {run}, ms{_where(plan)}")
     axes.set_ylabel(f"mean accuracy of {len(plan.candidates.tasks)} tasks")
     axes.set_title(_legend(plan), fontsize=8)
     tidy(axes)
     return figure
+
+
+def _where(plan: Plan) -> str:
+    """Say of which machines the times are."""
+    device = plan.request.device
+    measured = machines_of(each.measured for each in plan.frontier if each.measured is not None)
+    predicted = any(each.measured is None for each in plan.frontier)
+    places = [device.title] if device is not None and predicted else []
+    if measured:
+        places.append(f"measured on {', '.join(measured)}")
+    return "".join(f", {each}" for each in places)
 
 
 def _mark(axes: Axes, each: Combination, colour: str) -> None:

@@ -39,11 +39,16 @@ class TaskVariant:
     def form(self) -> str:
         """What it is, in a few words."""
         options = self.record.options
+        delta = options.delta
+        if options.scheme == "fe":
+            return f"fe, width 1/{delta.width_divisor}"
         if options.scheme != "snow":
             return options.scheme
-        delta = options.delta
+        counts = delta.subscription in {"pooling", "conv1x1"}
         parts = [
-            f"snow, width 1/{delta.width_divisor}, k 1/{delta.k_divisor}",
+            f"snow, width 1/{delta.width_divisor}",
+            f"k 1/{delta.k_divisor}" if counts else None,
+            None if delta.subscription == "pooling" else f"by {delta.subscription}",
             None if delta.blocks is None else f"blocks {delta.blocks}",
             None if delta.from_stage is None else f"from stage {delta.from_stage}",
             None if delta.classifier_reads == "last" else f"reads {delta.classifier_reads}",
@@ -210,10 +215,15 @@ def _check_comparable(task: PlannedTask, basis: Basis) -> list[str]:
     first, *others = task.variants
     for variant in task.variants:
         if basis not in variant.accuracies:
+            several = variant.record.answers == "several"
+            why = (
+                "of tasks of several labels held-out accuracies alone compare"
+                if several
+                else f"it is {variant.form}, and readouts alone are cross-validated"
+            )
             msg = (
-                f"{variant.name!r} has no {basis} accuracy on file; it is {variant.form}, and "
-                "readouts alone are cross-validated. Give --accuracy held-out, or leave it out of "
-                "--task."
+                f"{variant.name!r} has no {basis} accuracy on file; {why}. Give --accuracy "
+                "held-out, or leave it out of --task."
             )
             raise PlanError(msg)
     for other in others:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Course:
     """What a recipe asks of each step: rates, how far poolings explore, how fast norms forget.
 
-    A loop calls `begin_step` before each forward pass and `after_backward` after each backward
-    pass. Its optimiser and its schedule may be those of the recipe or any others.
+    A loop calls `begin_step` before each forward pass, and `after_backward` once before each step
+    of the optimiser, after however many backward passes it adds up. Its optimiser and its schedule
+    may be those of the recipe or any others.
 
     Attributes:
         options: Options of the training.
@@ -106,7 +107,11 @@ class Course:
         self.step += 1
 
     def after_backward(self) -> None:
-        """Slow the classifier's gradients down by how many features it reads; see `Recipe`."""
+        """Slow the classifier's gradients down by how many features it reads; see `Recipe`.
+
+        It changes the gradients that are there: once for each step of the optimiser, not for each
+        of several backward passes that are added up.
+        """
         recipe = self.options.recipe
         features, most = recipe.classifier_features, 1.0
         if recipe.classifier_faster:

@@ -36,7 +36,7 @@ LEVEL: Final = 0.05
 
 
 class BorrowingStore(Store):
-    """A store of its own that reads another one's source."""
+    """A store of its own that reads another one's source, and what that says of pictures."""
 
     def __init__(self, root: str | Path, owner: Store) -> None:
         """Name the folder, and the store whose source it is."""
@@ -47,6 +47,11 @@ class BorrowingStore(Store):
     def source_path(self) -> Path:
         """Where the source lies: in the other store."""
         return self._owner.source_path
+
+    @property
+    def features_path(self) -> Path:
+        """Where the source's features lie: in the other store, which may have them already."""
+        return self._owner.features_path
 
 
 @dataclass(frozen=True)

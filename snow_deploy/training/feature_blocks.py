@@ -36,18 +36,14 @@ class FeatureBlock:
 
     Attributes:
         keys: The picture of each row.
-        unreadable: Pictures that could not be read, and have no row.
         rows: float16 [M, F], mapped from the file.
     """
 
     keys: tuple[str, ...]
-    unreadable: tuple[str, ...]
     rows: NDArray[np.float16]
 
 
-def write_block(
-    folder: Path, keys: Sequence[str], unreadable: Sequence[str], rows: NDArray[np.float16]
-) -> None:
+def write_block(folder: Path, keys: Sequence[str], rows: NDArray[np.float16]) -> None:
     """Add a block to a folder.
 
     Raises:
@@ -62,7 +58,6 @@ def write_block(
             np.save(file, rows, allow_pickle=False)
         facts = {
             "keys": list(keys),
-            "unreadable": list(unreadable),
             "sha256": sha256_file(path),
         }
         content = json.dumps({**facts, "facts_sha256": _hash(facts)})
@@ -123,7 +118,7 @@ def _checked(path: Path, width: int) -> FeatureBlock:
     if rows.dtype != np.float16 or rows.shape != (len(keys), width):
         msg = f"it holds {rows.dtype} {list(rows.shape)}, expected float16 [{len(keys)}, {width}]"
         raise ValueError(msg)
-    return FeatureBlock(keys, tuple(facts["unreadable"]), rows)
+    return FeatureBlock(keys, rows)
 
 
 def _hash(facts: dict[str, Any]) -> str:

@@ -110,7 +110,7 @@ class FeatureCache:
         taps = [(tap.name, tap.channels) for tap in source.anatomy.taps]
         facts = json.dumps([source.fingerprint, asdict(preprocessing), taps])
         self.store = store
-        self.folder = store.root / "features" / hashlib.sha256(facts.encode()).hexdigest()[:16]
+        self.folder = store.features_path / hashlib.sha256(facts.encode()).hexdigest()[:16]
         self.taps = tuple(TapEntry(*tap) for tap in taps)
         self.width = sum(channels for _, channels in taps)
         self.computed = 0
@@ -122,6 +122,9 @@ class FeatureCache:
         progress: ProgressCallback | None = None,
     ) -> PooledFeatures:
         """Return the features of pictures; those that no block has are computed and kept.
+
+        What cannot be read is tried anew each time: a disk that failed once, or a right that was
+        missing, leaves no trace in a file.
 
         Args:
             pictures: The pictures.
@@ -141,20 +144,20 @@ class FeatureCache:
         if missing:
             with self._fast_source():
                 self._add(pictures, view, (keys, rows, state), missing, progress)
-        readable = [place for place, key in enumerate(keys) if state[key]]
+        readable = [place for place, key in enumerate(keys) if key in state]
         if not readable:
             msg = f"none of the {len(pictures)} pictures could be read; check the files"
             raise DataError(msg)
         if len(readable) < len(keys):
             rows = rows[readable]
-        unreadable = [pictures.name(place) for place, key in enumerate(keys) if not state[key]]
+        unreadable = [pictures.name(place) for place, key in enumerate(keys) if key not in state]
         return PooledFeatures(rows, np.array(readable, np.int64), tuple(unreadable))
 
     def _add(
         self,
         pictures: Pictures,
         view: View,
-        known: tuple[list[str], NDArray[np.float16], dict[str, bool]],
+        known: tuple[list[str], NDArray[np.float16], set[str]],
         missing: list[int],
         progress: ProgressCallback | None,
     ) -> None:
@@ -166,14 +169,9 @@ class FeatureCache:
             read, found = self._compute(some, view, note)
             done = [some.indices[index] for index in read]
             rows[done] = found
-            failed = sorted(set(some.indices).difference(done))
-            write_block(
-                self.folder / view.name,
-                [keys[place] for place in done],
-                [keys[place] for place in failed],
-                found,
-            )
-            state |= {keys[place]: place not in failed for place in some.indices}
+            if done:
+                write_block(self.folder / view.name, [keys[place] for place in done], found)
+            state |= {keys[place] for place in done}
 
     @contextmanager
     def _fast_source(self) -> Iterator[None]:
@@ -192,12 +190,12 @@ class FeatureCache:
         finally:
             self._source.network.to(before)
 
-    def _look_up(self, keys: list[str], view: View, rows: NDArray[np.float16]) -> dict[str, bool]:
-        """Copy what the blocks have; tell of each picture found whether it could be read."""
+    def _look_up(self, keys: list[str], view: View, rows: NDArray[np.float16]) -> set[str]:
+        """Copy what the blocks have; return the pictures that were found."""
         places = dict[str, list[int]]()
         for place, key in enumerate(keys):
             places.setdefault(key, []).append(place)
-        found = dict[str, bool]()
+        found = set[str]()
         for block in read_blocks(self.folder / view.name, self.width):
             wanted = [
                 (place, row)
@@ -208,9 +206,7 @@ class FeatureCache:
             if wanted:
                 into, out_of = np.array(wanted).T
                 rows[into] = block.rows[out_of]
-            found |= dict.fromkeys(places.keys() & set(block.keys), True)
-            for key in places.keys() & set(block.unreadable):
-                found.setdefault(key, False)
+            found |= places.keys() & set(block.keys)
         return found
 
     def _compute(
@@ -262,15 +258,23 @@ def picture_key(name: str) -> str:
 
     The file of a picture in a tar, `TAR#MEMBER`, is the tar.
     """
-    file, in_tar, member = name, "", ""
-    if "#" in name and not os.path.lexists(name):
-        file, in_tar, member = name.partition("#")
+    file = name if os.path.lexists(name) else _tar_of(name)
     try:
         status = os.stat(file)  # noqa: PTH116 - a name need not be a path
     except (OSError, ValueError):
         return _hash(name)
-    path = f"{os.path.realpath(file)}{in_tar}{member}"
+    path = f"{os.path.realpath(file)}{name[len(file) :]}"
     return _hash(f"{path}\0{status.st_size}\0{status.st_mtime_ns}")
+
+
+def _tar_of(name: str) -> str:
+    """Return the file of `TAR#MEMBER`, of whose names either may have a # too; else the name."""
+    cut = name.find("#")
+    while cut >= 0:
+        if os.path.isfile(name[:cut]):  # noqa: PTH113 - a name need not be a path
+            return name[:cut]
+        cut = name.find("#", cut + 1)
+    return name
 
 
 def _hash(name: str) -> str:

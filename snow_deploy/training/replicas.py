@@ -30,6 +30,11 @@ class Replicas(DDPStrategy):
         """Wrap nothing."""
 
 
+def count_processes() -> int:
+    """Return how many processes share a step: those that torchrun has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def on_several_machines() -> bool:
     """Tell whether torchrun has started processes on other machines too."""
     here, everywhere = (os.environ.get(f"{which}WORLD_SIZE", "1") for which in ("LOCAL_", ""))

@@ -82,10 +82,17 @@ def plan(
             raise ResumeError(msg)
         for name in names:
             read_facts(_record(store, name)).check_same(facts[name])
-        return ResumePlan(
-            names, tuple(name for name in asked if name not in names), checkpoint, folder
-        )
-    trained: tuple[str, ...] = ()
+        rest = {name: facts[name] for name in asked if name not in names}
+        trained = trained_already(store, rest)
+        gone = [name for name in rest if name not in trained]
+        if gone:
+            msg = (
+                f"{store.root} had the task {gone[0]!r} when the sweep was interrupted, and has it "
+                "no more. Leave it out, or start again with --overwrite."
+            )
+            raise ResumeError(msg)
+        return ResumePlan(names, trained, checkpoint, folder)
+    trained = ()
     if not overwrite:
         if not alone and checkpoint.is_file():
             _refuse_interrupted(store, f"a sweep of {', '.join(asked)}")

@@ -25,7 +25,7 @@ from snow_deploy.training.outcome import TrainingOutcome
 from snow_deploy.training.precision import autocast_dtype
 from snow_deploy.training.probes import Probes
 from snow_deploy.training.reliability_file import write_reliability
-from snow_deploy.training.replicas import others_watched
+from snow_deploy.training.replicas import count_processes, others_watched
 from snow_deploy.training.resume import ResumePlan, plan
 from snow_deploy.training.run_facts import RunFacts
 from snow_deploy.training.selections import SelectionHistory
@@ -110,15 +110,22 @@ def train_tasks(
             pictures was killed or gave nothing for long.
     """
     check_together(requests)
-    requests = [_with_tuning_pictures(each) for each in requests]
+    requests = _with_tuning_pictures(requests)
     with exclusive(store, [each.name for each in requests]), workers_watched():
         return _train_together(store, requests, settings)
 
 
-def _with_tuning_pictures(request: TaskRequest) -> TaskRequest:
-    options = request.options
-    splits = keep_for_tuning(request.splits, options.hold_out, options.seed)
-    return replace(request, splits=splits)
+def _with_tuning_pictures(requests: Sequence[TaskRequest]) -> list[TaskRequest]:
+    """Keep pictures for tuning; tasks of the same data share what is made of it."""
+    kept: dict[tuple[int, float, int], Splits] = {}
+    found = []
+    for each in requests:
+        options = each.options
+        key = id(each.splits), options.hold_out, options.seed
+        if key not in kept:
+            kept[key] = keep_for_tuning(each.splits, options.hold_out, options.seed)
+        found.append(replace(each, splits=kept[key]))
+    return found
 
 
 def _train_together(
@@ -137,6 +144,7 @@ def _train_together(
             source.fingerprint,
             each.splits.fingerprint,
             None if (older := before[each.name]) is None else older.fingerprint(),
+            count_processes(),
         )
         for each in requests
     }

@@ -23,6 +23,8 @@ class RunFacts:
         source_sha256: The source's fingerprint.
         data_sha256: That of the data's splits; None in a file from before it was noted.
         after: The fingerprint of the task that it goes on from, if there is one.
+        processes: How many share a step, which decides the rate and the number of steps; None in
+            a file from before it was noted.
     """
 
     options: TrainOptions
@@ -30,6 +32,7 @@ class RunFacts:
     source_sha256: str
     data_sha256: str | None = None
     after: str | None = None
+    processes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -39,6 +42,7 @@ class RunFacts:
             "pictures": self.data_sha256,
             "source": self.source_sha256,
             "after": self.after,
+            "processes": self.processes,
         }
 
     def has_other_pictures(self, data_sha256: str | None) -> bool:
@@ -77,6 +81,12 @@ class RunFacts:
                 "the task that the interrupted run goes on from was trained anew since. Start "
                 "again with --overwrite."
             )
+        elif None not in {self.processes, now.processes} and self.processes != now.processes:
+            msg = (
+                f"the interrupted run had {self.processes} processes, and this one has "
+                f"{now.processes}: a step has other pictures, and an epoch other steps. Resume "
+                "with as many, or start again with --overwrite."
+            )
         elif changed:
             msg = (
                 f"the interrupted run had other options ({'; '.join(changed)}). Resume with the "
@@ -101,6 +111,7 @@ def read_facts(path: Path) -> RunFacts:
             facts["source"],
             facts.get("pictures"),
             facts.get("after"),
+            facts.get("processes"),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, TrainingError) as error:
         msg = f"{path} cannot be read ({error}). Start again with --overwrite."

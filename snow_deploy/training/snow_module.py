@@ -122,8 +122,8 @@ class SnowModule(lightning.LightningModule):
             self.log(f"{self._prefix(name)}loss", loss.detach(), **how)
         return torch.stack(list(losses.values())).sum()
 
-    def on_after_backward(self) -> None:
-        """Slow the classifiers down as the recipe asks."""
+    def on_before_optimizer_step(self, _optimizer: Any) -> None:
+        """Slow the classifiers down as the recipe asks, once however many passes add up."""
         for course in self._courses:
             course.after_backward()
 

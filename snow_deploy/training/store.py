@@ -45,6 +45,11 @@ class Store:
         """Where the source lies."""
         return self.root / "source.safetensors"
 
+    @property
+    def features_path(self) -> Path:
+        """Folder of what its source says of pictures; see `feature_cache`."""
+        return self.root / "features"
+
     def task_path(self, name: str) -> Path:
         """Return where a task lies."""
         return self.root / "tasks" / f"{check_task_name(name)}.safetensors"

@@ -19,7 +19,12 @@ def load_plain_file(path: Path) -> Image.Image:
     Raises:
         InputError: It is none, such as a pipe, or cannot be read; the message names it.
     """
-    if path.exists() and not path.is_file():
+    try:
+        odd = path.exists() and not path.is_file()
+    except OSError as error:  # such as of a disk of another machine that is away
+        msg = f"Cannot read {str(path)!r}: {error.strerror}. Check the path and its disk."
+        raise InputError(msg) from error
+    if odd:
         msg = f"{path} is no plain file, expected a picture. Copy the picture there."
         raise InputError(msg)
     return load_image(path)

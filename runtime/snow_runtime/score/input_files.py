@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from snow_runtime.pictures.picture_files import Reason
+from snow_runtime.pictures.picture_files import Reason, why_no_picture
 from snow_runtime.pictures.tars import is_tar
 from snow_runtime.score.errors import ScoreError
 from snow_runtime.score.import_score import import_score
@@ -121,10 +121,19 @@ def _taken(name: str, shown: str, left_out: LeftOut, *, job: bool) -> FileKind |
     if job and PART.fullmatch(name):
         left_out.note(_PART, shown)
         return None
-    kind = None if name.startswith(".") else _kind(name)
+    kind = _kind_in_folder(name)
     if kind is not None:
         return kind
     return "pictures" if left_out.takes(name, shown=shown) else None
+
+
+def is_taken(name: str) -> bool:
+    """Tell whether a file of this name, in a folder that is looked into, is scored."""
+    return _kind_in_folder(name) is not None or why_no_picture(name) is None
+
+
+def _kind_in_folder(name: str) -> FileKind | None:
+    return None if name.startswith(".") else _kind(name)
 
 
 def _kind(name: str) -> FileKind | None:

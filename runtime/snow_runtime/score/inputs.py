@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from snow_runtime.pictures.picture_files import LeftOut, examples
+from snow_runtime.pictures.picture_files import LeftOut, examples, why_no_folder
 from snow_runtime.score.errors import ScoreError
 from snow_runtime.score.import_score import import_score
-from snow_runtime.score.input_files import input_files
+from snow_runtime.score.input_files import input_files, is_taken
 from snow_runtime.score.locations import Location, open_random, parse_location
 from snow_runtime.score.patterns import braces, has_wildcards, matches
 
@@ -151,10 +151,7 @@ class _Seen:
     def has(self, location: Location, path: str) -> bool:
         """Tell whether an earlier input has led to a file."""
         prefix, full = location.prefix, _full(location, path)
-        if any(
-            before == prefix and (full == root or (full.startswith(root + "/")))
-            for before, root in self._roots
-        ):
+        if any(before == prefix and _leads_to(root, full) for before, root in self._roots):
             return True
         return any(
             before == prefix and matches(full, pattern) for before, pattern in self._patterns
@@ -168,6 +165,16 @@ class _Seen:
                 self._patterns.append((location.prefix, full))
             else:
                 self._roots.append((location.prefix, full))
+
+
+def _leads_to(root: str, full: str) -> bool:
+    """Tell whether the walk of an earlier input has come to a file, and not left it out."""
+    if full == root:
+        return True
+    if not full.startswith(root + "/"):
+        return False
+    *folders, name = full[len(root) + 1 :].split("/")
+    return is_taken(name) and all(why_no_folder(each) is None for each in folders)
 
 
 def _full(location: Location, path: str) -> str:

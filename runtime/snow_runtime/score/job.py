@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_runtime._version import __version__
 from snow_runtime.errors import GraphError, ReadoutError
 from snow_runtime.files import sha256_file
+from snow_runtime.graph.onnx_file import read_graph
+from snow_runtime.model import is_engine
 from snow_runtime.score.errors import ScoreError
 from snow_runtime.score.output_folder import RECORD
 from snow_runtime.score.shard_list import forget_shard_list
@@ -60,11 +62,21 @@ def describe_job(files: JobFiles, options: ScoreOptions) -> Job:
         ReadoutError: A readout cannot be read.
     """
     try:
-        model = sha256_file(files.model)
+        model = model_sha256(files.model)
     except OSError as error:
         msg = f"Cannot load {str(files.model)!r}: {error}. Check the path."
         raise GraphError(msg) from error
     return Job(model, tuple(map(_readout_sha256, files.readouts)), options)
+
+
+def model_sha256(path: Path) -> str:
+    """Return the SHA-256 of an engine, or of a graph with the weights that lie beside it.
+
+    Raises:
+        GraphError: It is no graph that can be read.
+        OSError: It cannot be read.
+    """
+    return sha256_file(path) if is_engine(path) else read_graph(path).sha256
 
 
 def _readout_sha256(path: Path) -> str:

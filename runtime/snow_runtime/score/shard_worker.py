@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snow_runtime.files import sha256_file
+from snow_runtime.errors import GraphError
 from snow_runtime.model import is_engine, load
 from snow_runtime.readout.evaluate import check_features
 from snow_runtime.score.errors import ScoreError, ShardError
+from snow_runtime.score.job import model_sha256
 from snow_runtime.score.output_folder import OutputFolder, part_name
 from snow_runtime.score.parts import PartSummary, PartWriter
 from snow_runtime.score.scorer import Scorer
@@ -113,8 +114,8 @@ class ShardWorker:
 def _loaded(setup: Setup) -> Model:
     files = setup.files
     try:
-        found = sha256_file(files.model)
-    except OSError as error:
+        found = model_sha256(files.model)
+    except (OSError, GraphError) as error:
         msg = (
             f"The model {files.model} cannot be read where it is to compute: {error}. Put it on a "
             "disk that all machines see, under the same path."

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -12,8 +14,6 @@ from snow_deploy.data.spec import DataSpec
 from snow_deploy.errors import DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.deploy.data.conftest import WritePictures
 
 KINDS = ["imagefolder", "food101", "dtd", "stanfordcars", "cub200", "stanford40"]
@@ -99,3 +99,18 @@ def test_a_demo_takes_its_options() -> None:
     name, pictures = splits.final
     assert (len(splits.train), name, len(pictures)) == (20, "test", 10)
     assert splits.train.load(0).size == (32, 32)
+
+
+def test_a_disk_that_fails_amid_a_listing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.jpg").write_bytes(b"")
+
+    def stale(_: Path) -> bool:
+        raise OSError(errno.ESTALE, "Stale file handle", str(tmp_path / "cat" / "1.jpg"))
+
+    monkeypatch.setattr(Path, "is_file", stale)
+    with pytest.raises(DataError, match=r"cannot be read: .*1\.jpg: Stale file handle\. Check acc"):
+        open_data(f"imagefolder:{tmp_path}")

@@ -207,6 +207,23 @@ def test_a_trainer_takes_the_steps_of_an_own_loop(
     assert kept.metrics["val_accuracy"] == pytest.approx(float(hits.float().mean()))
 
 
+def test_gradients_that_are_added_up_are_slowed_down_once(
+    own_source: snow.Source, loader: DataLoader[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for each step, or the first of two passes would count a twentieth of the second."""
+    calls: list[int] = []
+    module = snow.SnowModule(own_source, snow.Delta(own_source, 3, SMALL), OPTIONS)
+    monkeypatch.setattr(snow.Course, "after_backward", lambda _: calls.append(module.global_step))
+    trainer = lightning.Trainer(
+        max_epochs=1, num_sanity_val_steps=0, accumulate_grad_batches=2, **QUIET
+    )
+
+    trainer.fit(module, loader, loader)
+
+    assert len(loader) >= 3
+    assert calls == list(range(-(-len(loader) // 2)))
+
+
 def test_several_deltas_and_an_optimiser_of_ones_own(
     own_source: snow.Source, loader: DataLoader[Any], store: snow.Store, tmp_path: Path
 ) -> None:

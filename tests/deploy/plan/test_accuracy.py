@@ -27,7 +27,14 @@ def test_a_counted_accuracy_has_the_exact_interval(pictures: int, share: float) 
     exact = binomtest(right, pictures).proportion_ci(0.95, method="exact")
     assert found.low == pytest.approx(exact.low)
     assert found.high == pytest.approx(exact.high)
-    assert found.error == pytest.approx((found.value * (1 - found.value) / pictures) ** 0.5)
+    if 0 < right < pictures:
+        assert found.error == pytest.approx((found.value * (1 - found.value) / pictures) ** 0.5)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_that_none_of_ten_was_wrong_does_not_make_it_sure(value: float) -> None:
+    """The interval of Agresti and Coull: two pictures more of either kind."""
+    assert counted(value, 10).error == pytest.approx((12 / 14 * 2 / 14 / 14) ** 0.5)
 
 
 def test_an_estimated_accuracy_stays_within_0_and_1() -> None:

@@ -111,6 +111,7 @@ def test_a_precision_that_the_device_lacks_is_refused() -> None:
         ("Jetson Orin NX 16 GB", "orin-nx-16gb"),
         ("jetson-agx-orin-64gb", "agx-orin-64gb"),
         ("NVIDIA L4", "l4"),
+        ("NVIDIA Jetson AGX Orin 64GB", "agx-orin-64gb"),
         ("TX2", "tx2"),
     ],
 )

@@ -78,6 +78,15 @@ def test_of_other_pictures_the_drop_is_taken_off() -> None:
     assert found.pictures == 400
 
 
+def test_as_many_pictures_are_not_the_same_ones() -> None:
+    """What fp32 answers better than is stored is judged on easier pictures."""
+    easier = GateScore(200, 0.95, 0.94, 5, 3, "pass", "")
+
+    assert easier.accuracy(counted(0.90, 200)).value == pytest.approx(0.89)
+    assert easier.accuracy(counted(0.95, 200)) == counted(0.94, 200)
+    assert easier.accuracy(counted(0.90, None)) == counted(0.90 - (0.95 - 0.94), None)
+
+
 def test_a_float_graph_is_refused(four: dict[str, TaskRecord], tmp_path: Path) -> None:
     path = write_graph(tmp_path / "snow.onnx", [four["food-snow"]], "fp32")
     with pytest.raises(PlanError, match="is no INT8 graph of ours"):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from snow_deploy.errors import PlanError
-from snow_deploy.plan.measured import match_measurements, read_measurements
+from snow_deploy.plan.measured import machine_notes, match_measurements, read_measurements
 from snow_deploy.plan.variants import read_candidates
+from tests.deploy.plan.conftest import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,32 @@ def test_a_measurement_is_known_by_the_weights_in_it(
         "int8": [(1, 0)],
     }
     assert (found["fp16"][1, 0].ms, found["fp16"][1, 0].machine) == (2.0, "Jetson Orin NX")
+
+
+def test_a_measurement_names_what_it_ran_on(
+    four: dict[str, TaskRecord], store: Store, tmp_path: Path
+) -> None:
+    """A machine with a GPU may have measured its CPU."""
+    readouts, deltas = ([four[f"{task}-{each}"] for task in LABELS] for each in ("readout", "snow"))
+    cpu = {"providers": ["CPUExecutionProvider"]}
+    here = [contender(readouts, 2.5, **cpu), contender(readouts, 1.5, precision="fp32")]
+    files = [
+        write_bench(tmp_path / "a.json", here, gpus=[{"name": "RTX 4090"}]),
+        write_bench(tmp_path / "b.json", [contender(deltas, 3.0, **cpu)], jetson={"model": "Orin"}),
+    ]
+
+    found, _ = match_measurements(read_candidates(store.root), read_measurements(files), 1)
+
+    assert {p: [g.machine for g in by.values()] for p, by in found.items()} == {
+        "fp16": ["a CPU", "Orin's CPU"],
+        "fp32": ["RTX 4090"],
+    }
+    assert machine_notes(found, None) == [
+        "the measured times are of several machines: a CPU, Orin's CPU, RTX 4090"
+    ]
+    (note,) = machine_notes({"fp32": found["fp32"]}, "Jetson TX2")
+    assert note == "what is measured was measured on RTX 4090, and is taken for the Jetson TX2's"
+    assert machine_notes({"fp32": found["fp32"]}, None) == machine_notes({}, "L4") == []
 
 
 def test_what_does_not_match_is_told_and_not_used(

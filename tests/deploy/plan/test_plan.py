@@ -17,6 +17,7 @@ from snow_deploy.plan.device_model import DeviceModel
 from snow_deploy.plan.document import plan_document
 from snow_deploy.plan.form_costs import count_forms, form_of
 from snow_deploy.plan.plan import plan_tasks
+from snow_deploy.plan.plot import draw_plan
 from snow_deploy.plan.request import Budget, PlanRequest
 from snow_deploy.plan.variants import read_candidates
 from tests.deploy.plan.graph_files import write_graph
@@ -226,6 +227,21 @@ def test_int8_needs_a_variant_of_each_task(
         plan_tasks(replace(request_of, gates=one, precision="int8"))
 
 
+def test_why_there_is_no_int8(
+    request_of: PlanRequest, four: dict[str, TaskRecord], tmp_path: Path
+) -> None:
+    judged = gates(four, tmp_path, food_readout=0.85, mood_readout=0.8)
+    readouts = ("food=food-readout", "mood=mood-readout")
+    folds = replace(request_of, gates=judged, tasks=readouts, basis="cross-validated")
+    old = replace(request_of, gates=judged, device=DEVICES["tx2"], graphs=0, compiles=False)
+
+    (by_folds,) = (note for note in plan_tasks(folds).notes if "int8" in note)
+    (by_device,) = (note for note in plan_tasks(old).notes if "int8" in note)
+
+    assert by_folds.startswith("no int8: gates judge on held-out pictures alone")
+    assert by_device == "no int8: the Jetson TX2 does not compute in it"
+
+
 def test_a_measured_time_without_an_accuracy_is_of_no_use(
     request_of: PlanRequest, four: dict[str, TaskRecord], tmp_path: Path
 ) -> None:
@@ -257,6 +273,10 @@ def test_a_measured_time_takes_the_place_of_the_predicted(
     assert document["measured_ms"] == 0.001
     assert document["predicted_ms"] == best.predicted.ms
     assert document["measured_by"]["machine"] == "a CPU"
+    taken = f"what is measured was measured on a CPU, and is taken for the {DEVICE.title}'s"
+    assert taken in plan.notes
+    label = draw_plan(plan).axes[0].get_xlabel()
+    assert label == "measured time of a picture, ms, measured on a CPU"
 
 
 def test_a_measured_time_also_makes_room_for_others(

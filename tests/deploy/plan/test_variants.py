@@ -154,6 +154,13 @@ def test_a_delta_is_not_cross_validated(four: dict[str, TaskRecord], store: Stor
         read_candidates(store.root, basis="cross-validated")
 
 
+def test_nor_are_tasks_of_several_labels(add: AddVariant, store: Store) -> None:
+    record = replace(add("food-readout", 0.8, "readout"), answers="several")
+    store.save_task(replace(record, metrics={**record.metrics, "exact_match": 0.5}))
+    with pytest.raises(PlanError, match="of several labels held-out accuracies alone compare"):
+        read_candidates(store.root, basis="cross-validated")
+
+
 def test_what_is_not_noted_is_told(add: AddVariant, store: Store) -> None:
     record = add("food-a", 0.9)
     store.save_task(replace(record, name="food-b", splits={}, data_sha256=""))
@@ -194,5 +201,9 @@ def test_forms_of_smaller_deltas_are_told_apart(add: AddVariant) -> None:
 
     assert form() == "snow, width 1/8, k 1/8"
     assert form(blocks=1) == "snow, width 1/8, k 1/8, blocks 1"
+    assert form(subscription="conv1x1") == "snow, width 1/8, k 1/8, by conv1x1"
+    assert form(subscription="all") == "snow, width 1/8, by all"
+    stage = replace(record.options, scheme="fe", delta=DeltaOptions(width_divisor=4))
+    assert TaskVariant("food", replace(record, options=stage), {}).form == "fe, width 1/4"
     both = form(width_divisor=4, from_stage=2, classifier_reads="taps")
     assert both == "snow, width 1/4, k 1/8, from stage 2, reads taps"

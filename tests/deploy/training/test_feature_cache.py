@@ -189,14 +189,18 @@ def test_another_preprocessing_or_source_finds_nothing(
     assert len({cache.folder, other.folder, third.folder}) == 3
 
 
-def test_unreadable_pictures_are_remembered(files: Files, open_cache: Opening) -> None:
+def test_unreadable_pictures_are_tried_again(files: Files, open_cache: Opening) -> None:
     files.paths[2].write_bytes(b"no picture")
     files.paths[8].unlink()
     first = open_cache().features(files)
     cache = open_cache()
-    again = cache.features(replace(files, shut=True))
+    blocks = sorted(cache.folder.rglob("*.npy"))
+    files.opened.clear()
+    again = cache.features(files)
 
     assert cache.computed == 0
+    assert sorted(files.opened) == [2, 8]
+    assert sorted(cache.folder.rglob("*.npy")) == blocks  # nothing was added
     for found in (first, again):
         assert found.places.tolist() == [0, 1, 3, 4, 5, 6, 7]
         assert found.unreadable == (str(files.paths[2]), str(files.paths[8]))
@@ -210,9 +214,24 @@ def test_unreadable_pictures_are_remembered(files: Files, open_cache: Opening) -
 def test_none_that_can_be_read(files: Files, open_cache: Opening) -> None:
     for path in files.paths:
         path.write_bytes(b"no picture")
-    for each in (files, replace(files, shut=True)):
+    for _ in range(2):
         with pytest.raises(DataError, match="none of the 9 pictures could be read"):
-            open_cache().features(each)
+            open_cache().features(files)
+
+
+def test_a_disk_that_failed_once_is_not_held_against_a_picture(
+    files: Files, open_cache: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right that was missing, or a share that was away, changes neither size nor time."""
+
+    def stale(_files: Files, _index: int) -> Image.Image:
+        raise InputError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "load", stale)
+        with pytest.raises(DataError, match="none of the 9"):
+            open_cache().features(files)
+    assert open_cache().features(files).unreadable == ()
 
 
 def block_files(cache: FeatureCache) -> tuple[Path, Path]:
@@ -278,12 +297,12 @@ def test_another_json_among_them(files: Files, open_cache: Opening, content: str
 
 
 def test_a_block_of_another_width_or_type(tmp_path: Path) -> None:
-    write_block(tmp_path, ["a", "b"], [], np.zeros((2, 5), np.float16))
+    write_block(tmp_path, ["a", "b"], np.zeros((2, 5), np.float16))
     assert len([*read_blocks(tmp_path, 5)]) == 1
     with pytest.raises(StoreError, match=r"holds float16 \[2, 5\], expected float16 \[2, 6\]"):
         [*read_blocks(tmp_path, 6)]
     wide: Any = np.zeros((1, 5), np.float32)
-    write_block(tmp_path / "wide", ["a"], [], wide)
+    write_block(tmp_path / "wide", ["a"], wide)
     with pytest.raises(StoreError, match=r"holds float32 \[1, 5\], expected float16 \[1, 5\]"):
         [*read_blocks(tmp_path / "wide", 5)]
 
@@ -302,7 +321,7 @@ def test_rows_whose_facts_were_never_written_are_nobodys(files: Files, open_cach
 
 def test_what_a_killed_run_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
     """What is new may be another run's, at work."""
-    write_block(tmp_path, ["a"], [], np.zeros((1, 5), np.float16))
+    write_block(tmp_path, ["a"], np.zeros((1, 5), np.float16))
     whole = {path.name for path in tmp_path.iterdir()}
     for name in ("old.npy", ".old.tmp", "new.npy", ".new.tmp"):
         (tmp_path / name).write_bytes(b"half")
@@ -310,7 +329,7 @@ def test_what_a_killed_run_left_is_removed_when_it_is_old(tmp_path: Path) -> Non
         if "new" not in path.name:
             os.utime(path, (0, 0))
 
-    write_block(tmp_path, ["b"], [], np.ones((1, 5), np.float16))
+    write_block(tmp_path, ["b"], np.ones((1, 5), np.float16))
 
     left = {path.name for path in tmp_path.iterdir()}
     assert whole | {"new.npy", ".new.tmp"} < left
@@ -401,7 +420,7 @@ def test_a_full_disk(files: Files, source: Source, mount_disk: Callable[[str], P
 def _add(folder: Path, start: int) -> None:
     for number in range(start, start + 20):
         rows = np.full((1, 5), number, np.float16)
-        write_block(folder, [str(number)], [], rows)
+        write_block(folder, [str(number)], rows)
         assert all(block.rows.shape == (1, 5) for block in read_blocks(folder, 5))
 
 
@@ -416,6 +435,18 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0, 0]
     found = {block.keys[0]: float(block.rows[0, 0]) for block in read_blocks(tmp_path, 5)}
     assert found == {str(number): number for number in range(30)}
+
+
+def test_a_tar_is_known_by_its_size_and_time_whatever_its_name(tmp_path: Path) -> None:
+    """Of `TAR#MEMBER` folder and member may have a # as well."""
+    for folder in ("plain", "set#2"):
+        tar = tmp_path / folder / "train.tar"
+        tar.parent.mkdir()
+        keys = []
+        for content in (b"one", b"others"):
+            tar.write_bytes(content)
+            keys += [picture_key(f"{tar}#{member}") for member in ("1.jpg", "a#1.jpg")]
+        assert len(set(keys)) == 4, folder
 
 
 def test_one_file_by_two_ways_is_one_picture(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:

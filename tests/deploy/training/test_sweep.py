@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from snow_deploy.data import open_data
-from snow_deploy.errors import DataError, TrainingError
+from snow_deploy.data import hold_out, open_data
+from snow_deploy.errors import DataError, ResumeError, TrainingError
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
+from snow_deploy.training import probes
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.outcome import TrainingOutcome
@@ -119,6 +120,67 @@ def test_an_interrupted_sweep_goes_on(
         assert curve(store, name) == curve(trained_store, name)
     with pytest.raises(TrainingError, match="no unfinished sweep of shape, digit"):
         train_tasks(store, both, replace(PLAIN, resume=True))
+
+
+def test_a_task_that_was_there_when_a_sweep_began_must_still_be(
+    tmp_path: Path,
+    trained_store: Store,
+    requests: list[TaskRequest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Deleted, or trained otherwise since, it is not called trained already."""
+    store = copy_store(trained_store, tmp_path / "store")
+    store.task_path("digit").unlink()
+    both = [requests[0], requests[2]]
+    step = TaskModule.training_step
+
+    def interrupted(self: TaskModule, batch: Any, index: int) -> None:
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskModule, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_tasks(store, both, PLAIN)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ResumeError, match="had 1 processes, and this one has 4"):
+        train_tasks(store, both, replace(PLAIN, resume=True))
+    monkeypatch.delenv("WORLD_SIZE")
+    store.task_path("shape").unlink()
+
+    with pytest.raises(ResumeError, match="had the task 'shape' when the sweep was interrupted"):
+        train_tasks(store, both, replace(PLAIN, resume=True))
+
+
+def test_tasks_of_the_same_data_share_what_is_kept_for_tuning(
+    store: Store, requests: list[TaskRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a linear classifier would be fitted for each of them."""
+    monkeypatch.setattr(hold_out, "FEWEST_TO_TUNE", 1)
+    accuracies: list[int] = []
+    measure = probes.linear_probe_accuracy
+
+    def measured(*given: Any, **how: Any) -> Any:
+        accuracies.append(1)
+        return measure(*given, **how)
+
+    monkeypatch.setattr(probes, "linear_probe_accuracy", measured)
+    same = [
+        replace(
+            requests[0],
+            name=name,
+            options=replace(
+                requests[0].options, epochs=1, hold_out=0.2, delta=DeltaOptions(k_divisor=k)
+            ),
+        )
+        for name, k in (("one", 8), ("two", 4))
+    ]
+
+    outcome = train_tasks(store, same, replace(PLAIN, baseline=True))
+
+    assert len(outcome.records) == 2
+    assert len(accuracies) == 1
 
 
 def test_tasks_that_are_there_are_skipped(

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import onnx
 import pytest
 
 from snow_runtime.bench import fastest
@@ -11,7 +12,11 @@ from snow_runtime.bench.fastest import build_fastest, check_keep, keep, kept_as,
 from snow_runtime.engine.files import read_plan, read_record
 from snow_runtime.engine.make import BuiltEngine
 from snow_runtime.engine.options import BuildOptions
+from snow_runtime.graph.onnx_file import read_graph
 from tests.runtime.engine.records import PLAN, engine_in, record_of
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeModel
 
 
 def document(times: dict[str, float | None], *, interrupted: bool = False) -> dict[str, Any]:
@@ -46,13 +51,26 @@ def test_an_engine_is_kept_with_its_record(tmp_path: Path) -> None:
     assert record.graph == "../a/snow.onnx"  # seen from where it now lies
 
 
-def test_a_graph_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "a.onnx").write_bytes(b"graph")
+def test_a_graph_is_kept(tmp_path: Path, make_model: MakeModel) -> None:
+    onnx.save(make_model(), tmp_path / "a.onnx")
 
     keep(tmp_path / "a.onnx", tmp_path / "best.onnx")
-    assert (tmp_path / "best.onnx").read_bytes() == b"graph"
+    assert (tmp_path / "best.onnx").read_bytes() == (tmp_path / "a.onnx").read_bytes()
     with pytest.raises(BenchError, match="Give another --keep"):
         keep(tmp_path / "a.onnx", tmp_path / "a.onnx" / "best.onnx")
+
+
+def test_a_graph_is_kept_with_the_weights_beside_it(tmp_path: Path, make_model: MakeModel) -> None:
+    """Elsewhere another graph's file may have the name of its weights."""
+    path, elsewhere = tmp_path / "a.onnx", tmp_path / "kept"
+    elsewhere.mkdir()
+    (elsewhere / "w.bin").write_bytes(b"of another graph")
+    onnx.save(make_model(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+
+    keep(path, elsewhere / "best.onnx")
+
+    assert read_graph(elsewhere / "best.onnx").weights == ()
+    assert onnx.load(elsewhere / "best.onnx") == onnx.load(path)
 
 
 GRAPHS, ENGINES = [Path("a.onnx"), Path("b.onnx")], [Path("a.engine"), Path("b.engine")]

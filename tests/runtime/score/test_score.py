@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 
 pytest.importorskip("onnxruntime")
@@ -313,6 +314,24 @@ def test_what_several_inputs_lead_to_counts_once(model: FeatureGraph, tmp_path: 
     assert "3 files are in several inputs" in outcome.remarks[-1]
 
 
+def test_what_a_folder_leaves_out_is_scored_where_it_is_named(
+    model: FeatureGraph, tmp_path: Path
+) -> None:
+    """A hidden folder, and a file without an ending, whichever input comes first."""
+    write_pictures(tmp_path / "in", 1)
+    hidden = write_pictures(tmp_path / "in" / ".archive", 1, 7)
+    bare = write_pictures(tmp_path / "in", 1, 8)[0].rename(tmp_path / "in" / "IMG_0001")
+    inputs = [tmp_path / "in", tmp_path / "in" / ".archive", bare]
+
+    for place, order in enumerate((inputs, inputs[::-1])):
+        out = tmp_path / f"out{place}"
+        outcome = run_job(model.path, order, out)
+        ids = {row["id"] for row in rows_of(out)}
+        assert {str(hidden[0]), str(bare)} < ids, order
+        assert len(ids) == 3
+        assert not any("in several inputs" in each for each in outcome.remarks)
+
+
 def test_what_a_job_wrote_into_its_inputs_folder_is_no_input_of_the_next(
     model: FeatureGraph, tmp_path: Path
 ) -> None:
@@ -457,6 +476,20 @@ def test_another_job_in_the_same_folder_is_refused(
 
     assert says in str(caught.value)
     assert "score into another folder" in str(caught.value)
+
+
+def test_a_graph_whose_weights_lie_beside_it_is_known_by_them_too(
+    model: FeatureGraph, tmp_path: Path
+) -> None:
+    whole, path = onnx.load(model.path), tmp_path / "beside.onnx"
+    onnx.save(whole, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    write_pictures(tmp_path / "in", 1)
+    run_job(path, [tmp_path / "in"], tmp_path / "out")
+    beside = tmp_path / "w.bin"
+    beside.write_bytes(bytes(byte ^ 0x80 for byte in beside.read_bytes()))
+
+    with pytest.raises(ScoreError, match="the model"):
+        run_job(path, [tmp_path / "in"], tmp_path / "out")
 
 
 def test_another_model_in_the_same_folder_is_refused(model: FeatureGraph, tmp_path: Path) -> None:
