@@ -33,6 +33,9 @@ _ROOM = click.option(
     type=ByteSize(),
     help="Room of the collection from now on; nothing gives way.  [default: as before, or 2GB]",
 )
+_OVERRULE = click.option(
+    "--overrule", is_flag=True, help="Replace labels that somebody else has given."
+)
 _FORMATS = ("folders", "csv", "tao", "label-studio", "cvat")
 
 
@@ -102,6 +105,7 @@ def delete(
     type=FILE,
     help="A graph with features: pictures are kept with theirs, so that they can be fitted on.",
 )
+@_OVERRULE
 @_ROOM
 def import_labels(
     folder: Path,
@@ -111,6 +115,7 @@ def import_labels(
     camera: str,
     view: str,
     model: Path | None,
+    overrule: bool,
     size_bytes: int | None,
 ) -> None:
     """Put labelled pictures into the collection in FOLDER, which is made where there is none.
@@ -140,7 +145,7 @@ def import_labels(
     )
     features = None if model is None else _featuriser(model)
     with _made(folder, size_bytes) as collection:
-        report = import_pictures(collection, incoming, features, camera, view)
+        report = import_pictures(collection, incoming, features, camera, view, overrule=overrule)
     _say_imported(report)
 
 
@@ -186,15 +191,16 @@ def pull(folder: Path, output: Path, names: tuple[str, ...], *, features: bool) 
 @click.argument("file", type=FILE)
 @_FOLDER
 @click.option("--by", metavar="NAME", default="push", help="Who gave the labels.")
+@_OVERRULE
 @_ROOM
-def push(file: Path, folder: Path, by: str, size_bytes: int | None) -> None:
+def push(file: Path, folder: Path, by: str, *, overrule: bool, size_bytes: int | None) -> None:
     """Put the labelled pictures of FILE, which `pull` wrote, into the collection in FOLDER."""
     from snow_runtime.collection.exchange.packed import read_packed
     from snow_runtime.collection.exchange.transfer import push_pictures
 
     packed = read_packed(file)
     with _made(folder, size_bytes) as collection:
-        _say_imported(push_pictures(packed, collection, by))
+        _say_imported(push_pictures(packed, collection, by, overrule=overrule))
 
 
 command.add_command(fit_question)
@@ -244,3 +250,11 @@ def _say_imported(report: ImportReport) -> None:
     click.echo(
         f"{report.added} pictures added, {report.known} were there, {report.labelled} labels given"
     )
+    if report.kept:
+        click.echo(f"{report.kept} labels stay as others gave them; --overrule replaces them")
+    if report.twice:
+        click.echo(
+            f"{len(report.twice)} files have another label than the same picture in an earlier "
+            f"file, which counts: {', '.join(report.twice[:3])}",
+            err=True,
+        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snow_deploy.cli.options import FILE, json_option
-from snow_deploy.cli.status_options import box_ids_of, status_options, statuses_of
+from snow_deploy.cli.status_options import boxes_of, status_options, statuses_of
 from snow_deploy.cli.tables import columns, one_line
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def command(expect: Path | None, page_file: Path | None, *, as_json: bool, **giv
     from snow_deploy.fleet.overview import overview, page, table_rows
     from snow_runtime.files import atomic_write
 
-    rows = overview(statuses_of(given), box_ids_of(expect))
+    rows = overview(statuses_of(given), boxes_of(expect))
     if page_file is not None:
         with atomic_write(page_file, "w") as stream:
             stream.write(page(rows))

@@ -42,6 +42,8 @@ class Follower:
         self._box = box
         self._reload: Callable[[], str | None] | None = None
         self._totals: Callable[[], tuple[int, int, float]] | None = None
+        self._attaching = threading.Lock()  # held while a loop comes, goes or loads anew
+        self._missed = False  # a switch while no loop was there
         self._program = WithinProgram(self._load_anew, self._counts)
         self._agent = make(self._program)
         self._stop = threading.Event()
@@ -82,13 +84,18 @@ class Follower:
     def attached(
         self, reload: Callable[[], str | None], totals: Callable[[], tuple[int, int, float]]
     ) -> Iterator[None]:
-        """Within it, releases go to a loop.
+        """Within it, releases go to a loop; one that came while there was none goes to it first.
 
         Args:
             reload: Function that loads the model anew, and returns why that failed.
             totals: Function that returns what the loop has counted.
         """
-        self._reload, self._totals = reload, totals
+        with self._attaching:
+            self._reload, self._totals = reload, totals
+            why = reload() if self._missed else None
+            self._missed = False
+        if why is not None:
+            self._program.fail(why)
         if self._thread is None:
             self._agent.begin()
             arguments = (self._stop,)
@@ -99,7 +106,8 @@ class Follower:
         try:
             yield
         finally:
-            self._reload = self._totals = None
+            with self._attaching:
+                self._reload = self._totals = None
 
     def fail(self, why: str) -> None:
         """Note that a plan did not come to run."""
@@ -112,8 +120,9 @@ class Follower:
             self._thread.join(_END_S)
 
     def _load_anew(self) -> str | None:
-        reload = self._reload
-        return None if reload is None else reload()
+        with self._attaching:
+            self._missed = self._reload is None
+            return None if self._reload is None else self._reload()
 
     def _counts(self) -> Any:
         from snow_runtime.update.health import ProgramCounts

@@ -20,7 +20,7 @@ from snow_deploy.cli.publish_options import (
     waiting_lines,
 )
 from snow_deploy.cli.publish_upkeep import key_group, prune_releases, refresh, sign_waiting
-from snow_deploy.cli.status_options import box_ids_of, names_statuses, status_options, statuses_of
+from snow_deploy.cli.status_options import boxes_of, names_statuses, status_options, statuses_of
 from snow_deploy.cli.tables import megabytes
 from snow_deploy.cli.try_graph import try_graph
 
@@ -162,7 +162,11 @@ def add(name: str, folder: Path, waves: tuple[str, ...], *, as_json: bool, **giv
 @click.argument("step", type=click.Choice(["next", "pause", "resume", "abort", "rollback"]))
 @status_options
 @click.option("--force", is_flag=True, help="Go on whatever the boxes say.")
-@click.option("--expect", type=FILE, help="File of the ids of all boxes, a line each.")
+@click.option(
+    "--expect",
+    type=FILE,
+    help="File of the ids of all boxes, a line each, with their tags behind them.",
+)
 @to_option
 @key_options
 @draft_option
@@ -193,7 +197,7 @@ def wave(step: str, folder: Path, *, force: bool, expect: Path | None, **given: 
                     "FOLDER with their status.json files, --mqtt URL, or --force."
                 )
                 raise click.UsageError(msg)
-            check_health(rollout, statuses_of(given), expected=box_ids_of(expect))
+            check_health(rollout, statuses_of(given), expected=boxes_of(expect))
         after = steps[step](rollout)
         publication.publish({ROLLOUT: after.to_json().encode()})
     for line in rollout_lines(after):

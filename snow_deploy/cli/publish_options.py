@@ -106,21 +106,25 @@ def rollout_lines(rollout: Rollout) -> Iterator[str]:
 
 
 @contextmanager
-def changing(publication: Publication, *, clock: bool = True) -> Iterator[None]:
+def changing(publication: Publication, *, clock: bool = True, whole: bool = True) -> Iterator[None]:
     """Within it, a publication is changed by this process alone; what waits for others is said.
 
     Args:
         publication: The publication.
         clock: Whether the clock has to be right.
+        whole: Whether boxes have to see what was signed last.
 
     Raises:
-        PublishError: The clock here goes back behind what was signed by it.
+        PublishError: The clock here goes back behind what was signed by it, or a change was cut
+            short.
     """
     from snow_deploy.fleet.errors import NotSignedYetError
 
     with publication.alone():
         if clock:
             publication.check_clock()
+        if whole:
+            publication.check_whole()
         try:
             yield
         except NotSignedYetError as error:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def refresh(folder: Path, roles: tuple[str, ...], **keys: Any) -> None:
     """Sign again what expires; every few days for the timestamp, by a timer."""
     publication = open_publication(folder, keys)
-    with changing(publication):
+    with changing(publication, whole=False):
         publication.refresh(roles)
     for role, expires in publication.expiries().items():
         click.echo(f"{role}: until {expires:%Y-%m-%d %H:%M} UTC")
@@ -57,7 +57,7 @@ def key_group() -> None:
 def rotate(role: str, folder: Path, **keys: Any) -> None:
     """Give ROLE new keys in the place of all that it has. It takes the root keys."""
     publication = open_publication(folder, keys)
-    with changing(publication, clock=False):  # new keys have boxes forget a wrong one
+    with changing(publication, clock=False, whole=False):  # new keys have boxes forget a wrong one
         old = publication.rotate(role)
     click.echo(f"{role} has new keys. Those before sign nothing any more: {', '.join(old)}")
 

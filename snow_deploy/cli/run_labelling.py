@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
+from snow_runtime.errors import CollectionError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
@@ -22,9 +26,6 @@ def labelling_page(
         now: Function that gives what is done, which may change while it runs.
         refit: What fits readouts; None where nothing does.
         stack: Ends it.
-
-    Raises:
-        CollectionError: The collection cannot be opened.
     """
     plan = now()
     if plan.options.collect is None or plan.options.port is None:
@@ -32,7 +33,11 @@ def labelling_page(
     from snow_runtime.app.labelling import Labelling
     from snow_runtime.collection.collection import Collection
 
-    collection = Collection.open(plan.options.collect, create=True, options=plan.collecting)
+    try:
+        collection = Collection.open(plan.options.collect, create=True, options=plan.collecting)
+    except CollectionError as error:  # what collects has looked whether it is one at all
+        click.echo(f"warning: nothing is labelled until run begins anew: {error}", err=True)
+        return None
     stack.enter_context(collection)
     return Labelling(collection, refit, lambda: shown_views(now()))
 

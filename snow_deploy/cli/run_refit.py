@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snow_runtime.errors import MissingDependencyError, SnowError
+from snow_runtime.errors import CollectionError, MissingDependencyError, SnowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +38,6 @@ def begin_refitting(
 
     Returns:
         What fits; None where nothing does.
-
-    Raises:
-        CollectionError: The collection cannot be opened.
     """
     plan, options = now(), now().options
     if options.collect is None or loop.collecting is None or not options.refit:
@@ -55,7 +52,12 @@ def begin_refitting(
     except MissingDependencyError as error:
         click.echo(f"note: readouts are not fitted here: {error}", err=True)
         return None
-    collection = stack.enter_context(Collection.open(options.collect, options=plan.collecting))
+    try:
+        collection = Collection.open(options.collect, options=plan.collecting)
+    except CollectionError as error:  # what collects has looked whether it is one at all
+        click.echo(f"warning: nothing is fitted until run begins anew: {error}", err=True)
+        return None
+    stack.enter_context(collection)
     how = RefitOptions(memory_bytes=options.refit_memory)
     service = RefitService(collection, loop.model, options=how)
     service.start()

@@ -34,8 +34,11 @@ def names_statuses(given: dict[str, Any]) -> bool:
     return given["folder_of_statuses"] is not None or given["mqtt"] is not None
 
 
-def box_ids_of(path: Path | None) -> list[str]:
-    """Read the ids of all boxes, a line each; none where no file is named.
+def boxes_of(path: Path | None) -> dict[str, tuple[str, ...]]:
+    """Read the ids of all boxes, a line each, with their tags behind them.
+
+    Returns:
+        Tags by id; nothing where no file is named.
 
     Raises:
         InputError: It cannot be read.
@@ -43,10 +46,11 @@ def box_ids_of(path: Path | None) -> list[str]:
     from snow_runtime.errors import InputError
 
     try:
-        return [] if path is None else path.read_text(encoding="utf-8").split()
+        lines = [] if path is None else path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         msg = f"The file of box ids {path} cannot be read: {error}. Give a text file of one a line."
         raise InputError(msg) from error
+    return {box: tuple(tags) for box, *tags in map(str.split, filter(str.strip, lines))}
 
 
 def statuses_of(given: dict[str, Any]) -> list[BoxStatus]:

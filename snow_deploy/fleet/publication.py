@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 PUBLISHER: Final = "publisher"
 """Folder of what the publisher alone reads."""
+_ABOVE: Final[Mapping[str, tuple[str, ...]]] = {
+    "root": (),
+    "targets": ("snapshot", "timestamp"),
+    "snapshot": ("timestamp",),
+    "timestamp": (),
+}
+"""Roles that have to sign anew where one has."""
 _CLOCKS: Final = timedelta(minutes=5)  # those of two machines differ a little
 
 
@@ -101,6 +108,7 @@ class Publication:
         Raises:
             PublishError: Keys are missing.
         """
+        self._check_keys("targets", *_ABOVE["targets"])
         targets = self.signed.following("targets")
         for path, content in documents.items():
             entry = TargetFile.from_data(path, content, HASHES)
@@ -118,6 +126,7 @@ class Publication:
         Raises:
             PublishError: Keys are missing.
         """
+        self._check_keys("targets", *_ABOVE["targets"])
         targets = self.signed.following("targets")
         for path in paths:
             targets.targets.pop(path, None)
@@ -133,6 +142,8 @@ class Publication:
         Raises:
             PublishError: Keys are missing.
         """
+        wanted = {*roles, *(above for role in roles for above in _ABOVE[role]), "timestamp"}
+        self._check_keys(*(role for role in ROLES if role in wanted))
         if "root" in roles:
             self.signed.write_root(self.root(), self.root())
         if "targets" in roles:
@@ -169,7 +180,7 @@ class Publication:
         Raises:
             PublishError: Keys are missing.
         """
-        self.signed.check_keys("root")
+        self._check_keys("root", *_ABOVE[role])
         before, root = self.root(), self.root()
         old = list(root.roles[role].keyids)
         for key_id in old:
@@ -180,6 +191,35 @@ class Publication:
         if role != "root":
             self.refresh((role,))
         return old
+
+    def _check_keys(self, *roles: str) -> None:
+        """Look whether all that a change needs can be signed here, before any of it is written.
+
+        A draft needs the first ones' alone: it waits there, and the others follow when it is whole.
+
+        Raises:
+            PublishError: Keys are missing.
+        """
+        for role in roles[:1] if self.signing.draft else roles:
+            self.signed.check_keys(role)
+
+    def check_whole(self) -> None:
+        """Look whether boxes see what was signed last, or a change was cut short.
+
+        Raises:
+            PublishError: It was.
+        """
+        for role, below in (("snapshot", "targets"), ("timestamp", "snapshot")):
+            named = self.signed.newest(role).signed
+            seen = named.snapshot_meta if below == "snapshot" else named.meta["targets.json"]
+            newest = self.signed.newest(below).signed.version
+            if seen.version != newest:
+                msg = (
+                    f"A change was cut short: boxes are shown the {below} {seen.version}, and "
+                    f"{newest} is signed. Let them see it with 'snow-deploy publish refresh "
+                    "--role snapshot', or take its file away."
+                )
+                raise PublishError(msg)
 
     def root(self) -> Root:
         """Return what the root's metadata say.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from snow_deploy.fleet.errors import PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from snow_runtime.update.rollout import Rollout
     from snow_runtime.update.status import BoxStatus
@@ -34,7 +34,7 @@ def check_health(
     rollout: Rollout,
     statuses: Iterable[BoxStatus],
     now: datetime | None = None,
-    expected: Iterable[str] = (),
+    expected: Mapping[str, Collection[str]] | None = None,
 ) -> None:
     """Look whether all boxes of the open waves have the release, and do well.
 
@@ -42,7 +42,8 @@ def check_health(
         rollout: How far the way has been opened.
         statuses: What the boxes tell.
         now: The present time; None for the clock's.
-        expected: Ids of boxes that there are, whether or not they have told anything.
+        expected: Boxes that there are, whether or not they have told anything, by id, with their
+            tags as far as those are known.
 
     Raises:
         PublishError: One has not, or does not, or none belongs to an open wave.
@@ -51,9 +52,18 @@ def check_health(
     reached = [each for each in told if rollout.reached(each.box, each.tags)]
     faults = [fault for status in reached if (fault := _fault(rollout, status, now))]
     named = {box for wave in rollout.waves[: rollout.open] for box in wave.boxes}
-    known = named | {box for box in expected if rollout.reached(box, ())}
-    silent = sorted(known - {each.box for each in told})
+    there = {} if expected is None else expected
+    known = named | {box for box, tags in there.items() if rollout.reached(box, tags)}
+    heard = {each.box for each in told}
+    silent = sorted(known - heard)
     faults += [f"{box} has never told anything" for box in silent]
+    if any(wave.tags for wave in rollout.waves[: rollout.open]):
+        unknown = sorted(box for box in there.keys() - heard - known if not there[box])
+        silent += unknown
+        faults += [
+            f"{box} has never told anything, its tags neither (write them behind its id)"
+            for box in unknown
+        ]
     if not reached and not silent:
         msg = "no box of the open waves has told how it does"
     elif faults:

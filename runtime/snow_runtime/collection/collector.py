@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from contextlib import suppress
@@ -88,6 +89,9 @@ class Shown:
 class Collector(Closing):
     """Keeps what is worth a label in a collection.
 
+    One that is there and cannot be opened, since its disk is full or fails, is tried again later:
+    answers do not wait for it.
+
     Args:
         folder: The collection's; made where there is none.
         options: How much is kept.
@@ -97,7 +101,7 @@ class Collector(Closing):
         selector: What chooses; None for the usual.
 
     Raises:
-        CollectionError: The collection cannot be opened.
+        CollectionError: There is none and it cannot be made, or it is of something else.
     """
 
     def __init__(
@@ -109,18 +113,37 @@ class Collector(Closing):
         selector: Selector | None = None,
     ) -> None:
         self._folder = Path(folder)
-        self._collection: Collection | None = Collection.open(folder, create=True, options=options)
-        self._inode = self._inode_now()
         self._options = options
         self._count = count
         self._masking = Masking({}) if masking is None else masking
         self._selector = Selector(options) if selector is None else selector
-        self._remember(self._collection)
         self._paused_until_s: float | None = None
+        self._collection = self._first_opened()
+        self._inode = self._inode_now()
         self._ending = False
         self._waiting: queue.Queue[tuple[Shown, Pick] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name="collect", daemon=True)
         self._thread.start()
+
+    def _first_opened(self) -> Collection | None:
+        """Open the collection, and learn what it has; None where its disk does not let us.
+
+        Raises:
+            CollectionError: There is none and it cannot be made, or it is of something else.
+        """
+        there = self._inode_now() is not None
+        collection = None
+        try:
+            collection = Collection.open(self._folder, create=True, options=self._options)
+            self._remember(collection)
+        except CollectionError as error:
+            if collection is not None:
+                collection.close()
+            if not there or not isinstance(error.__cause__, (sqlite3.Error, OSError)):
+                raise
+            self._pause(error)
+            return None
+        return collection
 
     def choose(self, seen: Sighting) -> Pick | None:
         """Say why a frame is to be kept; None where it is not. One thread may ask."""
@@ -183,15 +206,18 @@ class Collector(Closing):
         try:
             found = self._opened().add(self._picture(shown, choice))
         except CollectionError as error:
-            if self._paused_until_s is None:
-                _LOGGER.warning("collecting pauses: %s", error)
-            self._paused_until_s = time.monotonic() + _PAUSE_S
+            self._pause(error)
             self._let_go()
             return False
         if self._paused_until_s is not None:
             _LOGGER.warning("collecting in %s goes on", self._folder)
             self._paused_until_s = None
         return None if found is None else True
+
+    def _pause(self, error: CollectionError) -> None:
+        if self._paused_until_s is None:
+            _LOGGER.warning("collecting pauses: %s", error)
+        self._paused_until_s = time.monotonic() + _PAUSE_S
 
     def _opened(self) -> Collection:
         """Return the collection, which may lie on a disk that was away in between.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from snow_runtime.closing import Closing
 from snow_runtime.collection.schema import APPLICATION_ID, TABLES, VERSION
@@ -26,6 +26,7 @@ _BUSY_S: Final = 30.0  # so long another process may write
 _FULL: Final = 13  # SQLITE_FULL; Python 3.10 does not say
 _IN_USE: Final = "Do it again when another program that uses the collection has ended."
 _FORBIDDEN: Final = "See that this user may read and write it, and its folder."
+_LOST: Final = ("disk I/O error", "unable to open")
 _NO_ROOM: Final = "Make room on its disk, or delete pictures with 'snow-deploy collect delete'."
 _DAMAGED: Final = (
     "If its disk is full, make room. If it stays so, the file is damaged: move the folder away, "
@@ -52,6 +53,7 @@ class Database(Closing):
         self._pictures = pictures
         self._lock = threading.RLock()
         self._closed = False
+        self._lost = False  # its disk failed: what is open stays broken when that is back
         if not create and not path.exists():
             msg = (
                 f"There is no collection in {path.parent}: expected its file {path.name}. Name the "
@@ -60,10 +62,7 @@ class Database(Closing):
             )
             raise CollectionError(msg)
         with self._translated():
-            # isolation_level None: transactions are begun here, and nowhere behind our back.
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
+            self._connection = _connect(path, "rwc")
         try:
             with self._translated():
                 self._prepare()
@@ -169,6 +168,8 @@ class Database(Closing):
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         with self._lock, self._translated():
+            if self._lost:
+                self._open_anew()
             self._connection.execute(begin)
             try:
                 yield self._connection
@@ -176,6 +177,13 @@ class Database(Closing):
             except BaseException:
                 self._roll_back()
                 raise
+
+    def _open_anew(self) -> None:
+        """Open the file that is there by now; it is not made anew where there is none."""
+        self._connection.close()
+        self._connection = _connect(self.path, "rw")
+        self._prepare()
+        self._lost = False
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:  # SQLite itself gives up on a full disk
@@ -190,6 +198,7 @@ class Database(Closing):
             yield
         except sqlite3.Error as error:
             said = str(error)
+            self._lost = self._lost or any(each in said for each in _LOST)
             kinds = (
                 (("locked",), _IN_USE),
                 (("unable to open", "readonly"), _FORBIDDEN),
@@ -199,6 +208,17 @@ class Database(Closing):
             advice = next(found, _DAMAGED)
             msg = f"The collection's file {self.path} cannot be used: {error}. {advice}"
             raise CollectionError(msg) from error
+
+
+def _connect(path: Path, mode: Literal["rw", "rwc"]) -> sqlite3.Connection:
+    # isolation_level None: transactions are begun here, and nowhere behind our back.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        timeout=_BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
 
 
 def is_full(error: BaseException) -> bool:

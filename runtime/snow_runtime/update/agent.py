@@ -258,7 +258,8 @@ class Agent:
             msg = f"The release {release.name} failed here, and the one before is back: {fault}"
             raise RejectedError(msg)
         watched_s = self._clock() - self._watched_from_s
-        if self._program.watched and (watched_s < release.watch_s or not self._is_ready()):
+        waits = watched_s < release.watch_s or not self._is_ready() or not self._program.answers
+        if self._program.watched and waits:
             if self._called_off(trial):
                 _LOGGER.info("The release %s is called off.", release.name)
                 self._succession.go_back(None)

@@ -30,6 +30,7 @@ _END_S: Final = 30.0
 _ASKED_S: Final = 20.0  # what the program is told to keep: it gives four signs in that time
 _SILENCE_S: Final = 60.0  # without a sign of life the program hangs
 _READY_S: Final = 300.0  # a model that takes longer to load does not work here
+_HANGS_S: Final = 1800.0  # and a program that takes so long hangs
 
 
 class ChildProgram:
@@ -57,6 +58,7 @@ class ChildProgram:
         self._wait_s = again_s[0]
         self._heard = 0.0
         self._asked: float | None = None  # when it was to begin, until it says that it works
+        self._let_go_at: float | None = None  # when one that is to end by itself was told so
         self._folder = tempfile.TemporaryDirectory(prefix="snow-agent-")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._address = str(Path(self._folder.name) / "notify")
@@ -84,17 +86,33 @@ class ChildProgram:
             self._wanted, self._start_at = True, 0.0
 
     def switch(self, budget_ms: float | None) -> None:
-        """Have it load anew; start it where it does not run."""
+        """Have it load anew; start it where it does not run.
+
+        One that still begins may have read the files of before, and knows no SIGHUP yet: it is
+        ended and started anew. How it ends says nothing of the new release.
+        """
         with self._lock:
             self._watch.begin(budget_ms)
             self._wanted, self._start_at, self._wait_s = True, 0.0, self._again_s[0]
-            if self._child is not None and self._child.poll() is None:
-                self._heard = self._asked = time.monotonic()
+            if self._child is None or self._child.poll() is not None:
+                self._child = self._let_go_at = None
+                return
+            begins, self._asked = self._asked is not None, time.monotonic()
+            if begins:
+                self._let_go_at = self._asked
+                self._child.terminate()
+            else:
+                self._heard = self._asked
                 self._child.send_signal(signal.SIGHUP)
 
     def fault(self) -> str | None:
         """Return what has gone wrong since the last switch."""
         return self._watch.fault
+
+    @property
+    def answers(self) -> bool:
+        """Whether it has answered a frame since the last switch, if it did before."""
+        return self._watch.answers
 
     def end(self) -> None:
         """End it, by SIGTERM and then by force."""
@@ -131,19 +149,30 @@ class ChildProgram:
         now = time.monotonic()
         with self._lock:
             if self._child is not None and (code := self._child.poll()) is not None:
-                self._child = None
-                if code != 0 and -code not in FROM_OUTSIDE:
+                let_go, self._let_go_at, self._child = self._let_go_at, None, None
+                if let_go is not None:
+                    self._asked = None
+                elif code != 0 and -code not in FROM_OUTSIDE:
                     how = f"signal {-code}" if code < 0 else f"exit code {code}"
                     self._watch.fail(f"the program ended by {how}")
-                self._start_at = now + self._wait_s
+                self._start_at = now + (self._wait_s if let_go is None else 0.0)
                 self._wait_s = min(self._wait_s * 2, self._again_s[1])
+            if self._let_go_at is not None and now - self._let_go_at > _END_S:
+                self._end_now()
             if self._child is not None and self._heard and now - self._heard > _SILENCE_S:
                 self._watch.fail(f"the program gave no sign of life for {_SILENCE_S:g} s")
-                self._child.kill()
+                self._end_now()
             if self._asked is not None and now - self._asked > _READY_S:
                 self._watch.fail(f"the program did not begin to work within {_READY_S:g} s")
+                if now - self._asked > _HANGS_S:
+                    self._asked = now  # the next one has its own time
+                    self._end_now()
             if self._child is None and self._wanted and now >= self._start_at:
                 self._start()
+
+    def _end_now(self) -> None:
+        if self._child is not None:
+            self._child.kill()
 
     def _start(self) -> None:
         watched = {"NOTIFY_SOCKET": self._address, "WATCHDOG_USEC": str(int(_ASKED_S * 1e6))}
@@ -163,11 +192,16 @@ class ChildProgram:
 
     def _hear(self, fields: dict[str, str]) -> None:
         with self._lock:
+            if self._let_go_at is not None:
+                return  # what it still says is of before
             self._heard = time.monotonic()
             if "READY" in fields:
                 self._wait_s, self._asked = self._again_s[0], None
+            begins = self._asked is not None
         if REFUSED in fields:
             self._watch.fail(fields[REFUSED])
+        if begins:
+            return  # what it counts until it has loaded anew is of before
         try:
             answered, errors, sum_ms = fields.get(COUNTS, "").split()
             self._watch.report(ProgramCounts(int(answered), int(errors), float(sum_ms)))

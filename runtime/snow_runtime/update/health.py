@@ -37,6 +37,8 @@ class HealthWatch:
         self._last: ProgramCounts | None = None
         self._strikes = 0
         self._fault: str | None = None
+        self._answered = False  # a frame, since the last switch
+        self._did_answer = False  # before that
 
     def begin(self, budget_ms: float | None) -> None:
         """Begin anew: there has been a switch.
@@ -47,6 +49,16 @@ class HealthWatch:
         with self._lock:
             self._budget_ms = budget_ms
             self._last, self._strikes, self._fault = None, 0, None
+            self._did_answer, self._answered = self._did_answer or self._answered, False
+
+    @property
+    def answers(self) -> bool:
+        """Whether a frame has been answered since the last switch, if some were before it.
+
+        A camera that another release cannot reach makes no errors; it makes nothing.
+        """
+        with self._lock:
+            return self._answered or not self._did_answer
 
     @property
     def fault(self) -> str | None:
@@ -69,6 +81,7 @@ class HealthWatch:
             if answered + errors == 0:
                 self._last = last  # nothing to judge by; the next report is of both stretches
                 return
+            self._answered = self._answered or answered > 0
             why = self._bad(answered, errors, counts.latency_sum_ms - last.latency_sum_ms)
             self._strikes = self._strikes + 1 if why else 0
             if why and self._strikes >= _STRIKES:

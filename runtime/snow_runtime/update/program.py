@@ -35,6 +35,11 @@ class Program(Protocol):
         """Return what has gone wrong since the last switch; None where nothing has."""
         ...
 
+    @property
+    def answers(self) -> bool:
+        """Whether it has answered a frame since the last switch, if it did before."""
+        ...
+
     def rest(self) -> None:
         """Work no more until the next switch: there is no generation to work by."""
         ...
@@ -84,6 +89,11 @@ class WithinProgram:
             self._watch.report(counts)
         return self._watch.fault
 
+    @property
+    def answers(self) -> bool:
+        """Whether it has answered a frame since the last switch, if it did before."""
+        return self._watch.answers
+
     def rest(self) -> None:
         """Leave it as it is: without a generation it ends by itself."""
 
@@ -127,6 +137,11 @@ class CommandProgram:
             self._watch.fail(why)
         return self._watch.fault
 
+    @property
+    def answers(self) -> bool:
+        """True: what it answers is not seen from here; `health` may look."""
+        return True
+
     def rest(self) -> None:
         """Leave it as it is: without a generation it ends by itself."""
 
@@ -143,11 +158,12 @@ def _failure(command: Sequence[str]) -> str | None:
         return None
     try:
         done = subprocess.run(  # noqa: S603 - a command that the box's owner gave
-            command, capture_output=True, text=True, check=False, timeout=_COMMAND_S
+            command, capture_output=True, check=False, timeout=_COMMAND_S
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{command[0]} cannot be run: {error}"
     if done.returncode == 0:
         return None
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
+    output = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+    said = output.splitlines() or ["it said nothing"]
     return f"{command[0]} ended with {done.returncode}: {said[-1][:200]}"

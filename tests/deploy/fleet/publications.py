@@ -128,6 +128,7 @@ class TestProgram:
     watched = True
     calls: list[str] = field(default_factory=list)
     faults: list[str | None] = field(default_factory=list)
+    answers: bool = True
 
     def begin(self, _budget_ms: float | None) -> None:
         self.calls.append("begin")

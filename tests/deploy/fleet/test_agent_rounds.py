@@ -81,6 +81,24 @@ def test_a_way_back_that_needs_no_download_waits_for_no_hours(
     assert agent.step() == "waiting"
 
 
+def test_a_release_that_sees_nothing_does_not_count_as_good(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    """Frames were answered before it. That no camera answers any more is no error of the model."""
+    now = [0.0]
+    box, program = tmp_path / "box", TestProgram()
+    agent = agent_of(box, publisher.place, publisher, program=program, clock=lambda: now[0])
+    settle(agent)
+    publisher.release("r2", 2, watch_s=10.0, waves=(parse_wave("100%"),))
+    assert agent.step() == "watching"
+    program.answers = False
+    now[0] += 1000.0
+    assert agent.step() == "watching"
+    program.answers = True
+    assert agent.step() == "settled"
+    assert present(box) == "r2"
+
+
 def test_a_release_is_called_off_while_it_is_watched(publisher: Publisher, tmp_path: Path) -> None:
     now = [0.0]
     box, program = tmp_path / "box", TestProgram()

@@ -287,6 +287,32 @@ def test_a_threshold_takes_the_keys_of_several(tmp_path: Path) -> None:
     assert agent_of(box, publisher.place, None).step() == "settled"
 
 
+@pytest.mark.parametrize("role", ["snapshot", "timestamp"])
+def test_what_cannot_be_signed_to_the_end_is_not_begun(
+    publisher: Publisher, tmp_path: Path, role: str
+) -> None:
+    """Else the publisher counts as published what boxes never see."""
+    (key,) = (publisher.folder / "keys").glob(f"{role}-*.pem")
+    aside = key.rename(tmp_path / key.name)
+    before = sorted(publisher.place.glob("metadata/*"))
+
+    for change in (
+        lambda: publisher.release("r2", 2),
+        lambda: publisher.wave(lambda rollout: rollout),
+        lambda: publisher.publication.refresh(("targets",)),
+        lambda: publisher.publication.rotate("targets"),
+    ):
+        with pytest.raises(PublishError, match=f"0 keys of {role} lie in"):
+            change()
+    assert sorted(publisher.place.glob("metadata/*")) == before
+
+    aside.rename(key)
+    publisher.release("r2", 2)
+    box = tmp_path / "box"
+    assert settle(agent_of(box, publisher.place, publisher)) == "settled"
+    assert present(box) == "r2"
+
+
 def test_a_stick_does_as_well_as_a_server(publisher: Publisher, tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     shutil.copytree(publisher.place, stick)
@@ -502,6 +528,7 @@ def without_keys(publisher: Publisher, *kept: str) -> Publisher:
 def forge(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the publisher's own checks of its keys say nothing: a thief has no such manners."""
     monkeypatch.setattr(SignedFolder, "_missing", lambda *_: 0)
+    monkeypatch.setattr(SignedFolder, "check_keys", lambda *_: None)
     publisher.release("evil", 9)
 
 

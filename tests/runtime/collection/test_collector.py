@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import io
 import shutil
+import sqlite3
 import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from snow_runtime.collection import collector as module
-from snow_runtime.collection.collection import Collection
+from snow_runtime.collection.collection import DATABASE, Collection
 from snow_runtime.collection.collector import Collector, Masking, Shown
 from snow_runtime.collection.options import CollectionOptions
 from snow_runtime.collection.selection import Pick, Sighting
+from snow_runtime.errors import CollectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
 
 CHOICE = Pick("unsure", 2.5)
 
@@ -136,6 +138,32 @@ def test_a_full_disk_pauses_and_goes_on(
         collector.keep(shown_frame(4), CHOICE)
         until(lambda: counts["collected"] == 1)
     assert "goes on" in caplog.text
+
+
+def test_one_that_is_there_and_cannot_be_opened_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """A full or damaged disk at the start: frames are answered all the same."""
+    counts: Counter[str] = Counter()
+    monkeypatch.setattr(module, "_PAUSE_S", 0.01)
+    Collection.open(tmp_path, create=True).close()
+    whole = (tmp_path / DATABASE).read_bytes()
+    (tmp_path / DATABASE).write_bytes(whole[:100] + bytes(len(whole) - 100))
+    with Collector(tmp_path, CollectionOptions(), lambda what: counts.update([what])) as collector:
+        assert "collecting pauses: " in caplog.text
+        (tmp_path / DATABASE).write_bytes(whole)
+        time.sleep(0.02)
+        collector.keep(shown_frame(1), CHOICE)
+        until(lambda: counts["collected"] == 1)
+    assert "goes on" in caplog.text
+
+
+def test_what_is_no_collection_is_refused_at_once(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / DATABASE) as other:
+        other.execute("CREATE TABLE something (else_ TEXT)")
+    other.close()
+    with pytest.raises(CollectionError, match="a database of something else"):
+        Collector(tmp_path, CollectionOptions(), lambda _: None)
 
 
 def test_a_folder_that_vanishes_pauses_and_one_that_comes_back_goes_on(

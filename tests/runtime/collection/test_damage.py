@@ -87,6 +87,33 @@ def test_a_lost_database_costs_no_picture(kept: Collection, is_gone: bool, creat
         assert [again.jpeg(each.id) for each in again.pictures()] == list(content.values())
 
 
+def test_a_disk_that_was_away_is_read_again(
+    kept: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was open on it fails for ever; the file that is there by now does not."""
+
+    class Broken:
+        in_transaction = False
+
+        def execute(self, *_: object) -> None:
+            msg = "disk I/O error"
+            raise sqlite3.OperationalError(msg)
+
+        def close(self) -> None:
+            pass
+
+    count = len(kept.pictures())
+    kept.database._connection.close()
+    monkeypatch.setattr(kept.database, "_connection", Broken())
+    away = (kept.folder / DATABASE).rename(kept.folder / "away")
+    for _ in range(2):
+        with pytest.raises(CollectionError, match=r"disk I/O error|unable to open"):
+            kept.pictures()
+    away.rename(kept.folder / DATABASE)
+
+    assert len(kept.pictures()) == count
+
+
 def test_a_damaged_row_costs_what_it_said(kept: Collection) -> None:
     ids = [each.id for each in kept.pictures()]
     with sqlite3.connect(kept.folder / DATABASE) as table:

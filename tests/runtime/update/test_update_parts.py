@@ -229,6 +229,24 @@ def test_health_takes_three_bad_reports_in_a_row() -> None:
     assert watch.fault is None
 
 
+def test_who_answered_before_a_switch_has_to_answer_after_it() -> None:
+    watch = HealthWatch()
+    watch.begin(None)
+    assert watch.answers  # nobody knows whether there is anything to answer
+    for count in (0, 5):
+        watch.report(ProgramCounts(count, 0, 0.0))
+    watch.begin(None)
+    assert not watch.answers
+    for count in (0, 0, 0):  # another process
+        watch.report(ProgramCounts(count, 0, 0.0))
+    watch.begin(None)  # and back
+    assert not watch.answers
+    for count in (0, 1):
+        watch.report(ProgramCounts(count, 0, 0.0))
+    assert watch.answers
+    assert watch.fault is None
+
+
 def test_a_box_has_one_agent(tmp_path: Path) -> None:
     box = Box(tmp_path)
     with box.alone(), pytest.raises(UpdateError, match="Another agent looks after"), box.alone():
@@ -265,6 +283,12 @@ def test_a_program_that_commands_reach(tmp_path: Path) -> None:
     assert mark.exists()
     assert [program.fault() for _ in range(2)] == [None, None]
     assert "hangs" in str(program.fault())
+    frame = "import sys; sys.stdout.buffer.write(bytes([255] * 9)); sys.exit({})"
+    for code, found in (0, None), (1, "ended with 1"):  # a picture of the page, such as curl's
+        program = CommandProgram([*python, "pass"], [*python, frame.format(code)])
+        program.switch(None)
+        fault = [program.fault() for _ in range(3)][-1]
+        assert fault is None if found is None else found in str(fault)
     program = CommandProgram(["no-such-command-anywhere"])
     program.switch(None)
     assert "cannot be run" in str(program.fault())
@@ -327,6 +351,56 @@ def test_a_child_is_ready_once_it_says_so(tmp_path: Path, monkeypatch: pytest.Mo
         os.kill(pid, signal.SIGTERM)  # by whoever looks after the machine
         wait_for(lambda: child.pid not in {None, pid})
         assert child.fault() is None
+    finally:
+        child.end()
+
+
+OLD = """
+import os, signal, socket, sys, time
+old = not os.path.exists(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+open(sys.argv[1] + ".runs", "a").write("x")
+line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+line.connect(os.environ["NOTIFY_SOCKET"])
+while old:
+    time.sleep(0.01)
+line.send(b"READY=1")
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="unix sockets and signals")
+def test_a_release_is_not_blamed_for_a_program_that_still_begins(tmp_path: Path) -> None:
+    """It has no handler of SIGHUP yet, or fails by the files of before a moment later."""
+    new = tmp_path / "new"
+    child = ChildProgram([sys.executable, "-S", "-c", OLD, str(new)], again_s=(0.01, 0.01))
+    try:
+        child.begin(None)
+        runs = tmp_path / "new.runs"
+        wait_for(lambda: runs.exists() and runs.read_text())
+        pid = child.pid
+        new.touch()
+        child.switch(None)
+        assert not child.ready
+        wait_for(lambda: child.ready)
+        assert child.pid not in {None, pid}
+        assert child.fault() is None
+        assert runs.read_text() == "xx"
+    finally:
+        child.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="unix sockets and signals")
+def test_a_program_that_never_begins_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_program, "_READY_S", 0.1)
+    monkeypatch.setattr(child_program, "_HANGS_S", 0.3)
+    child = ChildProgram([sys.executable, "-S", "-c", "import time; time.sleep(600)"], (0.01, 0.01))
+    try:
+        child.begin(None)
+        wait_for(lambda: child.pid)
+        pid = child.pid
+        wait_for(lambda: child.pid not in {None, pid})
+        assert "did not begin to work" in str(child.fault())
     finally:
         child.end()
 

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from snow_runtime.collection.exchange.plain_jpeg import jpeg_of
+from snow_runtime.collection.overview import people_of
 from snow_runtime.collection.records import CollectionQuestion, NewPicture
 from snow_runtime.errors import CollectionError, InputError
 from snow_runtime.pictures.picture_files import picture_endings
 from snow_runtime.pictures.preprocessing import load_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
     from snow_runtime.collection.collection import Collection
+    from snow_runtime.collection.records import GivenLabel
 
 BY_IMPORT: Final = "import"
 """Who gave the labels of an import."""
@@ -71,12 +73,16 @@ class ImportReport:
         added: Pictures that are new.
         known: Pictures that were there before; their labels are new.
         labelled: Labels that were given.
+        kept: Labels that stay as somebody else has given them.
+        twice: Files that have a label in the import, and whose picture has another one in it.
         unreadable: Files that are no pictures, with the reason.
     """
 
     added: int = 0
     known: int = 0
     labelled: int = 0
+    kept: int = 0
+    twice: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
 
@@ -150,8 +156,12 @@ def import_pictures(
     featuriser: Featuriser | None = None,
     camera: str = "",
     view: str = "",
+    *,
+    overrule: bool = False,
 ) -> ImportReport:
     """Keep pictures, and label them; a file that is no picture is left out and named.
+
+    A picture that two files of the import give different labels keeps the first one.
 
     Args:
         collection: Where they are kept.
@@ -159,16 +169,19 @@ def import_pictures(
         featuriser: What makes their features; None keeps them without.
         camera: Name of the camera that they are of; "" for none.
         view: Name of its view; "" for the whole picture.
+        overrule: Whether labels that somebody else has given give way.
 
     Raises:
         CollectionError: A question or class cannot be had, or the collection cannot be written.
     """
     _add_questions(collection, incoming, camera, view)
     report = ImportReport()
+    labeller = Labeller(collection, BY_IMPORT, report, overrule=overrule)
+    given: dict[tuple[int, str], str] = {}
     paths = list(incoming.labels)
     for start in range(0, len(paths), _BATCH):
         pictures = _loaded(paths[start : start + _BATCH], report)
-        ids: dict[tuple[str, str], list[int]] = {}
+        labels: list[tuple[int, str, str]] = []
         features = None
         if featuriser is not None and pictures:
             features = featuriser.compute([each.image for each in pictures])
@@ -186,13 +199,60 @@ def import_pictures(
                 report,
             )
             for question, label in incoming.labels[each.path].items():
-                ids.setdefault((question, label), []).append(found)
-        for (
-            question,
-            label,
-        ), given in ids.items():  # now: without a label they are the first to go
-            report.labelled += collection.label(given, question, label, BY_IMPORT)
+                if given.setdefault((found, question), label) == label:
+                    labels.append((found, question, label))
+                else:
+                    report.twice.append(str(each.path))
+        labeller.label(labels)  # now: without a label they are the first to go
     return report
+
+
+class Labeller:
+    """Labels pictures, but for those that somebody else has labelled or passed over.
+
+    Args:
+        collection: The collection.
+        by: Who gives the labels.
+        report: What counts them.
+        overrule: Whether what somebody else said gives way.
+    """
+
+    def __init__(
+        self, collection: Collection, by: str, report: ImportReport, *, overrule: bool
+    ) -> None:
+        self._collection = collection
+        self._by = by
+        self._report = report
+        self._overrule = overrule
+        self._before: dict[str, dict[int, GivenLabel]] = {}
+
+    def label(self, labels: Iterable[tuple[int, str, GivenLabel]]) -> None:
+        """Give labels, each to a picture's id for a question.
+
+        Raises:
+            CollectionError: There is no such question or label, or they cannot be written.
+        """
+        ids: dict[str, dict[GivenLabel, list[int]]] = {}
+        for picture, question, label in labels:
+            ids.setdefault(question, {}).setdefault(label, []).append(picture)
+        for question, by_label in ids.items():
+            every = [picture for pictures in by_label.values() for picture in pictures]
+            people = people_of(self._collection.database, question, every)
+            before = self._labels(question)
+            for label, pictures in by_label.items():
+                free = [
+                    each
+                    for each in pictures
+                    if self._overrule or people.get(each, self._by) == self._by
+                ]
+                others = set(pictures).difference(free)
+                self._report.kept += sum(before.get(each) != label for each in others)
+                self._report.labelled += self._collection.label(free, question, label, self._by)
+
+    def _labels(self, question: str) -> dict[int, GivenLabel]:
+        if question not in self._before:
+            self._before[question] = {**self._collection.labels(question)}
+        return self._before[question]
 
 
 def _add_questions(collection: Collection, incoming: Incoming, camera: str, view: str) -> None:

@@ -9,7 +9,7 @@ import tarfile
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from snow_runtime.collection.exchange.incoming import ImportReport, keep_or_find
+from snow_runtime.collection.exchange.incoming import ImportReport, Labeller, keep_or_find
 from snow_runtime.collection.exchange.outgoing import chosen_questions, labelled_pictures
 from snow_runtime.collection.exchange.packed import FORMAT, INDEX, KIND, hash_of_index
 from snow_runtime.collection.pictures import size_of_jpeg
@@ -79,13 +79,16 @@ def pull_pictures(
     return len(found), str(index["content_sha256"])
 
 
-def push_pictures(packed: PackedFile, collection: Collection, by: str) -> ImportReport:
+def push_pictures(
+    packed: PackedFile, collection: Collection, by: str, *, overrule: bool = False
+) -> ImportReport:
     """Keep the pictures of a file, with their labels.
 
     Args:
         packed: What is in the file.
         collection: Where they are kept.
         by: Who gave the labels.
+        overrule: Whether labels that somebody else has given give way.
 
     Raises:
         CollectionError: A question differs from one of its name, or it cannot be written.
@@ -109,17 +112,16 @@ def push_pictures(packed: PackedFile, collection: Collection, by: str) -> Import
         if more:
             collection.change_question(question.name, labels=(*mine.labels, *more))
     report = ImportReport()
+    labeller = Labeller(collection, by, report, overrule=overrule)
     contents = packed.contents()
     while batch := list(islice(contents, _BATCH)):
-        given: dict[tuple[str, Any], list[int]] = {}
+        given: list[tuple[int, str, Any]] = []
         for each, jpeg, features in batch:
             kind = each.camera, each.view, each.taken_at, each.reason
             picture = NewPicture(jpeg, *kind, features, each.source_sha256)
             found = keep_or_find(collection, picture, report)
-            for name, label in each.labels.items():
-                given.setdefault((name, label), []).append(found)
-        for (name, label), ids in given.items():  # now: without a label they are the first to go
-            report.labelled += collection.label(ids, name, label, by)
+            given += [(found, name, label) for name, label in each.labels.items()]
+        labeller.label(given)  # now: without a label they are the first to go
     return report
 
 

@@ -66,6 +66,38 @@ def test_folders_are_classes_and_what_is_no_picture_is_named(
     assert (again.added, again.known) == (0, 4)
 
 
+def test_what_a_person_said_meanwhile_stays(kept: Collection, photos: Path) -> None:
+    incoming = labelled_in_folders(photos, "door")
+    import_pictures(kept, incoming)
+    first, second, *_ = kept.labels("door")
+    other = {"open": "shut", "shut": "open"}
+    corrected = other[str(kept.labels("door")[first])]
+    kept.label([first], "door", corrected, "ann")
+    kept.label([second], "door", None, "ann")
+
+    again = import_pictures(kept, incoming)
+
+    assert (again.labelled, again.kept) == (2, 2)
+    assert kept.labels("door")[first] == corrected
+    assert second in kept.skipped("door")
+    overruled = import_pictures(kept, incoming, overrule=True)
+    assert (overruled.labelled, overruled.kept) == (4, 0)
+    assert kept.labels("door")[first] != corrected
+
+
+def test_a_picture_in_two_folders_keeps_the_first_label_and_is_named(
+    kept: Collection, tmp_path: Path
+) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        (tmp_path / "photos" / label / "1.jpg").write_bytes(jpeg(1))
+
+    report = import_pictures(kept, labelled_in_folders(tmp_path / "photos", "animal"))
+
+    assert list(kept.labels("animal").values()) == ["cat"]
+    assert report.twice == [str(tmp_path / "photos" / "dog" / "1.jpg")]
+
+
 def test_what_is_beside_the_picture_is_not_kept(kept: Collection, tmp_path: Path) -> None:
     folder = tmp_path / "photos" / "open"
     folder.mkdir(parents=True)
