@@ -195,13 +195,14 @@ class Publication:
     def _check_keys(self, *roles: str) -> None:
         """Look whether all that a change needs can be signed here, before any of it is written.
 
-        A draft needs the first ones' alone: it waits there, and the others follow when it is whole.
+        A draft stops at the first one that others have still to sign: the rest follows then.
 
         Raises:
             PublishError: Keys are missing.
         """
-        for role in roles[:1] if self.signing.draft else roles:
-            self.signed.check_keys(role)
+        for role in roles:
+            if not self.signed.check_keys(role):
+                return
 
     def check_whole(self) -> None:
         """Look whether boxes see what was signed last, or a change was cut short.

@@ -115,8 +115,11 @@ class SignedFolder:
         root.version = 1 if before is None else before.version + 1
         self._save("root", root, [root] if before is None else [before, root])
 
-    def check_keys(self, role: str) -> None:
+    def check_keys(self, role: str) -> bool:
         """Look whether there are keys for a role here, before anything is made.
+
+        Returns:
+            Whether they are enough; a draft may have fewer, and waits for others' then.
 
         Raises:
             PublishError: There are too few.
@@ -125,6 +128,7 @@ class SignedFolder:
         count = len(self._signing.keys.signers(role, entry.keyids))
         if count < (1 if self._signing.draft else entry.threshold):
             raise self._too_few(role, count, entry.threshold)
+        return bool(count >= entry.threshold)
 
     def waiting(self, role: str) -> Any:
         """Return metadata of a role that wait for signatures; None where none do.

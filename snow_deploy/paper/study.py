@@ -210,13 +210,14 @@ class Study:
             delta: Its shape, where the table varies it.
             after: The run that it goes on from, for `lf`.
         """
+        shape = delta or self.delta
         delta = delta or self.delta_of(data)
         recipe = recipe or self.recipe_of(scheme, data, follows=after is not None)
         reads_taps = scheme == "snow" and delta.classifier_reads == "taps"
         if data is None and reads_taps and recipe.classifier_start != "linear":
             recipe = RECIPES["steady"]  # the paper's has no fit that taps begin as
         return TrainOptions(
-            delta=delta if scheme == "snow" else delta.as_in_the_paper(),
+            delta=delta if scheme == "snow" else shape.as_in_the_paper(),
             recipe=recipe,
             epochs=self.epochs,
             batch_size=batch_size or self._batches(scheme)[0],

@@ -36,9 +36,12 @@ def tabulate_accuracies(
     found: AccuracyTable = {}
     notes = []
     precisions = _precisions(request, scores, measurements)
-    if scores and "int8" not in precisions and request.precision is None:
-        device = "a device" if request.device is None else f"the {request.device.title}"
-        notes.append(f"no int8: {device} does not compute in it")
+    if scores and precisions and "int8" not in precisions and request.precision is None:
+        notes.append(
+            "no int8: none was measured in it"
+            if request.device is None
+            else f"no int8: the {request.device.title} does not compute in it"
+        )
     for precision in precisions:
         rows = [
             [_accuracy(variant, precision, scores, request) for variant in task.variants]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Course:
     """What a recipe asks of each step: rates, how far poolings explore, how fast norms forget.
 
-    A loop calls `begin_step` before each forward pass, and `after_backward` once before each step
-    of the optimiser, after however many backward passes it adds up. Its optimiser and its schedule
-    may be those of the recipe or any others.
+    For each step of its optimiser a loop calls `begin_step` once, before the first forward pass,
+    and `after_backward` once, behind the last backward pass, however many of them it adds up. Its
+    optimiser and its schedule may be those of the recipe or any others.
 
     Attributes:
         options: Options of the training.

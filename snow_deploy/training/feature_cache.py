@@ -140,10 +140,13 @@ class FeatureCache:
         keys = [picture_key(pictures.name(index)) for index in range(len(pictures))]
         rows = np.empty((len(keys), self.width), np.float16)
         state = self._look_up(keys, view, rows)
-        missing = [place for place in range(len(keys)) if keys[place] not in state]
+        first = {key: place for place, key in reversed([*enumerate(keys)])}
+        missing = [place for key, place in first.items() if key not in state]
         if missing:
             with self._fast_source():
-                self._add(pictures, view, (keys, rows, state), missing, progress)
+                self._add(pictures, view, (keys, rows, state), sorted(missing), progress)
+            for place, key in enumerate(keys):  # one picture may be there by several names
+                rows[place] = rows[first[key]]
         readable = [place for place, key in enumerate(keys) if key in state]
         if not readable:
             msg = f"none of the {len(pictures)} pictures could be read; check the files"

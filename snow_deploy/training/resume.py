@@ -88,7 +88,8 @@ def plan(
         if gone:
             msg = (
                 f"{store.root} had the task {gone[0]!r} when the sweep was interrupted, and has it "
-                "no more. Leave it out, or start again with --overwrite."
+                "no more. Train it by itself, then --resume with the same tasks; or start again "
+                "with --overwrite."
             )
             raise ResumeError(msg)
         return ResumePlan(names, trained, checkpoint, folder)

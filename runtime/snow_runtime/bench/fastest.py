@@ -14,7 +14,6 @@ from snow_runtime.bench.run import bench
 from snow_runtime.engine.files import read_engine, read_record, write_engine
 from snow_runtime.engine.make import BuiltEngine, build_engine
 from snow_runtime.files import atomic_write, writing
-from snow_runtime.graph.onnx_file import read_graph
 from snow_runtime.machine.driver import gpu_here
 from snow_runtime.model import is_engine
 
@@ -91,13 +90,14 @@ def keep(model: Path, output: Path) -> None:
         BenchError: A graph cannot be written.
         GraphError: A graph is damaged, or is too large for one file.
     """
+    from snow_runtime.graph.weights_beside import whole_graph
+
     if is_engine(model):
         record, content = read_engine(model)
         graph = os.path.relpath((model.parent / record.graph).resolve(), output.resolve().parent)
         write_engine(output, content, replace(record, graph=graph))
         return
-    graph_file = read_graph(model)
-    content = graph_file.model.SerializeToString() if graph_file.weights else model.read_bytes()
+    content = whole_graph(model)
     with writing(output, BenchError, "Give another --keep."), atomic_write(output) as stream:
         stream.write(content)
 

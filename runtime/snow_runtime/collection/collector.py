@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,6 +119,7 @@ class Collector(Closing):
         self._masking = Masking({}) if masking is None else masking
         self._selector = Selector(options) if selector is None else selector
         self._paused_until_s: float | None = None
+        self._memory: list[Callable[[], None]] | None = None  # for `choose`; None before it is read
         self._collection = self._first_opened()
         self._inode = self._inode_now()
         self._ending = False
@@ -135,7 +137,7 @@ class Collector(Closing):
         collection = None
         try:
             collection = Collection.open(self._folder, create=True, options=self._options)
-            self._remember(collection)
+            self._memory = self._read_memory(collection)
         except CollectionError as error:
             if collection is not None:
                 collection.close()
@@ -147,6 +149,8 @@ class Collector(Closing):
 
     def choose(self, seen: Sighting) -> Pick | None:
         """Say why a frame is to be kept; None where it is not. One thread may ask."""
+        while self._memory:
+            self._memory.pop()()
         return self._selector.choose(seen)
 
     def keep(self, shown: Shown, choice: Pick) -> None:
@@ -173,19 +177,26 @@ class Collector(Closing):
         elif self._collection is not None:
             self._collection.close()
 
-    def _remember(self, collection: Collection) -> None:
-        """Let the selector know what was kept before, as far as it fits what comes."""
+    def _read_memory(
+        self, collection: Collection, *, late: bool = False
+    ) -> list[Callable[[], None]]:
+        """Read what was kept before; give what lets the selector know it, the last one first."""
+        memory: list[Callable[[], None]] = []
         for picture in reversed(collection.pictures(limit=_REMEMBERED, newest_first=True)):
             if picture.features_width is not None:
                 with suppress(CollectionError):  # deleted meanwhile, or damaged
                     features = collection.features([picture.id])[0]
-                    self._selector.remember(picture.camera, picture.view, features)
+                    known = picture.camera, picture.view, features
+                    memory.append(partial(self._selector.remember, *known))
+        if late:  # of the hour's budget some is spent already, on what was dropped
+            return memory[::-1]
         now = time.time()
         for place, kept in kept_between(collection.database, now - _HOUR_S, now).items():
             ages = {
                 each: [now - at for drawn, at in kept if drawn == each] for each in (True, False)
             }
-            self._selector.spent(*place, ages[True], ages[False])
+            memory.append(partial(self._selector.spent, *place, ages[True], ages[False]))
+        return memory[::-1]
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None and not self._ending:
@@ -229,6 +240,8 @@ class Collector(Closing):
             # Never made anew: where its disk is not mounted, another one would fill up.
             self._collection = Collection.open(self._folder, options=self._options)
             self._inode = self._inode_now()
+            if self._memory is None:  # it could not be opened before
+                self._memory = self._read_memory(self._collection, late=True)
         elif self._inode_now() != self._inode:
             msg = f"the collection in {self._folder} is gone. Put it back, or start anew."
             raise CollectionError(msg)

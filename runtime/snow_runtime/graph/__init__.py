@@ -9,6 +9,7 @@
     field_checks.py     checks of single values
     onnx_file.py        a graph file, read with suspicion
     external_data.py    weights that lie in files beside it
+    weights_beside.py   a graph and those weights as one, also where there is no onnx
     agreement.py        whether its inputs and outputs are those of its manifest
     half_precision.py   the same graph in half precision
     quantised.py        explicit quantisation, as it stands in a graph

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from snow_runtime._version import __version__
 from snow_runtime.errors import GraphError, ReadoutError
 from snow_runtime.files import sha256_file
-from snow_runtime.graph.onnx_file import read_graph
+from snow_runtime.graph.weights_beside import sha256_of_graph
 from snow_runtime.model import is_engine
 from snow_runtime.score.errors import ScoreError
 from snow_runtime.score.output_folder import RECORD
@@ -76,7 +76,7 @@ def model_sha256(path: Path) -> str:
         GraphError: It is no graph that can be read.
         OSError: It cannot be read.
     """
-    return sha256_file(path) if is_engine(path) else read_graph(path).sha256
+    return sha256_file(path) if is_engine(path) else sha256_of_graph(path)
 
 
 def _readout_sha256(path: Path) -> str:

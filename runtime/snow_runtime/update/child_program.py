@@ -58,6 +58,7 @@ class ChildProgram:
         self._wait_s = again_s[0]
         self._heard = 0.0
         self._asked: float | None = None  # when it was to begin, until it says that it works
+        self._worked = False  # this process has said once that it works
         self._let_go_at: float | None = None  # when one that is to end by itself was told so
         self._folder = tempfile.TemporaryDirectory(prefix="snow-agent-")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -95,15 +96,15 @@ class ChildProgram:
             self._watch.begin(budget_ms)
             self._wanted, self._start_at, self._wait_s = True, 0.0, self._again_s[0]
             if self._child is None or self._child.poll() is not None:
-                self._child = self._let_go_at = None
+                self._child = self._let_go_at = self._asked = None
                 return
-            begins, self._asked = self._asked is not None, time.monotonic()
-            if begins:
-                self._let_go_at = self._asked
-                self._child.terminate()
-            else:
+            self._asked = time.monotonic()
+            if self._worked:
                 self._heard = self._asked
                 self._child.send_signal(signal.SIGHUP)
+            else:
+                self._let_go_at = self._asked
+                self._child.terminate()
 
     def fault(self) -> str | None:
         """Return what has gone wrong since the last switch."""
@@ -178,7 +179,7 @@ class ChildProgram:
         watched = {"NOTIFY_SOCKET": self._address, "WATCHDOG_USEC": str(int(_ASKED_S * 1e6))}
         environment = {**os.environ, **watched, AGENT: "1"}
         environment.pop("WATCHDOG_PID", None)
-        self._heard = 0.0  # silence counts from the first word on
+        self._heard, self._worked = 0.0, False  # silence counts from the first word on
         self._asked = self._asked or time.monotonic()
         try:
             self._child = subprocess.Popen(  # noqa: S603 - a command that the box's owner gave
@@ -196,7 +197,7 @@ class ChildProgram:
                 return  # what it still says is of before
             self._heard = time.monotonic()
             if "READY" in fields:
-                self._wait_s, self._asked = self._again_s[0], None
+                self._wait_s, self._asked, self._worked = self._again_s[0], None, True
             begins = self._asked is not None
         if REFUSED in fields:
             self._watch.fail(fields[REFUSED])

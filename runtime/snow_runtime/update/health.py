@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import Final
 
+_DAY_S: Final = 86_400.0
 _STRIKES: Final = 3
 """So many reports in a row have to be bad: one may be a pause of the machine."""
 
@@ -37,8 +39,9 @@ class HealthWatch:
         self._last: ProgramCounts | None = None
         self._strikes = 0
         self._fault: str | None = None
-        self._answered = False  # a frame, since the last switch
-        self._did_answer = False  # before that
+        self._answered_s: float | None = None  # when it did last
+        self._answered = False  # since the last switch
+        self._has_to = False
 
     def begin(self, budget_ms: float | None) -> None:
         """Begin anew: there has been a switch.
@@ -49,16 +52,18 @@ class HealthWatch:
         with self._lock:
             self._budget_ms = budget_ms
             self._last, self._strikes, self._fault = None, 0, None
-            self._did_answer, self._answered = self._did_answer or self._answered, False
+            lately = self._answered_s is not None and time.monotonic() - self._answered_s < _DAY_S
+            self._has_to = lately or (self._has_to and not self._answered)
+            self._answered = False
 
     @property
     def answers(self) -> bool:
-        """Whether a frame has been answered since the last switch, if some were before it.
+        """Whether a frame has been answered since the last switch, if some were on the day before.
 
         A camera that another release cannot reach makes no errors; it makes nothing.
         """
         with self._lock:
-            return self._answered or not self._did_answer
+            return self._answered or not self._has_to
 
     @property
     def fault(self) -> str | None:
@@ -81,7 +86,8 @@ class HealthWatch:
             if answered + errors == 0:
                 self._last = last  # nothing to judge by; the next report is of both stretches
                 return
-            self._answered = self._answered or answered > 0
+            if answered > 0:
+                self._answered, self._answered_s = True, time.monotonic()
             why = self._bad(answered, errors, counts.latency_sum_ms - last.latency_sum_ms)
             self._strikes = self._strikes + 1 if why else 0
             if why and self._strikes >= _STRIKES:

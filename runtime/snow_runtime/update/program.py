@@ -70,6 +70,7 @@ class WithinProgram:
     def begin(self, budget_ms: float | None) -> None:
         """Watch from now on; it works already."""
         self._watch.begin(budget_ms)
+        self._look()
 
     def fail(self, why: str) -> None:
         """Note what went wrong elsewhere."""
@@ -77,6 +78,7 @@ class WithinProgram:
 
     def switch(self, budget_ms: float | None) -> None:
         """Load the model anew between two frames."""
+        self._look()  # whether it answered before: between trials nobody asks
         why = self._reload()
         self._watch.begin(budget_ms)
         if why is not None:
@@ -84,10 +86,13 @@ class WithinProgram:
 
     def fault(self) -> str | None:
         """Look at the counts."""
+        self._look()
+        return self._watch.fault
+
+    def _look(self) -> None:
         counts = self._counts()
         if counts is not None:
             self._watch.report(counts)
-        return self._watch.fault
 
     @property
     def answers(self) -> bool:

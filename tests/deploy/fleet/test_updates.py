@@ -295,12 +295,16 @@ def test_what_cannot_be_signed_to_the_end_is_not_begun(
     (key,) = (publisher.folder / "keys").glob(f"{role}-*.pem")
     aside = key.rename(tmp_path / key.name)
     before = sorted(publisher.place.glob("metadata/*"))
+    drafts = replace(publisher.publication.signing, draft=True)
+    draft = Publication(publisher.place, drafts)  # nobody else has to sign: nothing waits
 
     for change in (
         lambda: publisher.release("r2", 2),
         lambda: publisher.wave(lambda rollout: rollout),
         lambda: publisher.publication.refresh(("targets",)),
         lambda: publisher.publication.rotate("targets"),
+        lambda: draft.refresh(("targets",)),
+        lambda: draft.rotate("targets"),
     ):
         with pytest.raises(PublishError, match=f"0 keys of {role} lie in"):
             change()

@@ -70,6 +70,8 @@ def test_action_has_the_noise_that_is_printed_for_it(study: Study) -> None:
 
     assert (noise(paper, "action"), noise(paper, "shape"), noise(paper, None)) == (1e-8, 1e-3, 1e-3)
     assert noise(replace(paper, recipe="steady"), "action") == 1e-3
+    for scheme in ("fo", "fe", "lf"):  # or their runs would be other ones than before
+        assert paper.options(scheme, 0, data="action").delta == DeltaOptions()
     assert noise(replace(paper, delta=DeltaOptions(sigma2=1e-4)), "action") == 1e-4
     assert sigma2_notes(paper) == []
     (note,) = sigma2_notes(replace(paper, recipe="steady"))

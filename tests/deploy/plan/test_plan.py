@@ -235,6 +235,11 @@ def test_why_there_is_no_int8(
     folds = replace(request_of, gates=judged, tasks=readouts, basis="cross-validated")
     old = replace(request_of, gates=judged, device=DEVICES["tx2"], graphs=0, compiles=False)
 
+    deltas = [four["food-snow"], four["mood-snow"]]
+    file = write_bench(tmp_path / "bench.json", [contender(deltas, 9.0, precision="fp32")])
+    measured = replace(request_of, gates=judged, device=None, measurements=(file,))
+    (by_times,) = (note for note in plan_tasks(measured).notes if "int8" in note)
+    assert by_times == "no int8: none was measured in it"
     (by_folds,) = (note for note in plan_tasks(folds).notes if "int8" in note)
     (by_device,) = (note for note in plan_tasks(old).notes if "int8" in note)
 

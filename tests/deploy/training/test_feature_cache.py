@@ -437,6 +437,20 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     assert found == {str(number): number for number in range(30)}
 
 
+def test_a_picture_by_two_names_has_one_row(files: Files, open_cache: Opening) -> None:
+    """Also where it can be read by one of them alone: nothing is left of what was in memory."""
+    link = files.paths[0].parent / "link.png"
+    link.symlink_to(files.paths[0])
+    both = Files((*files.paths, link), (*files.targets, 0))
+
+    found = open_cache().features(both)
+
+    assert 9 not in both.opened
+    assert np.array_equal(found.rows[9], found.rows[0])
+    again = open_cache().features(replace(both, shut=True))
+    assert np.array_equal(again.rows, found.rows)
+
+
 def test_a_tar_is_known_by_its_size_and_time_whatever_its_name(tmp_path: Path) -> None:
     """Of `TAR#MEMBER` folder and member may have a # as well."""
     for folder in ("plain", "set#2"):

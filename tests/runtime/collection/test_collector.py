@@ -155,6 +155,7 @@ def test_one_that_is_there_and_cannot_be_opened_is_tried_again(
         time.sleep(0.02)
         collector.keep(shown_frame(1), CHOICE)
         until(lambda: counts["collected"] == 1)
+        assert collector._memory == []  # it knows that nothing was kept before
     assert "goes on" in caplog.text
 
 

@@ -247,6 +247,35 @@ def test_who_answered_before_a_switch_has_to_answer_after_it() -> None:
     assert watch.fault is None
 
 
+def test_a_program_within_is_asked_at_the_switch_whether_it_answered() -> None:
+    """Between trials nobody asks: days may have gone by."""
+    counts = [ProgramCounts(0, 0, 0.0)]
+    program = WithinProgram(lambda: None, lambda: counts[0])
+    program.begin(None)
+    counts[0] = ProgramCounts(500, 0, 0.0)
+    program.switch(None)
+    assert not program.answers
+    for answered in (500, 500):
+        counts[0] = ProgramCounts(answered, 0, 0.0)
+        assert program.fault() is None
+    assert not program.answers
+    counts[0] = ProgramCounts(501, 0, 0.0)
+    assert program.fault() is None
+    assert program.answers
+
+
+def test_a_camera_that_went_long_ago_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("snow_runtime.update.health.time.monotonic", lambda: now[0])
+    watch = HealthWatch()
+    watch.begin(None)
+    for count in (0, 5):
+        watch.report(ProgramCounts(count, 0, 0.0))
+    now[0] = 90_000.0
+    watch.begin(None)
+    assert watch.answers
+
+
 def test_a_box_has_one_agent(tmp_path: Path) -> None:
     box = Box(tmp_path)
     with box.alone(), pytest.raises(UpdateError, match="Another agent looks after"), box.alone():
@@ -386,6 +415,53 @@ def test_a_release_is_not_blamed_for_a_program_that_still_begins(tmp_path: Path)
         assert child.pid not in {None, pid}
         assert child.fault() is None
         assert runs.read_text() == "xx"
+    finally:
+        child.end()
+
+
+TWICE = """
+import os, signal, socket, sys, time
+line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+line.connect(os.environ["NOTIFY_SOCKET"])
+signal.signal(signal.SIGHUP, lambda *_: open(sys.argv[1], "a").write("x"))
+line.send(b"READY=1")
+while True:
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="unix sockets and signals")
+def test_a_program_that_loads_anew_is_told_again_and_not_ended(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    child = ChildProgram([sys.executable, "-S", "-c", TWICE, str(told)], again_s=(0.01, 0.01))
+    try:
+        child.begin(None)
+        wait_for(lambda: child.ready)
+        pid = child.pid
+        for count in (1, 2):  # the second one comes before it has said that it works by the first
+            child.switch(None)
+            wait_for(lambda count=count: told.exists() and len(told.read_text()) == count)  # type: ignore[misc]
+        assert child.pid == pid
+    finally:
+        child.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="unix sockets and signals")
+def test_what_mends_a_program_that_never_began_has_its_own_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_program, "_READY_S", 0.5)
+    new = tmp_path / "new"
+    code = f"import os, sys; os.path.exists({str(new)!r}) or sys.exit(3)\n{READY}"
+    child = ChildProgram([sys.executable, "-S", "-c", code, str(new)], again_s=(30.0, 30.0))
+    try:
+        child.begin(None)
+        wait_for(lambda: child.fault() and child.pid is None)
+        time.sleep(0.6)
+        new.touch()
+        child.switch(None)
+        wait_for(lambda: child.ready)
+        assert child.fault() is None
     finally:
         child.end()
 

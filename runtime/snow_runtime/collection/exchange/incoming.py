@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 BY_IMPORT: Final = "import"
 """Who gave the labels of an import."""
+BY_PUSH: Final = "push"
+"""Who gave those of a file of `pull`, unless somebody is named."""
+_NOBODY: Final = frozenset({BY_IMPORT, BY_PUSH})
 _FILE_COLUMNS: Final = ("fname", "file")
 _NO_QUESTIONS: Final = frozenset({"split"})
 _BATCH: Final = 16
@@ -210,6 +213,8 @@ def import_pictures(
 class Labeller:
     """Labels pictures, but for those that somebody else has labelled or passed over.
 
+    What came by an import or a file is nobody's, and gives way to whatever comes later.
+
     Args:
         collection: The collection.
         by: Who gives the labels.
@@ -243,16 +248,22 @@ class Labeller:
                 free = [
                     each
                     for each in pictures
-                    if self._overrule or people.get(each, self._by) == self._by
+                    if self._overrule or people.get(each, self._by) in {self._by, *_NOBODY}
                 ]
                 others = set(pictures).difference(free)
-                self._report.kept += sum(before.get(each) != label for each in others)
+                self._report.kept += sum(not _same(before.get(each), label) for each in others)
                 self._report.labelled += self._collection.label(free, question, label, self._by)
 
     def _labels(self, question: str) -> dict[int, GivenLabel]:
         if question not in self._before:
             self._before[question] = {**self._collection.labels(question)}
         return self._before[question]
+
+
+def _same(label: GivenLabel, other: GivenLabel) -> bool:
+    """Tell whether two labels are one; the order of several that are right says nothing."""
+    both = (label, other)
+    return len({frozenset(each) if isinstance(each, tuple) else each for each in both}) == 1
 
 
 def _add_questions(collection: Collection, incoming: Incoming, camera: str, view: str) -> None:

@@ -56,6 +56,7 @@ def test_pushed_into_another_box_it_is_the_same(tmp_path: Path, file: Path) -> N
                 assert (other.features([each.id]) == kept.features([original.id])).all()
                 assert (each.reason, each.taken_at) == (original.reason, original.taken_at)
         again = push_pictures(read_packed(file), other, "ann")
+        assert again.kept == 0
         assert (again.added, again.known) == (0, 3)
 
 
