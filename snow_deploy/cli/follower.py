@@ -14,18 +14,73 @@ from snow_runtime.errors import MissingDependencyError
 from snow_runtime.install_hint import pip_install
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
     import click
 
+    from snow_deploy.cli.run_options import RunOptions
     from snow_runtime.app.outputs.box_status import BoxStatusPublisher
     from snow_runtime.update.agent import Agent
     from snow_runtime.update.box import Box
     from snow_runtime.update.program import WithinProgram
+    from snow_runtime.update.status import BoxStatus
 
 _END_S: Final = 2.0
+
+
+class StatusTeller:
+    """Tells the broker that gets the answers how the box does, if there is one.
+
+    Another configuration may name another broker, or other secrets of it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by: tuple[Any, ...] | None = None
+        self._publisher: BoxStatusPublisher | None = None
+        self._last: BoxStatus | None = None
+
+    def put(self, status: BoxStatus) -> None:
+        """Tell a status."""
+        with self._lock:
+            self._last = status
+            if self._publisher is not None:
+                self._publisher.put(status)
+
+    def follow(self, options: RunOptions) -> None:
+        """Tell by the broker of a plan from now on."""
+        named = ("mqtt_ca", "mqtt_cert", "mqtt_key")
+        self.tell_by(options.output, options.mqtt, {each: getattr(options, each) for each in named})
+
+    def tell_by(self, output: str, mqtt: str | None, files: Mapping[str, Any]) -> None:
+        """Tell by a broker from now on; by none where answers go elsewhere.
+
+        Raises:
+            InputError: Its address is none, or its certificates cannot be used.
+        """
+        from snow_runtime.app.outputs.box_status import BoxStatusPublisher
+        from snow_runtime.app.outputs.mqtt_broker import MqttOptions
+        from snow_runtime.secret_references import resolve_secrets
+
+        url = None if output != "mqtt" or mqtt is None else resolve_secrets(mqtt, escape=True)
+        named = tuple(files[each] for each in ("mqtt_ca", "mqtt_cert", "mqtt_key"))
+        with self._lock:
+            if self._by == (url, *named):
+                return
+            old, self._by = self._publisher, (url, *named)
+            self._publisher = None if url is None else BoxStatusPublisher(url, MqttOptions(*named))
+            if self._publisher is not None and self._last is not None:
+                self._publisher.put(self._last)
+        if old is not None:  # it may wait for a broker that is gone
+            threading.Thread(target=old.close, name="old status", daemon=True).start()
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        with self._lock:
+            if self._publisher is not None:
+                self._publisher.close()
 
 
 class Follower:
@@ -34,12 +89,16 @@ class Follower:
     Args:
         box: Folder of the box.
         make: Function that makes the agent of a program.
+        teller: What tells a broker how the box does; None for nobody.
     """
 
-    def __init__(self, box: Box, make: Callable[[WithinProgram], Agent]) -> None:
+    def __init__(
+        self, box: Box, make: Callable[[WithinProgram], Agent], teller: StatusTeller | None = None
+    ) -> None:
         from snow_runtime.update.program import WithinProgram
 
         self._box = box
+        self._teller = teller
         self._reload: Callable[[], str | None] | None = None
         self._totals: Callable[[], tuple[int, int, float]] | None = None
         self._attaching = threading.Lock()  # held while a loop comes, goes or loads anew
@@ -109,6 +168,11 @@ class Follower:
             with self._attaching:
                 self._reload = self._totals = None
 
+    def tell_by(self, options: RunOptions) -> None:
+        """Tell how the box does by the broker of a plan that came to run."""
+        if self._teller is not None:
+            self._teller.follow(options)
+
     def fail(self, why: str) -> None:
         """Note that a plan did not come to run."""
         self._program.fail(why)
@@ -158,26 +222,15 @@ def follower_of(context: click.Context, stack: ExitStack) -> Follower | None:
     box, transport = Box(folder), transport_of(given["follow"], given)
     stack.enter_context(box.alone())
     box.root(options.root)
-    publisher = _publisher(given)
-    tell = None if publisher is None else publisher.put
-    follower = Follower(box, lambda program: Agent(box, transport, program, options, tell=tell))
-    if publisher is not None:
-        stack.callback(publisher.close)
+    teller = StatusTeller()
+    teller.tell_by(given["output"], given["mqtt"], given)
+    stack.callback(teller.close)
+    follower = Follower(
+        box, lambda program: Agent(box, transport, program, options, tell=teller.put), teller
+    )
     stack.callback(follower.close)
     follower.begin()
     return follower
-
-
-def _publisher(given: dict[str, Any]) -> BoxStatusPublisher | None:
-    """Make what tells the broker that gets the answers, if there is one."""
-    from snow_runtime.app.outputs.box_status import BoxStatusPublisher
-    from snow_runtime.app.outputs.mqtt_broker import MqttOptions
-    from snow_runtime.secret_references import resolve_secrets
-
-    if given["output"] != "mqtt" or given["mqtt"] is None:
-        return None
-    options = MqttOptions(*(given[name] for name in ("mqtt_ca", "mqtt_cert", "mqtt_key")))
-    return BoxStatusPublisher(resolve_secrets(given["mqtt"], escape=True), options)
 
 
 def _is_default(context: click.Context, name: str) -> bool:

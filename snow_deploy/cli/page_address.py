@@ -36,6 +36,22 @@ def check_page(port: int | None) -> None:
         refuse_without("--port", ("host", "token", "allowed_hosts"))
 
 
+def check_access(host: str, token: str | None, allowed_hosts: tuple[str, ...]) -> None:
+    """Look whether a page's token and its other names are fit; a secret may be anything.
+
+    Raises:
+        InputError: One is not.
+    """
+    from snow_runtime.secret_references import stand_in
+
+    try:
+        from snow_runtime.app.http.access import Access
+    except ImportError:  # the page is served elsewhere
+        return
+    if token is None or stand_in(token) == token:
+        Access(host, token_for(host, token), allowed_hosts)
+
+
 def token_for(host: str, given: str | None) -> str | None:
     """Return the token that was given, or one where the address needs one; None for none."""
     from snow_runtime.app.page import new_token

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from snow_deploy.cli.run_plan import RunPlan
     from snow_runtime.app.loop import Loop
+    from snow_runtime.collection.masks import Masking
 
 
 def begin_collecting(plan: RunPlan, loop: Loop, stack: ExitStack) -> None:
@@ -30,8 +31,7 @@ def begin_collecting(plan: RunPlan, loop: Loop, stack: ExitStack) -> None:
     if plan.collecting is None or options.collect is None:
         return
     from snow_runtime.app.collecting import Collecting
-    from snow_runtime.collection.collector import Collector, Masking
-    from snow_runtime.collection.faces import FaceFinder
+    from snow_runtime.collection.collector import Collector
 
     if loop.model.manifest.features is None:
         msg = (
@@ -40,9 +40,20 @@ def begin_collecting(plan: RunPlan, loop: Loop, stack: ExitStack) -> None:
             "--features'."
         )
         raise InputError(msg)
-    faces = None if options.mask_faces is None else FaceFinder(options.mask_faces)
-    collector = Collector(
-        options.collect, plan.collecting, loop.stats.count, Masking(plan.masks, faces)
-    )
+    collector = Collector(options.collect, plan.collecting, loop.stats.count, masking_of(plan))
     stack.callback(collector.close)
     loop.collecting = Collecting(collector, loop.stats.count)
+
+
+def masking_of(plan: RunPlan) -> Masking:
+    """Return what is blacked out of pictures before they are stored; for one thread.
+
+    Raises:
+        InputError: There is no model of faces.
+        MissingDependencyError: OpenCV, which finds faces, is not installed.
+    """
+    from snow_runtime.collection.faces import FaceFinder
+    from snow_runtime.collection.masks import Masking
+
+    model = plan.options.mask_faces
+    return Masking(plan.masks, None if model is None else FaceFinder(model))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from snow_deploy.cli.run_options import RunOptions
     from snow_runtime.app.outputs.jsonl import Output
     from snow_runtime.app.outputs.recording import Recorder
+    from snow_runtime.collection.masks import Masking
 
 _OF_MQTT: Final = (
     "mqtt_ca",
@@ -84,6 +85,7 @@ def open_recorders(
     named: Sequence[tuple[str, str]],
     count: Callable[[str], None],
     stack: ExitStack,
+    masking: Callable[[], Masking],
 ) -> dict[str, Recorder]:
     """Open a recording of each camera, by its name; none without a path.
 
@@ -92,6 +94,7 @@ def open_recorders(
         named: Names and addresses of the cameras.
         count: Callback that gets the name of what is to be counted.
         stack: Closes the recordings.
+        masking: Function that makes what is blacked out, for one recording.
 
     Raises:
         click.UsageError: A camera reads the file that would be written.
@@ -107,7 +110,7 @@ def open_recorders(
         if target.exists() and _is_source(uri, target):
             msg = f"--record would write to {target}, which the camera {name} reads; name another."
             raise click.UsageError(msg)
-        recorder = Recorder(target, count, camera=name)
+        recorder = Recorder(target, count, camera=name, masking=masking())
         stack.callback(recorder.close)
         found[name] = recorder
     return found

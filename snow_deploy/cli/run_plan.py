@@ -12,7 +12,7 @@ from snow_deploy.cli.config_option import masks_of, questions_of, views_of
 from snow_deploy.cli.follow_options import FOLLOW_PARAMETERS
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.options import is_given, is_typed
-from snow_deploy.cli.page_address import check_page
+from snow_deploy.cli.page_address import check_access, check_page
 from snow_deploy.cli.run_options import RunOptions
 from snow_deploy.cli.run_outputs import check_outputs
 from snow_deploy.cli.state_options import state_rules
@@ -111,22 +111,27 @@ class RunPlan:
             raise InputError(msg)
 
     def check_addresses(self) -> None:
-        """Look whether addresses are some; a secret that was not read may be anything.
+        """Look at what its text alone can be wrong in; a secret that was not read may be anything.
 
         Raises:
-            CameraError: One of a camera is none.
-            InputError: That of the broker, of the webhook or of the model is none.
+            CameraError: An address of a camera is none.
+            InputError: That of the broker, of the webhook or of the model is none, the broker's
+                certificates do not go with it, or the page's token or a name of it is unfit.
         """
-        from snow_runtime.app.outputs.mqtt_broker import Broker
+        from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions
         from snow_runtime.backends.remote.address import parse_remote
-        from snow_runtime.cameras.uri import parse
+        from snow_runtime.cameras.opening import check_address
         from snow_runtime.secret_references import stand_in
 
         options = self.options.with_stand_ins()
         for uri in filter(None, [stand_in(uri) for _, uri in self.cameras]):
-            parse(uri)
+            check_address(uri)
         if options.mqtt is not None:
-            Broker.parse(options.mqtt)
+            broker = Broker.parse(options.mqtt)
+            files = (options.mqtt_ca, options.mqtt_cert, options.mqtt_key)
+            MqttOptions(*files).check_files(secure=broker.secure)
+        if options.port is not None:
+            check_access(options.host, options.token, options.allowed_hosts)
         if options.webhook is not None:
             webhook_target(options)
         if isinstance(self.model, str) and (model := stand_in(self.model)) is not None:
@@ -194,6 +199,14 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
             named = ", ".join(asked.rules)
             msg = f"The questions {named} have rules for states, and none are kept; add [states]."
             raise click.UsageError(msg)
+    masks = masks_of(context)
+    unmasked = sorted(set(masks) - set(names))
+    if unmasked:  # another camera of another name would be stored without them
+        msg = (
+            f"The configuration masks {', '.join(unmasked)}, and --camera names no such one. Name "
+            "the camera so, as NAME=ADDRESS."
+        )
+        raise click.UsageError(msg)
     return RunPlan(
         model,
         options,
@@ -204,7 +217,7 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
         {} if asked is None or rules is None else asked.rules_beside(rules),
         None if asked is None else asked.questions,
         collecting_of(options),
-        masks_of(context),
+        masks,
         views_of(context),
     )
 

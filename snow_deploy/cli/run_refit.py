@@ -161,7 +161,8 @@ def _asked(question: CollectionQuestion, plan: RunPlan) -> list[Question]:
     from snow_runtime.app.questions.question import Question
     from snow_runtime.app.questions.view import CameraView
 
-    views = {(each.camera, each.view.name): each.view for each in plan.questions or ()}
+    views = {(camera, view.name): view for camera, drawn in plan.views.items() for view in drawn}
+    views |= {(each.camera, each.view.name): each.view for each in plan.questions or ()}
     name, found = question.view or "", []
     for camera, _ in plan.cameras:
         if question.camera not in {None, camera}:

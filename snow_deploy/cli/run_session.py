@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snow_deploy.cli.options import readout_files
-from snow_deploy.cli.run_collect import begin_collecting
+from snow_deploy.cli.run_collect import begin_collecting, masking_of
 from snow_deploy.cli.run_labelling import labelling_page
 from snow_deploy.cli.run_outputs import open_output, open_recorders
 from snow_deploy.cli.run_page import serve_page
@@ -112,7 +112,9 @@ class RunSession:
 
         plan, options, stats = self._plan, self._plan.options, Stats()
         outputs = self._opened_outputs(stats, stack)
-        recorders = open_recorders(options.record, plan.cameras, stats.count, stack)
+        recorders = open_recorders(
+            options.record, plan.cameras, stats.count, stack, partial(masking_of, plan)
+        )
         swappable = _opened_model(plan, stack)
         cameras = [
             stack.enter_context(open_camera(uri, name=name, options=plan.how[name]))
@@ -138,6 +140,7 @@ class RunSession:
             self._ran = plan
             self._manager.ready(_status(plan))
             if self._follower is not None:
+                self._follower.tell_by(plan.options)
                 follower = self._follower.attached(lambda: self._reload(loop), stats.totals)
                 stack.enter_context(follower)
             answered = loop.run()
@@ -213,6 +216,7 @@ class RunSession:
             why = None
             try:
                 plan = self._plan if self._again is None else self._again()
+                plan.check_addresses()  # before anything is closed
             except Exception as error:  # noqa: BLE001 - whatever a file says, what runs goes on
                 why = _say_old_stays(error)
             else:

@@ -126,6 +126,7 @@ class Loop:
     _unasked: deque[str] = field(  # cameras of frames that nothing asks about
         default_factory=lambda: deque(maxlen=_UNASKED)
     )
+    _passed: set[str] = field(default_factory=set)  # cameras of frames that were not due
     _faults: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
 
     def run(self) -> int:
@@ -195,16 +196,27 @@ class Loop:
             self.stats.count("unasked")
             if self.states is not None:
                 self._tell(self.states.idle(camera, self._idle(camera, ())))
+        while self._passed:
+            camera = self._passed.pop()
+            self.stats.alive()
+            if self.states is not None:
+                self._tell(self.states.idle(camera, self._shown_names(camera)))
 
     def _idle(self, camera: str, asked: Iterable[str]) -> list[str]:
         """Give a camera's questions that did not have to be asked; none that is off."""
         idle = [] if self.questions is None else self.questions.idle(camera, asked)
         return [name for name in idle if self.live.shows(camera, name)]
 
+    def _shown_names(self, camera: str) -> list[str]:
+        """Give what a camera's frames are asked, but for what is off."""
+        names = [] if self.states is None else self.states.names(camera)
+        return [name for name in names if self.live.shows(camera, name)]
+
     def _is_due(self, frame: Frame) -> bool:
         """Tell whether it is a camera's first in its turn; frames in between may never be seen."""
         turn = frame.number // self.options.every
         if self.options.every > 1 and turn == self._turns.get(frame.camera):
+            self._passed.add(frame.camera)
             return False
         self._turns[frame.camera] = turn
         return True

@@ -109,6 +109,31 @@ def open_camera(
     )
 
 
+def check_address(uri: str) -> None:
+    """Look whether an address is one, as far as its text says; what lies there is not looked at.
+
+    Raises:
+        CameraError: It is malformed, or of a kind that is not known.
+    """
+    address = parse(uri)
+    if address.scheme in ("rtsp", "rtsps"):
+        _stream(address, CameraOptions(), newest=True)
+    elif address.scheme == "synthetic":
+        SyntheticSource(address)
+    elif address.scheme not in ("path", "file", "folder", "http", "https"):
+        _captured(address, newest=True)
+
+
+def _captured(address: Address, *, newest: bool) -> Capture:
+    if address.scheme not in _CAPTURED:
+        msg = (
+            f"Cannot open the camera {address.text!r}: {address.scheme}:// is not known, expected "
+            f"one of {', '.join(_SCHEMES)} or a path. Correct the address."
+        )
+        raise CameraError(msg)
+    return _CAPTURED[address.scheme](address, newest=newest)
+
+
 def _settle_path(address: Address) -> Address:
     """Turn a plain path into the scheme of what lies there."""
     if address.scheme != "path":
@@ -144,14 +169,7 @@ def _source(
         return VideoSource(_stream(address, options, newest=newest))
     if scheme == "file":
         return VideoSource(_file(address, options, newest=newest))
-    if scheme not in _CAPTURED:
-        msg = (
-            f"Cannot open the camera {address.text!r}: {scheme}:// is not known, expected one of "
-            f"{', '.join(_SCHEMES)} or a path. Correct the address."
-        )
-        raise CameraError(msg)
-    capture = _CAPTURED[scheme](address, newest=newest)
-    return CaptureSource(capture, gstreamer=scheme == "csi")
+    return CaptureSource(_captured(address, newest=newest), gstreamer=scheme == "csi")
 
 
 def _stream(address: Address, options: CameraOptions, *, newest: bool) -> Video:

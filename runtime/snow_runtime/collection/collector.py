@@ -21,7 +21,7 @@ import numpy as np
 
 from snow_runtime.closing import Closing
 from snow_runtime.collection.collection import DATABASE, Collection
-from snow_runtime.collection.masks import black_out
+from snow_runtime.collection.masks import Masking
 from snow_runtime.collection.overview import kept_between
 from snow_runtime.collection.records import NewPicture
 from snow_runtime.collection.selection import Selector
@@ -34,12 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snow_runtime.collection.masks import Point
     from snow_runtime.collection.options import CollectionOptions
     from snow_runtime.collection.selection import Pick, Sighting
-
-    Regions = tuple[tuple[Point, ...], ...]
-    Finder = Callable[[NDArray[np.uint8]], list[tuple[Point, ...]]]
 
 _LOGGER = logging.getLogger(__name__)
 SPARE_BYTES: Final = 64 << 20
@@ -50,20 +46,6 @@ _PAUSE_S: Final = 5.0  # until it is tried again
 _REMEMBERED: Final = 512  # pictures, when it begins
 _QUALITY: Final = 90
 _HOUR_S: Final = 3600.0
-
-
-@dataclass(frozen=True)
-class Masking:
-    """What is blacked out before a picture is stored.
-
-    Attributes:
-        regions: Regions of cameras' pictures, by camera.
-        find: Function that gives more regions of a picture, uint8 `[H, W, 3]`, blue first, such as
-            faces; None for none.
-    """
-
-    regions: Mapping[str, Regions]
-    find: Finder | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +253,7 @@ class Collector(Closing):
             largest = np.finfo(np.float16).max
             features = np.clip(seen.features, -largest, largest).astype(np.float16)
         return NewPicture(
-            _encoded(shown.cut(self._masked(shown.image, seen.camera))),
+            _encoded(shown.cut(self._masking.masked(shown.image, seen.camera))),
             seen.camera,
             seen.view,
             seen.taken_at,
@@ -282,11 +264,6 @@ class Collector(Closing):
             shown.answers,
             choice.novelty,
         )
-
-    def _masked(self, image: NDArray[np.uint8], camera: str) -> NDArray[np.uint8]:
-        find = self._masking.find
-        regions = [*self._masking.regions.get(camera, ()), *(() if find is None else find(image))]
-        return black_out(image, regions) if regions else image
 
 
 def _encoded(image: NDArray[np.uint8]) -> bytes:

@@ -6,6 +6,7 @@ Axes: H, W of a picture.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,12 +14,34 @@ import numpy as np
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    Finder = Callable[[NDArray[np.uint8]], "list[tuple[Point, ...]]"]
+
 Point = tuple[float, float]
 _STEP: Final = 0.25  # of a pixel, between two looks along a side
+
+
+@dataclass(frozen=True)
+class Masking:
+    """What is blacked out before a picture is stored.
+
+    Attributes:
+        regions: Regions of cameras' pictures, by camera.
+        find: Function that gives more regions of a picture, uint8 `[H, W, 3]`, blue first, such as
+            faces; None for none.
+    """
+
+    regions: Mapping[str, tuple[tuple[Point, ...], ...]]
+    find: Finder | None = None
+
+    def masked(self, image: NDArray[np.uint8], camera: str) -> NDArray[np.uint8]:
+        """Return a camera's picture with black regions; the given one stays as it is."""
+        more = () if self.find is None else self.find(image)
+        regions = [*self.regions.get(camera, ()), *more]
+        return black_out(image, regions) if regions else image
 
 
 def checked_region(points: Sequence[Sequence[float]]) -> tuple[Point, ...]:

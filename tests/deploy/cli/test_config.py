@@ -395,6 +395,26 @@ def test_run_says_all_faults_in_one_line(tmp_path: Path) -> None:
     assert "; line 2, every: 0 is not in the range" in line
 
 
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ('[cameras.door]\naddress = "rstp://host/stream"\n', "rstp:// is not known"),
+        ('[cameras.door]\naddress = "v4l2:///dev/video0?widht=640"\n', "widht"),
+        ('[cameras.door]\naddress = "v4l2:///dev/video0?fourcc=MJPEG"\n', "fourcc has 5 signs"),
+        (f'{CAMERA}[page]\nport = 8080\nhost = "0.0.0.0"\ntoken = {{ file = "short" }}\n', ""),
+        (f'output = "mqtt"\n{CAMERA}[mqtt]\nurl = "mqtt://broker"\nca = "ca.pem"\n', "without TLS"),
+    ],
+)
+def test_what_its_text_alone_is_wrong_in_is_said_before_anything_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, fault: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short").write_text("abcde", encoding="utf-8")
+    result = check(tmp_path, more if "output" in more else f'output = "none"\n{more}')
+    assert result.exit_code == 1, result.output
+    assert (fault or "5 characters were given") in result.output
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     result = call("run", "--config", tmp_path / "nowhere.toml")
     assert result.exit_code == 1

@@ -1,13 +1,15 @@
-"""Releases that come while `run --follow` has no loop, between two plans."""
+"""`run --follow` between two plans: releases that come meanwhile, and another broker."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from snow_deploy.cli.follower import Follower
+from snow_deploy.cli.follower import Follower, StatusTeller
 
 if TYPE_CHECKING:
+    import pytest
+
     from snow_runtime.update.program import WithinProgram
 
 
@@ -39,3 +41,33 @@ def test_a_switch_between_two_loops_goes_to_the_next_one() -> None:
         assert program.fault() == "it does not load"
     with follower.attached(load("third"), lambda: (0, 0, 0.0)):
         assert loaded == ["first", "second"]
+
+
+def test_the_box_tells_the_broker_of_the_plan_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, object]] = []
+    closed: list[str] = []
+
+    class Publisher:
+        def __init__(self, url: str, _options: object) -> None:
+            self.url = url
+
+        def put(self, status: object) -> None:
+            told.append((self.url, status))
+
+        def close(self) -> None:
+            closed.append(self.url)
+
+    monkeypatch.setattr("snow_runtime.app.outputs.box_status.BoxStatusPublisher", Publisher)
+    files = dict.fromkeys(("mqtt_ca", "mqtt_cert", "mqtt_key"))
+    teller, first, second = StatusTeller(), "mqtt://me:a@one", "mqtt://me:b@one"
+    status: Any = "settled"
+    teller.tell_by("jsonl", None, files)
+    teller.put(status)
+    assert told == []
+    teller.tell_by("mqtt", first, files)
+    teller.tell_by("mqtt", first, files)
+    assert told == [(first, status)]
+    teller.follow(SimpleNamespace(output="mqtt", mqtt=second, **files))  # type: ignore[arg-type]
+    assert told[1:] == [(second, status)]
+    teller.close()
+    assert sorted(closed) == [first, second]

@@ -144,6 +144,22 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
     assert ByteSize().convert(text, None, None) == size
 
 
+def test_masks_of_a_camera_that_another_name_takes_the_place_of_are_not_dropped(
+    tmp_path: Path, graph: Path
+) -> None:
+    path = tmp_path / "snow.toml"
+    path.write_text(
+        'output = "none"\n[cameras.door]\naddress = "synthetic://"\n'
+        "[cameras.door.masks.left]\nbox = [0.0, 0.0, 0.5, 1.0]\n",
+        encoding="utf-8",
+    )
+    for given, code in (("synthetic://?seed=1", 2), ("door=synthetic://?seed=1", 0)):
+        arguments = ["run", str(graph), "--config", str(path), "--camera", given, "--frames", "1"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == code, result.output
+        assert ("masks door, and --camera names no such one" in result.output) == (code == 2)
+
+
 def test_masks_that_change_need_the_cameras_anew(tmp_path: Path) -> None:
     from snow_deploy.cli.run import command
     from snow_deploy.cli.run_plan import plan_of

@@ -68,6 +68,7 @@ class EventQueue:
         self._lock = threading.Lock()
         self._closed = False
         self._taken = 0  # number of the last event that was taken out
+        self._given = 0  # and of the last one that was given
         self._file: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,21 +105,24 @@ class EventQueue:
 
         def select(file: sqlite3.Connection) -> Queued | None:
             found = file.execute(_OLDEST, (self._taken,)).fetchone()
-            return None if found is None else Queued(*found)
+            if found is None:
+                return None
+            self._given = max(self._given, found[0])
+            return Queued(*found)
 
         return self._do(select, None)
 
-    def remove(self, number: int) -> None:
+    def remove(self, event: Queued) -> None:
         """Forget an event and those before it.
 
         Raises:
             OSError: The disk takes no more. They are not given again before the next start.
         """
         with self._lock:
-            self._taken = number
+            self._taken = max(self._taken, event.number)
 
-        def delete(file: sqlite3.Connection) -> None:
-            file.execute("DELETE FROM events WHERE number <= ?", (self._taken,))
+        def delete(file: sqlite3.Connection) -> None:  # in a new file it has another number
+            file.execute("DELETE FROM events WHERE number <= ? OR id = ?", (self._taken, event.id))
 
         self._do(delete, None)
 
@@ -154,8 +158,8 @@ class EventQueue:
                     if not is_damaged(self._path, error):
                         raise
                     self._file.close()
-                    self._file, self._taken = None, 0
-                    self._file = _new(self._path, error)
+                    self._file = None
+                    self._file = _new(self._path, error, self._given)
                     return work(self._file)
             except sqlite3.Error as error:
                 raise OSError(str(error)) from error
@@ -198,12 +202,19 @@ def _check_pages(file: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(msg)
 
 
-def _new(path: Path, error: Exception) -> sqlite3.Connection:
-    """Put a damaged file aside, and make one of what can be read of it."""
+def _new(path: Path, error: Exception, given: int = 0) -> sqlite3.Connection:
+    """Put a damaged file aside, and make one of what can be read of it.
+
+    Args:
+        path: The file.
+        error: What was found.
+        given: Number of the last event that was given; those of the new file begin behind it.
+    """
     aside = put_aside(path)
     events = readable_events(aside)
     file = _opened(path)
     file.execute("BEGIN")
+    file.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (given,))
     file.executemany(_INSERT, events)
     file.execute("COMMIT")
     _LOGGER.warning(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import os
 import stat
 from contextlib import suppress
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+_LOGGER = logging.getLogger(__name__)
 _TAIL_BYTES: Final = 1 << 20  # of the lines: so much is read to find the last whole one
 
 
@@ -36,13 +39,16 @@ class MjpegWithJsonl:
 
     def __init__(self, path: Path, camera: str | None = None) -> None:
         index = path.with_suffix(".jsonl")
+        self._names = (path, index)
         orphaned = not path.exists()
+        if orphaned:
+            _put_aside(index)
         self._pictures = _open(path)
         try:
             self._lines = _open(index)
             try:
                 _refuse_other_writers(path, self._pictures, index, self._lines)
-                _refuse_other_contents(index, self._lines, orphaned=orphaned, camera=camera)
+                _refuse_other_contents(index, self._lines, camera=camera)
                 self._mend()
             except OSError:
                 self._lines.close()
@@ -69,6 +75,17 @@ class MjpegWithJsonl:
                 with suppress(OSError):
                     stream.truncate(end)
             raise
+
+    def are_gone(self) -> bool:
+        """Tell whether one of the files lies no more where it was: what is written is lost then."""
+        streams = (self._pictures, self._lines)
+        try:
+            return not all(
+                os.path.samestat(name.stat(), os.fstat(stream.fileno()))
+                for name, stream in zip(self._names, streams, strict=True)
+            )
+        except FileNotFoundError:
+            return True
 
     def close(self) -> None:
         """Put everything on the disk."""
@@ -128,9 +145,23 @@ def _refuse_other_writers(path: Path, pictures: FileIO, index: Path, lines: File
             raise OSError(msg)
 
 
-def _refuse_other_contents(
-    index: Path, lines: FileIO, *, orphaned: bool, camera: str | None
-) -> None:
+def _put_aside(index: Path) -> None:
+    """Keep a recording's index whose pictures are gone under another name, and say so."""
+    try:
+        with index.open("rb") as stream:
+            free, first = try_lock(stream.fileno()), stream.readline()
+    except OSError:
+        return
+    if not free or _picture_end(first) is None:
+        return
+    numbers = (f".{number}" if number else "" for number in itertools.count())
+    names = (index.with_name(f"{index.stem}.no-pictures{each}.jsonl") for each in numbers)
+    aside = next(name for name in names if not name.exists())
+    index.rename(aside)
+    _LOGGER.warning("%s tells of pictures that are gone; it is %s now", index, aside.name)
+
+
+def _refuse_other_contents(index: Path, lines: FileIO, *, camera: str | None) -> None:
     """Refuse an index that no recording of this camera made: going on would cut it off.
 
     Raises:
@@ -142,9 +173,6 @@ def _refuse_other_contents(
         return  # nothing, or what a power cut left of the first line
     if _picture_end(first) is None:
         msg = f"{index} holds other lines than a recording's"
-        raise OSError(msg)
-    if orphaned:
-        msg = f"{index} tells of pictures that are gone; move it away, or bring them back"
         raise OSError(msg)
     whose = json.loads(first).get("camera")
     if camera is not None and whose not in (None, camera):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import socket
 import ssl
 import sys
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from snow_runtime.app.outputs.mqtt_broker import Broker, MqttOptions, paho_client
@@ -29,6 +32,8 @@ _WAITING: Final = 64
 """So many answers wait for the network at most: more would only be older."""
 _CLOSE_S: Final = 0.9
 _DRAIN_S: Final = 0.2
+_LEAST_S: Final = 0.1
+_LOOK_S: Final = 0.01
 _ONLINE: Final = "online"
 _OFFLINE: Final = "offline"
 
@@ -186,20 +191,43 @@ class Mqtt:
             self._site.close()
 
     def close(self) -> None:
-        """Let the network take what still waits, for a second at most, and disconnect."""
+        """Let the network take what still waits, for a second at most, and disconnect.
+
+        Where the broker has not heard of the end by then, the connection is cut instead: after a
+        good-bye it would leave out the will, which says it, and the last states stood for ever.
+        """
         self._closing = True
         self._given.put(None)
         self._publisher.join(_DRAIN_S)
         self.leave()
-        if self._client.is_connected():
-            self._own = self._client.publish(payload=_OFFLINE, **self._status).mid
-        self._client.disconnect()
-        # The client ends only when a broker has taken all; its own thread ends with the program.
+        ends = time.monotonic() + _CLOSE_S
+        if self._is_told(ends - _LEAST_S):
+            self._client.disconnect()
+        else:
+            self._cut()
+        # Its own thread ends with the program, should it not end before.
         ending = threading.Thread(target=self._client.loop_stop, name="mqtt end", daemon=True)
         ending.start()
-        ending.join(_CLOSE_S)
+        ending.join(max(_LEAST_S, ends - time.monotonic()))
         self._settle()
         self._states.close()
+
+    def _is_told(self, ends: float) -> bool:
+        """Tell the broker that this client ends; whether it has heard it before a time comes."""
+        if not self._client.is_connected():
+            return True
+        sent = self._client.publish(payload=_OFFLINE, **self._status)
+        self._own = sent.mid
+        while not (heard := sent.is_published()) and time.monotonic() < ends:
+            time.sleep(_LOOK_S)
+        return bool(heard)
+
+    def _cut(self) -> None:
+        """Close the connection without a good-bye."""
+        connection = self._client.socket()
+        with suppress(OSError):
+            if connection is not None:
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _kept(self) -> str:
         return self.left.to_json()

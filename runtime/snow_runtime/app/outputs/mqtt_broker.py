@@ -93,24 +93,32 @@ class MqttOptions:
     retain: bool = False
     version: Literal["5", "3.1.1"] = "5"
 
+    def check_files(self, *, secure: bool) -> None:
+        """Look whether the files that are named go together; none is opened.
+
+        Raises:
+            InputError: They do not, or nothing is to be encrypted.
+        """
+        if not secure and any([self.authorities, self.certificate, self.key]):
+            msg = (
+                "Certificates are given for an MQTT broker that is spoken to without TLS, "
+                "expected an address that begins with mqtts://. Correct it, or leave them out."
+            )
+            raise InputError(msg)
+        if self.key is not None and self.certificate is None:
+            msg = "--mqtt-key is the key of a certificate. Give --mqtt-cert too."
+            raise InputError(msg)
+
     def tls_context(self, *, secure: bool) -> ssl.SSLContext | None:
         """Make what TLS needs; None where the broker's address asks for none.
 
         Raises:
             InputError: A file is missing or no such certificate, or nothing is to be encrypted.
         """
-        files = [self.authorities, self.certificate, self.key]
+        self.check_files(secure=secure)
         if not secure:
-            if any(files):
-                msg = (
-                    "Certificates are given for an MQTT broker that is spoken to without TLS, "
-                    "expected an address that begins with mqtts://. Correct it, or leave them out."
-                )
-                raise InputError(msg)
             return None
-        if self.key is not None and self.certificate is None:
-            msg = "--mqtt-key is the key of a certificate. Give --mqtt-cert too."
-            raise InputError(msg)
+        files = [self.authorities, self.certificate, self.key]
         try:
             context = ssl.create_default_context(cafile=self.authorities)
             if self.certificate is not None:

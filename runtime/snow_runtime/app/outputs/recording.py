@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from snow_runtime.app.answers import FrameAnswer
     from snow_runtime.cameras import Frame
+    from snow_runtime.collection.masks import Masking
 
 _LOGGER = logging.getLogger(__name__)
 SPARE_BYTES: Final = 64 << 20
@@ -71,6 +75,8 @@ class Recorder:
         free_bytes: Function that gives the free space of a folder.
         camera: Name of the camera whose frames they are; a file with another camera's is refused.
             None takes any.
+        masking: What is blacked out first; None for nothing. A frame that cannot be masked is not
+            written.
 
     Raises:
         InputError: The file cannot be opened, is no plain file, or is not this camera's alone.
@@ -84,6 +90,8 @@ class Recorder:
         quality: int = 85,
         free_bytes: Callable[[Path], int] | None = None,
         camera: str | None = None,
+        *,
+        masking: Masking | None = None,
     ) -> None:
         try:
             import cv2
@@ -92,7 +100,9 @@ class Recorder:
             raise MissingDependencyError(msg) from error
         self._cv2 = cv2
         self._path = path
+        self._camera = camera
         self._count = count
+        self._masking = masking
         self._quality = [int(cv2.IMWRITE_JPEG_QUALITY), quality]
         self._free_bytes = free_bytes_of if free_bytes is None else free_bytes
         self._seen = 0
@@ -144,12 +154,16 @@ class Recorder:
     def _keep(self, frame: Frame, answer: FrameAnswer) -> bool:
         try:
             if self._seen % _LOOK_EVERY == 0:
+                self._begin_anew_if_gone()
                 full = self._free_bytes(self._path.parent) < SPARE_BYTES
                 self._pause("the disk is full" if full else None)
             self._seen += 1
             if self._paused:
                 return False
-            made, jpeg = self._cv2.imencode(".jpg", frame.image, self._quality)
+            image = self._masked(frame)
+            if image is None:
+                return False
+            made, jpeg = self._cv2.imencode(".jpg", image, self._quality)
             if made:
                 self._files.append(jpeg.tobytes(), answer.to_dict())
         except OSError as error:
@@ -159,6 +173,29 @@ class Recorder:
             self._faults.warning(f"a frame of {frame.camera} cannot be recorded: {error}")
             return False
         return bool(made)
+
+    def _begin_anew_if_gone(self) -> None:
+        """Begin new files where somebody has taken these away: they would grow unseen.
+
+        Raises:
+            OSError: They cannot be made.
+        """
+        if not self._files.are_gone():
+            return
+        _LOGGER.warning("%s was taken away; a new recording begins", self._path)
+        self._files.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._files = MjpegWithJsonl(self._path, self._camera)
+
+    def _masked(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """Return the picture with what must not be seen in black; None where that fails."""
+        if self._masking is None:
+            return frame.image
+        try:
+            return self._masking.masked(frame.image, frame.camera)
+        except Exception as error:  # noqa: BLE001 - a mask that fails must not store what it hides
+            self._faults.warning(f"a frame of {frame.camera} cannot be masked: {error}")
+            return None
 
     def _pause(self, reason: str | None) -> None:
         """Pause for a reason, or go on without one; say so when that changes."""

@@ -148,7 +148,7 @@ class Webhook:
             self._tell_fails(f"it answers {status}{leads}")
             return _seconds(retry_after)
         try:
-            self._events.remove(event.number)
+            self._events.remove(event)
         except OSError as error:  # a full disk forgets nothing either
             self._faults.warning(
                 f"an event that was posted stays in {self._path}, and comes again after the next "

@@ -76,6 +76,10 @@ class StateFeed:
             events += self._keeper.alive(frame.camera, name, now)
         return self._keeper.states(frame.camera), self._news(events)
 
+    def names(self, camera: str) -> list[str]:
+        """Return what a camera's frames are asked."""
+        return [name for place, name in self.asked() if place == camera]
+
     def idle(self, camera: str, questions: Iterable[str]) -> StateNews | None:
         """Note that a frame came and questions did not have to be asked; return the news."""
         now = self._clock.now()

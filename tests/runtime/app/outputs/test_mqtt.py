@@ -39,6 +39,7 @@ class Client:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.connected, self.rc, self.mid = True, 0, 0
+        self.hears = True
 
     def __getattr__(self, name: str) -> Any:
         return lambda *given, **named: self.calls.append((name, *given, *named.items()))
@@ -55,7 +56,7 @@ class Client:
             self.calls.append(("status", payload, qos, retain))
         else:
             self.calls.append(("publish", topic, json.loads(payload)["frame"]))
-        return SimpleNamespace(rc=self.rc, mid=self.mid)
+        return SimpleNamespace(rc=self.rc, mid=self.mid, is_published=lambda: self.hears)
 
     def connects(self, failure: str = "") -> None:
         reason = type("Reason", (str,), {"is_failure": bool(failure)})(failure)
@@ -113,6 +114,23 @@ def test_answers_go_to_the_broker_and_lost_ones_are_counted(
     assert client.published == [("site/one/door", 1), ("site/one/door", 3)]
     assert counts == {"mqtt_lost": 2}
     assert client.calls[-3:] == [("status", "offline", 1, True), ("disconnect",), ("loop_stop",)]
+
+
+def test_an_end_that_no_broker_hears_of_is_told_by_the_will(client: Client) -> None:
+    """On a slow link more waits than goes out. After a good-bye the broker says nothing."""
+    client.hears = False
+    ours, theirs = socket.socketpair()
+    client.socket = lambda: ours  # type: ignore[attr-defined]
+    output = Mqtt(URL, lambda _: None, client=client)
+    began = time.monotonic()
+    output.close()
+
+    assert time.monotonic() - began < 5
+    assert ("disconnect",) not in client.calls
+    assert client.calls[-1] == ("loop_stop",)
+    assert theirs.recv(1) == b""  # it is closed
+    ours.close()
+    theirs.close()
 
 
 @pytest.mark.parametrize(

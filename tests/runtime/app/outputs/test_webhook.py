@@ -254,7 +254,7 @@ def test_events_outlive_a_process_that_is_killed(tmp_path: Path) -> None:
     found = []
     while (event := events.oldest()) is not None:
         found.append(event.body)
-        events.remove(event.number)
+        events.remove(event)
     events.close()
     assert found == [str(number) for number in range(20)]
 
@@ -273,7 +273,7 @@ def waiting(events: EventQueue) -> list[str]:
     found = []
     while (event := events.oldest()) is not None:
         found.append(event.body)
-        events.remove(event.number)
+        events.remove(event)
     return found
 
 
@@ -333,11 +333,38 @@ def test_a_queue_that_is_damaged_while_it_is_used_takes_events_on(
         file.write(b"\xa5" * 10 * PAGE)
     events._file.execute("PRAGMA cache_size=0")  # type: ignore[union-attr]
     events._file.execute("PRAGMA shrink_memory")  # type: ignore[union-attr]
-    events.remove(first.number)
+    events.remove(first)
     events.put("new")
     assert waiting(events)[-1] == "new"
     events.close()
     assert "is damaged" in caplog.text
+
+
+def test_damage_that_is_found_while_an_event_is_on_its_way_costs_no_other(tmp_path: Path) -> None:
+    """Numbers of the new file go on: what was taken out is that event alone."""
+    path = tmp_path / "queue.sqlite"
+    filled(path)
+    events = EventQueue(path, 1000)
+    for _ in range(90):
+        event = events.oldest()
+        assert event is not None
+        events.remove(event)
+    under_way = events.oldest()
+    assert under_way is not None
+    with path.open("r+b") as file:
+        file.seek(PAGE)
+        file.write(b"\xa5" * 2 * PAGE)
+    events._file.execute("PRAGMA cache_size=0")  # type: ignore[union-attr]
+    events._file.execute("PRAGMA shrink_memory")  # type: ignore[union-attr]
+    events.put("new")  # finds it
+    assert (tmp_path / "queue.sqlite.damaged").exists()
+    events.remove(under_way)
+    events.put("newer")
+
+    found = waiting(events)
+    assert found[-2:] == ["new", "newer"]
+    assert under_way.body not in found
+    events.close()
 
 
 def test_a_damaged_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

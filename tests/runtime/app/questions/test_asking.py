@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from snow_runtime.cameras import Frame
 from snow_runtime.cameras.clock import Instant
 from tests.runtime.app.frames import LABELS, Cameras, Model
 from tests.runtime.app.states.test_feed import Kept, Ticking
+
+if TYPE_CHECKING:
+    import pytest
 
 LEFT = CameraView("left", (0, 0, 0.5, 1))
 RIGHT = CameraView("right", (0.5, 0, 1, 1))
@@ -100,6 +103,19 @@ def play(
         loop.live.switch(hidden, on=False)
     loop.run()
     return kept, model, loop
+
+
+def test_frames_that_every_passes_over_are_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one in many is answered, that may take longer than until a state is stale."""
+    idle: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(StateFeed, "idle", lambda _, camera, names: idle.append((camera, [*names])))
+    frames = [[frame(second)] for second in range(12)]
+
+    kept, _, _ = play(frames, [Question("near", "food", "door", LEFT)], LoopOptions(every=60))
+
+    assert len(kept.answers) == 2
+    assert idle
+    assert {(camera, *names) for camera, names in idle} == {("door", "near")}
 
 
 def test_answers_are_by_question_and_all_views_are_one_batch() -> None:
