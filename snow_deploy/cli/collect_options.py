@@ -18,7 +18,6 @@ _OF_COLLECTING: Final = (
     "collect_hourly",
     "collect_random",
     "collect_features",
-    "mask_faces",
     "refit",
     "refit_memory",
 )
@@ -59,7 +58,8 @@ collect_options = all_of(
         "--mask-faces",
         metavar="MODEL",
         type=FILE,
-        help="Black out faces before a picture is kept: OpenCV's face_detection_yunet_….onnx.",
+        help="Black out faces before a picture is kept or recorded: OpenCV's "
+        "face_detection_yunet_….onnx.",
     ),
     click.option(
         "--refit/--no-refit",
@@ -85,6 +85,8 @@ def collecting_of(options: RunOptions) -> CollectionOptions | None:
 
     if options.collect is None:
         refuse_without("--collect", _OF_COLLECTING)
+        if options.record is None:
+            refuse_without("--collect or --record", ("mask_faces",))
         return None
     return CollectionOptions(
         options.collect_bytes,

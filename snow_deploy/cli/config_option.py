@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from snow_deploy.cli.named_cameras import named_cameras
 from snow_deploy.cli.options import FILE
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _QUESTIONS: Final = "snow_deploy.questions"
 _MASKS: Final = "snow_deploy.masks"
+_CAMERAS: Final = "snow_deploy.cameras"
 _WORDS: Final = "snow_deploy.words"  # of the command line, in a context's meta
 
 
@@ -34,6 +36,7 @@ def _use(context: click.Context, _parameter: click.Parameter, path: Path | None)
     if path is not None and not context.resilient_parsing:
         read = config_values(context, path)
         context.default_map, context.meta[_QUESTIONS], context.meta[_MASKS] = read
+        context.meta[_CAMERAS] = tuple(read[0].get("uris", ()))
     return path
 
 
@@ -56,6 +59,12 @@ def masks_of(context: click.Context) -> Masks:
     """Return the masks of the file that a command line names, by camera; none without a file."""
     found: Masks = context.meta.get(_MASKS, {})
     return found
+
+
+def file_cameras_of(context: click.Context) -> list[str]:
+    """Return the names of the cameras of the file that a command line names."""
+    given: tuple[str, ...] = context.meta.get(_CAMERAS, ())
+    return [name for name, _ in named_cameras(given)]
 
 
 def views_of(context: click.Context) -> Mapping[str, tuple[CameraView, ...]]:

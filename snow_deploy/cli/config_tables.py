@@ -201,7 +201,7 @@ class CollectTable:
         hourly: Number of pictures of a camera's view in an hour, at most.
         random: Share of all frames that is drawn at random.
         features: Whether the features of the pictures are kept.
-        mask_faces: Model of faces, which are blacked out before a picture is kept.
+        mask_faces: Model of faces, which are blacked out before a picture is kept or recorded.
         refit: Whether questions are fitted anew after labels.
         refit_memory: Memory that a fit may take, as `"1GB"`.
     """

@@ -131,7 +131,7 @@ if TYPE_CHECKING:
     "--record",
     type=FILE,
     help="Append frames to FILE.mjpeg and answers to FILE.jsonl (FILE may end in .mjpeg); of "
-    "several cameras, which then need names, to FILE-NAME.mjpeg each.",
+    "several cameras, which then need names, to FILE-NAME.mjpeg each. Masks are black in them.",
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Serve the live page and /metrics here."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from snow_deploy.cli.collect_options import collecting_of
-from snow_deploy.cli.config_option import masks_of, questions_of, views_of
+from snow_deploy.cli.config_option import file_cameras_of, masks_of, questions_of, views_of
 from snow_deploy.cli.follow_options import FOLLOW_PARAMETERS
 from snow_deploy.cli.named_cameras import named_cameras, options_by_camera, refuse_nameless
 from snow_deploy.cli.options import is_given, is_typed
@@ -20,7 +20,7 @@ from snow_deploy.cli.webhook_options import webhook_target
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from snow_deploy.cli.config_masks import Masks
@@ -124,8 +124,11 @@ class RunPlan:
         from snow_runtime.secret_references import stand_in
 
         options = self.options.with_stand_ins()
-        for uri in filter(None, [stand_in(uri) for _, uri in self.cameras]):
-            check_address(uri)
+        for _, given in self.cameras:
+            before, _, query = given.partition("?")
+            known = given if stand_in(query) == query else before  # of numbers, a secret tells none
+            if (uri := stand_in(known)) is not None:
+                check_address(uri)
         if options.mqtt is not None:
             broker = Broker.parse(options.mqtt)
             files = (options.mqtt_ca, options.mqtt_cert, options.mqtt_key)
@@ -200,13 +203,7 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
             msg = f"The questions {named} have rules for states, and none are kept; add [states]."
             raise click.UsageError(msg)
     masks = masks_of(context)
-    unmasked = sorted(set(masks) - set(names))
-    if unmasked:  # another camera of another name would be stored without them
-        msg = (
-            f"The configuration masks {', '.join(unmasked)}, and --camera names no such one. Name "
-            "the camera so, as NAME=ADDRESS."
-        )
-        raise click.UsageError(msg)
+    _check_masks(masks, names, file_cameras_of(context), options)
     return RunPlan(
         model,
         options,
@@ -220,6 +217,23 @@ def plan_of(context: click.Context, *, secrets: bool = True) -> RunPlan:
         masks,
         views_of(context),
     )
+
+
+def _check_masks(
+    masks: Masks, cameras: list[str], of_file: Collection[str], options: RunOptions
+) -> None:
+    """Look whether a camera is stored without masks that may be meant for it.
+
+    Raises:
+        click.UsageError: One is that the file does not know, and masks of the file are left over.
+    """
+    unmasked, unknown = sorted(set(masks) - set(cameras)), sorted(set(cameras) - set(of_file))
+    if unmasked and unknown and not (options.collect is None and options.record is None):
+        msg = (
+            f"The configuration masks {', '.join(unmasked)}, and the camera {', '.join(unknown)} "
+            "is none of its own. Name it as there, as NAME=ADDRESS, or give it masks."
+        )
+        raise click.UsageError(msg)
 
 
 def _without_unused_broker(options: RunOptions) -> RunOptions:

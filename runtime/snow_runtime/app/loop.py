@@ -127,6 +127,7 @@ class Loop:
         default_factory=lambda: deque(maxlen=_UNASKED)
     )
     _passed: set[str] = field(default_factory=set)  # cameras of frames that were not due
+    _unanswered: set[str] = field(default_factory=set)  # whose last frame that was due was left out
     _faults: ThrottledLogger = field(default_factory=lambda: ThrottledLogger(_LOGGER))
 
     def run(self) -> int:
@@ -192,12 +193,15 @@ class Loop:
         """Take note of the frames that nothing was asked about since the last time."""
         while self._unasked:
             camera = self._unasked.popleft()
+            self._unanswered.discard(camera)
             self.stats.alive()
             self.stats.count("unasked")
             if self.states is not None:
                 self._tell(self.states.idle(camera, self._idle(camera, ())))
         while self._passed:
             camera = self._passed.pop()
+            if camera in self._unanswered:
+                continue
             self.stats.alive()
             if self.states is not None:
                 self._tell(self.states.idle(camera, self._shown_names(camera)))
@@ -265,6 +269,7 @@ class Loop:
         least, unknown = self.options.min_confidence, self.options.unknown
         answer = answer_about(frame, result, shown, least, unknown=unknown)
         self.stats.record_answered(frame.camera, answer.latency_ms, answer.age_ms)
+        self._unanswered.discard(frame.camera)
         idle: Collection[str] = ()
         if asked.views is not None:
             answer = replace(answer, views=asked.views)
@@ -298,6 +303,7 @@ class Loop:
         count = len({id(look.frame) for look in looks}) + len(left) - len(looks)
         self.stats.count(why, count)
         self._failed += count
+        self._unanswered.update(_frame_of(each).camera for each in left)
         if self.questions is not None:
             self.questions.missed(looks)
 

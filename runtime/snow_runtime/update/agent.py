@@ -131,7 +131,10 @@ class Agent:
         release = self._succession.present
         if release is not None:
             self._watched_from_s = self._clock()
-            self._program.begin(release.budget_ms)
+            trial = self.state.trial
+            self._program.begin(
+                release.budget_ms, has_to_answer=trial is not None and trial.answered
+            )
 
     def rounds(self, stop: threading.Event) -> None:
         """Look after the box until it is stopped; then end the program."""
@@ -172,6 +175,7 @@ class Agent:
 
     def _look(self) -> State:
         """Look for an update, and take it up."""
+        self._program.look()
         wanted = self._read()
         if wanted is None or wanted.generation == self.state.good:
             return "settled"

@@ -39,11 +39,13 @@ class BoxTrial(Document):
     Attributes:
         generation: Name of the generation.
         starts: How often a program has begun to watch it.
+        answered: Whether frames were answered before it, so that it has to answer some.
     """
 
     prefix: ClassVar[str] = "trial."
     generation: Annotated[str, _generation]
     starts: int = 0
+    answered: bool = False
 
 
 @dataclass(frozen=True)

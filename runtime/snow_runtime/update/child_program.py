@@ -59,6 +59,8 @@ class ChildProgram:
         self._heard = 0.0
         self._asked: float | None = None  # when it was to begin, until it says that it works
         self._worked = False  # this process has said once that it works
+        self._reloads = False  # it has said that it loads anew, and not yet that it works
+        self._of_before = False  # what it says next is of a switch before the last one
         self._let_go_at: float | None = None  # when one that is to end by itself was told so
         self._folder = tempfile.TemporaryDirectory(prefix="snow-agent-")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -80,9 +82,9 @@ class ChildProgram:
         with self._lock:
             return None if self._child is None else self._child.pid
 
-    def begin(self, budget_ms: float | None) -> None:
+    def begin(self, budget_ms: float | None, *, has_to_answer: bool = False) -> None:
         """Start it."""
-        self._watch.begin(budget_ms)
+        self._watch.begin(budget_ms, has_to_answer=has_to_answer)
         with self._lock:
             self._wanted, self._start_at = True, 0.0
 
@@ -100,11 +102,14 @@ class ChildProgram:
                 return
             self._asked = time.monotonic()
             if self._worked:
-                self._heard = self._asked
+                self._heard, self._of_before = self._asked, self._reloads
                 self._child.send_signal(signal.SIGHUP)
             else:
                 self._let_go_at = self._asked
                 self._child.terminate()
+
+    def look(self) -> None:
+        """Do nothing: it tells what it counts by itself."""
 
     def fault(self) -> str | None:
         """Return what has gone wrong since the last switch."""
@@ -112,8 +117,13 @@ class ChildProgram:
 
     @property
     def answers(self) -> bool:
-        """Whether it has answered a frame since the last switch, if it did before."""
+        """Whether it has answered a frame since the last switch, if it has to."""
         return self._watch.answers
+
+    @property
+    def answered_lately(self) -> bool:
+        """Whether it has answered a frame in the last day."""
+        return self._watch.answered_lately
 
     def end(self) -> None:
         """End it, by SIGTERM and then by force."""
@@ -180,6 +190,7 @@ class ChildProgram:
         environment = {**os.environ, **watched, AGENT: "1"}
         environment.pop("WATCHDOG_PID", None)
         self._heard, self._worked = 0.0, False  # silence counts from the first word on
+        self._reloads = self._of_before = False
         self._asked = self._asked or time.monotonic()
         try:
             self._child = subprocess.Popen(  # noqa: S603 - a command that the box's owner gave
@@ -196,6 +207,10 @@ class ChildProgram:
             if self._let_go_at is not None:
                 return  # what it still says is of before
             self._heard = time.monotonic()
+            self._reloads = "RELOADING" in fields or (self._reloads and "READY" not in fields)
+            if self._of_before:
+                self._of_before = "READY" not in fields
+                return
             if "READY" in fields:
                 self._wait_s, self._asked, self._worked = self._again_s[0], None, True
             begins = self._asked is not None

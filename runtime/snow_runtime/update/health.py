@@ -43,27 +43,39 @@ class HealthWatch:
         self._answered = False  # since the last switch
         self._has_to = False
 
-    def begin(self, budget_ms: float | None) -> None:
+    def begin(self, budget_ms: float | None, *, has_to_answer: bool = False) -> None:
         """Begin anew: there has been a switch.
 
         Args:
             budget_ms: Longest mean time of an answer, in milliseconds; None for any.
+            has_to_answer: Another process has answered frames lately.
         """
         with self._lock:
             self._budget_ms = budget_ms
             self._last, self._strikes, self._fault = None, 0, None
-            lately = self._answered_s is not None and time.monotonic() - self._answered_s < _DAY_S
-            self._has_to = lately or (self._has_to and not self._answered)
+            if has_to_answer:
+                self._answered_s = time.monotonic()
+            self._has_to = self._is_lately()
             self._answered = False
 
     @property
     def answers(self) -> bool:
-        """Whether a frame has been answered since the last switch, if some were on the day before.
+        """Whether a frame has been answered since the last switch, if some were before it.
 
-        A camera that another release cannot reach makes no errors; it makes nothing.
+        A camera that another release cannot reach makes no errors; it makes nothing. A day after
+        the last answer it may as well have been taken away.
         """
         with self._lock:
-            return self._answered or not self._has_to
+            return self._answered or not (self._has_to and self._is_lately())
+
+    @property
+    def answered_lately(self) -> bool:
+        """Whether a frame has been answered in the last day."""
+        with self._lock:
+            return self._is_lately()
+
+    def _is_lately(self) -> bool:
+        return self._answered_s is not None and time.monotonic() - self._answered_s < _DAY_S
 
     @property
     def fault(self) -> str | None:

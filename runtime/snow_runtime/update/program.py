@@ -23,8 +23,17 @@ class Program(Protocol):
         """Whether a fault would be seen at all."""
         ...
 
-    def begin(self, budget_ms: float | None) -> None:
-        """Begin to work by the present generation, and to be watched."""
+    def begin(self, budget_ms: float | None, *, has_to_answer: bool = False) -> None:
+        """Begin to work by the present generation, and to be watched.
+
+        Args:
+            budget_ms: Longest mean time of an answer, in milliseconds; None for any.
+            has_to_answer: It answered frames before it began anew.
+        """
+        ...
+
+    def look(self) -> None:
+        """Take note of what it has counted; now and then, also while nothing is watched."""
         ...
 
     def switch(self, budget_ms: float | None) -> None:
@@ -37,7 +46,12 @@ class Program(Protocol):
 
     @property
     def answers(self) -> bool:
-        """Whether it has answered a frame since the last switch, if it did before."""
+        """Whether it has answered a frame since the last switch, if it has to."""
+        ...
+
+    @property
+    def answered_lately(self) -> bool:
+        """Whether it has answered a frame in the last day."""
         ...
 
     def rest(self) -> None:
@@ -67,10 +81,10 @@ class WithinProgram:
         self._counts = counts
         self._watch = HealthWatch()
 
-    def begin(self, budget_ms: float | None) -> None:
+    def begin(self, budget_ms: float | None, *, has_to_answer: bool = False) -> None:
         """Watch from now on; it works already."""
-        self._watch.begin(budget_ms)
-        self._look()
+        self._watch.begin(budget_ms, has_to_answer=has_to_answer)
+        self.look()
 
     def fail(self, why: str) -> None:
         """Note what went wrong elsewhere."""
@@ -78,7 +92,7 @@ class WithinProgram:
 
     def switch(self, budget_ms: float | None) -> None:
         """Load the model anew between two frames."""
-        self._look()  # whether it answered before: between trials nobody asks
+        self.look()  # whether it has answered until now
         why = self._reload()
         self._watch.begin(budget_ms)
         if why is not None:
@@ -86,18 +100,24 @@ class WithinProgram:
 
     def fault(self) -> str | None:
         """Look at the counts."""
-        self._look()
+        self.look()
         return self._watch.fault
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Report what it has counted."""
         counts = self._counts()
         if counts is not None:
             self._watch.report(counts)
 
     @property
     def answers(self) -> bool:
-        """Whether it has answered a frame since the last switch, if it did before."""
+        """Whether it has answered a frame since the last switch, if it has to."""
         return self._watch.answers
+
+    @property
+    def answered_lately(self) -> bool:
+        """Whether it has answered a frame in the last day."""
+        return self._watch.answered_lately
 
     def rest(self) -> None:
         """Leave it as it is: without a generation it ends by itself."""
@@ -122,9 +142,12 @@ class CommandProgram:
         self._watch = HealthWatch()
         self._strikes = 0
 
-    def begin(self, budget_ms: float | None) -> None:
+    def begin(self, budget_ms: float | None, *, has_to_answer: bool = False) -> None:  # noqa: ARG002
         """Watch from now on."""
         self._watch.begin(budget_ms)
+
+    def look(self) -> None:
+        """Do nothing: what it counts is not seen from here."""
 
     def switch(self, budget_ms: float | None) -> None:
         """Run the command that loads anew."""
@@ -146,6 +169,11 @@ class CommandProgram:
     def answers(self) -> bool:
         """True: what it answers is not seen from here; `health` may look."""
         return True
+
+    @property
+    def answered_lately(self) -> bool:
+        """False, likewise."""
+        return False
 
     def rest(self) -> None:
         """Leave it as it is: without a generation it ends by itself."""

@@ -77,7 +77,9 @@ class Succession:
         Raises:
             OSError: The disk is full.
         """
-        self.keep(replace(self.state, trial=BoxTrial(wanted.generation)))
+        self._program.look()
+        answered = self._program.answered_lately
+        self.keep(replace(self.state, trial=BoxTrial(wanted.generation, answered=answered)))
         self._box.point(wanted.generation)
         _LOGGER.info("The release %s is taken up and watched.", wanted.release.name)
         self._program.switch(wanted.release.budget_ms)

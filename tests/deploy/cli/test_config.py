@@ -415,6 +415,14 @@ def test_what_its_text_alone_is_wrong_in_is_said_before_anything_is_closed(
     assert (fault or "5 characters were given") in result.output
 
 
+def test_numbers_of_an_address_may_be_secrets_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("W", raising=False)
+    text = '[cameras.door]\naddress = "v4l2:///dev/video0?width={env:W}"\n'
+    assert check(tmp_path, f'output = "none"\n{text}').exit_code == 0
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     result = call("run", "--config", tmp_path / "nowhere.toml")
     assert result.exit_code == 1

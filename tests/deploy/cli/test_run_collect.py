@@ -153,11 +153,28 @@ def test_masks_of_a_camera_that_another_name_takes_the_place_of_are_not_dropped(
         "[cameras.door.masks.left]\nbox = [0.0, 0.0, 0.5, 1.0]\n",
         encoding="utf-8",
     )
-    for given, code in (("synthetic://?seed=1", 2), ("door=synthetic://?seed=1", 0)):
+    record = ["--record", str(tmp_path / "seen")]
+    for given, more, code in (
+        ("yard=synthetic://?seed=1", record, 2),
+        ("yard=synthetic://?seed=1", [], 0),  # nothing is stored
+        ("door=synthetic://?seed=1", record, 0),
+    ):
         arguments = ["run", str(graph), "--config", str(path), "--camera", given, "--frames", "1"]
-        result = CliRunner().invoke(main, arguments)
+        result = CliRunner().invoke(main, [*arguments, *more])
         assert result.exit_code == code, result.output
-        assert ("masks door, and --camera names no such one" in result.output) == (code == 2)
+        told = "masks door, and the camera yard is none of its own" in result.output
+        assert told == (code == 2)
+
+
+def test_faces_may_be_masked_in_a_recording_alone(tmp_path: Path, graph: Path) -> None:
+    arguments = ["run", str(graph), "--camera", "door=synthetic://", "--frames", "1"]
+    arguments += ["--output", "none", "--mask-faces", str(tmp_path / "none.onnx")]
+    alone = CliRunner().invoke(main, arguments)
+    assert alone.exit_code == 2
+    assert "--mask-faces is for --collect or --record" in alone.output
+    recorded = CliRunner().invoke(main, [*arguments, "--record", str(tmp_path / "seen")])
+    assert recorded.exit_code == 1
+    assert "none.onnx" in recorded.output
 
 
 def test_masks_that_change_need_the_cameras_anew(tmp_path: Path) -> None:

@@ -129,9 +129,15 @@ class TestProgram:
     calls: list[str] = field(default_factory=list)
     faults: list[str | None] = field(default_factory=list)
     answers: bool = True
+    answered_lately: bool = False
+    had_to: list[bool] = field(default_factory=list)
 
-    def begin(self, _budget_ms: float | None) -> None:
+    def begin(self, _budget_ms: float | None, *, has_to_answer: bool = False) -> None:
         self.calls.append("begin")
+        self.had_to.append(has_to_answer)
+
+    def look(self) -> None:
+        pass
 
     def switch(self, _budget_ms: float | None) -> None:
         self.calls.append("switch")

@@ -89,6 +89,17 @@ def test_one_in_n_frames_whichever_of_them_are_seen(
     assert [answer.number for answer in kept.answers] == answered
 
 
+def test_frames_that_are_passed_over_hide_no_failing_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each one that is due fails: that is a silence, whatever comes in between."""
+    frames = Cameras(*[[frame_of(number=n, value=255)] for n in range(9)])
+    loop, _ = loop_of(frames, LoopOptions(every=3))
+    alive: list[str] = []
+    monkeypatch.setattr(loop.stats, "alive", lambda: alive.append("alive"))
+    loop.run()
+    assert loop.stats.snapshot()["counts"]["errors"] == 3
+    assert len(alive) <= 1  # before the first one has failed
+
+
 def test_each_camera_has_its_own_turns() -> None:
     batches = [[frame_of("door", n), frame_of("yard", n + 101)] for n in range(1, 7)]
     loop, kept = loop_of(Cameras(*batches), LoopOptions(every=3))

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,6 @@ from snow_runtime.update.trial import check_budget, try_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.runtime.conftest import MakeGraph
 
@@ -271,8 +271,22 @@ def test_a_camera_that_went_long_ago_is_not_waited_for(monkeypatch: pytest.Monke
     watch.begin(None)
     for count in (0, 5):
         watch.report(ProgramCounts(count, 0, 0.0))
-    now[0] = 90_000.0
+    now[0] = 80_000.0
     watch.begin(None)
+    assert not watch.answers
+    now[0] = 90_000.0
+    assert watch.answers  # a day after the last answer
+    watch.begin(None)
+    assert watch.answers
+    assert not watch.answered_lately
+
+
+def test_who_answered_before_a_restart_has_to_answer_after_it() -> None:
+    watch = HealthWatch()
+    watch.begin(None, has_to_answer=True)
+    assert not watch.answers
+    for count in (0, 1):
+        watch.report(ProgramCounts(count, 0, 0.0))
     assert watch.answers
 
 
@@ -415,6 +429,48 @@ def test_a_release_is_not_blamed_for_a_program_that_still_begins(tmp_path: Path)
         assert child.pid not in {None, pid}
         assert child.fault() is None
         assert runs.read_text() == "xx"
+    finally:
+        child.end()
+
+
+SLOW = """
+import os, signal, socket, sys, time
+line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+line.connect(os.environ["NOTIFY_SOCKET"])
+hups = []
+signal.signal(signal.SIGHUP, lambda *_: hups.append(1))
+line.send(b"READY=1")
+for turn in (1, 2):
+    while len(hups) < turn:
+        time.sleep(0.01)
+    line.send(b"RELOADING=1")
+    open(sys.argv[1] + str(turn), "w").close()
+    while not os.path.exists(sys.argv[1] + str(turn) + ".go"):
+        time.sleep(0.01)
+    line.send(b"READY=1\\nX_SNOW_REFUSED=it lacks a task" if turn == 1 else b"READY=1")
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="unix sockets and signals")
+def test_what_a_program_says_of_the_release_before_is_not_held_against_the_next(
+    tmp_path: Path,
+) -> None:
+    turn = str(tmp_path / "turn")
+    child = ChildProgram([sys.executable, "-S", "-c", SLOW, turn], again_s=(0.01, 0.01))
+    try:
+        child.begin(None)
+        wait_for(lambda: child.ready)
+        child.switch(None)
+        wait_for(Path(f"{turn}1").exists)
+        time.sleep(0.5)  # it has heard that it loads
+        child.switch(None)
+        Path(f"{turn}1.go").touch()
+        wait_for(Path(f"{turn}2").exists)
+        assert not child.ready
+        Path(f"{turn}2.go").touch()
+        wait_for(lambda: child.ready)
+        assert child.fault() is None
     finally:
         child.end()
 

@@ -151,7 +151,7 @@ class EventQueue:
                 return closed
             try:
                 if self._file is None:
-                    self._file = _opened_or_new(self._path)
+                    self._file = _opened_or_new(self._path, self._given)
                 try:
                     return work(self._file)
                 except sqlite3.Error as error:
@@ -165,13 +165,19 @@ class EventQueue:
                 raise OSError(str(error)) from error
 
 
-def _opened_or_new(path: Path) -> sqlite3.Connection:
+def _opened_or_new(path: Path, given: int = 0) -> sqlite3.Connection:
     try:
-        return _opened(path)
+        file = _opened(path)
     except sqlite3.Error as error:
         if not is_damaged(path, error):
             raise
-        return _new(path, error)
+        return _new(path, error, given)
+    try:
+        _number_behind(file, given)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -202,6 +208,15 @@ def _check_pages(file: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(msg)
 
 
+def _number_behind(file: sqlite3.Connection, given: int) -> None:
+    """Let the next event have a higher number than those that were given."""
+    (found,) = file.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    if found is None:
+        file.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (given,))
+    elif found < given:
+        file.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'events'", (given,))
+
+
 def _new(path: Path, error: Exception, given: int = 0) -> sqlite3.Connection:
     """Put a damaged file aside, and make one of what can be read of it.
 
@@ -213,10 +228,14 @@ def _new(path: Path, error: Exception, given: int = 0) -> sqlite3.Connection:
     aside = put_aside(path)
     events = readable_events(aside)
     file = _opened(path)
-    file.execute("BEGIN")
-    file.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (given,))
-    file.executemany(_INSERT, events)
-    file.execute("COMMIT")
+    try:
+        file.execute("BEGIN")
+        _number_behind(file, given)
+        file.executemany(_INSERT, events)
+        file.execute("COMMIT")
+    except BaseException:
+        file.close()
+        raise
     _LOGGER.warning(
         "%s, which holds the events that wait for the webhook, is damaged: %s. It is %s now, and "
         "%d events that could be read of it are posted.",

@@ -90,7 +90,7 @@ class MjpegWithJsonl:
     def close(self) -> None:
         """Put everything on the disk."""
         for stream in (self._pictures, self._lines):
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # a second time it is closed
                 os.fsync(stream.fileno())
             with suppress(OSError):
                 stream.close()
@@ -148,6 +148,8 @@ def _refuse_other_writers(path: Path, pictures: FileIO, index: Path, lines: File
 def _put_aside(index: Path) -> None:
     """Keep a recording's index whose pictures are gone under another name, and say so."""
     try:
+        if not index.is_file():  # a pipe would be waited for without end
+            return
         with index.open("rb") as stream:
             free, first = try_lock(stream.fileno()), stream.readline()
     except OSError:

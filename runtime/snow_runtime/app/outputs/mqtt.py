@@ -218,8 +218,13 @@ class Mqtt:
             return True
         sent = self._client.publish(payload=_OFFLINE, **self._status)
         self._own = sent.mid
-        while not (heard := sent.is_published()) and time.monotonic() < ends:
-            time.sleep(_LOOK_S)
+        if sent.rc != 0:  # the connection has just gone, and the client does not know yet
+            return False
+        try:
+            while not (heard := sent.is_published()) and time.monotonic() < ends:
+                time.sleep(_LOOK_S)
+        except (RuntimeError, ValueError):  # it has gone meanwhile
+            return False
         return bool(heard)
 
     def _cut(self) -> None:

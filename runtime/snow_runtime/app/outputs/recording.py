@@ -66,7 +66,7 @@ class Recorder:
 
     Motion JPEG can be played up to the last whole picture, also after a power cut. A thread
     encodes and writes. A disk that is slow holds whoever calls up for half a second; as long as
-    nothing is written after that, frames are lost at once.
+    nothing is written after that, frames are lost at once, and also while faces are looked for.
 
     Args:
         path: The `.mjpeg` file; an existing one is gone on with.
@@ -110,7 +110,8 @@ class Recorder:
         self._faults = ThrottledLogger(_LOGGER)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._files = MjpegWithJsonl(path, camera)
+            self._files: MjpegWithJsonl | None = MjpegWithJsonl(path, camera)
+            self._disk = path.parent.stat().st_dev
         except OSError as error:
             msg = f"{path} cannot be recorded to: {error}. Give another --record, or free space."
             raise InputError(msg) from error
@@ -122,7 +123,8 @@ class Recorder:
     def put(self, frame: Frame, answer: FrameAnswer) -> None:
         """Leave a frame and its answer to be written; count it as lost where the disk is slow."""
         try:
-            self._waiting.put((frame, answer), timeout=0 if self._stalled else _PATIENCE_S)
+            slow = self._stalled or (self._masking is not None and self._masking.find is not None)
+            self._waiting.put((frame, answer), timeout=0 if slow else _PATIENCE_S)
             self._stalled = False
         except queue.Full:
             self._stalled = True
@@ -149,16 +151,18 @@ class Recorder:
         while (item := self._waiting.get()) is not None and not self._ending:
             if not self._keep(*item):
                 self._count("recording_lost")
-        self._files.close()
+        if self._files is not None:
+            self._files.close()
 
     def _keep(self, frame: Frame, answer: FrameAnswer) -> bool:
         try:
-            if self._seen % _LOOK_EVERY == 0:
+            looks = self._seen % _LOOK_EVERY == 0
+            self._seen += 1
+            if looks:
                 self._begin_anew_if_gone()
                 full = self._free_bytes(self._path.parent) < SPARE_BYTES
                 self._pause("the disk is full" if full else None)
-            self._seen += 1
-            if self._paused:
+            if self._paused or self._files is None:
                 return False
             image = self._masked(frame)
             if image is None:
@@ -180,12 +184,15 @@ class Recorder:
         Raises:
             OSError: They cannot be made.
         """
-        if not self._files.are_gone():
-            return
-        _LOGGER.warning("%s was taken away; a new recording begins", self._path)
-        self._files.close()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._files = MjpegWithJsonl(self._path, self._camera)
+        if self._files is not None and self._files.are_gone():
+            _LOGGER.warning("%s was taken away", self._path)
+            self._files.close()
+            self._files = None
+        if self._files is None:
+            if self._path.parent.stat().st_dev != self._disk:  # it would fill another one
+                msg = f"the disk of {self._path.parent} is not there"
+                raise OSError(msg)
+            self._files = MjpegWithJsonl(self._path, self._camera)
 
     def _masked(self, frame: Frame) -> NDArray[np.uint8] | None:
         """Return the picture with what must not be seen in black; None where that fails."""

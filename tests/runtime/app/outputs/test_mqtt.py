@@ -107,6 +107,7 @@ def test_answers_go_to_the_broker_and_lost_ones_are_counted(
     put(output, answer_of(number=2))
     client.connected, client.rc = True, 4
     put(output, answer_of(number=3))
+    client.rc = 0
     output.close()
 
     assert ("username_pw_set", "me", "secret") in client.calls
@@ -131,6 +132,21 @@ def test_an_end_that_no_broker_hears_of_is_told_by_the_will(client: Client) -> N
     assert theirs.recv(1) == b""  # it is closed
     ours.close()
     theirs.close()
+
+
+@pytest.mark.parametrize("rc", [0, 4])
+def test_a_connection_that_goes_as_it_ends_ends_it_all_the_same(client: Client, rc: int) -> None:
+    """The client still says that it is connected."""
+
+    def gone() -> bool:
+        msg = "Message publish failed: The client is not currently connected."
+        raise RuntimeError(msg)
+
+    output = Mqtt(URL, lambda _: None, client=client)
+    client.publish = lambda **_: SimpleNamespace(rc=rc, mid=9, is_published=gone)  # type: ignore[method-assign]
+    output.close()
+    assert client.calls[-1] == ("loop_stop",)
+    assert ("disconnect",) not in client.calls
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,53 @@ def test_a_recording_that_is_taken_away_begins_anew(
     assert path.stat().st_size == lines[-1]["offset"] + lines[-1]["bytes"]
 
 
+@pytest.mark.parametrize("hindrance", ["other lines", "no folder"])
+def test_a_recording_that_cannot_begin_anew_pauses_and_goes_on(
+    tmp_path: Path,
+    hindrance: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    counts: Counter[str],
+) -> None:
+    monkeypatch.setattr(recording, "_LOOK_EVERY", 1)
+    folder = tmp_path / "stick"
+    path = folder / "door.mjpeg"
+    recorder = Recorder(
+        path, lambda what: counts.update([what]), free_bytes=lambda _: 1 << 40, camera="door"
+    )
+    if hindrance == "no folder":
+        folder.rename(tmp_path / "away")
+    else:
+        path.unlink()
+        path.with_suffix(".jsonl").unlink()
+        path.with_suffix(".jsonl").write_text("notes of somebody else\n", encoding="utf-8")
+
+    def lose(count: int) -> None:
+        recorder.put(frame_of(number=count), answer_of(number=count))
+        end = time.monotonic() + 20
+        while counts["recording_lost"] < count and time.monotonic() < end:
+            time.sleep(0.01)
+        assert counts["recording_lost"] == count
+
+    for count in (1, 2, 3):
+        lose(count)
+    assert caplog.text.count("pauses") == 1
+    if hindrance == "no folder":
+        assert not folder.exists()  # or it would fill another disk
+        folder.mkdir()
+    else:
+        path.with_suffix(".jsonl").unlink()
+    recorder.put(frame_of(number=9), answer_of(number=9))
+    recorder.close()
+    assert [line["frame"] for line in lines_of(path)] == [9]
+
+
+def test_a_pipe_in_the_place_of_the_index_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "door.jsonl")
+    with pytest.raises(InputError, match="it is no plain file"):
+        Recorder(tmp_path / "door.mjpeg", lambda _: None)
+
+
 def test_an_index_without_its_pictures_is_put_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

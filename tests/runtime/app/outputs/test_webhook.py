@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from snow_runtime.app.outputs import event_queue
 from snow_runtime.app.outputs.event_queue import EventQueue
 from snow_runtime.app.outputs.webhook import Webhook
 from snow_runtime.app.outputs.webhook_target import WebhookTarget
@@ -364,6 +366,39 @@ def test_damage_that_is_found_while_an_event_is_on_its_way_costs_no_other(tmp_pa
     found = waiting(events)
     assert found[-2:] == ["new", "newer"]
     assert under_way.body not in found
+    events.close()
+
+
+def test_a_repair_that_fails_once_loses_nothing_that_could_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    bodies = filled(path)
+    events = EventQueue(path, 1000)
+    for _ in range(50):
+        event = events.oldest()
+        assert event is not None
+        events.remove(event)
+    with path.open("r+b") as file:
+        file.seek(2 * PAGE)
+        file.write(b"\xa5" * PAGE)
+    events._file.execute("PRAGMA cache_size=0")  # type: ignore[union-attr]
+    events._file.execute("PRAGMA shrink_memory")  # type: ignore[union-attr]
+
+    def full(*_: object) -> None:
+        msg = "database or disk is full"
+        raise sqlite3.OperationalError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(event_queue, "_number_behind", full)
+        with pytest.raises(OSError, match="is full"):
+            events.put("lost")
+    events.put("new")
+
+    found = waiting(events)
+    assert found[-1] == "new"
+    assert all(body in bodies for body in found[:-1])
+    assert len(events) == 0
     events.close()
 
 
