@@ -11,6 +11,7 @@ from onnx import helper
 
 from snow_calibration.errors import CalibrationError
 from snow_calibration.pictures import as_input
+from snow_export.all_values import with_any_batch
 from snow_runtime.backends.import_onnxruntime import import_onnxruntime
 from snow_runtime.graph.onnx_file import read_graph
 
@@ -85,22 +86,19 @@ def observer(
 ) -> Callable[[NDArray[np.uint8]], Values]:
     """Return what maps one picture [1, S, S, 3] uint8 to the values of tensors in ONNX Runtime.
 
-    A graph of a fixed batch gets the picture as often as it takes pictures: its ranges are the
-    same.
+    A graph of a fixed batch is run on one picture all the same: its ranges are the same.
     """
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
+    exposed = with_any_batch(model)
     known = {value.name for value in (*exposed.graph.output, *exposed.graph.input)}
     exposed.graph.output.extend(
         helper.make_empty_tensor_value_info(name) for name in tensors if name not in known
     )
     session = open_quiet_session(exposed)
     first = model.graph.input[0]
-    batch = first.type.tensor_type.shape.dim[0].dim_value or 1
     made = [name for name in tensors if name != first.name]
 
     def run(pixels: NDArray[np.uint8]) -> Values:
-        feed = as_input(pixels, manifest).repeat(batch, axis=0)
+        feed = as_input(pixels, manifest)
         values: Values = dict(zip(made, session.run(made, {first.name: feed}), strict=True))
         if first.name in tensors:
             values[first.name] = feed.astype(np.float32, copy=False)

@@ -14,7 +14,7 @@ from snow_export.errors import ParityError
 from snow_runtime.backends.onnxruntime_session import OnnxSession
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PARITY_TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
 """Largest allowed error by precision, relative to the largest logit of the task (or to one)."""
+PARITY_BATCH = 8
+"""Pictures that are run at once, of any number; not as many as the graph was traced with."""
 LARGEST_ROUNDING = 2e-2
 """Largest error that rounding may excuse, likewise: beyond it float32 says too little."""
 
@@ -111,18 +113,25 @@ def _worst_cosine(expected: NDArray[Any], seen: NDArray[np.float32]) -> float:
 @torch.no_grad()
 def torch_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[np.float32]]:
     """Run the torch network in eval mode: [B, classes] by task."""
-    answers = network.eval()(images)
-    named = zip(network.output_names, answers, strict=True)
-    return {name: logits.float().cpu().numpy() for name, logits in named}
+    return _in_parts(network.eval(), images.float(), np.float32)
 
 
 @torch.no_grad()
 def exact_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[np.float64]]:
     """Run a copy of the torch network in float64: [B, classes] by task."""
-    double = copy.deepcopy(network).double().eval()
-    answers = double(images.double())
-    named = zip(network.output_names, answers, strict=True)
-    return {name: logits.cpu().numpy() for name, logits in named}
+    return _in_parts(copy.deepcopy(network).double().eval(), images.double(), np.float64)
+
+
+def _in_parts(network: SharedNetwork, images: Tensor, kind: Any) -> dict[str, NDArray[Any]]:
+    """Run a network on some pictures at a time: what the deltas read is held for all of them."""
+    parts = [network(some) for some in _parts_of(images)]
+    together = zip(network.output_names, zip(*parts, strict=True), strict=True)
+    return {name: torch.cat(logits).cpu().numpy().astype(kind) for name, logits in together}
+
+
+def _parts_of(images: Tensor) -> Iterator[Tensor]:
+    for start in range(0, len(images), PARITY_BATCH):
+        yield images[start : start + PARITY_BATCH]
 
 
 def onnx_answers(
@@ -133,10 +142,10 @@ def onnx_answers(
     Args:
         path: The file.
         images: [B, ...], as its input has them.
-        batch: How many to run at once, B being a multiple of it; None runs all of them.
+        batch: How many to run at once, B being a multiple of it; None for any number.
     """
     session = OnnxSession(path, providers=["CPUExecutionProvider"])
-    step = batch or len(images)
+    step = batch or PARITY_BATCH
     try:
         parts = [session.run(images[start : start + step]) for start in range(0, len(images), step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

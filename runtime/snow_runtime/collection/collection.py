@@ -165,6 +165,18 @@ class Collection(Closing):
         with self.database.writing() as connection:
             questions.insert_question(connection, question)
 
+    def add_classes(self, name: str, more: Sequence[str]) -> None:
+        """Give a question classes more, beside those that it has by now.
+
+        Raises:
+            CollectionError: There is no such question, or they cannot be used.
+        """
+        with self.database.writing() as connection:
+            there = questions.question_named(connection, name).labels
+            new = [each for each in dict.fromkeys(more) if each not in there]
+            if new:
+                questions.update_labels(connection, name, (*there, *new))
+
     def change_question(self, name: str, *, labels: Sequence[str]) -> None:
         """Give a question other classes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -188,7 +189,7 @@ def _rebuild(path: Path, record: EngineRecord, failure: EngineError, host: Host)
     targets = (host.target,) if backend.cross_compiles and host.target is not None else ()
     options = replace(record.options.for_backend(backend.name), targets=targets)
     folder = default_folder()
-    aside = path.with_name(f".new-{path.name}")
+    aside = path.with_name(f".new-{secrets.token_hex(4)}-{path.name}")  # another may do the same
     try:
         built = build_engine(
             graph,

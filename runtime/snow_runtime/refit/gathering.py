@@ -76,7 +76,7 @@ class Looking:
             jpeg: Function that reads it.
 
         Raises:
-            FitError: It is to end.
+            FitError: It is to end, or a model on another source is at work by now.
         """
         from PIL import Image
 
@@ -86,8 +86,14 @@ class Looking:
                 msg = "The fit was ended before all its pictures were looked at. Begin it again."
                 raise FitError(msg)
             try:
-                with Image.open(io.BytesIO(jpeg())) as image:
-                    row = self._model.features([image.convert("RGB")])[0]
+                with Image.open(io.BytesIO(jpeg())) as image, self._model.held() as present:
+                    if present.manifest.source.sha256 != source_sha256:
+                        msg = (
+                            "The model was exchanged for one on another source while its pictures "
+                            "were looked at. The fit begins again."
+                        )
+                        raise FitError(msg)
+                    row = present.features([image.convert("RGB")])[0]
             except (InputError, CollectionError, OSError):
                 return None
             with np.errstate(over="ignore"):

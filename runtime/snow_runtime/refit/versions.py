@@ -134,8 +134,10 @@ class VersionsState:
         state = replace(self, live=number)
         if self.live is not None and self.live != number:
             state = state.noted(self.live, "retired", f"version {number} took its place")
-        if self.shadow is not None and self.shadow.number == number:
+        if self.shadow is not None and self.shadow.number <= number:
             state = replace(state, shadow=None)
+            if self.shadow.number < number:  # it was to be compared with the one before
+                state = state.noted(self.shadow.number, "retired", f"version {number} came first")
         return state.noted(number, "live", reason)
 
 

@@ -11,12 +11,13 @@ import pytest
 
 from snow_runtime.collection.collection import Collection
 from snow_runtime.collection.records import CollectionQuestion, NewPicture
-from snow_runtime.errors import ReadoutError
+from snow_runtime.errors import FitError, ReadoutError
 from snow_runtime.refit.evidence import HeldOutEvidence
 from snow_runtime.refit.gathering import Looking
 from snow_runtime.refit.options import RefitOptions
 from snow_runtime.refit.service import RefitService
 from snow_runtime.refit.shadow import OTHERS, Shadows
+from snow_runtime.refit.versions import Shadow, VersionsState
 from snow_runtime.refit.wanted import Wanted
 from tests.runtime.readout.graphs import feature_graph, manifest_of
 from tests.runtime.refit.boxes import (
@@ -165,6 +166,7 @@ def test_features_that_are_looked_at_anew_take_bounded_memory(
     width = model.manifest.features.width if model.manifest.features else 0
     monkeypatch.setattr("snow_runtime.refit.gathering._KEPT_BYTES", 3 * 2 * width)
     looking, rng, read = Looking(model), np.random.default_rng(0), []
+    source = model.manifest.source.sha256
     pictures = {str(number): jpeg_of("red", rng) for number in range(5)}
 
     def look(name: str) -> Any:
@@ -172,7 +174,7 @@ def test_features_that_are_looked_at_anew_take_bounded_memory(
             read.append(name)
             return pictures[name]
 
-        return looking.features("s", name, jpeg)
+        return looking.features(source, name, jpeg)
 
     first = [look(name) for name in "01234"]
     assert read == list("01234")
@@ -181,6 +183,25 @@ def test_features_that_are_looked_at_anew_take_bounded_memory(
     assert read == list("01234")  # the last three are known
     assert (look("0") == first[0]).all()
     assert read == list("012340")
+
+
+def test_pictures_that_another_source_looks_at_meanwhile_are_not_mixed_in(
+    model: SwappableModel,
+) -> None:
+    """The model was exchanged amid a fit; what that one sees would be kept as the first one's."""
+    looking = Looking(model)
+    with pytest.raises(FitError, match="for one on another source"):
+        looking.features("of another", "0", lambda: jpeg_of("red", np.random.default_rng(0)))
+
+
+def test_a_shadow_does_not_outlive_a_newer_version_that_went_live() -> None:
+    """It was to be compared with the one before; by then it may lack a class."""
+    state = VersionsState(live=1, shadow=Shadow(2, 0.0, 10.0))
+    newer = state.with_live(3, "better")
+    assert newer.shadow is None
+    assert newer.live == 3
+    back = state.with_live(1, "somebody went back")
+    assert back.shadow == state.shadow
 
 
 class DeletingFit(InlineFit):

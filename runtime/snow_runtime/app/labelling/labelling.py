@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from snow_runtime.collection.collection import Collection
 
 STATIC: Final = Path(__file__).parent / "static"
-_MOST_UNDONE: Final = 50
 _WIDTH: Final = 320
 # A browser may keep a picture, and asks each time whether it may show it.
 _ASK_AGAIN: Final = "private, no-cache"
@@ -161,7 +160,7 @@ class Labelling:
     def _undo(self, given: dict[str, Any]) -> dict[str, Any]:
         question = self._overview.question(given.get("question"))
         by = asked.person_of(given)
-        entries = asked.number_of(given, "entries", least=1, most=_MOST_UNDONE)
+        entries = asked.number_of(given, "entries", least=1, most=asked.MOST_LABELLED)
         undone = self._writer.take_back(question, by, entries)
         if undone and self._refit is not None:
             self._refit.request(question.name)
@@ -173,7 +172,7 @@ class Labelling:
 
     def _classes(self, given: dict[str, Any]) -> dict[str, Any]:
         question = self._overview.question(given.get("question"))
-        self._overview.change_classes(question, given.get("labels"))
+        self._overview.add_classes(question, given.get("labels"))
         return {"name": question.name}
 
     def _posted(

@@ -141,14 +141,14 @@ class Overview:
         except CollectionError as error:
             refuse(str(error))
 
-    def change_classes(self, question: CollectionQuestion, given: Any) -> None:
-        """Give a question other classes.
+    def add_classes(self, question: CollectionQuestion, given: Any) -> None:
+        """Give a question classes more; others may have done so since the page was loaded.
 
         Raises:
             HTTPException: They cannot be given.
         """
         try:
-            self._collection.change_question(question.name, labels=_classes(given))
+            self._collection.add_classes(question.name, _classes(given))
         except CollectionError as error:
             refuse(str(error))
 

@@ -280,9 +280,7 @@ def _add_questions(collection: Collection, incoming: Incoming, camera: str, view
                 "label a picture, expected that of the import. Give its --camera and --view."
             )
             raise CollectionError(msg)
-        more = [each for each in classes if each not in question.labels]
-        if more:
-            collection.change_question(name, labels=(*question.labels, *more))
+        collection.add_classes(name, classes)
 
 
 def keep_or_find(collection: Collection, picture: NewPicture, report: ImportReport) -> int:

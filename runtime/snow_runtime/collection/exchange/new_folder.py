@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snow_runtime.errors import CollectionError
@@ -15,7 +16,6 @@ from snow_runtime.files import sync_folder, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @contextmanager
@@ -28,6 +28,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises:
         CollectionError: It holds something, or cannot be written.
     """
+    target = Path(os.path.abspath(target))  # noqa: PTH100 - links stay; `.` has no name
     with writing(target, CollectionError, "Name a folder that this user may write to."):
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             msg = f"{target} is there already, expected a new folder. Name another one."

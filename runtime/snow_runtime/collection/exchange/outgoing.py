@@ -113,15 +113,21 @@ def export_labels(
     """
     questions = chosen_questions(collection, names, form)
     found = labelled_pictures(collection, questions)
-    if form == "tao":  # there must be one label in each cell
-        found = [each for each in found if len(each.labels) == len(questions)]
+    needed = set[str]()  # of what an empty cell would be read as something else
+    if form == "tao":
+        needed = {each.name for each in questions}
+    elif form == "csv":  # as none of the classes
+        needed = {each.name for each in questions if each.several}
+    found = [each for each in found if needed <= each.labels.keys()]
     if not found:
         asked = ", ".join(each.name for each in questions)
-        what = " with a label of each" if form == "tao" else " with a label"
+        what = " with a label of each" if needed and len(questions) > 1 else " with a label"
         msg = f"The collection has no picture{what} of {asked}. Label some first."
         raise CollectionError(msg)
     if form == "folders":
         _check_folder_names(questions[0])
+    if form in {"csv", "tao"}:
+        _check_columns(questions)
     if form == "csv":
         _check_separator(questions)
     with new_folder(target) as folder:
@@ -140,6 +146,17 @@ def _check_folder_names(question: CollectionQuestion) -> None:
         if label in {".", ".."} or any(sign in label for sign in '/\\\0:*?"<>|'):
             msg = f"The class {label!r} cannot be a folder's name. Take another format."
             raise CollectionError(msg)
+
+
+def _check_columns(questions: Sequence[CollectionQuestion]) -> None:
+    """Refuse questions whose columns would be read as something else."""
+    wrong = [each.name for each in questions if each.name in {"file", "fname", "split"}]
+    if wrong:
+        msg = (
+            f"A table has columns of its own called file, fname and split, and so is the question "
+            f"{wrong[0]}. Take folders, label-studio or cvat."
+        )
+        raise CollectionError(msg)
 
 
 def _check_separator(questions: Sequence[CollectionQuestion]) -> None:

@@ -52,17 +52,21 @@ def pull_pictures(
         asked = ", ".join(each.name for each in questions)
         msg = f"The collection has no labelled picture of {asked}. Label some first."
         raise CollectionError(msg)
-    values = {
-        each.picture.id: collection.features([each.picture.id])[0].astype("<f2").tobytes()
-        for each in found
-        if features and each.picture.features_width is not None
-    }
+
+    def values_of(
+        each: LabelledPicture,
+    ) -> bytes | None:  # read twice: all would be a lot of memory
+        if not features or each.picture.features_width is None:
+            return None
+        values: bytes = collection.features([each.picture.id])[0].astype("<f2").tobytes()
+        return values
+
     several = {each.name for each in questions if each.several}
     index: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
         "questions": [_question_entry(each) for each in questions],
-        "pictures": [_picture_entry(each, several, values.get(each.picture.id)) for each in found],
+        "pictures": [_picture_entry(each, several, values_of(each)) for each in found],
     }
     index["content_sha256"] = hash_of_index(index)
     with (
@@ -74,8 +78,8 @@ def pull_pictures(
         for each in found:
             sha256 = each.picture.sha256
             _add(tar, f"pictures/{sha256}.jpg", collection.jpeg(each.picture.id))
-            if each.picture.id in values:
-                _add(tar, f"features/{sha256}.f16", values[each.picture.id])
+            if (values := values_of(each)) is not None:
+                _add(tar, f"features/{sha256}.f16", values)
     return len(found), str(index["content_sha256"])
 
 
@@ -108,9 +112,7 @@ def push_pictures(
                 "another number of labels, than in the file. Rename one of them."
             )
             raise CollectionError(msg)
-        more = [label for label in question.labels if label not in mine.labels]
-        if more:
-            collection.change_question(question.name, labels=(*mine.labels, *more))
+        collection.add_classes(question.name, question.labels)
     report = ImportReport()
     labeller = Labeller(collection, by, report, overrule=overrule)
     contents = packed.contents()

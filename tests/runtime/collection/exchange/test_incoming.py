@@ -66,6 +66,13 @@ def test_folders_are_classes_and_what_is_no_picture_is_named(
     assert (again.added, again.known) == (0, 4)
 
 
+def test_classes_that_others_add_meanwhile_stay(kept: Collection) -> None:
+    kept.add_question(CollectionQuestion("door", ("ok", "bad"), None, ""))
+    kept.add_classes("door", ["scratch"])
+    kept.add_classes("door", ["dent", "ok", "dent"])
+    assert kept.questions()[0].labels == ("ok", "bad", "scratch", "dent")
+
+
 def test_what_a_person_said_meanwhile_stays(kept: Collection, photos: Path) -> None:
     incoming = labelled_in_folders(photos, "door")
     import_pictures(kept, incoming)

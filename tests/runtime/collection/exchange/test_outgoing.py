@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -18,7 +19,6 @@ from tests.runtime.collection.pictures import jpeg, new_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ODD = 'half & "open"'
 
@@ -61,17 +61,41 @@ def test_folders_of_classes(kept: Collection, tmp_path: Path) -> None:
 
 
 def test_a_table_has_a_column_for_each_question(kept: Collection, tmp_path: Path) -> None:
-    assert export_labels(kept, tmp_path / "out", "csv") == 5
+    assert export_labels(kept, tmp_path / "out", "csv", ["door", "lit"]) == 5
     rows = table(tmp_path / "out" / "labels.csv")
-    assert rows[0] == {
-        "file": "images/00000001.jpg",
-        "door": "open",
-        "lit": "no",
-        "marks": "red;round",
-    }
+    assert rows[0] == {"file": "images/00000001.jpg", "door": "open", "lit": "no"}
     assert [row["door"] for row in rows] == ["open", "open", ODD, "shut", ""]
     assert [row["lit"] for row in rows] == ["no", "no", "", "", "no"]
     assert (tmp_path / "out" / rows[4]["file"]).read_bytes() == jpeg(5)
+
+
+def test_an_empty_cell_of_several_labels_is_none_of_them(kept: Collection, tmp_path: Path) -> None:
+    """So a picture that nobody has labelled for that question is not in the table."""
+    assert export_labels(kept, tmp_path / "out", "csv") == 2
+    rows = table(tmp_path / "out" / "labels.csv")
+    assert [row["marks"] for row in rows] == ["red;round", ""]
+    assert [row["door"] for row in rows] == ["open", "open"]
+
+
+@pytest.mark.parametrize("name", ["file", "fname", "split"])
+def test_a_question_called_as_a_column_of_tables_is_not_written(
+    kept: Collection, tmp_path: Path, name: str
+) -> None:
+    kept.add_question(CollectionQuestion(name, ("a", "b")))
+    kept.label([kept.pictures()[0].id], name, "a", "ann")
+    for form in ("csv", "tao"):
+        with pytest.raises(CollectionError, match=f"so is the question {name}"):
+            export_labels(kept, tmp_path / "out", form, [name])  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_present_folder_may_be_the_new_one(
+    kept: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert export_labels(kept, Path(), "csv", ["door"]) == 4
+    assert (tmp_path / "empty" / "labels.csv").is_file()
 
 
 def test_tao_has_one_label_in_each_cell(kept: Collection, tmp_path: Path) -> None:

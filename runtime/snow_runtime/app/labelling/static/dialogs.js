@@ -107,7 +107,7 @@ export async function askClass(question) {
   dialog.querySelector("form").reset();
   return asked(dialog, async (form) => {
     const given = form.get("class").trim();
-    await post("classes", { question: question.name, labels: [...question.labels, given] });
+    await post("classes", { question: question.name, labels: [given] });
     return given;
   });
 }

@@ -163,7 +163,8 @@ function undo() {
 async function takeBack(here) {
   const by = await name();
   if (!by) return;
-  const done = await post("undo", { question: question.name, by, entries: acts.pop() ?? 1 });
+  const done = await post("undo", { question: question.name, by, entries: acts.at(-1) ?? 1 });
+  acts.pop(); // not before: what could not be taken back is the next again
   const ids = done.undone.flatMap((each) => each.ids);
   if (!ids.length) {
     notice(`${by} has nothing left to take back.`);
