@@ -83,7 +83,7 @@ def measure_shapes(
 
     Args:
         study: Its store holds the source.
-        shapes: Of the delta.
+        shapes: Shapes of the delta.
         varies_noise: The noise is a shape's own; otherwise it is what each data set has.
 
     Returns:

@@ -8,10 +8,10 @@ from snow_deploy.paper import statements_on_serving as serving
 from snow_deploy.paper import statements_on_training as training
 
 STATEMENTS: Final = (
-    *training.cost(),
-    *training.accuracy(),
-    *training.sensitivity(),
-    *serving.tasks_together(),
-    *serving.subscribing(),
+    *training.cost_statements(),
+    *training.accuracy_statements(),
+    *training.sensitivity_statements(),
+    *serving.serving_statements(),
+    *serving.subscription_statements(),
 )
 """In the paper's order."""

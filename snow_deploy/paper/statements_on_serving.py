@@ -7,7 +7,7 @@ from snow_deploy.paper import statement_values as values
 from snow_deploy.paper.statement import Statement
 
 
-def tasks_together() -> list[Statement]:
+def serving_statements() -> list[Statement]:
     """Return the statements of section 3.3, on serving."""
     serving, sizes = printed.SERVING, printed.PARAMETERS
     accurate = ("ft", "mp", "pn")
@@ -160,7 +160,7 @@ def tasks_together() -> list[Statement]:
     ]
 
 
-def subscribing() -> list[Statement]:
+def subscription_statements() -> list[Statement]:
     """Return the statements of section 3.4, on channel pooling."""
     subscribed = printed.SUBSCRIPTION_ACCURACIES
     millions, served = printed.SUBSCRIPTION_PARAMETERS, printed.SUBSCRIPTION_SERVING

@@ -7,7 +7,7 @@ from snow_deploy.paper import statement_values as values
 from snow_deploy.paper.statement import Statement
 
 
-def cost() -> list[Statement]:
+def cost_statements() -> list[Statement]:
     """Return the statements of section 3.1 on the throughput and memory of training."""
     snow = printed.TRAINING["snow-256"]["car"]
     over = {name: snow[0] / printed.TRAINING[name]["car"][0] for name in ("ft", "mp", "pn")}
@@ -93,7 +93,7 @@ def cost() -> list[Statement]:
     ]
 
 
-def accuracy() -> list[Statement]:
+def accuracy_statements() -> list[Statement]:
     """Return the statements of section 3.1 on the accuracy that is reached, and when."""
     others = ("ft", "mp", "pn")
     return [
@@ -140,7 +140,7 @@ def accuracy() -> list[Statement]:
     ]
 
 
-def sensitivity() -> list[Statement]:
+def sensitivity_statements() -> list[Statement]:
     """Return the statements of section 3.2, on hyper-parameters."""
     return [
         Statement(

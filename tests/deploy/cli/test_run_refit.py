@@ -131,9 +131,11 @@ def test_questions_asked_views_are_asked_about_them() -> None:
     plan = SimpleNamespace(
         questions=(Question("food", "food", "door", gate),),
         cameras=(("door", "a"), ("yard", "b")),
+        views={"door": (gate, CameraView("dock", (0.5, 0.5, 1.0, 1.0)))},  # one is only drawn
     )
     answered = (
         CollectionQuestion("open", ("yes", "no"), "door", "gate"),
+        CollectionQuestion("free", ("yes", "no"), "door", "dock"),
         CollectionQuestion("day", ("yes", "no")),
         CollectionQuestion("lost", ("yes", "no"), "yard", "gate"),
     )
@@ -144,6 +146,7 @@ def test_questions_asked_views_are_asked_about_them() -> None:
     assert [(each.camera, each.name, each.view.name) for each in found.all] == [
         ("door", "food", "gate"),
         ("door", "open", "gate"),
+        ("door", "free", "dock"),
         ("door", "day", ""),
         ("yard", "day", ""),
     ]

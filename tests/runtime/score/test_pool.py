@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnx
 import pytest
 
 pytest.importorskip("onnxruntime")
@@ -26,6 +27,7 @@ from tests.runtime.score.jobs import expected_rows, rows_of, run_job, write_pict
 
 if TYPE_CHECKING:
     from snow_runtime.score.shard_worker import Setup
+    from tests.conftest import MakeModel
     from tests.runtime.readout.graphs import FeatureGraph
 
 
@@ -71,11 +73,13 @@ def test_processes_that_cannot_begin_end_the_job(
         run_job(model.path, [tmp_path / "in"], tmp_path / "out", workers=two)
 
 
-def test_what_a_process_refuses_ends_the_job_with_its_words(tmp_path: Path) -> None:
+def test_what_a_process_refuses_ends_the_job_with_its_words(
+    tmp_path: Path, make_model: MakeModel
+) -> None:
     write_pictures(tmp_path / "in", 1)
-    (tmp_path / "snow.onnx").write_bytes(b"no graph")
+    onnx.save(make_model(), tmp_path / "snow.onnx")  # without a manifest
 
-    with pytest.raises(GraphError, match="as an ONNX graph"):
+    with pytest.raises(GraphError, match="manifest"):
         run_job(tmp_path / "snow.onnx", [tmp_path / "in"], tmp_path / "out", workers=two)
 
 
