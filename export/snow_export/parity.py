@@ -111,9 +111,17 @@ def _worst_cosine(expected: NDArray[Any], seen: NDArray[np.float32]) -> float:
 
 
 @torch.no_grad()
-def torch_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[np.float32]]:
-    """Run the torch network in eval mode: [B, classes] by task."""
-    return _in_parts(network.eval(), images.float(), np.float32)
+def torch_answers(
+    network: SharedNetwork, images: Tensor, batch: int | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Run the torch network in eval mode: [B, classes] by task.
+
+    Args:
+        network: The network.
+        images: [B, 3, S, S].
+        batch: How many to run at once; None for any number.
+    """
+    return _in_parts(network.eval(), images.float(), np.float32, batch)
 
 
 @torch.no_grad()
@@ -122,16 +130,18 @@ def exact_answers(network: SharedNetwork, images: Tensor) -> dict[str, NDArray[n
     return _in_parts(copy.deepcopy(network).double().eval(), images.double(), np.float64)
 
 
-def _in_parts(network: SharedNetwork, images: Tensor, kind: Any) -> dict[str, NDArray[Any]]:
+def _in_parts(
+    network: SharedNetwork, images: Tensor, kind: Any, batch: int | None = None
+) -> dict[str, NDArray[Any]]:
     """Run a network on some pictures at a time: what the deltas read is held for all of them."""
-    parts = [network(some) for some in _parts_of(images)]
+    parts = [network(some) for some in _parts_of(images, batch or PARITY_BATCH)]
     together = zip(network.output_names, zip(*parts, strict=True), strict=True)
     return {name: torch.cat(logits).cpu().numpy().astype(kind) for name, logits in together}
 
 
-def _parts_of(images: Tensor) -> Iterator[Tensor]:
-    for start in range(0, len(images), PARITY_BATCH):
-        yield images[start : start + PARITY_BATCH]
+def _parts_of(images: Tensor, size: int) -> Iterator[Tensor]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 def onnx_answers(

@@ -110,7 +110,11 @@ def _rungs(request: ExportRequest, path: Path, folder: Path, notes: list[str]) -
     """Yield each rung's name, precision and how it answers pictures; note those that cannot be."""
     heads = [TaskHead(name, freeze(delta)) for name, delta in request.networks.items()]
     frozen = SharedNetwork(request.source, heads, request.outputs, tuple(request.features))
-    yield "frozen torch", "fp32", lambda pictures: torch_answers(frozen, request.images(pictures))
+    yield (
+        "frozen torch",
+        "fp32",
+        lambda pictures: torch_answers(frozen, request.images(pictures), len(pictures)),
+    )
     for layout, precision in _steps(request.options.layout):
         form = replace(request.options, layout=layout, precision=precision, batch=None)
         wanted = replace(request, options=form)
@@ -126,12 +130,16 @@ def _rungs(request: ExportRequest, path: Path, folder: Path, notes: list[str]) -
         yield (
             f"{layout} {precision}",
             precision,
-            lambda pictures, made=made: onnx_answers(made, request.feed(pictures)),  # type: ignore[misc]
+            lambda pictures, made=made: onnx_answers(  # type: ignore[misc]
+                made, request.feed(pictures), len(pictures)
+            ),
         )
     yield (
         "file",
         request.options.precision,
-        lambda pictures: onnx_answers(path, request.feed(pictures), request.options.batch),
+        lambda pictures: onnx_answers(
+            path, request.feed(pictures), request.options.batch or len(pictures)
+        ),
     )
 
 

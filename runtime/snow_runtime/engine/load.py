@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +20,7 @@ from snow_runtime.errors import (
     MissingDependencyError,
     SnowError,
 )
+from snow_runtime.file_lock import hold_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,20 +189,23 @@ def _rebuild(path: Path, record: EngineRecord, failure: EngineError, host: Host)
     targets = (host.target,) if backend.cross_compiles and host.target is not None else ()
     options = replace(record.options.for_backend(backend.name), targets=targets)
     folder = default_folder()
-    aside = path.with_name(f".new-{secrets.token_hex(4)}-{path.name}")  # another may do the same
-    try:
-        built = build_engine(
-            graph,
-            aside,
-            options,
-            backend_name=backend.name,
-            cache=None if folder is None else EngineCache(folder / "engines"),
-        )
-        opened = _open(aside)
-        write_engine(path, aside.read_bytes(), built.record)
-    finally:
-        for leftover in (aside, record_path(aside)):
-            leftover.unlink(missing_ok=True)
+    aside = path.with_name(f".new-{path.name}")
+    with hold_lock(path.parent):
+        if read_record(path) != record:  # another process has built it meanwhile
+            return _open(path)
+        try:
+            built = build_engine(
+                graph,
+                aside,
+                options,
+                backend_name=backend.name,
+                cache=None if folder is None else EngineCache(folder / "engines"),
+            )
+            opened = _open(aside)
+            write_engine(path, aside.read_bytes(), built.record)
+        finally:
+            for leftover in (aside, record_path(aside)):
+                leftover.unlink(missing_ok=True)
     for notice in built.notices:
         _LOGGER.warning("%s", notice)
     return opened

@@ -77,6 +77,9 @@ class Fitter:
         try:
             memory = self._options.memory_bytes
             found = gather_fit(self._collection, question, self._looking, memory)
+            if found.job is not None and found.job.manifest.source.sha256 != self.source_sha256:
+                wanted.want()  # the model was exchanged meanwhile
+                return
             wanted.revision = found.revision
             if found.job is None:
                 wanted.text = found.lacking

@@ -137,7 +137,7 @@ class VersionsState:
         if self.shadow is not None and self.shadow.number <= number:
             state = replace(state, shadow=None)
             if self.shadow.number < number:  # it was to be compared with the one before
-                state = state.noted(self.shadow.number, "retired", f"version {number} came first")
+                state = state.noted(self.shadow.number, "candidate", f"version {number} came first")
         return state.noted(number, "live", reason)
 
 

@@ -40,12 +40,14 @@ class BoxTrial(Document):
         generation: Name of the generation.
         starts: How often a program has begun to watch it.
         answered: Whether frames were answered before it, so that it has to answer some.
+        begun: When it was taken up, in seconds since 1970.
     """
 
     prefix: ClassVar[str] = "trial."
     generation: Annotated[str, _generation]
     starts: int = 0
     answered: bool = False
+    begun: float = 0.0
 
 
 @dataclass(frozen=True)

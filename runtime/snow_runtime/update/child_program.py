@@ -61,6 +61,7 @@ class ChildProgram:
         self._worked = False  # this process has said once that it works
         self._reloads = False  # it has said that it loads anew, and not yet that it works
         self._of_before = False  # what it says next is of a switch before the last one
+        self._next_due: float | None = None  # when it has to have said that it loads for the last
         self._let_go_at: float | None = None  # when one that is to end by itself was told so
         self._folder = tempfile.TemporaryDirectory(prefix="snow-agent-")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -173,6 +174,8 @@ class ChildProgram:
             if self._child is not None and self._heard and now - self._heard > _SILENCE_S:
                 self._watch.fail(f"the program gave no sign of life for {_SILENCE_S:g} s")
                 self._end_now()
+            if self._next_due is not None and now > self._next_due:
+                self._asked = self._next_due = None  # it has loaded once for both
             if self._asked is not None and now - self._asked > _READY_S:
                 self._watch.fail(f"the program did not begin to work within {_READY_S:g} s")
                 if now - self._asked > _HANGS_S:
@@ -191,6 +194,7 @@ class ChildProgram:
         environment.pop("WATCHDOG_PID", None)
         self._heard, self._worked = 0.0, False  # silence counts from the first word on
         self._reloads = self._of_before = False
+        self._next_due = None
         self._asked = self._asked or time.monotonic()
         try:
             self._child = subprocess.Popen(  # noqa: S603 - a command that the box's owner gave
@@ -210,7 +214,10 @@ class ChildProgram:
             self._reloads = "RELOADING" in fields or (self._reloads and "READY" not in fields)
             if self._of_before:
                 self._of_before = "READY" not in fields
+                self._next_due = None if self._of_before else self._heard + _ASKED_S
                 return
+            if self._reloads:
+                self._next_due = None
             if "READY" in fields:
                 self._wait_s, self._asked, self._worked = self._again_s[0], None, True
             begins = self._asked is not None

@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-_DAY_S: Final = 86_400.0
+DAY_S: Final = 86_400.0
+"""So long after its last answer a program still has to answer."""
 _STRIKES: Final = 3
 """So many reports in a row have to be bad: one may be a pause of the machine."""
 
@@ -75,7 +76,7 @@ class HealthWatch:
             return self._is_lately()
 
     def _is_lately(self) -> bool:
-        return self._answered_s is not None and time.monotonic() - self._answered_s < _DAY_S
+        return self._answered_s is not None and time.monotonic() - self._answered_s < DAY_S
 
     @property
     def fault(self) -> str | None:

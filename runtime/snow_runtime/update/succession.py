@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -79,7 +80,8 @@ class Succession:
         """
         self._program.look()
         answered = self._program.answered_lately
-        self.keep(replace(self.state, trial=BoxTrial(wanted.generation, answered=answered)))
+        trial = BoxTrial(wanted.generation, answered=answered, begun=time.time())
+        self.keep(replace(self.state, trial=trial))
         self._box.point(wanted.generation)
         _LOGGER.info("The release %s is taken up and watched.", wanted.release.name)
         self._program.switch(wanted.release.budget_ms)

@@ -44,6 +44,19 @@ def put_aside(path: Path) -> Path:
     return aside
 
 
+def bring_back(path: Path, aside: Path) -> None:
+    """Undo `put_aside`: what has been made meanwhile goes, and the damaged file is there again.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    for end in ("-wal", "-shm", ""):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+        beside = aside.with_name(aside.name + end)
+        if beside.exists():
+            beside.rename(path.with_name(path.name + end))
+
+
 def readable_events(path: Path) -> list[tuple[str, str]]:
     """Return the identifiers and bodies of the events that can still be read, in their order.
 

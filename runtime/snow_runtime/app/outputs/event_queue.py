@@ -8,7 +8,12 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from snow_runtime.app.outputs.damaged_queue import is_damaged, put_aside, readable_events
+from snow_runtime.app.outputs.damaged_queue import (
+    bring_back,
+    is_damaged,
+    put_aside,
+    readable_events,
+)
 from snow_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -209,7 +214,9 @@ def _check_pages(file: sqlite3.Connection) -> None:
 
 
 def _number_behind(file: sqlite3.Connection, given: int) -> None:
-    """Let the next event have a higher number than those that were given."""
+    """Let the next event have a higher number than those that were given, if some were."""
+    if not given:
+        return
     (found,) = file.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'").fetchone()
     if found is None:
         file.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (given,))
@@ -227,14 +234,17 @@ def _new(path: Path, error: Exception, given: int = 0) -> sqlite3.Connection:
     """
     aside = put_aside(path)
     events = readable_events(aside)
-    file = _opened(path)
+    file = None
     try:
+        file = _opened(path)
         file.execute("BEGIN")
         _number_behind(file, given)
         file.executemany(_INSERT, events)
         file.execute("COMMIT")
-    except BaseException:
-        file.close()
+    except BaseException:  # or the next one would take the empty file for the queue
+        if file is not None:
+            file.close()
+        bring_back(path, aside)
         raise
     _LOGGER.warning(
         "%s, which holds the events that wait for the webhook, is damaged: %s. It is %s now, and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import re
 import threading
@@ -61,6 +62,12 @@ def recording_path(given: Path, camera: str | None) -> Path:
     return given.with_name(f"{name}{'' if camera is None else f'-{camera}'}.mjpeg")
 
 
+def _mount_of(folder: Path) -> Path:
+    """Return where the disk is mounted that a folder lies on."""
+    there = folder.resolve()
+    return next(each for each in (there, *there.parents) if os.path.ismount(each))
+
+
 class Recorder:
     """Appends frames as JPEG pictures to `NAME.mjpeg`, and answers to `NAME.jsonl`.
 
@@ -111,7 +118,7 @@ class Recorder:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._files: MjpegWithJsonl | None = MjpegWithJsonl(path, camera)
-            self._disk = path.parent.stat().st_dev
+            self._mount = _mount_of(path.parent)
         except OSError as error:
             msg = f"{path} cannot be recorded to: {error}. Give another --record, or free space."
             raise InputError(msg) from error
@@ -189,8 +196,8 @@ class Recorder:
             self._files.close()
             self._files = None
         if self._files is None:
-            if self._path.parent.stat().st_dev != self._disk:  # it would fill another one
-                msg = f"the disk of {self._path.parent} is not there"
+            if not os.path.ismount(self._mount):  # it would fill another disk
+                msg = f"nothing is mounted at {self._mount}"
                 raise OSError(msg)
             self._files = MjpegWithJsonl(self._path, self._camera)
 

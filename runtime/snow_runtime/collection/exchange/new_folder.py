@@ -30,6 +30,9 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - links stay; `.` has no name
     with writing(target, CollectionError, "Name a folder that this user may write to."):
+        if target == Path.cwd():  # it would be replaced, and the shell be nowhere
+            msg = f"{target} is where you are, expected a new folder. Name one in it."
+            raise CollectionError(msg)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             msg = f"{target} is there already, expected a new folder. Name another one."
             raise CollectionError(msg)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 from xml.etree import ElementTree as ET  # writes only
@@ -33,6 +34,7 @@ FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 SEPARATOR: Final = ";"
 """What stands between the labels of one picture in a table."""
 _EVERY: Final = 1 << 60
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,15 @@ def export_labels(
         needed = {each.name for each in questions}
     elif form == "csv":  # as none of the classes
         needed = {each.name for each in questions if each.several}
+    every = len(found)
     found = [each for each in found if needed <= each.labels.keys()]
+    if form == "csv" and found and len(found) < every:
+        _LOGGER.warning(
+            "%d pictures are left out: they have no label of %s, and an empty cell would say none "
+            "of its classes. Name the other questions alone to have them.",
+            every - len(found),
+            " and ".join(sorted(needed)),
+        )
     if not found:
         asked = ", ".join(each.name for each in questions)
         what = " with a label of each" if needed and len(questions) > 1 else " with a label"
@@ -154,7 +164,7 @@ def _check_columns(questions: Sequence[CollectionQuestion]) -> None:
     if wrong:
         msg = (
             f"A table has columns of its own called file, fname and split, and so is the question "
-            f"{wrong[0]}. Take folders, label-studio or cvat."
+            f"{wrong[0]}. Take label-studio or cvat."
         )
         raise CollectionError(msg)
 

@@ -397,7 +397,8 @@ def test_a_repair_that_fails_once_loses_nothing_that_could_be_read(
 
     found = waiting(events)
     assert found[-1] == "new"
-    assert all(body in bodies for body in found[:-1])
+    assert len(found) > 30
+    assert found[:-1] == [body for body in bodies if body in found]
     assert len(events) == 0
     events.close()
 

@@ -89,13 +89,14 @@ def test_a_question_called_as_a_column_of_tables_is_not_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_present_folder_may_be_the_new_one(
+def test_the_present_folder_is_not_replaced(
     kept: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    assert export_labels(kept, Path(), "csv", ["door"]) == 4
-    assert (tmp_path / "empty" / "labels.csv").is_file()
+    with pytest.raises(CollectionError, match="is where you are"):
+        export_labels(kept, Path(), "csv", ["door"])
+    assert export_labels(kept, Path("new"), "csv", ["door"]) == 4
 
 
 def test_tao_has_one_label_in_each_cell(kept: Collection, tmp_path: Path) -> None:

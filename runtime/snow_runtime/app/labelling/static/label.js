@@ -163,8 +163,14 @@ function undo() {
 async function takeBack(here) {
   const by = await name();
   if (!by) return;
-  const done = await post("undo", { question: question.name, by, entries: acts.at(-1) ?? 1 });
-  acts.pop(); // not before: what could not be taken back is the next again
+  const entries = acts.pop() ?? 1;
+  let done;
+  try {
+    done = await post("undo", { question: question.name, by, entries });
+  } catch (error) {
+    if (error instanceof Refused) acts.push(entries); // else nobody knows whether it was done
+    throw error;
+  }
   const ids = done.undone.flatMap((each) => each.ids);
   if (!ids.length) {
     notice(`${by} has nothing left to take back.`);
