@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+import os
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -190,7 +191,7 @@ def _rebuild(path: Path, record: EngineRecord, failure: EngineError, host: Host)
     options = replace(record.options.for_backend(backend.name), targets=targets)
     folder = default_folder()
     aside = path.with_name(f".new-{path.name}")
-    with hold_lock(path.parent):
+    with hold_lock(path) if os.access(path, os.W_OK) else nullcontext():
         if read_record(path) != record:  # another process has built it meanwhile
             return _open(path)
         try:
