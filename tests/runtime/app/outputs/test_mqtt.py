@@ -337,7 +337,9 @@ def deaf(request: pytest.FixtureRequest) -> Iterator[Deaf]:
 
 
 @pytest.mark.parametrize("deaf", [0], indirect=True)
-def test_closing_takes_a_second_at_most(deaf: Deaf, counts: Counter[str]) -> None:
+def test_closing_does_not_wait_for_a_broker_that_takes_nothing(
+    deaf: Deaf, counts: Counter[str]
+) -> None:
     output = Mqtt(deaf.url, lambda what: counts.update([what]))
     until(output._client.is_connected)
     while counts["mqtt_lost"] < 10:  # until the system's buffers and ours are full
@@ -347,7 +349,7 @@ def test_closing_takes_a_second_at_most(deaf: Deaf, counts: Counter[str]) -> Non
     began = time.monotonic()
     output.close()
 
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 20  # it would take nothing for ever
     assert counts["mqtt_lost"] > before + 50
 
 
