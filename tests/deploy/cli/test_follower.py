@@ -29,7 +29,11 @@ def test_a_switch_between_two_loops_goes_to_the_next_one() -> None:
     loaded: list[str] = []
 
     def load(name: str, why: str | None = None) -> Any:
-        return lambda: (loaded.append(name), why)[1]
+        def reload() -> str | None:
+            loaded.append(name)
+            return why
+
+        return reload
 
     with follower.attached(load("first"), lambda: (0, 0, 0.0)):
         program.switch(None)

@@ -357,12 +357,12 @@ def test_a_linear_classifier_that_does_not_fit(source: Source) -> None:
 @pytest.mark.parametrize("width", [8, 1])  # at full width the local features are as many
 def test_a_classifier_that_reads_taps_begins_as_no_linear_one(source: Source, width: int) -> None:
     delta = Delta(source, 5, DeltaOptions(width_divisor=width, classifier_reads="taps"))
-    before = delta.network.fc.weight.clone()
+    before = delta.network.get_parameter("fc.weight").clone()
 
     with pytest.raises(SourceError, match="reads taps and not the source's last features"):
         delta.start_classifier(nn.Linear(512, 5))
 
-    assert torch.equal(delta.network.fc.weight, before)
+    assert torch.equal(delta.network.get_parameter("fc.weight"), before)
 
 
 def test_a_classifier_that_is_not_linear() -> None:

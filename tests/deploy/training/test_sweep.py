@@ -12,7 +12,7 @@ from snow_deploy.data import hold_out, open_data
 from snow_deploy.errors import DataError, ResumeError, TrainingError
 from snow_deploy.models.options import DeltaOptions
 from snow_deploy.models.source import Source
-from snow_deploy.training import probes
+from snow_deploy.training import linear_probe, probes
 from snow_deploy.training.module import TaskModule
 from snow_deploy.training.options import Recipe
 from snow_deploy.training.outcome import TrainingOutcome
@@ -159,7 +159,7 @@ def test_tasks_of_the_same_data_share_what_is_kept_for_tuning(
     """Or a linear classifier would be fitted for each of them."""
     monkeypatch.setattr(hold_out, "FEWEST_TO_TUNE", 1)
     accuracies: list[int] = []
-    measure = probes.linear_probe_accuracy
+    measure = linear_probe.linear_probe_accuracy
 
     def measured(*given: Any, **how: Any) -> Any:
         accuracies.append(1)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from snow_runtime.collection import collector as module
 from snow_runtime.collection.collection import DATABASE, Collection
-from snow_runtime.collection.collector import Collector, Masking, Shown
+from snow_runtime.collection.collector import Collector, Shown
+from snow_runtime.collection.masks import Masking
 from snow_runtime.collection.options import CollectionOptions
 from snow_runtime.collection.selection import Pick, Sighting
 from snow_runtime.errors import CollectionError

@@ -85,7 +85,7 @@ def test_a_question_called_as_a_column_of_tables_is_not_written(
     kept.label([kept.pictures()[0].id], name, "a", "ann")
     for form in ("csv", "tao"):
         with pytest.raises(CollectionError, match=f"so is the question {name}"):
-            export_labels(kept, tmp_path / "out", form, [name])  # type: ignore[arg-type]
+            export_labels(kept, tmp_path / "out", form, [name])
     assert not (tmp_path / "out").exists()
 
 
