@@ -23,7 +23,6 @@ from snow_runtime.update.errors import (
     UntrustedError,
     is_full_disk,
 )
-from snow_runtime.update.health import DAY_S
 from snow_runtime.update.patience import Patience
 from snow_runtime.update.reports import BoxReports
 from snow_runtime.update.succession import Succession
@@ -133,10 +132,8 @@ class Agent:
         if release is not None:
             self._watched_from_s = self._clock()
             trial = self.state.trial
-            lately = trial is not None and 0 <= time.time() - trial.begun < DAY_S
             self._program.begin(
-                release.budget_ms,
-                has_to_answer=lately and trial is not None and trial.answered,
+                release.budget_ms, has_to_answer=trial is not None and trial.has_to_answer
             )
 
     def rounds(self, stop: threading.Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
@@ -19,6 +20,7 @@ from snow_runtime.graph import field_checks
 from snow_runtime.graph.document import Document, parse_json
 from snow_runtime.update.errors import UntrustedError, UpdateError
 from snow_runtime.update.floor import Floor
+from snow_runtime.update.health import DAY_S
 from snow_runtime.update.release import NAME, RECORD, Release, read_document
 
 if TYPE_CHECKING:
@@ -48,6 +50,14 @@ class BoxTrial(Document):
     starts: int = 0
     answered: bool = False
     begun: float = 0.0
+
+    @property
+    def has_to_answer(self) -> bool:
+        """Whether frames were answered before it, which was taken up less than a day ago.
+
+        A clock that has been set back counts as if the day were over.
+        """
+        return self.answered and 0 <= time.time() - self.begun < DAY_S
 
 
 @dataclass(frozen=True)
