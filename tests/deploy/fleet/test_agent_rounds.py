@@ -99,6 +99,23 @@ def test_a_release_that_sees_nothing_does_not_count_as_good(
     assert present(box) == "r2"
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_restart_amid_a_trial_remembers_who_answered(
+    publisher: Publisher, tmp_path: Path, answered: bool
+) -> None:
+    box, program = tmp_path / "box", TestProgram(answered_lately=answered)
+    agent = agent_of(box, publisher.place, publisher, program=program)
+    settle(agent)
+    publisher.release("r2", 2, watch_s=86_400.0, waves=(parse_wave("100%"),))
+    assert agent.step() == "watching"
+    agent.end()
+
+    after = TestProgram()
+    agent_of(box, publisher.place, publisher, program=after)
+
+    assert after.had_to == [answered]
+
+
 def test_a_release_is_called_off_while_it_is_watched(publisher: Publisher, tmp_path: Path) -> None:
     now = [0.0]
     box, program = tmp_path / "box", TestProgram()

@@ -281,6 +281,21 @@ def test_a_camera_that_went_long_ago_is_not_waited_for(monkeypatch: pytest.Monke
     assert not watch.answered_lately
 
 
+@pytest.mark.parametrize(
+    ("answered", "age_s", "has_to"),
+    [
+        (True, 60.0, True),
+        (False, 60.0, False),
+        (True, 90_000.0, False),
+        (True, -60.0, False),  # the clock has been set back
+    ],
+)
+def test_a_trial_has_to_answer_for_a_day(answered: bool, age_s: float, has_to: bool) -> None:
+    trial = BoxTrial("1-doors-0123456789abcdef", answered=answered, begun=time.time() - age_s)
+
+    assert trial.has_to_answer is has_to
+
+
 def test_who_answered_before_a_restart_has_to_answer_after_it() -> None:
     watch = HealthWatch()
     watch.begin(None, has_to_answer=True)
